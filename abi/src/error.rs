@@ -1,0 +1,206 @@
+//! Status codes, and the record that a task's death leaves.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+macro_rules! statuses {
+    ($($(#[doc = $doc:literal])* $name:ident = $code:literal,)*) => {
+        /// How a system call ended. It comes back in `rax`; values have registers of their own, so no value can be mistaken
+        /// for an error.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        #[repr(u32)]
+        pub enum Status { $($(#[doc = $doc])* $name = $code,)* }
+
+        impl Status {
+            /// Every status, in the order of its code.
+            pub const ALL: &'static [Status] = &[$(Status::$name,)*];
+
+            /// The status with this code.
+            pub const fn from_u32(code: u32) -> Option<Status> {
+                match code { $($code => Some(Status::$name),)* _ => None }
+            }
+
+            /// A sentence for people.
+            pub const fn describe(self) -> &'static str {
+                match self { $(Status::$name => concat!($($doc),*).trim_ascii(),)* }
+            }
+        }
+    };
+}
+
+
+statuses! {
+    /// Done.
+    Ok = 0,
+    /// There is no system call of this number.
+    BadSyscall = 1,
+    /// The handle names nothing, or its object is gone.
+    BadHandle = 2,
+    /// The handle names an object of another kind.
+    WrongKind = 3,
+    /// The handle lacks the right that this needs.
+    NoRights = 4,
+    /// An argument is out of its range.
+    BadArgument = 5,
+    /// An address is null, not the task's, not mapped, or not mapped for this access.
+    BadAddress = 6,
+    /// The task's quota of frames is used up.
+    QuotaFrames = 7,
+    /// The task's quota of handles is used up.
+    QuotaHandles = 8,
+    /// The task's quota of kernel objects is used up.
+    QuotaObjects = 9,
+    /// The machine has no free frame.
+    OutOfMemory = 10,
+    /// Nothing to take now, or nobody waiting: try later.
+    WouldBlock = 11,
+    /// The server died after it had received the request; it may be asked again.
+    PeerDied = 12,
+    /// The server is dead and will not come back.
+    PeerGone = 13,
+    /// The reply came too late: the caller is gone, or was answered.
+    StaleReply = 14,
+    /// The caller's leased memory cannot be reached.
+    LeaseFault = 15,
+    /// The caller lent no such lease, or not for this access, or less than this.
+    LeaseBounds = 16,
+    /// There is no such task, or it is another life of it.
+    NoSuchTask = 17,
+    /// The task runs already.
+    AlreadyRunning = 18,
+    /// The task's last life is not reaped yet.
+    NotReaped = 19,
+    /// The program file is missing or is refused by the loader.
+    BadImage = 20,
+    /// The object is in use.
+    Busy = 21,
+    /// The priority is above the task's ceiling.
+    Ceiling = 22,
+    /// The call was refused: the server's priority is not above the caller's.
+    CallOrder = 23,
+}
+
+impl core::fmt::Display for Status {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.describe())
+    }
+}
+
+impl core::error::Error for Status {}
+
+/// Why a task's life ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum DeathKind {
+    /// It has not.
+    Alive = 0,
+    /// It called [`crate::Syscall::Exit`]; the code is in [`FaultRecord::error_code`].
+    Exited = 1,
+    /// The holder of the control right killed it.
+    Killed = 2,
+    /// It panicked; the message is in [`FaultRecord::message`].
+    Panicked = 3,
+    /// A processor exception; its number is in [`FaultRecord::vector`].
+    Exception = 4,
+    /// It missed its heartbeats and was killed for it.
+    Hung = 5,
+}
+
+impl DeathKind {
+    /// The inverse of `as u32`; unknown values read as `Alive`.
+    pub const fn from_u32(raw: u32) -> Self {
+        match raw {
+            1 => Self::Exited,
+            2 => Self::Killed,
+            3 => Self::Panicked,
+            4 => Self::Exception,
+            5 => Self::Hung,
+            _ => Self::Alive,
+        }
+    }
+}
+
+/// Return addresses kept in a [`FaultRecord`].
+pub const BACKTRACE_LEN: usize = 16;
+
+/// Bytes of a panic message kept in a [`FaultRecord`].
+pub const MESSAGE_LEN: usize = 192;
+
+/// The record that a task's death leaves, until its next life begins. Registers are those of the thread to blame.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct FaultRecord {
+    /// [`DeathKind`].
+    pub kind: u32,
+    /// Exception vector (Intel SDM vol. 3A, table 6-1).
+    pub vector: u32,
+    /// The processor's error code, or the exit code.
+    pub error_code: u64,
+    /// CR2 of a page fault, otherwise 0.
+    pub address: u64,
+    /// Instruction pointer.
+    pub rip: u64,
+    /// Stack pointer.
+    pub rsp: u64,
+    /// Flags.
+    pub rflags: u64,
+    /// rax rbx rcx rdx rsi rdi rbp r8 r9 r10 r11 r12 r13 r14 r15.
+    pub registers: [u64; 15],
+    /// Return addresses from the frame-pointer chain, innermost first.
+    pub backtrace: [u64; BACKTRACE_LEN],
+    /// How many of `backtrace` are valid.
+    pub backtrace_len: u32,
+    /// [`crate::TaskId::to_u32`] of the life that ended.
+    pub task: u32,
+    /// The bytes at `rip`, as far as they could be read.
+    pub code: [u8; 16],
+    /// How many of `code` are valid.
+    pub code_len: u32,
+    /// How many of `message` are valid.
+    pub message_len: u32,
+    /// The panic message, cut at a character boundary.
+    pub message: [u8; MESSAGE_LEN],
+    /// The last message that the thread received: label, and the sender's [`crate::TaskId::to_u32`].
+    pub last_received: [u32; 2],
+    /// The last message that it sent: label, and the endpoint handle.
+    pub last_sent: [u32; 2],
+    /// When, in nanoseconds since boot.
+    pub time_ns: u64,
+}
+
+impl FaultRecord {
+    /// The panic message.
+    pub fn message(&self) -> &str {
+        let bytes = self.message.get(..self.message_len as usize).unwrap_or_default();
+        core::str::from_utf8(bytes).unwrap_or_else(|e| {
+            core::str::from_utf8(bytes.get(..e.valid_up_to()).unwrap_or_default()).unwrap_or_default()
+        })
+    }
+}
+
+const _: () = assert!(size_of::<FaultRecord>() == 544);
+
+/// The name of an exception vector (Intel SDM vol. 3A, table 6-1), as crash reports print it.
+pub const fn exception_name(vector: u32) -> &'static str {
+    match vector {
+        0 => "divide error (#DE)",
+        1 => "debug (#DB)",
+        3 => "breakpoint (#BP)",
+        4 => "overflow (#OF)",
+        5 => "bound range exceeded (#BR)",
+        6 => "invalid opcode (#UD)",
+        7 => "device not available (#NM)",
+        8 => "double fault (#DF)",
+        10 => "invalid TSS (#TS)",
+        11 => "segment not present (#NP)",
+        12 => "stack-segment fault (#SS)",
+        13 => "general protection (#GP)",
+        14 => "page fault (#PF)",
+        16 => "x87 floating-point error (#MF)",
+        17 => "alignment check (#AC)",
+        18 => "machine check (#MC)",
+        19 => "SIMD floating-point exception (#XM)",
+        20 => "virtualization exception (#VE)",
+        21 => "control protection (#CP)",
+        _ => "unknown exception",
+    }
+}

@@ -1,0 +1,159 @@
+//! The system calls: one table, from which numbers, names, decoding and documentation come.
+//!
+//! The number goes in `rax`, arguments in `rdi rsi rdx r10 r8 r9` (and, for messages, `r12 r13 r14`); the [`crate::Status`] comes
+//! back in `rax`, values in the registers named below. `rcx` and `r11` are lost to the `syscall` instruction (Intel SDM
+//! vol. 2B, SYSCALL); every other register keeps its value unless it is named as a result.
+//!
+//! A **message** travels as: `rsi` header ([`crate::message::Header`]), `rdx r10 r8 r9` data words, `r13` the transferred handle
+//! ([`crate::message::pack_transfer`] when sending, the new handle when receiving). `call` takes the address of its leases in `r12`.
+
+macro_rules! syscalls {
+    ($($(#[doc = $doc:literal])* $name:ident = $number:literal, $text:literal;)*) => {
+        /// A system call.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        #[repr(u64)]
+        pub enum Syscall { $($(#[doc = $doc])* $name = $number,)* }
+
+        impl Syscall {
+            /// Every call with its name and its documentation, in the order of the numbers.
+            pub const TABLE: &'static [(Syscall, &'static str, &'static str)] =
+                &[$((Syscall::$name, $text, concat!($($doc, "\n"),*)),)*];
+
+            /// The call of this number.
+            #[inline]
+            pub const fn from_u64(number: u64) -> Option<Syscall> {
+                match number { $($number => Some(Syscall::$name),)* _ => None }
+            }
+
+            /// Its name, as traces and documents spell it.
+            pub const fn name(self) -> &'static str {
+                match self { $(Syscall::$name => $text,)* }
+            }
+        }
+    };
+}
+
+syscalls! {
+    /// Lets the next thread of the same priority run. No arguments, no errors.
+    Yield = 0, "yield";
+    /// Ends the task, all its threads included. `rdi` exit code. Does not return.
+    Exit = 1, "exit";
+    /// Ends the task as panicked. `rdi` address and `rsi` length of the message (cut to [`crate::error::MESSAGE_LEN`]). Does not return;
+    /// a bad address only loses the message.
+    Panic = 2, "panic";
+    /// Starts a thread in this task. `rdi` entry address, `rsi` stack pointer, `rdx` argument (in its `rdi`), `r10` priority.
+    /// Returns `rdx` a handle (MANAGE). Errors: BadAddress, Ceiling, QuotaObjects, QuotaHandles.
+    ThreadCreate = 3, "thread_create";
+    /// Ends the calling thread; the task ends with its last thread, code 0. Does not return.
+    ThreadExit = 4, "thread_exit";
+    /// Sets a thread's priority. `rdi` thread handle or `u64::MAX` for the caller, `rsi` priority 0..=31, never above the task's ceiling.
+    /// Errors: BadHandle, WrongKind, Ceiling, BadArgument.
+    ThreadPriority = 5, "thread_priority";
+
+    /// Calls an endpoint and waits for the reply. `rdi` endpoint (CALL), message; `r12` address of the leases.
+    /// Returns the reply's message; its header's label is the outcome, as client and server agree.
+    /// Errors: BadHandle, WrongKind, NoRights, BadArgument (header), BadAddress (leases), CallOrder, PeerDied (received, then the
+    /// server died: `rdx` holds the generation that died), PeerGone.
+    Call = 8, "call";
+    /// Sends a message without waiting: it arrives only if a receiver waits now. `rdi` endpoint (CALL), message without leases.
+    /// Errors: as Call, and WouldBlock where nobody waits.
+    Send = 9, "send";
+    /// Waits for a call, a sent message or a notification. `rdi` endpoint (RECV), `rsi` which bits of the bound notification to take.
+    /// Returns `rdi` the sender ([`crate::message::Sender`]), the message, `r12` the reply token (0 for a sent message). A notification
+    /// arrives as header NOTIFICATION with the bits in `rdx`, and goes before messages. Errors: BadHandle, WrongKind, NoRights.
+    Recv = 10, "recv";
+    /// Answers a caller. `rdi` reply token, message without leases. Errors: StaleReply, BadArgument, BadHandle (the transferred one), NoRights.
+    Reply = 11, "reply";
+    /// Reply, then Recv, in one step. `rdi` endpoint (RECV), `r12` reply token (0: none), message (the reply), `r14` notification
+    /// bits to take. A reply that comes too late is dropped silently here. Returns as Recv. Errors: as Recv and Reply but StaleReply.
+    ReplyRecv = 12, "reply_recv";
+    /// Copies from a caller's lease. `rdi` reply token, `rsi` lease number, `rdx` offset, `r10` destination, `r8` length (at most
+    /// [`crate::message::MAX_COPY`] are copied). Returns `rdx` bytes copied. Errors: StaleReply, LeaseBounds, LeaseFault, BadAddress.
+    LeaseRead = 13, "lease_read";
+    /// Copies to a caller's lease. `r10` is the source; the rest as LeaseRead.
+    LeaseWrite = 14, "lease_write";
+    /// Asks about a caller's lease. `rdi` reply token, `rsi` lease number. Returns `rdx` length, `rsi` access. Errors: StaleReply, LeaseBounds.
+    LeaseInfo = 15, "lease_info";
+
+    /// Makes an endpoint. Returns `rdx` a handle (CALL, RECV, GRANT). It dies with the task. Errors: QuotaObjects, QuotaHandles.
+    EndpointCreate = 16, "endpoint_create";
+    /// Binds a notification to an endpoint, so that Recv returns both. `rdi` endpoint (RECV), `rsi` notification (WAIT).
+    /// Errors: BadHandle, WrongKind, NoRights, Busy (someone waits on either).
+    EndpointBind = 17, "endpoint_bind";
+    /// Makes a notification. Returns `rdx` a handle (SIGNAL, WAIT, GRANT). It dies with the task. Errors: QuotaObjects, QuotaHandles.
+    NotificationCreate = 18, "notification_create";
+    /// Sets bits. `rdi` notification (SIGNAL), `rsi` bits. Errors: BadHandle, WrongKind, NoRights.
+    Signal = 19, "signal";
+    /// Waits until one of the bits is set, and takes those that are. `rdi` notification (WAIT), `rsi` mask (not 0). Returns `rdx` the bits.
+    /// Errors: BadHandle, WrongKind, NoRights, BadArgument, Busy (another thread waits on it).
+    Wait = 20, "wait";
+    /// The same without waiting: `rdx` may be 0. Errors: BadHandle, WrongKind, NoRights.
+    Poll = 21, "poll";
+
+    /// Makes a memory object of zeroed frames. `rdi` pages (1..=256), `rsi` 1 for physically contiguous. Returns `rdx` a handle
+    /// (READ, WRITE, GRANT). Every task that holds a handle to it is charged its frames. Errors: BadArgument, QuotaFrames, QuotaHandles, OutOfMemory.
+    MemoryCreate = 24, "memory_create";
+    /// Maps a memory object, whole, never executable. `rdi` handle, `rsi` page-aligned address or 0 for the kernel's choice, `rdx` 1 for writable.
+    /// Returns `rdx` the address. Errors: BadHandle, WrongKind, NoRights, BadAddress, QuotaFrames (page tables), QuotaObjects, OutOfMemory.
+    MemoryMap = 25, "memory_map";
+    /// Takes a mapping away. `rdi` its address. Errors: BadAddress.
+    MemoryUnmap = 26, "memory_unmap";
+    /// Asks about a memory object. `rdi` handle. Returns `rdx` pages, `rsi` physical address where it is contiguous, else `u64::MAX`.
+    /// Errors: BadHandle, WrongKind.
+    MemoryInfo = 27, "memory_info";
+
+    /// Lets an interrupt line fire again. `rdi` handle (MANAGE). Errors: BadHandle, WrongKind.
+    IrqAck = 28, "irq_ack";
+    /// Makes a timer. `rdi` notification (SIGNAL), `rsi` bit number 0 to 59. Returns `rdx` a handle (MANAGE). Errors: BadHandle, WrongKind,
+    /// NoRights, BadArgument, QuotaObjects, QuotaHandles.
+    TimerCreate = 29, "timer_create";
+    /// Sets a timer. `rdi` handle, `rsi` deadline in nanoseconds since boot; in the past: fires at the next tick. An armed timer is moved.
+    /// Errors: BadHandle, WrongKind.
+    TimerArm = 30, "timer_arm";
+    /// Stops a timer; a bit it has set stays. `rdi` handle. Errors: BadHandle, WrongKind.
+    TimerDisarm = 31, "timer_disarm";
+
+    /// Gives a handle up; an object without handles is freed. `rdi` handle. Errors: BadHandle, Busy (a mapped memory object).
+    HandleClose = 32, "handle_close";
+    /// Makes a second handle with the same or fewer rights. `rdi` handle (GRANT), `rsi` rights, `rdx` badge (endpoints only, and only
+    /// where the handle has badge 0). Returns `rdx`. Errors: BadHandle, NoRights, BadArgument, QuotaHandles, QuotaFrames.
+    HandleDup = 33, "handle_dup";
+
+    /// Appends text to the task's log ring; the oldest text makes room. `rdi` address, `rsi` length (at most 1024 are taken).
+    /// Returns `rdx` bytes taken. Errors: BadAddress.
+    LogWrite = 34, "log_write";
+    /// Reads a log ring from a position on. `rdi` system handle (LOGS), `rsi` task index or [`KERNEL_LOG`], `rdx` position (bytes ever
+    /// written before it), `r10` buffer, `r8` length. Returns `rdx` bytes, `rsi` the position of the first of them: later than asked
+    /// for where older text is lost. Errors: BadHandle, WrongKind, NoRights, BadArgument, BadAddress.
+    LogRead = 35, "log_read";
+
+    /// Starts a task of the table. `rdi` system handle (CONTROL), `rsi` task index, `rdx` address and `r10` length (at most
+    /// [`crate::info::ARG_LEN`]) of its argument. Returns `rdx` its TaskId. Errors: NoRights, NoSuchTask, AlreadyRunning, NotReaped,
+    /// BadImage (`rdx` the loader's reason), QuotaFrames, OutOfMemory, BadAddress, BadArgument.
+    TaskSpawn = 40, "task_spawn";
+    /// Ends a task. `rdi` system handle (CONTROL), `rsi` TaskId, `rdx` [`crate::error::DeathKind`] to record (Killed or Hung).
+    /// Errors: NoRights, NoSuchTask, BadArgument.
+    TaskKill = 41, "task_kill";
+    /// Frees some frames of a dead task. `rdi` system handle (CONTROL), `rsi` task index. Returns `rdx` how many are left: again until 0.
+    /// Errors: NoRights, NoSuchTask (not dead).
+    TaskReap = 42, "task_reap";
+    /// Says whether a task will have a next life. `rdi` system handle (CONTROL), `rsi` task index, `rdx` 1: callers may wait for it,
+    /// 0: callers get PeerGone, those that wait now included. Errors: NoRights, NoSuchTask.
+    TaskExpect = 43, "task_expect";
+    /// Sets bits in a task's notification. `rdi` system handle (CONTROL), `rsi` task index, `rdx` bits. Errors: NoRights, NoSuchTask.
+    TaskSignal = 44, "task_signal";
+    /// Reads a task's state. `rdi` system handle (INSPECT), `rsi` task index, `rdx` address of a [`crate::task::TaskStatus`].
+    /// Errors: NoRights, NoSuchTask, BadAddress.
+    TaskStatus = 45, "task_status";
+    /// Reads a dead task's record. `rdi` system handle (INSPECT), `rsi` task index, `rdx` address of a [`crate::error::FaultRecord`].
+    /// Errors: NoRights, NoSuchTask, WouldBlock (no record), BadAddress.
+    TaskFault = 46, "task_fault";
+    /// Reads the machine's counters. `rdi` system handle (INSPECT), `rsi` address of a [`crate::task::SystemInfo`]. Errors: NoRights, BadAddress.
+    SystemInfo = 47, "system_info";
+}
+
+/// The log that is the kernel's own, for [`Syscall::LogRead`].
+pub const KERNEL_LOG: u64 = u64::MAX;
+
+/// Handle argument that means the calling thread, for [`Syscall::ThreadPriority`].
+pub const THIS_THREAD: u64 = u64::MAX;
