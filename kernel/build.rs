@@ -1,0 +1,15 @@
+//! Links the kernel, and the test kernels, in the top 2 GiB of the address space.
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    let target = std::env::var("CARGO_CFG_TARGET_OS").unwrap_or_default();
+    if target != "none" {
+        return;
+    }
+    for kind in ["bins", "tests"] {
+        println!("cargo::rustc-link-arg-{kind}=--image-base=0xffffffff80000000");
+        // One page per permission, and no section that the loader would have to make read-only later.
+        println!("cargo::rustc-link-arg-{kind}=-znorelro");
+        println!("cargo::rustc-link-arg-{kind}=-zmax-page-size=4096");
+    }
+}

@@ -1,0 +1,49 @@
+//! Who owns which interrupt line, and whether it may fire.
+
+/// Lines of the two 8259 interrupt controllers.
+pub const LINES: usize = 16;
+
+/// A line's owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LineOwner {
+    /// Row of the task.
+    pub row: u16,
+    /// The bits it sets in that task's notification.
+    pub bits: u64,
+}
+
+/// All lines.
+#[derive(Debug, Default)]
+pub struct Lines {
+    owners: [Option<LineOwner>; LINES],
+}
+
+impl Lines {
+    /// Gives a line to a task; false where it has another owner or does not exist.
+    pub fn claim(&mut self, line: u8, owner: LineOwner) -> bool {
+        match self.owners.get_mut(line as usize) {
+            Some(slot) if slot.is_none_or(|o| o.row == owner.row) => {
+                *slot = Some(owner);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Who owns a line.
+    pub fn owner(&self, line: u8) -> Option<LineOwner> {
+        self.owners.get(line as usize).copied().flatten()
+    }
+
+    /// Takes all lines from a task; returns them as a set of bits, to be masked.
+    pub fn release(&mut self, row: u16) -> u16 {
+        let mut released = 0;
+        for (line, slot) in self.owners.iter_mut().enumerate() {
+            if slot.is_some_and(|o| o.row == row) {
+                *slot = None;
+                released |= 1 << line;
+            }
+        }
+        released
+    }
+}

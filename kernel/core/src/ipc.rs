@@ -1,0 +1,226 @@
+//! Calls, replies and what is lent meanwhile.
+//!
+//! A call moves a thread through `Sending` (queued at the endpoint) and `Replying` (received, not answered) back to ready. All that
+//! a queued call holds lies in the caller's own thread: its registers and its leases. So a queue needs no memory, and a
+//! reply token is only a name for a thread in a certain call.
+
+use crate::arena::Id;
+use crate::handles::Handle;
+use crate::system::{Endpoint, System};
+use crate::task::Task;
+use crate::thread::{Frame, State};
+use abi::Status;
+use abi::message::{Header, Lease, MAX_LEASES, ReplyToken, Rights, Sender};
+
+impl System {
+    /// `call`: the running thread calls an endpoint. Its message is in its frame; `leases` were read from its memory.
+    /// On success the thread is blocked. Errors: BadHandle, WrongKind, NoRights, BadArgument, CallOrder, PeerGone.
+    pub fn call(&mut self, thread: u16, leases: &[Lease]) -> Result<(), Status> {
+        let frame = &self.threads.at(thread).ok_or(Status::BadHandle)?.frame;
+        let (number, header) = (frame.rdi, Header(frame.rsi));
+        if header.0 & !Header::SENDER_MASK != 0 || header.leases() != leases.len() || leases.len() > MAX_LEASES {
+            return Err(Status::BadArgument);
+        }
+        let (id, badge) = self.endpoint_handle(thread, number, Rights::CALL)?;
+        self.check_transfer(thread, header)?;
+        self.check_order(thread, id)?;
+        let t = self.threads.at_mut(thread).ok_or(Status::BadHandle)?;
+        t.call = (t.call + 1) & 0xffff_ffff_ffff;
+        t.badge = badge;
+        t.last_sent = [u32::from(header.label()), number as u32];
+        if let Some(slots) = t.leases.get_mut(..leases.len()) {
+            slots.copy_from_slice(leases);
+        }
+        let receiver = self.endpoints.get_mut(id).ok_or(Status::BadHandle)?.receivers.pop(&mut self.threads);
+        match receiver {
+            Some(receiver) => {
+                let server = self.row_of(receiver)?;
+                self.deliver(thread, receiver, true);
+                self.block(thread, State::Replying(server));
+                self.make_ready(receiver);
+            }
+            None => {
+                self.block(thread, State::Sending(id));
+                if let Some(e) = self.endpoints.get_mut(id) {
+                    e.senders.push(&mut self.threads, thread);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// `send`: delivers the running thread's message if a receiver waits. Errors: as [`System::call`], and WouldBlock.
+    pub fn send(&mut self, thread: u16) -> Result<(), Status> {
+        let frame = &self.threads.at(thread).ok_or(Status::BadHandle)?.frame;
+        let (number, header) = (frame.rdi, Header(frame.rsi));
+        if header.0 & !Header::SENDER_MASK != 0 || header.leases() != 0 {
+            return Err(Status::BadArgument);
+        }
+        let (id, badge) = self.endpoint_handle(thread, number, Rights::CALL)?;
+        self.check_transfer(thread, header)?;
+        let endpoint = self.endpoints.get_mut(id).ok_or(Status::BadHandle)?;
+        let Some(receiver) = endpoint.receivers.pop(&mut self.threads) else {
+            return Err(if self.is_open(id) { Status::WouldBlock } else { Status::PeerGone });
+        };
+        if let Some(t) = self.threads.at_mut(thread) {
+            t.badge = badge;
+            t.last_sent = [u32::from(header.label()), number as u32];
+        }
+        self.deliver(thread, receiver, false);
+        self.make_ready(receiver);
+        Ok(())
+    }
+
+    /// `recv`: takes a notification, a queued call, or blocks the running thread. Errors: BadHandle, WrongKind, NoRights.
+    pub fn recv(&mut self, thread: u16, number: u64, mask: u64) -> Result<(), Status> {
+        let (id, _) = self.endpoint_handle(thread, number, Rights::RECV)?;
+        let endpoint = self.endpoints.get_mut(id).ok_or(Status::BadHandle)?;
+        if let Some(bound) = endpoint.bound
+            && self.notifications.get(bound).is_some_and(|n| n.word & mask != 0)
+        {
+            self.deliver_bits(bound, thread, mask);
+            return Ok(());
+        }
+        match endpoint.senders.pop(&mut self.threads) {
+            Some(sender) => {
+                let server = self.row_of(thread)?;
+                self.deliver(sender, thread, true);
+                if let Some(t) = self.threads.at_mut(sender) {
+                    t.state = State::Replying(server);
+                }
+            }
+            None => {
+                if let Some(t) = self.threads.at_mut(thread) {
+                    t.mask = mask;
+                }
+                self.block(thread, State::Receiving(id));
+                if let Some(e) = self.endpoints.get_mut(id) {
+                    e.receivers.push(&mut self.threads, thread);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// `reply`: answers a caller with the message in the running thread's frame. Errors: StaleReply, BadArgument, BadHandle, NoRights.
+    pub fn reply(&mut self, thread: u16, token: ReplyToken) -> Result<(), Status> {
+        let frame = self.threads.at(thread).ok_or(Status::BadHandle)?.frame;
+        let header = Header(frame.rsi);
+        if header.0 & !Header::SENDER_MASK != 0 || header.leases() != 0 {
+            return Err(Status::BadArgument);
+        }
+        self.check_transfer(thread, header)?;
+        let caller = self.caller(thread, token)?;
+        self.transmit(thread, &frame, caller);
+        self.make_ready(caller);
+        Ok(())
+    }
+
+    /// The thread that a reply token names, if it waits for a reply of this thread's task. Errors: StaleReply.
+    pub fn caller(&self, thread: u16, token: ReplyToken) -> Result<u16, Status> {
+        let row = self.row_of(thread)?;
+        match self.threads.at(token.thread()) {
+            Some(t) if token != ReplyToken::NONE && t.call == token.call() && t.state == State::Replying(row) => {
+                Ok(token.thread())
+            }
+            _ => Err(Status::StaleReply),
+        }
+    }
+
+    /// A lease of the caller that a token names: its task's row, first address and length left from `offset` on.
+    /// Errors: StaleReply, LeaseBounds (no such lease, no such access, offset beyond the end).
+    pub fn lease(&self, thread: u16, token: ReplyToken, number: u64, offset: u64, access: u32) -> Result<(u16, u64, u64), Status> {
+        let caller = self.caller(thread, token)?;
+        let t = self.threads.at(caller).ok_or(Status::StaleReply)?;
+        let count = Header(t.frame.rsi).leases() as u64;
+        let lease = t.leases.get(number as usize).filter(|_| number < count).ok_or(Status::LeaseBounds)?;
+        let left = u64::from(lease.len).checked_sub(offset).ok_or(Status::LeaseBounds)?;
+        if lease.access & access != access {
+            return Err(Status::LeaseBounds);
+        }
+        Ok((t.task, lease.addr.checked_add(offset).ok_or(Status::LeaseFault)?, left))
+    }
+
+    /// A lease's length and access. Errors: StaleReply, LeaseBounds.
+    pub fn lease_info(&self, thread: u16, token: ReplyToken, number: u64) -> Result<(u32, u32), Status> {
+        let caller = self.caller(thread, token)?;
+        let t = self.threads.at(caller).ok_or(Status::StaleReply)?;
+        let count = Header(t.frame.rsi).leases() as u64;
+        let lease = t.leases.get(number as usize).filter(|_| number < count).ok_or(Status::LeaseBounds)?;
+        Ok((lease.len, lease.access))
+    }
+
+    /// Whether somebody serves an endpoint, or will.
+    pub(crate) fn is_open(&self, id: Id<Endpoint>) -> bool {
+        let Some(e) = self.endpoints.get(id) else { return false };
+        let alive = |t: &Task| t.state == abi::task::TaskState::Running || t.expected;
+        self.tasks.get(e.owner as usize).is_some_and(alive)
+    }
+
+    /// Calls go to a more important task, or stay within a task: so no cycle of callers can close.
+    fn check_order(&self, thread: u16, id: Id<Endpoint>) -> Result<(), Status> {
+        let row = self.row_of(thread)?;
+        let owner = self.endpoints.get(id).ok_or(Status::BadHandle)?.owner;
+        let caller = self.tasks.get(row as usize).ok_or(Status::NoSuchTask)?;
+        let server = self.tasks.get(owner as usize).ok_or(Status::NoSuchTask)?;
+        if owner != row && !caller.may_call(server) {
+            return Err(Status::CallOrder);
+        }
+        if self.is_open(id) { Ok(()) } else { Err(Status::PeerGone) }
+    }
+
+    /// Checks a handle that is to travel, before anything happens. Errors: BadHandle, NoRights.
+    fn check_transfer(&self, thread: u16, header: Header) -> Result<(), Status> {
+        if header.has_handle() {
+            let t = self.threads.at(thread).ok_or(Status::BadHandle)?;
+            self.handle_derive(t.task, t.frame.r13 & 0xffff_ffff, t.frame.r13 >> 32)?;
+        }
+        Ok(())
+    }
+
+    /// Ends `receiver`'s `recv` with `sender`'s message.
+    fn deliver(&mut self, sender: u16, receiver: u16, call: bool) {
+        let Some(s) = self.threads.at(sender) else { return };
+        let frame = s.frame;
+        let who = self.tasks.get(s.task as usize).map_or(abi::TaskId { index: s.task, generation: 0 }, |t| t.id(s.task));
+        let from = Sender { task: who, badge: s.badge };
+        let token = if call { ReplyToken::new(sender, s.call) } else { ReplyToken::NONE };
+        self.transmit(sender, &frame, receiver);
+        if let Some(r) = self.threads.at_mut(receiver) {
+            r.frame.rdi = from.to_u64();
+            r.frame.r12 = token.0;
+            r.last_received = [u32::from(Header(frame.rsi).label()), who.to_u32()];
+        }
+    }
+
+    /// Copies header, words and handle of `frame`, sent by `from`, to a thread whose system call ends with them.
+    fn transmit(&mut self, from: u16, frame: &Frame, to: u16) {
+        let mut header = frame.rsi;
+        let mut arrived = 0;
+        if Header(header).has_handle() {
+            match self.transfer(from, frame.r13, to) {
+                Ok(number) => arrived = u64::from(number),
+                Err(_) => header = header & !Header::HANDLE | Header::HANDLE_LOST,
+            }
+        }
+        if let Some(t) = self.threads.at_mut(to) {
+            t.frame.rax = Status::Ok as u64;
+            t.frame.rsi = header;
+            t.frame.set_words(frame.words());
+            t.frame.r13 = arrived;
+        }
+    }
+
+    fn transfer(&mut self, from: u16, packed: u64, to: u16) -> Result<u32, Status> {
+        let (from_row, to_row) = (self.row_of(from)?, self.row_of(to)?);
+        let copy: Handle = self.handle_derive(from_row, packed & 0xffff_ffff, packed >> 32)?;
+        self.handle_insert(to_row, copy)
+    }
+
+    /// Ends all calls that wait in an endpoint's queue.
+    pub(crate) fn endpoint_flush(&mut self, id: Id<Endpoint>, status: Status) {
+        while let Some(sender) = self.endpoints.get_mut(id).and_then(|e| e.senders.pop(&mut self.threads)) {
+            self.complete(sender, status);
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! The kernel's logic without hardware: what each operation does to tasks, threads and the objects between them.
+//!
+//! Everything here is a function of [`System`], so it is tested on the host. There is no `unsafe`, no port, no page table: the
+//! kernel around it saves registers into [`thread::Frame`], reaches user memory, and switches address spaces.
+#![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+extern crate alloc;
+
+pub mod arena;
+pub mod clock;
+pub mod frames;
+pub mod grants;
+pub mod handles;
+pub mod image;
+pub mod ipc;
+pub mod lifecycle;
+pub mod log;
+pub mod manifest;
+pub mod memory;
+pub mod notify;
+pub mod queue;
+pub mod sched;
+pub mod system;
+pub mod task;
+pub mod thread;
+pub mod timer;
+
+pub use system::System;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,88 @@
+//! The boot archive and the task table in it: found and checked before anything is believed.
+
+use abi::manifest::{IrqRecord, MAGIC, ManifestHeader, RangeRecord, TaskRecord};
+use abi::task::{LEVELS, MAX_TASKS};
+use tar_no_std::TarArchiveRef;
+use zerocopy::FromBytes;
+
+/// Finds a file of the boot archive by its exact name.
+pub fn find_file<'a>(archive: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let archive = TarArchiveRef::new(archive).ok()?;
+    archive.entries().find(|e| e.filename().as_str().is_ok_and(|n| n == name)).map(|e| e.data())
+}
+
+/// Reads the task table from the file `manifest`. The error says what is wrong with it.
+pub fn parse(bytes: &[u8]) -> Result<&[TaskRecord], &'static str> {
+    let (header, rest) = ManifestHeader::read_from_prefix(bytes).map_err(|_| "the task table is truncated")?;
+    if header.magic != MAGIC {
+        return Err("the task table does not begin with its magic bytes");
+    }
+    if header.abi_hash != abi::ABI_HASH || header.record_size as usize != size_of::<TaskRecord>() {
+        return Err("the task table was written for another ABI: rebuild kernel and archive together");
+    }
+    let count = header.count as usize;
+    if count == 0 || count > MAX_TASKS {
+        return Err("the task table has no rows, or too many");
+    }
+    let (records, _) = <[TaskRecord]>::ref_from_prefix_with_elems(rest, count).map_err(|_| "the task table is truncated")?;
+    for (row, record) in records.iter().enumerate() {
+        check(record, row, count)?;
+    }
+    if records.iter().filter(|r| r.flags & TaskRecord::CONTROL != 0).count() != 1 {
+        return Err("exactly one task must have the control right");
+    }
+    for (row, record) in records.iter().enumerate() {
+        let (others, _) = records.split_at(row);
+        if others.iter().any(|o| shares_hardware(o, record)) {
+            return Err("two tasks share a port, a line or a range");
+        }
+    }
+    Ok(records)
+}
+
+fn check(r: &TaskRecord, row: usize, count: usize) -> Result<(), &'static str> {
+    if abi::name_str(&r.name) == "?" || abi::name_str(&r.name).is_empty() {
+        return Err("a task has no proper name");
+    }
+    if r.priority as usize >= LEVELS {
+        return Err("a priority is out of range");
+    }
+    if r.stack_frames == 0 || r.stack_frames > 4096 || r.keep_frames > 4096 {
+        return Err("a stack or keep size is out of range");
+    }
+    if r.handle_quota < 2 || r.object_quota < 1 {
+        return Err("a quota of handles or objects is too small to start with");
+    }
+    let calls = r.calls.get(..r.call_count as usize).ok_or("a task has too many peers")?;
+    if calls.iter().any(|&c| c as usize >= count || c as usize == row) {
+        return Err("a peer is not a row of the table, or the task itself");
+    }
+    if r.ports.iter().any(|p| u32::from(p.base) + u32::from(p.len) > 0x1_0000) {
+        return Err("a port range ends beyond the last port");
+    }
+    let bad_line = |i: &IrqRecord| i.used != 0 && (i.line == 0 || i.line == 2 || i.line > 15 || i.bit > 31);
+    if r.irqs.iter().any(bad_line) {
+        return Err("an interrupt line or bit is out of range");
+    }
+    let bad_range = |g: &RangeRecord| {
+        g.len != 0
+            && (!g.base.is_multiple_of(abi::PAGE_SIZE as u64)
+                || !g.len.is_multiple_of(abi::PAGE_SIZE as u64)
+                || g.len > 1 << 32
+                || g.base.checked_add(g.len).is_none_or(|end| end > 1 << 46))
+    };
+    if r.ranges.iter().any(bad_range) {
+        return Err("a physical range is not made of whole pages, or out of range");
+    }
+    Ok(())
+}
+
+fn shares_hardware(a: &TaskRecord, b: &TaskRecord) -> bool {
+    let ports = |r: &TaskRecord| r.ports.map(|p| (u64::from(p.base), u64::from(p.len)));
+    let ranges = |r: &TaskRecord| r.ranges.map(|g| (g.base, g.len));
+    let overlap = |x: &[(u64, u64)], y: &[(u64, u64)]| {
+        x.iter().any(|&(a, n)| y.iter().any(|&(b, m)| n != 0 && m != 0 && a < b + m && b < a + n))
+    };
+    let lines = |x: &IrqRecord| b.irqs.iter().any(|y| x.used != 0 && y.used != 0 && x.line == y.line);
+    overlap(&ports(a), &ports(b)) || overlap(&ranges(a), &ranges(b)) || a.irqs.iter().any(lines)
+}

@@ -1,0 +1,175 @@
+//! Memory objects: frames, a granted physical range, or the boot archive; and where they are mapped.
+
+use crate::arena::Id;
+use crate::frames::Chain;
+use crate::handles::{Handle, Object};
+use crate::system::System;
+use abi::Status;
+use abi::message::Rights;
+use abi::task::{MAP_BASE, STACK_TOP};
+
+/// Where a memory object's bytes are.
+#[derive(Debug)]
+pub enum Backing {
+    /// Frames of its own.
+    Frames(Chain),
+    /// A physical range: device memory, or the boot archive.
+    Physical {
+        /// First byte, page-aligned.
+        base: u64,
+        /// Whether the processor may cache it.
+        cached: bool,
+    },
+}
+
+/// A memory object.
+#[derive(Debug)]
+pub struct Memory {
+    /// Its size in pages.
+    pub pages: u32,
+    /// What is behind it.
+    pub backing: Backing,
+    /// First physical address where the whole is contiguous.
+    pub physical: Option<u64>,
+    /// Handles that name it.
+    pub handles: u32,
+    /// Mappings of it.
+    pub mappings: u32,
+    /// The row that it belongs to over all lives (`keep`), if any: then it is never freed.
+    pub kept_by: Option<u16>,
+}
+
+/// A mapping of a memory object in a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mapping {
+    /// First address.
+    pub addr: u64,
+    /// Pages.
+    pub pages: u32,
+    /// What is mapped.
+    pub memory: Id<Memory>,
+}
+
+impl Mapping {
+    fn end(&self) -> u64 {
+        self.addr + u64::from(self.pages) * abi::PAGE_SIZE as u64
+    }
+}
+
+impl System {
+    /// How many frames a task is charged for holding a handle to this object: none for what is not made of frames.
+    fn charge_of(memory: &Memory) -> u32 {
+        match (&memory.backing, memory.kept_by) {
+            (Backing::Frames(_), None) => memory.pages,
+            _ => 0,
+        }
+    }
+
+    /// Makes a memory object from a chain of zeroed frames, for the task `row`, which is charged for them.
+    /// Takes the chain only on success. Errors: QuotaFrames, QuotaHandles.
+    pub fn memory_create(&mut self, row: u16, chain: &mut Chain, physical: Option<u64>) -> Result<u32, Status> {
+        let pages = chain.len();
+        let task = self.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
+        if !task.handles.has_room() || !self.memories.has_room() {
+            return Err(Status::QuotaHandles);
+        }
+        task.frames.take(pages, Status::QuotaFrames)?;
+        let backing = Backing::Frames(core::mem::take(chain));
+        let memory = Memory { pages, backing, physical, handles: 1, mappings: 0, kept_by: None };
+        let id = self.memories.insert(memory).ok_or(Status::QuotaHandles)?;
+        let rights = Rights::READ | Rights::WRITE | Rights::GRANT;
+        task.handles.insert(Handle { object: Object::Memory(id), rights, badge: 0 })
+    }
+
+    /// Checks that a task may map the object of `handle` at `addr` (0: the kernel's choice), and enters the mapping. The caller
+    /// then fills the page tables, or takes the mapping back with [`System::memory_unmap`].
+    /// Errors: BadHandle, WrongKind, NoRights, BadAddress, QuotaObjects.
+    pub fn memory_map(&mut self, row: u16, handle: u64, addr: u64, writable: bool) -> Result<Mapping, Status> {
+        let task = self.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
+        let handle = task.handles.get(handle)?;
+        let Object::Memory(id) = handle.object else { return Err(Status::WrongKind) };
+        let needed = if writable { Rights::READ | Rights::WRITE } else { Rights::READ };
+        if !handle.rights.contains(needed) {
+            return Err(Status::NoRights);
+        }
+        let memory = self.memories.get_mut(id).ok_or(Status::BadHandle)?;
+        let size = u64::from(memory.pages) * abi::PAGE_SIZE as u64;
+        // Mappings live between MAP_BASE and the information page and never overlap. An own choice of address may lie anywhere there.
+        let free = |at: u64, task: &crate::task::Task| {
+            at >= MAP_BASE
+                && at.is_multiple_of(abi::PAGE_SIZE as u64)
+                && at.checked_add(size).is_some_and(|end| {
+                    end <= abi::task::INFO_ADDR && task.mappings.iter().all(|m| end <= m.addr || at >= m.end())
+                })
+        };
+        const _: () = assert!(abi::task::INFO_ADDR < STACK_TOP);
+        let at = if addr != 0 {
+            addr
+        } else {
+            // One unmapped page between neighbours catches overruns. Space is 90 TiB, so going on upwards is enough; only when
+            // the top is reached is the lowest gap searched.
+            let next = task.map_next;
+            if free(next, task) { next } else { lowest_gap(task, size) }
+        };
+        if !free(at, task) {
+            return Err(Status::BadAddress);
+        }
+        task.objects.take(1, Status::QuotaObjects)?;
+        let mapping = Mapping { addr: at, pages: memory.pages, memory: id };
+        if addr == 0 {
+            task.map_next = mapping.end() + abi::PAGE_SIZE as u64;
+        }
+        memory.mappings += 1;
+        task.mappings.push(mapping);
+        Ok(mapping)
+    }
+
+    /// Takes the mapping at `addr` out; the caller clears the page tables first. Errors: BadAddress.
+    pub fn memory_unmap(&mut self, row: u16, addr: u64) -> Result<Mapping, Status> {
+        let task = self.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
+        let at = task.mappings.iter().position(|m| m.addr == addr).ok_or(Status::BadAddress)?;
+        let mapping = task.mappings.swap_remove(at);
+        task.objects.give(1);
+        if let Some(memory) = self.memories.get_mut(mapping.memory) {
+            memory.mappings -= 1;
+        }
+        self.memory_release(mapping.memory);
+        Ok(mapping)
+    }
+
+    /// Charges a task for a further handle to a memory object. Errors: QuotaFrames, BadHandle.
+    pub(crate) fn memory_hold(&mut self, row: u16, id: Id<Memory>) -> Result<(), Status> {
+        let memory = self.memories.get_mut(id).ok_or(Status::BadHandle)?;
+        let task = self.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
+        task.frames.take(Self::charge_of(memory), Status::QuotaFrames)?;
+        memory.handles += 1;
+        Ok(())
+    }
+
+    /// Takes back what [`System::memory_hold`] charged, and frees the object where nothing refers to it any more.
+    pub(crate) fn memory_drop(&mut self, row: u16, id: Id<Memory>) {
+        if let (Some(memory), Some(task)) = (self.memories.get_mut(id), self.tasks.get_mut(row as usize)) {
+            task.frames.give(Self::charge_of(memory));
+            memory.handles -= 1;
+        }
+        self.memory_release(id);
+    }
+
+    fn memory_release(&mut self, id: Id<Memory>) {
+        let unused = self.memories.get(id).is_some_and(|m| m.handles == 0 && m.mappings == 0 && m.kept_by.is_none());
+        if unused && let Some(memory) = self.memories.remove(id) {
+            if let Backing::Frames(mut chain) = memory.backing {
+                self.frames.join(&mut self.garbage, &mut chain);
+            }
+        }
+    }
+}
+
+fn lowest_gap(task: &crate::task::Task, size: u64) -> u64 {
+    let mut at = MAP_BASE;
+    // Each round passes at least one mapping, so it ends after as many rounds as there are mappings.
+    while let Some(m) = task.mappings.iter().find(|m| at < m.end() && m.addr < at.saturating_add(size)) {
+        at = m.end() + abi::PAGE_SIZE as u64;
+    }
+    at
+}

@@ -1,0 +1,200 @@
+//! Notifications: a word of bits, set from anywhere, waited on.
+
+use crate::arena::Id;
+use crate::handles::{Handle, Object};
+use crate::system::{Endpoint, System};
+use crate::thread::State;
+use abi::Status;
+use abi::message::{Header, Rights, bits};
+
+/// A word of bits and who waits for them.
+#[derive(Debug)]
+pub struct Notification {
+    /// The row that made it, or to which the manifest gives it.
+    pub owner: u16,
+    /// Whether it belongs to the row over all lives.
+    pub permanent: bool,
+    /// Bits set and not taken.
+    pub word: u64,
+    /// The thread in `wait`.
+    pub waiter: Option<u16>,
+    /// The endpoint whose `recv` returns its bits.
+    pub bound_to: Option<Id<Endpoint>>,
+    /// Handles that name it.
+    pub handles: u32,
+}
+
+impl Notification {
+    /// No bits, nobody waiting.
+    pub fn new(owner: u16, permanent: bool) -> Self {
+        Notification { owner, permanent, word: 0, waiter: None, bound_to: None, handles: u32::from(!permanent) }
+    }
+}
+
+impl System {
+    /// Makes a notification for a thread's task. Errors: QuotaObjects, QuotaHandles.
+    pub fn notification_create(&mut self, thread: u16) -> Result<u32, Status> {
+        let row = self.row_of(thread)?;
+        let task = self.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
+        if !task.handles.has_room() {
+            return Err(Status::QuotaHandles);
+        }
+        task.objects.take(1, Status::QuotaObjects)?;
+        let Some(id) = self.notifications.insert(Notification::new(row, false)) else {
+            task.objects.give(1);
+            return Err(Status::QuotaObjects);
+        };
+        let rights = Rights::SIGNAL | Rights::WAIT | Rights::GRANT;
+        task.handles.insert(Handle { object: Object::Notification(id), rights, badge: 0 })
+    }
+
+    /// Sets bits, and wakes whoever waits for one of them.
+    pub fn signal(&mut self, id: Id<Notification>, set: u64) {
+        let Some(n) = self.notifications.get_mut(id) else { return };
+        n.word |= set;
+        let word = n.word;
+        if let Some(waiter) = n.waiter {
+            let mask = self.threads.at(waiter).map_or(0, |t| t.mask);
+            if word & mask != 0 {
+                n.word &= !mask;
+                n.waiter = None;
+                let taken = word & mask;
+                self.note_taken(id, taken);
+                if let Some(t) = self.threads.at_mut(waiter) {
+                    t.frame.rax = Status::Ok as u64;
+                    t.frame.rdx = taken;
+                }
+                self.make_ready(waiter);
+                return;
+            }
+        }
+        let Some(endpoint) = n.bound_to else { return };
+        let Some(receivers) = self.endpoints.get(endpoint).map(|e| e.receivers) else { return };
+        let mut next = receivers.front();
+        while let Some(receiver) = next {
+            let mask = self.threads.at(receiver).map_or(0, |t| t.mask);
+            if word & mask != 0 {
+                if let Some(e) = self.endpoints.get_mut(endpoint) {
+                    e.receivers.remove(&mut self.threads, receiver);
+                }
+                self.deliver_bits(id, receiver, mask);
+                self.make_ready(receiver);
+                return;
+            }
+            next = receivers.next(&self.threads, receiver);
+        }
+    }
+
+    /// Sets bits in a task's own notification.
+    pub fn signal_task(&mut self, row: u16, set: u64) {
+        if let Some(id) = self.tasks.get(row as usize).and_then(|t| t.notification) {
+            if set & bits::HEARTBEAT != 0
+                && let Some(task) = self.tasks.get_mut(row as usize)
+                && task.heartbeat.is_none()
+            {
+                task.heartbeat = Some(self.now);
+            }
+            self.signal(id, set);
+        }
+    }
+
+    /// Ends a `recv` with the bits of `mask` that are set, which are taken.
+    pub(crate) fn deliver_bits(&mut self, id: Id<Notification>, receiver: u16, mask: u64) {
+        let Some(n) = self.notifications.get_mut(id) else { return };
+        let taken = n.word & mask;
+        n.word &= !mask;
+        self.note_taken(id, taken);
+        if let Some(t) = self.threads.at_mut(receiver) {
+            t.frame.rax = Status::Ok as u64;
+            t.frame.rdi = 0;
+            t.frame.rsi = Header::NOTIFICATION;
+            t.frame.rdx = taken;
+            t.frame.r12 = 0;
+        }
+    }
+
+    fn note_taken(&mut self, id: Id<Notification>, taken: u64) {
+        if taken & bits::HEARTBEAT != 0
+            && let Some(n) = self.notifications.get(id)
+            && n.permanent
+            && let Some(task) = self.tasks.get_mut(n.owner as usize)
+        {
+            task.heartbeat = None;
+        }
+    }
+
+    /// `wait`: takes bits, or blocks the running thread until there are some.
+    /// Errors: BadHandle, WrongKind, NoRights, BadArgument, Busy.
+    pub fn wait(&mut self, thread: u16, handle: u64, mask: u64) -> Result<(), Status> {
+        let id = self.notification_handle(thread, handle, Rights::WAIT)?;
+        if mask == 0 {
+            return Err(Status::BadArgument);
+        }
+        let n = self.notifications.get_mut(id).ok_or(Status::BadHandle)?;
+        let taken = n.word & mask;
+        if taken == 0 {
+            if n.waiter.is_some() {
+                return Err(Status::Busy);
+            }
+            n.waiter = Some(thread);
+            if let Some(t) = self.threads.at_mut(thread) {
+                t.mask = mask;
+            }
+            self.block(thread, State::Waiting(id));
+            return Ok(());
+        }
+        n.word &= !mask;
+        self.note_taken(id, taken);
+        if let Some(t) = self.threads.at_mut(thread) {
+            t.frame.rdx = taken;
+        }
+        Ok(())
+    }
+
+    /// `poll`: takes bits, if there are any. Errors: BadHandle, WrongKind, NoRights.
+    pub fn poll(&mut self, thread: u16, handle: u64, mask: u64) -> Result<u64, Status> {
+        let id = self.notification_handle(thread, handle, Rights::WAIT)?;
+        let n = self.notifications.get_mut(id).ok_or(Status::BadHandle)?;
+        let taken = n.word & mask;
+        n.word &= !mask;
+        if taken != 0 {
+            self.note_taken(id, taken);
+        }
+        Ok(taken)
+    }
+
+    /// Binds a notification to an endpoint; both must be the caller's own. Errors: BadHandle, WrongKind, NoRights, Busy.
+    pub fn endpoint_bind(&mut self, thread: u16, endpoint: u64, notification: u64) -> Result<(), Status> {
+        let row = self.row_of(thread)?;
+        let (endpoint, _) = self.endpoint_handle(thread, endpoint, Rights::RECV)?;
+        let notification = self.notification_handle(thread, notification, Rights::WAIT)?;
+        let e = self.endpoints.get_mut(endpoint).ok_or(Status::BadHandle)?;
+        let n = self.notifications.get_mut(notification).ok_or(Status::BadHandle)?;
+        if n.owner != row {
+            return Err(Status::NoRights);
+        }
+        if e.permanent || n.permanent || !e.receivers.is_empty() || n.waiter.is_some() || n.bound_to.is_some() {
+            return Err(Status::Busy);
+        }
+        let old = e.bound.replace(notification);
+        n.bound_to = Some(endpoint);
+        if let Some(old) = old.and_then(|o| self.notifications.get_mut(o)) {
+            old.bound_to = None;
+        }
+        Ok(())
+    }
+
+    /// Frees a notification: the thread that waits there gets BadHandle.
+    pub(crate) fn notification_destroy(&mut self, id: Id<Notification>) {
+        let Some(n) = self.notifications.remove(id) else { return };
+        if let Some(e) = n.bound_to.and_then(|e| self.endpoints.get_mut(e)) {
+            e.bound = None;
+        }
+        if let Some(task) = self.tasks.get_mut(n.owner as usize) {
+            task.objects.give(1);
+        }
+        if let Some(waiter) = n.waiter {
+            self.complete(waiter, Status::BadHandle);
+        }
+    }
+}

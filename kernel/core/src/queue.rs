@@ -1,0 +1,97 @@
+//! First-in, first-out queues of threads, linked through the threads themselves: no allocation, removal from the middle in
+//! constant time. A thread is in at most one queue.
+
+use crate::arena::Arena;
+use crate::thread::Thread;
+
+/// No thread.
+pub const NIL: u16 = u16::MAX;
+
+/// The link that a thread carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link {
+    next: u16,
+    prev: u16,
+}
+
+impl Link {
+    /// In no queue.
+    pub const UNLINKED: Link = Link { next: NIL, prev: NIL };
+}
+
+/// A queue: its ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Queue {
+    head: u16,
+    tail: u16,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Queue { head: NIL, tail: NIL }
+    }
+}
+
+impl Queue {
+    /// Whether nobody waits.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.head == NIL
+    }
+
+    /// Who waits longest.
+    #[inline]
+    pub fn front(&self) -> Option<u16> {
+        (self.head != NIL).then_some(self.head)
+    }
+
+    /// Puts a thread, which must be in no queue, at the end.
+    pub fn push(&mut self, threads: &mut Arena<Thread>, index: u16) {
+        if let Some(t) = threads.at_mut(index) {
+            t.link = Link { next: NIL, prev: self.tail };
+        }
+        match threads.at_mut(self.tail) {
+            Some(tail) if self.tail != NIL => tail.link.next = index,
+            _ => self.head = index,
+        }
+        self.tail = index;
+    }
+
+    /// Puts a thread, which must be in no queue, at the front.
+    pub fn push_front(&mut self, threads: &mut Arena<Thread>, index: u16) {
+        if let Some(t) = threads.at_mut(index) {
+            t.link = Link { next: self.head, prev: NIL };
+        }
+        match threads.at_mut(self.head) {
+            Some(head) if self.head != NIL => head.link.prev = index,
+            _ => self.tail = index,
+        }
+        self.head = index;
+    }
+
+    /// Takes the thread that waits longest.
+    pub fn pop(&mut self, threads: &mut Arena<Thread>) -> Option<u16> {
+        let index = self.front()?;
+        self.remove(threads, index);
+        Some(index)
+    }
+
+    /// Takes out a thread, which must be in this queue.
+    pub fn remove(&mut self, threads: &mut Arena<Thread>, index: u16) {
+        let Some(t) = threads.at_mut(index) else { return };
+        let Link { next, prev } = core::mem::replace(&mut t.link, Link::UNLINKED);
+        match threads.at_mut(prev) {
+            Some(p) if prev != NIL => p.link.next = next,
+            _ => self.head = next,
+        }
+        match threads.at_mut(next) {
+            Some(n) if next != NIL => n.link.prev = prev,
+            _ => self.tail = prev,
+        }
+    }
+
+    /// The thread behind this one.
+    pub fn next(&self, threads: &Arena<Thread>, index: u16) -> Option<u16> {
+        threads.at(index).map(|t| t.link.next).filter(|&n| n != NIL)
+    }
+}

@@ -1,0 +1,224 @@
+//! Preemptive scheduling by priority, with a budget that keeps a spinning thread from starving less important ones.
+//!
+//! In each period a thread may use a budget of processor time at its own priority. When that is used up, it goes on at the background
+//! level, below all priorities, where such threads take turns, until its period is over.
+
+use crate::clock::Clock;
+use crate::queue::Queue;
+use crate::system::System;
+use crate::thread::State;
+use abi::task::LEVELS;
+
+/// The level below all priorities.
+pub const BACKGROUND: u8 = LEVELS as u8;
+
+/// Processor time that a thread may use at its priority in one period, in nanoseconds. Also the time slice.
+pub const SLICE_NS: u64 = 10_000_000;
+
+/// Length of a period in nanoseconds.
+pub const PERIOD_NS: u64 = 100_000_000;
+
+/// Ready queues and who runs.
+pub struct Scheduler {
+    /// The running thread; `None` while the processor idles.
+    pub current: Option<u16>,
+    ready: [Queue; LEVELS + 1],
+    levels: u64,
+    resched: bool,
+    charged_to: u64,
+    slice: u64,
+    period: u64,
+}
+
+impl Scheduler {
+    /// Nobody is ready.
+    pub fn new(clock: &Clock) -> Self {
+        Scheduler {
+            current: None,
+            ready: [Queue::default(); LEVELS + 1],
+            levels: 0,
+            resched: true,
+            charged_to: clock.base,
+            slice: clock.span_cycles(SLICE_NS),
+            period: clock.span_cycles(PERIOD_NS),
+        }
+    }
+
+    /// The most important level at which somebody is ready.
+    pub fn best(&self) -> Option<u8> {
+        (self.levels != 0).then(|| self.levels.trailing_zeros() as u8)
+    }
+}
+
+impl System {
+    /// Charges the time since the last charge to whoever used it.
+    pub fn charge(&mut self) {
+        let spent = self.now.saturating_sub(self.sched.charged_to);
+        self.sched.charged_to = self.now;
+        match self.sched.current.and_then(|c| self.threads.at_mut(c)) {
+            Some(t) => {
+                t.used += spent;
+                if let Some(task) = self.tasks.get_mut(t.task as usize) {
+                    task.cpu += spent;
+                }
+            }
+            None => self.counters.idle += spent,
+        }
+    }
+
+    /// Makes a thread ready, which must be in no queue and not running.
+    pub fn make_ready(&mut self, index: u16) {
+        let (now, period) = (self.now, self.sched.period);
+        let Some(t) = self.threads.at_mut(index) else { return };
+        t.state = State::Ready;
+        if now >= t.refill_at {
+            t.used = 0;
+            t.refill_at = now + period;
+            t.effective = t.priority;
+        }
+        let level = t.effective;
+        self.enqueue(index, level);
+        match self.sched.current.and_then(|c| self.threads.at(c)) {
+            Some(c) if c.effective <= level => {}
+            _ => self.sched.resched = true,
+        }
+    }
+
+    fn enqueue(&mut self, index: u16, level: u8) {
+        if let Some(queue) = self.sched.ready.get_mut(level as usize) {
+            queue.push(&mut self.threads, index);
+            self.sched.levels |= 1 << level;
+        }
+    }
+
+    fn dequeue(&mut self, index: u16, level: u8) {
+        if let Some(queue) = self.sched.ready.get_mut(level as usize) {
+            queue.remove(&mut self.threads, index);
+            if queue.is_empty() {
+                self.sched.levels &= !(1 << level);
+            }
+        }
+    }
+
+    /// Blocks the running thread in `state`.
+    pub(crate) fn block(&mut self, thread: u16, state: State) {
+        if self.sched.current == Some(thread) {
+            self.charge();
+            self.sched.current = None;
+            self.sched.resched = true;
+        }
+        if let Some(t) = self.threads.at_mut(thread) {
+            t.state = state;
+        }
+    }
+
+    /// Takes a thread out of the scheduler, whether it runs or is ready.
+    pub(crate) fn unschedule(&mut self, index: u16) {
+        let Some(t) = self.threads.at(index) else { return };
+        match t.state {
+            State::Running => self.block(index, State::Ready),
+            State::Ready => {
+                let level = t.effective;
+                self.dequeue(index, level);
+            }
+            _ => {}
+        }
+    }
+
+    /// Puts the running thread behind the others of its level.
+    pub fn yield_now(&mut self) {
+        self.charge();
+        if let Some(index) = self.sched.current.take() {
+            self.make_ready(index);
+            self.sched.resched = true;
+        }
+    }
+
+    /// Gives a thread another priority. The caller has checked the ceiling.
+    pub fn set_priority(&mut self, index: u16, priority: u8) {
+        let Some(t) = self.threads.at_mut(index) else { return };
+        t.priority = priority;
+        if t.effective == BACKGROUND {
+            return;
+        }
+        match t.state {
+            State::Ready => {
+                let old = t.effective;
+                self.dequeue(index, old);
+                if let Some(t) = self.threads.at_mut(index) {
+                    t.effective = priority;
+                }
+                self.enqueue(index, priority);
+            }
+            _ => t.effective = priority,
+        }
+        self.sched.resched = true;
+    }
+
+    /// Decides who runs now. `None`: nobody is ready, the processor may halt.
+    #[must_use]
+    pub fn schedule(&mut self) -> Option<u16> {
+        if !self.sched.resched {
+            return self.sched.current;
+        }
+        self.sched.resched = false;
+        let best = self.sched.best();
+        if let Some(index) = self.sched.current {
+            let level = self.threads.at(index).map_or(BACKGROUND, |t| t.effective);
+            if best.is_none_or(|b| b >= level) {
+                return Some(index);
+            }
+            // Preempted: it keeps its turn.
+            self.charge();
+            if let Some(t) = self.threads.at_mut(index) {
+                t.state = State::Ready;
+            }
+            self.sched.current = None;
+            if let Some(queue) = self.sched.ready.get_mut(level as usize) {
+                queue.push_front(&mut self.threads, index);
+                self.sched.levels |= 1 << level;
+            }
+        }
+        let level = best?;
+        let next = self.sched.ready.get(level as usize)?.front()?;
+        self.dequeue(next, level);
+        self.charge();
+        if let Some(t) = self.threads.at_mut(next) {
+            t.state = State::Running;
+        }
+        self.sched.current = Some(next);
+        self.counters.switches += 1;
+        Some(next)
+    }
+
+    /// What a timer tick does: timers, budgets, turns.
+    pub fn tick(&mut self) {
+        self.charge();
+        let now_ns = self.clock.ns(self.now);
+        while let Some((notification, bits)) = self.timers.expire(now_ns) {
+            self.signal(notification, bits);
+        }
+        let (now, slice, period) = (self.now, self.sched.slice, self.sched.period);
+        // Whoever waits longest in the background may have a new period.
+        if let Some(front) = self.sched.ready[BACKGROUND as usize].front()
+            && self.threads.at(front).is_some_and(|t| now >= t.refill_at)
+        {
+            self.dequeue(front, BACKGROUND);
+            self.make_ready(front);
+        }
+        let Some(index) = self.sched.current else { return };
+        let Some(t) = self.threads.at_mut(index) else { return };
+        if now >= t.refill_at {
+            t.used = 0;
+            t.refill_at = now + period;
+            t.effective = t.priority;
+        } else if t.used >= slice {
+            t.used = 0;
+            t.effective = BACKGROUND;
+            t.state = State::Ready;
+            self.sched.current = None;
+            self.enqueue(index, BACKGROUND);
+        }
+        self.sched.resched = true;
+    }
+}

@@ -1,0 +1,335 @@
+//! The whole state of the kernel's logic, and the small operations on handles.
+
+use crate::arena::{Arena, Id};
+use crate::clock::Clock;
+use crate::frames::{Chain, Frames};
+use crate::grants::Lines;
+use crate::handles::{Handle, Object};
+use crate::memory::Memory;
+use crate::notify::Notification;
+use crate::queue::Queue;
+use crate::sched::Scheduler;
+use crate::task::Task;
+use crate::thread::Thread;
+use crate::timer::Timers;
+use abi::Status;
+use abi::manifest::TaskRecord;
+use abi::message::Rights;
+use alloc::vec::Vec;
+
+/// Where servers receive calls.
+#[derive(Debug)]
+pub struct Endpoint {
+    /// The row that made it, or to which the manifest gives it.
+    pub owner: u16,
+    /// Whether it belongs to the row over all lives.
+    pub permanent: bool,
+    /// Threads in a call that is not received yet.
+    pub senders: Queue,
+    /// Threads in `recv`.
+    pub receivers: Queue,
+    /// The notification that `recv` returns too.
+    pub bound: Option<Id<Notification>>,
+    /// Handles that name it.
+    pub handles: u32,
+}
+
+/// Counters that only tell.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counters {
+    /// Interrupts delivered.
+    pub interrupts: u64,
+    /// Interrupts without a cause.
+    pub spurious: u64,
+    /// Changes of the running thread.
+    pub switches: u64,
+    /// Cycles halted.
+    pub idle: u64,
+}
+
+/// The state of the kernel's logic.
+pub struct System {
+    /// The task table.
+    pub tasks: Vec<Task>,
+    /// All threads.
+    pub threads: Arena<Thread>,
+    /// All endpoints.
+    pub endpoints: Arena<Endpoint>,
+    /// All notifications.
+    pub notifications: Arena<Notification>,
+    /// All memory objects.
+    pub memories: Arena<Memory>,
+    /// All timers.
+    pub timers: Timers,
+    /// Who runs next.
+    pub sched: Scheduler,
+    /// Who owns each interrupt line.
+    pub lines: Lines,
+    /// All frames.
+    pub frames: Frames,
+    /// Frames of memory objects that nothing refers to any more, to be freed in small steps.
+    pub garbage: Chain,
+    /// Cycles to nanoseconds.
+    pub clock: Clock,
+    /// The time-stamp counter when the kernel was entered.
+    pub now: u64,
+    /// Counters that only tell.
+    pub counters: Counters,
+    /// The row that spawns and kills.
+    pub controller: Option<u16>,
+    /// The rows that read logs, as a set of bits.
+    pub log_readers: u64,
+}
+
+impl System {
+    /// The system that a task table describes; nothing runs yet. Every arena has room for the sum of all quotas, so that no task can
+    /// use up another's share.
+    pub fn new(records: &[TaskRecord], frames: Frames, clock: Clock) -> Self {
+        let rows = records.len() as u32;
+        let objects: u32 = records.iter().map(|r| u32::from(r.object_quota)).sum();
+        let handles: u32 = records.iter().map(|r| u32::from(r.handle_quota)).sum();
+        let room = |n: u32| n.min(u32::from(u16::MAX) - 1) as u16;
+        let mut system = System {
+            tasks: records.iter().map(|r| Task::new(*r)).collect(),
+            threads: Arena::new(room(objects)),
+            endpoints: Arena::new(room(objects + rows)),
+            notifications: Arena::new(room(objects + rows)),
+            memories: Arena::new(room(handles + 8 * rows)),
+            timers: Timers::new(room(objects)),
+            sched: Scheduler::new(&clock),
+            lines: Lines::default(),
+            frames,
+            garbage: Chain::default(),
+            clock,
+            now: 0,
+            counters: Counters::default(),
+            controller: None,
+            log_readers: 0,
+        };
+        for (row, record) in records.iter().enumerate() {
+            let row = row as u16;
+            let notification = system.notifications.insert(Notification::new(row, true));
+            let endpoint = Endpoint {
+                owner: row,
+                permanent: true,
+                senders: Queue::default(),
+                receivers: Queue::default(),
+                bound: notification,
+                handles: 0,
+            };
+            let endpoint = system.endpoints.insert(endpoint);
+            if let Some(n) = notification.and_then(|n| system.notifications.get_mut(n)) {
+                n.bound_to = endpoint;
+            }
+            let task = &mut system.tasks[row as usize];
+            task.endpoint = endpoint;
+            task.notification = notification;
+            if record.flags & TaskRecord::CONTROL != 0 {
+                system.controller = Some(row);
+            }
+            if record.flags & TaskRecord::LOGS != 0 {
+                system.log_readers |= 1 << row;
+            }
+        }
+        system
+    }
+
+    /// The running thread.
+    #[inline]
+    pub fn current(&self) -> Option<u16> {
+        self.sched.current
+    }
+
+    /// A thread that is known to be alive. Threads are looked up by index only where a queue or the scheduler holds them, and both
+    /// let go of a thread before it is removed.
+    #[inline]
+    pub fn thread(&self, index: u16) -> Option<&Thread> {
+        self.threads.at(index)
+    }
+
+    /// The same, to change.
+    #[inline]
+    pub fn thread_mut(&mut self, index: u16) -> Option<&mut Thread> {
+        self.threads.at_mut(index)
+    }
+
+    /// The row of a thread's task.
+    #[inline]
+    pub fn row_of(&self, thread: u16) -> Result<u16, Status> {
+        self.threads.at(thread).map(|t| t.task).ok_or(Status::BadHandle)
+    }
+
+    /// A handle of a thread's task. Errors: BadHandle.
+    #[inline]
+    pub fn handle(&self, thread: u16, number: u64) -> Result<Handle, Status> {
+        let row = self.row_of(thread)?;
+        self.tasks.get(row as usize).ok_or(Status::NoSuchTask)?.handles.get(number)
+    }
+
+    /// An endpoint handle with a right, and its badge. Errors: BadHandle, WrongKind, NoRights.
+    #[inline]
+    pub fn endpoint_handle(&self, thread: u16, number: u64, right: Rights) -> Result<(Id<Endpoint>, u32), Status> {
+        let handle = self.handle(thread, number)?;
+        let Object::Endpoint(id) = handle.object else { return Err(Status::WrongKind) };
+        if !handle.rights.contains(right) {
+            return Err(Status::NoRights);
+        }
+        Ok((id, handle.badge))
+    }
+
+    /// A notification handle with a right. Errors: BadHandle, WrongKind, NoRights.
+    #[inline]
+    pub fn notification_handle(&self, thread: u16, number: u64, right: Rights) -> Result<Id<Notification>, Status> {
+        let handle = self.handle(thread, number)?;
+        let Object::Notification(id) = handle.object else { return Err(Status::WrongKind) };
+        if !handle.rights.contains(right) {
+            return Err(Status::NoRights);
+        }
+        Ok(id)
+    }
+
+    /// Checks that a handle is the system handle with this right. Errors: BadHandle, WrongKind, NoRights.
+    pub fn system_handle(&self, thread: u16, number: u64, right: Rights) -> Result<(), Status> {
+        let handle = self.handle(thread, number)?;
+        if handle.object != Object::System {
+            return Err(Status::WrongKind);
+        }
+        if handle.rights.contains(right) { Ok(()) } else { Err(Status::NoRights) }
+    }
+
+    /// Makes an endpoint for a thread's task. Errors: QuotaObjects, QuotaHandles.
+    pub fn endpoint_create(&mut self, thread: u16) -> Result<u32, Status> {
+        let row = self.row_of(thread)?;
+        let task = self.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
+        if !task.handles.has_room() {
+            return Err(Status::QuotaHandles);
+        }
+        task.objects.take(1, Status::QuotaObjects)?;
+        let endpoint = Endpoint {
+            owner: row,
+            permanent: false,
+            senders: Queue::default(),
+            receivers: Queue::default(),
+            bound: None,
+            handles: 1,
+        };
+        let Some(id) = self.endpoints.insert(endpoint) else {
+            task.objects.give(1);
+            return Err(Status::QuotaObjects);
+        };
+        let rights = Rights::CALL | Rights::RECV | Rights::GRANT;
+        task.handles.insert(Handle { object: Object::Endpoint(id), rights, badge: 0 })
+    }
+
+    /// Adds a handle to a task's table and counts it at its object. Errors: QuotaHandles, QuotaFrames, BadHandle (the object is gone).
+    pub fn handle_insert(&mut self, row: u16, handle: Handle) -> Result<u32, Status> {
+        let task = self.tasks.get(row as usize).ok_or(Status::NoSuchTask)?;
+        if !task.handles.has_room() {
+            return Err(Status::QuotaHandles);
+        }
+        match handle.object {
+            Object::Endpoint(id) => self.endpoints.get_mut(id).ok_or(Status::BadHandle)?.handles += 1,
+            Object::Notification(id) => self.notifications.get_mut(id).ok_or(Status::BadHandle)?.handles += 1,
+            Object::Memory(id) => self.memory_hold(row, id)?,
+            Object::Interrupt(_) | Object::Timer(_) | Object::Thread(_) | Object::System => {}
+        }
+        self.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?.handles.insert(handle)
+    }
+
+    /// Duplicates a handle. Errors: BadHandle, NoRights, BadArgument, QuotaHandles, QuotaFrames.
+    pub fn handle_dup(&mut self, thread: u16, number: u64, rights: u64, badge: u64) -> Result<u32, Status> {
+        let row = self.row_of(thread)?;
+        let copy = self.handle_derive(row, number, rights)?;
+        let badge = match (copy.badge, badge, copy.object) {
+            (_, 0, _) => copy.badge,
+            (0, b, Object::Endpoint(_)) => u32::try_from(b).map_err(|_| Status::BadArgument)?,
+            _ => return Err(Status::BadArgument),
+        };
+        self.handle_insert(row, Handle { badge, ..copy })
+    }
+
+    /// What a copy of a handle would be, with at most these rights. The right to receive is never copied: an endpoint has one task that
+    /// serves it. Errors: BadHandle, NoRights.
+    pub(crate) fn handle_derive(&self, row: u16, number: u64, rights: u64) -> Result<Handle, Status> {
+        let handle = self.tasks.get(row as usize).ok_or(Status::NoSuchTask)?.handles.get(number)?;
+        if !handle.rights.contains(Rights::GRANT) {
+            return Err(Status::NoRights);
+        }
+        let kept = Rights::from_bits_truncate(rights as u32) - Rights::RECV;
+        Ok(Handle { rights: handle.rights & kept, ..handle })
+    }
+
+    /// Gives a handle up. Errors: BadHandle, Busy.
+    pub fn handle_close(&mut self, thread: u16, number: u64) -> Result<(), Status> {
+        let row = self.row_of(thread)?;
+        let task = self.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
+        let handle = task.handles.get(number)?;
+        if let Object::Memory(id) = handle.object
+            && task.mappings.iter().any(|m| m.memory == id)
+        {
+            return Err(Status::Busy);
+        }
+        task.handles.remove(number)?;
+        self.handle_dropped(row, handle);
+        Ok(())
+    }
+
+    /// Does for a handle that is out of its table what its object needs.
+    pub(crate) fn handle_dropped(&mut self, row: u16, handle: Handle) {
+        match handle.object {
+            Object::Endpoint(id) => {
+                if let Some(e) = self.endpoints.get_mut(id) {
+                    e.handles -= 1;
+                    if e.handles == 0 && !e.permanent {
+                        self.endpoint_destroy(id);
+                    }
+                }
+            }
+            Object::Notification(id) => {
+                if let Some(n) = self.notifications.get_mut(id) {
+                    n.handles -= 1;
+                    if n.handles == 0 && !n.permanent {
+                        self.notification_destroy(id);
+                    }
+                }
+            }
+            Object::Memory(id) => self.memory_drop(row, id),
+            Object::Timer(id) => {
+                if self.timers.destroy(id)
+                    && let Some(task) = self.tasks.get_mut(row as usize)
+                {
+                    task.objects.give(1);
+                }
+            }
+            Object::Interrupt(_) | Object::Thread(_) | Object::System => {}
+        }
+    }
+
+    /// Frees an endpoint: everyone who waits there gets an error.
+    pub(crate) fn endpoint_destroy(&mut self, id: Id<Endpoint>) {
+        self.endpoint_flush(id, Status::PeerGone);
+        while let Some(receiver) = self.endpoint_pop_receiver(id) {
+            self.complete(receiver, Status::BadHandle);
+        }
+        if let Some(e) = self.endpoints.remove(id) {
+            if let Some(n) = e.bound.and_then(|n| self.notifications.get_mut(n)) {
+                n.bound_to = None;
+            }
+            if let Some(task) = self.tasks.get_mut(e.owner as usize) {
+                task.objects.give(1);
+            }
+        }
+    }
+
+    fn endpoint_pop_receiver(&mut self, id: Id<Endpoint>) -> Option<u16> {
+        self.endpoints.get_mut(id)?.receivers.pop(&mut self.threads)
+    }
+
+    /// Ends a blocked thread's system call with a status and lets it run. The thread must be in no queue.
+    pub(crate) fn complete(&mut self, thread: u16, status: Status) {
+        if let Some(t) = self.threads.at_mut(thread) {
+            t.frame.rax = status as u64;
+        }
+        self.make_ready(thread);
+    }
+}

@@ -1,0 +1,140 @@
+//! Rows of the task table.
+
+use crate::arena::Id;
+use crate::frames::Chain;
+use crate::handles::HandleTable;
+use crate::log::Ring;
+use crate::memory::{Mapping, Memory};
+use crate::notify::Notification;
+use crate::system::Endpoint;
+use crate::thread::Thread;
+use abi::error::FaultRecord;
+use abi::manifest::{MAX_RANGES, TaskRecord};
+use abi::task::TaskState;
+use abi::{Status, TaskId};
+use alloc::vec::Vec;
+
+/// A quota: what is used, and the most.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quota {
+    used: u32,
+    limit: u32,
+}
+
+impl Quota {
+    /// Nothing used of `limit`.
+    pub const fn new(limit: u32) -> Self {
+        Quota { used: 0, limit }
+    }
+
+    /// What is used.
+    pub const fn used(self) -> u32 {
+        self.used
+    }
+
+    /// The most.
+    pub const fn limit(self) -> u32 {
+        self.limit
+    }
+
+    /// Takes `amount`, or nothing and `error`.
+    pub fn take(&mut self, amount: u32, error: Status) -> Result<(), Status> {
+        match self.used.checked_add(amount) {
+            Some(used) if used <= self.limit => {
+                self.used = used;
+                Ok(())
+            }
+            _ => Err(error),
+        }
+    }
+
+    /// Gives `amount` back.
+    pub fn give(&mut self, amount: u32) {
+        self.used = self.used.saturating_sub(amount);
+    }
+}
+
+/// A row of the task table: the authority given by `system.toml`, and the life that uses it now.
+pub struct Task {
+    /// What the manifest says.
+    pub record: TaskRecord,
+    /// Whether there is a life.
+    pub state: TaskState,
+    /// Which life; 0 before the first.
+    pub generation: u16,
+    /// Whether a next life is to be expected where there is none now.
+    pub expected: bool,
+    /// Threads alive.
+    pub threads: u16,
+    /// The thread that the life began with.
+    pub first_thread: Option<Id<Thread>>,
+    /// Its handles.
+    pub handles: HandleTable,
+    /// Frames: image, stack, page tables, memory objects.
+    pub frames: Quota,
+    /// Threads, endpoints, notifications, mappings, timers.
+    pub objects: Quota,
+    /// The frames of image, stacks and page tables.
+    pub chain: Chain,
+    /// Physical address of the top page table; 0 without a life.
+    pub root: u64,
+    /// Its endpoint, which outlives it.
+    pub endpoint: Option<Id<Endpoint>>,
+    /// Its notification, which outlives it (its bits do not).
+    pub notification: Option<Id<Notification>>,
+    /// The memory that outlives it.
+    pub keep: Option<Id<Memory>>,
+    /// Its physical ranges.
+    pub ranges: [Option<Id<Memory>>; MAX_RANGES],
+    /// Where memory objects are mapped.
+    pub mappings: Vec<Mapping>,
+    /// Where the next mapping without an address goes.
+    pub map_next: u64,
+    /// What the last death left.
+    pub fault: Option<FaultRecord>,
+    /// Its newest text.
+    pub log: Ring,
+    /// Cycles of processor time over all lives.
+    pub cpu: u64,
+    /// When a heartbeat was sent that has not been taken, in cycles.
+    pub heartbeat: Option<u64>,
+}
+
+impl Task {
+    /// A row without a life.
+    pub fn new(record: TaskRecord) -> Self {
+        Task {
+            state: TaskState::Empty,
+            generation: 0,
+            expected: true,
+            threads: 0,
+            first_thread: None,
+            handles: HandleTable::new(record.handle_quota),
+            frames: Quota::new(record.frame_quota),
+            objects: Quota::new(u32::from(record.object_quota)),
+            chain: Chain::default(),
+            root: 0,
+            endpoint: None,
+            notification: None,
+            keep: None,
+            ranges: [None; MAX_RANGES],
+            mappings: Vec::new(),
+            map_next: abi::task::MAP_BASE,
+            fault: None,
+            log: Ring::default(),
+            cpu: 0,
+            heartbeat: None,
+            record,
+        }
+    }
+
+    /// Its name in this life.
+    pub fn id(&self, row: u16) -> TaskId {
+        TaskId { index: row, generation: self.generation }
+    }
+
+    /// Whether it may call a task of this priority: one that is more important.
+    pub fn may_call(&self, server: &Task) -> bool {
+        server.record.priority < self.record.priority
+    }
+}

@@ -1,0 +1,128 @@
+//! Threads: a register file, a priority and a state.
+
+use crate::arena::Id;
+use crate::notify::Notification;
+use crate::queue::Link;
+use crate::system::Endpoint;
+use abi::message::{Lease, MAX_LEASES};
+
+/// A thread's registers, in the order in which the entry stubs push them. The processor itself pushes the last five words
+/// (Intel SDM vol. 3A, section 6.14.2): TSS.RSP0 points to the end of the running thread's frame, which must be 16-byte aligned.
+#[repr(C, align(16))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Frame {
+    pub r15: u64,
+    pub r14: u64,
+    pub r13: u64,
+    pub r12: u64,
+    pub r11: u64,
+    pub r10: u64,
+    pub r9: u64,
+    pub r8: u64,
+    pub rdi: u64,
+    pub rsi: u64,
+    pub rbp: u64,
+    pub rbx: u64,
+    pub rdx: u64,
+    pub rcx: u64,
+    pub rax: u64,
+    /// Exception or interrupt vector, or [`Frame::SYSCALL`].
+    pub vector: u64,
+    pub error: u64,
+    pub rip: u64,
+    pub cs: u64,
+    pub rflags: u64,
+    pub rsp: u64,
+    pub ss: u64,
+}
+
+const _: () = assert!(size_of::<Frame>() == 176);
+
+impl Frame {
+    /// `vector` of a frame saved by the `syscall` entry: it may be left by `sysret`.
+    pub const SYSCALL: u64 = 0x100;
+
+    /// The four data words of a message.
+    #[inline]
+    pub fn words(&self) -> [u64; 4] {
+        [self.rdx, self.r10, self.r8, self.r9]
+    }
+
+    /// Sets the four data words.
+    #[inline]
+    pub fn set_words(&mut self, words: [u64; 4]) {
+        [self.rdx, self.r10, self.r8, self.r9] = words;
+    }
+}
+
+/// What a thread is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Is the current thread.
+    Running,
+    /// In a ready queue.
+    Ready,
+    /// In a call: in the endpoint's queue of senders.
+    Sending(Id<Endpoint>),
+    /// In a call: received by this task (row) and not answered.
+    Replying(u16),
+    /// In `recv`: in the endpoint's queue of receivers.
+    Receiving(Id<Endpoint>),
+    /// Waits on a notification.
+    Waiting(Id<Notification>),
+}
+
+/// A thread.
+pub struct Thread {
+    /// Registers while it is not running, and where they are saved when it enters the kernel.
+    pub frame: Frame,
+    /// Row of its task.
+    pub task: u16,
+    /// What it does.
+    pub state: State,
+    /// Its priority level.
+    pub priority: u8,
+    /// The level at which it is queued: lower than `priority` while its budget is used up.
+    pub effective: u8,
+    /// Cycles of processor time since its budget was filled.
+    pub used: u64,
+    /// When the budget is filled again, in cycles.
+    pub refill_at: u64,
+    /// Its place in a queue.
+    pub link: Link,
+    /// Number of its latest call; a reply token names it.
+    pub call: u64,
+    /// Badge of the handle by which it calls.
+    pub badge: u32,
+    /// What it lends for the length of its call.
+    pub leases: [Lease; MAX_LEASES],
+    /// Bits it takes in `recv` or `wait`.
+    pub mask: u64,
+    /// Label and sender of the last message received.
+    pub last_received: [u32; 2],
+    /// Label and handle of the last message sent.
+    pub last_sent: [u32; 2],
+}
+
+impl Thread {
+    /// A thread with zeroed registers, not yet in any queue.
+    pub fn new(task: u16, priority: u8) -> Self {
+        Thread {
+            frame: Frame::default(),
+            task,
+            state: State::Ready,
+            priority,
+            effective: priority,
+            used: 0,
+            refill_at: 0,
+            link: Link::UNLINKED,
+            call: 0,
+            badge: 0,
+            leases: [Lease::default(); MAX_LEASES],
+            mask: 0,
+            last_received: [0; 2],
+            last_sent: [0; 2],
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Timers: deadlines bound to notification bits, in a heap of fixed size ordered by deadline.
+
+use crate::arena::{Arena, Id};
+use crate::handles::{Handle, Object};
+use crate::notify::Notification;
+use crate::system::System;
+use abi::Status;
+use abi::message::Rights;
+use alloc::vec::Vec;
+
+/// A timer.
+#[derive(Debug)]
+pub struct Timer {
+    notification: Id<Notification>,
+    bits: u64,
+    deadline: u64,
+    place: Option<u16>,
+}
+
+/// All timers, and those that are armed in the order of their deadlines.
+pub struct Timers {
+    arena: Arena<Timer>,
+    heap: Vec<u16>,
+}
+
+impl Timers {
+    /// Room for `capacity` timers.
+    pub fn new(capacity: u16) -> Self {
+        Timers { arena: Arena::new(capacity), heap: Vec::with_capacity(capacity as usize) }
+    }
+
+    /// Timers alive.
+    pub fn live(&self) -> usize {
+        self.arena.live()
+    }
+
+    /// Makes a timer that sets `bits`; `None` where there is no room.
+    pub fn create(&mut self, notification: Id<Notification>, bits: u64) -> Option<Id<Timer>> {
+        self.arena.insert(Timer { notification, bits, deadline: 0, place: None })
+    }
+
+    /// Frees a timer; false where it is gone already.
+    pub fn destroy(&mut self, id: Id<Timer>) -> bool {
+        self.disarm(id);
+        self.arena.remove(id).is_some()
+    }
+
+    /// Sets a timer to a deadline in nanoseconds; an armed timer is moved. False where it is gone.
+    pub fn arm(&mut self, id: Id<Timer>, deadline: u64) -> bool {
+        self.disarm(id);
+        let Some(timer) = self.arena.get_mut(id) else { return false };
+        timer.deadline = deadline;
+        timer.place = Some(self.heap.len() as u16);
+        self.heap.push(id.index());
+        self.rise(self.heap.len() - 1);
+        true
+    }
+
+    /// Stops a timer. False where it is gone.
+    pub fn disarm(&mut self, id: Id<Timer>) -> bool {
+        let Some(timer) = self.arena.get_mut(id) else { return false };
+        if let Some(place) = timer.place.take() {
+            self.take_out(place as usize);
+        }
+        true
+    }
+
+    /// The next deadline in nanoseconds.
+    pub fn next(&self) -> Option<u64> {
+        self.heap.first().map(|_| self.deadline(0))
+    }
+
+    /// Takes the next timer whose deadline is not after `now`: the bits it sets, and where.
+    pub fn expire(&mut self, now: u64) -> Option<(Id<Notification>, u64)> {
+        if self.next()? > now {
+            return None;
+        }
+        let index = *self.heap.first()?;
+        self.take_out(0);
+        let timer = self.arena.at_mut(index)?;
+        timer.place = None;
+        Some((timer.notification, timer.bits))
+    }
+
+    fn take_out(&mut self, place: usize) {
+        let last = self.heap.len() - 1;
+        self.exchange(place, last);
+        self.heap.pop();
+        if place < self.heap.len() {
+            self.rise(place);
+            self.sink(place);
+        }
+    }
+
+    fn deadline(&self, place: usize) -> u64 {
+        self.heap.get(place).and_then(|&i| self.arena.at(i)).map_or(u64::MAX, |t| t.deadline)
+    }
+
+    fn exchange(&mut self, a: usize, b: usize) {
+        self.heap.swap(a, b);
+        for place in [a, b] {
+            if let Some(t) = self.arena.at_mut(self.heap[place]) {
+                t.place = Some(place as u16);
+            }
+        }
+    }
+
+    fn rise(&mut self, mut place: usize) {
+        while place > 0 && self.deadline(place) < self.deadline((place - 1) / 2) {
+            self.exchange(place, (place - 1) / 2);
+            place = (place - 1) / 2;
+        }
+    }
+
+    fn sink(&mut self, mut place: usize) {
+        loop {
+            let (left, right) = (2 * place + 1, 2 * place + 2);
+            let least = if self.deadline(right) < self.deadline(left) { right } else { left };
+            if least >= self.heap.len() || self.deadline(place) <= self.deadline(least) {
+                return;
+            }
+            self.exchange(place, least);
+            place = least;
+        }
+    }
+}
+
+impl System {
+    /// Makes a timer for a thread's task. Errors: BadHandle, WrongKind, NoRights, BadArgument, QuotaObjects, QuotaHandles.
+    pub fn timer_create(&mut self, thread: u16, notification: u64, bit: u64) -> Result<u32, Status> {
+        let row = self.row_of(thread)?;
+        let notification = self.notification_handle(thread, notification, Rights::SIGNAL)?;
+        if bit > 59 {
+            return Err(Status::BadArgument);
+        }
+        let task = self.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
+        if !task.handles.has_room() {
+            return Err(Status::QuotaHandles);
+        }
+        task.objects.take(1, Status::QuotaObjects)?;
+        let Some(id) = self.timers.create(notification, 1 << bit) else {
+            task.objects.give(1);
+            return Err(Status::QuotaObjects);
+        };
+        task.handles.insert(Handle { object: Object::Timer(id), rights: Rights::MANAGE, badge: 0 })
+    }
+
+    /// Arms (`Some` deadline in nanoseconds since boot) or disarms a timer. Errors: BadHandle, WrongKind.
+    pub fn timer_set(&mut self, thread: u16, handle: u64, deadline: Option<u64>) -> Result<(), Status> {
+        let Object::Timer(id) = self.handle(thread, handle)?.object else { return Err(Status::WrongKind) };
+        let found = match deadline {
+            Some(at) => self.timers.arm(id, at),
+            None => self.timers.disarm(id),
+        };
+        if found { Ok(()) } else { Err(Status::BadHandle) }
+    }
+}

@@ -1,0 +1,160 @@
+//! Segments, and the task state segment with the I/O permission bitmap (Intel SDM vol. 3A, chapter 8; vol. 1, section 19.5.2).
+
+use super::stacks::Stack;
+use abi::manifest::PortRange;
+use core::cell::UnsafeCell;
+use x86_64::instructions::segmentation::{CS, DS, ES, FS, GS, SS, Segment};
+use x86_64::instructions::tables::load_tss;
+use x86_64::structures::DescriptorTablePointer;
+use x86_64::structures::gdt::SegmentSelector;
+use x86_64::{PrivilegeLevel, VirtAddr};
+
+/// Selector of kernel code.
+pub const KERNEL_CODE: u16 = 0x08;
+/// Selector of kernel data and stack.
+pub const KERNEL_DATA: u16 = 0x10;
+/// Selector of user data and stack, ring 3.
+pub const USER_DATA: u16 = 0x20 | 3;
+/// Selector of user code, ring 3.
+pub const USER_CODE: u16 = 0x28 | 3;
+const TSS: u16 = 0x30;
+
+/// IST slots, counted from 1 as the descriptors do.
+pub const IST_DOUBLE_FAULT: u16 = 1;
+/// See [`IST_DOUBLE_FAULT`].
+pub const IST_NMI: u16 = 2;
+/// See [`IST_DOUBLE_FAULT`].
+pub const IST_MACHINE_CHECK: u16 = 3;
+
+/// Bytes of a bitmap for all 65,536 ports.
+const BITMAP: usize = 8192;
+const TSS_BODY: usize = 104;
+
+/// The 64-bit TSS, its bitmap and the byte of ones that must end it.
+#[repr(C, packed(4))]
+struct Tss {
+    reserved0: u32,
+    rsp: [u64; 3],
+    reserved1: u64,
+    ist: [u64; 7],
+    reserved2: u64,
+    reserved3: u16,
+    iomap_base: u16,
+    bitmap: [u8; BITMAP],
+    end: u8,
+}
+
+const _: () = assert!(core::mem::offset_of!(Tss, bitmap) == TSS_BODY);
+const LIMIT: u32 = (TSS_BODY + BITMAP) as u32;
+/// A bitmap beyond the segment's limit: no port is allowed.
+const NO_BITMAP: u16 = 0xffff;
+
+#[repr(C, align(16))]
+struct Tables {
+    tss: Tss,
+    gdt: [u64; 8],
+    /// The row whose ports are clear in the bitmap now.
+    owner: Option<u16>,
+    granted: [PortRange; abi::manifest::MAX_PORTS],
+}
+
+struct Cell(UnsafeCell<Tables>);
+// SAFETY: one core, interrupts off in the kernel: every function here runs to its end before another can start.
+unsafe impl Sync for Cell {}
+
+static TABLES: Cell = Cell(UnsafeCell::new(Tables {
+    tss: Tss {
+        reserved0: 0,
+        rsp: [0; 3],
+        reserved1: 0,
+        ist: [0; 7],
+        reserved2: 0,
+        reserved3: 0,
+        iomap_base: NO_BITMAP,
+        bitmap: [0xff; BITMAP],
+        end: 0xff,
+    },
+    gdt: [0; 8],
+    owner: None,
+    granted: [PortRange { base: 0, len: 0 }; abi::manifest::MAX_PORTS],
+}));
+
+/// Code and data descriptors of 64-bit mode (Intel SDM vol. 3A, section 3.4.5): present, accessed, type, ring, long mode.
+const DESCRIPTORS: [u64; 6] = [
+    0,
+    0x00af_9b00_0000_ffff,
+    0x00cf_9300_0000_ffff,
+    // The base of sysret's selectors: a 32-bit code segment would be here. There is none.
+    0,
+    0x00cf_f300_0000_ffff,
+    0x00af_fb00_0000_ffff,
+];
+
+/// Loads segments and TSS.
+pub fn init() {
+    // SAFETY: called once, before interrupts or ring 3 exist; the tables are static, so the processor may use them for ever. The
+    // selectors name the descriptors that were just written.
+    unsafe {
+        let tables = TABLES.0.get();
+        let tss = &raw mut (*tables).tss;
+        let base = tss as u64;
+        let [a, b, c, d, e, f] = DESCRIPTORS;
+        // System descriptor: limit, base, type 9 (available 64-bit TSS), present; second word: base 63..32.
+        let tss_low = u64::from(LIMIT & 0xffff)
+            | (base & 0xff_ffff) << 16
+            | 0x89 << 40
+            | u64::from(LIMIT >> 16 & 0xf) << 48
+            | (base >> 24 & 0xff) << 56;
+        (*tables).gdt = [a, b, c, d, e, f, tss_low, base >> 32];
+        let mut ist = [0; 7];
+        ist[usize::from(IST_DOUBLE_FAULT) - 1] = Stack::DoubleFault.top().as_u64();
+        ist[usize::from(IST_NMI) - 1] = Stack::Nmi.top().as_u64();
+        ist[usize::from(IST_MACHINE_CHECK) - 1] = Stack::MachineCheck.top().as_u64();
+        (*tables).tss.ist = ist;
+        let pointer = DescriptorTablePointer { limit: 63, base: VirtAddr::from_ptr(&raw const (*tables).gdt) };
+        x86_64::instructions::tables::lgdt(&pointer);
+        CS::set_reg(SegmentSelector(KERNEL_CODE));
+        SS::set_reg(SegmentSelector(KERNEL_DATA));
+        let null = SegmentSelector::new(0, PrivilegeLevel::Ring0);
+        DS::set_reg(null);
+        ES::set_reg(null);
+        FS::set_reg(null);
+        GS::set_reg(null);
+        load_tss(SegmentSelector(TSS));
+    }
+}
+
+/// Where the processor saves registers when ring 3 is interrupted: the end of the running thread's frame, 16-byte aligned.
+pub fn set_frame_end(end: u64) {
+    // SAFETY: plain stores to the static TSS; the processor reads it only on the way from ring 3.
+    unsafe { (*TABLES.0.get()).tss.rsp = [end, 0, 0] };
+}
+
+/// Allows the ports of the task that runs from now on, and no others. A task without ports costs one store.
+pub fn set_ports(row: u16, ports: &[PortRange; abi::manifest::MAX_PORTS]) {
+    // SAFETY: see `Cell`: nobody else has a reference into the tables, and the processor reads the bitmap only in ring 3.
+    let tables = unsafe { &mut *TABLES.0.get() };
+    if ports[0].len == 0 {
+        tables.tss.iomap_base = NO_BITMAP;
+        return;
+    }
+    if tables.owner != Some(row) {
+        let old = core::mem::replace(&mut tables.granted, *ports);
+        for range in old {
+            change(&mut tables.tss.bitmap, range, true);
+        }
+        for range in *ports {
+            change(&mut tables.tss.bitmap, range, false);
+        }
+        tables.owner = Some(row);
+    }
+    tables.tss.iomap_base = TSS_BODY as u16;
+}
+
+fn change(bitmap: &mut [u8; BITMAP], range: PortRange, deny: bool) {
+    for port in u32::from(range.base)..u32::from(range.base) + u32::from(range.len) {
+        let Some(byte) = bitmap.get_mut(port as usize / 8) else { return };
+        let bit = 1 << (port % 8);
+        if deny { *byte |= bit } else { *byte &= !bit }
+    }
+}

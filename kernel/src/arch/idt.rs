@@ -1,0 +1,57 @@
+//! The interrupt descriptor table (Intel SDM vol. 3A, section 6.14).
+
+use super::entry::{fatal, stub, stub_with_error};
+use super::gdt::{IST_DOUBLE_FAULT, IST_MACHINE_CHECK, IST_NMI, KERNEL_CODE};
+use core::cell::UnsafeCell;
+use x86_64::VirtAddr;
+use x86_64::structures::DescriptorTablePointer;
+
+/// Vectors with a handler: 32 exceptions and 16 lines. `int n` with any other is a general protection fault.
+const COUNT: usize = 48;
+const GATE: u64 = 0x8e00;
+const GATE_FROM_RING_3: u64 = 0xee00;
+
+#[repr(C, align(16))]
+struct Table(UnsafeCell<[[u64; 2]; COUNT]>);
+// SAFETY: written once by `init`, before anything reads it.
+unsafe impl Sync for Table {}
+
+static TABLE: Table = Table(UnsafeCell::new([[0; 2]; COUNT]));
+
+type Stub = extern "C" fn();
+
+macro_rules! stubs {
+    ($($kind:ident $vector:literal),* $(,)?) => { [$(($vector as usize, $kind::<$vector> as Stub)),*] };
+}
+
+/// A gate to `handler` with interrupts off, on an IST stack unless `ist` is 0 (figure 6-8).
+fn gate(handler: Stub, ist: u16, attributes: u64) -> [u64; 2] {
+    let addr = handler as *const () as u64;
+    let low = addr & 0xffff | u64::from(KERNEL_CODE) << 16 | u64::from(ist) << 32 | attributes << 32 | (addr >> 16 & 0xffff) << 48;
+    [low, addr >> 32]
+}
+
+/// Fills and loads the table.
+pub fn init() {
+    let mut table = [[0; 2]; COUNT];
+    let all = stubs!(
+        stub 0, stub 1, stub 3, stub 4, stub 5, stub 6, stub 7, stub 9, stub_with_error 10, stub_with_error 11,
+        stub_with_error 12, stub_with_error 13, stub_with_error 14, stub 15, stub 16, stub_with_error 17, stub 19, stub 20,
+        stub_with_error 21, stub 22, stub 23, stub 24, stub 25, stub 26, stub 27, stub 28, stub_with_error 29, stub_with_error 30, stub 31,
+        stub 32, stub 33, stub 34, stub 35, stub 36, stub 37, stub 38, stub 39, stub 40, stub 41, stub 42, stub 43, stub 44,
+        stub 45, stub 46, stub 47,
+    );
+    for (vector, handler) in all {
+        // `int3` is an instruction for ring 3; every other vector it may not call.
+        table[vector] = gate(handler, 0, if vector == 3 { GATE_FROM_RING_3 } else { GATE });
+    }
+    table[2] = gate(fatal::<2, false>, IST_NMI, GATE);
+    table[8] = gate(fatal::<8, true>, IST_DOUBLE_FAULT, GATE);
+    table[18] = gate(fatal::<18, false>, IST_MACHINE_CHECK, GATE);
+    // SAFETY: called once, with interrupts off; the table is static and every gate leads to a stub that saves what it must.
+    unsafe {
+        *TABLE.0.get() = table;
+        let pointer = DescriptorTablePointer { limit: (size_of_val(&table) - 1) as u16, base: VirtAddr::from_ptr(TABLE.0.get()) };
+        x86_64::instructions::tables::lidt(&pointer);
+    }
+}

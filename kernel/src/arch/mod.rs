@@ -1,0 +1,12 @@
+//! The processor and the two chips that every PC has: nearly all `unsafe` of the kernel is in here.
+
+pub mod cpu;
+pub mod debugcon;
+pub mod entry;
+pub mod gdt;
+pub mod idt;
+pub mod paging;
+pub mod percore;
+pub mod pic;
+pub mod pit;
+pub mod stacks;

@@ -1,0 +1,303 @@
+//! Page tables (Intel SDM vol. 3A, section 4.5): the map of all physical memory, the kernel's own pages, and tasks' address spaces.
+//!
+//! The boot loader hands over a recursive slot and nothing else of physical memory. With it the direct map is built; then the
+//! kernel moves to a top table of its own that has no lower half.
+
+use crate::boot::BootFrames;
+use bootloader_api::info::{MemoryRegionKind, MemoryRegions};
+use core::sync::atomic::{AtomicU64, Ordering};
+use x86_64::registers::control::Cr3;
+use x86_64::structures::paging::mapper::Mapper;
+use x86_64::structures::paging::{Page, PageTable, PageTableFlags, PhysFrame, RecursivePageTable, Size2MiB};
+use x86_64::{PhysAddr, VirtAddr};
+
+/// Where physical memory is mapped: 64 TiB from here on, not executable.
+pub const DIRECT_MAP: u64 = 0xffff_8000_0000_0000;
+/// The slot of the top table through which the boot loader maps the page tables recursively.
+pub const RECURSIVE: u64 = 508;
+/// Where that slot begins.
+pub const RECURSIVE_ADDR: u64 = 0xffff_0000_0000_0000 | RECURSIVE << 39;
+
+const PRESENT: u64 = 1;
+const WRITABLE: u64 = 1 << 1;
+const USER: u64 = 1 << 2;
+const WRITE_THROUGH: u64 = 1 << 3;
+const NO_CACHE: u64 = 1 << 4;
+const HUGE: u64 = 1 << 7;
+const GLOBAL: u64 = 1 << 8;
+const NO_EXECUTE: u64 = 1 << 63;
+const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+const PAGE: u64 = abi::PAGE_SIZE as u64;
+
+/// The kernel's own top table.
+static KERNEL_ROOT: AtomicU64 = AtomicU64::new(0);
+/// Physical memory above this is not in the direct map.
+static DIRECT_END: AtomicU64 = AtomicU64::new(0);
+
+/// The kernel's own top table, for when no task's is in use.
+pub fn kernel_root() -> u64 {
+    KERNEL_ROOT.load(Ordering::Relaxed)
+}
+
+/// A kernel mapping's permissions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KernelFlags(u64);
+
+impl KernelFlags {
+    /// Read and write, not executable.
+    pub const DATA: KernelFlags = KernelFlags(PRESENT | WRITABLE | NO_EXECUTE | GLOBAL);
+}
+
+/// A user mapping's permissions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UserFlags {
+    /// May be written.
+    pub writable: bool,
+    /// May be executed.
+    pub executable: bool,
+    /// May be cached; device memory may not.
+    pub cached: bool,
+}
+
+impl UserFlags {
+    /// Read only.
+    pub const READ: UserFlags = UserFlags { writable: false, executable: false, cached: true };
+    /// Read and write.
+    pub const DATA: UserFlags = UserFlags { writable: true, ..Self::READ };
+
+    fn bits(self) -> u64 {
+        debug_assert!(!(self.writable && self.executable));
+        let mut bits = PRESENT | USER;
+        if self.writable {
+            bits |= WRITABLE;
+        }
+        if !self.executable || self.writable {
+            bits |= NO_EXECUTE;
+        }
+        if !self.cached {
+            bits |= NO_CACHE | WRITE_THROUGH;
+        }
+        bits
+    }
+}
+
+/// Where a physical address is in the direct map; `None` beyond its end.
+pub fn direct(phys: u64, len: u64) -> Option<*mut u8> {
+    let end = phys.checked_add(len)?;
+    (end <= DIRECT_END.load(Ordering::Relaxed)).then(|| (DIRECT_MAP + phys) as *mut u8)
+}
+
+fn entry_ptr(table: u64, index: u64) -> *mut u64 {
+    (DIRECT_MAP + table + (index & 511) * 8) as *mut u64
+}
+
+fn read(table: u64, index: u64) -> u64 {
+    // SAFETY: `table` is the address of a page table: CR3, a root the kernel built, or an entry of one. Tables are frames of
+    // RAM, which the direct map covers, and the index stays within the page.
+    unsafe { entry_ptr(table, index).read_volatile() }
+}
+
+fn write(table: u64, index: u64, entry: u64) {
+    // SAFETY: as `read`; only the kernel writes tables, on one core with interrupts off.
+    unsafe { entry_ptr(table, index).write_volatile(entry) }
+}
+
+/// Fills a frame with zeros.
+pub fn zero(frame: u64) {
+    if let Some(p) = direct(frame, PAGE) {
+        // SAFETY: the frame was just taken from the allocator, so nobody else uses it, and it lies in the direct map.
+        unsafe { core::ptr::write_bytes(p, 0, PAGE as usize) };
+    }
+}
+
+const fn slot(addr: u64, level: u32) -> u64 {
+    addr >> (12 + 9 * level) & 511
+}
+
+/// Builds the direct map and the kernel's top table, and switches to it.
+pub fn init(regions: &MemoryRegions, frames: &mut BootFrames) {
+    let ram = |r: &&bootloader_api::info::MemoryRegion| {
+        matches!(r.kind, MemoryRegionKind::Usable | MemoryRegionKind::Bootloader)
+    };
+    let end = regions.iter().filter(ram).map(|r| r.end).max().unwrap_or(0);
+    let p4 = (RECURSIVE_ADDR | RECURSIVE << 30 | RECURSIVE << 21 | RECURSIVE << 12) as *mut PageTable;
+    // SAFETY: the loader was asked to map its tables recursively in this slot, and no other reference to the top table exists.
+    let mut mapper = RecursivePageTable::new(unsafe { &mut *p4 }).expect("the boot loader's page tables are not recursive");
+    let flags =
+        PageTableFlags::PRESENT | PageTableFlags::WRITABLE | PageTableFlags::NO_EXECUTE | PageTableFlags::GLOBAL;
+    for region in regions.iter().filter(ram) {
+        let mut phys = region.start & !0x1f_ffff;
+        while phys < region.end {
+            let page = Page::<Size2MiB>::containing_address(VirtAddr::new(DIRECT_MAP + phys));
+            let frame = PhysFrame::containing_address(PhysAddr::new(phys));
+            // SAFETY: the page lies in a slot that nothing else uses. What it maps may be mapped elsewhere too (the kernel's image); the
+            // direct map is written only at frames that the kernel owns. A page mapped already (by a neighbouring region) stays.
+            if let Ok(flush) = unsafe { mapper.map_to(page, frame, flags, frames) } {
+                flush.ignore();
+            }
+            phys += 0x20_0000;
+        }
+    }
+    DIRECT_END.store(end, Ordering::Relaxed);
+    let old = Cr3::read().0.start_address().as_u64();
+    let root = frames.take();
+    zero(root);
+    for index in 256..512 {
+        if index != RECURSIVE {
+            write(root, index, read(old, index));
+        }
+    }
+    // The stacks' slot must exist before the first task copies the upper half.
+    let stacks = frames.take();
+    zero(stacks);
+    write(root, slot(super::stacks::BASE, 3), stacks | PRESENT | WRITABLE);
+    make_global(root, 3, slot(0xffff_ffff_8000_0000, 3));
+    KERNEL_ROOT.store(root, Ordering::Relaxed);
+    switch(root);
+}
+
+/// Marks the kernel image's pages global: they are the same in every address space.
+fn make_global(table: u64, level: u32, index: u64) {
+    let entry = read(table, index);
+    if entry & PRESENT == 0 {
+        return;
+    }
+    if level == 0 || entry & HUGE != 0 {
+        write(table, index, entry | GLOBAL);
+        return;
+    }
+    for next in 0..512 {
+        make_global(entry & ADDRESS, level - 1, next);
+    }
+}
+
+/// Loads an address space.
+pub fn switch(root: u64) {
+    // SAFETY: every root has the kernel's upper half, so code, stack and data stay where they are.
+    unsafe { Cr3::write(PhysFrame::containing_address(PhysAddr::new(root)), x86_64::registers::control::Cr3Flags::empty()) };
+}
+
+/// Maps a page in the kernel's half. Only for slots of the top table that exist before the first task.
+pub fn map_kernel(page: u64, frame: u64, flags: KernelFlags, frames: &mut dyn FnMut() -> u64) {
+    let mut table = kernel_root();
+    for level in [3, 2, 1] {
+        let entry = read(table, slot(page, level));
+        table = if entry & PRESENT != 0 {
+            entry & ADDRESS
+        } else {
+            let new = frames();
+            zero(new);
+            write(table, slot(page, level), new | PRESENT | WRITABLE);
+            new
+        };
+    }
+    write(table, slot(page, 0), frame | flags.0);
+}
+
+/// Makes an empty frame the root of a new address space.
+pub fn new_root(root: u64) {
+    zero(root);
+    for index in 256..512 {
+        write(root, index, read(kernel_root(), index));
+    }
+}
+
+/// Maps a page of a task. `table_frame` gives frames for tables; where it gives none, nothing is mapped and `None` is returned.
+#[must_use]
+pub fn map_user(root: u64, page: u64, frame: u64, flags: UserFlags, mut table_frame: impl FnMut() -> Option<u64>) -> Option<()> {
+    debug_assert!(page < abi::task::USER_END);
+    let mut table = root;
+    for level in [3, 2, 1] {
+        let entry = read(table, slot(page, level));
+        table = if entry & PRESENT != 0 {
+            entry & ADDRESS
+        } else {
+            let new = table_frame()?;
+            zero(new);
+            write(table, slot(page, level), new | PRESENT | WRITABLE | USER);
+            new
+        };
+    }
+    write(table, slot(page, 0), frame & ADDRESS | flags.bits());
+    Some(())
+}
+
+/// Takes a page of a task away. The page is flushed where the address space is in use.
+pub fn unmap_user(root: u64, page: u64) {
+    let mut table = root;
+    for level in [3, 2, 1] {
+        let entry = read(table, slot(page, level));
+        if entry & PRESENT == 0 {
+            return;
+        }
+        table = entry & ADDRESS;
+    }
+    write(table, slot(page, 0), 0);
+    if Cr3::read().0.start_address().as_u64() == root {
+        x86_64::instructions::tlb::flush(VirtAddr::new(page));
+    }
+}
+
+/// The physical address behind a task's address, if the task itself may read (or write) it.
+#[inline]
+pub fn translate_user(root: u64, addr: u64, write: bool) -> Option<u64> {
+    if addr >= abi::task::USER_END {
+        return None;
+    }
+    let needed = if write { PRESENT | USER | WRITABLE } else { PRESENT | USER };
+    let mut table = root;
+    for level in [3, 2, 1] {
+        let entry = read(table, slot(addr, level));
+        if entry & needed != needed || entry & HUGE != 0 {
+            return None;
+        }
+        table = entry & ADDRESS;
+    }
+    let entry = read(table, slot(addr, 0));
+    (entry & needed == needed).then_some(entry & ADDRESS | addr & (PAGE - 1))
+}
+
+/// Looks for a page that is both writable and executable, in both halves of an address space: its address, if there is one.
+/// Rights of the upper levels count: a page is writable only if all levels are, and executable only if none forbids it.
+pub fn find_writable_executable(root: u64) -> Option<u64> {
+    fn walk(table: u64, level: u32, base: u64, writable: bool) -> Option<u64> {
+        for index in 0..512 {
+            let entry = read(table, index);
+            if entry & PRESENT == 0 || entry & NO_EXECUTE != 0 {
+                continue;
+            }
+            let writable = writable && entry & WRITABLE != 0;
+            let mut addr = base | index << (12 + 9 * level);
+            if level == 3 && index >= 256 {
+                addr |= 0xffff_0000_0000_0000;
+            }
+            let leaf = level == 0 || entry & HUGE != 0;
+            let found = if leaf { writable.then_some(addr) } else { walk(entry & ADDRESS, level - 1, addr, writable) };
+            if found.is_some() {
+                return found;
+            }
+        }
+        None
+    }
+    walk(root, 3, 0, true)
+}
+
+/// The entry that maps a kernel address, for tests and reports: physical address, writable, executable.
+pub fn inspect(root: u64, addr: u64) -> Option<(u64, bool, bool)> {
+    let mut table = root;
+    let (mut writable, mut executable) = (true, true);
+    for level in [3, 2, 1, 0] {
+        let entry = read(table, slot(addr, level));
+        if entry & PRESENT == 0 {
+            return None;
+        }
+        writable &= entry & WRITABLE != 0;
+        executable &= entry & NO_EXECUTE == 0;
+        if level == 0 || entry & HUGE != 0 {
+            let size = 1u64 << (12 + 9 * level);
+            return Some((entry & ADDRESS & !(size - 1) | addr & (size - 1), writable, executable));
+        }
+        table = entry & ADDRESS;
+    }
+    None
+}

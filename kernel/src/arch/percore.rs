@@ -1,0 +1,46 @@
+//! What belongs to one core, reached through gs in the entry stubs.
+
+use core::cell::UnsafeCell;
+
+/// The record of a core. The entry stubs know the first three offsets.
+#[repr(C)]
+pub struct PerCore {
+    /// Top of the stack that the kernel runs on (offset 0).
+    pub kernel_stack: u64,
+    /// End of the running thread's frame, where `syscall` saves registers (offset 8).
+    pub frame_end: u64,
+    /// Where `syscall` keeps the user's stack pointer for a moment (offset 16).
+    pub user_stack: u64,
+    /// The address space in CR3.
+    pub root: u64,
+    /// The thread that `frame_end` belongs to.
+    pub thread: u16,
+}
+
+/// Offset of [`PerCore::kernel_stack`].
+pub const KERNEL_STACK: usize = core::mem::offset_of!(PerCore, kernel_stack);
+/// Offset of [`PerCore::frame_end`].
+pub const FRAME_END: usize = core::mem::offset_of!(PerCore, frame_end);
+/// Offset of [`PerCore::user_stack`].
+pub const USER_STACK: usize = core::mem::offset_of!(PerCore, user_stack);
+
+struct Cell(UnsafeCell<PerCore>);
+
+// SAFETY: there is one core, it runs the kernel with interrupts off, and `get` hands out no reference: see there.
+unsafe impl Sync for Cell {}
+
+static CORE: Cell =
+    Cell(UnsafeCell::new(PerCore { kernel_stack: 0, frame_end: 0, user_stack: 0, root: 0, thread: u16::MAX }));
+
+/// The address of this core's record.
+pub fn addr() -> *mut PerCore {
+    CORE.0.get()
+}
+
+/// Runs `f` on this core's record.
+pub fn with<R>(f: impl FnOnce(&mut PerCore) -> R) -> R {
+    // SAFETY: the kernel runs on one core with interrupts off wherever this is called (idle included: its interrupt handler runs to
+    // its end before the idle loop goes on), and `f` cannot call `with` again through the reference it gets, as no caller in
+    // this crate nests them. So the reference is the only one.
+    unsafe { f(&mut *addr()) }
+}

@@ -1,0 +1,191 @@
+//! The kernel's state behind its one lock, and the step from one thread to the next.
+
+use crate::arch::cpu::Features;
+use crate::arch::entry::halt_until_interrupt;
+use crate::arch::pic::Pic;
+use crate::arch::{cpu, gdt, paging, percore};
+use abi::error::{DeathKind, FaultRecord};
+use abi::task::SystemInfo;
+use kernel_core::System;
+use kernel_core::arena::Id;
+use kernel_core::memory::Memory;
+use kernel_core::thread::Frame;
+use spin::{Mutex, MutexGuard};
+use zerocopy::FromZeros;
+
+/// Frames of gone memory objects that are freed each time the kernel is left: a small step, so that nobody waits long.
+const COLLECT_STEP: u32 = 16;
+
+/// Everything that is not per core.
+pub struct Kernel {
+    /// Tasks, threads, objects.
+    pub sys: System,
+    /// Interrupt controllers.
+    pub pic: Pic,
+    /// What the processor offers.
+    pub features: Features,
+    /// The boot archive.
+    pub archive: &'static [u8],
+    /// The boot archive as a memory object.
+    pub archive_memory: Option<Id<Memory>>,
+    /// Frames in the kernel's own heap and tables.
+    pub frames_kernel: u64,
+}
+
+static KERNEL: Mutex<Option<Kernel>> = Mutex::new(None);
+
+/// The kernel's state, locked.
+pub struct Locked(MutexGuard<'static, Option<Kernel>>);
+
+impl core::ops::Deref for Locked {
+    type Target = Kernel;
+    fn deref(&self) -> &Kernel {
+        // `lock` is the only way to make one, and it looked.
+        self.0.as_ref().unwrap_or_else(|| unreachable!("locked before it was set"))
+    }
+}
+
+impl core::ops::DerefMut for Locked {
+    fn deref_mut(&mut self) -> &mut Kernel {
+        self.0.as_mut().unwrap_or_else(|| unreachable!("locked before it was set"))
+    }
+}
+
+/// Puts the state in place, once, before the first interrupt.
+pub fn set(kernel: Kernel) {
+    *KERNEL.lock() = Some(kernel);
+}
+
+/// Locks the state and notes the time.
+pub fn lock() -> Locked {
+    let mut locked = Locked(KERNEL.lock());
+    locked.sys.now = cpu::now();
+    locked
+}
+
+/// Decides who runs, halting while nobody can, and makes everything ready for it. Returns the frame to leave the kernel with.
+pub fn next(mut kernel: Locked) -> *const Frame {
+    loop {
+        kernel.sys.collect(COLLECT_STEP);
+        if let Some(thread) = kernel.sys.schedule() {
+            return kernel.enter(thread);
+        }
+        drop(kernel);
+        halt_until_interrupt();
+        kernel = lock();
+    }
+}
+
+impl Kernel {
+    /// Makes the core ready to run a thread: address space, ports, and where its registers will be saved.
+    fn enter(&mut self, index: u16) -> *const Frame {
+        let Some(thread) = self.sys.threads.at(index) else { unreachable!("the scheduler chose a thread that is gone") };
+        let frame = &raw const thread.frame;
+        let row = thread.task;
+        let Some(task) = self.sys.tasks.get(row as usize) else { unreachable!("a thread without a task") };
+        let end = frame as u64 + size_of::<Frame>() as u64;
+        percore::with(|core| {
+            if core.frame_end != end || core.root != task.root {
+                core.frame_end = end;
+                core.thread = index;
+                gdt::set_frame_end(end);
+                gdt::set_ports(row, &task.record.ports);
+            }
+            if core.root != task.root {
+                core.root = task.root;
+                paging::switch(task.root);
+            }
+        });
+        frame
+    }
+
+    /// Ends a task: leaves its address space, closes its lines, and releases what it held.
+    pub fn kill(&mut self, row: u16, record: FaultRecord) {
+        let root = self.sys.tasks.get(row as usize).map_or(0, |t| t.root);
+        percore::with(|core| {
+            if core.root == root {
+                core.root = paging::kernel_root();
+                core.frame_end = 0;
+                paging::switch(core.root);
+            }
+        });
+        let lines = self.sys.lines.release(row);
+        if lines != 0 {
+            self.pic.mask_all(lines);
+        }
+        self.sys.kill(row, record);
+    }
+
+    /// The record of a death: registers, code and backtrace of the thread that is to blame, read while its memory is still there.
+    pub fn death_record(&self, thread: Option<u16>, row: u16, kind: DeathKind) -> FaultRecord {
+        let mut record = FaultRecord::new_zeroed();
+        record.kind = kind as u32;
+        record.time_ns = self.sys.clock.ns(self.sys.now);
+        let Some(task) = self.sys.tasks.get(row as usize) else { return record };
+        record.task = task.id(row).to_u32();
+        let thread = thread.or(task.first_thread.map(Id::index));
+        let Some(t) = thread.and_then(|t| self.sys.threads.at(t)) else { return record };
+        let f = &t.frame;
+        record.vector = f.vector as u32;
+        record.error_code = f.error;
+        record.rip = f.rip;
+        record.rsp = f.rsp;
+        record.rflags = f.rflags;
+        record.registers =
+            [f.rax, f.rbx, f.rcx, f.rdx, f.rsi, f.rdi, f.rbp, f.r8, f.r9, f.r10, f.r11, f.r12, f.r13, f.r14, f.r15];
+        record.last_received = t.last_received;
+        record.last_sent = t.last_sent;
+        let root = task.root;
+        for (offset, byte) in record.code.iter_mut().enumerate() {
+            let mut one = [0];
+            if crate::usermem::read(root, f.rip.wrapping_add(offset as u64), &mut one).is_err() {
+                break;
+            }
+            *byte = one[0];
+            record.code_len += 1;
+        }
+        // Each frame holds the caller's frame pointer and the return address (System V ABI, AMD64, section 3.2.2).
+        let mut rbp = f.rbp;
+        for slot in &mut record.backtrace {
+            let mut words = [0u8; 16];
+            if !rbp.is_multiple_of(8) || crate::usermem::read(root, rbp, &mut words).is_err() {
+                break;
+            }
+            let word = |i: usize| u64::from_le_bytes(core::array::from_fn(|b| words[i * 8 + b]));
+            if word(1) == 0 {
+                break;
+            }
+            *slot = word(1);
+            record.backtrace_len += 1;
+            if word(0) <= rbp {
+                break;
+            }
+            rbp = word(0);
+        }
+        record
+    }
+
+    /// The machine's counters.
+    pub fn info(&self) -> SystemInfo {
+        let sys = &self.sys;
+        let (heap_used, heap_size) = crate::heap::usage();
+        SystemInfo {
+            frames_total: sys.frames.total() + self.frames_kernel,
+            frames_free: sys.frames.free(),
+            frames_kernel: self.frames_kernel,
+            heap_used: heap_used as u64,
+            heap_size: heap_size as u64,
+            uptime_ns: sys.clock.ns(sys.now),
+            idle_ns: sys.clock.span_ns(sys.counters.idle),
+            tasks: sys.tasks.iter().filter(|t| t.state == abi::task::TaskState::Running).count() as u32,
+            threads: sys.threads.live() as u32,
+            endpoints: sys.endpoints.live() as u32,
+            notifications: sys.notifications.live() as u32,
+            memories: sys.memories.live() as u32,
+            timers: sys.timers.live() as u32,
+            interrupts: sys.counters.interrupts,
+            spurious: sys.counters.spurious,
+            switches: sys.counters.switches,
+        }
+    }
+}

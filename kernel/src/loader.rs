@@ -1,0 +1,281 @@
+//! From a row of the task table and a program of the boot archive to a running task.
+
+use crate::arch::gdt::{USER_CODE, USER_DATA};
+use crate::arch::paging::{self, UserFlags, direct};
+use crate::kernel::Kernel;
+use abi::error::DeathKind;
+use abi::info::{ARG_LEN, Entry, EntryKind, INFO_MAGIC, MAX_ENTRIES, TaskInfo};
+use abi::manifest::{RangeRecord, TaskRecord};
+use abi::message::Rights;
+use abi::task::{INFO_ADDR, STACK_TOP};
+use abi::{Name, PAGE_SIZE, Status, TaskId};
+use kernel_core::arena::Id;
+use kernel_core::grants::LineOwner;
+use kernel_core::handles::{Handle, Object};
+use kernel_core::image::{Image, ImageError, Segment};
+use kernel_core::memory::{Backing, Memory};
+use kernel_core::thread::Frame;
+use zerocopy::{FromZeros, IntoBytes};
+
+const PAGE: u64 = PAGE_SIZE as u64;
+
+/// Why a task could not be started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SpawnError {
+    /// The task or its quotas.
+    Status(Status),
+    /// Its program.
+    Image(ImageError),
+}
+
+impl From<Status> for SpawnError {
+    fn from(status: Status) -> Self {
+        SpawnError::Status(status)
+    }
+}
+
+impl From<ImageError> for SpawnError {
+    fn from(error: ImageError) -> Self {
+        SpawnError::Image(error)
+    }
+}
+
+/// The registers of a thread that begins in ring 3.
+pub fn user_frame(rip: u64, rsp: u64, argument: u64) -> Frame {
+    Frame {
+        rip,
+        rsp,
+        rdi: argument,
+        cs: USER_CODE.into(),
+        ss: USER_DATA.into(),
+        // Interrupts on; bit 1 is always set (Intel SDM vol. 1, section 3.4.3).
+        rflags: 0x202,
+        ..Frame::default()
+    }
+}
+
+/// Starts a task. Where that fails, everything is as before, but that the row counts one life more.
+pub fn spawn(kernel: &mut Kernel, row: u16, argument: &[u8]) -> Result<TaskId, SpawnError> {
+    let record = kernel.sys.tasks.get(row as usize).ok_or(Status::NoSuchTask)?.record;
+    let mut path = [0; 4 + abi::NAME_LEN];
+    let file = kernel_core::manifest::find_file(kernel.archive, program_path(&record.name, &mut path)).ok_or(ImageError::Missing)?;
+    let image = Image::parse(file)?;
+    let id = kernel.sys.begin(row)?;
+    match build(kernel, row, &record, &image, file, argument) {
+        Ok(()) => {
+            kernel.sys.announce(row);
+            Ok(id)
+        }
+        Err(error) => {
+            let expected = kernel.sys.tasks.get(row as usize).is_some_and(|t| t.expected);
+            let death = kernel.death_record(None, row, DeathKind::Killed);
+            kernel.kill(row, death);
+            while kernel.sys.reap(row, 128)? != 0 {}
+            kernel.sys.expect(row, expected)?;
+            Err(error.into())
+        }
+    }
+}
+
+fn program_path<'a>(name: &Name, buffer: &'a mut [u8; 4 + abi::NAME_LEN]) -> &'a str {
+    let name = abi::name_str(name).as_bytes();
+    buffer[..4].copy_from_slice(b"bin/");
+    buffer[4..4 + name.len()].copy_from_slice(name);
+    core::str::from_utf8(&buffer[..4 + name.len()]).unwrap_or_default()
+}
+
+fn build(k: &mut Kernel, row: u16, record: &TaskRecord, image: &Image, file: &[u8], argument: &[u8]) -> Result<(), Status> {
+    let root = frame(k, row)?;
+    paging::new_root(root);
+    k.sys.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?.root = root;
+    for segment in image.segments() {
+        load_segment(k, row, root, segment, file)?;
+    }
+    for page in 0..u64::from(record.stack_frames) {
+        let stack = frame(k, row)?;
+        paging::zero(stack);
+        k.map_page(row, root, STACK_TOP - (page + 1) * PAGE, stack, UserFlags::DATA)?;
+    }
+    let mut info = TaskInfo::new_zeroed();
+    identify(k, row, record, argument, &mut info);
+    let mut entries = Entries { info: &mut info };
+    grant(k, row, record, &mut entries)?;
+    let page = frame(k, row)?;
+    paging::zero(page);
+    fill(page, 0, info.as_bytes());
+    k.map_page(row, root, INFO_ADDR, page, UserFlags::READ)?;
+    k.sys.thread_start(row, user_frame(image.entry, STACK_TOP, 0), record.priority)?;
+    Ok(())
+}
+
+/// Takes a frame for a task, charged to it. Errors: QuotaFrames, OutOfMemory.
+fn frame(k: &mut Kernel, row: u16) -> Result<u64, Status> {
+    let task = k.sys.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
+    task.frames.take(1, Status::QuotaFrames)?;
+    match k.sys.frames.alloc(&mut task.chain) {
+        Some(frame) => Ok(u64::from(frame) * PAGE),
+        None => {
+            task.frames.give(1);
+            Err(Status::OutOfMemory)
+        }
+    }
+}
+
+/// Copies bytes into a frame at an offset; what does not fit is left out.
+fn fill(frame: u64, offset: u64, bytes: &[u8]) {
+    let len = bytes.len().min((PAGE - offset) as usize);
+    if let Some(to) = direct(frame + offset, len as u64) {
+        // SAFETY: the frame was just taken for this task, nobody runs in it yet, and `offset + len` stays within it.
+        unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), to, len) };
+    }
+}
+
+fn load_segment(k: &mut Kernel, row: u16, root: u64, s: &Segment, file: &[u8]) -> Result<(), Status> {
+    let flags = UserFlags { writable: s.writable, executable: s.executable, cached: true };
+    let bytes = file.get(s.offset..s.offset + s.filled).unwrap_or_default();
+    let mut page = s.first_page();
+    while page < s.end_page() {
+        let target = frame(k, row)?;
+        paging::zero(target);
+        // The part of the file that belongs into this page: it begins at the segment's address or at the page's.
+        let (offset, skip) = if page < s.addr { (s.addr - page, 0) } else { (0, (page - s.addr) as usize) };
+        if let Some(bytes) = bytes.get(skip..) {
+            fill(target, offset, bytes);
+        }
+        k.map_page(row, root, page, target, flags)?;
+        page += PAGE;
+    }
+    Ok(())
+}
+
+fn identify(k: &Kernel, row: u16, record: &TaskRecord, argument: &[u8], info: &mut TaskInfo) {
+    info.magic = INFO_MAGIC;
+    info.abi_hash = abi::ABI_HASH;
+    info.task = k.sys.tasks.get(row as usize).map_or(0, |t| t.id(row).to_u32());
+    info.priority = record.priority.into();
+    info.name = record.name;
+    info.tsc_base = k.sys.clock.base;
+    info.tsc_mult = k.sys.clock.mult;
+    let len = argument.len().min(ARG_LEN);
+    info.arg[..len].copy_from_slice(&argument[..len]);
+    info.arg_len = len as u32;
+}
+
+struct Entries<'a> {
+    info: &'a mut TaskInfo,
+}
+
+impl Entries<'_> {
+    fn add(&mut self, entry: Entry) -> Result<(), Status> {
+        let slot = self.info.entries.get_mut(self.info.entry_count as usize).ok_or(Status::QuotaHandles)?;
+        *slot = entry;
+        self.info.entry_count += 1;
+        Ok(())
+    }
+}
+
+const _: () = assert!(
+    MAX_ENTRIES
+        >= abi::manifest::MAX_CALLS + abi::manifest::MAX_IRQS + abi::manifest::MAX_PORTS + abi::manifest::MAX_RANGES + 3
+);
+
+/// Gives a task its handles, and lists them with its ports in the information page.
+fn grant(k: &mut Kernel, row: u16, record: &TaskRecord, entries: &mut Entries<'_>) -> Result<(), Status> {
+    for &peer in record.calls.get(..record.call_count as usize).unwrap_or_default() {
+        let task = k.sys.tasks.get(peer as usize).ok_or(Status::NoSuchTask)?;
+        let (name, endpoint) = (task.record.name, task.endpoint.ok_or(Status::NoSuchTask)?);
+        let handle = Handle { object: Object::Endpoint(endpoint), rights: Rights::CALL | Rights::GRANT, badge: 0 };
+        let handle = k.sys.handle_insert(row, handle)?;
+        entries.add(Entry { name, kind: EntryKind::Peer as u32, handle, base: peer.into(), len: 0 })?;
+    }
+    for irq in record.irqs.iter().filter(|i| i.used != 0) {
+        let owner = LineOwner { row, bits: 1 << (irq.bit & 31) };
+        if !k.sys.lines.claim(irq.line, owner) {
+            return Err(Status::Busy);
+        }
+        let handle = Handle { object: Object::Interrupt(irq.line), rights: Rights::MANAGE, badge: 0 };
+        let handle = k.sys.handle_insert(row, handle)?;
+        k.pic.unmask(irq.line);
+        entries.add(Entry { name: irq.name, kind: EntryKind::Irq as u32, handle, base: irq.bit.into(), len: 0 })?;
+    }
+    for ports in record.ports.iter().filter(|p| p.len != 0) {
+        let (base, len) = (ports.base.into(), ports.len.into());
+        entries.add(Entry { name: [0; abi::NAME_LEN], kind: EntryKind::Ports as u32, handle: 0, base, len })?;
+    }
+    for (slot, range) in record.ranges.iter().enumerate().filter(|(_, r)| r.len != 0) {
+        let id = range_memory(k, row, slot, range)?;
+        let mut rights = Rights::READ;
+        rights.set(Rights::WRITE, range.flags & RangeRecord::WRITE != 0);
+        let handle = k.sys.handle_insert(row, Handle { object: Object::Memory(id), rights, badge: 0 })?;
+        entries.add(Entry { name: range.name, kind: EntryKind::Range as u32, handle, base: range.base, len: range.len })?;
+    }
+    if record.keep_frames != 0 {
+        let id = keep_memory(k, row, record.keep_frames)?;
+        let rights = Rights::READ | Rights::WRITE;
+        let handle = k.sys.handle_insert(row, Handle { object: Object::Memory(id), rights, badge: 0 })?;
+        let len = u64::from(record.keep_frames) * PAGE;
+        entries.add(Entry { name: named("keep"), kind: EntryKind::Keep as u32, handle, base: 0, len })?;
+    }
+    if record.flags & TaskRecord::ARCHIVE != 0
+        && let Some(id) = k.archive_memory
+    {
+        let handle = k.sys.handle_insert(row, Handle { object: Object::Memory(id), rights: Rights::READ, badge: 0 })?;
+        let len = k.archive.len() as u64;
+        entries.add(Entry { name: named("archive"), kind: EntryKind::Archive as u32, handle, base: 0, len })?;
+    }
+    let mut rights = Rights::empty();
+    rights.set(Rights::CONTROL, record.flags & TaskRecord::CONTROL != 0);
+    rights.set(Rights::INSPECT, record.flags & TaskRecord::INSPECT != 0);
+    rights.set(Rights::LOGS, record.flags & TaskRecord::LOGS != 0);
+    if !rights.is_empty() {
+        let handle = k.sys.handle_insert(row, Handle { object: Object::System, rights, badge: 0 })?;
+        entries.add(Entry { name: named("system"), kind: EntryKind::System as u32, handle, base: 0, len: 0 })?;
+    }
+    Ok(())
+}
+
+fn named(name: &str) -> Name {
+    abi::name_from(name).unwrap_or_default()
+}
+
+fn insert(k: &mut Kernel, memory: Memory) -> Result<Id<Memory>, Status> {
+    k.sys.memories.insert(memory).ok_or(Status::QuotaObjects)
+}
+
+/// The memory object of a physical range; made for the first life, kept for all.
+fn range_memory(k: &mut Kernel, row: u16, slot: usize, range: &RangeRecord) -> Result<Id<Memory>, Status> {
+    let known = |k: &Kernel| k.sys.tasks.get(row as usize).and_then(|t| t.ranges.get(slot).copied().flatten());
+    if let Some(id) = known(k) {
+        return Ok(id);
+    }
+    let backing = Backing::Physical { base: range.base, cached: false };
+    let pages = (range.len / PAGE) as u32;
+    let memory = Memory { pages, backing, physical: Some(range.base), handles: 0, mappings: 0, kept_by: Some(row) };
+    let id = insert(k, memory)?;
+    if let Some(place) = k.sys.tasks.get_mut(row as usize).and_then(|t| t.ranges.get_mut(slot)) {
+        *place = Some(id);
+    }
+    Ok(id)
+}
+
+/// The memory that outlives a task; made, zeroed, for the first life.
+fn keep_memory(k: &mut Kernel, row: u16, pages: u32) -> Result<Id<Memory>, Status> {
+    if let Some(id) = k.sys.tasks.get(row as usize).and_then(|t| t.keep) {
+        return Ok(id);
+    }
+    let mut chain = Default::default();
+    for _ in 0..pages {
+        let Some(frame) = k.sys.frames.alloc(&mut chain) else {
+            k.sys.frames.join(&mut k.sys.garbage, &mut chain);
+            return Err(Status::OutOfMemory);
+        };
+        paging::zero(u64::from(frame) * PAGE);
+    }
+    let backing = Backing::Frames(chain);
+    let memory = Memory { pages, backing, physical: None, handles: 0, mappings: 0, kept_by: Some(row) };
+    let id = insert(k, memory)?;
+    if let Some(task) = k.sys.tasks.get_mut(row as usize) {
+        task.keep = Some(id);
+    }
+    Ok(id)
+}

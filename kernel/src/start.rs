@@ -1,0 +1,130 @@
+//! From the boot loader's hands to the first task, step by step.
+
+use crate::arch::{cpu, entry, gdt, idt, paging, percore, pic::Pic, pit, stacks};
+use crate::boot::BootFrames;
+use crate::kernel::{self, Kernel};
+use crate::{heap, klog, loader, log};
+use abi::PAGE_SIZE;
+use bootloader_api::config::Mapping;
+use bootloader_api::{BootInfo, BootloaderConfig};
+use kernel_core::System;
+use kernel_core::clock::Clock;
+use kernel_core::frames::Frames;
+use kernel_core::memory::{Backing, Memory};
+use x86_64::VirtAddr;
+
+const PAGE: u64 = PAGE_SIZE as u64;
+/// Where the loader puts the stack on which the kernel begins; its guard page is the first.
+const BOOT_STACK: u64 = 0xffff_ff00_0000_0000;
+const BOOT_STACK_SIZE: u64 = 64 * 1024;
+
+/// What the kernel asks of the boot loader: everything in the upper half, and its page tables mapped recursively, from which the kernel
+/// builds its own map of physical memory. (The loader's map would cover all that the firmware's memory map names, a terabyte of
+/// reserved addresses on some machines.)
+pub static BOOT_CONFIG: BootloaderConfig = {
+    let mut config = BootloaderConfig::new_default();
+    config.mappings.kernel_stack = Mapping::FixedAddress(BOOT_STACK);
+    config.mappings.page_table_recursive = Some(Mapping::FixedAddress(paging::RECURSIVE_ADDR));
+    config.mappings.dynamic_range_start = Some(0xffff_9000_0000_0000);
+    config.mappings.dynamic_range_end = Some(0xffff_f000_0000_0000);
+    config.kernel_stack_size = BOOT_STACK_SIZE;
+    config
+};
+
+/// Whether 16 bytes at this address lie on the stack on which the kernel began.
+pub fn boot_stack_holds(addr: u64) -> bool {
+    (BOOT_STACK + PAGE..BOOT_STACK + BOOT_STACK_SIZE - 15).contains(&addr)
+}
+
+/// What every kernel needs, test kernels too: memory, stacks, descriptor tables, heap, log. Returns all frames, the boot archive and the
+/// processor's features.
+pub fn init_memory(boot: &'static mut BootInfo) -> Ready {
+    let mut frames = BootFrames::new(&boot.memory_regions);
+    let total = frames.total();
+    let archive_virt = boot.ramdisk_addr.into_option();
+    paging::init(&boot.memory_regions, &mut frames);
+    stacks::init(&mut || frames.take());
+    gdt::init();
+    idt::init();
+    let features = cpu::init(VirtAddr::from_ptr(percore::addr()), VirtAddr::new(entry::syscall_entry as *const () as u64));
+    percore::with(|core| {
+        core.kernel_stack = stacks::Stack::Kernel.top().as_u64();
+        core.root = paging::kernel_root();
+    });
+    // A thirty-second of memory for the heap, within bounds that suit small and large machines.
+    let heap_size = (total * PAGE / 32).clamp(4 << 20, 16 << 20).next_multiple_of(PAGE);
+    let heap_start = frames.take_run(heap_size / PAGE);
+    // SAFETY: these frames were just taken, and the direct map covers all usable memory for ever.
+    unsafe { heap::init((paging::DIRECT_MAP + heap_start) as usize, heap_size as usize) };
+    log::init();
+    let table_len = (frames.end() / PAGE) as usize;
+    let table_start = frames.take_run((table_len as u64 * 4).div_ceil(PAGE));
+    // SAFETY: as above; the frames are nobody else's, `u32` has no invalid values, and the table is page-aligned.
+    let links = unsafe { core::slice::from_raw_parts_mut((paging::DIRECT_MAP + table_start) as *mut u32, table_len) };
+    let mut all = Frames::new(links);
+    for range in frames.rest() {
+        all.add(range);
+    }
+    let frames_kernel = total - all.free();
+    let archive = archive_virt.map(|start| {
+        // SAFETY: the loader mapped the archive there for ever, in the upper half, which the kernel's top table took over.
+        unsafe { core::slice::from_raw_parts(start as *const u8, boot.ramdisk_len as usize) }
+    });
+    Ready { frames: all, frames_kernel, archive: archive.unwrap_or_default(), features }
+}
+
+/// What [`init_memory`] prepared.
+pub struct Ready {
+    /// All frames.
+    pub frames: Frames,
+    /// How many of the machine's are in the kernel's own tables and heap.
+    pub frames_kernel: u64,
+    /// The boot archive; empty where the image has none.
+    pub archive: &'static [u8],
+    /// What the processor offers.
+    pub features: cpu::Features,
+}
+
+/// Starts the system that the boot archive holds. Never returns: the kernel is entered by interrupts and system calls from then on.
+pub fn run(ready: Ready, entered_at: u64) -> ! {
+    let hertz = pit::measure_tsc();
+    let clock = Clock::new(entered_at, hertz);
+    let Ready { frames, frames_kernel, archive, features } = ready;
+    let table = kernel_core::manifest::find_file(archive, "manifest")
+        .unwrap_or_else(|| panic!("the boot archive ({} bytes) has no task table `manifest`", archive.len()));
+    let records = match kernel_core::manifest::parse(table) {
+        Ok(records) => records,
+        Err(what) => panic!("{what}"),
+    };
+    klog!(
+        "Enigma {}: {} MiB of memory, {} MHz, {} tasks; smep {} smap {} umip {}",
+        env!("CARGO_PKG_VERSION"),
+        (frames.total() + frames_kernel) * PAGE >> 20,
+        hertz / 1_000_000,
+        records.len(),
+        features.smep,
+        features.smap,
+        features.umip,
+    );
+    let mut sys = System::new(records, frames, clock);
+    let archive_phys = paging::inspect(paging::kernel_root(), archive.as_ptr().addr() as u64).map(|(phys, ..)| phys);
+    let archive_memory = archive_phys.and_then(|base| {
+        let pages = (archive.len() as u64).div_ceil(PAGE) as u32;
+        let backing = Backing::Physical { base, cached: true };
+        sys.memories.insert(Memory { pages, backing, physical: None, handles: 0, mappings: 0, kept_by: Some(0) })
+    });
+    let Some(first) = sys.controller else { panic!("no task has the control right") };
+    let mut pic = Pic::new();
+    pit::start();
+    pic.unmask(pit::LINE);
+    kernel::set(Kernel { sys, pic, features, archive, archive_memory, frames_kernel });
+    let mut kernel = kernel::lock();
+    match loader::spawn(&mut kernel, first, b"") {
+        Ok(id) => klog!("first task: {} (row {})", abi::name_str(&records[first as usize].name), id.index),
+        Err(loader::SpawnError::Image(e)) => panic!("the first task's program is refused: {}", e.describe()),
+        Err(loader::SpawnError::Status(e)) => panic!("the first task does not start: {e}"),
+    }
+    let frame = kernel::next(kernel);
+    // SAFETY: `next` returned the frame of a thread that was made ready to run, and everything on this stack is done with.
+    unsafe { core::arch::asm!("jmp {leave}", leave = sym entry::leave, in("rax") frame, options(noreturn)) }
+}

@@ -1,0 +1,469 @@
+//! System calls: decode, do, encode. Arguments come from the thread's frame, results go there; everything with a memory address goes
+//! through [`crate::usermem`].
+
+use crate::arch::paging::{self, UserFlags};
+use crate::kernel::{self, Kernel};
+use crate::{loader, log, usermem};
+use abi::error::{DeathKind, MESSAGE_LEN};
+use abi::info::ARG_LEN;
+use abi::message::{Header, Lease, MAX_COPY, MAX_LEASES, ReplyToken, Rights, bits};
+use abi::task::{LEVELS, TaskState, USER_END};
+use abi::{PAGE_SIZE, Status, Syscall, TaskId};
+use kernel_core::handles::{Handle, Object};
+use kernel_core::memory::Backing;
+use kernel_core::thread::Frame;
+use zerocopy::IntoBytes;
+
+/// Most bytes of one `log_write`.
+const MAX_LOG: usize = 1024;
+/// Most pages of one `memory_create`: they are zeroed at once, with interrupts off.
+const MAX_PAGES: u64 = 256;
+/// Frames that one `task_reap` frees.
+const REAP_STEP: u32 = 128;
+
+/// The entry stub's other half. The registers are in the running thread's frame.
+pub extern "C" fn on_syscall(frame: &Frame) -> *const Frame {
+    let (number, args) = (frame.rax, Args::of(frame));
+    let mut kernel = kernel::lock();
+    let Some(thread) = kernel.sys.current() else { unreachable!("a system call without a thread") };
+    let outcome = match Syscall::from_u64(number) {
+        Some(call) => dispatch(&mut kernel, thread, call, args),
+        None => Err(Status::BadSyscall),
+    };
+    match outcome {
+        Ok(Done::Value(a, b)) => kernel.finish(thread, Status::Ok, a, b),
+        Ok(Done::Quiet) => kernel.finish(thread, Status::Ok, None, None),
+        Ok(Done::Elsewhere) => {}
+        Err(status) => kernel.finish(thread, status, None, None),
+    }
+    kernel::next(kernel)
+}
+
+/// The arguments in their order.
+#[derive(Clone, Copy)]
+struct Args {
+    rdi: u64,
+    rsi: u64,
+    rdx: u64,
+    r10: u64,
+    r8: u64,
+    r12: u64,
+    r14: u64,
+}
+
+impl Args {
+    fn of(f: &Frame) -> Self {
+        Args { rdi: f.rdi, rsi: f.rsi, rdx: f.rdx, r10: f.r10, r8: f.r8, r12: f.r12, r14: f.r14 }
+    }
+}
+
+/// How a successful call ends.
+enum Done {
+    /// With Ok and nothing else.
+    Quiet,
+    /// With Ok and these values in rdx and rsi.
+    Value(Option<u64>, Option<u64>),
+    /// The frame says so already, or will when the thread wakes; or the thread is gone.
+    Elsewhere,
+}
+
+type Outcome = Result<Done, Status>;
+
+fn value(rdx: impl Into<u64>) -> Outcome {
+    Ok(Done::Value(Some(rdx.into()), None))
+}
+
+fn pair(rdx: u64, rsi: u64) -> Outcome {
+    Ok(Done::Value(Some(rdx), Some(rsi)))
+}
+
+fn quiet(result: Result<(), Status>) -> Outcome {
+    result.map(|()| Done::Quiet)
+}
+
+fn elsewhere(result: Result<(), Status>) -> Outcome {
+    result.map(|()| Done::Elsewhere)
+}
+
+fn dispatch(k: &mut Kernel, thread: u16, call: Syscall, a: Args) -> Outcome {
+    match call {
+        Syscall::Yield => {
+            k.finish(thread, Status::Ok, None, None);
+            k.sys.yield_now();
+            Ok(Done::Elsewhere)
+        }
+        Syscall::Exit => k.exit(thread, a.rdi),
+        Syscall::Panic => k.panicked(thread, a.rdi, a.rsi),
+        Syscall::ThreadCreate => k.thread_create(thread, a),
+        Syscall::ThreadExit => {
+            let row = k.sys.row_of(thread)?;
+            if k.sys.tasks.get(row as usize).is_some_and(|t| t.threads <= 1) {
+                return k.exit(thread, 0);
+            }
+            k.sys.thread_exit(thread);
+            Ok(Done::Elsewhere)
+        }
+        Syscall::ThreadPriority => quiet(k.thread_priority(thread, a.rdi, a.rsi)),
+
+        Syscall::Call => {
+            let header = Header((k.frame(thread)?).rsi);
+            let mut leases = [Lease::default(); MAX_LEASES];
+            let leases = leases.get_mut(..header.leases()).ok_or(Status::BadArgument)?;
+            if !leases.is_empty() {
+                usermem::read(k.root(thread)?, a.r12, leases.as_mut_bytes())?;
+            }
+            elsewhere(k.sys.call(thread, leases))
+        }
+        Syscall::Send => quiet(k.sys.send(thread)),
+        Syscall::Recv => elsewhere(k.sys.recv(thread, a.rdi, a.rsi)),
+        Syscall::Reply => quiet(k.sys.reply(thread, ReplyToken(a.rdi))),
+        Syscall::ReplyRecv => {
+            match k.sys.reply(thread, ReplyToken(a.r12)) {
+                Ok(()) | Err(Status::StaleReply) => {}
+                Err(e) => return Err(e),
+            }
+            elsewhere(k.sys.recv(thread, a.rdi, a.r14))
+        }
+        Syscall::LeaseRead => k.lease_copy(thread, a, Lease::READ),
+        Syscall::LeaseWrite => k.lease_copy(thread, a, Lease::WRITE),
+        Syscall::LeaseInfo => {
+            let (len, access) = k.sys.lease_info(thread, ReplyToken(a.rdi), a.rsi)?;
+            pair(len.into(), access.into())
+        }
+
+        Syscall::EndpointCreate => value(k.sys.endpoint_create(thread)?),
+        Syscall::EndpointBind => quiet(k.sys.endpoint_bind(thread, a.rdi, a.rsi)),
+        Syscall::NotificationCreate => value(k.sys.notification_create(thread)?),
+        Syscall::Signal => {
+            let id = k.sys.notification_handle(thread, a.rdi, Rights::SIGNAL)?;
+            k.sys.signal(id, a.rsi);
+            Ok(Done::Quiet)
+        }
+        Syscall::Wait => {
+            // Taken at once, rax must say so; blocked, the signal that wakes the thread sets it.
+            k.finish(thread, Status::Ok, None, None);
+            elsewhere(k.sys.wait(thread, a.rdi, a.rsi))
+        }
+        Syscall::Poll => value(k.sys.poll(thread, a.rdi, a.rsi)?),
+
+        Syscall::MemoryCreate => k.memory_create(thread, a.rdi, a.rsi != 0),
+        Syscall::MemoryMap => k.memory_map(thread, a.rdi, a.rsi, a.rdx != 0),
+        Syscall::MemoryUnmap => quiet(k.memory_unmap(thread, a.rdi)),
+        Syscall::MemoryInfo => {
+            let Object::Memory(id) = k.sys.handle(thread, a.rdi)?.object else { return Err(Status::WrongKind) };
+            let memory = k.sys.memories.get(id).ok_or(Status::BadHandle)?;
+            pair(memory.pages.into(), memory.physical.unwrap_or(u64::MAX))
+        }
+
+        Syscall::IrqAck => {
+            let Object::Interrupt(line) = k.sys.handle(thread, a.rdi)?.object else { return Err(Status::WrongKind) };
+            k.pic.unmask(line);
+            Ok(Done::Quiet)
+        }
+        Syscall::TimerCreate => value(k.sys.timer_create(thread, a.rdi, a.rsi)?),
+        Syscall::TimerArm => quiet(k.sys.timer_set(thread, a.rdi, Some(a.rsi))),
+        Syscall::TimerDisarm => quiet(k.sys.timer_set(thread, a.rdi, None)),
+
+        Syscall::HandleClose => quiet(k.sys.handle_close(thread, a.rdi)),
+        Syscall::HandleDup => value(k.sys.handle_dup(thread, a.rdi, a.rsi, a.rdx)?),
+        Syscall::LogWrite => k.log_write(thread, a.rdi, a.rsi),
+        Syscall::LogRead => k.log_read(thread, a),
+
+        Syscall::TaskSpawn => k.task_spawn(thread, a),
+        Syscall::TaskKill => quiet(k.task_kill(thread, a)),
+        Syscall::TaskReap => {
+            k.sys.system_handle(thread, a.rdi, Rights::CONTROL)?;
+            value(k.sys.reap(row_arg(a.rsi)?, REAP_STEP)?)
+        }
+        Syscall::TaskExpect => {
+            k.sys.system_handle(thread, a.rdi, Rights::CONTROL)?;
+            quiet(k.sys.expect(row_arg(a.rsi)?, a.rdx != 0))
+        }
+        Syscall::TaskSignal => {
+            k.sys.system_handle(thread, a.rdi, Rights::CONTROL)?;
+            let row = row_arg(a.rsi)?;
+            match k.sys.tasks.get(row as usize) {
+                Some(task) if task.state == TaskState::Running => k.sys.signal_task(row, a.rdx),
+                _ => return Err(Status::NoSuchTask),
+            }
+            Ok(Done::Quiet)
+        }
+        Syscall::TaskStatus => {
+            k.sys.system_handle(thread, a.rdi, Rights::INSPECT)?;
+            k.sys.charge();
+            let status = k.sys.task_status(row_arg(a.rsi)?)?;
+            quiet(usermem::write(k.root(thread)?, a.rdx, status.as_bytes()))
+        }
+        Syscall::TaskFault => {
+            k.sys.system_handle(thread, a.rdi, Rights::INSPECT)?;
+            let task = k.sys.tasks.get(row_arg(a.rsi)? as usize).ok_or(Status::NoSuchTask)?;
+            let record = task.fault.ok_or(Status::WouldBlock)?;
+            quiet(usermem::write(k.root(thread)?, a.rdx, record.as_bytes()))
+        }
+        Syscall::SystemInfo => {
+            k.sys.system_handle(thread, a.rdi, Rights::INSPECT)?;
+            k.sys.charge();
+            let info = k.info();
+            quiet(usermem::write(k.root(thread)?, a.rsi, info.as_bytes()))
+        }
+    }
+}
+
+fn row_arg(raw: u64) -> Result<u16, Status> {
+    u16::try_from(raw).map_err(|_| Status::NoSuchTask)
+}
+
+impl Kernel {
+    fn finish(&mut self, thread: u16, status: Status, rdx: Option<u64>, rsi: Option<u64>) {
+        let Some(t) = self.sys.thread_mut(thread) else { return };
+        t.frame.rax = status as u64;
+        if let Some(rdx) = rdx {
+            t.frame.rdx = rdx;
+        }
+        if let Some(rsi) = rsi {
+            t.frame.rsi = rsi;
+        }
+    }
+
+    fn frame(&self, thread: u16) -> Result<&Frame, Status> {
+        self.sys.thread(thread).map(|t| &t.frame).ok_or(Status::BadHandle)
+    }
+
+    fn root(&self, thread: u16) -> Result<u64, Status> {
+        self.root_of(self.sys.row_of(thread)?)
+    }
+
+    fn root_of(&self, row: u16) -> Result<u64, Status> {
+        self.sys.tasks.get(row as usize).map(|t| t.root).filter(|&r| r != 0).ok_or(Status::NoSuchTask)
+    }
+
+    fn exit(&mut self, thread: u16, code: u64) -> Outcome {
+        let row = self.sys.row_of(thread)?;
+        let mut record = self.death_record(Some(thread), row, DeathKind::Exited);
+        record.error_code = code;
+        self.kill(row, record);
+        Ok(Done::Elsewhere)
+    }
+
+    fn panicked(&mut self, thread: u16, addr: u64, len: u64) -> Outcome {
+        let row = self.sys.row_of(thread)?;
+        let mut record = self.death_record(Some(thread), row, DeathKind::Panicked);
+        let len = len.min(MESSAGE_LEN as u64) as usize;
+        let root = self.root_of(row)?;
+        if let Some(message) = record.message.get_mut(..len)
+            && usermem::read(root, addr, message).is_ok()
+        {
+            record.message_len = len as u32;
+        }
+        self.kill(row, record);
+        Ok(Done::Elsewhere)
+    }
+
+    fn thread_create(&mut self, thread: u16, a: Args) -> Outcome {
+        let row = self.sys.row_of(thread)?;
+        if a.rdi >= USER_END || a.rsi >= USER_END || a.rdi == 0 {
+            return Err(Status::BadAddress);
+        }
+        let priority = u8::try_from(a.r10).map_err(|_| Status::Ceiling)?;
+        if !self.sys.tasks.get(row as usize).is_some_and(|t| t.handles.has_room()) {
+            return Err(Status::QuotaHandles);
+        }
+        let frame = loader::user_frame(a.rdi, a.rsi, a.rdx);
+        let id = self.sys.thread_start(row, frame, priority)?;
+        let handle = Handle { object: Object::Thread(id), rights: Rights::MANAGE, badge: 0 };
+        value(self.sys.handle_insert(row, handle)?)
+    }
+
+    fn thread_priority(&mut self, thread: u16, which: u64, priority: u64) -> Result<(), Status> {
+        let row = self.sys.row_of(thread)?;
+        let index = if which == abi::syscall::THIS_THREAD {
+            thread
+        } else {
+            let Object::Thread(id) = self.sys.handle(thread, which)?.object else { return Err(Status::WrongKind) };
+            self.sys.threads.get(id).ok_or(Status::BadHandle)?;
+            id.index()
+        };
+        if priority >= LEVELS as u64 {
+            return Err(Status::BadArgument);
+        }
+        let ceiling = self.sys.tasks.get(row as usize).map_or(0, |t| t.record.priority);
+        if priority < u64::from(ceiling) {
+            return Err(Status::Ceiling);
+        }
+        self.sys.set_priority(index, priority as u8);
+        Ok(())
+    }
+
+    fn lease_copy(&mut self, thread: u16, a: Args, access: u32) -> Outcome {
+        let (row, addr, left) = self.sys.lease(thread, ReplyToken(a.rdi), a.rsi, a.rdx, access)?;
+        let len = a.r8.min(left).min(MAX_COPY as u64) as usize;
+        let (theirs, ours) = (self.root_of(row)?, self.root(thread)?);
+        let result = if access == Lease::READ {
+            usermem::copy(theirs, addr, ours, a.r10, len).map_err(|side| side == usermem::Side::From)
+        } else {
+            usermem::copy(ours, a.r10, theirs, addr, len).map_err(|side| side == usermem::Side::To)
+        };
+        // The side at fault gets the blame: a bad lease is the caller's, a bad buffer the server's own.
+        result.map_err(|caller| if caller { Status::LeaseFault } else { Status::BadAddress })?;
+        value(len as u64)
+    }
+
+    fn memory_create(&mut self, thread: u16, pages: u64, contiguous: bool) -> Outcome {
+        let row = self.sys.row_of(thread)?;
+        if pages == 0 || pages > MAX_PAGES {
+            return Err(Status::BadArgument);
+        }
+        let task = self.sys.tasks.get(row as usize).ok_or(Status::NoSuchTask)?;
+        if !task.handles.has_room() {
+            return Err(Status::QuotaHandles);
+        }
+        if u64::from(task.frames.limit() - task.frames.used()) < pages {
+            return Err(Status::QuotaFrames);
+        }
+        let mut chain = Default::default();
+        let mut physical = None;
+        let complete = if contiguous || pages == 1 {
+            physical = self.sys.frames.alloc_contiguous(&mut chain, pages as u32).map(|f| u64::from(f) * PAGE_SIZE as u64);
+            physical.is_some()
+        } else {
+            (0..pages).all(|_| self.sys.frames.alloc(&mut chain).is_some())
+        };
+        if !complete {
+            self.sys.frames.join(&mut self.sys.garbage, &mut chain);
+            return Err(Status::OutOfMemory);
+        }
+        for frame in self.sys.frames.iter(&chain) {
+            paging::zero(u64::from(frame) * PAGE_SIZE as u64);
+        }
+        let result = self.sys.memory_create(row, &mut chain, physical);
+        self.sys.frames.join(&mut self.sys.garbage, &mut chain);
+        value(result?)
+    }
+
+    fn memory_map(&mut self, thread: u16, handle: u64, addr: u64, writable: bool) -> Outcome {
+        let row = self.sys.row_of(thread)?;
+        let root = self.root_of(row)?;
+        let mapping = self.sys.memory_map(row, handle, addr, writable)?;
+        let Some(memory) = self.sys.memories.get(mapping.memory) else { return Err(Status::BadHandle) };
+        let (mut frame, mut device, cached) = match &memory.backing {
+            Backing::Frames(chain) => (chain.first(), 0, true),
+            Backing::Physical { base, cached } => (None, *base, *cached),
+        };
+        let flags = UserFlags { writable, executable: false, cached };
+        for page in 0..u64::from(mapping.pages) {
+            let phys = match frame {
+                Some(f) => u64::from(f) * PAGE_SIZE as u64,
+                None => device,
+            };
+            let at = mapping.addr + page * PAGE_SIZE as u64;
+            if let Err(e) = self.map_page(row, root, at, phys, flags) {
+                self.memory_unmap(thread, mapping.addr)?;
+                return Err(e);
+            }
+            frame = frame.and_then(|f| self.sys.frames.next(f));
+            device += PAGE_SIZE as u64;
+        }
+        value(mapping.addr)
+    }
+
+    /// Maps a page of a task; page tables come from its quota. Errors: QuotaFrames, OutOfMemory.
+    pub(crate) fn map_page(&mut self, row: u16, root: u64, at: u64, phys: u64, flags: UserFlags) -> Result<(), Status> {
+        let sys = &mut self.sys;
+        let task = sys.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
+        let mut why = Status::OutOfMemory;
+        let table = || {
+            if let Err(e) = task.frames.take(1, Status::QuotaFrames) {
+                why = e;
+                return None;
+            }
+            match sys.frames.alloc(&mut task.chain) {
+                Some(frame) => Some(u64::from(frame) * PAGE_SIZE as u64),
+                None => {
+                    task.frames.give(1);
+                    None
+                }
+            }
+        };
+        paging::map_user(root, at, phys, flags, table).ok_or(why)
+    }
+
+    fn memory_unmap(&mut self, thread: u16, addr: u64) -> Result<(), Status> {
+        let row = self.sys.row_of(thread)?;
+        let root = self.root_of(row)?;
+        let task = self.sys.tasks.get(row as usize).ok_or(Status::NoSuchTask)?;
+        let mapping = *task.mappings.iter().find(|m| m.addr == addr).ok_or(Status::BadAddress)?;
+        // The tables first: afterwards the frames may be free.
+        for page in 0..u64::from(mapping.pages) {
+            paging::unmap_user(root, addr + page * PAGE_SIZE as u64);
+        }
+        self.sys.memory_unmap(row, addr).map(|_| ())
+    }
+
+    fn log_write(&mut self, thread: u16, addr: u64, len: u64) -> Outcome {
+        let row = self.sys.row_of(thread)?;
+        let root = self.root_of(row)?;
+        let mut buffer = [0; MAX_LOG];
+        let text = buffer.get_mut(..len.min(MAX_LOG as u64) as usize).unwrap_or_default();
+        usermem::read(root, addr, text)?;
+        let task = self.sys.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
+        task.log.write(text);
+        log::task_text(row, abi::name_str(&task.record.name), text);
+        let mut readers = self.sys.log_readers;
+        while readers != 0 {
+            let reader = readers.trailing_zeros() as u16;
+            readers &= readers - 1;
+            self.sys.signal_task(reader, bits::LOG);
+        }
+        value(text.len() as u64)
+    }
+
+    fn log_read(&mut self, thread: u16, a: Args) -> Outcome {
+        self.sys.system_handle(thread, a.rdi, Rights::LOGS)?;
+        let root = self.root(thread)?;
+        let mut buffer = [0; MAX_LOG];
+        let into = buffer.get_mut(..a.r8.min(MAX_LOG as u64) as usize).unwrap_or_default();
+        let (count, position) = if a.rsi == abi::syscall::KERNEL_LOG {
+            log::read(a.rdx, into)
+        } else {
+            let row = u16::try_from(a.rsi).map_err(|_| Status::BadArgument)?;
+            self.sys.tasks.get(row as usize).ok_or(Status::BadArgument)?.log.read(a.rdx, into)
+        };
+        usermem::write(root, a.r10, into.get(..count).unwrap_or_default())?;
+        pair(count as u64, position)
+    }
+
+    fn task_spawn(&mut self, thread: u16, a: Args) -> Outcome {
+        self.sys.system_handle(thread, a.rdi, Rights::CONTROL)?;
+        let mut argument = [0; ARG_LEN];
+        let argument =
+            usize::try_from(a.r10).ok().and_then(|len| argument.get_mut(..len)).ok_or(Status::BadArgument)?;
+        usermem::read(self.root(thread)?, a.rdx, argument)?;
+        match loader::spawn(self, row_arg(a.rsi)?, argument) {
+            Ok(id) => value(id.to_u32()),
+            Err(loader::SpawnError::Status(status)) => Err(status),
+            Err(loader::SpawnError::Image(reason)) => {
+                self.finish(thread, Status::BadImage, Some(reason as u64), None);
+                Ok(Done::Elsewhere)
+            }
+        }
+    }
+
+    fn task_kill(&mut self, thread: u16, a: Args) -> Result<(), Status> {
+        self.sys.system_handle(thread, a.rdi, Rights::CONTROL)?;
+        let id = TaskId::from_u32(u32::try_from(a.rsi).map_err(|_| Status::NoSuchTask)?);
+        let kind = match DeathKind::from_u32(a.rdx as u32) {
+            kind @ (DeathKind::Killed | DeathKind::Hung) => kind,
+            _ => return Err(Status::BadArgument),
+        };
+        match self.sys.tasks.get(id.index as usize) {
+            Some(t) if t.state == TaskState::Running && t.generation == id.generation => {}
+            _ => return Err(Status::NoSuchTask),
+        }
+        if id.index == self.sys.row_of(thread)? {
+            return Err(Status::BadArgument);
+        }
+        let record = self.death_record(None, id.index, kind);
+        self.kill(id.index, record);
+        Ok(())
+    }
+}

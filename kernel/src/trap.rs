@@ -1,0 +1,84 @@
+//! Exceptions and interrupts: a task's exception ends the task, a line becomes a notification, the kernel's own exception ends the
+//! machine with a report.
+
+use crate::arch::{pic, pit, stacks};
+use crate::kernel::{self, Kernel};
+use crate::panic::report;
+use abi::error::{DeathKind, exception_name};
+use core::sync::atomic::{AtomicU64, Ordering};
+use kernel_core::thread::Frame;
+use x86_64::registers::control::Cr2;
+
+/// Breakpoints that the kernel's own code ran into; it goes on behind them.
+pub static KERNEL_BREAKPOINTS: AtomicU64 = AtomicU64::new(0);
+
+/// From ring 3, by an exception or an interrupt. The registers are in the running thread's frame.
+pub extern "C" fn from_user(frame: &Frame) -> *const Frame {
+    let (vector, address) = (frame.vector, if frame.vector == 14 { Cr2::read_raw() } else { 0 });
+    let mut kernel = kernel::lock();
+    match vector {
+        0..32 => exception(&mut kernel, address),
+        _ => interrupt(&mut kernel, vector),
+    }
+    kernel::next(kernel)
+}
+
+fn exception(kernel: &mut Kernel, address: u64) {
+    let Some(thread) = kernel.sys.current() else { unreachable!("an exception of ring 3 without a thread") };
+    let Ok(row) = kernel.sys.row_of(thread) else { unreachable!("a thread without a task") };
+    let mut record = kernel.death_record(Some(thread), row, DeathKind::Exception);
+    record.address = address;
+    kernel.kill(row, record);
+}
+
+/// From ring 0: an interrupt of the idle loop, or a bug.
+pub extern "C" fn from_kernel(frame: &Frame) {
+    match frame.vector {
+        32.. => {
+            let mut kernel = kernel::lock();
+            interrupt(&mut kernel, frame.vector);
+        }
+        3 => {
+            KERNEL_BREAKPOINTS.fetch_add(1, Ordering::Relaxed);
+            crate::klog!("breakpoint in the kernel at {:#x}", frame.rip);
+        }
+        _ => fatal(frame),
+    }
+}
+
+/// An exception from which the kernel does not return.
+pub extern "C" fn fatal(frame: &Frame) -> ! {
+    let name = exception_name(frame.vector as u32);
+    let address = Cr2::read_raw();
+    // An overflow of the kernel's stack hits the guard page; the processor cannot push the page fault's frame there and raises #DF,
+    // which has a stack of its own. CR2 still names the guard page.
+    if matches!(frame.vector, 8 | 14)
+        && let Some(stack) = stacks::guard_of(address)
+    {
+        report(format_args!("kernel stack overflow ({stack:?} stack) reported by {name}"), Some(frame));
+    }
+    if frame.vector == 2 {
+        report(format_args!("non-maskable interrupt"), Some(frame));
+    }
+    report(format_args!("{name} in the kernel"), Some(frame))
+}
+
+fn interrupt(kernel: &mut Kernel, vector: u64) {
+    let line = (vector - u64::from(pic::BASE)) as u8;
+    if !kernel.pic.is_real(line) {
+        kernel.sys.counters.spurious += 1;
+        return;
+    }
+    kernel.sys.counters.interrupts += 1;
+    if line == pit::LINE {
+        kernel.pic.end(line);
+        kernel.sys.tick();
+        return;
+    }
+    // Masked until the driver acknowledges: a storm stops here, and a dead driver's line stays closed.
+    kernel.pic.mask(line);
+    kernel.pic.end(line);
+    if let Some(owner) = kernel.sys.lines.owner(line) {
+        kernel.sys.signal_task(owner.row, owner.bits);
+    }
+}
