@@ -1,0 +1,229 @@
+//! The boot archive: a plain `ustar` file with the task table, the programs and their symbols.
+//!
+//! Layout as in POSIX.1-2017, pax, "ustar Interchange Format": blocks of 512 bytes, each file a header and its data. Everything is
+//! checked before use; garbage gives `None`, never a panic.
+
+use crate::lock::Mutex;
+use crate::memory::Memory;
+use abi::info::EntryKind;
+use abi::manifest::{MAGIC, MAX_CALLS, ManifestHeader, TaskRecord};
+use abi::task::MAX_TASKS;
+use alloc::borrow::Cow;
+use core::fmt;
+use zerocopy::FromBytes;
+
+/// Size of a block in bytes.
+const BLOCK: usize = 512;
+
+/// The boot archive, with its task table checked.
+#[derive(Clone)]
+pub struct Archive {
+    bytes: &'static [u8],
+    tasks: Cow<'static, [TaskRecord]>,
+}
+
+impl fmt::Debug for Archive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Archive")
+            .field("bytes", &self.bytes.len())
+            .field("tasks", &self.tasks.len())
+            .finish()
+    }
+}
+
+/// The archive's bytes, once mapped: they stay so.
+static MAPPED: Mutex<Option<&'static [u8]>> = Mutex::new(None);
+
+impl Archive {
+    /// Maps the archive and checks its task table. `None` where `system.toml` does not give this task the archive, or where it
+    /// is damaged.
+    pub fn map() -> Option<Archive> {
+        let mut mapped = MAPPED.lock();
+        let bytes = match *mapped {
+            Some(bytes) => bytes,
+            None => {
+                let len = crate::entry_of(EntryKind::Archive)?.len as usize;
+                let whole = Memory::archive()?.map(false).ok()?.leak_shared();
+                *mapped.insert(whole.get(..len).unwrap_or(whole))
+            }
+        };
+        Archive::parse(bytes)
+    }
+
+    /// Checks an archive that is in memory already.
+    pub fn parse(bytes: &'static [u8]) -> Option<Archive> {
+        let tasks = tasks_of(find(bytes, "manifest")?)?;
+        Some(Archive { bytes, tasks })
+    }
+
+    /// The task table, in the order of the task indices. At least one record; every name is a name, every peer a row of the table.
+    pub fn tasks(&self) -> &[TaskRecord] {
+        &self.tasks
+    }
+
+    /// The index of the task of this name.
+    pub fn find(&self, name: &str) -> Option<usize> {
+        self.tasks
+            .iter()
+            .position(|record| abi::name_str(&record.name) == name)
+    }
+
+    /// The name of a task.
+    pub fn name(&self, index: usize) -> Option<&str> {
+        self.tasks
+            .get(index)
+            .map(|record| abi::name_str(&record.name))
+    }
+
+    /// A file's bytes.
+    pub fn file(&self, path: &str) -> Option<&'static [u8]> {
+        find(self.bytes, path)
+    }
+
+    /// Every file with its path, up to the first damaged header.
+    pub fn files(&self) -> impl Iterator<Item = (&'static str, &'static [u8])> + use<> {
+        Files { rest: self.bytes }.filter_map(|(path, data)| Some((path.as_plain()?, data)))
+    }
+}
+
+/// The file at `path`.
+fn find<'a>(archive: &'a [u8], path: &str) -> Option<&'a [u8]> {
+    Files { rest: archive }
+        .find(|(name, _)| name.is(path))
+        .map(|(_, data)| data)
+}
+
+/// Checks the task table.
+fn tasks_of(file: &'static [u8]) -> Option<Cow<'static, [TaskRecord]>> {
+    let (header, rest) = ManifestHeader::read_from_prefix(file).ok()?;
+    let count = header.count as usize;
+    if header.magic != MAGIC
+        || header.abi_hash != abi::ABI_HASH
+        || header.record_size as usize != size_of::<TaskRecord>()
+        || !(1..=MAX_TASKS).contains(&count)
+    {
+        return None;
+    }
+    let table = rest.get(..count * size_of::<TaskRecord>())?;
+    // Files begin at multiples of 512 bytes, so the records are aligned where the archive is; elsewhere they are copied.
+    let tasks = match <[TaskRecord]>::ref_from_bytes(table) {
+        Ok(tasks) => Cow::Borrowed(tasks),
+        Err(_) => Cow::Owned(
+            table
+                .chunks_exact(size_of::<TaskRecord>())
+                .filter_map(|chunk| TaskRecord::read_from_bytes(chunk).ok())
+                .collect(),
+        ),
+    };
+    (tasks.len() == count && tasks.iter().all(|record| is_sound(record, count))).then_some(tasks)
+}
+
+/// Whether a record's name is one and its peers exist.
+fn is_sound(record: &TaskRecord, count: usize) -> bool {
+    let calls = record.calls.get(..record.call_count as usize);
+    record.name.last() == Some(&0)
+        && abi::name_from(abi::name_str(&record.name)) == Some(record.name)
+        && record.call_count as usize <= MAX_CALLS
+        && calls.is_some_and(|calls| calls.iter().all(|&peer| (peer as usize) < count))
+        && (record.priority as usize) < abi::task::LEVELS
+}
+
+/// A path as a header holds it: an optional prefix, a slash, a name.
+struct Path<'a> {
+    prefix: &'a [u8],
+    name: &'a [u8],
+}
+
+impl<'a> Path<'a> {
+    /// Whether it is this path, written with or without `./`.
+    fn is(&self, path: &str) -> bool {
+        let path = path.as_bytes();
+        if self.prefix.is_empty() {
+            return self.name.strip_prefix(b"./").unwrap_or(self.name) == path;
+        }
+        let prefix = self.prefix.strip_prefix(b"./").unwrap_or(self.prefix);
+        path.strip_prefix(prefix)
+            .and_then(|rest| rest.strip_prefix(b"/"))
+            == Some(self.name)
+    }
+
+    /// Its text, where that is in one piece.
+    fn as_plain(&self) -> Option<&'a str> {
+        let name = core::str::from_utf8(self.name).ok()?;
+        self.prefix
+            .is_empty()
+            .then(|| name.strip_prefix("./").unwrap_or(name))
+    }
+}
+
+/// The regular files of an archive. Ends at the first block that is no sound header, or whose file is cut off.
+struct Files<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Files<'a> {
+    type Item = (Path<'a>, &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let (header, rest) = self.rest.split_at_checked(BLOCK)?;
+            self.rest = &[];
+            if field(header, 257, 5)? != b"ustar"
+                || octal(field(header, 148, 8)?)? != checksum(header)
+            {
+                return None;
+            }
+            let size = usize::try_from(octal(field(header, 124, 12)?)?).ok()?;
+            let (data, rest) = rest.split_at_checked(size)?;
+            let padding = size.next_multiple_of(BLOCK) - size;
+            self.rest = rest.get(padding..).unwrap_or_default();
+            // Regular files have type '0', or NUL from old writers.
+            if matches!(header.get(156), Some(b'0' | 0)) {
+                let path = Path {
+                    prefix: text(field(header, 345, 155)?),
+                    name: text(field(header, 0, 100)?),
+                };
+                return Some((path, data));
+            }
+        }
+    }
+}
+
+/// A field of a header.
+fn field(header: &[u8], offset: usize, len: usize) -> Option<&[u8]> {
+    header.get(offset..offset.checked_add(len)?)
+}
+
+/// A field's text: up to its first NUL.
+fn text(field: &[u8]) -> &[u8] {
+    field.split(|&byte| byte == 0).next().unwrap_or_default()
+}
+
+/// A field's number: octal digits, ended by a space, a NUL or the field.
+fn octal(field: &[u8]) -> Option<u64> {
+    let digits = field.trim_ascii_start();
+    let end = digits
+        .iter()
+        .position(|&byte| byte == b' ' || byte == 0)
+        .unwrap_or(digits.len());
+    let digits = digits.get(..end)?;
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0_u64, |value, &digit| match digit {
+        b'0'..=b'7' => value.checked_mul(8)?.checked_add((digit - b'0').into()),
+        _ => None,
+    })
+}
+
+/// The sum of a header's bytes, its own field read as spaces.
+fn checksum(header: &[u8]) -> u64 {
+    header
+        .iter()
+        .enumerate()
+        .map(|(i, &byte)| if (148..156).contains(&i) { b' ' } else { byte } as u64)
+        .sum()
+}
+
+#[cfg(test)]
+mod tests;

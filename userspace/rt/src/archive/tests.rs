@@ -1,0 +1,265 @@
+//! Archives as xtask writes them, as `tar` writes them, and as nobody should.
+
+use super::*;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec;
+use alloc::vec::Vec;
+use proptest::prelude::*;
+use zerocopy::{FromZeros, IntoBytes};
+
+/// A `ustar` header with a sound checksum.
+fn header(path: &str, size: usize, kind: u8) -> Vec<u8> {
+    let mut block = vec![0; BLOCK];
+    block[..path.len()].copy_from_slice(path.as_bytes());
+    block[100..108].copy_from_slice(b"0000644\0");
+    block[124..136].copy_from_slice(format!("{size:011o}\0").as_bytes());
+    block[156] = kind;
+    block[257..265].copy_from_slice(b"ustar\x0000");
+    seal(&mut block);
+    block
+}
+
+/// Puts the checksum in.
+fn seal(block: &mut [u8]) {
+    let sum = format!("{:06o}\0 ", checksum(block));
+    block[148..156].copy_from_slice(sum.as_bytes());
+}
+
+fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (path, data) in files {
+        out.extend(header(path, data.len(), b'0'));
+        out.extend_from_slice(data);
+        out.resize(out.len().next_multiple_of(BLOCK), 0);
+    }
+    out.resize(out.len() + 2 * BLOCK, 0);
+    out
+}
+
+fn record(name: &str, calls: &[u8]) -> TaskRecord {
+    let mut record = TaskRecord::new_zeroed();
+    record.name = abi::name_from(name).expect("a name");
+    record.calls[..calls.len()].copy_from_slice(calls);
+    record.call_count = calls.len() as u8;
+    record
+}
+
+fn manifest(records: &[TaskRecord]) -> Vec<u8> {
+    let header = ManifestHeader {
+        magic: MAGIC,
+        abi_hash: abi::ABI_HASH,
+        count: records.len() as u32,
+        record_size: size_of::<TaskRecord>() as u32,
+    };
+    [header.as_bytes(), records.as_bytes()].concat()
+}
+
+fn sample() -> Vec<u8> {
+    let table = manifest(&[
+        record("supervisor", &[]),
+        record("serial", &[]),
+        record("shell", &[0, 1]),
+    ]);
+    tar(&[
+        ("manifest", &table),
+        ("bin/serial", b"\x7fELF"),
+        ("sym/shell", b"200000 10 main\n"),
+        ("empty", b""),
+    ])
+}
+
+/// The bytes at an address that is, or is not, a multiple of eight.
+fn leaked(bytes: &[u8], shift: usize) -> &'static [u8] {
+    let words = vec![0_u64; bytes.len() / 8 + 2].leak();
+    let place = &mut words.as_mut_bytes()[shift..shift + bytes.len()];
+    place.copy_from_slice(bytes);
+    place
+}
+
+#[test]
+fn a_sound_archive_is_read() {
+    for shift in [0, 3] {
+        let archive = Archive::parse(leaked(&sample(), shift)).expect("sound");
+        assert_eq!(archive.tasks().len(), 3);
+        assert_eq!(
+            (
+                archive.find("shell"),
+                archive.find("serial"),
+                archive.find("vga")
+            ),
+            (Some(2), Some(1), None)
+        );
+        assert_eq!(
+            (archive.name(0), archive.name(3)),
+            (Some("supervisor"), None)
+        );
+        assert_eq!(archive.file("sym/shell"), Some(&b"200000 10 main\n"[..]));
+        assert_eq!(archive.file("empty"), Some(&[][..]));
+        assert_eq!(archive.file("sym"), None);
+        let paths: Vec<_> = archive.files().map(|(path, _)| path).collect();
+        assert_eq!(paths, ["manifest", "bin/serial", "sym/shell", "empty"]);
+        assert_eq!(
+            matches!(archive.tasks, Cow::Borrowed(_)),
+            shift == 0,
+            "copied only where it must be"
+        );
+    }
+}
+
+#[test]
+fn directories_are_skipped_and_prefixes_joined() {
+    let mut bytes = header("bin/", 0, b'5');
+    let mut long = header("shell", 3, b'0');
+    long[345..349].copy_from_slice(b"./ab");
+    seal(&mut long);
+    bytes.extend(long);
+    bytes.extend_from_slice(b"xyz");
+    bytes.resize(4 * BLOCK, 0);
+    assert_eq!(find(&bytes, "ab/shell"), Some(&b"xyz"[..]));
+    assert_eq!(find(&bytes, "shell"), None);
+    assert_eq!(find(&bytes, "bin/"), None);
+    assert_eq!(find(&tar(&[("./sym/a", b"1")]), "sym/a"), Some(&b"1"[..]));
+}
+
+#[test]
+fn a_damaged_header_hides_its_file_and_all_after_it() {
+    let mut bytes = tar(&[("a", b"1"), ("b", b"2"), ("c", b"3")]);
+    bytes[2 * BLOCK + 5] ^= 1;
+    assert!(find(&bytes, "a").is_some());
+    assert!(find(&bytes, "b").is_none() && find(&bytes, "c").is_none());
+}
+
+#[test]
+fn a_file_that_is_cut_off_is_not_there() {
+    let bytes = tar(&[("a", &[7; 600])]);
+    assert!(
+        find(&bytes[..BLOCK + 600], "a").is_some(),
+        "the padding may be missing"
+    );
+    assert!(find(&bytes[..BLOCK + 599], "a").is_none());
+    assert!(find(&bytes[..BLOCK - 1], "a").is_none());
+}
+
+#[test]
+fn sizes_that_overflow_are_refused() {
+    for size in [
+        "777777777777",
+        "77777777777\0",
+        "           \0",
+        "0000000008 \0",
+        "\u{7f}00000000000",
+    ] {
+        let mut block = header("a", 0, b'0');
+        block[124..136].copy_from_slice(size.as_bytes());
+        seal(&mut block);
+        assert!(find(&block, "a").is_none(), "{size:?}");
+    }
+    assert_eq!(octal(b"  17 "), Some(15));
+    assert_eq!(octal(b"7777777777777777777777777"), None);
+}
+
+#[test]
+fn a_table_that_makes_no_sense_is_refused() {
+    let good = record("serial", &[]);
+    let refused =
+        |table: Vec<u8>| Archive::parse(leaked(&tar(&[("manifest", &table)]), 0)).is_none();
+    assert!(!refused(manifest(&[good])));
+    assert!(refused(manifest(&[])), "no task");
+    assert!(refused(manifest(&[good; MAX_TASKS + 1])), "too many");
+    assert!(
+        refused(manifest(&[record("serial", &[1])])),
+        "a peer that does not exist"
+    );
+    assert!(
+        refused(manifest(&[TaskRecord {
+            call_count: 17,
+            ..good
+        }])),
+        "more peers than fit"
+    );
+    assert!(
+        refused(manifest(&[TaskRecord {
+            name: [0; 16],
+            ..good
+        }])),
+        "no name"
+    );
+    assert!(
+        refused(manifest(&[TaskRecord {
+            name: [b'x'; 16],
+            ..good
+        }])),
+        "a name without an end"
+    );
+    assert!(
+        refused(manifest(&[TaskRecord {
+            name: [0xff; 16],
+            ..good
+        }])),
+        "a name that is no text"
+    );
+    assert!(
+        refused(manifest(&[TaskRecord {
+            priority: 32,
+            ..good
+        }])),
+        "a priority that does not exist"
+    );
+    let table = manifest(&[good]);
+    for (byte, what) in [
+        (0, "magic"),
+        (8, "ABI hash"),
+        (16, "count"),
+        (20, "record size"),
+    ] {
+        let mut table = table.clone();
+        table[byte] ^= 2;
+        assert!(refused(table), "{what}");
+    }
+    assert!(refused(table[..table.len() - 1].to_vec()), "cut off");
+    assert!(Archive::parse(&[]).is_none());
+}
+
+/// Reads everything that can be read; the point is that it returns.
+fn exercise(bytes: &[u8]) -> Option<String> {
+    let archive = Archive::parse(leaked(bytes, 0))?;
+    let mut seen = String::new();
+    for (path, data) in archive.files() {
+        assert!(data.len() <= bytes.len());
+        seen.push_str(path);
+        archive.file(path).expect("what is listed can be opened");
+    }
+    for index in 0..archive.tasks().len() {
+        archive.find(archive.name(index)?)?;
+    }
+    Some(seen.to_string())
+}
+
+proptest! {
+    #[test]
+    fn noise_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..4096)) {
+        exercise(&bytes);
+    }
+
+    /// Damage that the checksums do not catch, because they are made to fit.
+    #[test]
+    fn damage_never_panics(
+        flips in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..20),
+        cut in any::<prop::sample::Index>(),
+        fit in any::<bool>(),
+    ) {
+        let mut bytes = sample();
+        for (index, value) in flips {
+            let index = index.index(bytes.len());
+            bytes[index] = value;
+        }
+        if fit {
+            for block in bytes.chunks_mut(BLOCK).filter(|block| block.get(257..262) == Some(b"ustar")) {
+                seal(block);
+            }
+        }
+        let len = cut.index(2 * bytes.len()).min(bytes.len());
+        exercise(&bytes[..len]);
+    }
+}

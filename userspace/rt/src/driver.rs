@@ -1,0 +1,305 @@
+//! A driver is callbacks: [`Driver`], and the loop that calls them, [`serve`].
+
+use crate::ipc::{Endpoint, Event, Request};
+use crate::syscall::{self, Received};
+use abi::Status;
+use abi::message::{Header, ReplyToken, Rights, bits, pack_transfer};
+
+/// The outcome of a request whose label the server does not know, or whose arguments make no sense.
+pub const OUTCOME_BAD_REQUEST: u16 = 0xffff;
+
+/// The bits that the runtime takes for itself: a driver never sees them.
+const RUNTIME_BITS: u64 = bits::HEARTBEAT | bits::RUNTIME;
+
+/// How a request is answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use = "the caller waits for the answer"]
+pub enum Answer {
+    /// Now: outcome and words.
+    Reply(u16, [u64; 4]),
+    /// Now, passing a handle on with these rights.
+    ReplyHandle(u16, [u64; 4], u32, Rights),
+    /// Later: a [`crate::ipc::Pending`] was kept, or the message was a sent one and wants no answer.
+    Later,
+}
+
+impl Answer {
+    /// Done: label 0 and these words.
+    pub const fn ok(words: [u64; 4]) -> Answer {
+        Answer::Reply(0, words)
+    }
+
+    /// [`OUTCOME_BAD_REQUEST`].
+    pub const fn bad_request() -> Answer {
+        Answer::Reply(OUTCOME_BAD_REQUEST, [0; 4])
+    }
+}
+
+/// A server as callbacks. [`crate::driver!`] makes one a task.
+pub trait Driver: Sized {
+    /// Sets the device up.
+    fn init() -> Self;
+
+    /// Bits of the task's notification: interrupts, timers, doorbells, peers. Heartbeats are not among them.
+    fn notified(&mut self, bits: u64) {
+        let _ = bits;
+    }
+
+    /// One request.
+    fn request(&mut self, request: &Request) -> Answer;
+
+    /// Whether requests of this label may bring a handle. One that comes with any other is closed before
+    /// [`Driver::request`], so that no client fills the driver's handle table.
+    fn takes_handle(label: u16) -> bool {
+        let _ = label;
+        true
+    }
+}
+
+/// Makes a [`Driver`](crate::driver::Driver) the task: `init`, then the loop.
+#[macro_export]
+macro_rules! driver {
+    ($driver:ty) => {
+        fn __run_driver() {
+            $crate::driver::serve(<$driver as $crate::driver::Driver>::init())
+        }
+        $crate::entry!(__run_driver);
+    };
+}
+
+/// Serves the task's own endpoint and notification for ever.
+pub fn serve<D: Driver>(mut driver: D) -> ! {
+    let mut out = Outgoing::NONE;
+    loop {
+        let received = syscall::reply_recv(
+            Endpoint::own().0,
+            out.token,
+            out.header,
+            out.words,
+            out.transfer,
+            u64::MAX,
+        );
+        out = match received {
+            Ok(received) => step(&mut driver, received),
+            Err(status) => out.without_handle(status),
+        };
+    }
+}
+
+/// The reply that goes out with the next receive.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Outgoing {
+    token: ReplyToken,
+    header: Header,
+    words: [u64; 4],
+    transfer: u64,
+}
+
+impl Outgoing {
+    /// No reply.
+    const NONE: Outgoing = Outgoing {
+        token: ReplyToken::NONE,
+        header: Header(0),
+        words: [0; 4],
+        transfer: 0,
+    };
+
+    /// The answer to the caller that `token` names.
+    #[inline]
+    fn new(token: ReplyToken, answer: Answer) -> Outgoing {
+        match answer {
+            Answer::Reply(label, words) => Outgoing {
+                token,
+                header: Header::new(label),
+                words,
+                transfer: 0,
+            },
+            Answer::ReplyHandle(label, words, handle, rights) => Outgoing {
+                token,
+                header: Header::new(label).with_handle(),
+                words,
+                transfer: pack_transfer(handle, rights),
+            },
+            Answer::Later => Outgoing::NONE,
+        }
+    }
+
+    /// What to do when the kernel refused to send this: the caller must not wait for ever for a handle that the driver
+    /// could not pass on.
+    #[cold]
+    fn without_handle(self, status: Status) -> Outgoing {
+        if !self.header.has_handle() {
+            panic!("cannot receive on the task's own endpoint: {status}");
+        }
+        Outgoing {
+            header: Header::new(OUTCOME_BAD_REQUEST),
+            transfer: 0,
+            ..self
+        }
+    }
+}
+
+/// One turn of the loop: what came in, what goes out.
+#[inline]
+fn step<D: Driver>(driver: &mut D, received: Received) -> Outgoing {
+    match Event::from(received) {
+        Event::Notified(bits) => {
+            let bits = bits & !RUNTIME_BITS;
+            if bits != 0 {
+                driver.notified(bits);
+            }
+            Outgoing::NONE
+        }
+        Event::Request(mut request) => {
+            if let Some(handle) = request.handle
+                && !D::takes_handle(request.label)
+            {
+                // It is the task's own handle now, so closing it cannot fail in a way that matters.
+                let _ = syscall::handle_close(handle);
+                request.handle = None;
+            }
+            let answer = driver.request(&request);
+            Outgoing::new(request.token, answer)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::syscall::Message;
+    use abi::TaskId;
+    use abi::message::Sender;
+    use alloc::vec::Vec;
+
+    struct Recorder {
+        bits: Vec<u64>,
+        seen: Vec<(u16, [u64; 4], usize, Option<u32>)>,
+        answer: Answer,
+    }
+
+    impl Driver for Recorder {
+        fn init() -> Self {
+            Recorder {
+                bits: Vec::new(),
+                seen: Vec::new(),
+                answer: Answer::Later,
+            }
+        }
+        fn notified(&mut self, bits: u64) {
+            self.bits.push(bits);
+        }
+        fn request(&mut self, request: &Request) -> Answer {
+            self.seen
+                .push((request.label, request.words, request.leases, request.handle));
+            self.answer
+        }
+        fn takes_handle(label: u16) -> bool {
+            label == 3
+        }
+    }
+
+    const SENDER: Sender = Sender {
+        task: TaskId {
+            index: 5,
+            generation: 2,
+        },
+        badge: 9,
+    };
+
+    fn received(header: Header, words: [u64; 4], handle: u32) -> Received {
+        Received {
+            sender: SENDER,
+            token: ReplyToken::new(7, 1),
+            message: Message {
+                header,
+                words,
+                handle,
+            },
+        }
+    }
+
+    #[test]
+    fn heartbeats_and_the_runtimes_bit_stay_with_the_runtime() {
+        let mut driver = Recorder::init();
+        let note = Header(Header::NOTIFICATION);
+        for word in [
+            bits::HEARTBEAT,
+            bits::RUNTIME,
+            bits::HEARTBEAT | bits::RUNTIME,
+        ] {
+            assert_eq!(
+                step(&mut driver, received(note, [word, 1, 2, 3], 0)),
+                Outgoing::NONE
+            );
+        }
+        assert!(driver.bits.is_empty());
+        let all = step(
+            &mut driver,
+            received(note, [bits::HEARTBEAT | bits::PEER | 1 << 4, 0, 0, 0], 0),
+        );
+        assert_eq!(all, Outgoing::NONE);
+        assert_eq!(driver.bits, [bits::PEER | 1 << 4]);
+        assert!(driver.seen.is_empty());
+    }
+
+    #[test]
+    fn an_answer_goes_to_the_caller() {
+        let mut driver = Recorder::init();
+        driver.answer = Answer::Reply(2, [1, 2, 3, 4]);
+        let out = step(
+            &mut driver,
+            received(Header::new(1).with_leases(2), [9; 4], 77),
+        );
+        assert_eq!(out.token, ReplyToken::new(7, 1));
+        assert_eq!(
+            (out.header, out.words, out.transfer),
+            (Header::new(2), [1, 2, 3, 4], 0)
+        );
+        assert_eq!(driver.seen, [(1, [9; 4], 2, None)]);
+    }
+
+    #[test]
+    fn later_means_no_reply_now() {
+        let mut driver = Recorder::init();
+        assert_eq!(
+            step(&mut driver, received(Header::new(1), [0; 4], 0)),
+            Outgoing::NONE
+        );
+    }
+
+    #[test]
+    fn handles_reach_only_requests_that_take_them() {
+        let mut driver = Recorder::init();
+        let _ = step(
+            &mut driver,
+            received(Header::new(3).with_handle(), [0; 4], 12),
+        );
+        let _ = step(
+            &mut driver,
+            received(Header::new(4).with_handle(), [0; 4], 13),
+        );
+        let handles: Vec<_> = driver.seen.iter().map(|seen| seen.3).collect();
+        assert_eq!(handles, [Some(12), None]);
+    }
+
+    #[test]
+    fn a_handle_that_cannot_be_passed_on_becomes_a_refusal() {
+        let answer = Answer::ReplyHandle(0, [5; 4], 12, Rights::SIGNAL);
+        let out = Outgoing::new(ReplyToken::new(7, 1), answer);
+        assert!(out.header.has_handle());
+        assert_eq!(out.transfer, (Rights::SIGNAL.bits() as u64) << 32 | 12);
+        let again = out.without_handle(Status::BadHandle);
+        assert_eq!(
+            (again.token, again.header),
+            (out.token, Header::new(OUTCOME_BAD_REQUEST))
+        );
+        assert_eq!(again.transfer, 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "cannot receive")]
+    fn an_endpoint_that_cannot_be_served_ends_the_task() {
+        let _ = Outgoing::NONE.without_handle(Status::BadHandle);
+    }
+}

@@ -1,0 +1,92 @@
+//! How a task begins: `_start`, the checks before `main`, the note that tells the loader which ABI the task speaks.
+
+use abi::info::{INFO_MAGIC, TaskInfo};
+
+/// Makes `fn() ` or `fn() -> !` the task's main function.
+///
+/// On the target it emits `_start` and the ABI note; when the function returns, the task exits with code 0. On the host it
+/// emits an empty `main` (none where the function is itself called `main`), so that the binary compiles for tests and lints.
+#[macro_export]
+macro_rules! entry {
+    (main) => {
+        $crate::entry!(@start main);
+    };
+    (@start $main:path) => {
+        #[cfg(target_os = "none")]
+        const _: () = {
+            #[used]
+            #[unsafe(link_section = ".note.enigma")]
+            static NOTE: $crate::abi::AbiNote = $crate::abi::AbiNote::CURRENT;
+
+            // The chain of frame pointers ends in the zero set here; the stack is aligned for a call (System V ABI, 3.2.2).
+            #[unsafe(no_mangle)]
+            #[unsafe(naked)]
+            extern "C" fn _start() -> ! {
+                ::core::arch::naked_asm!(
+                    "xor ebp, ebp",
+                    "and rsp, -16",
+                    "call {start}",
+                    "ud2",
+                    start = sym start,
+                )
+            }
+
+            extern "C" fn start() -> ! {
+                $crate::entry::start(|| {
+                    let _ = $main();
+                })
+            }
+        };
+    };
+    ($main:path) => {
+        $crate::entry!(@start $main);
+
+        #[cfg(not(target_os = "none"))]
+        #[allow(unreachable_code, reason = "the function may not return")]
+        fn main() {
+            let _ = || {
+                let _ = $main();
+            };
+        }
+    };
+}
+
+/// What `_start` calls: checks the info page, runs `main`, exits.
+#[doc(hidden)]
+pub fn start(main: fn()) -> ! {
+    if let Err(reason) = check(crate::info()) {
+        crate::syscall::panic(reason);
+    }
+    main();
+    crate::exit(0)
+}
+
+/// Whether the info page is one, and the kernel's ABI the task's.
+fn check(info: &TaskInfo) -> Result<(), &'static str> {
+    if info.magic != INFO_MAGIC {
+        return Err("there is no info page");
+    }
+    if info.abi_hash != abi::ABI_HASH {
+        return Err("built against another ABI than the kernel's");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check;
+
+    #[test]
+    fn a_wrong_info_page_is_refused() {
+        let good = *crate::info();
+        assert_eq!(check(&good), Ok(()));
+        assert!(check(&abi::info::TaskInfo { magic: 0, ..good }).is_err());
+        assert!(
+            check(&abi::info::TaskInfo {
+                abi_hash: good.abi_hash ^ 1,
+                ..good
+            })
+            .is_err()
+        );
+    }
+}

@@ -1,0 +1,464 @@
+//! Messages: [`Endpoint`] for those who ask, [`Request`] and [`Pending`] for those who answer.
+
+use crate::syscall;
+use abi::info::EntryKind;
+use abi::message::{
+    Header, Lease, MAX_COPY, MAX_LEASES, ReplyToken, Rights, Sender, pack_transfer,
+};
+use abi::{Status, TaskId};
+use core::fmt;
+use core::ops::Range;
+
+/// How often [`Endpoint::call_retrying`] asks at most.
+pub const MAX_TRIES: usize = 16;
+
+/// The handle of an endpoint. A plain number: dropping it closes nothing, see [`close`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Endpoint(pub u32);
+
+/// What came back from a call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Reply {
+    /// The outcome, as client and server agree; 0 for "done" by convention.
+    pub label: u16,
+    /// The data words.
+    pub words: [u64; 4],
+    /// A handle that came along, now the caller's.
+    pub handle: Option<u32>,
+}
+
+/// Memory that a call lends to the server until it returns.
+#[derive(Debug)]
+pub enum Loan<'a> {
+    /// The server may read it.
+    Read(&'a [u8]),
+    /// The server may write it.
+    Write(&'a mut [u8]),
+    /// The server may do both.
+    Both(&'a mut [u8]),
+}
+
+impl Loan<'_> {
+    /// As the kernel wants it; `None` where it is 4 GiB or longer.
+    fn lease(&mut self) -> Option<Lease> {
+        let (addr, len, access) = match self {
+            Loan::Read(bytes) => (bytes.as_ptr(), bytes.len(), Lease::READ),
+            Loan::Write(bytes) => (bytes.as_mut_ptr().cast_const(), bytes.len(), Lease::WRITE),
+            Loan::Both(bytes) => (
+                bytes.as_mut_ptr().cast_const(),
+                bytes.len(),
+                Lease::READ | Lease::WRITE,
+            ),
+        };
+        Some(Lease {
+            addr: addr as u64,
+            len: u32::try_from(len).ok()?,
+            access,
+        })
+    }
+}
+
+/// Why a call brought no reply.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CallError {
+    /// The server died after it had received the request, in the life of this generation: nobody knows how far it came.
+    /// The request may be asked again where the operation allows that.
+    Died {
+        /// The generation that died.
+        generation: u16,
+    },
+    /// The server is dead and will not come back.
+    Gone,
+    /// The kernel refused the call.
+    Failed(Status),
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CallError::Died { generation } => write!(
+                f,
+                "the server died in life {generation} while it served the call"
+            ),
+            CallError::Gone => f.write_str("the server is gone for good"),
+            CallError::Failed(status) => write!(f, "the call was refused: {status}"),
+        }
+    }
+}
+
+impl core::error::Error for CallError {}
+
+impl From<Status> for CallError {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::PeerGone => CallError::Gone,
+            other => CallError::Failed(other),
+        }
+    }
+}
+
+#[cold]
+fn call_error(failure: syscall::CallFailure) -> CallError {
+    match failure.status {
+        Status::PeerDied => CallError::Died {
+            generation: failure.value as u16,
+        },
+        other => other.into(),
+    }
+}
+
+impl Endpoint {
+    /// The endpoint on which the task is called.
+    pub const fn own() -> Endpoint {
+        Endpoint(abi::info::ENDPOINT)
+    }
+
+    /// The endpoint of a peer that the task may call, or `None` where `system.toml` does not list it.
+    pub fn peer(name: &str) -> Option<Endpoint> {
+        crate::entry_named(EntryKind::Peer, name).map(|entry| Endpoint(entry.handle))
+    }
+
+    /// A new endpoint, which dies with the task.
+    ///
+    /// # Errors
+    /// [`Status::QuotaObjects`], [`Status::QuotaHandles`].
+    pub fn create() -> Result<Endpoint, Status> {
+        syscall::endpoint_create().map(Endpoint)
+    }
+
+    /// Asks, and waits for the reply: four words each way, no memory, no handle. A handle in the reply is received.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    #[inline(always)]
+    pub fn call(self, label: u16, words: [u64; 4]) -> Result<Reply, CallError> {
+        match syscall::call(self.0, Header::new(label), words) {
+            Ok(message) => Ok(reply_of(message)),
+            Err(failure) => Err(call_error(failure)),
+        }
+    }
+
+    /// The same, lending memory: at most [`MAX_LEASES`] loans.
+    ///
+    /// # Errors
+    /// See [`CallError`]; `Failed(BadArgument)` for too many loans or one of 4 GiB and more.
+    pub fn call_with(
+        self,
+        label: u16,
+        words: [u64; 4],
+        loans: &mut [Loan<'_>],
+    ) -> Result<Reply, CallError> {
+        self.call_full(Header::new(label), words, loans, 0)
+    }
+
+    /// The same, passing a handle on with these rights. The caller keeps its own handle.
+    ///
+    /// # Errors
+    /// As [`Endpoint::call_with`].
+    pub fn call_handle(
+        self,
+        label: u16,
+        words: [u64; 4],
+        loans: &mut [Loan<'_>],
+        handle: u32,
+        rights: Rights,
+    ) -> Result<Reply, CallError> {
+        self.call_full(
+            Header::new(label).with_handle(),
+            words,
+            loans,
+            pack_transfer(handle, rights),
+        )
+    }
+
+    /// As [`Endpoint::call_with`], asking again while the server dies over the request, [`MAX_TRIES`] times in all. The
+    /// kernel holds each new request until the server's next life receives it, so there is nothing to wait for between two tries.
+    ///
+    /// Only for requests that may be done twice, or that carry a sequence number by which the next life knows them again.
+    ///
+    /// # Errors
+    /// As [`Endpoint::call_with`]; `Died` where the last try ended so.
+    pub fn call_retrying(
+        self,
+        label: u16,
+        words: [u64; 4],
+        loans: &mut [Loan<'_>],
+    ) -> Result<Reply, CallError> {
+        retrying(|| self.call_with(label, words, loans))
+    }
+
+    fn call_full(
+        self,
+        header: Header,
+        words: [u64; 4],
+        loans: &mut [Loan<'_>],
+        transfer: u64,
+    ) -> Result<Reply, CallError> {
+        let (leases, count) = leases_of(loans).ok_or(CallError::Failed(Status::BadArgument))?;
+        let leases = leases.get(..count).unwrap_or_default();
+        // SAFETY: the leases were made from borrows that `loans` holds, for the same access, until after the call.
+        match unsafe { syscall::call_leased(self.0, header, words, leases, transfer) } {
+            Ok(message) => Ok(reply_of(message)),
+            Err(failure) => Err(call_error(failure)),
+        }
+    }
+
+    /// Sends without waiting: it arrives only if the receiver waits now.
+    ///
+    /// # Errors
+    /// [`Status::WouldBlock`] where nobody waits, and those of [`abi::Syscall::Send`].
+    #[inline]
+    pub fn send(self, label: u16, words: [u64; 4]) -> Result<(), Status> {
+        syscall::send(self.0, Header::new(label), words, 0)
+    }
+
+    /// Binds a notification, so that [`Endpoint::receive`] returns its bits as well.
+    ///
+    /// # Errors
+    /// Those of [`abi::Syscall::EndpointBind`].
+    pub fn bind(self, notification: crate::notify::Notification) -> Result<(), Status> {
+        syscall::endpoint_bind(self.0, notification.0)
+    }
+
+    /// Waits for a request or for one of the bits in `mask` of the bound notification. Drivers have [`crate::serve`] for this.
+    ///
+    /// # Errors
+    /// Those of [`abi::Syscall::Recv`].
+    pub fn receive(self, mask: u64) -> Result<Event, Status> {
+        syscall::recv(self.0, mask).map(Event::from)
+    }
+
+    /// A second handle with the same or fewer rights, and a badge that tells the server who uses it.
+    ///
+    /// # Errors
+    /// Those of [`abi::Syscall::HandleDup`].
+    pub fn duplicate(self, rights: Rights, badge: u32) -> Result<Endpoint, Status> {
+        syscall::handle_dup(self.0, rights, badge).map(Endpoint)
+    }
+}
+
+#[inline(always)]
+fn reply_of(message: syscall::Message) -> Reply {
+    Reply {
+        label: message.header.label(),
+        words: message.words,
+        handle: message.handle(),
+    }
+}
+
+/// The loans as leases, and how many.
+fn leases_of(loans: &mut [Loan<'_>]) -> Option<([Lease; MAX_LEASES], usize)> {
+    let mut leases = [Lease::default(); MAX_LEASES];
+    if loans.len() > MAX_LEASES {
+        return None;
+    }
+    for (lease, loan) in leases.iter_mut().zip(loans.iter_mut()) {
+        *lease = loan.lease()?;
+    }
+    Some((leases, loans.len()))
+}
+
+/// Repeats `ask` while the server dies over it, [`MAX_TRIES`] times in all.
+fn retrying<T>(mut ask: impl FnMut() -> Result<T, CallError>) -> Result<T, CallError> {
+    for _ in 1..MAX_TRIES {
+        match ask() {
+            Err(CallError::Died { .. }) => {}
+            result => return result,
+        }
+    }
+    ask()
+}
+
+/// Gives a handle up: one that came with a message and is not needed (any more).
+///
+/// # Errors
+/// Those of [`abi::Syscall::HandleClose`].
+pub fn close(handle: u32) -> Result<(), Status> {
+    syscall::handle_close(handle)
+}
+
+/// What [`Endpoint::receive`] returns.
+#[derive(Debug)]
+pub enum Event {
+    /// Bits of the bound notification, taken.
+    Notified(u64),
+    /// A call, or a sent message.
+    Request(Request),
+}
+
+impl From<syscall::Received> for Event {
+    #[inline]
+    fn from(received: syscall::Received) -> Self {
+        let syscall::Received {
+            sender,
+            token,
+            message,
+        } = received;
+        if message.header.is_notification() {
+            let [bits, ..] = message.words;
+            return Event::Notified(bits);
+        }
+        Event::Request(Request {
+            sender,
+            label: message.header.label(),
+            words: message.words,
+            leases: message.header.leases(),
+            handle: message.handle(),
+            token,
+        })
+    }
+}
+
+/// A received call, or a sent message (whose token is [`ReplyToken::NONE`]).
+#[derive(Debug)]
+pub struct Request {
+    /// Who asks, as the kernel vouches.
+    pub sender: Sender,
+    /// What for.
+    pub label: u16,
+    /// The data words.
+    pub words: [u64; 4],
+    /// How many leases came along.
+    pub leases: usize,
+    /// A handle that came along: the receiver's now, to keep or to [`close`].
+    pub handle: Option<u32>,
+    /// Names the waiting caller.
+    pub token: ReplyToken,
+}
+
+impl Request {
+    /// The task that asks.
+    pub fn task(&self) -> TaskId {
+        self.sender.task
+    }
+
+    /// Length of a lease in bytes.
+    ///
+    /// # Errors
+    /// [`Status::LeaseBounds`] where there is none of this number, [`Status::StaleReply`] where the caller is gone.
+    pub fn lease_len(&self, lease: usize) -> Result<usize, Status> {
+        lease_len(self.token, lease)
+    }
+
+    /// Copies from a lease, from `offset` on, as much as fits `buf` and the lease has; returns how many bytes.
+    ///
+    /// # Errors
+    /// [`Status::LeaseBounds`] (no such lease, or not for reading, or `offset` beyond its end), [`Status::LeaseFault`], [`Status::StaleReply`].
+    pub fn read(&self, lease: usize, offset: usize, buf: &mut [u8]) -> Result<usize, Status> {
+        read(self.token, lease, offset, buf)
+    }
+
+    /// Copies to a lease, from `offset` on, as much of `buf` as the lease has room for; returns how many bytes.
+    ///
+    /// # Errors
+    /// [`Status::LeaseBounds`] (no such lease, or not for writing, or `offset` beyond its end), [`Status::LeaseFault`], [`Status::StaleReply`].
+    pub fn write(&self, lease: usize, offset: usize, buf: &[u8]) -> Result<usize, Status> {
+        write(self.token, lease, offset, buf)
+    }
+
+    /// The right to answer later. Whoever takes it returns [`crate::Answer::Later`].
+    pub fn pending(&self) -> Pending {
+        Pending { token: self.token }
+    }
+}
+
+/// The right to answer one call, kept for later. Its caller waits until then.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "the caller waits for the reply"]
+pub struct Pending {
+    /// Names the waiting caller.
+    pub token: ReplyToken,
+}
+
+impl Pending {
+    /// Answers.
+    ///
+    /// # Errors
+    /// [`Status::StaleReply`] where the caller is gone.
+    pub fn reply(self, label: u16, words: [u64; 4]) -> Result<(), Status> {
+        syscall::reply(self.token, Header::new(label), words, 0)
+    }
+
+    /// Answers, passing a handle on with these rights.
+    ///
+    /// # Errors
+    /// [`Status::StaleReply`] where the caller is gone, [`Status::BadHandle`], [`Status::NoRights`].
+    pub fn reply_handle(
+        self,
+        label: u16,
+        words: [u64; 4],
+        handle: u32,
+        rights: Rights,
+    ) -> Result<(), Status> {
+        syscall::reply(
+            self.token,
+            Header::new(label).with_handle(),
+            words,
+            pack_transfer(handle, rights),
+        )
+    }
+
+    /// As [`Request::lease_len`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn lease_len(&self, lease: usize) -> Result<usize, Status> {
+        lease_len(self.token, lease)
+    }
+
+    /// As [`Request::read`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn read(&self, lease: usize, offset: usize, buf: &mut [u8]) -> Result<usize, Status> {
+        read(self.token, lease, offset, buf)
+    }
+
+    /// As [`Request::write`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn write(&self, lease: usize, offset: usize, buf: &[u8]) -> Result<usize, Status> {
+        write(self.token, lease, offset, buf)
+    }
+}
+
+fn lease_len(token: ReplyToken, lease: usize) -> Result<usize, Status> {
+    syscall::lease_info(token, lease).map(|(len, _)| len)
+}
+
+fn read(token: ReplyToken, lease: usize, offset: usize, buf: &mut [u8]) -> Result<usize, Status> {
+    in_pieces(buf.len(), |piece| {
+        let at = offset.saturating_add(piece.start);
+        buf.get_mut(piece)
+            .map_or(Ok(0), |part| syscall::lease_read(token, lease, at, part))
+    })
+}
+
+fn write(token: ReplyToken, lease: usize, offset: usize, buf: &[u8]) -> Result<usize, Status> {
+    in_pieces(buf.len(), |piece| {
+        let at = offset.saturating_add(piece.start);
+        buf.get(piece)
+            .map_or(Ok(0), |part| syscall::lease_write(token, lease, at, part))
+    })
+}
+
+/// Copies `total` bytes in pieces of at most [`MAX_COPY`], until a piece comes back short: the lease ends there.
+fn in_pieces(
+    total: usize,
+    mut copy: impl FnMut(Range<usize>) -> Result<usize, Status>,
+) -> Result<usize, Status> {
+    let mut done = 0;
+    while done < total {
+        let piece = (total - done).min(MAX_COPY);
+        let copied = copy(done..done + piece)?;
+        done += copied;
+        if copied < piece {
+            break;
+        }
+    }
+    Ok(done)
+}
+
+#[cfg(test)]
+mod tests;

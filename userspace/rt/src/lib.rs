@@ -1,0 +1,157 @@
+//! The runtime that every task of Enigma links: entry point, system calls, messages, heap, panic, `print!`.
+//!
+//! A task is a binary with [`entry!`] or, for a driver, [`driver!`]:
+//!
+//! ```ignore
+//! #![cfg_attr(target_os = "none", no_std, no_main)]
+//! rt::entry!(run);
+//! fn run() {
+//!     rt::println!("hello from {}", rt::name());
+//! }
+//! ```
+//!
+//! What a task may touch, it finds by name in its info page: [`Endpoint::peer`](ipc::Endpoint::peer),
+//! [`Irq::named`](irq::Irq::named), [`IoPorts::granted`](port::IoPorts::granted), [`Memory::range`](memory::Memory::range).
+//! There is nothing else that it could name.
+//!
+//! On the host the crate compiles too, so that protocols and device logic can be tested there: system calls come back
+//! with [`Status::BadSyscall`], time stands still unless [`time::set_host_clock`] moves it, and [`fake::FakePorts`] stands
+//! in for hardware.
+#![no_std]
+#![warn(missing_docs)]
+
+extern crate alloc;
+#[cfg(not(target_os = "none"))]
+extern crate std;
+
+pub use abi;
+pub use abi::Status;
+use abi::TaskId;
+use abi::info::{Entry, EntryKind, TaskInfo};
+
+pub mod archive;
+pub mod driver;
+pub mod entry;
+#[cfg(not(target_os = "none"))]
+pub mod fake;
+pub mod ipc;
+pub mod irq;
+pub mod memory;
+pub mod notify;
+pub mod port;
+pub mod print;
+pub mod syscall;
+pub mod task;
+pub mod thread;
+pub mod time;
+
+mod heap;
+mod lock;
+mod panic;
+
+pub use driver::{Answer, Driver, OUTCOME_BAD_REQUEST, serve};
+
+/// The page in which the task finds out who it is.
+#[inline(always)]
+pub fn info() -> &'static TaskInfo {
+    #[cfg(target_os = "none")]
+    {
+        // SAFETY: the kernel maps this page, filled in and read-only, before the task's first instruction and until its
+        // last; every bit pattern is a valid `TaskInfo`, and the address is page-aligned.
+        unsafe { &*(abi::task::INFO_ADDR as *const TaskInfo) }
+    }
+    #[cfg(not(target_os = "none"))]
+    {
+        &HOST_INFO
+    }
+}
+
+/// What [`info`] shows on the host: a task without any authority.
+#[cfg(not(target_os = "none"))]
+static HOST_INFO: TaskInfo = TaskInfo {
+    magic: abi::info::INFO_MAGIC,
+    abi_hash: abi::ABI_HASH,
+    task: TaskId {
+        index: 0,
+        generation: 1,
+    }
+    .to_u32(),
+    priority: 0,
+    name: *b"host\0\0\0\0\0\0\0\0\0\0\0\0",
+    tsc_base: 0,
+    tsc_mult: 0,
+    arg_len: 0,
+    entry_count: 0,
+    arg: [0; abi::info::ARG_LEN],
+    entries: [Entry {
+        name: [0; abi::NAME_LEN],
+        kind: 0,
+        handle: 0,
+        base: 0,
+        len: 0,
+    }; abi::info::MAX_ENTRIES],
+};
+
+/// The argument that `spawn` passed, or what of it is UTF-8.
+pub fn arg() -> &'static str {
+    let info = info();
+    let bytes = info.arg.get(..info.arg_len as usize).unwrap_or(&info.arg);
+    match core::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => bytes
+            .get(..error.valid_up_to())
+            .and_then(|good| core::str::from_utf8(good).ok())
+            .unwrap_or(""),
+    }
+}
+
+/// The task's name in the task table.
+pub fn name() -> &'static str {
+    abi::name_str(&info().name)
+}
+
+/// The task, in this life.
+pub fn me() -> TaskId {
+    TaskId::from_u32(info().task)
+}
+
+/// Ends the task, all its threads included. No destructor runs.
+pub fn exit(code: i32) -> ! {
+    syscall::exit(code)
+}
+
+/// The task's named authority.
+pub fn entries() -> &'static [Entry] {
+    let info = info();
+    info.entries
+        .get(..info.entry_count as usize)
+        .unwrap_or(&info.entries)
+}
+
+/// The entry of this kind with this name.
+pub(crate) fn entry_named(kind: EntryKind, name: &str) -> Option<&'static Entry> {
+    entries()
+        .iter()
+        .find(|entry| entry.kind == kind as u32 && abi::name_str(&entry.name) == name)
+}
+
+/// The first entry of this kind.
+pub(crate) fn entry_of(kind: EntryKind) -> Option<&'static Entry> {
+    entries().iter().find(|entry| entry.kind == kind as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_host_is_a_task_without_authority() {
+        assert_eq!(crate::name(), "host");
+        assert_eq!(crate::arg(), "");
+        assert_eq!(crate::me().generation, 1);
+        assert!(crate::entries().is_empty());
+        assert!(crate::ipc::Endpoint::peer("console").is_none());
+        assert!(crate::irq::Irq::named("rx").is_none());
+        assert!(crate::port::IoPorts::granted(0x3f8, 8).is_none());
+        assert!(crate::archive::Archive::map().is_none());
+        assert_eq!(crate::task::status(0).err(), Some(crate::Status::NoRights));
+    }
+}

@@ -1,0 +1,71 @@
+//! Notifications: a word of bits, set from anywhere, waited on.
+
+use crate::syscall;
+use abi::Status;
+
+/// The handle of a notification. A plain number: dropping it closes nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Notification(pub u32);
+
+impl Notification {
+    /// The task's own, which is bound to its endpoint.
+    pub const fn own() -> Notification {
+        Notification(abi::info::NOTIFICATION)
+    }
+
+    /// A new one, which dies with the task.
+    ///
+    /// # Errors
+    /// [`Status::QuotaObjects`], [`Status::QuotaHandles`].
+    pub fn create() -> Result<Notification, Status> {
+        syscall::notification_create().map(Notification)
+    }
+
+    /// Sets bits.
+    ///
+    /// # Errors
+    /// [`Status::BadHandle`] where its owner is gone: a server drops the subscription then.
+    #[inline]
+    pub fn signal(self, bits: u64) -> Result<(), Status> {
+        syscall::signal(self.0, bits)
+    }
+
+    /// Waits until one of the bits in `mask` is set; takes and returns those that are.
+    ///
+    /// # Panics
+    /// Where the handle is not good for waiting, the mask is empty, or another thread waits: see [`Notification::try_wait`].
+    #[inline]
+    pub fn wait(self, mask: u64) -> u64 {
+        match self.try_wait(mask) {
+            Ok(bits) => bits,
+            Err(status) => refused("wait", status),
+        }
+    }
+
+    /// The same with the errors as values.
+    ///
+    /// # Errors
+    /// Those of [`abi::Syscall::Wait`].
+    #[inline]
+    pub fn try_wait(self, mask: u64) -> Result<u64, Status> {
+        syscall::wait(self.0, mask)
+    }
+
+    /// Takes and returns those bits of `mask` that are set; 0 where none is. On the host always 0.
+    ///
+    /// # Panics
+    /// Where the handle is not good for waiting.
+    #[inline]
+    pub fn poll(self, mask: u64) -> u64 {
+        match syscall::poll(self.0, mask) {
+            Ok(bits) => bits,
+            Err(_) if cfg!(not(target_os = "none")) => 0,
+            Err(status) => refused("poll", status),
+        }
+    }
+}
+
+#[cold]
+fn refused(what: &str, status: Status) -> ! {
+    panic!("notification: {what}: {status}")
+}

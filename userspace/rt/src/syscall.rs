@@ -1,0 +1,438 @@
+//! One thin wrapper per [`abi::Syscall`], and the only place in a task where the `syscall` instruction stands.
+//!
+//! Which register carries what is written in [`abi::syscall`]. The instruction itself overwrites `rcx` and `r11`
+//! (Intel SDM vol. 2B, SYSCALL); the kernel keeps every other register that is not a named result. On the host nothing is
+//! executed: every call comes back with [`Status::BadSyscall`].
+//!
+//! Wrappers that hand an address to the kernel take slices and references, so they are safe; the few that take a bare
+//! address or change the task's own memory map are `unsafe`.
+
+use abi::message::{ReplyToken, Rights};
+use abi::{Status, Syscall};
+#[cfg(target_os = "none")]
+use core::arch::asm;
+
+mod message;
+mod system;
+pub use message::{
+    CallFailure, Message, Received, call, call_leased, recv, reply, reply_recv, send,
+};
+pub use system::{
+    log_read, system_info, task_expect, task_fault, task_kill, task_reap, task_signal, task_spawn,
+    task_status,
+};
+
+/// What a plain system call returned: the status word and its two value registers.
+#[derive(Clone, Copy)]
+struct Raw {
+    status: u64,
+    rdx: u64,
+    rsi: u64,
+}
+
+impl Raw {
+    /// Both values, or the error.
+    #[inline(always)]
+    fn values(self) -> Result<(u64, u64), Status> {
+        check(self.status).map(|()| (self.rdx, self.rsi))
+    }
+
+    /// The value in `rdx`, or the error.
+    #[inline(always)]
+    fn value(self) -> Result<u64, Status> {
+        check(self.status).map(|()| self.rdx)
+    }
+
+    /// The handle in `rdx`, or the error.
+    #[inline(always)]
+    fn handle(self) -> Result<u32, Status> {
+        check(self.status).map(|()| self.rdx as u32)
+    }
+
+    /// Nothing, or the error.
+    #[inline(always)]
+    fn done(self) -> Result<(), Status> {
+        check(self.status)
+    }
+}
+
+/// The status word as a result.
+#[inline(always)]
+fn check(status: u64) -> Result<(), Status> {
+    if status == Status::Ok as u64 {
+        Ok(())
+    } else {
+        Err(error_of(status))
+    }
+}
+
+#[cold]
+fn error_of(status: u64) -> Status {
+    // A code of which this ABI knows nothing cannot come from a kernel whose ABI hash was checked.
+    u32::try_from(status)
+        .ok()
+        .and_then(Status::from_u32)
+        .unwrap_or(Status::BadSyscall)
+}
+
+/// Defines a plain system call of some number of arguments: `rsi` and `rdx` come back as values whether or not they go in.
+macro_rules! plain {
+    ($name:ident($($arg:ident),*), rsi = $rsi:expr, rdx = $rdx:expr, { $($reg:tt = $value:ident),* }) => {
+        /// # Safety
+        /// What the call does to the task's memory must be sound: see [`abi::syscall`].
+        #[inline(always)]
+        unsafe fn $name(call: Syscall, $($arg: u64),*) -> Raw {
+            #[cfg(target_os = "none")]
+            {
+                let (status, rsi, rdx);
+                // SAFETY: the registers are those of `abi::syscall`; the kernel keeps all others. Memory is treated as
+                // changed (no `nomem`), and the caller vouches for the rest.
+                unsafe {
+                    asm!(
+                        "syscall",
+                        inlateout("rax") call as u64 => status,
+                        inlateout("rsi") $rsi => rsi,
+                        inlateout("rdx") $rdx => rdx,
+                        $(in($reg) $value,)*
+                        lateout("rcx") _,
+                        lateout("r11") _,
+                        options(nostack),
+                    );
+                }
+                Raw { status, rdx, rsi }
+            }
+            #[cfg(not(target_os = "none"))]
+            {
+                let _ = (call, $($arg),*);
+                Raw { status: Status::BadSyscall as u64, rdx: 0, rsi: 0 }
+            }
+        }
+    };
+}
+
+plain!(plain1(a), rsi = 0_u64, rdx = 0_u64, { "rdi" = a });
+plain!(plain2(a, b), rsi = b, rdx = 0_u64, { "rdi" = a });
+plain!(plain3(a, b, c), rsi = b, rdx = c, { "rdi" = a });
+plain!(plain4(a, b, c, d), rsi = b, rdx = c, { "rdi" = a, "r10" = d });
+plain!(plain5(a, b, c, d, e), rsi = b, rdx = c, { "rdi" = a, "r10" = d, "r8" = e });
+
+/// Lets the next thread of the same priority run.
+#[inline]
+pub fn yield_now() {
+    // SAFETY: touches no memory of the task.
+    let _ = unsafe { plain1(Syscall::Yield, 0) };
+}
+
+/// Ends the task. On the host it panics instead.
+pub fn exit(code: i32) -> ! {
+    // SAFETY: touches no memory of the task.
+    let _ = unsafe { plain1(Syscall::Exit, code as u64) };
+    never("exit")
+}
+
+/// Ends the task as panicked. On the host it panics instead.
+pub fn panic(message: &str) -> ! {
+    // SAFETY: the kernel reads the message, nothing more.
+    let _ = unsafe {
+        plain2(
+            Syscall::Panic,
+            message.as_ptr() as u64,
+            message.len() as u64,
+        )
+    };
+    never(message)
+}
+
+/// Ends the calling thread. On the host it panics instead.
+///
+/// # Safety
+/// Nothing that lives on the thread's stack may be in use elsewhere: its destructors do not run.
+pub unsafe fn thread_exit() -> ! {
+    // SAFETY: touches no memory of the task; the caller vouches for the stack.
+    let _ = unsafe { plain1(Syscall::ThreadExit, 0) };
+    never("thread_exit")
+}
+
+/// A call that does not return has returned.
+fn never(what: &str) -> ! {
+    #[cfg(target_os = "none")]
+    {
+        let _ = what;
+        // SAFETY: `ud2` raises #UD (Intel SDM vol. 2B, UD), which ends the task; execution does not go past it.
+        unsafe { asm!("ud2", options(noreturn, nostack)) }
+    }
+    #[cfg(not(target_os = "none"))]
+    panic!("{what}: there is no kernel on the host");
+}
+
+/// Starts a thread; returns its handle.
+///
+/// # Errors
+/// As [`Syscall::ThreadCreate`].
+///
+/// # Safety
+/// `entry` must be code that may start with nothing but `argument` in `rdi` and the stack that ends at `stack`, which must
+/// be mapped, unused and outlive the thread.
+pub unsafe fn thread_create(
+    entry: u64,
+    stack: u64,
+    argument: u64,
+    priority: u8,
+) -> Result<u32, Status> {
+    // SAFETY: the caller vouches for entry and stack.
+    unsafe {
+        plain4(
+            Syscall::ThreadCreate,
+            entry,
+            stack,
+            argument,
+            priority as u64,
+        )
+    }
+    .handle()
+}
+
+/// Sets a thread's priority; [`abi::syscall::THIS_THREAD`] names the caller.
+///
+/// # Errors
+/// As [`Syscall::ThreadPriority`].
+pub fn thread_priority(thread: u64, priority: u8) -> Result<(), Status> {
+    // SAFETY: touches no memory of the task.
+    unsafe { plain2(Syscall::ThreadPriority, thread, priority as u64) }.done()
+}
+
+/// Copies from a caller's lease into `buf`; returns how many bytes, [`abi::message::MAX_COPY`] at most.
+///
+/// # Errors
+/// As [`Syscall::LeaseRead`].
+pub fn lease_read(
+    token: ReplyToken,
+    lease: usize,
+    offset: usize,
+    buf: &mut [u8],
+) -> Result<usize, Status> {
+    // SAFETY: the kernel writes to `buf` alone, which is borrowed for writing.
+    unsafe {
+        plain5(
+            Syscall::LeaseRead,
+            token.0,
+            lease as u64,
+            offset as u64,
+            buf.as_mut_ptr() as u64,
+            buf.len() as u64,
+        )
+    }
+    .value()
+    .map(|count| count as usize)
+}
+
+/// Copies `buf` to a caller's lease; returns how many bytes, [`abi::message::MAX_COPY`] at most.
+///
+/// # Errors
+/// As [`Syscall::LeaseWrite`].
+pub fn lease_write(
+    token: ReplyToken,
+    lease: usize,
+    offset: usize,
+    buf: &[u8],
+) -> Result<usize, Status> {
+    // SAFETY: the kernel only reads `buf`.
+    unsafe {
+        plain5(
+            Syscall::LeaseWrite,
+            token.0,
+            lease as u64,
+            offset as u64,
+            buf.as_ptr() as u64,
+            buf.len() as u64,
+        )
+    }
+    .value()
+    .map(|count| count as usize)
+}
+
+/// Length in bytes and access of a caller's lease.
+///
+/// # Errors
+/// As [`Syscall::LeaseInfo`].
+pub fn lease_info(token: ReplyToken, lease: usize) -> Result<(usize, u32), Status> {
+    // SAFETY: touches no memory of the task.
+    unsafe { plain2(Syscall::LeaseInfo, token.0, lease as u64) }
+        .values()
+        .map(|(len, access)| (len as usize, access as u32))
+}
+
+/// Makes an endpoint; returns its handle.
+///
+/// # Errors
+/// As [`Syscall::EndpointCreate`].
+pub fn endpoint_create() -> Result<u32, Status> {
+    // SAFETY: touches no memory of the task.
+    unsafe { plain1(Syscall::EndpointCreate, 0) }.handle()
+}
+
+/// Binds a notification to an endpoint.
+///
+/// # Errors
+/// As [`Syscall::EndpointBind`].
+pub fn endpoint_bind(endpoint: u32, notification: u32) -> Result<(), Status> {
+    // SAFETY: touches no memory of the task.
+    unsafe { plain2(Syscall::EndpointBind, endpoint as u64, notification as u64) }.done()
+}
+
+/// Makes a notification; returns its handle.
+///
+/// # Errors
+/// As [`Syscall::NotificationCreate`].
+pub fn notification_create() -> Result<u32, Status> {
+    // SAFETY: touches no memory of the task.
+    unsafe { plain1(Syscall::NotificationCreate, 0) }.handle()
+}
+
+/// Sets bits of a notification.
+///
+/// # Errors
+/// As [`Syscall::Signal`].
+#[inline]
+pub fn signal(notification: u32, bits: u64) -> Result<(), Status> {
+    // SAFETY: touches no memory of the task.
+    unsafe { plain2(Syscall::Signal, notification as u64, bits) }.done()
+}
+
+/// Waits for bits of a notification, and takes them.
+///
+/// # Errors
+/// As [`Syscall::Wait`].
+#[inline]
+pub fn wait(notification: u32, mask: u64) -> Result<u64, Status> {
+    // SAFETY: touches no memory of the task.
+    unsafe { plain2(Syscall::Wait, notification as u64, mask) }.value()
+}
+
+/// Takes those bits of a notification that are set.
+///
+/// # Errors
+/// As [`Syscall::Poll`].
+#[inline]
+pub fn poll(notification: u32, mask: u64) -> Result<u64, Status> {
+    // SAFETY: touches no memory of the task.
+    unsafe { plain2(Syscall::Poll, notification as u64, mask) }.value()
+}
+
+/// Makes a memory object of `pages` zeroed frames; returns its handle.
+///
+/// # Errors
+/// As [`Syscall::MemoryCreate`].
+pub fn memory_create(pages: usize, contiguous: bool) -> Result<u32, Status> {
+    // SAFETY: touches no memory of the task.
+    unsafe { plain2(Syscall::MemoryCreate, pages as u64, contiguous as u64) }.handle()
+}
+
+/// Maps a memory object at `addr`, or where the kernel likes (0); returns the address.
+///
+/// # Errors
+/// As [`Syscall::MemoryMap`].
+///
+/// # Safety
+/// Rust must not be led to believe that what is mapped belongs to one owner while it is mapped twice.
+pub unsafe fn memory_map(memory: u32, addr: u64, writable: bool) -> Result<u64, Status> {
+    // SAFETY: the kernel maps only what is not mapped yet; the caller vouches for aliasing.
+    unsafe { plain3(Syscall::MemoryMap, memory as u64, addr, writable as u64) }.value()
+}
+
+/// Takes a mapping away.
+///
+/// # Errors
+/// As [`Syscall::MemoryUnmap`].
+///
+/// # Safety
+/// Nothing may refer to the mapping any more.
+pub unsafe fn memory_unmap(addr: u64) -> Result<(), Status> {
+    // SAFETY: the caller vouches that nothing refers to the mapping.
+    unsafe { plain1(Syscall::MemoryUnmap, addr) }.done()
+}
+
+/// Pages of a memory object, and its physical address (`u64::MAX` where it is not contiguous).
+///
+/// # Errors
+/// As [`Syscall::MemoryInfo`].
+pub fn memory_info(memory: u32) -> Result<(usize, u64), Status> {
+    // SAFETY: touches no memory of the task.
+    unsafe { plain1(Syscall::MemoryInfo, memory as u64) }
+        .values()
+        .map(|(pages, physical)| (pages as usize, physical))
+}
+
+/// Lets an interrupt line fire again.
+///
+/// # Errors
+/// As [`Syscall::IrqAck`].
+#[inline]
+pub fn irq_ack(irq: u32) -> Result<(), Status> {
+    // SAFETY: touches no memory of the task.
+    unsafe { plain1(Syscall::IrqAck, irq as u64) }.done()
+}
+
+/// Makes a timer that sets a bit of a notification; returns its handle.
+///
+/// # Errors
+/// As [`Syscall::TimerCreate`].
+pub fn timer_create(notification: u32, bit: u32) -> Result<u32, Status> {
+    // SAFETY: touches no memory of the task.
+    unsafe { plain2(Syscall::TimerCreate, notification as u64, bit as u64) }.handle()
+}
+
+/// Sets a timer to a deadline in nanoseconds since boot.
+///
+/// # Errors
+/// As [`Syscall::TimerArm`].
+pub fn timer_arm(timer: u32, deadline_ns: u64) -> Result<(), Status> {
+    // SAFETY: touches no memory of the task.
+    unsafe { plain2(Syscall::TimerArm, timer as u64, deadline_ns) }.done()
+}
+
+/// Stops a timer.
+///
+/// # Errors
+/// As [`Syscall::TimerDisarm`].
+pub fn timer_disarm(timer: u32) -> Result<(), Status> {
+    // SAFETY: touches no memory of the task.
+    unsafe { plain1(Syscall::TimerDisarm, timer as u64) }.done()
+}
+
+/// Gives a handle up.
+///
+/// # Errors
+/// As [`Syscall::HandleClose`].
+pub fn handle_close(handle: u32) -> Result<(), Status> {
+    // SAFETY: touches no memory of the task: a mapped memory object is refused.
+    unsafe { plain1(Syscall::HandleClose, handle as u64) }.done()
+}
+
+/// Makes a second handle with the same or fewer rights.
+///
+/// # Errors
+/// As [`Syscall::HandleDup`].
+pub fn handle_dup(handle: u32, rights: Rights, badge: u32) -> Result<u32, Status> {
+    // SAFETY: touches no memory of the task.
+    unsafe {
+        plain3(
+            Syscall::HandleDup,
+            handle as u64,
+            rights.bits() as u64,
+            badge as u64,
+        )
+    }
+    .handle()
+}
+
+/// Appends text to the task's log ring; returns how many bytes were taken, 1024 at most.
+///
+/// # Errors
+/// As [`Syscall::LogWrite`].
+pub fn log_write(text: &[u8]) -> Result<usize, Status> {
+    // SAFETY: the kernel only reads `text`.
+    unsafe { plain2(Syscall::LogWrite, text.as_ptr() as u64, text.len() as u64) }
+        .value()
+        .map(|count| count as usize)
+}

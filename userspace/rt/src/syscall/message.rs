@@ -1,0 +1,316 @@
+//! The system calls that carry messages: call, send, recv, reply, reply-and-recv, with their nine registers.
+
+use super::check;
+use abi::Status;
+#[cfg(target_os = "none")]
+use abi::Syscall;
+use abi::message::{Header, Lease, ReplyToken, Sender};
+#[cfg(target_os = "none")]
+use core::arch::asm;
+
+/// A message as it came out of the registers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Label, leases, what else came along.
+    pub header: Header,
+    /// The data words.
+    pub words: [u64; 4],
+    /// The handle that came along, where the header says so.
+    pub handle: u32,
+}
+
+impl Message {
+    /// The handle that came along.
+    #[inline(always)]
+    pub fn handle(&self) -> Option<u32> {
+        if self.header.has_handle() {
+            Some(self.handle)
+        } else {
+            None
+        }
+    }
+}
+
+/// What [`recv`] and [`reply_recv`] return.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Who sent it, as the kernel vouches.
+    pub sender: Sender,
+    /// Whom to answer; [`ReplyToken::NONE`] for a sent message and for a notification.
+    pub token: ReplyToken,
+    /// The message, or the notification bits in its first word.
+    pub message: Message,
+}
+
+/// Why a call failed, with the value that comes with it (`rdx`: for [`Status::PeerDied`] the generation that died).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallFailure {
+    /// The status.
+    pub status: Status,
+    /// The value beside it.
+    pub value: u64,
+}
+
+/// Calls an endpoint without leases and without a handle: the fast path, a dozen instructions when inlined.
+///
+/// # Errors
+/// As [`abi::Syscall::Call`].
+#[inline(always)]
+pub fn call(endpoint: u32, header: Header, words: [u64; 4]) -> Result<Message, CallFailure> {
+    let header = header.0 & 0xffff;
+    #[cfg(target_os = "none")]
+    {
+        let (mut out, [mut w0, mut w1, mut w2, mut w3]) = (header, words);
+        let (status, handle): (u64, u64);
+        // SAFETY: registers as `abi::syscall` lists them for `call`. The header names neither leases nor a handle, so `r12`
+        // is not read and `r13` is an output only. The task's memory is untouched but for what other code may do meanwhile.
+        unsafe {
+            asm!(
+                "syscall",
+                inlateout("rax") Syscall::Call as u64 => status,
+                in("rdi") endpoint as u64,
+                inlateout("rsi") out,
+                inlateout("rdx") w0,
+                inlateout("r10") w1,
+                inlateout("r8") w2,
+                inlateout("r9") w3,
+                lateout("r13") handle,
+                lateout("rcx") _,
+                lateout("r11") _,
+                options(nostack),
+            );
+        }
+        finish_call(status, out, [w0, w1, w2, w3], handle)
+    }
+    #[cfg(not(target_os = "none"))]
+    {
+        let _ = endpoint;
+        finish_call(Status::BadSyscall as u64, header, words, 0)
+    }
+}
+
+/// Calls an endpoint with everything that a call can carry. `transfer` counts only where the header says so.
+///
+/// # Errors
+/// As [`abi::Syscall::Call`].
+///
+/// # Safety
+/// The memory that the leases name must be the caller's to lend, for the access that they say, until the call returns.
+#[inline]
+pub unsafe fn call_leased(
+    endpoint: u32,
+    header: Header,
+    words: [u64; 4],
+    leases: &[Lease],
+    transfer: u64,
+) -> Result<Message, CallFailure> {
+    let header = header.with_leases(leases.len());
+    #[cfg(target_os = "none")]
+    {
+        let (mut out, [mut w0, mut w1, mut w2, mut w3], mut handle) = (header.0, words, transfer);
+        let status: u64;
+        // SAFETY: registers as `abi::syscall` lists them for `call`; `r12` addresses as many leases as the header says; the
+        // caller vouches for what they name.
+        unsafe {
+            asm!(
+                "syscall",
+                inlateout("rax") Syscall::Call as u64 => status,
+                in("rdi") endpoint as u64,
+                inlateout("rsi") out,
+                inlateout("rdx") w0,
+                inlateout("r10") w1,
+                inlateout("r8") w2,
+                inlateout("r9") w3,
+                in("r12") leases.as_ptr(),
+                inlateout("r13") handle,
+                lateout("rcx") _,
+                lateout("r11") _,
+                options(nostack),
+            );
+        }
+        finish_call(status, out, [w0, w1, w2, w3], handle)
+    }
+    #[cfg(not(target_os = "none"))]
+    {
+        let _ = (endpoint, transfer);
+        finish_call(Status::BadSyscall as u64, header.0, words, 0)
+    }
+}
+
+#[inline(always)]
+fn finish_call(
+    status: u64,
+    header: u64,
+    words: [u64; 4],
+    handle: u64,
+) -> Result<Message, CallFailure> {
+    match check(status) {
+        Ok(()) => Ok(Message {
+            header: Header(header),
+            words,
+            handle: handle as u32,
+        }),
+        Err(status) => Err(CallFailure {
+            status,
+            value: words[0],
+        }),
+    }
+}
+
+/// Sends a message without waiting. `transfer` counts only where the header says so.
+///
+/// # Errors
+/// As [`abi::Syscall::Send`].
+#[inline]
+pub fn send(endpoint: u32, header: Header, words: [u64; 4], transfer: u64) -> Result<(), Status> {
+    one_way(abi::Syscall::Send, endpoint as u64, header, words, transfer)
+}
+
+/// Answers a caller. `transfer` counts only where the header says so.
+///
+/// # Errors
+/// As [`abi::Syscall::Reply`].
+#[inline]
+pub fn reply(
+    token: ReplyToken,
+    header: Header,
+    words: [u64; 4],
+    transfer: u64,
+) -> Result<(), Status> {
+    one_way(abi::Syscall::Reply, token.0, header, words, transfer)
+}
+
+#[inline(always)]
+fn one_way(
+    call: abi::Syscall,
+    to: u64,
+    header: Header,
+    words: [u64; 4],
+    transfer: u64,
+) -> Result<(), Status> {
+    #[cfg(target_os = "none")]
+    {
+        let status: u64;
+        // SAFETY: registers as `abi::syscall` lists them for `send` and `reply`, neither of which returns a message.
+        unsafe {
+            asm!(
+                "syscall",
+                inlateout("rax") call as u64 => status,
+                in("rdi") to,
+                in("rsi") header.0,
+                in("rdx") words[0],
+                in("r10") words[1],
+                in("r8") words[2],
+                in("r9") words[3],
+                in("r13") transfer,
+                lateout("rcx") _,
+                lateout("r11") _,
+                options(nostack),
+            );
+        }
+        check(status)
+    }
+    #[cfg(not(target_os = "none"))]
+    {
+        let _ = (call, to, header, words, transfer);
+        Err(Status::BadSyscall)
+    }
+}
+
+/// Waits for a message or for one of the bits in `mask` of the notification that is bound to the endpoint.
+///
+/// # Errors
+/// As [`abi::Syscall::Recv`].
+#[inline]
+pub fn recv(endpoint: u32, mask: u64) -> Result<Received, Status> {
+    #[cfg(target_os = "none")]
+    {
+        let (mut rdi, mut header) = (endpoint as u64, mask);
+        let (status, w0, w1, w2, w3, token, handle): (u64, u64, u64, u64, u64, u64, u64);
+        // SAFETY: registers as `abi::syscall` lists them for `recv`.
+        unsafe {
+            asm!(
+                "syscall",
+                inlateout("rax") Syscall::Recv as u64 => status,
+                inlateout("rdi") rdi,
+                inlateout("rsi") header,
+                lateout("rdx") w0,
+                lateout("r10") w1,
+                lateout("r8") w2,
+                lateout("r9") w3,
+                lateout("r12") token,
+                lateout("r13") handle,
+                lateout("rcx") _,
+                lateout("r11") _,
+                options(nostack),
+            );
+        }
+        check(status).map(|()| received(rdi, header, [w0, w1, w2, w3], token, handle))
+    }
+    #[cfg(not(target_os = "none"))]
+    {
+        let _ = (endpoint, mask);
+        Err(Status::BadSyscall)
+    }
+}
+
+/// Answers the caller that `token` names, if any, and waits as [`recv`] does, in one step.
+///
+/// # Errors
+/// As [`abi::Syscall::ReplyRecv`].
+#[inline]
+pub fn reply_recv(
+    endpoint: u32,
+    token: ReplyToken,
+    header: Header,
+    words: [u64; 4],
+    transfer: u64,
+    mask: u64,
+) -> Result<Received, Status> {
+    #[cfg(target_os = "none")]
+    {
+        let (mut rdi, mut header, [mut w0, mut w1, mut w2, mut w3]) =
+            (endpoint as u64, header.0, words);
+        let (mut token, mut handle) = (token.0, transfer);
+        let status: u64;
+        // SAFETY: registers as `abi::syscall` lists them for `reply_recv`.
+        unsafe {
+            asm!(
+                "syscall",
+                inlateout("rax") Syscall::ReplyRecv as u64 => status,
+                inlateout("rdi") rdi,
+                inlateout("rsi") header,
+                inlateout("rdx") w0,
+                inlateout("r10") w1,
+                inlateout("r8") w2,
+                inlateout("r9") w3,
+                inlateout("r12") token,
+                inlateout("r13") handle,
+                in("r14") mask,
+                lateout("rcx") _,
+                lateout("r11") _,
+                options(nostack),
+            );
+        }
+        check(status).map(|()| received(rdi, header, [w0, w1, w2, w3], token, handle))
+    }
+    #[cfg(not(target_os = "none"))]
+    {
+        let _ = (endpoint, token, header, words, transfer, mask);
+        Err(Status::BadSyscall)
+    }
+}
+
+#[cfg(target_os = "none")]
+#[inline(always)]
+fn received(sender: u64, header: u64, words: [u64; 4], token: u64, handle: u64) -> Received {
+    Received {
+        sender: Sender::from_u64(sender),
+        token: ReplyToken(token),
+        message: Message {
+            header: Header(header),
+            words,
+            handle: handle as u32,
+        },
+    }
+}

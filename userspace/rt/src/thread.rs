@@ -1,0 +1,258 @@
+//! Threads of the task: the same memory and the same handles, each with a stack of its own.
+
+use crate::ipc::close;
+use crate::notify::Notification;
+use crate::syscall;
+use abi::{PAGE_SIZE, Status};
+use alloc::boxed::Box;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+/// Where the stacks lie. Each has a slot of [`SLOT`] bytes, at the upper end of it, so that below every stack lies at least 1 MiB of
+/// nothing: a stack that runs over faults instead of writing on. The place is above the heap's,
+/// under the same uppermost page table.
+const STACKS: u64 = abi::task::MAP_BASE + (384 << 30);
+const SLOT: u64 = 2 * 1024 * 1024;
+
+/// Most pages of a stack: what one memory object holds.
+pub const MAX_STACK_PAGES: usize = 256;
+
+/// The slots in use, one bit each.
+static SLOTS: AtomicU64 = AtomicU64::new(0);
+
+/// A thread that can be waited for. Dropping it lets the thread run on; its stack stays until the task ends.
+#[derive(Debug)]
+pub struct JoinHandle {
+    thread: u32,
+    done: Notification,
+    stack: Stack,
+}
+
+/// Runs `f` on a thread of its own, with a stack of `stack_pages` pages, 1 to [`MAX_STACK_PAGES`]. `priority` is 0 (most
+/// important) to 31, and no better than the task's own. Threads that share locks want the same priority.
+///
+/// # Errors
+/// [`Status::BadArgument`] (stack), [`Status::Ceiling`], [`Status::QuotaFrames`], [`Status::QuotaObjects`],
+/// [`Status::QuotaHandles`] (also where 64 threads exist), [`Status::OutOfMemory`].
+pub fn spawn(
+    f: impl FnOnce() + Send + 'static,
+    stack_pages: usize,
+    priority: u8,
+) -> Result<JoinHandle, Status> {
+    let stack = Stack::new(stack_pages)?;
+    let done = match Notification::create() {
+        Ok(done) => done,
+        Err(status) => {
+            // SAFETY: no thread has been started on it.
+            unsafe { stack.free() };
+            return Err(status);
+        }
+    };
+    let start = Box::into_raw(Box::new(Start {
+        f: Box::new(f),
+        done,
+    }));
+    // SAFETY: `trampoline` wants a `Start` that it may take, and the stack is mapped and its alone.
+    match unsafe {
+        syscall::thread_create(
+            trampoline as *const () as u64,
+            stack.top(),
+            start as u64,
+            priority,
+        )
+    } {
+        Ok(thread) => Ok(JoinHandle {
+            thread,
+            done,
+            stack,
+        }),
+        Err(status) => {
+            // SAFETY: no thread was made, so nobody else takes the box.
+            drop(unsafe { Box::from_raw(start) });
+            // SAFETY: no thread was made, so nobody runs on the stack.
+            unsafe { stack.free() };
+            let _ = close(done.0);
+            Err(status)
+        }
+    }
+}
+
+impl JoinHandle {
+    /// Waits until the thread has ended, and frees what it had.
+    pub fn join(self) {
+        self.done.wait(1);
+        // What a close could fail with is of no use to anyone here.
+        let _ = close(self.done.0);
+        let _ = close(self.thread);
+        // SAFETY: the thread sets the bit as the last thing before it ends, and does not touch its stack after that.
+        unsafe { self.stack.free() };
+    }
+
+    /// Sets the thread's priority, no better than the task's own.
+    ///
+    /// # Errors
+    /// [`Status::Ceiling`], [`Status::BadArgument`], [`Status::BadHandle`] where it has ended.
+    pub fn set_priority(&self, priority: u8) -> Result<(), Status> {
+        syscall::thread_priority(self.thread as u64, priority)
+    }
+}
+
+/// Sets the calling thread's own priority, no better than the task's.
+///
+/// # Errors
+/// [`Status::Ceiling`], [`Status::BadArgument`].
+pub fn set_own_priority(priority: u8) -> Result<(), Status> {
+    syscall::thread_priority(abi::syscall::THIS_THREAD, priority)
+}
+
+/// What a new thread finds.
+#[cfg_attr(
+    not(target_os = "none"),
+    allow(dead_code, reason = "no thread starts on the host")
+)]
+struct Start {
+    f: Box<dyn FnOnce() + Send>,
+    done: Notification,
+}
+
+/// A mapped stack in its slot.
+#[derive(Debug)]
+struct Stack {
+    slot: u32,
+    memory: u32,
+    pages: usize,
+}
+
+impl Stack {
+    fn new(pages: usize) -> Result<Stack, Status> {
+        if pages == 0 || pages > MAX_STACK_PAGES {
+            return Err(Status::BadArgument);
+        }
+        let memory = syscall::memory_create(pages, false)?;
+        let Some(slot) = take_slot(&SLOTS) else {
+            let _ = close(memory);
+            return Err(Status::QuotaHandles);
+        };
+        let stack = Stack {
+            slot,
+            memory,
+            pages,
+        };
+        // SAFETY: the object is new and the slot is this stack's alone.
+        if let Err(status) = unsafe { syscall::memory_map(memory, stack.bottom(), true) } {
+            free_slot(&SLOTS, slot);
+            let _ = close(memory);
+            return Err(status);
+        }
+        Ok(stack)
+    }
+
+    fn top(&self) -> u64 {
+        STACKS + (self.slot as u64 + 1) * SLOT
+    }
+
+    fn bottom(&self) -> u64 {
+        self.top() - (self.pages * PAGE_SIZE) as u64
+    }
+
+    /// # Safety
+    /// No thread may run on it any more.
+    unsafe fn free(self) {
+        // SAFETY: nobody runs on it, says the caller.
+        if unsafe { syscall::memory_unmap(self.bottom()) }.is_ok() {
+            let _ = close(self.memory);
+            free_slot(&SLOTS, self.slot);
+        }
+    }
+}
+
+/// Takes the lowest free slot.
+fn take_slot(slots: &AtomicU64) -> Option<u32> {
+    slots
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+            (used != u64::MAX).then(|| used | (used + 1))
+        })
+        .ok()
+        .map(|used| used.trailing_ones())
+}
+
+fn free_slot(slots: &AtomicU64, slot: u32) {
+    slots.fetch_and(!(1 << slot), Ordering::Relaxed);
+}
+
+/// The first instructions of a thread: the chain of frame pointers ends here, the stack is aligned for a call (System V ABI, 3.2.2).
+#[cfg(target_os = "none")]
+#[unsafe(naked)]
+extern "C" fn trampoline() -> ! {
+    core::arch::naked_asm!("xor ebp, ebp", "and rsp, -16", "call {run}", "ud2", run = sym run)
+}
+
+#[cfg(not(target_os = "none"))]
+extern "C" fn trampoline() -> ! {
+    unreachable!("there are no threads on the host")
+}
+
+/// Runs the closure, then signs off.
+#[cfg(target_os = "none")]
+extern "C" fn run(start: *mut Start) -> ! {
+    // SAFETY: `spawn` made the box for this thread and gave it away.
+    let Start { f, done } = *unsafe { Box::from_raw(start) };
+    f();
+    // SAFETY: registers as `abi::syscall` lists them for `signal` and `thread_exit`. From the first of the two on, whoever joins
+    // may unmap this stack, so nothing here touches it: the kernel keeps a thread's registers in its own memory.
+    unsafe {
+        core::arch::asm!(
+            "syscall",
+            "mov eax, {exit}",
+            "syscall",
+            "ud2",
+            exit = const abi::Syscall::ThreadExit as u32,
+            in("rax") abi::Syscall::Signal as u64,
+            in("rdi") done.0 as u64,
+            in("rsi") 1_u64,
+            options(noreturn),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_are_taken_from_the_bottom_and_given_back() {
+        let slots = AtomicU64::new(0);
+        assert_eq!(
+            (take_slot(&slots), take_slot(&slots), take_slot(&slots)),
+            (Some(0), Some(1), Some(2))
+        );
+        free_slot(&slots, 1);
+        assert_eq!((take_slot(&slots), take_slot(&slots)), (Some(1), Some(3)));
+        let full = AtomicU64::new(u64::MAX);
+        assert_eq!(take_slot(&full), None);
+        free_slot(&full, 63);
+        assert_eq!(take_slot(&full), Some(63));
+    }
+
+    #[test]
+    fn stacks_lie_apart_and_below_the_end_of_user_space() {
+        let stack = |slot| Stack {
+            slot,
+            memory: 0,
+            pages: MAX_STACK_PAGES,
+        };
+        assert!(stack(1).bottom() >= stack(0).top() + 1024 * 1024);
+        assert_eq!(stack(0).top() % 16, 0);
+        assert!(stack(63).top() < abi::task::MAP_BASE + (512 << 30));
+        assert!(stack(0).bottom() > crate::heap::END);
+    }
+
+    #[test]
+    fn a_thread_without_a_stack_is_refused() {
+        assert_eq!(spawn(|| {}, 0, 1).err(), Some(Status::BadArgument));
+        assert_eq!(
+            spawn(|| {}, MAX_STACK_PAGES + 1, 1).err(),
+            Some(Status::BadArgument)
+        );
+        assert_eq!(spawn(|| {}, 1, 1).err(), Some(Status::BadSyscall));
+    }
+}
