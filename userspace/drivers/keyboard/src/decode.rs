@@ -1,0 +1,306 @@
+//! From scan codes to key events: a step of a state machine whose whole state fits one word.
+
+use crate::event::{Key, KeyEvent, Mods, Special};
+use crate::layout::{Accent, Layout};
+use pc_keyboard::layouts::AnyLayout;
+use pc_keyboard::{
+    DecodedKey, HandleControl, KeyCode, KeyState, Modifiers, PS2Keyboard, ScancodeSet1,
+};
+
+/// Most events that one scan code makes: an accent left alone, and the character after it.
+pub const MOST_EVENTS: usize = 2;
+
+/// First byte of a two-byte code (IBM PS/2 Hardware Interface Technical Reference, "Keyboard", scan code set 1).
+const EXTENDED: u8 = 0xe0;
+
+/// First byte of the pause key's code, which is longer.
+const EXTENDED_MORE: u8 = 0xe1;
+
+/// Bits of the state word, from the modifiers on.
+const LSHIFT: u32 = 1 << 0;
+const RSHIFT: u32 = 1 << 1;
+const LCTRL: u32 = 1 << 2;
+const RCTRL: u32 = 1 << 3;
+const LALT: u32 = 1 << 4;
+const RALT: u32 = 1 << 5;
+const PAUSE: u32 = 1 << 6;
+const CAPS: u32 = 1 << 7;
+/// Set while num lock is off: a fresh keyboard has it on.
+const NO_NUM: u32 = 1 << 8;
+const PREFIX_SHIFT: u32 = 9;
+const ACCENT_SHIFT: u32 = 11;
+/// The lock keys themselves: held, they repeat, and must not toggle again.
+const CAPS_HELD: u32 = 1 << 14;
+const NUM_HELD: u32 = 1 << 15;
+
+/// Bits that a state word has.
+pub const STATE_BITS: u32 = 16;
+
+/// The decoder's state: keys held and locked, the prefix of a scan code begun, the accent that waits. 0 at the start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct State(u32);
+
+impl State {
+    /// From a word that may be anything.
+    pub const fn from_bits(bits: u32) -> Self {
+        State(bits & ((1 << STATE_BITS) - 1))
+    }
+
+    /// The word.
+    pub const fn bits(self) -> u32 {
+        self.0
+    }
+
+    fn has(self, bit: u32) -> bool {
+        self.0 & bit != 0
+    }
+
+    fn held(self) -> u32 {
+        self.0 & (CAPS_HELD | NUM_HELD)
+    }
+
+    fn prefix(self) -> u32 {
+        self.0 >> PREFIX_SHIFT & 3
+    }
+
+    fn accent(self) -> Option<Accent> {
+        Accent::from_u8((self.0 >> ACCENT_SHIFT & 7) as u8)
+    }
+
+    fn new(modifiers: &Modifiers, held: u32, prefix: u32, accent: Option<Accent>) -> Self {
+        let flags = [
+            (LSHIFT, modifiers.lshift),
+            (RSHIFT, modifiers.rshift),
+            (LCTRL, modifiers.lctrl),
+            (RCTRL, modifiers.rctrl),
+            (LALT, modifiers.lalt),
+            (RALT, modifiers.ralt),
+            (PAUSE, modifiers.rctrl2),
+            (CAPS, modifiers.capslock),
+            (NO_NUM, !modifiers.numlock),
+        ];
+        let flags = flags
+            .into_iter()
+            .filter(|(_, set)| *set)
+            .fold(0, |bits, (bit, _)| bits | bit);
+        State(
+            flags
+                | held
+                | prefix << PREFIX_SHIFT
+                | accent.map_or(0, |accent| accent as u32) << ACCENT_SHIFT,
+        )
+    }
+}
+
+/// The decoder, with a layout.
+pub struct Decoder {
+    keyboard: PS2Keyboard<AnyLayout, ScancodeSet1>,
+    layout: Layout,
+    state: State,
+}
+
+impl Decoder {
+    /// A decoder that goes on from `state`.
+    pub fn new(layout: Layout, state: State) -> Self {
+        let mut keyboard = PS2Keyboard::new(
+            ScancodeSet1::new(),
+            layout.table(),
+            HandleControl::MapLettersToUnicode,
+        );
+        // The library's state is brought about as it was the first time: by keys.
+        let keys = [
+            (LSHIFT, KeyCode::LShift),
+            (RSHIFT, KeyCode::RShift),
+            (LCTRL, KeyCode::LControl),
+            (RCTRL, KeyCode::RControl),
+            (LALT, KeyCode::LAlt),
+            (RALT, KeyCode::RAltGr),
+            (CAPS, KeyCode::CapsLock),
+            (NO_NUM, KeyCode::NumpadLock),
+            // Last: it makes num lock mean pause.
+            (PAUSE, KeyCode::RControl2),
+        ];
+        for (bit, code) in keys {
+            if state.has(bit) {
+                let _ = keyboard.process_keyevent(pc_keyboard::KeyEvent::new(code, KeyState::Down));
+            }
+        }
+        let prefix = match state.prefix() {
+            1 => Some(EXTENDED),
+            2 => Some(EXTENDED_MORE),
+            _ => None,
+        };
+        if let Some(byte) = prefix {
+            let _ = keyboard.add_byte(byte);
+        }
+        // What cannot be, such as an unknown accent, is gone from here on.
+        let prefix = prefix.map_or(0, |_| state.prefix());
+        let state = State::new(
+            keyboard.get_modifiers(),
+            state.held(),
+            prefix,
+            state.accent(),
+        );
+        Decoder {
+            keyboard,
+            layout,
+            state,
+        }
+    }
+
+    /// The state to go on from.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// The layout.
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// Takes one byte from the keyboard (scan code set 1) and returns the events it makes. Never panics, whatever the byte.
+    pub fn add(&mut self, byte: u8) -> [Option<KeyEvent>; MOST_EVENTS] {
+        let prefix = match (self.state.prefix(), byte) {
+            (0, EXTENDED) => 1,
+            (0, EXTENDED_MORE) => 2,
+            _ => 0,
+        };
+        let mut accent = self.state.accent();
+        let mut held = self.state.held();
+        let mut events = [None; MOST_EVENTS];
+        // An unknown code is an error of the library's that means nothing to anybody.
+        if let Ok(Some(event)) = self.keyboard.add_byte(byte) {
+            let code = event.code;
+            let lock = match code {
+                KeyCode::CapsLock => CAPS_HELD,
+                KeyCode::NumpadLock => NUM_HELD,
+                _ => 0,
+            };
+            let repeats = event.state == KeyState::Down && held & lock != 0;
+            held = if event.state == KeyState::Down {
+                held | lock
+            } else {
+                held & !lock
+            };
+            if !repeats
+                && let Some(decoded) = self.keyboard.process_keyevent(event)
+                && let Some(event) = self.meaning(code, decoded)
+            {
+                events = self.compose(code, event, &mut accent);
+            }
+        }
+        self.state = State::new(self.keyboard.get_modifiers(), held, prefix, accent);
+        events
+    }
+
+    /// What a decoded key means; `None` for one that says nothing by itself.
+    fn meaning(&self, code: KeyCode, decoded: DecodedKey) -> Option<KeyEvent> {
+        let mods = mods(self.keyboard.get_modifiers());
+        let key = match decoded {
+            DecodedKey::Unicode('\u{7f}') => Key::Special(Special::Delete),
+            DecodedKey::Unicode(char) if mods.contains(Mods::CTRL) => Key::Char(control(char)),
+            DecodedKey::Unicode(char) => Key::Char(char),
+            // The key between left shift and Z, which the layouts for keyboards without it leave out.
+            DecodedKey::RawKey(KeyCode::Oem5) => {
+                Key::Char(if mods.contains(Mods::SHIFT) { '>' } else { '<' })
+            }
+            DecodedKey::RawKey(KeyCode::PauseBreak) if code == KeyCode::NumpadLock => {
+                Key::Special(Special::Pause)
+            }
+            DecodedKey::RawKey(raw) => Key::Special(special(raw)?),
+        };
+        Some(KeyEvent { key, mods })
+    }
+
+    /// Puts a waiting accent on a letter. On anything else it stands alone, before it; a space, or the accent's own key again,
+    /// makes it a character.
+    fn compose(
+        &self,
+        code: KeyCode,
+        event: KeyEvent,
+        waiting: &mut Option<Accent>,
+    ) -> [Option<KeyEvent>; MOST_EVENTS] {
+        let KeyEvent { key, mods } = event;
+        let with = |char| {
+            Some(KeyEvent {
+                key: Key::Char(char),
+                mods,
+            })
+        };
+        let plain = !mods.intersects(Mods::CTRL | Mods::ALT | Mods::ALTGR);
+        let dead = match key {
+            Key::Char(char) if plain => self.layout.dead(code, char),
+            _ => None,
+        };
+        match (waiting.take(), dead, key) {
+            (None, Some(accent), _) => {
+                *waiting = Some(accent);
+                [None, None]
+            }
+            (None, None, _) => [Some(event), None],
+            (Some(accent), Some(next), _) if accent == next => [with(accent.alone()), None],
+            (Some(accent), Some(next), _) => {
+                *waiting = Some(next);
+                [with(accent.alone()), None]
+            }
+            (Some(accent), None, Key::Char(' ')) => [with(accent.alone()), None],
+            (Some(accent), None, Key::Char(char)) if plain && accent.on(char).is_some() => {
+                [accent.on(char).and_then(with), None]
+            }
+            // Correcting a slip of the finger takes back the accent alone.
+            (Some(_), None, Key::Char('\u{8}' | '\u{1b}')) => [None, None],
+            (Some(accent), None, Key::Char(_)) if plain => [with(accent.alone()), Some(event)],
+            // A command: the accent is forgotten.
+            (Some(_), None, _) => [Some(event), None],
+        }
+    }
+}
+
+fn mods(modifiers: &Modifiers) -> Mods {
+    let mut mods = Mods::empty();
+    mods.set(Mods::SHIFT, modifiers.is_shifted());
+    mods.set(Mods::CTRL, modifiers.is_ctrl());
+    mods.set(Mods::ALT, modifiers.lalt);
+    mods.set(Mods::ALTGR, modifiers.ralt);
+    mods.set(Mods::CAPS, modifiers.capslock);
+    mods
+}
+
+/// The control characters that are not on letters (ECMA-48, C0 set): `@ [ \ ] ^ _` less 64.
+fn control(char: char) -> char {
+    match char {
+        '@' | '['..='_' => (char as u8 & 0x1f) as char,
+        other => other,
+    }
+}
+
+fn special(code: KeyCode) -> Option<Special> {
+    Some(match code {
+        KeyCode::ArrowUp => Special::Up,
+        KeyCode::ArrowDown => Special::Down,
+        KeyCode::ArrowLeft => Special::Left,
+        KeyCode::ArrowRight => Special::Right,
+        KeyCode::Home => Special::Home,
+        KeyCode::End => Special::End,
+        KeyCode::PageUp => Special::PageUp,
+        KeyCode::PageDown => Special::PageDown,
+        KeyCode::Insert => Special::Insert,
+        KeyCode::Delete => Special::Delete,
+        KeyCode::PrintScreen | KeyCode::SysRq => Special::PrintScreen,
+        KeyCode::PauseBreak => Special::Pause,
+        KeyCode::Apps => Special::Menu,
+        KeyCode::F1 => Special::F1,
+        KeyCode::F2 => Special::F2,
+        KeyCode::F3 => Special::F3,
+        KeyCode::F4 => Special::F4,
+        KeyCode::F5 => Special::F5,
+        KeyCode::F6 => Special::F6,
+        KeyCode::F7 => Special::F7,
+        KeyCode::F8 => Special::F8,
+        KeyCode::F9 => Special::F9,
+        KeyCode::F10 => Special::F10,
+        KeyCode::F11 => Special::F11,
+        KeyCode::F12 => Special::F12,
+        _ => return None,
+    })
+}

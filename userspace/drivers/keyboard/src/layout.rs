@@ -1,0 +1,122 @@
+//! Layouts, and the dead keys that some of them have.
+
+use pc_keyboard::KeyCode;
+use pc_keyboard::layouts::{AnyLayout, Azerty, De105Key, Dvorak104Key, Uk105Key, Us104Key};
+
+/// What is printed on the keys.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[repr(u32)]
+pub enum Layout {
+    /// United States.
+    #[default]
+    Us = 0,
+    /// United Kingdom.
+    Uk = 1,
+    /// German.
+    De = 2,
+    /// French (AZERTY).
+    Fr = 3,
+    /// Dvorak, United States.
+    Dvorak = 4,
+}
+
+impl Layout {
+    /// Every layout with its name, in the order of the numbers.
+    pub const ALL: [(Layout, &'static str); 5] = [
+        (Layout::Us, "us"),
+        (Layout::Uk, "uk"),
+        (Layout::De, "de"),
+        (Layout::Fr, "fr"),
+        (Layout::Dvorak, "dvorak"),
+    ];
+
+    /// The layout of this number.
+    pub fn from_u32(number: u32) -> Option<Self> {
+        Self::ALL.get(number as usize).map(|(layout, _)| *layout)
+    }
+
+    /// The layout of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL
+            .iter()
+            .find(|(_, known)| *known == name)
+            .map(|(layout, _)| *layout)
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        Self::ALL
+            .iter()
+            .find(|(layout, _)| *layout == self)
+            .map_or("?", |(_, name)| name)
+    }
+
+    pub(crate) fn table(self) -> AnyLayout {
+        match self {
+            Layout::Us => AnyLayout::Us104Key(Us104Key),
+            Layout::Uk => AnyLayout::Uk105Key(Uk105Key),
+            Layout::De => AnyLayout::De105Key(De105Key),
+            Layout::Fr => AnyLayout::Azerty(Azerty),
+            Layout::Dvorak => AnyLayout::Dvorak104Key(Dvorak104Key),
+        }
+    }
+
+    /// The accent, if this key waits for a letter to put it on.
+    pub(crate) fn dead(self, key: KeyCode, accent: char) -> Option<Accent> {
+        let dead = match self {
+            Layout::De => matches!(key, KeyCode::Oem8 | KeyCode::OemPlus),
+            Layout::Fr => key == KeyCode::Oem4,
+            _ => false,
+        };
+        Accent::ALL
+            .into_iter()
+            .find(|known| dead && known.alone() == accent)
+    }
+}
+
+/// An accent that waits for its letter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(crate) enum Accent {
+    Circumflex = 1,
+    Acute = 2,
+    Grave = 3,
+    Diaeresis = 4,
+}
+
+impl Accent {
+    pub(crate) const ALL: [Accent; 4] = [
+        Accent::Circumflex,
+        Accent::Acute,
+        Accent::Grave,
+        Accent::Diaeresis,
+    ];
+
+    pub(crate) fn from_u8(raw: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|accent| *accent as u8 == raw)
+    }
+
+    /// The accent as a character of its own.
+    pub(crate) fn alone(self) -> char {
+        match self {
+            Accent::Circumflex => '^',
+            Accent::Acute => '´',
+            Accent::Grave => '`',
+            Accent::Diaeresis => '¨',
+        }
+    }
+
+    /// `letter` with the accent on it.
+    pub(crate) fn on(self, letter: char) -> Option<char> {
+        const LETTERS: &str = "aeiouyAEIOUY";
+        // As LETTERS; a space where there is no such letter in Latin-1.
+        let accented = match self {
+            Accent::Circumflex => "âêîôû ÂÊÎÔÛ ",
+            Accent::Acute => "áéíóúýÁÉÍÓÚÝ",
+            Accent::Grave => "àèìòù ÀÈÌÒÙ ",
+            Accent::Diaeresis => "äëïöüÿÄËÏÖÜ ",
+        };
+        let place = LETTERS.chars().position(|known| known == letter)?;
+        accented.chars().nth(place).filter(|found| *found != ' ')
+    }
+}

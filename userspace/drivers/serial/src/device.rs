@@ -1,0 +1,384 @@
+//! The UART: set-up, interrupts, and what happened to the byte that was in the hardware's hands when the last life ended.
+//!
+//! Register numbers and bits: National Semiconductor PC16550D data sheet (1995), section 8; typed by the `uart_16550` crate.
+//!
+//! # Exactly once
+//! Sending a byte is two steps, the `out` and the store that counts it; so is receiving one. Between the two the driver can die,
+//! and the next life would send it twice or lose it. Nothing in the UART tells afterwards whether a byte went out, so both
+//! steps are made one instruction, with the help of the Interrupt Enable Register, which lies beside the data register:
+//!
+//! - **Sending** writes 16 bits to the data register: the byte, and in the upper half a new value for the IER, in which the
+//!   bit for line status interrupts is the lowest bit of the number of bytes sent. The next life reads the IER back: where the
+//!   bit disagrees with the count in memory, the last byte went out and was not counted. (The bit is free for this use: line
+//!   errors are seen with each byte anyway.)
+//! - **Receiving** reads 16 bits straight from the ports into the ring (`insw`). The upper half is the IER, in which the bit
+//!   for received data is set: a slot that is not zero holds a byte, counted or not.
+//!
+//! The bus splits such an access into one per register, low address first (ISA: data size mismatch cycles; Intel LPC interface
+//! specification 1.1, section 5: I/O cycles are 8 bits, larger ones are broken up). Whether it does is tried at the first set-up,
+//! on the divisor latch. Where it does not, two instructions remain, and a life that ends between them doubles the byte being
+//! sent, or loses the byte being received.
+
+use crate::keep::{Keep, WIDE};
+use core::sync::atomic::{AtomicU16, Ordering, compiler_fence};
+use rt::port::Port;
+use uart_16550::backend::Backend;
+use uart_16550::spec::registers::{
+    FifoTriggerLevel, IER, ISR, InterruptType, LCR, LSR, MCR, offsets,
+};
+use uart_16550::spec::{FIFO_SIZE, NUM_REGISTERS};
+use uart_16550::{BaudRate, Config, Uart16550};
+
+const DATA: u16 = offsets::DATA as u16;
+const INTERRUPTS: u16 = offsets::IER as u16;
+const CAUSE: u16 = offsets::ISR as u16;
+const LINE: u16 = offsets::LCR as u16;
+const MODEM: u16 = offsets::MCR as u16;
+const STATUS: u16 = offsets::LSR as u16;
+const MODEM_STATUS: u16 = offsets::MSR as u16;
+
+/// How many ports the UART has.
+pub const PORTS: u16 = NUM_REGISTERS as u16;
+
+/// The divisor latch for 115200 baud: 1.8432 MHz / 16 / 115200 (PC16550D, table III).
+const DIVISOR: u16 = 1;
+
+/// Most interrupt causes handled in one go.
+const MOST_CAUSES: usize = 64;
+
+/// Most times in one go that the transmitter's FIFO is filled.
+const MOST_BURSTS: usize = 64;
+
+/// Most reads of the line status during set-up that wait for the transmitter to run dry; 16 bytes take 1.4 ms at 115200 baud, or 17 ms
+/// at the 9600 baud that firmware may have left, and a port access takes about a microsecond.
+const PATIENCE: u32 = 40_000;
+
+/// The ports of the UART.
+pub trait UartPort: Port {
+    /// Reads 16 bits from the port `offset` into `slot`, by one instruction where that can be had.
+    fn take(&mut self, offset: u16, slot: &AtomicU16) {
+        slot.store(self.read16(offset), Ordering::Release);
+    }
+}
+
+/// Errors on the line since the driver's start. Counters stop at their ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Errors {
+    /// The UART's receive FIFO ran over: a byte is lost.
+    pub overruns: u16,
+    /// A byte came with a wrong parity bit.
+    pub parity: u16,
+    /// A byte came without its stop bit.
+    pub framing: u16,
+    /// The other side held the line down; reads as a zero byte.
+    pub breaks: u16,
+}
+
+/// What [`Uart::service`] did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Serviced {
+    /// There is more to do: call it again before the interrupt is acknowledged.
+    pub more: bool,
+    /// Bytes came in.
+    pub received: bool,
+    /// Bytes went out: there is room in the transmit ring.
+    pub sent: bool,
+}
+
+/// The UART and the rings between it and the clients.
+pub struct Uart<P> {
+    port: P,
+    keep: &'static Keep,
+    wide: bool,
+    present: bool,
+    warm: bool,
+    interrupts: IER,
+    errors: Errors,
+}
+
+/// The ports as `uart_16550` wants them. Its set-up waits for the transmitter without bound; here the wait ends.
+struct Registers<'a, P> {
+    port: &'a mut P,
+    patience: u32,
+}
+
+impl<P: Port> Backend for Registers<'_, P> {
+    unsafe fn read(&mut self, register: u8) -> u8 {
+        let value = self.port.read8(register as u16);
+        if register as u16 != STATUS {
+            return value;
+        }
+        self.patience = self.patience.saturating_sub(1);
+        if self.patience == 0 {
+            value | LSR::TRANSMITTER_EMPTY.bits()
+        } else {
+            value
+        }
+    }
+
+    unsafe fn write(&mut self, register: u8, value: u8) {
+        self.port.write8(register as u16, value);
+    }
+}
+
+impl<P: UartPort> Uart<P> {
+    /// Sets the UART up to 115200 baud, 8 data bits, no parity, one stop bit, with its FIFOs on. Where `keep` holds the state of
+    /// an earlier life, goes on from there: nothing in the FIFOs is touched. Call [`Uart::service`] next.
+    pub fn start(port: P, keep: &'static Keep) -> Self {
+        let warm = keep.is_sound();
+        let mut uart = Uart {
+            port,
+            keep,
+            wide: false,
+            present: true,
+            warm,
+            interrupts: IER::empty(),
+            errors: Errors::default(),
+        };
+        if warm {
+            uart.resume();
+        } else {
+            keep.clear();
+            uart.set_up();
+        }
+        uart.write_interrupts();
+        uart
+    }
+
+    fn set_up(&mut self) {
+        self.port.write8(INTERRUPTS, 0);
+        self.wide = self.try_wide();
+        let registers = Registers {
+            port: &mut self.port,
+            patience: PATIENCE,
+        };
+        // SAFETY: the contract asks for access to all eight registers for as long as the value lives. `port` is a `Port`, all of whose
+        // accesses are safe at any offset, and it is borrowed exclusively.
+        let mut uart = unsafe { Uart16550::new_with_backend(registers) };
+        let config = Config {
+            baud_rate: BaudRate::Baud115200,
+            fifo_trigger_level: Some(FifoTriggerLevel::Eight),
+            ..Config::DEFAULT
+        };
+        self.present = uart.init(config).is_ok();
+        if self.present {
+            self.keep.set_ready(if self.wide { WIDE } else { 0 });
+        }
+    }
+
+    /// Whether a 16-bit access reaches two registers: tried on the two halves of the divisor latch.
+    fn try_wide(&mut self) -> bool {
+        const PATTERN: u16 = 0x1234;
+        self.port.write8(LINE, LCR::DLAB.bits());
+        self.port.write16(DATA, PATTERN);
+        let [low, high] = PATTERN.to_le_bytes();
+        let slot = AtomicU16::new(0);
+        self.port.take(DATA, &slot);
+        let wide = self.port.read8(DATA) == low
+            && self.port.read8(INTERRUPTS) == high
+            && slot.load(Ordering::Acquire) == PATTERN;
+        let [low, high] = DIVISOR.to_le_bytes();
+        self.port.write8(DATA, low);
+        self.port.write8(INTERRUPTS, high);
+        self.port.write8(LINE, 0);
+        wide
+    }
+
+    /// Takes over a UART that an earlier life has set up, and settles what became of the byte in flight each way.
+    fn resume(&mut self) {
+        self.wide = self.keep.flags() & WIDE != 0;
+        self.port
+            .write8(LINE, LCR::WORD_LENGTH0.union(LCR::WORD_LENGTH1).bits());
+        self.port
+            .write8(MODEM, (MCR::DTR | MCR::RTS | MCR::OUT_2_INT_ENABLE).bits());
+        let marked = IER::from_bits_retain(self.port.read8(INTERRUPTS));
+        if marked.contains(IER::RECEIVER_LINE_STATUS) != odd(self.keep.tx_sent()) {
+            self.keep.tx_advance();
+        }
+        self.keep.rx_accept();
+        // An empty transmitter reports itself when its interrupt is turned on, so it must have been off before.
+        self.interrupts = mark(IER::empty(), self.keep.tx_sent());
+        self.port.write8(INTERRUPTS, self.interrupts.bits());
+    }
+
+    /// The interrupts wanted now: received data where there is room for it, transmitter empty where there is something to send.
+    fn write_interrupts(&mut self) {
+        let mut wanted = mark(IER::empty(), self.keep.tx_sent());
+        wanted.set(IER::DATA_READY, self.keep.rx_room() > 0);
+        wanted.set(IER::THR_EMPTY, self.keep.tx_len() > 0);
+        if self.present && wanted != self.interrupts {
+            self.interrupts = wanted;
+            self.port.write8(INTERRUPTS, wanted.bits());
+        }
+    }
+
+    /// Handles interrupt causes until none is pending; at most a bounded number, then it says that there is more.
+    ///
+    /// The line to the interrupt controller is edge-triggered: it must have been seen low before the interrupt is acknowledged.
+    pub fn service(&mut self) -> Serviced {
+        let mut serviced = Serviced::default();
+        if !self.present {
+            return serviced;
+        }
+        for _ in 0..MOST_CAUSES {
+            let cause = ISR::from_bits_retain(self.port.read8(CAUSE)).interrupt_type();
+            match cause {
+                None => return serviced,
+                Some(InterruptType::ReceivedDataReady) => serviced.received |= self.receive(),
+                Some(InterruptType::ReceptionTimeout) => {
+                    let received = self.receive();
+                    serviced.received |= received;
+                    if !received && self.keep.rx_room() > 0 {
+                        // Some UARTs report a timeout with an empty FIFO; only a read takes that back.
+                        let _ = self.port.read8(DATA);
+                    }
+                }
+                Some(InterruptType::TransmitterHoldingRegisterEmpty) => {
+                    serviced.sent |= self.transmit()
+                }
+                Some(InterruptType::ReceiverLineStatus) => {
+                    self.line_status();
+                }
+                Some(_) => {
+                    let _ = self.port.read8(MODEM_STATUS);
+                }
+            }
+            self.write_interrupts();
+        }
+        serviced.more = true;
+        serviced
+    }
+
+    /// Starts to send what was put into the transmit ring. Returns whether bytes went out.
+    pub fn kick(&mut self) -> bool {
+        let sent = self.present && self.keep.tx_len() > 0 && self.transmit();
+        self.write_interrupts();
+        sent
+    }
+
+    /// Bytes were taken out of the receive ring: lets more come in.
+    pub fn received_room(&mut self) {
+        self.write_interrupts();
+    }
+
+    /// Whether the byte at `position` (as of [`Keep::tx_accepted`]) and all before it have left the UART.
+    pub fn flushed(&mut self, position: u32) -> bool {
+        let since = self.keep.tx_sent().wrapping_sub(position);
+        if !self.present {
+            return true;
+        }
+        // "Negative" where the position is still ahead.
+        if since > u32::MAX / 2 {
+            return false;
+        }
+        since as usize > FIFO_SIZE || self.line_status().contains(LSR::TRANSMITTER_EMPTY)
+    }
+
+    /// Whether a UART answers.
+    pub fn is_present(&self) -> bool {
+        self.present
+    }
+
+    /// Whether this life went on from an earlier one's state.
+    pub fn is_warm(&self) -> bool {
+        self.warm
+    }
+
+    /// Whether a death at any instant neither doubles nor loses a byte: see the module's text.
+    pub fn is_exact(&self) -> bool {
+        self.wide
+    }
+
+    /// Errors on the line so far.
+    pub fn errors(&self) -> Errors {
+        self.errors
+    }
+
+    /// Reads the line status and counts the errors in it, which the read takes back.
+    fn line_status(&mut self) -> LSR {
+        let status = LSR::from_bits_retain(self.port.read8(STATUS));
+        let errors = &mut self.errors;
+        for (bit, counter) in [
+            (LSR::OVERRUN_ERROR, &mut errors.overruns),
+            (LSR::PARITY_ERROR, &mut errors.parity),
+            (LSR::FRAMING_ERROR, &mut errors.framing),
+            (LSR::BREAK_INTERRUPT, &mut errors.breaks),
+        ] {
+            if status.contains(bit) {
+                *counter = counter.saturating_add(1);
+            }
+        }
+        status
+    }
+
+    /// Takes what is in the receive FIFO, as far as there is room. What stays is not lost: the UART, and behind it the sender,
+    /// waits until there is.
+    fn receive(&mut self) -> bool {
+        let mut received = false;
+        for _ in 0..2 * FIFO_SIZE {
+            if self.keep.rx_room() == 0 || !self.line_status().contains(LSR::DATA_READY) {
+                break;
+            }
+            self.take_byte();
+            received |= self.keep.rx_accept();
+        }
+        received
+    }
+
+    /// Fills the transmit FIFO, and again where it is empty at once, as an emulated one is.
+    fn transmit(&mut self) -> bool {
+        let mut sent = false;
+        for _ in 0..MOST_BURSTS {
+            if self.keep.tx_len() == 0 || !self.line_status().contains(LSR::THR_EMPTY) {
+                break;
+            }
+            for _ in 0..FIFO_SIZE {
+                let Some(byte) = self.keep.tx_next() else {
+                    break;
+                };
+                self.put_byte(byte);
+                sent = true;
+            }
+        }
+        sent
+    }
+
+    /// One byte to the transmitter, marked in the IER, and counted.
+    fn put_byte(&mut self, byte: u8) {
+        let marked = mark(self.interrupts, self.keep.tx_sent().wrapping_add(1));
+        compiler_fence(Ordering::SeqCst);
+        if self.wide {
+            self.port
+                .write16(DATA, u16::from_le_bytes([byte, marked.bits()]));
+        } else {
+            self.port.write8(DATA, byte);
+            self.port.write8(INTERRUPTS, marked.bits());
+        }
+        self.interrupts = marked;
+        self.keep.tx_advance();
+    }
+
+    /// One byte from the receiver into the free slot. The interrupt for received data must be on: it marks the slot as filled.
+    fn take_byte(&mut self) {
+        compiler_fence(Ordering::SeqCst);
+        if self.wide && self.interrupts.contains(IER::DATA_READY) {
+            self.port.take(DATA, self.keep.rx_slot());
+        } else {
+            let byte = self.port.read8(DATA);
+            self.keep
+                .rx_slot()
+                .store(0x100 | byte as u16, Ordering::Release);
+        }
+        compiler_fence(Ordering::SeqCst);
+    }
+}
+
+fn odd(count: u32) -> bool {
+    count % 2 == 1
+}
+
+/// `interrupts` with the mark for this number of bytes sent.
+fn mark(mut interrupts: IER, sent: u32) -> IER {
+    interrupts.set(IER::RECEIVER_LINE_STATUS, odd(sent));
+    interrupts
+}

@@ -1,0 +1,35 @@
+//! Moves a client's bytes into the transmit ring, as far as it has room.
+
+use crate::keep::Keep;
+use abi::Status;
+
+/// Bytes copied at a time.
+const CHUNK: usize = 512;
+
+/// Copies bytes `*progress..len` of a write into the transmit ring, through `copy` (offset, buffer; returns bytes copied), and moves
+/// `progress` along. Returns whether all are in.
+///
+/// # Errors
+/// Those of `copy`; [`Status::LeaseBounds`] where it copies nothing.
+pub fn feed(
+    keep: &Keep,
+    len: u32,
+    progress: &mut u32,
+    mut copy: impl FnMut(usize, &mut [u8]) -> Result<usize, Status>,
+) -> Result<bool, Status> {
+    while *progress < len {
+        let wanted = CHUNK
+            .min(keep.tx_room() as usize)
+            .min((len - *progress) as usize);
+        if wanted == 0 {
+            return Ok(false);
+        }
+        let mut chunk = [0; CHUNK];
+        let copied = copy(*progress as usize, &mut chunk[..wanted])?.min(wanted);
+        if copied == 0 {
+            return Err(Status::LeaseBounds);
+        }
+        *progress += keep.tx_push(&chunk[..copied]) as u32;
+    }
+    Ok(true)
+}
