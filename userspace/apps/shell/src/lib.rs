@@ -1,0 +1,17 @@
+//! The shell: a prompt, and commands that show and steer the system.
+#![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+extern crate alloc;
+
+pub mod commands;
+pub mod format;
+pub mod parse;
+pub mod shell;
+pub mod world;
+
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,127 @@
+//! Reads a line as commands and does them.
+
+use crate::commands::{self, COMMANDS};
+use crate::format::list;
+use crate::parse::{nearest, parse};
+use crate::world::World;
+use abi::name_str;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// What the shell prints before it reads a line.
+pub const PROMPT: &str = "enigma> ";
+
+/// The shell.
+pub struct Shell<'w> {
+    /// The system around it.
+    pub world: &'w mut dyn World,
+    /// What the last `ps` saw.
+    pub previous: Option<Snapshot>,
+}
+
+/// Counters at one moment, for shares since then.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Snapshot {
+    /// Nanoseconds since boot.
+    pub uptime_ns: u64,
+    /// Of these, without work.
+    pub idle_ns: u64,
+    /// Of these, used by each task.
+    pub cpu_ns: Vec<u64>,
+}
+
+/// Why a command did not do what it should.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Failure {
+    /// Tell the person.
+    Say(String),
+    /// Ctrl-C: the rest of the line is given up.
+    Interrupted,
+}
+
+impl From<String> for Failure {
+    fn from(sentence: String) -> Failure {
+        Failure::Say(sentence)
+    }
+}
+
+impl<'w> Shell<'w> {
+    /// A shell in this world.
+    pub fn new(world: &'w mut dyn World) -> Self {
+        Shell {
+            world,
+            previous: None,
+        }
+    }
+
+    /// Does what a line says, command after command. A command that fails says so; the next one is done all the same.
+    pub fn run(&mut self, line: &str) {
+        let commands = match parse(line) {
+            Ok(commands) => commands,
+            Err(error) => return self.world.print(&format!("{error}\n")),
+        };
+        for words in commands {
+            let Some((name, arguments)) = words.split_first() else {
+                continue;
+            };
+            match self.command(name, arguments) {
+                Ok(()) => {}
+                Err(Failure::Say(sentence)) => self.world.print(&format!("{name}: {sentence}\n")),
+                Err(Failure::Interrupted) => return,
+            }
+        }
+    }
+
+    fn command(&mut self, name: &str, arguments: &[String]) -> Result<(), Failure> {
+        let command = commands::find(name).ok_or_else(|| Self::unknown_command(name))?;
+        let (least, most) = command.count;
+        let usage = command.usage();
+        if arguments.len() < least {
+            return Err(Failure::Say(format!(
+                "an argument is missing: write `{usage}`"
+            )));
+        }
+        if let Some(extra) = arguments.get(most) {
+            let what = if most == 0 {
+                "it takes no arguments"
+            } else {
+                "that is too many arguments"
+            };
+            return Err(Failure::Say(format!(
+                "{what}: leave `{extra}` out, or write `{usage}`"
+            )));
+        }
+        (command.run)(self, arguments)
+    }
+
+    /// What to say where there is no such command.
+    pub fn unknown_command(name: &str) -> Failure {
+        Failure::Say(
+            match nearest(name, COMMANDS.iter().map(|command| command.name)) {
+                Some(near) => format!("there is no command `{name}`: did you mean `{near}`?"),
+                None => format!("there is no command `{name}`: `help` lists them all"),
+            },
+        )
+    }
+
+    /// The row of the task of this name.
+    pub fn find_task(&self, name: &str) -> Result<usize, Failure> {
+        let tasks = self.world.tasks();
+        if tasks.is_empty() {
+            return Err(Failure::Say(String::from(
+                "the task table cannot be read: give [task.shell] the kernel right `archive` in userspace/system.toml",
+            )));
+        }
+        tasks
+            .iter()
+            .position(|task| name_str(&task.name) == name)
+            .ok_or_else(|| {
+                let names = || tasks.iter().map(|task| name_str(&task.name));
+                Failure::Say(match nearest(name, names()) {
+                    Some(near) => format!("there is no task `{name}`: did you mean `{near}`?"),
+                    None => format!("there is no task `{name}`: the tasks are {}", list(names())),
+                })
+            })
+    }
+}

@@ -1,0 +1,398 @@
+//! What tasks print: their log rings, read from where the last turn ended, a bounded piece at a time.
+
+use abi::Status;
+use abi::task::MAX_TASKS;
+use alloc::string::String;
+use core::fmt::Write;
+
+/// Most bytes of log text that one turn prints; a task that prints faster than that loses text here, visibly, and nobody waits for it.
+pub const TURN_BYTES: usize = 4096;
+
+/// Most bytes of one task's text taken at once: then it is the next one's turn.
+pub const CHUNK: usize = 1024;
+
+/// Nanoseconds between two looks at the logs while tasks print all the time. Notifications go before messages, so a task that
+/// prints whenever the console waits for a device would keep it from its clients for ever.
+pub const PAUSE_NS: u64 = 20_000_000;
+
+/// Decides when the logs may be looked at.
+#[derive(Default, Debug)]
+pub struct Pace {
+    last_ns: Option<u64>,
+    until_ns: Option<u64>,
+}
+
+impl Pace {
+    /// Whether the logs have to wait for the timer.
+    pub fn is_paused(&self) -> bool {
+        self.until_ns.is_some()
+    }
+
+    /// After a turn that ended at `now_ns` (nanoseconds since boot), printed something or not, and left something or not: when
+    /// to look again even if nobody says that there is more. Until then the logs wait.
+    pub fn after_turn(&mut self, now_ns: u64, printed: bool, more: bool) -> Option<u64> {
+        let soon = self
+            .last_ns
+            .is_some_and(|last| now_ns.saturating_sub(last) < PAUSE_NS);
+        self.until_ns = (more || (printed && soon)).then(|| now_ns.saturating_add(PAUSE_NS));
+        if printed {
+            self.last_ns = Some(now_ns);
+        }
+        self.until_ns
+    }
+}
+
+/// How far each log has been printed.
+#[derive(Debug)]
+pub struct Logs {
+    positions: [u64; MAX_TASKS],
+    /// Whose turn it is first.
+    first: usize,
+}
+
+/// A log to read: [`Status`] other than `Ok` leaves it out this time.
+pub trait Rings {
+    /// How many tasks there are.
+    fn count(&self) -> usize;
+    /// The name of a task.
+    fn name(&self, index: usize) -> &str;
+    /// Reads from a position on: bytes read, and the position of the first of them.
+    fn read(&mut self, index: usize, position: u64, buf: &mut [u8])
+    -> Result<(usize, u64), Status>;
+}
+
+impl Logs {
+    /// Begins where the positions say.
+    pub fn new(positions: [u64; MAX_TASKS]) -> Logs {
+        Logs {
+            positions,
+            first: 0,
+        }
+    }
+
+    /// How many bytes of each task's log are done with.
+    pub fn positions(&self) -> &[u64; MAX_TASKS] {
+        &self.positions
+    }
+
+    /// Appends to `out` what is new, in whole lines `[name] text`, each closed by a line feed. Returns whether there
+    /// is more for another turn.
+    pub fn turn(&mut self, rings: &mut impl Rings, out: &mut String) -> bool {
+        let count = rings.count().min(MAX_TASKS);
+        if count == 0 {
+            return false;
+        }
+        let mut buf = [0; CHUNK];
+        let mut budget = TURN_BYTES;
+        // Round after round, so that lines of several tasks come in pieces and nobody waits behind a flood.
+        loop {
+            let mut any = false;
+            for step in 0..count {
+                let index = (self.first + step) % count;
+                let position = self.positions.get(index).copied().unwrap_or_default();
+                let Ok((len, at)) = rings.read(index, position, &mut buf) else {
+                    continue;
+                };
+                let text = buf.get(..len).unwrap_or_default();
+                let next = take(rings.name(index), text, position, at, len == CHUNK, out);
+                if next == position {
+                    continue;
+                }
+                if let Some(slot) = self.positions.get_mut(index) {
+                    *slot = next;
+                }
+                any = true;
+                budget = budget.saturating_sub(len);
+                if budget == 0 {
+                    self.first = (index + 1) % count;
+                    return true;
+                }
+            }
+            if !any {
+                return false;
+            }
+        }
+    }
+}
+
+/// Prints the whole lines of `text`, which stands at `at` where `position` was asked for. Returns the position to go on from.
+fn take(name: &str, text: &[u8], position: u64, at: u64, full: bool, out: &mut String) -> u64 {
+    let lost = at.saturating_sub(position);
+    let mut start = 0;
+    if lost > 0 {
+        // The text begins in the middle of a line: that line is lost as well.
+        match text.iter().position(|b| *b == b'\n') {
+            Some(end) => start = end + 1,
+            None if full => start = text.len(),
+            None => return position,
+        }
+        let _ = writeln!(out, "[{name}] ... {} bytes skipped", lost + start as u64);
+    }
+    let rest = text.get(start..).unwrap_or_default();
+    let whole = match rest.iter().rposition(|b| *b == b'\n') {
+        Some(end) => end + 1,
+        // A line longer than a chunk comes in several.
+        None if full && start == 0 => rest.len(),
+        None => 0,
+    };
+    let lines = rest.get(..whole).unwrap_or_default();
+    let lines = lines.strip_suffix(b"\n").unwrap_or(lines);
+    if whole > 0 {
+        for line in lines.split(|b| *b == b'\n') {
+            let _ = write!(out, "[{name}] ");
+            push_plain(line, out);
+            out.push('\n');
+        }
+    }
+    at + (start + whole) as u64
+}
+
+/// Appends text with everything replaced that a terminal would obey.
+fn push_plain(line: &[u8], out: &mut String) {
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    for c in String::from_utf8_lossy(line).chars() {
+        match c {
+            '\t' => out.push_str("    "),
+            c if c.is_control() => out.push('?'),
+            c => out.push(c),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::collections::VecDeque;
+    use alloc::vec::Vec;
+    use alloc::{format, vec};
+    use proptest::prelude::*;
+
+    /// Rings as the kernel keeps them: the newest `size` bytes.
+    struct Fake {
+        size: usize,
+        rings: Vec<(VecDeque<u8>, u64)>,
+        names: Vec<String>,
+        reads: usize,
+    }
+
+    impl Fake {
+        fn new(names: &[&str], size: usize) -> Fake {
+            Fake {
+                size,
+                rings: vec![(VecDeque::new(), 0); names.len()],
+                names: names.iter().map(|name| String::from(*name)).collect(),
+                reads: 0,
+            }
+        }
+
+        fn write(&mut self, index: usize, text: &str) {
+            let (ring, start) = &mut self.rings[index];
+            ring.extend(text.bytes());
+            while ring.len() > self.size {
+                ring.pop_front();
+                *start += 1;
+            }
+        }
+    }
+
+    impl Rings for Fake {
+        fn count(&self) -> usize {
+            self.names.len()
+        }
+        fn name(&self, index: usize) -> &str {
+            &self.names[index]
+        }
+        fn read(
+            &mut self,
+            index: usize,
+            position: u64,
+            buf: &mut [u8],
+        ) -> Result<(usize, u64), Status> {
+            self.reads += 1;
+            let (ring, start) = &self.rings[index];
+            let at = position.max(*start);
+            let skip = usize::try_from(at - start).unwrap().min(ring.len());
+            let len = buf.len().min(ring.len() - skip);
+            for (slot, byte) in buf.iter_mut().zip(ring.iter().skip(skip)) {
+                *slot = *byte;
+            }
+            Ok((len, at))
+        }
+    }
+
+    fn turn(logs: &mut Logs, fake: &mut Fake) -> (String, bool) {
+        let mut out = String::new();
+        let more = logs.turn(fake, &mut out);
+        (out, more)
+    }
+
+    fn logs() -> Logs {
+        Logs::new([0; MAX_TASKS])
+    }
+
+    #[test]
+    fn lines_are_tagged_and_come_once() {
+        let (mut fake, mut logs) = (Fake::new(&["vga", "shell"], 4096), logs());
+        fake.write(0, "one\ntwo\n");
+        fake.write(1, "three\r\n");
+        assert_eq!(
+            turn(&mut logs, &mut fake),
+            ("[vga] one\n[vga] two\n[shell] three\n".into(), false)
+        );
+        assert_eq!(turn(&mut logs, &mut fake), (String::new(), false));
+        fake.write(1, "\n");
+        assert_eq!(turn(&mut logs, &mut fake).0, "[shell] \n");
+    }
+
+    #[test]
+    fn a_line_waits_for_its_end() {
+        let (mut fake, mut logs) = (Fake::new(&["a"], 4096), logs());
+        fake.write(0, "whole\nha");
+        assert_eq!(turn(&mut logs, &mut fake).0, "[a] whole\n");
+        assert_eq!(turn(&mut logs, &mut fake).0, "");
+        fake.write(0, "lf\n");
+        assert_eq!(turn(&mut logs, &mut fake).0, "[a] half\n");
+    }
+
+    #[test]
+    fn what_the_ring_has_lost_is_counted() {
+        let (mut fake, mut logs) = (Fake::new(&["a"], 32), logs());
+        fake.write(0, &"0123456789\n".repeat(10));
+        // 110 bytes written, 32 kept: "9\n" and what is before it are lost, two whole lines and "0123456789\n" remain.
+        assert_eq!(
+            turn(&mut logs, &mut fake).0,
+            "[a] ... 88 bytes skipped\n[a] 0123456789\n[a] 0123456789\n"
+        );
+        assert_eq!(logs.positions()[0], 110);
+    }
+
+    #[test]
+    fn a_turn_is_bounded_and_fair() {
+        let (mut fake, mut logs) = (Fake::new(&["noisy", "quiet"], 1 << 20), logs());
+        fake.write(0, &"noise noise noise\n".repeat(5000));
+        fake.write(1, "still heard\n");
+        let (text, more) = turn(&mut logs, &mut fake);
+        assert!(more);
+        assert!(text.contains("[quiet] still heard\n"));
+        assert!(text.len() < 4 * TURN_BYTES, "{}", text.len());
+        let mut turns = 1;
+        let mut lines = text.lines().count();
+        loop {
+            let (text, more) = turn(&mut logs, &mut fake);
+            lines += text.lines().count();
+            turns += 1;
+            if !more {
+                break;
+            }
+        }
+        assert_eq!(lines, 5001, "nothing is lost while the ring holds it");
+        assert!(turns >= 90_000 / TURN_BYTES);
+    }
+
+    #[test]
+    fn endless_lines_come_in_pieces() {
+        let (mut fake, mut logs) = (Fake::new(&["a"], 1 << 20), logs());
+        fake.write(0, &"x".repeat(CHUNK + 10));
+        fake.write(0, "\n");
+        let (text, _) = turn(&mut logs, &mut fake);
+        assert_eq!(
+            text,
+            format!("[a] {}\n[a] {}\n", "x".repeat(CHUNK), "x".repeat(10))
+        );
+    }
+
+    #[test]
+    fn nothing_a_task_prints_commands_the_terminal() {
+        let (mut fake, mut logs) = (Fake::new(&["evil"], 4096), logs());
+        fake.write(0, "\x1b[2J\x07a\tb\u{9b}\n");
+        assert_eq!(turn(&mut logs, &mut fake).0, "[evil] ?[2J?a    b?\n");
+    }
+
+    #[test]
+    fn the_pace_slows_down_for_a_flood_alone() {
+        let mut pace = Pace::default();
+        assert_eq!(
+            pace.after_turn(5, true, false),
+            None,
+            "a line now and then is shown at once"
+        );
+        assert_eq!(pace.after_turn(5 + PAUSE_NS, true, false), None);
+        assert_eq!(
+            pace.after_turn(6 + PAUSE_NS, false, false),
+            None,
+            "nothing printed"
+        );
+        assert_eq!(
+            pace.after_turn(7 + PAUSE_NS, true, false),
+            Some(7 + 2 * PAUSE_NS)
+        );
+        assert!(pace.is_paused());
+        assert_eq!(
+            pace.after_turn(8 + 2 * PAUSE_NS, true, false),
+            None,
+            "after the pause"
+        );
+        assert!(!pace.is_paused());
+        assert_eq!(
+            pace.after_turn(9 + 9 * PAUSE_NS, true, true),
+            Some(9 + 10 * PAUSE_NS),
+            "more to come"
+        );
+    }
+
+    #[test]
+    fn positions_carry_on() {
+        let (mut fake, mut logs) = (Fake::new(&["a"], 4096), logs());
+        fake.write(0, "old\n");
+        turn(&mut logs, &mut fake);
+        let mut logs = Logs::new(*logs.positions());
+        fake.write(0, "new\n");
+        assert_eq!(turn(&mut logs, &mut fake).0, "[a] new\n");
+    }
+
+    #[test]
+    fn a_position_ahead_of_the_ring_is_harmless() {
+        let mut fake = Fake::new(&["a"], 4096);
+        fake.write(0, "text\n");
+        assert_eq!(
+            turn(&mut Logs::new([u64::MAX; MAX_TASKS]), &mut fake),
+            (String::new(), false)
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn every_line_is_printed_or_counted(
+            size in 40usize..3000,
+            writes in prop::collection::vec((0usize..3, "[a-z \n]{0,200}", any::<bool>()), 0..60),
+        ) {
+            let mut fake = Fake::new(&["a", "b", "c"], size);
+            let mut logs = logs();
+            let mut written = 0;
+            let mut printed = String::new();
+            for (index, text, drain) in &writes {
+                fake.write(*index, text);
+                written += text.len();
+                if *drain {
+                    let mut out = String::new();
+                    logs.turn(&mut fake, &mut out);
+                    printed.push_str(&out);
+                }
+            }
+            for index in 0..3 {
+                fake.write(index, "\n");
+                written += 1;
+            }
+            while logs.turn(&mut fake, &mut printed) {}
+            let mut seen = 0;
+            for line in printed.lines() {
+                prop_assert!(line.starts_with('[') && &line[2..4] == "] ", "{:?}", line);
+                match line[4..].strip_prefix("... ").and_then(|rest| rest.strip_suffix(" bytes skipped")) {
+                    Some(count) => seen += count.parse::<usize>().unwrap(),
+                    None => seen += line.len() - 4 + 1,
+                }
+            }
+            prop_assert_eq!(seen, written);
+        }
+    }
+}

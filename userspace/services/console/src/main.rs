@@ -1,0 +1,427 @@
+//! The console as a task: devices and log rings on one side, clients on the other, the session between them.
+#![cfg_attr(target_os = "none", no_std, no_main)]
+
+extern crate alloc;
+
+mod devices;
+
+use abi::manifest::TaskRecord;
+use abi::message::bits;
+use abi::{Status, TaskId, name_str};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+use console::complete::Completions;
+use console::editor::MAX_PROMPT;
+use console::history::History;
+use console::keep::{Keep, Progress};
+use console::key::Key;
+use console::logs::{Logs, Pace, Rings};
+use console::session::{Event, Session};
+use console::text::{piece, truncated};
+use console::{MAX_COMPLETIONS, label, outcome};
+use devices::Devices;
+use rt::archive::Archive;
+use rt::ipc::{Pending, Request};
+use rt::memory::Memory;
+use rt::notify::Notification;
+use rt::time::Timer;
+use rt::{Answer, Driver};
+
+rt::driver!(Console);
+
+/// The keyboard has keys.
+const KEYBOARD: u64 = 1 << 32;
+/// The serial line has bytes.
+const SERIAL: u64 = 1 << 33;
+/// It is time for the next look at the logs.
+const LOG_TIMER_BIT: u32 = 34;
+
+/// Bytes of a client's text printed at once.
+const PIECE: usize = 1024;
+
+struct Console {
+    devices: Devices,
+    session: Session,
+    logs: Logs,
+    archive: Option<Archive>,
+    keep: Keep<'static>,
+    /// The line that a dead life was reading, until somebody reads again.
+    left_over: String,
+    reader: Option<Reader>,
+    interrupt: Option<(Notification, u64)>,
+    log_timer: Option<Timer>,
+    pace: Pace,
+    /// What the devices are to print next.
+    out: String,
+}
+
+/// Who waits for a line.
+struct Reader {
+    task: TaskId,
+    pending: Pending,
+}
+
+/// The log rings of the tasks in the table.
+struct TaskRings<'a>(&'a [TaskRecord]);
+
+impl Rings for TaskRings<'_> {
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    fn name(&self, index: usize) -> &str {
+        self.0.get(index).map_or("?", |task| name_str(&task.name))
+    }
+
+    fn read(
+        &mut self,
+        index: usize,
+        position: u64,
+        buf: &mut [u8],
+    ) -> Result<(usize, u64), Status> {
+        let (len, next) = rt::task::log_read(index, position, buf)?;
+        Ok((len, next.saturating_sub(len as u64)))
+    }
+}
+
+impl Driver for Console {
+    fn init() -> Self {
+        let kept = Memory::keep()
+            .and_then(|memory| memory.map(true).ok())
+            .map(|mapping| mapping.leak());
+        // Without memory that outlives it the console works all the same, and forgets when it dies.
+        let (keep, resumed) = kept
+            .and_then(Keep::open)
+            .or_else(|| Keep::open(vec![0; console::keep::SIZE].leak()))
+            .unwrap_or_else(|| panic!("the memory for the console's state is too small"));
+        let mut session = if resumed {
+            Session::resumed()
+        } else {
+            Session::default()
+        };
+        session.editor.history = History::from_text(keep.history());
+        let mut console = Console {
+            devices: Devices::peers(),
+            session,
+            logs: Logs::new(keep.positions()),
+            archive: Archive::map(),
+            left_over: keep.line(),
+            keep,
+            reader: None,
+            interrupt: None,
+            log_timer: Timer::new(LOG_TIMER_BIT).ok(),
+            pace: Pace::default(),
+            out: String::new(),
+        };
+        console.devices.renew(KEYBOARD, SERIAL);
+        if !resumed {
+            let banner = banner(console.archive.as_ref().map_or(&[], Archive::tasks));
+            console.session.print(&banner, &mut console.out);
+        }
+        console.look_at_logs();
+        console.flush();
+        console.take_input(KEYBOARD | SERIAL);
+        console
+    }
+
+    fn notified(&mut self, notified: u64) {
+        let mut input = notified & (KEYBOARD | SERIAL);
+        if notified & bits::PEER != 0 {
+            self.devices.renew(KEYBOARD, SERIAL);
+            input = KEYBOARD | SERIAL;
+        }
+        if input != 0 {
+            self.take_input(input);
+        }
+        let timer = notified & 1 << LOG_TIMER_BIT != 0;
+        if timer || (notified & bits::LOG != 0 && !self.pace.is_paused()) {
+            self.look_at_logs();
+            self.flush();
+        }
+    }
+
+    fn request(&mut self, request: &Request) -> Answer {
+        match request.label {
+            label::WRITE => {
+                self.catch_up();
+                self.write(request)
+            }
+            label::READ_LINE => {
+                self.catch_up();
+                self.read_line(request)
+            }
+            label::SET_COMPLETIONS => match read_all(request, 0, MAX_COMPLETIONS) {
+                Ok(list) => {
+                    self.session.editor.completions = Completions::parse(&list);
+                    Answer::ok([0; 4])
+                }
+                Err(answer) => answer,
+            },
+            label::CLEAR => {
+                self.session.clear(&mut self.out);
+                self.flush();
+                Answer::ok([0; 4])
+            }
+            label::SET_COLOR => {
+                let [foreground, background, ..] = request.words;
+                if foreground > 15 || background > 15 {
+                    return Answer::bad_request();
+                }
+                self.devices.set_color(foreground as u8, background as u8);
+                Answer::ok([0; 4])
+            }
+            label::FLUSH => {
+                // What the tasks have said up to now is part of it.
+                self.look_at_logs();
+                self.flush();
+                self.devices.flush_serial();
+                Answer::ok([0; 4])
+            }
+            label::SUBSCRIBE_INTERRUPT => {
+                let Some(handle) = request.handle else {
+                    return Answer::bad_request();
+                };
+                self.set_interrupt(Some((Notification(handle), request.words[0])));
+                Answer::ok([0; 4])
+            }
+            _ => Answer::bad_request(),
+        }
+    }
+
+    fn takes_handle(label: u16) -> bool {
+        label == label::SUBSCRIBE_INTERRUPT
+    }
+}
+
+impl Console {
+    /// Prints what has gathered.
+    fn flush(&mut self) {
+        if !self.out.is_empty() {
+            self.devices.screen(&self.out);
+            self.devices.serial(&self.out);
+            self.out.clear();
+        }
+    }
+
+    /// Prints what the tasks have logged, and has itself called again where that was not all.
+    fn look_at_logs(&mut self) {
+        let Some(archive) = &self.archive else { return };
+        let mut lines = String::new();
+        let more = self.logs.turn(&mut TaskRings(archive.tasks()), &mut lines);
+        self.keep.set_positions(self.logs.positions());
+        self.session.print_apart(&lines, &mut self.out);
+        let again = self
+            .pace
+            .after_turn(rt::time::now_ns(), !lines.is_empty(), more);
+        match (again, &self.log_timer) {
+            (Some(deadline), Some(timer)) => timer.arm_at(deadline),
+            // Without a timer there is no pause, and what is left waits for the next line.
+            (Some(_), None) => self.pace = Pace::default(),
+            (None, _) => {}
+        }
+    }
+
+    /// Prints the logs that wait for the timer: what a client does next comes after what happened before.
+    fn catch_up(&mut self) {
+        if self.pace.is_paused() {
+            self.look_at_logs();
+            self.flush();
+        }
+    }
+
+    /// Takes what was typed on the devices of these bits.
+    fn take_input(&mut self, input: u64) {
+        let mut keys: Vec<Key> = Vec::new();
+        let mut more = 0;
+        if input & KEYBOARD != 0 && self.devices.read_keyboard(&mut keys) {
+            more |= KEYBOARD;
+        }
+        if input & SERIAL != 0 && self.devices.read_serial(&mut keys) {
+            more |= SERIAL;
+        }
+        if more != 0 {
+            // Refused only to handles without the right, which one's own has.
+            let _ = Notification::own().signal(more);
+        }
+        if keys.is_empty() {
+            return;
+        }
+        for key in keys {
+            if let Some(event) = self.session.key(key, &mut self.out) {
+                self.deliver(event);
+            }
+        }
+        self.flush();
+        if self.session.is_reading() {
+            self.keep.set_line(&self.session.editor.text());
+        }
+    }
+
+    /// Tells whom it concerns, after the display shows it.
+    fn deliver(&mut self, event: Event) {
+        self.flush();
+        if event == Event::Signal {
+            if let Some((notification, bits)) = self.interrupt
+                && notification.signal(bits).is_err()
+            {
+                self.set_interrupt(None);
+            }
+            return;
+        }
+        self.keep.set_line("");
+        let Some(Reader { pending, .. }) = self.reader.take() else {
+            return;
+        };
+        let (label, len) = match event {
+            Event::Line(line) => {
+                self.keep.set_history(&self.session.editor.history.text());
+                let room = pending.lease_len(1).unwrap_or(0);
+                match pending.write(1, 0, truncated(&line, room).as_bytes()) {
+                    Ok(len) => (0, len),
+                    Err(_) => (outcome::BAD_LEASE, 0),
+                }
+            }
+            Event::Interrupted => (outcome::INTERRUPTED, 0),
+            Event::EndOfInput | Event::Signal => (outcome::END_OF_INPUT, 0),
+        };
+        // A reader that has died meanwhile needs no answer.
+        let _ = pending.reply(label, [len as u64, 0, 0, 0]);
+    }
+
+    fn set_interrupt(&mut self, interrupt: Option<(Notification, u64)>) {
+        if let Some((old, _)) = core::mem::replace(&mut self.interrupt, interrupt) {
+            // A handle that cannot be closed is no longer one.
+            let _ = rt::ipc::close(old.0);
+        }
+    }
+
+    /// Prints a client's text, piece by piece, remembering how far each device has it.
+    fn write(&mut self, request: &Request) -> Answer {
+        let Ok(total) = request.lease_len(0) else {
+            return Answer::Reply(outcome::BAD_LEASE, [0; 4]);
+        };
+        let (client, number) = (request.task(), request.words[0]);
+        let mut progress = Progress {
+            number,
+            ..Progress::default()
+        };
+        if number != 0
+            && let Some(before) = self.keep.writer(client)
+            && before.number == number
+        {
+            progress = before;
+        }
+        let mut at = progress.screen.min(progress.serial) as usize;
+        let mut bytes = [0; PIECE];
+        let mut answer = Answer::ok([total as u64, 0, 0, 0]);
+        if progress.finished || at >= total {
+            return answer;
+        }
+        self.session.print_begin(&mut self.out);
+        while at < total {
+            let read = match request.read(0, at, &mut bytes) {
+                Ok(read) if read > 0 => read,
+                _ => {
+                    answer = Answer::Reply(outcome::BAD_LEASE, [at as u64, 0, 0, 0]);
+                    break;
+                }
+            };
+            let (text, used) = piece(bytes.get(..read).unwrap_or_default(), at + read >= total);
+            at += used;
+            self.session.print_part(&text, &mut self.out);
+            if at >= total {
+                self.session.print_end(&mut self.out);
+            }
+            if (progress.screen as usize) < at {
+                self.devices.screen(&self.out);
+                progress.screen = at as u32;
+                self.remember(client, progress);
+            }
+            if (progress.serial as usize) < at {
+                self.devices.serial(&self.out);
+                progress.serial = at as u32;
+                self.remember(client, progress);
+            }
+            self.out.clear();
+        }
+        if at < total {
+            self.session.print_end(&mut self.out);
+            self.flush();
+        }
+        progress.finished = true;
+        self.remember(client, progress);
+        answer
+    }
+
+    fn remember(&mut self, client: TaskId, progress: Progress) {
+        if progress.number != 0 {
+            self.keep.set_writer(client, progress);
+        }
+    }
+
+    fn read_line(&mut self, request: &Request) -> Answer {
+        let prompt = match read_all(request, 0, 4 * MAX_PROMPT) {
+            Ok(prompt) => prompt,
+            Err(answer) => return answer,
+        };
+        if request.lease_len(1).is_err() {
+            return Answer::Reply(outcome::BAD_LEASE, [0; 4]);
+        }
+        if let Some(reader) = &self.reader {
+            // One that has died leaves its place; so does a former life of the same task.
+            let lives = reader.pending.lease_len(1).is_ok();
+            if lives && reader.task.index != request.task().index {
+                return Answer::Reply(outcome::BUSY, [0; 4]);
+            }
+        }
+        self.reader = Some(Reader {
+            task: request.task(),
+            pending: request.pending(),
+        });
+        let text = core::mem::take(&mut self.left_over);
+        let event = self.session.read_line(&prompt, &text, &mut self.out);
+        self.flush();
+        match event {
+            Some(event) => self.deliver(event),
+            None => self.keep.set_line(&self.session.editor.text()),
+        }
+        Answer::Later
+    }
+}
+
+/// The text in a lease of at most `most` bytes.
+fn read_all(request: &Request, lease: usize, most: usize) -> Result<String, Answer> {
+    const BAD: Answer = Answer::Reply(outcome::BAD_LEASE, [0; 4]);
+    let len = request.lease_len(lease).map_err(|_| BAD)?;
+    if len > most {
+        return Err(BAD);
+    }
+    let mut bytes = vec![0; len];
+    let read = request.read(lease, 0, &mut bytes).map_err(|_| BAD)?;
+    bytes.truncate(read);
+    Ok(String::from_utf8(bytes)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+}
+
+/// What the console says once, at boot.
+fn banner(tasks: &[TaskRecord]) -> String {
+    let mut text = format!(
+        "Enigma {}: a microkernel for x86_64 in which a driver is just a crate\n",
+        env!("CARGO_PKG_VERSION")
+    );
+    let started = tasks
+        .iter()
+        .filter(|task| task.flags & TaskRecord::START != 0);
+    let names: Vec<&str> = started.map(|task| name_str(&task.name)).collect();
+    if names.is_empty() {
+        text.push_str("The task table cannot be read: what tasks print is not shown.\n");
+    } else {
+        text.push_str(&format!(
+            "In ring 3: {}. `help` lists the commands.\n\n",
+            names.join(" ")
+        ));
+    }
+    text
+}

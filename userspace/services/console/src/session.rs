@@ -1,0 +1,399 @@
+//! The session: one line being edited, what is printed above it, and what is typed before anyone asks.
+
+use crate::editor::{Editor, Outcome};
+use crate::key::Key;
+use alloc::collections::VecDeque;
+use alloc::string::String;
+
+/// Most keys kept while nobody reads a line; further ones are lost.
+pub const TYPE_AHEAD: usize = 4096;
+
+/// Clears the display and puts the cursor in its first cell.
+pub const CLEAR: &str = "\x1b[2J\x1b[H";
+
+/// The state of the session.
+#[derive(Default, Debug)]
+pub struct Session {
+    /// The line being edited, and the history.
+    pub editor: Editor,
+    reading: bool,
+    type_ahead: VecDeque<Key>,
+    /// Whether the cursor is not in the first column. Only meaningful while no line is read.
+    mid_row: bool,
+    scan: Scan,
+}
+
+/// How far the text printed last has come.
+#[derive(Default, Debug)]
+struct Scan {
+    after_cr: bool,
+    sequence: Sequence,
+}
+
+/// Whether the text printed last is in the middle of an escape sequence.
+#[derive(Clone, Copy, Default, Debug)]
+enum Sequence {
+    #[default]
+    None,
+    Escape,
+    Control,
+}
+
+/// What a key led to that someone has to be told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// The reader gets a line.
+    Line(String),
+    /// The reader gets an interrupt.
+    Interrupted,
+    /// The reader gets the end of input.
+    EndOfInput,
+    /// Ctrl-C while nobody reads.
+    Signal,
+}
+
+impl Session {
+    /// A session after a restart: the cursor may be anywhere.
+    pub fn resumed() -> Session {
+        Session {
+            mid_row: true,
+            ..Session::default()
+        }
+    }
+
+    /// Whether a line is being read.
+    pub fn is_reading(&self) -> bool {
+        self.reading
+    }
+
+    /// Begins to read a line, `text` typed already; then come the keys typed ahead, which may finish it at once.
+    pub fn read_line(&mut self, prompt: &str, text: &str, out: &mut String) -> Option<Event> {
+        self.stop(out);
+        if core::mem::take(&mut self.mid_row) {
+            out.push_str("\r\n");
+        }
+        self.reading = true;
+        self.editor.begin(prompt, text, out);
+        while self.reading {
+            let key = self.type_ahead.pop_front()?;
+            if let Some(event) = self.key(key, out) {
+                return Some(event);
+            }
+        }
+        None
+    }
+
+    /// The reader is gone: the line is given up where it stands.
+    pub fn stop(&mut self, out: &mut String) {
+        if core::mem::take(&mut self.reading) {
+            self.editor.set_cursor(usize::MAX, out);
+            self.mid_row = true;
+        }
+    }
+
+    /// Takes a key.
+    pub fn key(&mut self, key: Key, out: &mut String) -> Option<Event> {
+        if !self.reading {
+            if key == Key::Ctrl('c') {
+                self.type_ahead.clear();
+                out.push_str("^C\r\n");
+                self.mid_row = false;
+                return Some(Event::Signal);
+            }
+            if self.type_ahead.len() < TYPE_AHEAD {
+                self.type_ahead.push_back(key);
+            }
+            return None;
+        }
+        let event = match self.editor.key(key, out) {
+            Outcome::Editing => return None,
+            Outcome::Line(line) => Event::Line(line),
+            Outcome::Interrupted => Event::Interrupted,
+            Outcome::EndOfInput => Event::EndOfInput,
+        };
+        self.reading = false;
+        self.mid_row = false;
+        Some(event)
+    }
+
+    /// Prints text as it is, escape sequences included, but for line feeds, which become CR LF. Where a line is being read,
+    /// the text goes above it.
+    pub fn print(&mut self, text: &str, out: &mut String) {
+        if !text.is_empty() {
+            self.print_begin(out);
+            self.print_part(text, out);
+            self.print_end(out);
+        }
+    }
+
+    /// Makes room for text that comes in parts.
+    pub fn print_begin(&mut self, out: &mut String) {
+        if self.reading {
+            self.editor.hide(out);
+            self.mid_row = false;
+        }
+        self.scan = Scan::default();
+    }
+
+    /// Prints a part, which may end anywhere between two characters.
+    pub fn print_part(&mut self, text: &str, out: &mut String) {
+        for c in text.chars() {
+            if c == '\n' && !self.scan.after_cr {
+                out.push('\r');
+            }
+            out.push(c);
+            self.scan(c);
+        }
+    }
+
+    /// After the last part: shows the line being read again.
+    pub fn print_end(&mut self, out: &mut String) {
+        if self.reading {
+            if core::mem::take(&mut self.mid_row) {
+                out.push_str("\r\n");
+            }
+            self.editor.show(out);
+        }
+    }
+
+    /// Follows the text to know where it leaves the cursor.
+    fn scan(&mut self, c: char) {
+        self.scan.after_cr = c == '\r';
+        match self.scan.sequence {
+            Sequence::None if c == '\x1b' => self.scan.sequence = Sequence::Escape,
+            Sequence::None if c == '\n' => self.mid_row = false,
+            Sequence::None => self.mid_row |= !c.is_control(),
+            Sequence::Escape if c == '[' => self.scan.sequence = Sequence::Control,
+            Sequence::Control if !('@'..='~').contains(&c) => {}
+            Sequence::Escape | Sequence::Control => {
+                // Home: the usual companion of clearing the screen.
+                if c == 'H' {
+                    self.mid_row = false;
+                }
+                self.scan.sequence = Sequence::None;
+            }
+        }
+    }
+
+    /// Prints whole lines that have nothing to do with what stands on the display: they begin in a row of their own.
+    pub fn print_apart(&mut self, lines: &str, out: &mut String) {
+        if !lines.is_empty() && !self.reading && core::mem::take(&mut self.mid_row) {
+            out.push_str("\r\n");
+        }
+        self.print(lines, out);
+    }
+
+    /// Clears the display; a line being read is shown again at the top.
+    pub fn clear(&mut self, out: &mut String) {
+        out.push_str(CLEAR);
+        self.mid_row = false;
+        if self.reading {
+            self.editor.show(out);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::editor::tests::any_key;
+    use crate::terminal::Terminal;
+    use alloc::vec;
+    use proptest::prelude::*;
+
+    fn begin(session: &mut Session) -> (Terminal, Option<Event>) {
+        let mut terminal = Terminal::new(80, false);
+        let mut out = String::new();
+        let event = session.read_line("enigma> ", "", &mut out);
+        terminal.feed(&out);
+        (terminal, event)
+    }
+
+    fn type_text(session: &mut Session, text: &str, terminal: &mut Terminal) -> Option<Event> {
+        let mut out = String::new();
+        let mut last = None;
+        for c in text.chars() {
+            last = session.key(Key::from_char(c).expect("a key"), &mut out);
+        }
+        terminal.feed(&out);
+        last
+    }
+
+    #[test]
+    fn text_goes_above_the_line_being_typed() {
+        let mut session = Session::default();
+        let (mut terminal, _) = begin(&mut session);
+        type_text(&mut session, "ec", &mut terminal);
+        let mut out = String::new();
+        session.print_apart("[vga] hello\n[vga] again\n", &mut out);
+        session.print("no line end", &mut out);
+        terminal.feed(&out);
+        assert_eq!(
+            terminal.text(),
+            vec!["[vga] hello", "[vga] again", "no line end", "enigma> ec"]
+        );
+        terminal.check("enigma> ", "ec", 2);
+        assert_eq!(
+            type_text(&mut session, "ho\r", &mut terminal),
+            Some(Event::Line("echo".into()))
+        );
+    }
+
+    #[test]
+    fn the_prompt_begins_in_the_first_column() {
+        let mut session = Session::default();
+        let mut terminal = Terminal::new(80, false);
+        let mut out = String::new();
+        session.print("partial", &mut out);
+        session.print_apart("[a] log\n", &mut out);
+        session.print("\x1b[1mrest\x1b[0m", &mut out);
+        session.read_line("> ", "", &mut out);
+        terminal.feed(&out.replace("\x1b[1m", "").replace("\x1b[0m", ""));
+        assert_eq!(terminal.text(), vec!["partial", "[a] log", "rest", ">"]);
+    }
+
+    #[test]
+    fn the_cursor_is_followed_through_escape_sequences() {
+        for (text, mid_row) in [
+            ("", false),
+            ("a", true),
+            ("a\n\x1b[31mb", true),
+            ("a\n\x1b[31m", false),
+            ("abc\x1b[2J\x1b[H", false),
+            ("\x1b[", false),
+            ("\x1bcx", true),
+            ("abc\r\n", false),
+        ] {
+            let (mut session, mut out) = (Session::default(), String::new());
+            session.print(text, &mut out);
+            assert_eq!(session.mid_row, mid_row, "{text:?}");
+            // However it is cut, it comes out the same.
+            for cut in 0..=text.len() {
+                let (mut session, mut parts) = (Session::default(), String::new());
+                session.print_begin(&mut parts);
+                session.print_part(&text[..cut], &mut parts);
+                session.print_part(&text[cut..], &mut parts);
+                session.print_end(&mut parts);
+                assert_eq!(
+                    (&parts, session.mid_row),
+                    (&out, mid_row),
+                    "{text:?} cut at {cut}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn keys_typed_ahead_are_kept_in_order() {
+        let mut session = Session::default();
+        let mut nowhere = Terminal::new(80, false);
+        assert_eq!(type_text(&mut session, "one\rtwo\rth", &mut nowhere), None);
+        assert!(
+            nowhere.text().is_empty(),
+            "nothing is echoed before it is read"
+        );
+        assert_eq!(begin(&mut session).1, Some(Event::Line("one".into())));
+        assert_eq!(begin(&mut session).1, Some(Event::Line("two".into())));
+        let (terminal, event) = begin(&mut session);
+        assert_eq!(event, None);
+        terminal.check("enigma> ", "th", 2);
+    }
+
+    #[test]
+    fn ctrl_c_signals_while_nobody_reads() {
+        let mut session = Session::default();
+        let mut terminal = Terminal::new(80, false);
+        type_text(&mut session, "lost", &mut terminal);
+        assert_eq!(
+            type_text(&mut session, "\u{3}", &mut terminal),
+            Some(Event::Signal)
+        );
+        let (mut terminal, event) = begin(&mut session);
+        assert_eq!(event, None);
+        terminal.check("enigma> ", "", 0);
+        assert_eq!(
+            type_text(&mut session, "x\u{3}", &mut terminal),
+            Some(Event::Interrupted)
+        );
+        begin(&mut session);
+        assert_eq!(
+            type_text(&mut session, "\u{4}", &mut terminal),
+            Some(Event::EndOfInput)
+        );
+    }
+
+    #[test]
+    fn type_ahead_is_bounded() {
+        let mut session = Session::default();
+        let mut out = String::new();
+        for _ in 0..TYPE_AHEAD + 100 {
+            session.key(Key::Char('x'), &mut out);
+        }
+        assert_eq!(session.type_ahead.len(), TYPE_AHEAD);
+    }
+
+    #[test]
+    fn a_new_reader_after_the_old_one_is_gone() {
+        let mut session = Session::default();
+        let (mut terminal, _) = begin(&mut session);
+        type_text(&mut session, "abandoned", &mut terminal);
+        let mut out = String::new();
+        session.read_line("enigma> ", "", &mut out);
+        terminal.feed(&out);
+        assert_eq!(terminal.text(), vec!["enigma> abandoned", "enigma>"]);
+        terminal.check("enigma> ", "", 0);
+    }
+
+    #[test]
+    fn a_line_is_carried_over_a_restart() {
+        let mut session = Session::resumed();
+        let mut out = String::new();
+        session.read_line("enigma> ", "typed before", &mut out);
+        assert!(out.starts_with("\r\nenigma> typed before"));
+        assert_eq!(
+            session.key(Key::Enter, &mut out),
+            Some(Event::Line("typed before".into()))
+        );
+    }
+
+    #[test]
+    fn clearing_keeps_the_line() {
+        let mut session = Session::default();
+        let (mut terminal, _) = begin(&mut session);
+        type_text(&mut session, "abc", &mut terminal);
+        let mut out = String::new();
+        session.print("x\ny\n", &mut out);
+        session.clear(&mut out);
+        terminal.feed(&out);
+        assert_eq!(terminal.text(), vec!["enigma> abc"]);
+    }
+
+    proptest! {
+        #[test]
+        fn printing_at_any_time_leaves_the_line_whole(
+            steps in prop::collection::vec(prop_oneof![
+                3 => any_key().prop_map(Ok),
+                1 => "[ -~\n]{0,100}".prop_map(Err),
+            ], 0..80),
+        ) {
+            let mut session = Session::default();
+            let (mut terminal, _) = begin(&mut session);
+            for step in steps {
+                let mut out = String::new();
+                let event = match step {
+                    Ok(key) => session.key(key, &mut out),
+                    Err(text) => {
+                        session.print_apart(&text, &mut out);
+                        None
+                    }
+                };
+                if event.is_some() {
+                    prop_assert!(!session.is_reading());
+                    prop_assert_eq!(session.read_line("enigma> ", "", &mut out), None);
+                }
+                terminal.feed(&out);
+                terminal.check("enigma> ", &session.editor.text(), session.editor.cursor());
+            }
+        }
+    }
+}

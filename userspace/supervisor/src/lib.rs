@@ -1,0 +1,206 @@
+//! The supervisor: starts the system's tasks, reports their deaths, restarts them, and kills those that hang.
+//!
+//! This crate holds its protocol with a client stub ([`Supervisor`]) and its logic; `main.rs` is the task. The logic touches no
+//! system call, so the host tests it.
+//!
+//! Requests (label, words, leases) and their answers:
+//!
+//! | request | asks | answer |
+//! |---|---|---|
+//! | [`KILL`] | words\[0\] a [`TaskId`], or lease 0 (READ) a name | - |
+//! | [`SPAWN`] | lease 0 (READ) a name, lease 1 (READ) its argument | words\[0\] the new [`TaskId`] |
+//! | [`WAIT`] | words\[0\] a [`TaskId`] | once that life has ended, is reported and cleared away: words\[0\] its [`DeathKind`] |
+//! | [`STATE`] | words\[0\] a row of the task table | words\[0\] restarts, \[1\] 1 if given up, \[2\] back-off in milliseconds |
+//!
+//! The answer's label is 0 where that was done, otherwise a [`Refusal`].
+#![no_std]
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+extern crate alloc;
+
+pub mod decode;
+pub mod policy;
+pub mod report;
+pub mod symbols;
+
+use abi::error::DeathKind;
+use abi::{Status, TaskId};
+use core::fmt;
+use rt::ipc::{CallError, Endpoint, Loan, Reply};
+
+/// Ends a life. It counts as any other death: a task whose policy says so is restarted.
+pub const KILL: u16 = 1;
+/// Starts a task that does not run; earlier crashes are forgiven.
+pub const SPAWN: u16 = 2;
+/// Waits for the end of a life.
+pub const WAIT: u16 = 3;
+/// Asks how often a task was restarted.
+pub const STATE: u16 = 4;
+
+/// Why a request was refused: the label of the answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// There is no task of this name or row, or the life is not the current one (label 1).
+    NoSuchTask,
+    /// The task runs already, in this life (label 2).
+    RunsAlready(TaskId),
+    /// The kernel refused (label 3, words\[0\] the status).
+    Kernel(Status),
+    /// Nobody may ask for that, such as killing the supervisor (label 4).
+    NotAllowed,
+    /// No such request, or not in this form (label 0xffff).
+    BadRequest,
+}
+
+impl Refusal {
+    /// Label and first word of the answer.
+    pub fn encode(self) -> (u16, u64) {
+        match self {
+            Self::NoSuchTask => (1, 0),
+            Self::RunsAlready(id) => (2, id.to_u32().into()),
+            Self::Kernel(status) => (3, status as u32 as u64),
+            Self::NotAllowed => (4, 0),
+            Self::BadRequest => (0xffff, 0),
+        }
+    }
+
+    /// The inverse of [`Refusal::encode`]; `None` for label 0. Unknown labels read as [`Refusal::BadRequest`].
+    pub fn decode(label: u16, word: u64) -> Option<Self> {
+        Some(match label {
+            0 => return None,
+            1 => Self::NoSuchTask,
+            2 => Self::RunsAlready(TaskId::from_u32(word as u32)),
+            3 => Self::Kernel(Status::from_u32(word as u32).unwrap_or(Status::BadArgument)),
+            4 => Self::NotAllowed,
+            _ => Self::BadRequest,
+        })
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSuchTask => f.write_str("no such task runs"),
+            Self::RunsAlready(id) => write!(f, "the task runs already (life {})", id.generation),
+            Self::Kernel(status) => write!(f, "the kernel refused: {status}"),
+            Self::NotAllowed => f.write_str("the supervisor does not allow that"),
+            Self::BadRequest => f.write_str("the supervisor does not know this request"),
+        }
+    }
+}
+
+/// Why a request failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Error {
+    /// The supervisor said no.
+    Refused(Refusal),
+    /// The call itself failed.
+    Call(CallError),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(refusal) => refusal.fmt(f),
+            Self::Call(error) => write!(f, "the supervisor cannot be asked: {error}"),
+        }
+    }
+}
+
+/// What [`STATE`] answers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct State {
+    /// Lives begun after the first one.
+    pub restarts: u64,
+    /// It died too often and is not restarted any more.
+    pub given_up: bool,
+    /// The wait before its next life, now or after its next death, in milliseconds.
+    pub backoff_ms: u64,
+}
+
+/// The supervisor, as its clients see it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Supervisor(pub Endpoint);
+
+impl Supervisor {
+    /// The system's supervisor, if this task may call it.
+    pub fn peer() -> Option<Self> {
+        Endpoint::peer("supervisor").map(Supervisor)
+    }
+
+    /// Ends this life of a task. Errors: NoSuchTask, NotAllowed.
+    pub fn kill(self, task: TaskId) -> Result<(), Error> {
+        self.ask(KILL, task.to_u32().into(), &mut []).map(drop)
+    }
+
+    /// Ends the current life of the task of this name. Errors: NoSuchTask, NotAllowed.
+    pub fn kill_named(self, name: &str) -> Result<(), Error> {
+        self.ask(KILL, 0, &mut [Loan::Read(name.as_bytes())])
+            .map(drop)
+    }
+
+    /// Starts the task of this name with this argument, of at most [`abi::info::ARG_LEN`] bytes.
+    /// Errors: NoSuchTask, RunsAlready, Kernel.
+    pub fn spawn(self, name: &str, argument: &str) -> Result<TaskId, Error> {
+        let mut loans = [Loan::Read(name.as_bytes()), Loan::Read(argument.as_bytes())];
+        let reply = self.ask(SPAWN, 0, &mut loans)?;
+        Ok(TaskId::from_u32(reply.words[0] as u32))
+    }
+
+    /// Waits until this life has ended and its report is printed, and says how it ended: `Alive` where that was too many
+    /// lives ago to know. Errors: NoSuchTask, NotAllowed.
+    pub fn wait(self, task: TaskId) -> Result<DeathKind, Error> {
+        let reply = self.ask(WAIT, task.to_u32().into(), &mut [])?;
+        Ok(DeathKind::from_u32(reply.words[0] as u32))
+    }
+
+    /// What the supervisor knows about a row of the task table. Errors: NoSuchTask.
+    pub fn state(self, index: usize) -> Result<State, Error> {
+        let [restarts, given_up, backoff_ms, _] = self.ask(STATE, index as u64, &mut [])?.words;
+        Ok(State {
+            restarts,
+            given_up: given_up != 0,
+            backoff_ms,
+        })
+    }
+
+    fn ask(self, label: u16, word: u64, loans: &mut [Loan<'_>]) -> Result<Reply, Error> {
+        let reply = self
+            .0
+            .call_with(label, [word, 0, 0, 0], loans)
+            .map_err(Error::Call)?;
+        match Refusal::decode(reply.label, reply.words[0]) {
+            None => Ok(reply),
+            Some(refusal) => Err(Error::Refused(refusal)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_survive_the_wire() {
+        let id = TaskId {
+            index: 3,
+            generation: 9,
+        };
+        for refusal in [
+            Refusal::NoSuchTask,
+            Refusal::RunsAlready(id),
+            Refusal::Kernel(Status::BadImage),
+            Refusal::NotAllowed,
+            Refusal::BadRequest,
+        ] {
+            let (label, word) = refusal.encode();
+            assert_eq!(Refusal::decode(label, word), Some(refusal));
+        }
+        assert_eq!(Refusal::decode(0, 7), None);
+        assert_eq!(
+            Refusal::decode(3, u64::MAX),
+            Some(Refusal::Kernel(Status::BadArgument))
+        );
+    }
+}

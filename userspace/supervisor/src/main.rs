@@ -1,0 +1,425 @@
+//! The supervisor task. It owns the right to start, end and clear away tasks, and calls nobody: no driver can block it.
+//!
+//! Everything happens in turns. A turn is caused by a notification (a death, the timer) or by a request; it does a bounded amount
+//! of work and arms the timer for what is left, so that requests are served in between.
+#![cfg_attr(target_os = "none", no_std, no_main)]
+
+extern crate alloc;
+
+mod requests;
+
+use abi::error::{DeathKind, FaultRecord};
+use abi::manifest::{Restart, TaskRecord};
+use abi::message::bits;
+use abi::task::{Activity, TaskState, TaskStatus};
+use abi::{PAGE_SIZE, Status, TaskId, name_str};
+use alloc::string::String;
+use alloc::vec::Vec;
+use rt::archive::Archive;
+use rt::ipc::{Pending, Request};
+use rt::syscall::CallFailure;
+use rt::time::{Timer, now_ns};
+use rt::{Answer, Driver, println};
+use supervisor::Refusal;
+use supervisor::policy::{self, History, Verdict};
+use supervisor::report::{Crash, Next};
+
+rt::driver!(Supervisor);
+
+/// Notification bit of the one timer.
+const TIMER_BIT: u32 = 32;
+/// Most calls of `reap` in a turn; each frees a bounded number of frames.
+const REAPS_PER_TURN: usize = 64;
+const NS_PER_MS: u64 = 1_000_000;
+
+/// What a row of the task table is doing, as far as the supervisor is concerned.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Dead or never started, and nothing is planned.
+    Idle,
+    /// In this life.
+    Running(TaskId),
+    /// Dead, or its start failed half-way; its frames are being freed. `respawn_ns`: when it is to be started again.
+    Reaping { respawn_ns: Option<u64> },
+    /// Cleared away; to be started again at this time.
+    Waiting { respawn_ns: u64 },
+}
+
+/// One row of the task table.
+struct Task {
+    record: TaskRecord,
+    phase: Phase,
+    history: History,
+    /// The argument of its last spawn: a restart gets the same.
+    argument: String,
+    /// Generation of the newest life, 0 before the first.
+    newest: u16,
+    /// How the newest life that has ended did so.
+    ended: Option<(u16, DeathKind)>,
+    /// A client that asked for a new life while the old one is still being cleared away.
+    spawn_request: Option<Pending>,
+    /// When it was last seen in a call to somebody else, in nanoseconds.
+    blocked_ns: u64,
+}
+
+/// A client that waits for the end of a life.
+struct Waiter {
+    id: TaskId,
+    pending: Pending,
+}
+
+struct Supervisor {
+    archive: Option<Archive>,
+    tasks: Vec<Task>,
+    waiters: Vec<Waiter>,
+    timer: Option<Timer>,
+    /// When to ask for signs of life next; `None` where no task is watched.
+    heartbeat_ns: Option<u64>,
+}
+
+impl Driver for Supervisor {
+    fn init() -> Self {
+        let archive = Archive::map();
+        let records = archive.as_ref().map_or(&[][..], Archive::tasks);
+        if records.is_empty() {
+            println!("no task table: nothing to start");
+        }
+        let timer = Timer::new(TIMER_BIT)
+            .inspect_err(|status| println!("no timer: {status}"))
+            .ok();
+        let watched = records.iter().any(|record| record.heartbeat_ms != 0);
+        let heartbeat_ns = watched.then(|| now_ns() + policy::HEARTBEAT_MS * NS_PER_MS);
+        let tasks = records.iter().copied().map(Task::new).collect();
+        let mut supervisor = Supervisor {
+            archive,
+            tasks,
+            waiters: Vec::new(),
+            timer,
+            heartbeat_ns,
+        };
+        supervisor.start_all();
+        supervisor.turn();
+        supervisor
+    }
+
+    fn notified(&mut self, set: u64) {
+        if set & bits::TASK_EVENT != 0 {
+            for index in 0..self.tasks.len() {
+                self.look_for_death(index);
+            }
+        }
+        self.turn();
+    }
+
+    fn request(&mut self, request: &Request) -> Answer {
+        let answer = self.answer(request);
+        self.turn();
+        answer
+    }
+
+    fn takes_handle(_: u16) -> bool {
+        false
+    }
+}
+
+impl Task {
+    fn new(record: TaskRecord) -> Self {
+        Task {
+            record,
+            phase: Phase::Idle,
+            history: History::default(),
+            argument: String::new(),
+            newest: 0,
+            ended: None,
+            spawn_request: None,
+            blocked_ns: 0,
+        }
+    }
+
+    fn name(&self) -> &str {
+        name_str(&self.record.name)
+    }
+
+    fn policy(&self) -> Restart {
+        Restart::from_u8(self.record.restart)
+    }
+
+    fn began(&mut self, id: TaskId) {
+        self.phase = Phase::Running(id);
+        self.newest = id.generation;
+        self.blocked_ns = now_ns();
+        self.history.started(now_ns());
+    }
+}
+
+impl Supervisor {
+    /// Starts what the table says, callees first.
+    fn start_all(&mut self) {
+        let me = rt::me();
+        let order = policy::start_order(self.tasks.len(), |row| {
+            self.tasks.get(row).map_or(&[][..], |task| {
+                task.record
+                    .calls
+                    .get(..usize::from(task.record.call_count))
+                    .unwrap_or(&task.record.calls)
+            })
+        });
+        for index in order {
+            if index == usize::from(me.index) {
+                self.tasks[index].began(me);
+            } else if self.tasks[index].record.flags & TaskRecord::START != 0 {
+                if self.spawn(index).is_err() {
+                    self.spawn_failed(index);
+                }
+            } else {
+                // Nobody is to wait for what nobody has asked for.
+                self.expect(index, false);
+            }
+        }
+    }
+
+    /// Does what is due, and sets the timer for what is not.
+    fn turn(&mut self) {
+        let mut budget = REAPS_PER_TURN;
+        for index in 0..self.tasks.len() {
+            self.reap(index, &mut budget);
+            if let Phase::Waiting { respawn_ns } = self.tasks[index].phase
+                && respawn_ns <= now_ns()
+                && self.spawn(index).is_err()
+            {
+                self.spawn_failed(index);
+            }
+        }
+        if self.heartbeat_ns.is_some_and(|due| due <= now_ns()) {
+            for index in 0..self.tasks.len() {
+                self.check_pulse(index);
+            }
+            self.heartbeat_ns = Some(now_ns() + policy::HEARTBEAT_MS * NS_PER_MS);
+        }
+        self.arm_timer();
+    }
+
+    fn arm_timer(&mut self) {
+        let plans = self.tasks.iter().filter_map(|task| match task.phase {
+            Phase::Idle | Phase::Running(_) => None,
+            // At the next tick: what the budget left over.
+            Phase::Reaping { .. } => Some(0),
+            Phase::Waiting { respawn_ns } => Some(respawn_ns),
+        });
+        let Some(timer) = &self.timer else { return };
+        match plans.chain(self.heartbeat_ns).min() {
+            Some(due) => timer.arm_at(due),
+            None => timer.disarm(),
+        }
+    }
+
+    /// Begins a life of a task that is cleared away.
+    fn spawn(&mut self, index: usize) -> Result<TaskId, Status> {
+        self.expect(index, true);
+        let task = &mut self.tasks[index];
+        let id = rt::task::spawn_detailed(index, &task.argument).map_err(
+            |CallFailure { status, value }| {
+                match status {
+                    Status::BadImage => println!(
+                        "{} cannot be started: {status} (reason {value})",
+                        task.name()
+                    ),
+                    _ => println!("{} cannot be started: {status}", task.name()),
+                }
+                status
+            },
+        )?;
+        task.began(id);
+        Ok(id)
+    }
+
+    /// The kernel refused to start a task that was to be started or restarted.
+    fn spawn_failed(&mut self, index: usize) {
+        let now = now_ns();
+        let task = &mut self.tasks[index];
+        let respawn_ns = match task.history.start_failed(task.policy(), now) {
+            Verdict::Restart { delay_ms } => Some(now + delay_ms * NS_PER_MS),
+            Verdict::Stay => None,
+            Verdict::GiveUp => {
+                println!("{} is given up: it failed too often", task.name());
+                None
+            }
+        };
+        self.clear_up_after_start(index, respawn_ns);
+    }
+
+    /// A start that fails half-way leaves what a death leaves.
+    fn clear_up_after_start(&mut self, index: usize, respawn_ns: Option<u64>) {
+        self.tasks[index].phase = Phase::Reaping { respawn_ns };
+        if respawn_ns.is_none() {
+            self.expect(index, false);
+        }
+    }
+
+    /// Tells the kernel whether callers of a task may wait for its next life.
+    fn expect(&self, index: usize, next_life: bool) {
+        if let Err(status) = rt::task::expect(index, next_life) {
+            println!(
+                "expectation of {} not set: {status}",
+                self.tasks[index].name()
+            );
+        }
+    }
+
+    /// If the task's life has ended: decides what follows, reports, and begins to clear it away.
+    fn look_for_death(&mut self, index: usize) {
+        let Phase::Running(id) = self.tasks[index].phase else {
+            return;
+        };
+        let dead = rt::task::status(index)
+            .is_ok_and(|status| TaskState::from_u32(status.state) == Some(TaskState::Dead));
+        if !dead {
+            return;
+        }
+        let record = rt::task::fault(index).unwrap_or_else(|status| {
+            println!("no fault record of {}: {status}", self.tasks[index].name());
+            zeroed_record(id)
+        });
+        let kind = DeathKind::from_u32(record.kind);
+        let now = now_ns();
+        let task = &mut self.tasks[index];
+        task.ended = Some((id.generation, kind));
+        let verdict = task
+            .history
+            .died(task.policy(), kind, record.error_code as u32 as i32, now);
+        let (next, respawn_ns) = match verdict {
+            Verdict::Restart { delay_ms } => {
+                (Next::Restart { delay_ms }, Some(now + delay_ms * NS_PER_MS))
+            }
+            Verdict::Stay => (Next::Stay, None),
+            Verdict::GiveUp => (Next::GivenUp, None),
+        };
+        task.phase = Phase::Reaping { respawn_ns };
+        if respawn_ns.is_none() {
+            self.expect(index, false);
+        }
+        self.report(index, &record, next);
+    }
+
+    fn report(&self, index: usize, record: &FaultRecord, next: Next) {
+        let task = &self.tasks[index];
+        let file = alloc::format!("sym/{}", task.name());
+        let symbols = self
+            .archive
+            .as_ref()
+            .and_then(|archive| archive.file(&file))
+            .unwrap_or_default();
+        let names: Vec<&str> = self.tasks.iter().map(|task| task.name()).collect();
+        let stack_bytes = u64::from(task.record.stack_frames) * PAGE_SIZE as u64;
+        for line in (Crash {
+            name: task.name(),
+            record,
+            symbols,
+            stack_bytes,
+            next,
+            tasks: &names,
+        })
+        .lines()
+        {
+            println!("{line}");
+        }
+    }
+
+    /// Frees a dead task's frames, as far as this turn's budget goes. When all are free, whoever waited for that is answered.
+    fn reap(&mut self, index: usize, budget: &mut usize) {
+        let Phase::Reaping { respawn_ns } = self.tasks[index].phase else {
+            return;
+        };
+        loop {
+            if *budget == 0 {
+                return;
+            }
+            *budget -= 1;
+            match rt::task::reap(index) {
+                // Not dead: a start that failed before anything was made.
+                Ok(0) | Err(Status::NoSuchTask) => break,
+                Ok(_) => {}
+                Err(status) => {
+                    println!("{} is not cleared away: {status}", self.tasks[index].name());
+                    break;
+                }
+            }
+        }
+        let task = &mut self.tasks[index];
+        task.phase = respawn_ns.map_or(Phase::Idle, |respawn_ns| Phase::Waiting { respawn_ns });
+        self.release_waiters(index);
+        if let Some(pending) = self.tasks[index].spawn_request.take() {
+            let answer = self.spawn_on_request(index);
+            let (label, word) = answer.map_or_else(Refusal::encode, |id| (0, id.to_u32().into()));
+            // A client that died meanwhile needs no answer.
+            let _ = pending.reply(label, [word, 0, 0, 0]);
+        }
+    }
+
+    /// Answers those who waited for the end of a task's newest life.
+    fn release_waiters(&mut self, index: usize) {
+        let Some((generation, kind)) = self.tasks[index].ended else {
+            return;
+        };
+        let ended = TaskId {
+            index: index as u16,
+            generation,
+        };
+        for waiter in self.waiters.extract_if(.., |waiter| waiter.id == ended) {
+            // A client that died meanwhile needs no answer.
+            let _ = waiter.pending.reply(0, [kind as u32 as u64, 0, 0, 0]);
+        }
+    }
+
+    /// Asks a watched task for a sign of life, and kills it where it owes one for too long.
+    fn check_pulse(&mut self, index: usize) {
+        let task = &mut self.tasks[index];
+        let Phase::Running(id) = task.phase else {
+            return;
+        };
+        let limit_ms = task.record.heartbeat_ms;
+        if limit_ms == 0 {
+            return;
+        }
+        let Ok(status) = rt::task::status(index) else {
+            return;
+        };
+        if status.id != id.to_u32() || TaskState::from_u32(status.state) != Some(TaskState::Running)
+        {
+            return;
+        }
+        let now = now_ns();
+        if in_a_call(&status) {
+            task.blocked_ns = now;
+        }
+        let result = if policy::is_hung(
+            status.heartbeat_ns,
+            now.saturating_sub(task.blocked_ns),
+            limit_ms,
+        ) {
+            rt::task::kill(id, DeathKind::Hung)
+        } else if status.heartbeat_ns == 0 {
+            rt::task::signal(index, bits::HEARTBEAT)
+        } else {
+            Ok(())
+        };
+        if let Err(status) = result {
+            println!("heartbeat of {}: {status}", task.name());
+        }
+    }
+}
+
+/// Whether the task waits for somebody else's answer.
+fn in_a_call(status: &TaskStatus) -> bool {
+    matches!(
+        Activity::from_u32(status.activity),
+        Activity::Sending | Activity::Replying
+    )
+}
+
+fn zeroed_record(id: TaskId) -> FaultRecord {
+    FaultRecord {
+        task: id.to_u32(),
+        ..zerocopy::FromZeros::new_zeroed()
+    }
+}

@@ -1,0 +1,313 @@
+//! What to start first, and what to do when a task's life ends. Pure logic over times in nanoseconds; the caller owns the clock.
+
+use abi::error::DeathKind;
+use abi::manifest::Restart;
+use alloc::vec::Vec;
+
+/// Wait before the second restart in a row, in milliseconds; each further one waits twice as long. The first waits not at all.
+pub const FIRST_DELAY_MS: u64 = 50;
+/// Longest wait before a restart, in milliseconds.
+pub const MAX_DELAY_MS: u64 = 5_000;
+/// A life longer than this, in nanoseconds, was a good one: the delays start over.
+pub const GOOD_LIFE_NS: u64 = 10_000_000_000;
+/// This many deaths within [`LOOP_WINDOW_NS`] are a crash loop.
+pub const LOOP_DEATHS: usize = 8;
+/// Window of the crash loop, in nanoseconds.
+pub const LOOP_WINDOW_NS: u64 = 30_000_000_000;
+
+/// Rows of the task table in the order in which to start them: whoever is called comes before its callers, and apart from that the
+/// table's own order is kept. `calls(row)` are the rows that `row` may call; rows out of range are ignored. A cycle, which the
+/// build refuses, does not stop the others: its rows come in table order.
+pub fn start_order<'a>(count: usize, calls: impl Fn(usize) -> &'a [u8]) -> Vec<usize> {
+    let mut order = Vec::with_capacity(count);
+    let mut placed = alloc::vec![false; count];
+    while order.len() < count {
+        let ready = (0..count).find(|&row| {
+            !placed[row]
+                && calls(row).iter().all(|&peer| {
+                    let peer = usize::from(peer);
+                    peer == row || placed.get(peer).copied().unwrap_or(true)
+                })
+        });
+        let Some(row) = ready.or_else(|| placed.iter().position(|&done| !done)) else {
+            break;
+        };
+        placed[row] = true;
+        order.push(row);
+    }
+    order
+}
+
+/// How often the supervisor asks for signs of life, in milliseconds.
+pub const HEARTBEAT_MS: u64 = 250;
+
+/// Whether a task that should show a sign of life every `limit_ms` has missed it: `waiting_ns` is how long the question has been
+/// out, `free_ns` for how long the task was not seen in a call to somebody else. A task that waits for an answer is not to blame;
+/// whoever owes the answer is.
+pub fn is_hung(waiting_ns: u64, free_ns: u64, limit_ms: u32) -> bool {
+    limit_ms != 0 && waiting_ns.min(free_ns) > u64::from(limit_ms) * 1_000_000
+}
+
+/// What happens after a death.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub enum Verdict {
+    /// Start it again when this many milliseconds have passed.
+    Restart {
+        /// Milliseconds from the death on.
+        delay_ms: u64,
+    },
+    /// Its restart policy leaves it dead.
+    Stay,
+    /// It would be restarted, but dies again and again: given up until somebody asks for it.
+    GiveUp,
+}
+
+/// The history of one task that decides about its restarts.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    started_ns: u64,
+    /// Deaths since the last good life.
+    in_a_row: u32,
+    /// Times of the last deaths, oldest first.
+    deaths: Vec<u64>,
+    /// Lives begun after the first one.
+    pub restarts: u64,
+    /// Whether the supervisor has given the task up.
+    pub given_up: bool,
+    lives: u64,
+}
+
+impl History {
+    /// A life begins.
+    pub fn started(&mut self, now_ns: u64) {
+        self.started_ns = now_ns;
+        self.restarts = self.lives;
+        self.lives += 1;
+        self.given_up = false;
+    }
+
+    /// Somebody asked for the task by name: earlier deaths are forgotten.
+    pub fn pardon(&mut self) {
+        self.in_a_row = 0;
+        self.deaths.clear();
+        self.given_up = false;
+    }
+
+    /// A life ended at `now_ns` with this kind and, for an exit, this code.
+    pub fn died(
+        &mut self,
+        policy: Restart,
+        kind: DeathKind,
+        exit_code: i32,
+        now_ns: u64,
+    ) -> Verdict {
+        let failed = kind != DeathKind::Exited || exit_code != 0;
+        match policy {
+            Restart::Never => return Verdict::Stay,
+            Restart::OnFailure if !failed => return Verdict::Stay,
+            Restart::OnFailure | Restart::Always => {}
+        }
+        if now_ns.saturating_sub(self.started_ns) > GOOD_LIFE_NS {
+            self.in_a_row = 0;
+        }
+        self.in_a_row = self.in_a_row.saturating_add(1);
+        self.failed_to_live(now_ns)
+    }
+
+    /// The kernel refused to start it at `now_ns`: counts as a death without a life.
+    pub fn start_failed(&mut self, policy: Restart, now_ns: u64) -> Verdict {
+        if policy == Restart::Never {
+            return Verdict::Stay;
+        }
+        self.in_a_row = self.in_a_row.saturating_add(1);
+        self.failed_to_live(now_ns)
+    }
+
+    /// The wait that the next death would bring, in milliseconds.
+    pub fn next_delay_ms(&self) -> u64 {
+        delay_ms(self.in_a_row.saturating_add(1))
+    }
+
+    fn failed_to_live(&mut self, now_ns: u64) -> Verdict {
+        self.deaths
+            .retain(|&death| now_ns.saturating_sub(death) <= LOOP_WINDOW_NS);
+        self.deaths.push(now_ns);
+        if self.deaths.len() >= LOOP_DEATHS {
+            self.given_up = true;
+            return Verdict::GiveUp;
+        }
+        Verdict::Restart {
+            delay_ms: delay_ms(self.in_a_row),
+        }
+    }
+}
+
+/// The wait before the restart that follows the `nth` death in a row (1 for the first), in milliseconds.
+fn delay_ms(nth: u32) -> u64 {
+    match nth {
+        0 | 1 => 0,
+        n => FIRST_DELAY_MS
+            .checked_shl(n - 2)
+            .filter(|&ms| n < 32 && ms <= MAX_DELAY_MS)
+            .unwrap_or(MAX_DELAY_MS),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: u64 = 1_000_000_000;
+
+    fn order(calls: &[&[u8]]) -> Vec<usize> {
+        start_order(calls.len(), |row| calls[row])
+    }
+
+    #[test]
+    fn callees_start_before_callers() {
+        // shell -> console -> {serial, vga}, shell -> supervisor
+        assert_eq!(order(&[&[1, 4], &[2, 3], &[], &[], &[]]), [2, 3, 1, 4, 0]);
+    }
+
+    #[test]
+    fn independent_tasks_keep_the_order_of_the_table() {
+        assert_eq!(order(&[&[], &[], &[]]), [0, 1, 2]);
+        assert_eq!(order(&[]), []);
+    }
+
+    #[test]
+    fn a_cycle_or_a_bad_row_stops_nobody() {
+        let found = order(&[&[1], &[0], &[]]);
+        assert_eq!(found.len(), 3);
+        assert_eq!(found[0], 2, "who is in no cycle starts first");
+        assert_eq!(
+            order(&[&[200], &[1]]),
+            [0, 1],
+            "unknown peers and oneself do not count"
+        );
+    }
+
+    #[test]
+    fn only_a_free_task_that_does_not_answer_hangs() {
+        assert!(is_hung(501_000_000, S, 500));
+        assert!(!is_hung(499_000_000, S, 500));
+        assert!(!is_hung(S, 0, 500), "it waits for somebody else");
+        assert!(!is_hung(u64::MAX, u64::MAX, 0), "it is not watched");
+        assert!(is_hung(u64::MAX, u64::MAX, u32::MAX));
+    }
+
+    #[test]
+    fn delays_double_up_to_the_limit() {
+        let delays: Vec<u64> = (1..=12).map(delay_ms).collect();
+        assert_eq!(
+            delays,
+            [
+                0, 50, 100, 200, 400, 800, 1600, 3200, 5000, 5000, 5000, 5000
+            ]
+        );
+        assert_eq!(delay_ms(u32::MAX), MAX_DELAY_MS);
+        assert_eq!(delay_ms(66), MAX_DELAY_MS);
+    }
+
+    #[test]
+    fn the_first_restart_is_immediate_and_a_good_life_resets_the_delay() {
+        let mut history = History::default();
+        history.started(0);
+        assert_eq!(
+            history.died(Restart::Always, DeathKind::Killed, 0, S),
+            Verdict::Restart { delay_ms: 0 }
+        );
+        history.started(S);
+        assert_eq!(history.restarts, 1);
+        assert_eq!(history.next_delay_ms(), 50);
+        assert_eq!(
+            history.died(Restart::Always, DeathKind::Panicked, 0, 2 * S),
+            Verdict::Restart { delay_ms: 50 }
+        );
+        history.started(2 * S);
+        let long = 2 * S + GOOD_LIFE_NS + 1;
+        assert_eq!(
+            history.died(Restart::Always, DeathKind::Panicked, 0, long),
+            Verdict::Restart { delay_ms: 0 }
+        );
+    }
+
+    #[test]
+    fn eight_deaths_within_the_window_give_up_and_a_request_pardons() {
+        let mut history = History::default();
+        let mut now = 0;
+        for death in 1..LOOP_DEATHS {
+            history.started(now);
+            now += S;
+            assert!(
+                matches!(
+                    history.died(Restart::Always, DeathKind::Exception, 0, now),
+                    Verdict::Restart { .. }
+                ),
+                "death {death}"
+            );
+        }
+        history.started(now);
+        assert_eq!(
+            history.died(Restart::Always, DeathKind::Exception, 0, now + S),
+            Verdict::GiveUp
+        );
+        assert!(history.given_up);
+        history.pardon();
+        assert!(!history.given_up);
+        history.started(now + 2 * S);
+        assert_eq!(
+            history.died(Restart::Always, DeathKind::Exception, 0, now + 3 * S),
+            Verdict::Restart { delay_ms: 0 }
+        );
+    }
+
+    #[test]
+    fn slow_deaths_are_no_crash_loop() {
+        let mut history = History::default();
+        for death in 0..50 {
+            history.started(death * 5 * S);
+            let verdict = history.died(
+                Restart::Always,
+                DeathKind::Exception,
+                0,
+                (death + 1) * 5 * S,
+            );
+            assert!(
+                matches!(verdict, Verdict::Restart { .. }),
+                "death {death}: {verdict:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_policy_decides_who_is_restarted() {
+        let ends = [
+            (DeathKind::Exited, 0),
+            (DeathKind::Exited, 2),
+            (DeathKind::Killed, 0),
+            (DeathKind::Exception, 0),
+        ];
+        let restarted = |policy| {
+            ends.map(|(kind, code)| History::default().died(policy, kind, code, 0) != Verdict::Stay)
+        };
+        assert_eq!(restarted(Restart::Never), [false; 4]);
+        assert_eq!(restarted(Restart::OnFailure), [false, true, true, true]);
+        assert_eq!(restarted(Restart::Always), [true; 4]);
+    }
+
+    #[test]
+    fn a_program_that_the_kernel_refuses_is_given_up_too() {
+        let mut history = History::default();
+        let verdicts: Vec<Verdict> = (0..LOOP_DEATHS)
+            .map(|_| history.start_failed(Restart::Always, 0))
+            .collect();
+        assert_eq!(verdicts[0], Verdict::Restart { delay_ms: 0 });
+        assert_eq!(verdicts[LOOP_DEATHS - 1], Verdict::GiveUp);
+        assert_eq!(
+            History::default().start_failed(Restart::Never, 0),
+            Verdict::Stay
+        );
+    }
+}

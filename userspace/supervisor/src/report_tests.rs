@@ -1,0 +1,246 @@
+use super::*;
+use abi::error::MESSAGE_LEN;
+use zerocopy::FromZeros;
+
+const SYMBOLS: &[u8] = b"201000 10 _start\n\
+201100 40 fault::kinds::divide_by_zero\n\
+201140 40 core::panicking::panic_fmt\n\
+201180 20 rt::panic::handler\n\
+2011c0 20 fault::kinds::overflow_the_stack_in_a_very_long_module::with_a_very_long::function_name\n";
+
+fn record(kind: DeathKind) -> FaultRecord {
+    let mut record = FaultRecord::new_zeroed();
+    record.kind = kind as u32;
+    record.task = TaskId {
+        index: 1,
+        generation: 3,
+    }
+    .to_u32();
+    record.rip = 0x201108;
+    record.rsp = STACK_TOP - 0x100;
+    record
+}
+
+fn exception(vector: u32, error_code: u64, address: u64) -> FaultRecord {
+    FaultRecord {
+        vector,
+        error_code,
+        address,
+        ..record(DeathKind::Exception)
+    }
+}
+
+fn report(record: &FaultRecord, next: Next) -> Vec<String> {
+    let tasks = &["supervisor", "serial", "shell"];
+    let lines = Crash {
+        name: "serial",
+        record,
+        symbols: SYMBOLS,
+        stack_bytes: 0x4000,
+        next,
+        tasks,
+    }
+    .lines();
+    for line in &lines {
+        assert!(
+            line.chars().count() <= WIDTH,
+            "{} columns: {line}",
+            line.chars().count()
+        );
+        assert!(!line.contains('\n'));
+    }
+    lines
+}
+
+fn text(record: &FaultRecord) -> String {
+    report(record, Next::Stay).join("\n")
+}
+
+fn with_message(mut record: FaultRecord, message: &str) -> FaultRecord {
+    let len = message.len().min(MESSAGE_LEN);
+    record.message[..len].copy_from_slice(&message.as_bytes()[..len]);
+    record.message_len = len as u32;
+    record
+}
+
+fn with_code(mut record: FaultRecord, code: &[u8]) -> FaultRecord {
+    record.code[..code.len()].copy_from_slice(code);
+    record.code_len = code.len() as u32;
+    record
+}
+
+#[test]
+fn a_whole_report() {
+    let mut record = exception(14, 4 | 2, 8);
+    record.registers = core::array::from_fn(|i| i as u64);
+    record.rflags = 0x10202;
+    record.backtrace[0] = 0x201140;
+    record.backtrace[1] = 0x20100c;
+    record.backtrace_len = 2;
+    record.last_received = [
+        2,
+        TaskId {
+            index: 2,
+            generation: 1,
+        }
+        .to_u32(),
+    ];
+    record.last_sent = [7, 4];
+    let expected = "\
+serial (life 3) crashed: page fault (#PF)
+  write to 0x0000000000000008: nothing is mapped there
+  a null pointer, or a field at a null pointer
+  at 0x201108 fault::kinds::divide_by_zero+0x8
+  rax 0000000000000000 rbx 0000000000000001 rcx 0000000000000002
+  rdx 0000000000000003 rsi 0000000000000004 rdi 0000000000000005
+  rbp 0000000000000006 r8  0000000000000007 r9  0000000000000008
+  r10 0000000000000009 r11 000000000000000a r12 000000000000000b
+  r13 000000000000000c r14 000000000000000d r15 000000000000000e
+  rsp 00007fffefffff00 rfl 0000000000010202
+  called from 0x201140 fault::kinds::divide_by_zero+0x40
+              0x20100c _start+0xc
+  last received: label 2 from shell (life 1)
+  last sent: label 7 on handle 4
+  restarting in 50 ms";
+    assert_eq!(
+        report(&record, Next::Restart { delay_ms: 50 }).join("\n"),
+        expected
+    );
+}
+
+#[test]
+fn page_faults_in_words() {
+    let words = |error_code, address| {
+        report(&exception(14, error_code, address), Next::Stay)[1..3].join("\n")
+    };
+    assert!(words(4, 0).contains("read from 0x0000000000000000: nothing is mapped"));
+    assert!(words(4, 0).contains("null pointer"));
+    assert!(words(7, 0x201000).contains("write to 0x0000000000201000: the page is read-only"));
+    assert!(
+        words(0x15, 0x301000).contains("execute at 0x0000000000301000: the page is not executable")
+    );
+    assert!(
+        words(5, 0xffff_ffff_8000_0000).contains("the page is the kernel's\n  a kernel address")
+    );
+    assert!(words(6, STACK_TOP - 0x4000 - 8).contains("guard page: stack overflow"));
+    assert!(words(7, INFO_ADDR + 8).contains("info page"));
+}
+
+#[test]
+fn a_fault_beside_another_threads_stack_pointer_hints_at_its_stack() {
+    let mut record = exception(14, 6, 0x1000_0000_0ff8);
+    record.rsp = 0x1000_0000_1010;
+    assert!(text(&record).contains("stack overflow?"));
+    record.rsp = 0x1000_0100_0000;
+    assert!(!text(&record).contains("stack overflow"));
+}
+
+#[test]
+fn general_protection_names_the_instruction() {
+    let mut record = with_code(exception(13, 0, 0), &[0xec, 0x90]);
+    record.registers[RDX] = 0x3f8;
+    assert!(text(&record).contains("in from port 0x3f8 (dx), which is not granted"));
+    let record = with_code(exception(13, 0, 0), &[0x8b, 0x00]);
+    assert!(text(&record).contains("non-canonical address"));
+    assert!(text(&record).contains("code at rip: 8b 00"));
+}
+
+#[test]
+fn other_exceptions_in_words() {
+    assert!(text(&exception(0, 0, 0)).contains("division by zero"));
+    assert!(text(&exception(3, 0, 0)).contains("int3"));
+    assert!(text(&with_code(exception(6, 0, 0), &[0x0f, 0x0b])).contains("\n  ud2\n"));
+    assert!(text(&with_code(exception(6, 0, 0), &[0x06])).contains("no such instruction"));
+    assert!(text(&exception(12, 0, 0)).contains("stack address is not canonical"));
+    assert!(text(&exception(17, 0, 0)).contains("misaligned access"));
+    assert!(text(&exception(99, 0, 0)).contains("unknown exception"));
+}
+
+#[test]
+fn a_panic_shows_message_and_the_function_that_called_the_machinery() {
+    let mut record = with_message(
+        record(DeathKind::Panicked),
+        "panicked at src/main.rs:7:5:\nindex out of bounds",
+    );
+    record.rip = 0x201190;
+    record.backtrace[..2].copy_from_slice(&[0x201160, 0x201120]);
+    record.backtrace_len = 2;
+    let lines = report(&record, Next::Restart { delay_ms: 0 });
+    assert_eq!(lines[0], "serial (life 3) panicked");
+    assert_eq!(lines[1], "  panicked at src/main.rs:7:5:");
+    assert_eq!(lines[2], "  index out of bounds");
+    assert_eq!(lines[3], "  at 0x201120 fault::kinds::divide_by_zero+0x20");
+    assert_eq!(lines.last().map(String::as_str), Some("  restarting now"));
+}
+
+#[test]
+fn a_message_cannot_forge_lines_or_hide_behind_escapes() {
+    let record = with_message(
+        record(DeathKind::Panicked),
+        "one\rtwo\x1b[2Jthree \u{e4} end",
+    );
+    assert!(text(&record).contains("one?two?[2Jthree \u{e4} end"));
+}
+
+#[test]
+fn long_text_is_broken_at_spaces_and_long_names_lose_their_middle() {
+    let record = with_message(record(DeathKind::Panicked), &"word ".repeat(38));
+    let lines = report(&record, Next::Stay);
+    let words: usize = lines
+        .iter()
+        .map(|line| line.split(' ').filter(|&word| word == "word").count())
+        .sum();
+    assert_eq!(words, 38);
+    let mut record = exception(6, 0, 0);
+    record.rip = 0x2011d0;
+    let all = text(&record);
+    assert!(
+        all.contains("  at 0x2011d0 ..") && all.contains("::function_name+0x10"),
+        "{all}"
+    );
+    let one_word = with_message(self::record(DeathKind::Panicked), &"x".repeat(MESSAGE_LEN));
+    assert_eq!(
+        text(&one_word).matches('x').count(),
+        MESSAGE_LEN + "at 0x201108".matches('x').count() + 1
+    );
+}
+
+#[test]
+fn exits_and_kills_are_short() {
+    let exited = FaultRecord {
+        error_code: -2_i32 as u32 as u64,
+        ..record(DeathKind::Exited)
+    };
+    assert_eq!(
+        report(&exited, Next::Stay),
+        ["serial (life 3) exited with code -2", "  not restarted"]
+    );
+    let killed = record(DeathKind::Killed);
+    assert_eq!(
+        report(&killed, Next::GivenUp),
+        [
+            "serial (life 3) was killed on request",
+            "  given up: it died too often"
+        ]
+    );
+    assert!(text(&record(DeathKind::Hung)).contains("missed its heartbeat"));
+}
+
+#[test]
+fn a_record_full_of_nonsense_is_reported_all_the_same() {
+    let mut record = exception(14, u64::MAX, u64::MAX);
+    record.backtrace = [u64::MAX; BACKTRACE_LEN];
+    record.backtrace_len = u32::MAX;
+    record.code_len = u32::MAX;
+    record.message_len = u32::MAX;
+    record.message = [0xff; MESSAGE_LEN];
+    record.last_received = [u32::MAX; 2];
+    record.registers = [u64::MAX; 15];
+    record.rsp = u64::MAX;
+    assert!(report(&record, Next::Stay).len() > 20);
+    record.vector = 13;
+    assert!(text(&record).contains("general protection"));
+    record.kind = DeathKind::Panicked as u32;
+    record.backtrace = [0; BACKTRACE_LEN];
+    assert!(text(&record).contains("(no function)"));
+}

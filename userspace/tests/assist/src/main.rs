@@ -1,0 +1,271 @@
+//! The assistant: see the library for what it can be asked.
+#![cfg_attr(target_os = "none", no_std, no_main)]
+
+extern crate alloc;
+
+mod roles;
+
+use abi::Status;
+use abi::message::{Header, ReplyToken, Rights};
+use abi::syscall::Syscall;
+use alloc::vec::Vec;
+use assist::raw::{Registers, syscall};
+use assist::{Flood, role};
+use rt::ipc::Request;
+use rt::notify::Notification;
+use rt::syscall as sys;
+use rt::{Answer, Driver};
+
+rt::entry!(run);
+
+fn run() {
+    let mut words = rt::arg().split(' ');
+    match words.next().unwrap_or_default() {
+        "" | role::SERVE => rt::serve(Assistant::init()),
+        other => roles::play(other, words),
+    }
+}
+
+/// The server.
+struct Assistant {
+    kept: Vec<(u64, ReplyToken)>,
+    second_status: u64,
+    notes: u64,
+    last_note: u64,
+}
+
+impl Driver for Assistant {
+    fn init() -> Self {
+        Assistant {
+            kept: Vec::new(),
+            second_status: u64::MAX,
+            notes: 0,
+            last_note: 0,
+        }
+    }
+
+    fn request(&mut self, request: &Request) -> Answer {
+        let words = request.words;
+        match request.label {
+            assist::ECHO => Answer::Reply(0, words),
+            assist::LABEL => {
+                Answer::Reply(words[0] as u16, [words[3], words[2], words[1], words[0]])
+            }
+            assist::SUM => sum(request),
+            assist::FILL => fill(request),
+            assist::ABUSE_LEASES => abuse_leases(request),
+            assist::KEEP => {
+                self.kept.push((words[0], request.token));
+                Answer::Later
+            }
+            assist::RELEASE => self.release(words[0], words[1]),
+            assist::KEPT => done(self.kept.len() as u64, 0),
+            assist::ANSWER_TWICE => {
+                let _ = sys::reply(request.token, Header::new(0), [1, 2, 3, 4], 0);
+                self.second_status = code(sys::reply(request.token, Header::new(7), [9; 4], 0));
+                Answer::Later
+            }
+            assist::SECOND_STATUS => done(self.second_status, 0),
+            assist::DIE => {
+                rt::time::sleep_ms(words[0]);
+                if let Some(kind) = fault::KINDS.get(words[1] as usize) {
+                    (kind.commit)();
+                }
+                Answer::bad_request()
+            }
+            assist::SLEEP => {
+                rt::time::sleep_ms(words[0]);
+                done(0, 0)
+            }
+            assist::TAKE_HANDLE => take_handle(request),
+            assist::CALL_BACK => call_back(request),
+            assist::GIVE_MEMORY => give_memory(words[0]),
+            assist::FLOOD => flood(words[0]),
+            assist::WHO => done(rt::me().to_u32().into(), 0),
+            assist::COPY_WILD => copy_wild(request),
+            assist::NOTE => {
+                self.notes += 1;
+                self.last_note = words[0];
+                Answer::Later
+            }
+            assist::NOTES => done(self.notes, self.last_note),
+            _ => Answer::bad_request(),
+        }
+    }
+}
+
+impl Assistant {
+    fn release(&mut self, key: u64, word: u64) -> Answer {
+        let Some(at) = self.kept.iter().position(|&(kept, _)| kept == key) else {
+            return done(u64::MAX, 0);
+        };
+        let (_, token) = self.kept.remove(at);
+        done(
+            code(sys::reply(token, Header::new(0), [key, word, 0, 0], 0)),
+            0,
+        )
+    }
+}
+
+fn done(first: u64, second: u64) -> Answer {
+    Answer::Reply(0, [first, second, 0, 0])
+}
+
+/// A result as the number of its status.
+fn code<T>(result: Result<T, Status>) -> u64 {
+    result.err().unwrap_or(Status::Ok) as u32 as u64
+}
+
+fn sum(request: &Request) -> Answer {
+    let Ok(length) = request.lease_len(0) else {
+        return Answer::bad_request();
+    };
+    let mut buffer = [0; 512];
+    let (mut total, mut at) = (0_u64, 0);
+    while at < length {
+        match request.read(0, at, &mut buffer) {
+            Ok(count @ 1..) => {
+                total += buffer[..count]
+                    .iter()
+                    .map(|&byte| u64::from(byte))
+                    .sum::<u64>();
+                at += count;
+            }
+            _ => break,
+        }
+    }
+    Answer::Reply(0, [total, length as u64, at as u64, 0])
+}
+
+fn fill(request: &Request) -> Answer {
+    let [byte, offset, length, _] = request.words;
+    let bytes = alloc::vec![byte as u8; length as usize];
+    match request.write(0, offset as usize, &bytes) {
+        Ok(count) => done(count as u64, 0),
+        Err(status) => done(0, status as u32 as u64),
+    }
+}
+
+fn abuse_leases(request: &Request) -> Answer {
+    let mut buffer = [0; 4];
+    let past_the_end = request.lease_len(0).unwrap_or(0) + 1;
+    let words = [
+        code(sys::lease_write(request.token, 0, 0, &buffer)),
+        code(sys::lease_read(request.token, 1, 0, &mut buffer)),
+        code(sys::lease_read(request.token, 2, 0, &mut buffer)),
+        code(sys::lease_read(request.token, 0, past_the_end, &mut buffer)),
+    ];
+    Answer::Reply(0, words)
+}
+
+fn take_handle(request: &Request) -> Answer {
+    let Some(handle) = request.handle else {
+        return Answer::bad_request();
+    };
+    let signalled = code(sys::signal(handle, request.words[0]));
+    let taken = code(sys::poll(handle, u64::MAX));
+    let duplicated = code(sys::handle_dup(handle, Rights::SIGNAL, 0));
+    let _ = sys::handle_close(handle);
+    Answer::Reply(
+        0,
+        [
+            signalled,
+            taken,
+            duplicated,
+            code(sys::handle_close(handle)),
+        ],
+    )
+}
+
+fn call_back(request: &Request) -> Answer {
+    let Some(handle) = request.handle else {
+        return Answer::bad_request();
+    };
+    let result = sys::call(handle, Header::new(1), [0; 4]).map_err(|failure| failure.status);
+    let _ = sys::handle_close(handle);
+    done(code(result), 0)
+}
+
+fn give_memory(word: u64) -> Answer {
+    let give = || {
+        let memory = sys::memory_create(1, false)?;
+        // SAFETY: the kernel chooses a free address for this fresh object, so nothing else refers to it.
+        let address = unsafe { sys::memory_map(memory, 0, true) }?;
+        // SAFETY: the page is mapped writable and page-aligned, and this is its only user.
+        unsafe { (address as *mut u64).write(word) };
+        // SAFETY: nothing refers to the mapping any more.
+        unsafe { sys::memory_unmap(address) }?;
+        Ok::<u32, Status>(memory)
+    };
+    match give() {
+        Ok(memory) => Answer::ReplyHandle(0, [0; 4], memory, Rights::READ),
+        Err(_) => Answer::bad_request(),
+    }
+}
+
+/// Makes objects until one is refused. They stay until this life ends.
+fn flood(kind: u64) -> Answer {
+    /// More than any quota allows.
+    const ENOUGH: u64 = 200_000;
+    let Some(kind) = Flood::from_u64(kind) else {
+        return Answer::bad_request();
+    };
+    let memory = if kind == Flood::Mappings {
+        sys::memory_create(1, false)
+    } else {
+        Ok(0)
+    };
+    let Ok(memory) = memory else {
+        return Answer::bad_request();
+    };
+    let make = || match kind {
+        Flood::Endpoints => sys::endpoint_create().map(drop),
+        Flood::Notifications => Notification::create().map(drop),
+        Flood::Timers => sys::timer_create(Notification::own().0, 40).map(drop),
+        Flood::SmallMemory => sys::memory_create(1, false).map(drop),
+        Flood::LargeMemory => sys::memory_create(256, false).map(drop),
+        Flood::Handles => sys::handle_dup(Notification::own().0, Rights::SIGNAL, 0).map(drop),
+        // SAFETY: nobody looks at this memory, however often it is mapped.
+        Flood::Mappings => unsafe { sys::memory_map(memory, 0, true) }.map(drop),
+        Flood::Threads => thread_without_a_stack(),
+    };
+    for count in 0..ENOUGH {
+        if let Err(status) = make() {
+            return done(count, status as u32 as u64);
+        }
+    }
+    done(ENOUGH, Status::Ok as u32 as u64)
+}
+
+/// A thread that runs [`yield_forever`], where nothing else wants to run.
+fn thread_without_a_stack() -> Result<(), Status> {
+    let entry = yield_forever as *const () as u64;
+    let here = 0_u64;
+    let stack = (&raw const here) as u64 & !15;
+    // SAFETY: the thread's code neither uses its stack pointer nor touches memory.
+    unsafe { sys::thread_create(entry, stack, 0, 31) }.map(drop)
+}
+
+/// A thread that needs no stack.
+#[unsafe(naked)]
+extern "C" fn yield_forever() {
+    core::arch::naked_asm!("2:", "mov eax, {yield_number}", "syscall", "jmp 2b", yield_number = const Syscall::Yield as u32);
+}
+
+fn copy_wild(request: &Request) -> Answer {
+    let [address, direction, length, _] = request.words;
+    let number = if direction == 0 {
+        Syscall::LeaseRead
+    } else {
+        Syscall::LeaseWrite
+    };
+    let registers = Registers {
+        rdi: request.token.0,
+        r10: address,
+        r8: length,
+        ..Registers::default()
+    };
+    // SAFETY: the suite names only addresses where this task has nothing; the kernel is to refuse them.
+    let outcome = unsafe { syscall(number as u64, registers) };
+    done(outcome.code, 0)
+}

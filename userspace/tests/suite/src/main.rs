@@ -1,0 +1,93 @@
+//! Tests that run inside the system, as an ordinary task. Each prints one line, `test system::NAME ... ok` or
+//! `test system::NAME ... FAILED: reason`; the last one done, the machine is switched off.
+//!
+//! The argument, where there is one, is a part of the names of the tests to run.
+#![cfg_attr(target_os = "none", no_std, no_main)]
+
+extern crate alloc;
+
+mod events;
+mod faults;
+mod handles;
+mod ipc;
+mod lives;
+mod memory;
+mod pointers;
+mod support;
+
+use rt::println;
+use support::Outcome;
+
+rt::entry!(run);
+
+/// A test's name and what it does.
+type Test = (&'static str, fn() -> Outcome);
+
+macro_rules! tests {
+    ($($module:ident: $($name:ident)*;)*) => {
+        /// Every test, in the order in which they run.
+        const TESTS: &[Test] = &[$($((concat!(stringify!($module), "::", stringify!($name)), $module::$name),)*)*];
+    };
+}
+
+tests! {
+    memory: boxes a_large_vec many_boxes many_boxes_beside_a_long_lived_one mixed_sizes;
+    events: bits_are_taken_once time_never_goes_back the_two_clocks_agree timers_are_not_early timers_move_and_stop
+        many_timers_fire_in_order threads_share_memory threads_leave_nothing_behind priorities_have_a_ceiling
+        a_signal_wakes_who_waits a_spinning_thread_loses_only_its_share registers_survive_switches;
+    memory: fresh_memory_is_zero what_is_written_stays one_object_can_be_mapped_twice mappings_do_not_overlap sizes_have_limits
+        contiguous_memory_has_an_address memory_is_charged_and_given_back;
+    handles: unknown_numbers unknown_handles handles_are_not_truncated wrong_kinds missing_rights rights_never_grow
+        the_suite_has_no_control closed_handles badges;
+    pointers: reading writing a_good_address_still_works mapping_addresses thread_entries;
+    ipc: words_round_trip labels_round_trip forged_headers a_server_cannot_call_its_client threads_call_each_other a_caller_learns_that_the_endpoint_is_gone leases_are_read leases_are_written
+        leases_have_bounds_and_access two_callers_do_not_mix;
+    pointers: lease_tables leased_memory a_lease_of_no_bytes_needs_no_memory;
+    lives: the_supervisor_refuses;
+    faults: null_read write_code jump_data divide invalid_opcode port cli kernel_read stack_overflow breakpoint alignment panic
+        unknown_kind jump_null bad_stack mapped_memory_is_never_executable unmapped_memory_is_gone heap_exhaustion_is_a_panic
+        panic_with_a_bad_pointer exit_codes a_spinning_task_is_killed a_missed_heartbeat_kills a_served_heartbeat_does_not;
+    pointers: fault_records lease_copies;
+    handles: a_transferred_handle_has_fewer_rights handles_without_grant_stay a_handle_comes_with_a_reply;
+    ipc: replies_out_of_order a_reply_is_good_once a_reply_to_a_dead_caller_is_stale a_sent_message_needs_a_receiver
+        a_kept_caller_waits_without_harm;
+    lives: a_call_to_a_dying_server_says_so queued_requests_wait_for_the_next_life waiting_callers_learn_that_nobody_comes
+        stale_lives_are_not_hit restart_keeps_the_argument_only_of_its_own_spawn many_lives_leave_nothing_behind
+        a_crash_loop_is_given_up_and_pardoned a_killed_server_is_back_within_a_second;
+    memory: a_dead_tasks_memory_is_found_nowhere quotas a_line_reaches_the_ring a_flooded_ring_keeps_the_newest
+        log_arguments_are_checked;
+}
+
+fn run() {
+    let filter = rt::arg();
+    let (mut passed, mut failed) = (0, 0);
+    for &(name, test) in TESTS.iter().filter(|(name, _)| name.contains(filter)) {
+        // Should the test never end, this line is the last one and says which it was.
+        println!("run system::{name}");
+        match test() {
+            Ok(()) => {
+                passed += 1;
+                println!("test system::{name} ... ok");
+            }
+            Err(reason) => {
+                failed += 1;
+                println!("test system::{name} ... FAILED: {reason}");
+            }
+        }
+    }
+    println!("suite: {passed} passed, {failed} failed");
+    switch_off();
+}
+
+/// Ends the machine the clean way.
+fn switch_off() {
+    let Some(power) = rt::ipc::Endpoint::peer("power") else {
+        println!(
+            "test system::switch_off ... FAILED: system.toml does not let the suite call power"
+        );
+        return;
+    };
+    // Whoever comes back from this has failed.
+    let error = driver_power::Client::new(power).shutdown();
+    println!("test system::switch_off ... FAILED: {error}");
+}
