@@ -59,7 +59,7 @@ impl Timers {
     /// Stops a timer. False where it is gone.
     pub fn disarm(&mut self, id: Id<Timer>) -> bool {
         let Some(timer) = self.arena.get_mut(id) else { return false };
-        if let Some(place) = timer.place.take() {
+        if let Some(place) = timer.place {
             self.take_out(place as usize);
         }
         true
@@ -77,15 +77,16 @@ impl Timers {
         }
         let index = *self.heap.first()?;
         self.take_out(0);
-        let timer = self.arena.at_mut(index)?;
-        timer.place = None;
+        let timer = self.arena.at(index)?;
         Some((timer.notification, timer.bits))
     }
 
     fn take_out(&mut self, place: usize) {
-        let last = self.heap.len() - 1;
+        let Some(last) = self.heap.len().checked_sub(1) else { return };
         self.exchange(place, last);
-        self.heap.pop();
+        if let Some(timer) = self.heap.pop().and_then(|index| self.arena.at_mut(index)) {
+            timer.place = None;
+        }
         if place < self.heap.len() {
             self.rise(place);
             self.sink(place);
