@@ -1,0 +1,374 @@
+//! A booted machine as a person uses it: types on its serial line and its keyboard, reads its screen, switches it off.
+
+use crate::keys::{self, Stroke};
+use crate::loader::tail;
+use crate::qemu::{End, Machine, PANIC_VALUE, Programs, Qemu};
+use crate::screen::{Font, Picture};
+use crate::serial::Serial;
+use crate::symbols::{Symbols, panic_report};
+use crate::terminal::PROMPT;
+use anyhow::{Context, Result, anyhow, bail};
+use serde_json::{Value, json};
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long the guest may take to echo one character before typing on is given up.
+const ECHO: Duration = Duration::from_secs(5);
+
+/// A machine and the program that talks to it.
+pub struct Guest {
+    qemu: Qemu,
+    /// Its first serial line.
+    pub serial: Serial,
+    logs: PathBuf,
+    /// The kernel with its symbols, for a panic's report.
+    kernel: Option<PathBuf>,
+    deadline: Instant,
+    limit: Duration,
+}
+
+/// What a command printed, line by line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Printed {
+    /// Without prompt, echo and control sequences.
+    pub lines: Vec<String>,
+    /// Whether the prompt came back; if not, the machine has ended.
+    pub prompt: bool,
+}
+
+impl Guest {
+    /// Boots a machine that may run for at most `limit` in all.
+    ///
+    /// # Errors
+    /// When QEMU cannot be started.
+    pub fn boot(machine: &Machine, programs: &Programs, kernel: Option<&Path>, limit: Duration) -> Result<Self> {
+        let mut qemu = machine.start(programs)?;
+        let serial = Serial::connect(&qemu.serial_socket)?;
+        qemu.go()?;
+        Ok(Self {
+            deadline: qemu.started + limit,
+            qemu,
+            serial,
+            logs: machine.logs.clone(),
+            kernel: kernel.map(Path::to_path_buf),
+            limit,
+        })
+    }
+
+    /// How long the machine runs already.
+    #[must_use]
+    pub fn uptime(&self) -> Duration {
+        self.qemu.started.elapsed()
+    }
+
+    fn left(&self, limit: Duration) -> Duration {
+        limit.min(self.deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// Waits for the shell to wait for a command.
+    ///
+    /// # Errors
+    /// When it does not in time, or the machine ends.
+    pub fn wait_prompt(&mut self, limit: Duration) -> Result<()> {
+        let seen = self.serial.wait(self.left(limit), |terminal| terminal.at_prompt().then_some(()));
+        seen.ok_or_else(|| self.trouble(&format!("the prompt `{}` did not appear", PROMPT.trim_end())))
+    }
+
+    /// Waits for a line on the serial console that is exactly `text`: not the echo of a command that contains it.
+    ///
+    /// # Errors
+    /// When none comes in time, or the machine ends.
+    pub fn expect_line(&mut self, text: &str, limit: Duration) -> Result<()> {
+        let seen = self.serial.wait(self.left(limit), |terminal| terminal.find_back(text, terminal.len()));
+        seen.map(drop).ok_or_else(|| self.trouble(&format!("the line {text:?} did not appear on the serial console")))
+    }
+
+    /// Types text on the serial line, each character after the one before it was echoed. It must be at the prompt.
+    ///
+    /// # Errors
+    /// When the guest does not echo.
+    pub fn type_serial(&mut self, text: &str) -> Result<()> {
+        let mut line = self.serial.look(|terminal| terminal.before_cursor());
+        for character in text.chars() {
+            let before = self.serial.received();
+            line.push(character);
+            self.serial.send(character.encode_utf8(&mut [0; 4]).as_bytes())?;
+            let echoed =
+                |limit| self.serial.wait(limit, |terminal| (terminal.before_cursor() == line).then_some(())).is_some();
+            // A line longer than the screen may be shown in part: then any answer must do.
+            if !echoed(self.left(Duration::from_millis(500)))
+                && !self.serial.wait_beyond(before, self.left(ECHO))
+                && !echoed(Duration::ZERO)
+            {
+                return Err(self.trouble(&format!("the shell does not echo {character:?}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Types a command on the serial line and collects what it prints until the prompt is back, or the machine ends.
+    ///
+    /// # Errors
+    /// When the prompt does not come back in time.
+    pub fn run(&mut self, command: &str, limit: Duration) -> Result<Printed> {
+        self.wait_prompt(limit)?;
+        self.type_serial(command)?;
+        let row = self.serial.look(|terminal| terminal.row());
+        self.serial.send(b"\r")?;
+        let limit = self.left(limit);
+        let prompt = self.serial.wait(limit, |terminal| terminal.at_prompt().then_some(())).is_some();
+        if !prompt && !self.qemu.ended()? && !self.ends_soon()? {
+            return Err(self.trouble(&format!("`{command}` did not come back to the prompt")));
+        }
+        let lines = self.serial.look(|terminal| {
+            let end = if prompt { terminal.row() } else { terminal.len() };
+            // Log lines push the command's line down; it is where it was seen last.
+            let from = terminal.find_back(&format!("{PROMPT}{command}"), end).map_or(row + 1, |line| line + 1);
+            let mut lines: Vec<_> = terminal.lines(from, end).collect();
+            while !prompt && lines.last().is_some_and(String::is_empty) {
+                lines.pop();
+            }
+            lines
+        });
+        Ok(Printed { lines, prompt })
+    }
+
+    /// The serial line closes a moment before QEMU ends.
+    fn ends_soon(&mut self) -> Result<bool> {
+        Ok(self.qemu.wait(Duration::from_millis(500))?.is_some())
+    }
+
+    /// Types on the PS/2 keyboard; [`keys::SYNTAX`] tells how.
+    ///
+    /// # Errors
+    /// When the text cannot be typed or the machine has ended.
+    pub fn type_keys(&mut self, text: &str) -> Result<()> {
+        for stroke in keys::parse(text)? {
+            let before = self.serial.received();
+            self.press(&stroke)?;
+            // The console shows the same session on the serial line: its echo says that the key was taken. Keys that
+            // change nothing there get a moment instead.
+            let _ = self.serial.wait_beyond(before, self.left(Duration::from_millis(150)));
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
+    /// Presses and releases one key with its modifiers.
+    fn press(&mut self, stroke: &Stroke) -> Result<()> {
+        let event = |key: &str, down: bool| -> Value {
+            json!({ "type": "key", "data": { "down": down, "key": { "type": "qcode", "data": key } } })
+        };
+        let mut down: Vec<_> = stroke.modifiers.iter().map(|key| event(key, true)).collect();
+        down.push(event(stroke.key, true));
+        let mut up = vec![event(stroke.key, false)];
+        up.extend(stroke.modifiers.iter().rev().map(|key| event(key, false)));
+        // In two steps, as a finger does: the keyboard's buffer holds only sixteen bytes.
+        self.qemu.qmp.execute("input-send-event", json!({ "events": down }))?;
+        std::thread::sleep(Duration::from_millis(5));
+        self.qemu.qmp.execute("input-send-event", json!({ "events": up }))?;
+        Ok(())
+    }
+
+    /// What the screen shows now.
+    ///
+    /// # Errors
+    /// When the machine has ended or the disk is full.
+    pub fn screen(&mut self) -> Result<Picture> {
+        let path = self.logs.join("screen.ppm");
+        self.qemu.qmp.execute("screendump", json!({ "filename": path.display().to_string() }))?;
+        let bytes = std::fs::read(&path).with_context(|| format!("QEMU wrote no screen dump to {}", path.display()))?;
+        let _ = std::fs::remove_file(&path);
+        Picture::from_ppm(&bytes)
+    }
+
+    /// What the screen shows when nothing but the cursor has moved on it for `quiet`.
+    ///
+    /// # Errors
+    /// When it does not come to rest within `limit`, or the machine ends.
+    pub fn still_screen(&mut self, quiet: Duration, limit: Duration) -> Result<Picture> {
+        let end = Instant::now() + self.left(limit);
+        let mut picture = self.screen()?;
+        let mut since = Instant::now();
+        while since.elapsed() < quiet {
+            if Instant::now() >= end {
+                return Err(self.trouble("the screen did not come to rest"));
+            }
+            std::thread::sleep(Duration::from_millis(100));
+            let next = self.screen()?;
+            if !next.still(&picture) {
+                picture = next;
+                since = Instant::now();
+            }
+        }
+        Ok(picture)
+    }
+
+    /// The text on a VGA text screen.
+    ///
+    /// # Errors
+    /// When the screen is in another mode, or the machine has ended.
+    pub fn screen_text(&mut self, font: &Font) -> Result<Vec<String>> {
+        let picture = self.screen()?;
+        picture.text(font).with_context(|| {
+            format!("the screen is {}x{} pixels: no text mode of 9x16 cells", picture.width, picture.height)
+        })
+    }
+
+    /// Waits until a line of the VGA text screen contains `text`.
+    ///
+    /// # Errors
+    /// When none does in time; the error shows the screen.
+    pub fn expect_screen(&mut self, font: &Font, text: &str, limit: Duration) -> Result<()> {
+        let end = Instant::now() + self.left(limit);
+        loop {
+            let shown = self.screen_text(font);
+            if shown.as_ref().is_ok_and(|lines| lines.iter().any(|line| line.contains(text))) {
+                return Ok(());
+            }
+            if Instant::now() >= end {
+                let shown = shown.map_or_else(|error| error.to_string(), |lines| lines.join("\n  |"));
+                return Err(self.trouble(&format!("{text:?} did not appear on the screen, which shows\n  |{shown}")));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// What the kernel logged so far.
+    #[must_use]
+    pub fn kernel_log(&self) -> String {
+        read_lossy(&self.logs.join("kernel.log"))
+    }
+
+    /// Waits for the machine to end by itself.
+    ///
+    /// # Errors
+    /// When it does not in time.
+    pub fn wait_end(&mut self, limit: Duration) -> Result<End> {
+        let limit = self.left(limit);
+        match self.qemu.wait(limit)? {
+            Some(end) => Ok(end),
+            None => Err(self.trouble("the machine did not switch itself off")),
+        }
+    }
+
+    /// Waits for a clean power-off.
+    ///
+    /// # Errors
+    /// When the machine ends in any other way, or not in time.
+    pub fn wait_off(&mut self, limit: Duration) -> Result<()> {
+        match self.wait_end(limit)? {
+            End::PoweredOff => Ok(()),
+            end => Err(self.ended(&end)),
+        }
+    }
+
+    /// Has the shell switch the machine off, and waits until it is.
+    ///
+    /// # Errors
+    /// When that fails in any way.
+    pub fn power_off(&mut self, limit: Duration) -> Result<()> {
+        self.run("shutdown", limit)?;
+        self.wait_off(limit)
+    }
+
+    /// Ends the machine from outside.
+    pub fn stop(&mut self) {
+        self.qemu.stop();
+    }
+
+    /// The error for a machine that ended when it should not have, with the report of a kernel panic if there is one.
+    #[must_use]
+    pub fn ended(&self, end: &End) -> anyhow::Error {
+        let mut text = format!("{end} after {:.1} s", self.uptime().as_secs_f32());
+        let log = self.kernel_log();
+        let serial = read_lossy(&self.logs.join("serial.log"));
+        let report = panic_report(&log).or_else(|| panic_report(&serial));
+        match (report, end) {
+            (Some(report), _) => {
+                let report = match self.kernel.as_deref().map(Symbols::load) {
+                    Some(Ok(symbols)) => symbols.annotate(report),
+                    _ => report.to_owned(),
+                };
+                let _ = write!(text, "\n{report}");
+            }
+            (None, End::DebugExit(PANIC_VALUE) | End::Reset | End::DebugExit(_)) => text.push_str(&self.tails()),
+            _ => {}
+        }
+        anyhow!(text)
+    }
+
+    /// The error for something that did not happen in time: says so, and shows what the guest said last.
+    fn trouble(&mut self, what: &str) -> anyhow::Error {
+        if let Ok(Some(end)) = self.qemu.wait(Duration::from_millis(300)) {
+            return self.ended(&end).context(what.to_owned());
+        }
+        let mut text = what.to_owned();
+        if Instant::now() >= self.deadline {
+            let _ = write!(text, " before the time limit of {} s was over", self.limit.as_secs());
+        }
+        text.push_str(&self.tails());
+        anyhow!(text)
+    }
+
+    /// The ends of the serial console and of the kernel's log.
+    fn tails(&self) -> String {
+        let serial = self.serial.look(|terminal| {
+            let from = terminal.len().saturating_sub(15);
+            terminal.lines(from, terminal.len()).map(|line| format!("  {line}\n")).collect::<String>()
+        });
+        let log = tail(&self.logs.join("kernel.log"), 15);
+        let none = |text: String| if text.trim().is_empty() { "  (nothing)\n".to_owned() } else { text };
+        format!("\nThe serial console's end:\n{}The kernel log's end:\n{}", none(serial), none(log))
+    }
+}
+
+fn read_lossy(path: &Path) -> String {
+    std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+}
+
+/// The commands of `--exec`: separated by semicolons, but for those in quotes or behind a backslash.
+///
+/// # Errors
+/// When a quote is not closed.
+pub fn split_commands(text: &str) -> Result<Vec<String>> {
+    let mut commands = vec![String::new()];
+    let mut quote = None;
+    let mut characters = text.chars().peekable();
+    while let Some(character) = characters.next() {
+        match (character, quote) {
+            (';' | '\n', None) => {
+                commands.push(String::new());
+                continue;
+            }
+            ('\\', None) if characters.next_if_eq(&';').is_some() => {
+                commands.last_mut().into_iter().for_each(|command| command.push(';'));
+                continue;
+            }
+            ('"' | '\'', None) => quote = Some(character),
+            (_, Some(open)) if open == character => quote = None,
+            _ => {}
+        }
+        commands.last_mut().into_iter().for_each(|command| command.push(character));
+    }
+    if let Some(open) = quote {
+        bail!("--exec: the quote {open} is not closed");
+    }
+    Ok(commands.into_iter().map(|command| command.trim().to_owned()).filter(|command| !command.is_empty()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_split_at_semicolons() {
+        let split = |text| split_commands(text).expect("it splits");
+        assert_eq!(split("help; ps;caps serial ;"), ["help", "ps", "caps serial"]);
+        assert_eq!(split("echo 'a; b'; echo \"c;d\"; echo e\\;f"), ["echo 'a; b'", "echo \"c;d\"", "echo e;f"]);
+        assert_eq!(split("echo it\\n"), ["echo it\\n"]);
+        assert!(split(" ; ;").is_empty());
+        assert!(split_commands("echo 'a").expect_err("open").to_string().contains("not closed"));
+    }
+}

@@ -1,0 +1,48 @@
+//! `cargo xtask lint`: formatting, and clippy with warnings denied, on host and bare-metal code.
+
+use crate::build::{Config, metal};
+use crate::children;
+use crate::paths::Paths;
+use crate::toolchain::install::{Needs, ensure};
+use crate::ui::say;
+use anyhow::{Result, bail};
+use std::process::Command;
+
+/// Runs all checks, and fails if one of them did.
+///
+/// # Errors
+/// When something is missing, or a check fails: what it found was printed.
+pub fn lint(paths: &Paths, install: bool) -> Result<()> {
+    let ready = ensure(Needs { qemu: false, uefi: false, clippy: true, install })?;
+    let config = Config { paths, toolchain: &ready.toolchain, with: &[] };
+    let mut failed = Vec::new();
+    let mut check = |what: &'static str, command: &mut Command| -> Result<()> {
+        say(format!("lint: {what}"));
+        if !children::spawn_build(command)?.wait()?.success() {
+            failed.push(what);
+        }
+        Ok(())
+    };
+    let own = |words: &[&str]| {
+        // The user's own cargo, as for the tests on the host.
+        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        command.args(words).current_dir(&paths.root);
+        command
+    };
+    check("formatting", &mut own(&["fmt", "--all", "--check"]))?;
+    // The kernel's tests are kernels of their own, so it is left to the bare-metal run.
+    let host = ["clippy", "--quiet", "--workspace", "--exclude", "kernel", "--all-targets", "--", "-D", "warnings"];
+    check("clippy on the host", &mut own(&host))?;
+    let mut bare = metal(&config, &["clippy", "--quiet", "--workspace", "--exclude", "xtask", "--lib", "--bins"])?;
+    check("clippy on the bare machine", bare.args(["--", "-D", "warnings"]))?;
+    let mut kernels = metal(&config, &["clippy", "--quiet", "--package", "kernel", "--tests"])?;
+    if !ready.toolchain.ships_target {
+        kernels.arg("-Zpanic-abort-tests");
+    }
+    check("clippy on the test kernels", kernels.args(["--", "-D", "warnings"]))?;
+    if !failed.is_empty() {
+        bail!("lint failed: {}; see above", failed.join(", "));
+    }
+    say("lint: nothing found");
+    Ok(())
+}

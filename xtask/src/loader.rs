@@ -1,0 +1,207 @@
+//! The boot loader: built once for each compiler and loader version, by the crate in `xtask/image-builder`.
+//!
+//! The result is one program that holds the loader's stages and writes disk images with them, kept as
+//! `target/loader/KEY/image-builder`. As long as it is there, nothing is asked of cargo: its no-op would cost more
+//! than writing the image.
+
+use crate::paths::{self, Paths};
+use crate::toolchain::{PINNED_LOADER, Toolchain};
+use crate::ui::{Step, say};
+use anyhow::{Context, Result, bail};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Which firmware an image is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Firmware {
+    /// The PC's old one, QEMU's default.
+    Bios,
+    /// UEFI, by OVMF in QEMU.
+    Uefi,
+}
+
+impl Firmware {
+    /// The name of the feature of loader and image builder.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bios => "bios",
+            Self::Uefi => "uefi",
+        }
+    }
+}
+
+/// The program that writes images.
+#[derive(Clone, Debug)]
+pub struct ImageBuilder {
+    program: PathBuf,
+}
+
+impl ImageBuilder {
+    /// Finds the program in the build directory, or builds it.
+    ///
+    /// # Errors
+    /// When the build fails (the log's end is in the error) or the disk is full.
+    pub fn get(paths: &Paths, toolchain: &Toolchain, firmware: Firmware) -> Result<Self> {
+        let dir = directory(paths, toolchain, firmware)?;
+        let program = dir.join("image-builder");
+        if !program.is_file() {
+            build(paths, toolchain, firmware, &dir)?;
+        }
+        Ok(Self { program })
+    }
+
+    /// The program itself; it changes when the loader does.
+    #[must_use]
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// Writes a disk image that boots `kernel` and hands it `ramdisk`.
+    ///
+    /// # Errors
+    /// When a file is missing or the disk is full.
+    pub fn write(&self, kernel: &Path, ramdisk: &Path, firmware: Firmware, image: &Path) -> Result<()> {
+        let temporary = image.with_extension("part");
+        let done = Command::new(&self.program)
+            .arg("--kernel")
+            .arg(kernel)
+            .arg("--ramdisk")
+            .arg(ramdisk)
+            .arg(format!("--{}", firmware.name()))
+            .arg(&temporary)
+            // The loader's library makes the file system in a temporary file first; beside the image there is room.
+            .env("TMPDIR", image.parent().unwrap_or(Path::new(".")))
+            .output()
+            .with_context(|| format!("cannot run {}", self.program.display()))?;
+        if !done.status.success() {
+            let text = String::from_utf8_lossy(&done.stderr);
+            let full = if text.contains("No space left") { "the disk is full; free 50 MB and try again: " } else { "" };
+            let _ = std::fs::remove_file(&temporary);
+            bail!("cannot write the disk image {}: {full}{}", image.display(), text.trim());
+        }
+        std::fs::rename(&temporary, image).map_err(|error| paths::disk_error(&error, image))
+    }
+}
+
+/// Where the program for this compiler, loader, firmware and source belongs.
+fn directory(paths: &Paths, toolchain: &Toolchain, firmware: Firmware) -> Result<PathBuf> {
+    let source = source(paths);
+    let mut hasher = DefaultHasher::new();
+    for file in ["Cargo.toml", "Cargo.lock", "src/main.rs"] {
+        let path = source.join(file);
+        std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?.hash(&mut hasher);
+    }
+    let name = format!("{}-{}-{}-{:08x}", firmware.name(), toolchain.loader, toolchain.key(), hasher.finish() as u32);
+    Ok(paths.loaders().join(name))
+}
+
+fn source(paths: &Paths) -> PathBuf {
+    paths.root.join("xtask/image-builder")
+}
+
+/// Builds the loader and the program around it, and keeps only the program and the log.
+fn build(paths: &Paths, toolchain: &Toolchain, firmware: Firmware, dir: &Path) -> Result<()> {
+    let mut step = Step::begin(format!(
+        "building the boot loader {} for {} (once for this compiler)",
+        toolchain.loader,
+        firmware.name().to_uppercase()
+    ));
+    let work = dir.join("build");
+    paths::create_dir(&work)?;
+    let manifest = manifest(paths, toolchain, dir)?;
+    let mut command = toolchain.cargo(paths)?;
+    command
+        .args(["build", "--release", "--features", firmware.name(), "--manifest-path"])
+        .arg(&manifest)
+        .env("CARGO_TARGET_DIR", &work)
+        // The stages are built with -Zbuild-std and target files, for which a stable compiler needs this.
+        .env("RUSTC_BOOTSTRAP", "1")
+        // `cargo install` would read the settings of the directory it is run in, which are the kernel's.
+        .current_dir(&work);
+    if toolchain.loader == PINNED_LOADER {
+        command.arg("--locked");
+    }
+    // Debug information of the stages is in no image; without it the last stage is built in a fifth less time.
+    command.env("CARGO_PROFILE_STAGE_3_DEBUG", "0").env("CARGO_PROFILE_STAGE_4_DEBUG", "0");
+    command.env("RUSTC", toolchain.loader_rustc(paths)?);
+    let log_path = dir.join("build.log");
+    let status = run_logged(command, &log_path, |line| {
+        if let Some(what) = line.trim_start().strip_prefix("Compiling ") {
+            step.progress(what);
+        } else {
+            step.progress("still at it");
+        }
+    })?;
+    if !status.success() {
+        bail!(
+            "the boot loader could not be built with {}; the log is {}, its end:\n{}\n\
+             It needs the network once, for crates.io. If the compiler is new: it may need another loader release.",
+            toolchain.summary(),
+            log_path.display(),
+            tail(&log_path, 25)
+        );
+    }
+    let program = dir.join("image-builder");
+    std::fs::copy(work.join("release/image-builder"), dir.join("image-builder.part"))
+        .and_then(|_| std::fs::rename(dir.join("image-builder.part"), &program))
+        .map_err(|error| paths::disk_error(&error, &program))?;
+    if let Err(error) = std::fs::remove_dir_all(&work) {
+        say(format!("cannot remove {}: {error}", work.display()));
+    }
+    step.done();
+    Ok(())
+}
+
+/// The manifest to build: the committed one, or a copy that asks for another loader release.
+fn manifest(paths: &Paths, toolchain: &Toolchain, dir: &Path) -> Result<PathBuf> {
+    let source = source(paths);
+    if toolchain.loader == PINNED_LOADER {
+        return Ok(source.join("Cargo.toml"));
+    }
+    let copy = dir.join("source");
+    paths::create_dir(&copy.join("src"))?;
+    let read = |file: &str| {
+        let path = source.join(file);
+        std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+    };
+    let manifest = read("Cargo.toml")?.replace(&format!("={PINNED_LOADER}"), &format!("={}", toolchain.loader));
+    paths::write_whole(&copy.join("Cargo.toml"), manifest.as_bytes())?;
+    paths::write_whole(&copy.join("src/main.rs"), read("src/main.rs")?.as_bytes())?;
+    Ok(copy.join("Cargo.toml"))
+}
+
+/// Runs a command with all its output in a file, and shows each line of it to `progress` as it comes.
+///
+/// # Errors
+/// When it cannot be run or the log cannot be written. A failure of the command itself is in the status.
+pub fn run_logged(
+    mut command: Command,
+    log_path: &Path,
+    mut progress: impl FnMut(&str),
+) -> Result<std::process::ExitStatus> {
+    use std::io::Write;
+    let mut log = std::fs::File::create(log_path).map_err(|error| paths::disk_error(&error, log_path))?;
+    let stdout = log.try_clone().map_err(|error| paths::disk_error(&error, log_path))?;
+    command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped());
+    let mut child = crate::children::spawn_build(&mut command)?;
+    if let Some(stderr) = child.stderr() {
+        for line in BufReader::new(stderr).lines() {
+            let Ok(line) = line else { break };
+            writeln!(log, "{line}").map_err(|error| paths::disk_error(&error, log_path))?;
+            progress(&line);
+        }
+    }
+    child.wait()
+}
+
+/// The last lines of a text file, indented, for an error message.
+#[must_use]
+pub fn tail(path: &Path, lines: usize) -> String {
+    let text = std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let all: Vec<_> = text.lines().collect();
+    let from = all.len().saturating_sub(lines);
+    all.get(from..).unwrap_or_default().iter().map(|line| format!("  {line}\n")).collect()
+}

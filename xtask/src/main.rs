@@ -1,0 +1,306 @@
+//! The project's commands: `cargo xtask COMMAND`. This file holds their flags and help, and nothing else.
+
+mod archive;
+mod build;
+mod children;
+mod elf_check;
+mod guest;
+mod image;
+mod interactive;
+mod keys;
+mod lint;
+mod loader;
+mod manifest;
+mod new;
+mod paths;
+mod qemu;
+mod qmp;
+mod run;
+mod screen;
+mod serial;
+mod setup;
+mod signals;
+mod symbols;
+mod system;
+mod tasks;
+mod terminal;
+mod test;
+mod toolchain;
+mod ui;
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Builds, boots and tests Enigma, a microkernel whose drivers are ordinary programs.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask", version, disable_help_subcommand = true, after_help = AFTER)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER: &str = "Start with `cargo xtask run`. What is missing (compiler, QEMU) is installed on the way, after \
+saying so; --no-install only reports it. ENIGMA_TOOLCHAIN=NAME-OR-DIRECTORY makes it use one certain compiler.";
+
+#[derive(Subcommand)]
+enum Command {
+    Run(Run),
+    Test(Test),
+    Image(Image),
+    System(System),
+    New(New),
+    Lint(Lint),
+    Setup(Setup),
+}
+
+/// Boot the system in QEMU
+///
+/// Builds what has changed, then boots it. Without --exec, --keys or --screenshot the guest's serial console is on
+/// this terminal until the guest is switched off (type `shutdown`) or Ctrl-A X is pressed; the guest's screen is in a
+/// window if there is a desktop. With any of those three nobody needs to be there: the keys are typed first, then the
+/// commands, then the picture is taken and the guest is switched off. The exit status is 0 only if it was switched off
+/// cleanly.
+#[derive(Args)]
+struct Run {
+    /// Boot by UEFI (q35 and OVMF) instead of BIOS
+    #[arg(long)]
+    uefi: bool,
+    /// What runs the guest's instructions; auto takes KVM only where the processor itself has VT-x or AMD-V
+    #[arg(long, value_enum, default_value_t)]
+    accel: qemu::Accel,
+    /// The guest's memory, as a number with K, M or G, at least 32M
+    #[arg(long, default_value = "256M", value_parser = memory)]
+    memory: String,
+    /// The guest's processors (the kernel uses the first)
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=255))]
+    smp: u32,
+    /// Where the guest's screen is shown; curses puts it in this terminal, in place of the serial console
+    #[arg(long, value_enum, default_value_t)]
+    display: qemu::Display,
+    /// Type these shell commands on the serial console, print what they print, then switch off
+    ///
+    /// Commands are separated by semicolons; one in quotes or after a backslash is part of the command. If `shutdown`
+    /// is not the last of them, it is added.
+    #[arg(long, value_name = "CMD; CMD")]
+    exec: Option<String>,
+    /// Save a picture of the screen, taken when it has not changed for a second
+    #[arg(long, value_name = "FILE.png")]
+    screenshot: Option<PathBuf>,
+    /// Type this on the PS/2 keyboard
+    #[arg(long, value_name = "TEXT", long_help = keys::HELP, allow_hyphen_values = true)]
+    keys: Option<String>,
+    /// Add the task crate in this directory, whose enigma.toml says what it may do; can be repeated
+    #[arg(long, value_name = "DIR")]
+    with: Vec<PathBuf>,
+    /// End the guest after this many seconds, with a failure [default: 60 with --exec, --keys or --screenshot]
+    #[arg(long, value_name = "S")]
+    timeout: Option<u64>,
+    #[command(flatten)]
+    install: Install,
+}
+
+/// Run the tests: one line for each, and at the end `N passed, N failed`
+///
+/// There are three kinds: `host` tests the pure logic on this machine, `kernel` boots one small kernel for each
+/// property of the real one, `system` boots the whole system and uses it as a person would. The names have the form
+/// KIND::PLACE::NAME. What each test printed is kept in target/test-logs. The exit status is 0 only if at least one
+/// test ran and none failed.
+#[derive(Args)]
+struct Test {
+    /// Which kind, or all
+    #[arg(value_name = "KIND", value_parser = ["host", "kernel", "system"], hide_possible_values = false)]
+    kind: Option<String>,
+    /// Only tests whose name contains this
+    filter: Option<String>,
+    /// How many machines run at the same time
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
+    jobs: u32,
+    #[command(flatten)]
+    install: Install,
+}
+
+/// Write a bootable disk image
+///
+/// Prints the path of each image. It can be booted with QEMU, or written to a USB stick with dd.
+#[derive(Args)]
+struct Image {
+    /// Write an image for UEFI too, not only for BIOS
+    #[arg(long)]
+    uefi: bool,
+    /// Put the images there, as enigma-bios.img and enigma-uefi.img [default: target/images]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Add the task crate in this directory; can be repeated
+    #[arg(long, value_name = "DIR")]
+    with: Vec<PathBuf>,
+    #[command(flatten)]
+    install: Install,
+}
+
+/// Show who has which authority: the checked content of system.toml
+///
+/// Priorities, ports, interrupt lines, physical ranges, memory, who calls whom, rights over the kernel, restart policy.
+#[derive(Args)]
+struct System {
+    /// Print JSON instead of a table
+    #[arg(long)]
+    json: bool,
+    /// Add the task crate in this directory; can be repeated
+    #[arg(long, value_name = "DIR")]
+    with: Vec<PathBuf>,
+}
+
+/// Make a new crate from a template
+#[derive(Args)]
+struct New {
+    #[command(subcommand)]
+    what: NewWhat,
+}
+
+#[derive(Subcommand)]
+enum NewWhat {
+    /// A driver: builds, boots and is tested as generated
+    ///
+    /// Without --out it becomes a member of this workspace, in userspace/drivers/NAME, and is entered in
+    /// userspace/system.toml. With --out it is a crate of its own, to be given to the other commands by --with DIR.
+    /// docs/writing-a-driver.md leads on from there.
+    Driver {
+        /// Its name: small letters, digits and dashes, at most 15
+        name: String,
+        /// Where to put it, outside this workspace
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
+}
+
+/// Check formatting, and run clippy with warnings denied, on host and bare-metal code
+#[derive(Args)]
+struct Lint {
+    #[command(flatten)]
+    install: Install,
+}
+
+/// Get everything that the other commands need: compiler, QEMU, boot loader
+///
+/// The other commands do this too when they need it. On Debian and its kin the compiler and QEMU come from apt-get (as
+/// root, or through sudo), elsewhere the compiler comes from rustup. What is run, and why, is said first.
+#[derive(Args)]
+struct Setup {
+    /// Also what --uefi needs: the firmware, and the loader for it
+    #[arg(long)]
+    uefi: bool,
+    #[command(flatten)]
+    install: Install,
+}
+
+#[derive(Args)]
+struct Install {
+    /// Install nothing: say what is missing and how to get it
+    #[arg(long)]
+    no_install: bool,
+}
+
+/// Checks an amount of memory.
+fn memory(text: &str) -> Result<String, String> {
+    let digits = text.trim_end_matches(['K', 'M', 'G', 'k', 'm', 'g']);
+    let unit = match text.get(digits.len()..).unwrap_or_default().to_ascii_uppercase().as_str() {
+        "K" => 1 << 10,
+        "" | "M" => 1 << 20,
+        "G" => 1u64 << 30,
+        _ => 0,
+    };
+    match digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)) {
+        Some(bytes) if bytes >= 32 << 20 => Ok(format!("{}K", bytes >> 10)),
+        Some(0) | None => Err("write a number and K, M or G, for example 256M".to_owned()),
+        Some(_) => Err("the system needs at least 32M".to_owned()),
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    signals::install();
+    let done = perform(cli.command);
+    signals::yield_to_end();
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            interactive::restore_terminal();
+            ui::say(format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(command: Command) -> anyhow::Result<ExitCode> {
+    let paths = paths::Paths::find()?;
+    match command {
+        Command::Run(run) => run::run(
+            &paths,
+            &run::Options {
+                uefi: run.uefi,
+                accel: run.accel,
+                memory: run.memory,
+                smp: run.smp,
+                display: run.display,
+                exec: run.exec,
+                screenshot: run.screenshot,
+                keys: run.keys,
+                with: run.with,
+                timeout: run.timeout,
+                install: !run.install.no_install,
+            },
+        )?,
+        Command::Test(test) => {
+            let wanted = test::Wanted {
+                kind: test.kind,
+                filter: test.filter,
+                jobs: test.jobs as usize,
+                install: !test.install.no_install,
+            };
+            return test::test(&paths, &wanted);
+        }
+        Command::Image(image) => {
+            image::image(&paths, image.uefi, image.out.as_deref(), &image.with, !image.install.no_install)?;
+        }
+        Command::System(system) => print!("{}", system::report(&paths, &system.with, system.json)?),
+        Command::New(New { what: NewWhat::Driver { name, out } }) => {
+            print!("{}", new::driver(&paths, &name, out.as_deref())?);
+        }
+        Command::Lint(lint) => lint::lint(&paths, !lint.install.no_install)?,
+        Command::Setup(setup) => setup::setup(&paths, setup.uefi, !setup.install.no_install)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_has_help() {
+        for command in Cli::command().get_subcommands() {
+            assert!(command.get_about().is_some(), "{} has no help", command.get_name());
+            for argument in command.get_arguments() {
+                assert!(argument.get_help().is_some(), "{} {} has no help", command.get_name(), argument.get_id());
+            }
+        }
+    }
+
+    #[test]
+    fn memory_is_checked() {
+        assert_eq!(memory("256M").as_deref(), Ok("262144K"));
+        assert_eq!(memory("6G").as_deref(), Ok("6291456K"));
+        assert_eq!(memory("64").as_deref(), Ok("65536K"));
+        assert!(memory("16M").expect_err("too little").contains("at least"));
+        for wrong in ["", "M", "12Q", "-5M", "99999999999999999999G", "1MM"] {
+            assert!(memory(wrong).is_err(), "{wrong}");
+        }
+    }
+}

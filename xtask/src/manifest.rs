@@ -1,0 +1,274 @@
+//! The system as data: `system.toml`, and the `enigma.toml` of each crate from outside, become a checked [`System`], and
+//! that becomes the binary task table of [`abi::manifest`].
+//!
+//! [`read`] turns text into tasks and checks each value by itself; [`check`] and [`hardware`] check what the tasks are to
+//! each other and to the machine; [`encode`] writes the table. Every refusal says where, what, and how to mend it, and
+//! one pass finds them all.
+
+mod check;
+mod encode;
+mod hardware;
+mod read;
+mod source;
+#[cfg(test)]
+mod tests;
+mod values;
+
+pub use source::{Place, Source, valid_name};
+pub use values::human;
+
+use abi::manifest::Restart;
+use anyhow::{Result, bail};
+use source::Problem;
+use std::path::{Path, PathBuf};
+
+/// A checked system: one row of the task table for each task, the one with control first.
+#[derive(Clone, Debug)]
+pub struct System {
+    /// The rows, in the order of the table.
+    pub tasks: Vec<Task>,
+}
+
+/// A value and where it was written.
+#[derive(Clone, Debug)]
+pub struct At<T> {
+    /// The value.
+    pub value: T,
+    /// Where.
+    pub place: Place,
+}
+
+/// One task and all its authority.
+#[derive(Clone, Debug)]
+pub struct Task {
+    /// Its name, and where its table begins.
+    pub name: At<String>,
+    /// The crate that holds its program.
+    pub package: At<String>,
+    /// The program in that crate.
+    pub bin: String,
+    /// 0 (most important) to 31.
+    pub priority: At<u8>,
+    /// I/O ports.
+    pub ports: Vec<At<Ports>>,
+    /// Interrupt lines, in the order of their notification bits.
+    pub irqs: Vec<At<Irq>>,
+    /// Physical ranges.
+    pub ranges: Vec<At<Range>>,
+    /// Tasks that it may call.
+    pub calls: Vec<At<String>>,
+    /// Tasks that are to be allowed to call it: how a task from outside gets callers.
+    pub clients: Vec<At<String>>,
+    /// What to do when its life ends.
+    pub restart: Restart,
+    /// Started at boot.
+    pub start: At<bool>,
+    /// Quota of frames.
+    pub memory: At<u32>,
+    /// Frames of the first stack.
+    pub stack: At<u32>,
+    /// Frames of the memory that outlives it.
+    pub keep: u32,
+    /// Quota of handles.
+    pub handles: At<u16>,
+    /// Quota of kernel objects.
+    pub objects: u16,
+    /// Most milliseconds between two signs of life, 0 for no watch.
+    pub heartbeat_ms: At<u32>,
+    /// Kernel rights.
+    pub kernel: Vec<At<KernelRight>>,
+    /// Has SSE state of its own.
+    pub float: bool,
+    /// The directory of its crate, where that is not of this tree.
+    pub outside: Option<PathBuf>,
+}
+
+/// A range of I/O ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ports {
+    /// First port.
+    pub base: u16,
+    /// How many, at least 1.
+    pub len: u16,
+}
+
+/// An interrupt line by its driver's name for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Irq {
+    /// The name.
+    pub name: String,
+    /// 8259 line.
+    pub line: u8,
+}
+
+/// A physical range.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// The name by which the driver asks for it.
+    pub name: String,
+    /// First byte.
+    pub base: u64,
+    /// Length in bytes.
+    pub len: u64,
+    /// May be mapped writable.
+    pub write: bool,
+    /// Mapped write-combining where the processor can.
+    pub write_combining: bool,
+}
+
+/// A right over the kernel itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KernelRight {
+    /// Spawn, kill and reap tasks.
+    Control,
+    /// Read states and counters.
+    Inspect,
+    /// Read the log rings.
+    Logs,
+    /// Read the boot archive.
+    Archive,
+}
+
+impl KernelRight {
+    /// Every right, as the file spells it.
+    pub const NAMES: [(&'static str, KernelRight); 4] =
+        [("control", Self::Control), ("inspect", Self::Inspect), ("logs", Self::Logs), ("archive", Self::Archive)];
+
+    /// As the file spells it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(_, right)| *right == self).map_or("?", |(name, _)| name)
+    }
+}
+
+/// Restart policies, as the file spells them.
+pub const RESTARTS: [(&str, Restart); 3] =
+    [("always", Restart::Always), ("on-failure", Restart::OnFailure), ("never", Restart::Never)];
+
+impl System {
+    /// Reads `system.toml` and the `enigma.toml` in each directory of `with`, and checks them together.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them, one line for each fault: `file:line:column: what, and how to mend it`.
+    pub fn load(system_toml: &Path, with: &[PathBuf]) -> Result<System> {
+        let mut sources = vec![Source::system(system_toml)?];
+        for dir in with {
+            sources.push(Source::outside(dir)?);
+        }
+        System::from_sources(&sources)
+    }
+
+    /// The same for files that are read already; the first is `system.toml`.
+    ///
+    /// # Errors
+    /// As [`System::load`].
+    pub fn from_sources(sources: &[Source]) -> Result<System> {
+        let mut problems = Vec::new();
+        let mut tasks = Vec::new();
+        let mut allowed = Vec::new();
+        for (number, source) in sources.iter().enumerate() {
+            read::read(number, source, &mut tasks, &mut allowed, &mut problems);
+        }
+        // Faults of single values would only be repeated, in other words, by the checks between tasks.
+        if problems.is_empty() {
+            check::check(&mut tasks, &allowed, &mut problems);
+        }
+        if !problems.is_empty() {
+            problems.sort_by_key(|problem| problem.place.order());
+            let lines: Vec<_> = problems.iter().map(Problem::to_string).collect();
+            bail!("{}", lines.join("\n"));
+        }
+        tasks.sort_by_key(|task| !task.has(KernelRight::Control));
+        Ok(System { tasks })
+    }
+
+    /// The packages of this tree that its tasks come from, each once. Those of outside crates are in [`System::outside`].
+    #[must_use]
+    pub fn packages(&self) -> Vec<&str> {
+        let mut packages: Vec<&str> =
+            self.tasks.iter().filter(|task| task.outside.is_none()).map(|task| task.package.value.as_str()).collect();
+        packages.sort_unstable();
+        packages.dedup();
+        packages
+    }
+
+    /// The directories of outside crates, each once, with their packages.
+    #[must_use]
+    pub fn outside(&self) -> Vec<(&Path, &str)> {
+        let mut crates: Vec<(&Path, &str)> = self
+            .tasks
+            .iter()
+            .filter_map(|task| Some((task.outside.as_deref()?, task.package.value.as_str())))
+            .collect();
+        crates.sort_unstable();
+        crates.dedup();
+        crates
+    }
+
+    /// The task of this name.
+    #[must_use]
+    pub fn task(&self, name: &str) -> Option<&Task> {
+        self.tasks.iter().find(|task| task.name.value == name)
+    }
+
+    /// The names of the tasks that may call this one.
+    #[must_use]
+    pub fn callers(&self, name: &str) -> Vec<&str> {
+        self.tasks
+            .iter()
+            .filter(|task| task.calls.iter().any(|call| call.value == name))
+            .map(|task| task.name.value.as_str())
+            .collect()
+    }
+
+    /// The binary task table: the file `manifest` of the boot archive.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        encode::encode(self)
+    }
+}
+
+impl Task {
+    /// Whether it has this right over the kernel.
+    #[must_use]
+    pub fn has(&self, right: KernelRight) -> bool {
+        self.kernel.iter().any(|granted| granted.value == right)
+    }
+}
+
+impl Ports {
+    /// One past the last port.
+    #[must_use]
+    pub fn end(self) -> u32 {
+        u32::from(self.base) + u32::from(self.len)
+    }
+
+    /// Whether the two share a port.
+    #[must_use]
+    pub fn overlaps(self, other: Ports) -> bool {
+        u32::from(self.base) < other.end() && u32::from(other.base) < self.end()
+    }
+}
+
+impl std::fmt::Display for Ports {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.len {
+            1 => write!(f, "{:#X}", self.base),
+            _ => write!(f, "{:#X}-{:#X}", self.base, self.end() - 1),
+        }
+    }
+}
+
+impl Range {
+    /// One past the last byte.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.base.saturating_add(self.len)
+    }
+}
+
+impl std::fmt::Display for Range {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:#X}-{:#X}", self.base, self.end().saturating_sub(1))
+    }
+}

@@ -1,0 +1,265 @@
+//! From text to tasks. Each value is checked by itself here: kind, limits, spelling.
+
+use super::source::{Problem, Source, nearest, valid_name};
+use super::values::unknown_word;
+use super::{At, Irq, KernelRight, Ports, RESTARTS, Range, Task};
+use abi::PAGE_SIZE;
+use abi::manifest::{MAX_CALLS, MAX_IRQS, MAX_PORTS, MAX_RANGES, Restart};
+use toml_edit::{Document, TableLike};
+
+const TASK_KEYS: [&str; 18] = [
+    "package",
+    "bin",
+    "priority",
+    "ports",
+    "irqs",
+    "ranges",
+    "calls",
+    "clients",
+    "restart",
+    "start",
+    "memory",
+    "stack",
+    "keep",
+    "handles",
+    "objects",
+    "heartbeat",
+    "kernel",
+    "float",
+];
+
+/// Most memory that makes sense for a task, and most for its stack and for what it keeps, in bytes.
+const MAX_MEMORY: u64 = 1 << 30;
+const MAX_STACK: u64 = 8 << 20;
+const MAX_KEEP: u64 = 16 << 20;
+/// Most handles and kernel objects.
+const MAX_COUNT: i64 = 1024;
+
+/// Reads file number `number`: appends its tasks, and the names of outside tasks that it lets have kernel rights.
+pub fn read(
+    number: usize,
+    source: &Source,
+    tasks: &mut Vec<Task>,
+    allowed: &mut Vec<At<String>>,
+    problems: &mut Vec<Problem>,
+) {
+    let mut reader = Reader { source, number, here: 0, problems };
+    let document = match Document::parse(source.text.as_str()) {
+        Ok(document) => document,
+        Err(error) => {
+            let offset = error.span().map_or(0, |span| span.start);
+            // The parser's words are several lines; the rest of a report is one line for each fault.
+            let words = error.message().lines().collect::<Vec<_>>().join(", ");
+            let text = match words.as_str() {
+                "duplicate key" => "this name is there already; take one of the two out".to_owned(),
+                words => format!("this is not TOML: {words}"),
+            };
+            reader.problem(offset, text);
+            return;
+        }
+    };
+    let root = document.as_table();
+    let known: &[&str] = if source.outside.is_some() { &["task"] } else { &["task", "with"] };
+    reader.known(root, known, "the file");
+    if let Some(with) = root.get("with").filter(|_| source.outside.is_none())
+        && let Some(table) = reader.table(with, "`with`")
+    {
+        reader.known(table, &["allow"], "`with`");
+        *allowed = reader.names(table, "allow", usize::MAX);
+    }
+    let Some(item) = root.get("task") else {
+        let text = "there is no task in it; a task is a table such as [task.serial]".to_owned();
+        return reader.problem(0, text);
+    };
+    let Some(table) = reader.table(item, "`task`") else { return };
+    for (name, item) in table.iter() {
+        let offset = reader.key_offset(table, name);
+        if let Err(wrong) = valid_name(name) {
+            reader.problem(offset, format!("the task name `{name}` {wrong}"));
+        } else if name == "kernel" {
+            reader.problem(offset, "`kernel` is how the kernel's own log is called; choose another name".to_owned());
+        }
+        if let Some(table) = reader.table(item, &format!("`task.{name}`"))
+            && let Some(task) = reader.task(name, offset, table)
+        {
+            tasks.push(task);
+        }
+    }
+}
+
+/// Reads one file.
+pub struct Reader<'a> {
+    pub source: &'a Source,
+    pub number: usize,
+    /// Where the task begins that is read now: the place of what it leaves out.
+    pub here: usize,
+    pub problems: &'a mut Vec<Problem>,
+}
+
+impl Reader<'_> {
+    fn task(&mut self, name: &str, offset: usize, table: &dyn TableLike) -> Option<Task> {
+        self.known(table, &TASK_KEYS, &format!("`task.{name}`"));
+        self.here = offset;
+        let package = match table.get("package") {
+            Some(_) => self.text(table, "package"),
+            None => {
+                let text = format!("`task.{name}` has no `package`; name the crate that holds its program");
+                self.problem(offset, text);
+                None
+            }
+        };
+        if let (Some(package), Some(known)) = (&package, &self.source.packages)
+            && !known.contains(&package.value)
+        {
+            let text = self.unknown_package(&package.value, known);
+            self.problems.push(Problem { place: package.place.clone(), text });
+        }
+        if table.get("priority").is_none() {
+            let text = format!("`task.{name}` has no `priority`; give it a number from 0 (most important) to 31");
+            self.problem(offset, text);
+        }
+        let priority = self.integer(table, "priority", 0, abi::task::LEVELS as i64 - 1, 31);
+        let clients = self.names(table, "clients", abi::task::MAX_TASKS);
+        if self.source.outside.is_none() && table.get("clients").is_some() {
+            let at = self.key_offset(table, "clients");
+            let text =
+                format!("`clients` is for crates from outside; here, add \"{name}\" to the `calls` of each client");
+            self.problem(at, text);
+        }
+        let restart = self.word(table, "restart", &RESTARTS, Restart::Always);
+        let memory = self.frames(table, "memory", 1 << 20, 1, MAX_MEMORY);
+        let stack = self.frames(table, "stack", 64 << 10, 1, MAX_STACK);
+        let keep = self.frames(table, "keep", 0, 0, MAX_KEEP);
+        let heartbeat = self.integer(table, "heartbeat", 0, 60_000, 0);
+        if (1..100).contains(&heartbeat.value) {
+            let text = format!(
+                "`heartbeat` is in milliseconds, and {} leaves a busy task no time; use 100 or more, or 0 for no watch",
+                heartbeat.value
+            );
+            self.problems.push(Problem { place: heartbeat.place.clone(), text });
+        }
+        let bin = self.text(table, "bin").map(|bin| bin.value);
+        let task = Task {
+            name: self.at(offset, name.to_owned()),
+            priority: priority.map(|value| value as u8),
+            ports: self.ports(table),
+            irqs: self.irqs(table),
+            ranges: self.ranges(table),
+            calls: self.names(table, "calls", MAX_CALLS),
+            clients,
+            restart,
+            start: self.flag(table, "start", true),
+            memory,
+            stack,
+            keep: keep.value,
+            handles: self.integer(table, "handles", 1, MAX_COUNT, 64).map(|value| value as u16),
+            objects: self.integer(table, "objects", 8, MAX_COUNT, 64).value as u16,
+            heartbeat_ms: heartbeat.map(|value| value as u32),
+            kernel: self.kernel(table),
+            float: self.flag(table, "float", false).value,
+            outside: self.source.outside.clone(),
+            bin: String::new(),
+            package: package?,
+        };
+        let bin = bin.unwrap_or_else(|| task.package.value.clone());
+        Some(Task { bin, ..task })
+    }
+
+    fn unknown_package(&self, package: &str, known: &[String]) -> String {
+        if self.source.outside.is_some() {
+            let own = known.first().map_or("", String::as_str);
+            return format!("the package beside this file is `{own}`, not `{package}`; write package = \"{own}\"");
+        }
+        match nearest(package, known.iter().map(String::as_str)) {
+            Some(near) => format!("the workspace has no package `{package}`; did you mean `{near}`?"),
+            None => {
+                format!(
+                    "the workspace has no package `{package}`; add its directory to `members` in the top Cargo.toml"
+                )
+            }
+        }
+    }
+
+    fn ports(&mut self, table: &dyn TableLike) -> Vec<At<Ports>> {
+        let mut ports = Vec::new();
+        for (offset, entry) in self.entries(table, "ports", "{ base = 0x3F8, len = 8 }", MAX_PORTS) {
+            self.known(entry, &["base", "len"], "a range of ports");
+            if !self.required(entry, offset, &["base", "len"], "a range of ports") {
+                continue;
+            }
+            let base = self.integer(entry, "base", 0, 0xFFFF, 0).value;
+            let len = self.integer(entry, "len", 1, 0xFFFF, 1).value;
+            if base + len > 0x1_0000 {
+                let text = format!("ports {base:#X} and {len} on pass the last one, 0xFFFF; make `len` smaller");
+                self.problem(offset, text);
+            } else {
+                ports.push(self.at(offset, Ports { base: base as u16, len: len as u16 }));
+            }
+        }
+        ports
+    }
+
+    fn irqs(&mut self, table: &dyn TableLike) -> Vec<At<Irq>> {
+        let Some(item) = table.get("irqs") else { return Vec::new() };
+        let Some(lines) = item.as_table_like() else {
+            self.wrong_kind(item, "irqs", "a table of names and lines such as { rx = 4 }");
+            return Vec::new();
+        };
+        if lines.len() > MAX_IRQS {
+            self.too_many(item, "irqs", lines.len(), MAX_IRQS);
+        }
+        let mut irqs = Vec::new();
+        for (name, _) in lines.iter() {
+            let offset = self.key_offset(lines, name);
+            if let Err(wrong) = valid_name(name) {
+                self.problem(offset, format!("the interrupt name `{name}` {wrong}"));
+            }
+            let line = self.integer(lines, name, 0, 15, 0).value as u8;
+            irqs.push(self.at(offset, Irq { name: name.to_owned(), line }));
+        }
+        irqs
+    }
+
+    fn ranges(&mut self, table: &dyn TableLike) -> Vec<At<Range>> {
+        let mut ranges: Vec<At<Range>> = Vec::new();
+        let example = "{ name = \"text\", base = 0xB8000, len = 0x8000 }";
+        for (offset, entry) in self.entries(table, "ranges", example, MAX_RANGES) {
+            self.known(entry, &["name", "base", "len", "write", "write_combining"], "a physical range");
+            if !self.required(entry, offset, &["name", "base", "len"], "a physical range") {
+                continue;
+            }
+            let Some(name) = self.text(entry, "name") else { continue };
+            if let Err(wrong) = valid_name(&name.value) {
+                let text = format!("the range name `{}` {wrong}", name.value);
+                self.problems.push(Problem { place: name.place.clone(), text });
+            }
+            if let Some(first) = ranges.iter().find(|range| range.value.name == name.value) {
+                let text = format!("the range name `{}` is taken by {}; choose another", name.value, first.place);
+                self.problems.push(Problem { place: name.place.clone(), text });
+            }
+            let range = Range {
+                name: name.value,
+                base: self.integer(entry, "base", 0, i64::MAX, 0).value as u64,
+                len: self.integer(entry, "len", 1, i64::MAX, PAGE_SIZE as i64).value as u64,
+                write: self.flag(entry, "write", true).value,
+                write_combining: self.flag(entry, "write_combining", false).value,
+            };
+            ranges.push(self.at(offset, range));
+        }
+        ranges
+    }
+
+    fn kernel(&mut self, table: &dyn TableLike) -> Vec<At<KernelRight>> {
+        let mut rights = Vec::new();
+        for name in self.names(table, "kernel", usize::MAX) {
+            match KernelRight::NAMES.iter().find(|(known, _)| *known == name.value) {
+                Some((_, right)) => rights.push(At { value: *right, place: name.place }),
+                None => {
+                    let text = unknown_word("kernel right", &name.value, KernelRight::NAMES.map(|(name, _)| name));
+                    self.problems.push(Problem { place: name.place, text });
+                }
+            }
+        }
+        rights
+    }
+}

@@ -1,0 +1,187 @@
+//! Files, places in them, and what is said about them.
+
+use crate::paths::Paths;
+use anyhow::{Context, Result, bail};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A file of tasks.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Its path, as messages show it.
+    pub shown: Arc<str>,
+    /// Its text.
+    pub text: String,
+    /// The packages that its tasks may come from; `None` where that is not known.
+    pub packages: Option<Vec<String>>,
+    /// The crate's directory, for a crate from outside.
+    pub outside: Option<PathBuf>,
+}
+
+impl Source {
+    /// Reads a `system.toml`, and the list of packages from the workspace around it.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn system(path: &Path) -> Result<Source> {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the list of tasks, {}", Paths::shown(path)))?;
+        Ok(Source { shown: Paths::shown(path).into(), text, packages: workspace_packages(path), outside: None })
+    }
+
+    /// Reads the `enigma.toml` of a crate from outside, and the name of its package.
+    ///
+    /// # Errors
+    /// When the directory is not such a crate.
+    pub fn outside(dir: &Path) -> Result<Source> {
+        let shown = Paths::shown(dir);
+        if !dir.is_dir() {
+            bail!("--with {shown}: there is no such directory; name the directory of a task crate");
+        }
+        let path = dir.join("enigma.toml");
+        if !path.is_file() {
+            bail!(
+                "--with {shown}: it holds no enigma.toml; `cargo xtask new driver NAME --out DIR` makes a crate that has one"
+            );
+        }
+        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", Paths::shown(&path)))?;
+        let cargo = dir.join("Cargo.toml");
+        let package = package_name(&cargo).with_context(|| {
+            format!("--with {shown}: {} holds no package; name the directory of a crate", Paths::shown(&cargo))
+        })?;
+        let dir = std::path::absolute(dir).with_context(|| format!("cannot resolve {shown}"))?;
+        Ok(Source { shown: Paths::shown(&path).into(), text, packages: Some(vec![package]), outside: Some(dir) })
+    }
+
+    /// The place of a byte of the file number `number`.
+    #[must_use]
+    pub fn place(&self, number: usize, offset: usize) -> Place {
+        let before = self.text.get(..offset).unwrap_or(&self.text);
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        Place { file: self.shown.clone(), number, line, column }
+    }
+}
+
+/// A place in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The file, as messages show it.
+    pub file: Arc<str>,
+    number: usize,
+    /// From 1.
+    pub line: usize,
+    /// From 1, in characters.
+    pub column: usize,
+}
+
+impl Place {
+    /// Sorts places as they are read.
+    #[must_use]
+    pub fn order(&self) -> (usize, usize, usize) {
+        (self.number, self.line, self.column)
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+    }
+}
+
+/// What is wrong, where, and how to mend it.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    /// Where.
+    pub place: Place,
+    /// What, and how to mend it.
+    pub text: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.text)
+    }
+}
+
+/// The name of the package in a `Cargo.toml`.
+fn package_name(cargo_toml: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(cargo_toml).ok()?;
+    let document: toml_edit::DocumentMut = text.parse().ok()?;
+    Some(document.get("package")?.get("name")?.as_str()?.to_owned())
+}
+
+/// The packages of the workspace around a file. `None` where there is none, or its members are not a plain list: then
+/// cargo is left to complain.
+fn workspace_packages(file: &Path) -> Option<Vec<String>> {
+    let file = std::path::absolute(file).ok()?;
+    file.ancestors().skip(1).find_map(|dir| {
+        let document: toml_edit::DocumentMut = std::fs::read_to_string(dir.join("Cargo.toml")).ok()?.parse().ok()?;
+        let members = document.get("workspace")?.get("members")?.as_array()?;
+        members.iter().map(|member| package_name(&dir.join(member.as_str()?).join("Cargo.toml"))).collect()
+    })
+}
+
+/// Whether a task, a line or a range may be called so: lowercase letters, digits and dashes, a letter first, at most
+/// [`abi::NAME_LEN`]` - 1` of them. If not, says what is wrong.
+///
+/// # Errors
+/// What is wrong with the name, as the end of a sentence that begins with it.
+pub fn valid_name(name: &str) -> Result<(), String> {
+    let most = abi::NAME_LEN - 1;
+    if name.is_empty() {
+        return Err("is empty; give it a name of lowercase letters, digits and dashes".to_owned());
+    }
+    if !name.is_ascii() {
+        return Err("is not plain ASCII; use lowercase letters, digits and dashes".to_owned());
+    }
+    if name.len() > most {
+        return Err(format!("is {} characters long; a name has at most {most}", name.len()));
+    }
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if !name.bytes().all(fits) || !name.starts_with(|first: char| first.is_ascii_lowercase()) {
+        return Err("does not fit; use lowercase letters, digits and dashes, with a letter first".to_owned());
+    }
+    if name.ends_with('-') || name.contains("--") {
+        return Err("does not fit; a dash stands between two letters or digits".to_owned());
+    }
+    Ok(())
+}
+
+/// The word of a list that was probably meant.
+#[must_use]
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let limit = (word.chars().count() / 3).max(1);
+    let word = word.to_lowercase();
+    // `length` is far from `len`, but means it.
+    let longer = |other: &str| other.len() >= 3 && word.starts_with(other);
+    known
+        .into_iter()
+        .map(|other| (if longer(other) { limit } else { distance(&word, other) }, other))
+        .filter(|(distance, _)| *distance <= limit)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, other)| other)
+}
+
+/// How many letters have to be changed, added, removed or swapped with their neighbour (optimal string alignment).
+fn distance(left: &str, right: &str) -> usize {
+    let (left, right): (Vec<char>, Vec<char>) = (left.chars().collect(), right.chars().collect());
+    let mut table = vec![vec![0; right.len() + 1]; left.len() + 1];
+    for i in 0..=left.len() {
+        for j in 0..=right.len() {
+            table[i][j] = if i == 0 || j == 0 {
+                i + j
+            } else {
+                let same = left[i - 1] == right[j - 1];
+                let mut best =
+                    (table[i - 1][j] + 1).min(table[i][j - 1] + 1).min(table[i - 1][j - 1] + usize::from(!same));
+                if i > 1 && j > 1 && left[i - 1] == right[j - 2] && left[i - 2] == right[j - 1] {
+                    best = best.min(table[i - 2][j - 2] + 1);
+                }
+                best
+            };
+        }
+    }
+    table[left.len()][right.len()]
+}

@@ -1,0 +1,181 @@
+//! What is refused, word for word (`bad_inputs.txt`), and that what is accepted comes through unchanged.
+
+use super::*;
+use abi::manifest::{IrqRecord, MAGIC, ManifestHeader, PortRange, RangeRecord, TaskRecord};
+use zerocopy::FromBytes;
+
+const CASES: &str = include_str!("bad_inputs.txt");
+
+fn source(shown: &str, text: &str, packages: &[&str], outside: bool) -> Source {
+    Source {
+        shown: shown.into(),
+        text: text.to_owned(),
+        packages: Some(packages.iter().map(|&package| package.to_owned()).collect()),
+        outside: outside.then(|| PathBuf::from("outside")),
+    }
+}
+
+fn system(texts: &[&str]) -> Result<System> {
+    let sources: Vec<_> = texts
+        .iter()
+        .enumerate()
+        .map(|(number, text)| match number {
+            0 => source("system.toml", text, &["a", "b", "c", "supervisor"], false),
+            1 => source("enigma.toml", text, &["outside"], true),
+            _ => source("more/enigma.toml", text, &["outside"], true),
+        })
+        .collect();
+    System::from_sources(&sources)
+}
+
+/// Everything that differs is shown at once, as a case file: whoever changes a sentence can read, judge and copy it.
+#[test]
+fn every_bad_input_is_refused_in_these_words() {
+    let (mut count, mut wrong) = (0, String::new());
+    for case in CASES.split("\n=== ").skip(1) {
+        let (title, rest) = case.split_once('\n').expect("a title");
+        let (input, expected) = rest.split_once("---\n").expect("what is said");
+        let texts: Vec<_> = input.split("+++\n").collect();
+        let said = match system(&texts) {
+            Ok(_) => "(accepted)".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        count += 1;
+        if said != expected.trim_end() {
+            wrong += &format!("\n=== {title}\n{input}---\n{said}\n");
+        }
+    }
+    assert!(count >= 100, "only {count} cases");
+    assert!(wrong.is_empty(), "these are answered in other words:\n{wrong}");
+}
+
+const GOOD: &str = r#"
+[with]
+allow = ["clock"]
+
+[task.a]
+package = "a"
+bin = "other"
+priority = 2
+ports = [{ base = 0x3F8, len = 8 }, { base = 0xCF9, len = 1 }]
+irqs = { rx = 4, tx = 3 }
+ranges = [
+    { name = "text", base = 0xB8000, len = 0x8000 },
+    { name = "bar", base = 0xFD000000, len = 0x1000000, write = false, write_combining = true },
+]
+memory = "256K"
+stack = "32K"
+keep = 0x4000
+handles = 32
+objects = 16
+heartbeat = 2000
+float = true
+
+[task.supervisor]
+package = "supervisor"
+priority = 1
+kernel = ["control", "inspect"]
+
+[task.b]
+package = "b"
+priority = 6
+calls = ["a", "supervisor"]
+restart = "on-failure"
+start = false
+kernel = ["archive"]
+"#;
+
+const OUTSIDE: &str = r#"
+[task.clock]
+package = "outside"
+priority = 5
+kernel = ["logs"]
+clients = ["b"]
+restart = "never"
+"#;
+
+#[test]
+fn the_table_says_what_the_file_says() {
+    let system = system(&[GOOD, OUTSIDE]).expect("it is good");
+    assert_eq!(system.packages(), ["a", "b", "supervisor"]);
+    assert_eq!(system.outside(), [(Path::new("outside"), "outside")]);
+    assert_eq!(system.task("a").map(|task| task.bin.as_str()), Some("other"));
+    assert_eq!(system.task("b").map(|task| task.bin.as_str()), Some("b"));
+    assert_eq!(system.callers("clock"), ["b"]);
+
+    let bytes = system.encode();
+    let (header, rest) = ManifestHeader::read_from_prefix(&bytes).expect("a header");
+    assert_eq!(header.magic, MAGIC);
+    assert_eq!(header.abi_hash, abi::ABI_HASH);
+    assert_eq!((header.count, header.record_size), (4, 448));
+    let records = <[TaskRecord]>::ref_from_bytes(rest).expect("whole records");
+    let names: Vec<_> = records.iter().map(|record| abi::name_str(&record.name)).collect();
+    assert_eq!(names, ["supervisor", "a", "b", "clock"], "the one with control first, then as written");
+    let [supervisor, a, b, clock] = records else { panic!("four records") };
+
+    assert_eq!(supervisor.flags, TaskRecord::START | TaskRecord::CONTROL | TaskRecord::INSPECT);
+    assert_eq!((supervisor.frame_quota, supervisor.stack_frames, supervisor.keep_frames), (256, 16, 0), "defaults");
+    assert_eq!((supervisor.handle_quota, supervisor.object_quota, supervisor.heartbeat_ms), (64, 64, 0), "defaults");
+    assert_eq!(supervisor.restart, Restart::Always as u8);
+
+    assert_eq!(a.flags, TaskRecord::START | TaskRecord::FLOAT);
+    assert_eq!((a.frame_quota, a.stack_frames, a.keep_frames), (64, 8, 4));
+    assert_eq!((a.handle_quota, a.object_quota, a.heartbeat_ms, a.priority), (32, 16, 2000, 2));
+    let unused = PortRange::default();
+    let ports = [PortRange { base: 0x3F8, len: 8 }, PortRange { base: 0xCF9, len: 1 }, unused];
+    assert_eq!(a.ports[..3], ports);
+    let irq =
+        |name, line, bit| IrqRecord { name: abi::name_from(name).expect("it fits"), line, bit, used: 1, reserved: 0 };
+    assert_eq!(a.irqs[..3], [irq("rx", 4, 0), irq("tx", 3, 1), IrqRecord::default()]);
+    let range = |name, base, len, flags| RangeRecord {
+        name: abi::name_from(name).expect("it fits"),
+        base,
+        len,
+        flags,
+        reserved: 0,
+    };
+    assert_eq!(
+        a.ranges[..3],
+        [
+            range("text", 0xB_8000, 0x8000, RangeRecord::WRITE),
+            range("bar", 0xFD00_0000, 0x100_0000, RangeRecord::WRITE_COMBINING),
+            RangeRecord::default(),
+        ]
+    );
+
+    assert_eq!(
+        (b.call_count, &b.calls[..3]),
+        (3, &[1, 0, 3][..]),
+        "a, supervisor, and the outside task it is a client of"
+    );
+    assert_eq!((b.flags, b.restart), (TaskRecord::ARCHIVE, Restart::OnFailure as u8));
+    assert_eq!((clock.flags, clock.restart), (TaskRecord::START | TaskRecord::LOGS, Restart::Never as u8));
+}
+
+#[test]
+fn the_projects_own_file_is_good() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../userspace/system.toml");
+    let system = System::load(&path, &[]).unwrap_or_else(|error| panic!("{error}"));
+    assert!(system.tasks[0].has(KernelRight::Control));
+    for driver in ["serial", "keyboard", "vga", "power"] {
+        let task = system.task(driver).unwrap_or_else(|| panic!("no {driver}"));
+        assert!(task.kernel.is_empty(), "{driver} is a driver: it needs no right over the kernel");
+    }
+}
+
+#[test]
+fn directories_that_are_no_task_crates_are_told_so() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join("system.toml");
+    std::fs::write(&path, GOOD).expect("a file");
+    let said = |with: &Path| System::load(&path, &[with.to_path_buf()]).expect_err("no crate").to_string();
+    assert!(
+        said(&dir.path().join("nowhere")).ends_with("there is no such directory; name the directory of a task crate")
+    );
+    assert!(said(dir.path()).contains("it holds no enigma.toml"));
+    std::fs::write(dir.path().join("enigma.toml"), OUTSIDE).expect("a file");
+    assert!(said(dir.path()).contains("holds no package"));
+    std::fs::write(dir.path().join("Cargo.toml"), "[package]\nname = \"outside\"\n").expect("a file");
+    let system = System::load(&path, &[dir.path().to_path_buf()]).expect("a crate");
+    assert_eq!(system.outside(), [(dir.path(), "outside")]);
+}

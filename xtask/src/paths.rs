@@ -1,0 +1,102 @@
+//! Where things are: the workspace, its build directory, and short-lived files.
+
+use anyhow::{Context, Result};
+use std::path::{Path, PathBuf};
+
+/// The directories that every command needs, found once at start.
+#[derive(Clone, Debug)]
+pub struct Paths {
+    /// The workspace: the directory of the top `Cargo.toml`.
+    pub root: PathBuf,
+    /// cargo's build directory for the host, which also holds everything that xtask makes.
+    pub target: PathBuf,
+}
+
+impl Paths {
+    /// Finds the workspace from what cargo tells the program it runs, and the build directory from cargo's own rules.
+    ///
+    /// # Errors
+    /// When the current directory is gone, or the workspace is.
+    pub fn find() -> Result<Self> {
+        let package = std::env::var_os("CARGO_MANIFEST_DIR")
+            .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+        let root = package
+            .parent()
+            .filter(|root| root.join("Cargo.toml").is_file())
+            .with_context(|| {
+                format!(
+                    "there is no workspace around {}; run `cargo xtask` from a checkout of the project",
+                    package.display()
+                )
+            })?
+            .to_path_buf();
+        let target = match std::env::var_os("CARGO_TARGET_DIR").filter(|dir| !dir.is_empty()) {
+            Some(dir) => std::path::absolute(dir).context("cannot resolve CARGO_TARGET_DIR")?,
+            None => root.join("target"),
+        };
+        Ok(Self { root, target })
+    }
+
+    /// The build directory of everything that runs on the bare machine. It is not the host's own, so that two
+    /// compilers never rebuild each other's files, nor wait for each other's lock.
+    #[must_use]
+    pub fn metal(&self) -> PathBuf {
+        self.target.join("metal")
+    }
+
+    /// Finished disk images and what goes into them.
+    #[must_use]
+    pub fn images(&self) -> PathBuf {
+        self.target.join("images")
+    }
+
+    /// Built boot loaders, one directory for each compiler and loader version.
+    #[must_use]
+    pub fn loaders(&self) -> PathBuf {
+        self.target.join("loader")
+    }
+
+    /// The logs of each test.
+    #[must_use]
+    pub fn test_logs(&self) -> PathBuf {
+        self.target.join("test-logs")
+    }
+
+    /// A path as the user would write it: relative to the current directory where it is below it.
+    #[must_use]
+    pub fn shown(path: &Path) -> String {
+        let here = std::env::current_dir().unwrap_or_default();
+        path.strip_prefix(&here).unwrap_or(path).display().to_string()
+    }
+}
+
+/// Creates a directory and its parents, with an error that says which.
+///
+/// # Errors
+/// When the directory cannot be made.
+pub fn create_dir(dir: &Path) -> Result<()> {
+    std::fs::create_dir_all(dir).with_context(|| format!("cannot create the directory {}", dir.display()))
+}
+
+/// Writes a file so that no reader ever sees half of it, with an error that says which.
+///
+/// # Errors
+/// When the disk is full or the directory cannot be written.
+pub fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
+    let temporary = path.with_extension("part");
+    std::fs::write(&temporary, content)
+        .and_then(|()| std::fs::rename(&temporary, path))
+        .map_err(|error| disk_error(&error, path))
+}
+
+/// Turns an I/O error into a sentence that says what to do, above all for a full disk.
+#[must_use]
+pub fn disk_error(error: &std::io::Error, path: &Path) -> anyhow::Error {
+    match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => anyhow::anyhow!(
+            "the disk is full while writing {}; free some space (a build needs about 1.5 GB, a run 50 MB) and try again",
+            path.display()
+        ),
+        _ => anyhow::anyhow!("cannot write {}: {error}", path.display()),
+    }
+}

@@ -1,0 +1,214 @@
+//! `cargo xtask run`: boots the system for a person, or for a script.
+
+use crate::build::{Built, Config, check_with, system_image};
+use crate::guest::{Guest, split_commands};
+use crate::interactive;
+use crate::keys;
+use crate::loader::Firmware;
+use crate::paths::{self, Paths};
+use crate::qemu::{Accel, Display, Machine, Programs};
+use crate::toolchain::install::{Needs, ensure};
+use crate::ui::say;
+use anyhow::{Context, Result, bail};
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What `run` was asked for; the command line's help tells what each means.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub uefi: bool,
+    pub accel: Accel,
+    pub memory: String,
+    pub smp: u32,
+    pub display: Display,
+    pub exec: Option<String>,
+    pub screenshot: Option<PathBuf>,
+    pub keys: Option<String>,
+    pub with: Vec<PathBuf>,
+    pub timeout: Option<u64>,
+    pub install: bool,
+}
+
+/// How long a script may take if `--timeout` does not say.
+const SCRIPT_LIMIT: Duration = Duration::from_secs(60);
+
+/// Builds and boots the system.
+///
+/// # Errors
+/// When anything fails on the way, and when the machine does not end with a clean power-off.
+pub fn run(paths: &Paths, options: &Options) -> Result<()> {
+    let script = Script::parse(options)?;
+    check_with(&options.with)?;
+    let ready = ensure(Needs { qemu: true, uefi: options.uefi, clippy: false, install: options.install })?;
+    say(format!("{}, {}", ready.toolchain.summary(), ready.programs.version()));
+    let config = Config { paths, toolchain: &ready.toolchain, with: &options.with };
+    let firmware = if options.uefi { Firmware::Uefi } else { Firmware::Bios };
+    let (built, image) = system_image(&config, firmware)?;
+    let machine = Machine {
+        image,
+        firmware,
+        memory: options.memory.clone(),
+        smp: options.smp,
+        accel: options.accel,
+        display: options.display,
+        reboots: script.is_none(),
+        logs: paths.target.join("run-logs").join(std::process::id().to_string()),
+    };
+    let done = boot(&machine, &ready.programs, &built, script.as_ref(), options.timeout.map(Duration::from_secs));
+    match &done {
+        Ok(()) => drop(std::fs::remove_dir_all(&machine.logs)),
+        Err(_) if machine.logs.is_dir() => {
+            say(format!("the logs of this run are in {}", Paths::shown(&machine.logs)));
+        }
+        Err(_) => {}
+    }
+    done
+}
+
+fn boot(
+    machine: &Machine,
+    programs: &Programs,
+    built: &Built,
+    script: Option<&Script>,
+    limit: Option<Duration>,
+) -> Result<()> {
+    match script {
+        Some(script) => {
+            let limit = limit.unwrap_or(SCRIPT_LIMIT);
+            let mut guest = Guest::boot(machine, programs, Some(&built.kernel), limit)?;
+            script.perform(&mut guest, limit)
+        }
+        None => interactive::run(machine, programs, &built.kernel, limit),
+    }
+}
+
+/// What to do without a person.
+#[derive(Debug)]
+struct Script {
+    keys: Option<String>,
+    commands: Vec<String>,
+    screenshot: Option<PathBuf>,
+}
+
+impl Script {
+    /// Checks everything that can be checked before anything is built.
+    fn parse(options: &Options) -> Result<Option<Self>> {
+        if options.exec.is_none() && options.keys.is_none() && options.screenshot.is_none() {
+            return Ok(None);
+        }
+        if let Some(text) = &options.keys {
+            keys::parse(text)?;
+        }
+        if let Some(path) = &options.screenshot {
+            let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+            if let Some(dir) = dir.filter(|dir| !dir.is_dir()) {
+                bail!("--screenshot: there is no directory {}; make it first", dir.display());
+            }
+            if path.extension().is_none_or(|kind| !kind.eq_ignore_ascii_case("png")) {
+                bail!("--screenshot: the picture is a PNG; give a name that ends in .png");
+            }
+        }
+        Ok(Some(Self {
+            keys: options.keys.clone(),
+            commands: split_commands(options.exec.as_deref().unwrap_or_default())?,
+            screenshot: options.screenshot.clone(),
+        }))
+    }
+
+    /// Types, prints what the guest prints, takes the picture, switches off.
+    fn perform(&self, guest: &mut Guest, limit: Duration) -> Result<()> {
+        guest.wait_prompt(limit)?;
+        if let Some(text) = &self.keys {
+            guest.type_keys(text)?;
+            // What was typed has had its effect when nothing moves any more.
+            guest.still_screen(Duration::from_millis(500), limit)?;
+        }
+        let mut off = false;
+        for command in &self.commands {
+            if ends_the_session(command) && self.screenshot.is_some() {
+                self.picture(guest, limit)?;
+            }
+            let printed = guest.run(command, limit)?;
+            show(&printed.lines)?;
+            if !printed.prompt {
+                off = true;
+                break;
+            }
+        }
+        if !off {
+            self.picture(guest, limit)?;
+            let ready = guest.wait_prompt(Duration::from_secs(1)).is_ok();
+            if ready {
+                show(&guest.run("shutdown", limit)?.lines)?;
+            } else if self.commands.is_empty() {
+                // The keys have left something running, which was asked for: there is nobody to tell `shutdown`.
+                guest.stop();
+                return Ok(());
+            }
+        }
+        guest.wait_off(limit).context("the machine was not switched off cleanly")
+    }
+
+    fn picture(&self, guest: &mut Guest, limit: Duration) -> Result<()> {
+        let Some(path) = &self.screenshot else { return Ok(()) };
+        let picture = guest.still_screen(Duration::from_secs(1), limit)?;
+        picture.save(path)?;
+        say(format!("the screen ({}x{}) is in {}", picture.width, picture.height, paths::Paths::shown(path)));
+        Ok(())
+    }
+}
+
+fn ends_the_session(command: &str) -> bool {
+    matches!(command.split_whitespace().next(), Some("shutdown" | "reboot"))
+}
+
+/// Prints what a command printed, at once.
+fn show(lines: &[String]) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    for line in lines {
+        writeln!(out, "{line}").context("cannot write to the standard output")?;
+    }
+    out.flush().context("cannot write to the standard output")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options() -> Options {
+        Options {
+            uefi: false,
+            accel: Accel::Tcg,
+            memory: "64M".to_owned(),
+            smp: 1,
+            display: Display::None,
+            exec: None,
+            screenshot: None,
+            keys: None,
+            with: Vec::new(),
+            timeout: None,
+            install: false,
+        }
+    }
+
+    #[test]
+    fn mistakes_are_found_before_the_build() {
+        assert!(Script::parse(&options()).expect("nothing to check").is_none());
+        let wrong = |change: fn(&mut Options)| {
+            let mut options = options();
+            change(&mut options);
+            Script::parse(&options).expect_err("a mistake").to_string()
+        };
+        assert!(wrong(|options| options.keys = Some("<nokey>".to_owned())).contains("<nokey>"));
+        assert!(wrong(|options| options.exec = Some("echo 'a".to_owned())).contains("not closed"));
+        assert!(wrong(|options| options.screenshot = Some("a.jpg".into())).contains(".png"));
+        assert!(wrong(|options| options.screenshot = Some("no/such/dir/a.png".into())).contains("no directory"));
+    }
+
+    #[test]
+    fn a_session_ends_with_its_machine() {
+        assert!(ends_the_session("shutdown") && ends_the_session("reboot now"));
+        assert!(!ends_the_session("echo shutdown") && !ends_the_session(""));
+    }
+}

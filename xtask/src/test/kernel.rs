@@ -1,0 +1,156 @@
+//! The tests of `kernel/tests`: each a small kernel of its own, booted in QEMU.
+
+use super::{Outcome, Report, Wanted, in_parallel, verdict_line};
+use crate::build::{Config, compile, stripped, with_loader, write_image};
+use crate::guest::Guest;
+use crate::loader::{Firmware, ImageBuilder};
+use crate::paths::{self, Paths};
+use crate::qemu::{Accel, Display, End, Machine, PANIC_VALUE};
+use crate::toolchain::install::Ready;
+use anyhow::{Context, Result};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long one of these kernels may run. The boot alone takes three seconds here, and much more on a busy machine.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// What a test kernel writes to isa-debug-exit: see [`End::DebugExit`].
+const SUCCESS: u32 = 0x10;
+const FAILURE: u32 = 0x11;
+
+/// Builds all of them in one go, and boots those that are wanted.
+///
+/// # Errors
+/// When they do not build.
+pub fn run(paths: &Paths, wanted: &Wanted, report: &Report, ready: &Ready) -> Result<()> {
+    let names = names(&paths.root.join("kernel/tests"))?;
+    // The names of single verdicts are not known before the boot: a kernel is booted if its verdicts may be wanted.
+    let names: Vec<_> = names.into_iter().filter(|name| may_match(wanted, name)).collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let config = Config { paths, toolchain: &ready.toolchain, with: &[] };
+    let mut words = vec!["test", "--no-run", "--package", "kernel"];
+    words.extend(names.iter().flat_map(|name| ["--test", name.as_str()]));
+    if !ready.toolchain.ships_target {
+        // Else cargo would build the libraries a second time, to unwind, which no kernel does.
+        words.push("-Zpanic-abort-tests");
+    }
+    let (builder, programs) = with_loader(&config, Firmware::Bios, || compile(&config, &words))?;
+    let ramdisk = paths.images().join("empty");
+    paths::create_dir(&paths.images())?;
+    paths::write_whole(&ramdisk, b"no ramdisk\n")?;
+    in_parallel(&names, wanted.jobs, |name| {
+        let program = programs.get(name).with_context(|| format!("kernel/tests/{name}.rs was not built"))?;
+        let boot = Boot { config: &config, builder: &builder, ready, program, ramdisk: &ramdisk };
+        one(name, &boot, wanted, report)
+    })
+}
+
+/// The tests by name: every `.rs` file of the directory.
+fn names(dir: &Path) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))? {
+        let path = entry.with_context(|| format!("cannot read {}", dir.display()))?.path();
+        if path.extension().is_some_and(|kind| kind == "rs") {
+            names.extend(path.file_stem().map(|name| name.to_string_lossy().into_owned()));
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Whether the filter can match any verdict of the kernel of this name.
+fn may_match(wanted: &Wanted, name: &str) -> bool {
+    let full = format!("kernel::{name}");
+    match wanted.filter.as_deref() {
+        None => true,
+        // Either in the name of the kernel, or beginning in it, or it may be in the part that is not known yet.
+        Some(part) => full.contains(part) || part.starts_with(&format!("{full}::")) || !part.contains("kernel::"),
+    }
+}
+
+struct Boot<'a> {
+    config: &'a Config<'a>,
+    builder: &'a ImageBuilder,
+    ready: &'a Ready,
+    program: &'a Path,
+    ramdisk: &'a Path,
+}
+
+/// Boots one kernel and reports its verdicts.
+fn one(name: &str, boot: &Boot, wanted: &Wanted, report: &Report) -> Result<()> {
+    let full = format!("kernel::{name}");
+    let logs = report.logs(&full)?;
+    let image = boot.config.paths.images().join(format!("test-{name}.img"));
+    let kernel = stripped(boot.config, boot.program)?;
+    write_image(boot.builder, Firmware::Bios, &kernel, boot.ramdisk, &image)?;
+    let machine = machine(image, logs.clone());
+    let mut guest = Guest::boot(&machine, &boot.ready.programs, Some(boot.program), LIMIT)?;
+    let end = guest.wait_end(LIMIT);
+    let took = guest.uptime();
+    let log = guest.kernel_log();
+    let verdicts: Vec<_> = log.lines().filter_map(verdict_line).collect();
+    let outcome: Outcome = match &end {
+        Ok(End::DebugExit(SUCCESS)) => Ok(()),
+        // The verdict that failed says why.
+        Ok(End::DebugExit(FAILURE)) if verdicts.iter().any(|(_, outcome)| outcome.is_err()) => Ok(()),
+        Ok(End::DebugExit(FAILURE)) => Err(format!("it says that it failed, but not in what\n{log}")),
+        Ok(end @ End::DebugExit(PANIC_VALUE)) => Err(format!("{:#}", guest.ended(end))),
+        Ok(end) => Err(format!("it ended without a verdict: {:#}", guest.ended(end))),
+        Err(error) => Err(format!("{error:#}")),
+    };
+    let mut any = false;
+    for (verdict, outcome) in &verdicts {
+        let verdict = if *verdict == name { full.clone() } else { format!("{full}::{verdict}") };
+        if wanted.matches(&verdict) {
+            any = true;
+            report.verdict(&verdict, outcome, (verdicts.len() == 1).then_some(took), &logs);
+        }
+    }
+    // A kernel that says nothing is one test; one that says something is one more only when its end is wrong.
+    if outcome.is_err() || (!any && verdicts.is_empty()) {
+        report.verdict(&full, &outcome, Some(took), &logs);
+    }
+    Ok(())
+}
+
+/// The machine that tests run on: emulated, so that they see the same everywhere.
+#[must_use]
+pub fn machine(image: PathBuf, logs: PathBuf) -> Machine {
+    Machine {
+        image,
+        firmware: Firmware::Bios,
+        memory: "128M".to_owned(),
+        smp: 1,
+        accel: Accel::Tcg,
+        display: Display::None,
+        reboots: false,
+        logs,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_can_name_what_a_kernel_has_not_said_yet() {
+        let wanted = |part: &str| Wanted { kind: None, filter: Some(part.to_owned()), jobs: 1, install: false };
+        assert!(may_match(&wanted("heap"), "heap"));
+        assert!(may_match(&wanted("many_boxes"), "heap"));
+        assert!(may_match(&wanted("kernel::heap::many"), "heap"));
+        assert!(!may_match(&wanted("kernel::paging"), "heap"));
+        assert!(!may_match(&wanted("kernel::heap::many"), "paging"));
+    }
+
+    #[test]
+    fn tests_are_the_source_files() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        for file in ["b.rs", "a.rs", "README.md"] {
+            std::fs::write(dir.path().join(file), "").expect("written");
+        }
+        assert_eq!(names(dir.path()).expect("names"), ["a", "b"]);
+        assert!(names(&dir.path().join("none")).is_err());
+    }
+}

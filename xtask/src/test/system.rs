@@ -1,0 +1,76 @@
+//! The tests of the whole system: the suite that runs inside it, and what a person does at its serial line, keyboard
+//! and screen.
+
+mod person;
+mod suite;
+
+use super::{Outcome, Report, Wanted, in_parallel};
+use crate::build::{Built, Config, build, build_system, with_loader, write_image};
+use crate::guest::Guest;
+use crate::loader::{Firmware, ImageBuilder};
+use crate::paths::Paths;
+use crate::qemu::Machine;
+use crate::toolchain::install::{Needs, Ready, ensure};
+use anyhow::Result;
+use person::{TESTS, Test};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long the system may take from power-on to the prompt. It takes three seconds, and much more on a busy machine.
+const BOOT: Duration = Duration::from_secs(60);
+
+/// How long the whole of a test may take.
+const LIMIT: Duration = Duration::from_secs(180);
+
+/// Builds the systems and runs the tests that are wanted.
+///
+/// # Errors
+/// When something does not build.
+pub fn run(paths: &Paths, wanted: &Wanted, report: &Report, ready: &Ready) -> Result<()> {
+    let config = Config { paths, toolchain: &ready.toolchain, with: &[] };
+    let tests: Vec<_> = TESTS.iter().filter(|test| wanted.matches(&test.full())).collect();
+    // What the suite's tests are called is known when they have run: a filter that names none of ours means them.
+    if wanted.filter.is_none() || tests.is_empty() {
+        suite::run(&config, wanted, report, ready)?;
+    }
+    for firmware in [Firmware::Bios, Firmware::Uefi] {
+        let tests: Vec<_> = tests.iter().filter(|test| test.firmware == firmware).collect();
+        if tests.is_empty() {
+            continue;
+        }
+        if firmware == Firmware::Uefi {
+            ensure(Needs { qemu: true, uefi: true, clippy: false, install: wanted.install })?;
+        }
+        let (builder, built) = with_loader(&config, firmware, || build(&config))?;
+        let image = image(paths, &builder, &built, firmware, "test-system")?;
+        in_parallel(&tests, wanted.jobs, |test| {
+            let logs = report.logs(&test.full())?;
+            let machine = Machine {
+                firmware,
+                memory: test.memory.to_owned(),
+                ..super::kernel::machine(image.clone(), logs.clone())
+            };
+            let begun = Instant::now();
+            let outcome = perform(test, &machine, ready, &built.kernel);
+            report.verdict(&test.full(), &outcome, Some(begun.elapsed()), &logs);
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// The disk image of a system that was built.
+fn image(paths: &Paths, builder: &ImageBuilder, built: &Built, firmware: Firmware, name: &str) -> Result<PathBuf> {
+    let image = paths.images().join(format!("{name}-{}.img", firmware.name()));
+    write_image(builder, firmware, &built.boot_kernel, &built.ramdisk, &image)?;
+    Ok(image)
+}
+
+fn perform(test: &Test, machine: &Machine, ready: &Ready, kernel: &Path) -> Outcome {
+    let attempt = || {
+        let mut guest = Guest::boot(machine, &ready.programs, Some(kernel), LIMIT)?;
+        guest.wait_prompt(BOOT)?;
+        (test.run)(&mut guest)
+    };
+    attempt().map_err(|error: anyhow::Error| format!("{error:#}"))
+}

@@ -1,0 +1,222 @@
+//! What a person does with the system: types on the serial line and on the keyboard, reads the screen, kills drivers.
+
+use crate::guest::Guest;
+use crate::loader::Firmware;
+use crate::qemu::End;
+use crate::terminal::PROMPT;
+use anyhow::{Context, Result, ensure};
+use driver_vga::FONT;
+use std::time::Duration;
+
+/// How long a command may take, on a busy machine.
+const COMMAND: Duration = Duration::from_secs(20);
+
+/// One test: a machine, and what to do with it once the prompt is there.
+pub struct Test {
+    name: &'static str,
+    /// The guest's memory, as QEMU takes it.
+    pub memory: &'static str,
+    /// What boots it.
+    pub firmware: Firmware,
+    /// The test itself.
+    pub run: fn(&mut Guest) -> Result<()>,
+}
+
+impl Test {
+    const fn new(name: &'static str, run: fn(&mut Guest) -> Result<()>) -> Self {
+        Self { name, memory: "128M", firmware: Firmware::Bios, run }
+    }
+
+    const fn with_memory(self, memory: &'static str) -> Self {
+        Self { memory, ..self }
+    }
+
+    const fn by_uefi(self) -> Self {
+        Self { firmware: Firmware::Uefi, ..self }
+    }
+
+    /// The name that is printed.
+    pub fn full(&self) -> String {
+        format!("system::{}", self.name)
+    }
+}
+
+/// Every test.
+pub const TESTS: &[Test] = &[
+    Test::new("boot::shutdown_switches_off", |guest| guest.power_off(COMMAND)),
+    Test::new("boot::reboot_resets", reboot),
+    Test::new("boot::with_little_memory", works).with_memory("64M"),
+    Test::new("boot::with_much_memory", works).with_memory("6G"),
+    Test::new("boot::by_uefi", works).by_uefi(),
+    Test::new("shell::help_lists_the_commands", help),
+    Test::new("shell::ps_shows_every_task", tasks),
+    Test::new("shell::caps_shows_what_the_manifest_gives", authority),
+    Test::new("shell::every_fault_is_survived", faults),
+    Test::new("shell::commands_can_be_repeated_completed_and_ended", editing),
+    Test::new("screen::what_the_keyboard_types_is_shown", keyboard_to_screen),
+    Test::new("screen::it_scrolls_and_clears", scrolling),
+    Test::new("drivers::the_screen_survives_its_driver", kill_vga),
+    Test::new("drivers::the_keyboard_comes_back", kill_keyboard),
+    Test::new("drivers::the_serial_line_comes_back", kill_serial),
+];
+
+/// Runs a command and looks for `part` in what it prints.
+fn says(guest: &mut Guest, command: &str, part: &str) -> Result<()> {
+    let printed = guest.run(command, COMMAND)?;
+    ensure!(
+        printed.lines.iter().any(|line| line.contains(part)),
+        "`{command}` does not print {part:?} but\n{}",
+        printed.lines.join("\n")
+    );
+    Ok(())
+}
+
+/// Serial line, keyboard and screen all work, and it can be switched off.
+fn works(guest: &mut Guest) -> Result<()> {
+    says(guest, "echo Hello, World", "Hello, World")?;
+    guest.type_keys("echo typed\\n")?;
+    guest.expect_screen(&FONT, "enigma> echo typed", COMMAND)?;
+    guest.power_off(COMMAND)
+}
+
+fn reboot(guest: &mut Guest) -> Result<()> {
+    guest.run("reboot", COMMAND)?;
+    let end = guest.wait_end(COMMAND)?;
+    ensure!(end == End::Reset, "{end}");
+    Ok(())
+}
+
+fn help(guest: &mut Guest) -> Result<()> {
+    let commands = "help ps mem caps log kill spawn echo clear color keymap uptime sleep dmesg fault reboot shutdown";
+    let printed = guest.run("help", COMMAND)?.lines;
+    for command in commands.split(' ') {
+        let listed = printed.iter().any(|line| line.split_whitespace().next() == Some(command));
+        ensure!(listed, "`help` does not list {command}");
+    }
+    Ok(())
+}
+
+fn tasks(guest: &mut Guest) -> Result<()> {
+    let printed = guest.run("ps", COMMAND)?.lines;
+    for task in ["supervisor", "serial", "keyboard", "vga", "power", "console", "shell"] {
+        let line = printed.iter().find(|line| line.starts_with(task)).with_context(|| format!("no {task}"))?;
+        ensure!(["waiting", "ready", "running"].iter().any(|state| line.contains(state)), "{line}");
+    }
+    Ok(())
+}
+
+fn authority(guest: &mut Guest) -> Result<()> {
+    says(guest, "caps serial", "0x3f8-0x3ff")?;
+    says(guest, "caps keyboard", "0x60")?;
+    says(guest, "caps vga", "0xb8000")
+}
+
+/// Every kind of fault ends only the task that commits it, and is reported with task and function.
+fn faults(guest: &mut Guest) -> Result<()> {
+    let kinds = "null-read write-code jump-data divide invalid-opcode port cli kernel-read stack-overflow breakpoint \
+        alignment panic";
+    for kind in kinds.split_whitespace() {
+        let printed = guest.run(&format!("fault {kind}"), COMMAND)?;
+        let report = printed.lines.join("\n");
+        ensure!(printed.prompt, "`fault {kind}` ended the machine");
+        ensure!(report.contains("fault (life"), "`fault {kind}` is not reported with the task's name:\n{report}");
+        ensure!(report.contains("fault::"), "`fault {kind}` is not reported with a function:\n{report}");
+    }
+    says(guest, "echo alive", "alive")
+}
+
+/// History, completion and Ctrl-C on the serial line.
+fn editing(guest: &mut Guest) -> Result<()> {
+    says(guest, "echo one", "one")?;
+    let shows = |guest: &Guest, text: &str| {
+        let line = format!("{PROMPT}{text}");
+        let seen = guest.serial.wait(COMMAND, |terminal| (terminal.before_cursor() == line).then_some(()));
+        seen.with_context(|| format!("the line is not {text:?} but {:?}", guest.serial.look(|t| t.before_cursor())))
+    };
+    guest.serial.send(b"\x1b[A")?;
+    shows(guest, "echo one")?;
+    guest.serial.send(b"\x15")?;
+    shows(guest, "")?;
+    guest.serial.send(b"upti\t")?;
+    shows(guest, "uptime ")?;
+    guest.serial.send(b"\x03")?;
+    guest.wait_prompt(COMMAND)?;
+    guest.type_serial("sleep 1000")?;
+    guest.serial.send(b"\r")?;
+    std::thread::sleep(Duration::from_millis(500));
+    guest.serial.send(b"\x03")?;
+    guest.wait_prompt(COMMAND)
+}
+
+fn keyboard_to_screen(guest: &mut Guest) -> Result<()> {
+    guest.type_keys("echo Shift, (Digits) & {Signs}!\\n")?;
+    guest.expect_line("Shift, (Digits) & {Signs}!", COMMAND)?;
+    guest.expect_screen(&FONT, "enigma> echo Shift, (Digits) & {Signs}!", COMMAND)?;
+    // Up brings the command back; Home and the prefix make another of it.
+    guest.type_keys("<up><home><delete><delete><delete><delete><delete>echo again \\n")?;
+    guest.expect_line("again Shift, (Digits) & {Signs}!", COMMAND)
+}
+
+fn scrolling(guest: &mut Guest) -> Result<()> {
+    for round in 0..3 {
+        guest.run("help", COMMAND)?;
+        says(guest, &format!("echo round {round}"), "round")?;
+    }
+    guest.expect_screen(&FONT, "enigma> echo round 2", COMMAND)?;
+    let lines = guest.screen_text(&FONT)?;
+    ensure!(lines.len() == 25, "{} lines", lines.len());
+    ensure!(!lines.iter().any(|line| line.contains("echo round 0")), "it did not scroll:\n{}", lines.join("\n"));
+    guest.run("clear", COMMAND)?;
+    let mut lines = guest.still_screen(Duration::from_millis(500), COMMAND)?.text(&FONT).context("no text screen")?;
+    lines.retain(|line| !line.is_empty());
+    ensure!(lines == [PROMPT.trim_end()], "it was not cleared:\n{}", lines.join("\n"));
+    Ok(())
+}
+
+/// Kills a task and waits until it lives again.
+fn kill(guest: &mut Guest, task: &str) -> Result<()> {
+    guest.run(&format!("kill {task}"), COMMAND)?;
+    for _ in 0..20 {
+        let printed = guest.run("ps", COMMAND)?.lines;
+        let line = printed.iter().find(|line| line.starts_with(task)).with_context(|| format!("no {task}"))?;
+        let words: Vec<_> = line.split_whitespace().collect();
+        if words.get(3) == Some(&"1") && words.get(1) != Some(&"dead") {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    anyhow::bail!("{task} did not come back")
+}
+
+fn kill_vga(guest: &mut Guest) -> Result<()> {
+    says(guest, "echo written before", "written before")?;
+    guest.expect_screen(&FONT, "enigma> echo written before", COMMAND)?;
+    kill(guest, "vga")?;
+    says(guest, "echo written after", "written after")?;
+    guest.expect_screen(&FONT, "enigma> echo written after", COMMAND)?;
+    guest.expect_screen(&FONT, "enigma> echo written before", COMMAND)
+}
+
+fn kill_keyboard(guest: &mut Guest) -> Result<()> {
+    kill(guest, "keyboard")?;
+    guest.type_keys("echo typed again\\n")?;
+    guest.expect_line("typed again", COMMAND)
+}
+
+fn kill_serial(guest: &mut Guest) -> Result<()> {
+    kill(guest, "serial")?;
+    says(guest, "echo sent again", "sent again")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique() {
+        let mut names: Vec<_> = TESTS.iter().map(|test| test.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), TESTS.len());
+    }
+}

@@ -1,0 +1,148 @@
+//! The device: pure logic, without system calls, so that `cargo test` tests it on the host.
+//!
+//! [`Ticker`] is a device without hardware. [`Indexed`] is what the usual kind with hardware looks like: it takes any
+//! [`Port`], real ones in the task and fake ones in a test.
+
+use core::ops::RangeInclusive;
+use rt::port::Port;
+
+/// How many milliseconds a tick may take.
+pub const PERIODS: RangeInclusive<u64> = 10..=60_000;
+
+const NS_PER_MS: u64 = 1_000_000;
+
+/// Counts ticks of a period that can be set. Times are nanoseconds since boot.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ticker {
+    period_ms: u64,
+    next: u64,
+    ticks: u64,
+}
+
+/// A period outside [`PERIODS`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BadPeriod;
+
+impl Ticker {
+    /// Starts at `now` with one tick a second.
+    pub fn new(now: u64) -> Ticker {
+        let period_ms = 1000;
+        Ticker { period_ms, next: now + period_ms * NS_PER_MS, ticks: 0 }
+    }
+
+    /// Ticks so far.
+    pub fn ticks(&self) -> u64 {
+        self.ticks
+    }
+
+    /// Milliseconds for each tick.
+    pub fn period_ms(&self) -> u64 {
+        self.period_ms
+    }
+
+    /// When the next tick is due.
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Sets the period; the next tick comes one such period after `now`.
+    ///
+    /// # Errors
+    /// The period is not within [`PERIODS`]: nothing changes.
+    pub fn set_period(&mut self, now: u64, ms: u64) -> Result<(), BadPeriod> {
+        if !PERIODS.contains(&ms) {
+            return Err(BadPeriod);
+        }
+        self.period_ms = ms;
+        self.next = now + ms * NS_PER_MS;
+        Ok(())
+    }
+
+    /// Counts the ticks that were due by `now`, and returns how many. A late call loses none.
+    pub fn advance(&mut self, now: u64) -> u64 {
+        if now < self.next {
+            return 0;
+        }
+        let period = self.period_ms * NS_PER_MS;
+        let due = (now - self.next) / period + 1;
+        self.next += due * period;
+        self.ticks += due;
+        due
+    }
+}
+
+/// Registers behind a port that selects one and a port that holds it, as the CMOS clock and many others have them.
+pub struct Indexed<P> {
+    ports: P,
+}
+
+impl<P: Port> Indexed<P> {
+    /// `ports`: at offset 0 the index, at offset 1 the data.
+    pub fn new(ports: P) -> Self {
+        Indexed { ports }
+    }
+
+    /// Reads a register.
+    pub fn read(&mut self, register: u8) -> u8 {
+        self.ports.write8(0, register);
+        self.ports.read8(1)
+    }
+
+    /// Writes a register.
+    pub fn write(&mut self, register: u8, value: u8) {
+        self.ports.write8(0, register);
+        self.ports.write8(1, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rt::port::FakePorts;
+
+    const MS: u64 = NS_PER_MS;
+
+    #[test]
+    fn ticks_come_when_they_are_due() {
+        let mut ticker = Ticker::new(5 * MS);
+        assert_eq!(ticker.advance(1004 * MS), 0);
+        assert_eq!(ticker.advance(1005 * MS), 1);
+        assert_eq!(ticker.advance(1005 * MS), 0, "a tick counts once");
+        assert_eq!(ticker.next(), 2005 * MS);
+    }
+
+    #[test]
+    fn a_late_call_loses_no_tick_and_no_time() {
+        let mut ticker = Ticker::new(0);
+        assert_eq!(ticker.advance(3500 * MS), 3);
+        assert_eq!((ticker.ticks(), ticker.next()), (3, 4000 * MS));
+    }
+
+    #[test]
+    fn a_new_period_begins_now() {
+        let mut ticker = Ticker::new(0);
+        assert_eq!(ticker.set_period(100 * MS, 20), Ok(()));
+        assert_eq!((ticker.period_ms(), ticker.next()), (20, 120 * MS));
+        assert_eq!(ticker.advance(160 * MS), 3);
+    }
+
+    #[test]
+    fn a_period_out_of_range_changes_nothing() {
+        let mut ticker = Ticker::new(0);
+        let before = ticker.clone();
+        for ms in [0, 9, 60_001, u64::MAX] {
+            assert_eq!(ticker.set_period(7, ms), Err(BadPeriod), "{ms}");
+        }
+        assert_eq!(ticker, before);
+    }
+
+    #[test]
+    fn a_register_is_selected_before_it_is_used() {
+        let mut ports = FakePorts::new();
+        ports.push(1, 0x59);
+        let mut registers = Indexed::new(&mut ports);
+        assert_eq!(registers.read(0x0A), 0x59);
+        registers.write(0x0B, 0x02);
+        assert_eq!(ports.writes, [(0, 0x0A), (0, 0x0B), (1, 0x02)]);
+    }
+}
