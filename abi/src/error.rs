@@ -27,7 +27,6 @@ macro_rules! statuses {
     };
 }
 
-
 statuses! {
     /// Done.
     Ok = 0,

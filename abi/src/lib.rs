@@ -55,13 +55,8 @@ pub struct AbiNote {
 
 impl AbiNote {
     /// The note of the ABI that this crate describes.
-    pub const CURRENT: AbiNote = AbiNote {
-        name_size: 7,
-        desc_size: 8,
-        kind: NOTE_TYPE_ABI,
-        name: *b"Enigma\0\0",
-        hash: ABI_HASH.to_le_bytes(),
-    };
+    pub const CURRENT: AbiNote =
+        AbiNote { name_size: 7, desc_size: 8, kind: NOTE_TYPE_ABI, name: *b"Enigma\0\0", hash: ABI_HASH.to_le_bytes() };
 }
 
 const fn fnv1a(files: &[&[u8]]) -> u64 {

@@ -79,7 +79,9 @@ pub fn next(mut kernel: Locked) -> *const Frame {
 impl Kernel {
     /// Makes the core ready to run a thread: address space, ports, and where its registers will be saved.
     fn enter(&mut self, index: u16) -> *const Frame {
-        let Some(thread) = self.sys.threads.at(index) else { unreachable!("the scheduler chose a thread that is gone") };
+        let Some(thread) = self.sys.threads.at(index) else {
+            unreachable!("the scheduler chose a thread that is gone")
+        };
         let frame = &raw const thread.frame;
         let row = thread.task;
         let Some(task) = self.sys.tasks.get(row as usize) else { unreachable!("a thread without a task") };

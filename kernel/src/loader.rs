@@ -58,7 +58,8 @@ pub fn user_frame(rip: u64, rsp: u64, argument: u64) -> Frame {
 pub fn spawn(kernel: &mut Kernel, row: u16, argument: &[u8]) -> Result<TaskId, SpawnError> {
     let record = kernel.sys.tasks.get(row as usize).ok_or(Status::NoSuchTask)?.record;
     let mut path = [0; 4 + abi::NAME_LEN];
-    let file = kernel_core::manifest::find_file(kernel.archive, program_path(&record.name, &mut path)).ok_or(ImageError::Missing)?;
+    let file = kernel_core::manifest::find_file(kernel.archive, program_path(&record.name, &mut path))
+        .ok_or(ImageError::Missing)?;
     let image = Image::parse(file)?;
     let id = kernel.sys.begin(row)?;
     match build(kernel, row, &record, &image, file, argument) {
@@ -84,7 +85,14 @@ fn program_path<'a>(name: &Name, buffer: &'a mut [u8; 4 + abi::NAME_LEN]) -> &'a
     core::str::from_utf8(&buffer[..4 + name.len()]).unwrap_or_default()
 }
 
-fn build(k: &mut Kernel, row: u16, record: &TaskRecord, image: &Image, file: &[u8], argument: &[u8]) -> Result<(), Status> {
+fn build(
+    k: &mut Kernel,
+    row: u16,
+    record: &TaskRecord,
+    image: &Image,
+    file: &[u8],
+    argument: &[u8],
+) -> Result<(), Status> {
     let root = frame(k, row)?;
     paging::new_root(root);
     k.sys.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?.root = root;
@@ -176,7 +184,11 @@ impl Entries<'_> {
 
 const _: () = assert!(
     MAX_ENTRIES
-        >= abi::manifest::MAX_CALLS + abi::manifest::MAX_IRQS + abi::manifest::MAX_PORTS + abi::manifest::MAX_RANGES + 3
+        >= abi::manifest::MAX_CALLS
+            + abi::manifest::MAX_IRQS
+            + abi::manifest::MAX_PORTS
+            + abi::manifest::MAX_RANGES
+            + 3
 );
 
 /// Gives a task its handles, and lists them with its ports in the information page.
@@ -207,7 +219,13 @@ fn grant(k: &mut Kernel, row: u16, record: &TaskRecord, entries: &mut Entries<'_
         let mut rights = Rights::READ;
         rights.set(Rights::WRITE, range.flags & RangeRecord::WRITE != 0);
         let handle = k.sys.handle_insert(row, Handle { object: Object::Memory(id), rights, badge: 0 })?;
-        entries.add(Entry { name: range.name, kind: EntryKind::Range as u32, handle, base: range.base, len: range.len })?;
+        entries.add(Entry {
+            name: range.name,
+            kind: EntryKind::Range as u32,
+            handle,
+            base: range.base,
+            len: range.len,
+        })?;
     }
     if record.keep_frames != 0 {
         let id = keep_memory(k, row, record.keep_frames)?;

@@ -2,6 +2,7 @@
 //! driver. Addresses are resolved to functions by `cargo xtask`, which has the symbols.
 
 use crate::arch::{cpu, debugcon};
+use crate::testing;
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicBool, Ordering};
 use kernel_core::thread::Frame;
@@ -19,8 +20,12 @@ pub enum Exit {
     Panic = 0x12,
 }
 
-/// Ends QEMU by its isa-debug-exit device; where there is none, halts for good.
+/// Ends QEMU by its isa-debug-exit device; where there is none, halts for good. A test that waits for a panic goes on instead.
 pub fn exit(code: Exit) -> ! {
+    if code == Exit::Panic && testing::waits() {
+        REPORTING.store(false, Ordering::Relaxed);
+        testing::reported();
+    }
     // SAFETY: port 0xF4 belongs to the debug device, or on other machines to nothing.
     unsafe { Port::<u32>::new(0xf4).write(code as u32) };
     cpu::stop()
@@ -34,6 +39,7 @@ const COM1: u16 = 0x3f8;
 impl Write for Out {
     fn write_str(&mut self, s: &str) -> fmt::Result {
         debugcon::write(s.as_bytes());
+        testing::overhear(s);
         let (mut data, mut status) = (Port::<u8>::new(COM1), Port::<u8>::new(COM1 + 5));
         for byte in s.bytes() {
             for byte in [b'\r', byte].into_iter().skip(usize::from(byte != b'\n')) {
@@ -82,8 +88,18 @@ pub fn report(cause: fmt::Arguments<'_>, frame: Option<&Frame>) -> ! {
     // SAFETY: reads a register.
     unsafe { core::arch::asm!("mov {}, rbp", out(reg) rbp, options(nomem, nostack, preserves_flags)) };
     if let Some(f) = frame {
-        let _ = writeln!(Out, "vector {} error {:#x} cr2 {:#x}", f.vector, f.error, x86_64::registers::control::Cr2::read_raw());
-        let _ = writeln!(Out, "rip {:#018x} cs {:#x} rflags {:#x} rsp {:#018x} ss {:#x}", f.rip, f.cs, f.rflags, f.rsp, f.ss);
+        let _ = writeln!(
+            Out,
+            "vector {} error {:#x} cr2 {:#x}",
+            f.vector,
+            f.error,
+            x86_64::registers::control::Cr2::read_raw()
+        );
+        let _ = writeln!(
+            Out,
+            "rip {:#018x} cs {:#x} rflags {:#x} rsp {:#018x} ss {:#x}",
+            f.rip, f.cs, f.rflags, f.rsp, f.ss
+        );
         let _ = writeln!(Out, "rax {:#018x} rbx {:#018x} rcx {:#018x} rdx {:#018x}", f.rax, f.rbx, f.rcx, f.rdx);
         let _ = writeln!(Out, "rsi {:#018x} rdi {:#018x} rbp {:#018x} r8  {:#018x}", f.rsi, f.rdi, f.rbp, f.r8);
         let _ = writeln!(Out, "r9  {:#018x} r10 {:#018x} r11 {:#018x} r12 {:#018x}", f.r9, f.r10, f.r11, f.r12);
@@ -114,7 +130,6 @@ pub fn report(cause: fmt::Arguments<'_>, frame: Option<&Frame>) -> ! {
     let _ = writeln!(Out, "The machine is stopped. `cargo xtask run` names the functions behind these addresses.");
     exit(Exit::Panic)
 }
-
 
 /// The panic handler of the kernel: `main.rs` and every test kernel have a `#[panic_handler]` that calls a function like this.
 pub fn panicked(info: &core::panic::PanicInfo<'_>) -> ! {

@@ -6,6 +6,7 @@ use crate::kernel::{self, Kernel};
 use crate::{heap, klog, loader, log};
 use abi::PAGE_SIZE;
 use bootloader_api::config::Mapping;
+use bootloader_api::info::{MemoryRegion, MemoryRegionKind, MemoryRegions};
 use bootloader_api::{BootInfo, BootloaderConfig};
 use kernel_core::System;
 use kernel_core::clock::Clock;
@@ -33,7 +34,12 @@ pub static BOOT_CONFIG: BootloaderConfig = {
 
 /// Whether 16 bytes at this address lie on the stack on which the kernel began.
 pub fn boot_stack_holds(addr: u64) -> bool {
-    (BOOT_STACK + PAGE..BOOT_STACK + BOOT_STACK_SIZE - 15).contains(&addr)
+    (BOOT_STACK + PAGE..BOOT_STACK + PAGE + BOOT_STACK_SIZE - 15).contains(&addr)
+}
+
+/// Whether an address lies in the guard page below that stack.
+pub fn boot_guard_holds(addr: u64) -> bool {
+    (BOOT_STACK..BOOT_STACK + PAGE).contains(&addr)
 }
 
 /// What every kernel needs, test kernels too: memory, stacks, descriptor tables, heap, log. Returns all frames, the boot archive and the
@@ -46,7 +52,8 @@ pub fn init_memory(boot: &'static mut BootInfo) -> Ready {
     stacks::init(&mut || frames.take());
     gdt::init();
     idt::init();
-    let features = cpu::init(VirtAddr::from_ptr(percore::addr()), VirtAddr::new(entry::syscall_entry as *const () as u64));
+    let features =
+        cpu::init(VirtAddr::from_ptr(percore::addr()), VirtAddr::new(entry::syscall_entry as *const () as u64));
     percore::with(|core| {
         core.kernel_stack = stacks::Stack::Kernel.top().as_u64();
         core.root = paging::kernel_root();
@@ -70,7 +77,7 @@ pub fn init_memory(boot: &'static mut BootInfo) -> Ready {
         // SAFETY: the loader mapped the archive there for ever, in the upper half, which the kernel's top table took over.
         unsafe { core::slice::from_raw_parts(start as *const u8, boot.ramdisk_len as usize) }
     });
-    Ready { frames: all, frames_kernel, archive: archive.unwrap_or_default(), features }
+    Ready { frames: all, frames_kernel, archive: archive.unwrap_or_default(), features, regions: &boot.memory_regions }
 }
 
 /// What [`init_memory`] prepared.
@@ -83,23 +90,42 @@ pub struct Ready {
     pub archive: &'static [u8],
     /// What the processor offers.
     pub features: cpu::Features,
+    /// The boot memory map.
+    pub regions: &'static MemoryRegions,
+}
+
+/// Whether a physical range reaches memory that the kernel manages or runs in: no task may have such a range.
+fn reaches_ram(regions: &MemoryRegions, base: u64, len: u64) -> bool {
+    let ram = |r: &&MemoryRegion| matches!(r.kind, MemoryRegionKind::Usable | MemoryRegionKind::Bootloader);
+    regions.iter().filter(ram).any(|r| base < r.end && r.start < base.saturating_add(len))
 }
 
 /// Starts the system that the boot archive holds. Never returns: the kernel is entered by interrupts and system calls from then on.
 pub fn run(ready: Ready, entered_at: u64) -> ! {
     let hertz = pit::measure_tsc();
     let clock = Clock::new(entered_at, hertz);
-    let Ready { frames, frames_kernel, archive, features } = ready;
+    let Ready { frames, frames_kernel, archive, features, regions } = ready;
     let table = kernel_core::manifest::find_file(archive, "manifest")
         .unwrap_or_else(|| panic!("the boot archive ({} bytes) has no task table `manifest`", archive.len()));
     let records = match kernel_core::manifest::parse(table) {
         Ok(records) => records,
         Err(what) => panic!("{what}"),
     };
+    for record in records {
+        if let Some(range) = record.ranges.iter().find(|r| reaches_ram(regions, r.base, r.len)) {
+            panic!(
+                "the range `{}` of task {} ({:#x}, {:#x} bytes) reaches RAM on this machine",
+                abi::name_str(&range.name),
+                abi::name_str(&record.name),
+                range.base,
+                range.len
+            );
+        }
+    }
     klog!(
         "Enigma {}: {} MiB of memory, {} MHz, {} tasks; smep {} smap {} umip {}",
         env!("CARGO_PKG_VERSION"),
-        (frames.total() + frames_kernel) * PAGE >> 20,
+        ((frames.total() + frames_kernel) * PAGE) >> 20,
         hertz / 1_000_000,
         records.len(),
         features.smep,

@@ -323,7 +323,8 @@ impl Kernel {
         let mut chain = Default::default();
         let mut physical = None;
         let complete = if contiguous || pages == 1 {
-            physical = self.sys.frames.alloc_contiguous(&mut chain, pages as u32).map(|f| u64::from(f) * PAGE_SIZE as u64);
+            physical =
+                self.sys.frames.alloc_contiguous(&mut chain, pages as u32).map(|f| u64::from(f) * PAGE_SIZE as u64);
             physical.is_some()
         } else {
             (0..pages).all(|_| self.sys.frames.alloc(&mut chain).is_some())

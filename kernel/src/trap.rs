@@ -57,6 +57,9 @@ pub extern "C" fn fatal(frame: &Frame) -> ! {
     {
         report(format_args!("kernel stack overflow ({stack:?} stack) reported by {name}"), Some(frame));
     }
+    if matches!(frame.vector, 8 | 14) && crate::start::boot_guard_holds(address) {
+        report(format_args!("kernel stack overflow (boot stack) reported by {name}"), Some(frame));
+    }
     if frame.vector == 2 {
         report(format_args!("non-maskable interrupt"), Some(frame));
     }

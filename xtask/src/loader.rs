@@ -9,9 +9,11 @@ use crate::toolchain::{PINNED_LOADER, Toolchain};
 use crate::ui::{Step, say};
 use anyhow::{Context, Result, bail};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
 
 /// Which firmware an image is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,13 +112,20 @@ fn build(paths: &Paths, toolchain: &Toolchain, firmware: Firmware, dir: &Path) -
         firmware.name().to_uppercase()
     ));
     let work = dir.join("build");
-    paths::create_dir(&work)?;
+    let temporary = work.join("tmp");
+    paths::create_dir(&temporary)?;
     let manifest = manifest(paths, toolchain, dir)?;
     let mut command = toolchain.cargo(paths)?;
     command
-        .args(["build", "--release", "--features", firmware.name(), "--manifest-path"])
+        // -vv: the output of the loader's build script too, in which most of the time goes.
+        .args(["build", "-vv", "--release", "--features", firmware.name(), "--manifest-path"])
         .arg(&manifest)
-        .env("CARGO_TARGET_DIR", &work)
+        // Not by CARGO_TARGET_DIR, which the cargo in the build script would take for its own: each of the two would
+        // wait for the other's lock.
+        .arg("--target-dir")
+        .arg(&work)
+        // Where that one builds.
+        .env("TMPDIR", &temporary)
         // The stages are built with -Zbuild-std and target files, for which a stable compiler needs this.
         .env("RUSTC_BOOTSTRAP", "1")
         // `cargo install` would read the settings of the directory it is run in, which are the kernel's.
@@ -128,12 +137,13 @@ fn build(paths: &Paths, toolchain: &Toolchain, firmware: Firmware, dir: &Path) -
     command.env("CARGO_PROFILE_STAGE_3_DEBUG", "0").env("CARGO_PROFILE_STAGE_4_DEBUG", "0");
     command.env("RUSTC", toolchain.loader_rustc(paths)?);
     let log_path = dir.join("build.log");
+    let mut doing = "starting".to_owned();
     let status = run_logged(command, &log_path, |line| {
-        if let Some(what) = line.trim_start().strip_prefix("Compiling ") {
-            step.progress(what);
-        } else {
-            step.progress("still at it");
+        // Also of the builds inside the build script, whose lines begin with its name.
+        if let Some((_, what)) = line.and_then(|line| line.split_once("   Compiling ")) {
+            doing = what.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
         }
+        step.progress(&doing);
     })?;
     if !status.success() {
         bail!(
@@ -173,27 +183,42 @@ fn manifest(paths: &Paths, toolchain: &Toolchain, dir: &Path) -> Result<PathBuf>
     Ok(copy.join("Cargo.toml"))
 }
 
-/// Runs a command with all its output in a file, and shows each line of it to `progress` as it comes.
+/// Runs a command with all its output in a file. Shows each line of its standard error to `progress` as it comes, and
+/// none every few seconds when nothing does.
 ///
 /// # Errors
 /// When it cannot be run or the log cannot be written. A failure of the command itself is in the status.
-pub fn run_logged(
+fn run_logged(
     mut command: Command,
     log_path: &Path,
-    mut progress: impl FnMut(&str),
+    mut progress: impl FnMut(Option<&str>),
 ) -> Result<std::process::ExitStatus> {
-    use std::io::Write;
-    let mut log = std::fs::File::create(log_path).map_err(|error| paths::disk_error(&error, log_path))?;
-    let stdout = log.try_clone().map_err(|error| paths::disk_error(&error, log_path))?;
+    let full = |error: std::io::Error| paths::disk_error(&error, log_path);
+    let mut log = std::fs::File::create(log_path).map_err(full)?;
+    let stdout = log.try_clone().map_err(full)?;
     command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped());
     let mut child = crate::children::spawn_build(&mut command)?;
-    if let Some(stderr) = child.stderr() {
-        for line in BufReader::new(stderr).lines() {
-            let Ok(line) = line else { break };
-            writeln!(log, "{line}").map_err(|error| paths::disk_error(&error, log_path))?;
-            progress(&line);
+    let stderr = child.stderr().context("the output was not piped")?;
+    let (sender, lines) = channel();
+    let reader = std::thread::spawn(move || {
+        for line in BufReader::new(stderr).split(b'\n') {
+            if line.is_ok_and(|line| sender.send(line).is_err()) {
+                break;
+            }
+        }
+    });
+    loop {
+        match lines.recv_timeout(Duration::from_secs(2)) {
+            Ok(line) => {
+                log.write_all(&line).and_then(|()| log.write_all(b"\n")).map_err(full)?;
+                progress(Some(&String::from_utf8_lossy(&line)));
+            }
+            Err(RecvTimeoutError::Timeout) => progress(None),
+            Err(RecvTimeoutError::Disconnected) => break,
         }
     }
+    // It has sent its last line.
+    let _ = reader.join();
     child.wait()
 }
 

@@ -271,6 +271,8 @@ impl Toolchain {
             "CARGO_ENCODED_RUSTFLAGS",
             "CARGO_BUILD_RUSTFLAGS",
             "CARGO_BUILD_TARGET",
+            "CARGO_BUILD_TARGET_DIR",
+            "CARGO_TARGET_DIR",
             "CARGO_TARGET_X86_64_UNKNOWN_NONE_RUSTFLAGS",
             "RUSTC_WRAPPER",
             "RUSTC_WORKSPACE_WRAPPER",

@@ -93,8 +93,12 @@ impl Frames {
         Some(frame)
     }
 
-    /// Takes `count` adjacent frames and puts them at the end of a chain, in order. Returns the first.
+    /// Takes `count` adjacent frames and puts them at the end of a chain, in order. Returns the first; `None` for a count of 0, or
+    /// where there are not so many side by side.
     pub fn alloc_contiguous(&mut self, chain: &mut Chain, count: u32) -> Option<Frame> {
+        if count == 0 {
+            return None;
+        }
         // The buddy system rounds to a power of two: what is over goes back at once.
         let size = count.checked_next_power_of_two()?;
         let first = self.buddy.alloc(size as usize)? as u32;
@@ -169,6 +173,12 @@ impl Frames {
             next = *self.links.get(frame as usize)?;
             Some(frame)
         })
+    }
+
+    /// Gives the table back, to be used for other frames.
+    #[cfg(test)]
+    pub(crate) fn into_table(self) -> &'static mut [u32] {
+        self.links
     }
 
     /// Whether a frame is free.

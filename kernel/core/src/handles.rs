@@ -132,6 +132,13 @@ impl HandleTable {
         None
     }
 
+    /// All handles with their numbers.
+    #[cfg(test)]
+    pub(crate) fn numbered(&self) -> impl Iterator<Item = (u64, Handle)> {
+        let number = |i: usize, s: &Slot| (u64::from(s.uses) << 16 | i as u64, s.handle);
+        self.slots.iter().enumerate().map(move |(i, s)| number(i, s)).filter_map(|(n, h)| h.map(|h| (n, h)))
+    }
+
     /// All handles.
     pub fn iter(&self) -> impl Iterator<Item = &Handle> {
         self.slots.iter().filter_map(|s| s.handle.as_ref())

@@ -24,8 +24,9 @@ impl System {
         let (id, badge) = self.endpoint_handle(thread, number, Rights::CALL)?;
         self.check_transfer(thread, header)?;
         self.check_order(thread, id)?;
+        self.calls = (self.calls + 1) & 0xffff_ffff_ffff;
         let t = self.threads.at_mut(thread).ok_or(Status::BadHandle)?;
-        t.call = (t.call + 1) & 0xffff_ffff_ffff;
+        t.call = self.calls;
         t.badge = badge;
         t.last_sent = [u32::from(header.label()), number as u32];
         if let Some(slots) = t.leases.get_mut(..leases.len()) {
@@ -129,7 +130,14 @@ impl System {
 
     /// A lease of the caller that a token names: its task's row, first address and length left from `offset` on.
     /// Errors: StaleReply, LeaseBounds (no such lease, no such access, offset beyond the end).
-    pub fn lease(&self, thread: u16, token: ReplyToken, number: u64, offset: u64, access: u32) -> Result<(u16, u64, u64), Status> {
+    pub fn lease(
+        &self,
+        thread: u16,
+        token: ReplyToken,
+        number: u64,
+        offset: u64,
+        access: u32,
+    ) -> Result<(u16, u64, u64), Status> {
         let caller = self.caller(thread, token)?;
         let t = self.threads.at(caller).ok_or(Status::StaleReply)?;
         let count = Header(t.frame.rsi).leases() as u64;
@@ -182,7 +190,8 @@ impl System {
     fn deliver(&mut self, sender: u16, receiver: u16, call: bool) {
         let Some(s) = self.threads.at(sender) else { return };
         let frame = s.frame;
-        let who = self.tasks.get(s.task as usize).map_or(abi::TaskId { index: s.task, generation: 0 }, |t| t.id(s.task));
+        let who =
+            self.tasks.get(s.task as usize).map_or(abi::TaskId { index: s.task, generation: 0 }, |t| t.id(s.task));
         let from = Sender { task: who, badge: s.badge };
         let token = if call { ReplyToken::new(sender, s.call) } else { ReplyToken::NONE };
         self.transmit(sender, &frame, receiver);

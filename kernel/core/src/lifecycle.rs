@@ -20,6 +20,9 @@ impl System {
             TaskState::Dead => return Err(Status::NotReaped),
             TaskState::Empty => {}
         }
+        if task.handles.quota() < 2 {
+            return Err(Status::QuotaHandles);
+        }
         task.state = TaskState::Running;
         task.generation = if task.generation == u16::MAX { 1 } else { task.generation + 1 };
         task.fault = None;
@@ -46,6 +49,9 @@ impl System {
         let task = self.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
         if priority < task.record.priority || priority as usize >= abi::task::LEVELS {
             return Err(Status::Ceiling);
+        }
+        if task.state != TaskState::Running {
+            return Err(Status::NoSuchTask);
         }
         task.objects.take(1, Status::QuotaObjects)?;
         let mut thread = Thread::new(row, priority);

@@ -1,6 +1,6 @@
 //! The boot archive and the task table in it: found and checked before anything is believed.
 
-use abi::manifest::{IrqRecord, MAGIC, ManifestHeader, RangeRecord, TaskRecord};
+use abi::manifest::{IrqRecord, MAGIC, ManifestHeader, RangeRecord, Restart, TaskRecord};
 use abi::task::{LEVELS, MAX_TASKS};
 use tar_no_std::TarArchiveRef;
 use zerocopy::FromBytes;
@@ -24,7 +24,8 @@ pub fn parse(bytes: &[u8]) -> Result<&[TaskRecord], &'static str> {
     if count == 0 || count > MAX_TASKS {
         return Err("the task table has no rows, or too many");
     }
-    let (records, _) = <[TaskRecord]>::ref_from_prefix_with_elems(rest, count).map_err(|_| "the task table is truncated")?;
+    let (records, _) =
+        <[TaskRecord]>::ref_from_prefix_with_elems(rest, count).map_err(|_| "the task table is truncated")?;
     for (row, record) in records.iter().enumerate() {
         check(record, row, count)?;
     }
@@ -46,6 +47,9 @@ fn check(r: &TaskRecord, row: usize, count: usize) -> Result<(), &'static str> {
     }
     if r.priority as usize >= LEVELS {
         return Err("a priority is out of range");
+    }
+    if r.restart > Restart::Always as u8 {
+        return Err("a restart policy is none of those there are");
     }
     if r.stack_frames == 0 || r.stack_frames > 4096 || r.keep_frames > 4096 {
         return Err("a stack or keep size is out of range");

@@ -157,10 +157,11 @@ impl System {
 
     fn memory_release(&mut self, id: Id<Memory>) {
         let unused = self.memories.get(id).is_some_and(|m| m.handles == 0 && m.mappings == 0 && m.kept_by.is_none());
-        if unused && let Some(memory) = self.memories.remove(id) {
-            if let Backing::Frames(mut chain) = memory.backing {
-                self.frames.join(&mut self.garbage, &mut chain);
-            }
+        if unused
+            && let Some(memory) = self.memories.remove(id)
+            && let Backing::Frames(mut chain) = memory.backing
+        {
+            self.frames.join(&mut self.garbage, &mut chain);
         }
     }
 }

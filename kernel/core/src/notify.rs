@@ -48,11 +48,12 @@ impl System {
         task.handles.insert(Handle { object: Object::Notification(id), rights, badge: 0 })
     }
 
-    /// Sets bits, and wakes whoever waits for one of them.
+    /// Sets bits, and wakes whoever waits for one of them: the thread in `wait` first, then the threads in `recv` in their order. Each
+    /// takes the bits of its mask, so one signal may wake several.
     pub fn signal(&mut self, id: Id<Notification>, set: u64) {
         let Some(n) = self.notifications.get_mut(id) else { return };
         n.word |= set;
-        let word = n.word;
+        let (word, bound_to) = (n.word, n.bound_to);
         if let Some(waiter) = n.waiter {
             let mask = self.threads.at(waiter).map_or(0, |t| t.mask);
             if word & mask != 0 {
@@ -65,23 +66,25 @@ impl System {
                     t.frame.rdx = taken;
                 }
                 self.make_ready(waiter);
-                return;
             }
         }
-        let Some(endpoint) = n.bound_to else { return };
+        let Some(endpoint) = bound_to else { return };
         let Some(receivers) = self.endpoints.get(endpoint).map(|e| e.receivers) else { return };
         let mut next = receivers.front();
         while let Some(receiver) = next {
-            let mask = self.threads.at(receiver).map_or(0, |t| t.mask);
-            if word & mask != 0 {
-                if let Some(e) = self.endpoints.get_mut(endpoint) {
-                    e.receivers.remove(&mut self.threads, receiver);
-                }
-                self.deliver_bits(id, receiver, mask);
-                self.make_ready(receiver);
-                return;
-            }
             next = receivers.next(&self.threads, receiver);
+            let mask = self.threads.at(receiver).map_or(0, |t| t.mask);
+            match self.notifications.get(id).map_or(0, |n| n.word) {
+                0 => return,
+                word if word & mask == 0 => {}
+                _ => {
+                    if let Some(e) = self.endpoints.get_mut(endpoint) {
+                        e.receivers.remove(&mut self.threads, receiver);
+                    }
+                    self.deliver_bits(id, receiver, mask);
+                    self.make_ready(receiver);
+                }
+            }
         }
     }
 

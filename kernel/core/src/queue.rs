@@ -90,6 +90,13 @@ impl Queue {
         }
     }
 
+    /// The threads from the last to the first, as the backward links have them.
+    #[cfg(test)]
+    pub(crate) fn backwards(&self, threads: &Arena<Thread>) -> alloc::vec::Vec<u16> {
+        let prev = |&index: &u16| threads.at(index).map(|t| t.link.prev).filter(|&p| p != NIL);
+        core::iter::successors((self.tail != NIL).then_some(self.tail), prev).take(threads.capacity() + 1).collect()
+    }
+
     /// The thread behind this one.
     pub fn next(&self, threads: &Arena<Thread>, index: u16) -> Option<u16> {
         threads.at(index).map(|t| t.link.next).filter(|&n| n != NIL)

@@ -44,6 +44,18 @@ impl Scheduler {
         }
     }
 
+    /// The queue of a level.
+    #[cfg(test)]
+    pub(crate) fn queue(&self, level: u8) -> Queue {
+        self.ready[level as usize]
+    }
+
+    /// Whether somebody is said to be ready at a level.
+    #[cfg(test)]
+    pub(crate) fn says_ready(&self, level: u8) -> bool {
+        self.levels & 1 << level != 0
+    }
+
     /// The most important level at which somebody is ready.
     pub fn best(&self) -> Option<u8> {
         (self.levels != 0).then(|| self.levels.trailing_zeros() as u8)
@@ -68,13 +80,17 @@ impl System {
 
     /// Makes a thread ready, which must be in no queue and not running.
     pub fn make_ready(&mut self, index: u16) {
-        let (now, period) = (self.now, self.sched.period);
+        let (now, slice, period) = (self.now, self.sched.slice, self.sched.period);
         let Some(t) = self.threads.at_mut(index) else { return };
         t.state = State::Ready;
         if now >= t.refill_at {
             t.used = 0;
             t.refill_at = now + period;
             t.effective = t.priority;
+        } else if t.used >= slice {
+            // Waiting at each tick, when budgets are looked at, does not stretch a budget.
+            t.used = 0;
+            t.effective = BACKGROUND;
         }
         let level = t.effective;
         self.enqueue(index, level);

@@ -75,6 +75,8 @@ pub struct System {
     pub now: u64,
     /// Counters that only tell.
     pub counters: Counters,
+    /// Calls ever made: numbers them, over all threads, so that no reply token ever names another thread's call in the same slot.
+    pub calls: u64,
     /// The row that spawns and kills.
     pub controller: Option<u16>,
     /// The rows that read logs, as a set of bits.
@@ -103,6 +105,7 @@ impl System {
             clock,
             now: 0,
             counters: Counters::default(),
+            calls: 0,
             controller: None,
             log_readers: 0,
         };
@@ -184,6 +187,9 @@ impl System {
         let Object::Notification(id) = handle.object else { return Err(Status::WrongKind) };
         if !handle.rights.contains(right) {
             return Err(Status::NoRights);
+        }
+        if self.notifications.get(id).is_none() {
+            return Err(Status::BadHandle);
         }
         Ok(id)
     }

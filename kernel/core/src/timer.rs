@@ -81,6 +81,29 @@ impl Timers {
         Some((timer.notification, timer.bits))
     }
 
+    /// The armed timers by deadline, after a look at the order of the heap and at every timer's place in it.
+    #[cfg(test)]
+    pub(crate) fn armed(&self) -> Result<Vec<(u64, Id<Timer>)>, alloc::string::String> {
+        for (place, &index) in self.heap.iter().enumerate() {
+            if place > 0 && self.deadline(place) < self.deadline((place - 1) / 2) {
+                return Err(std::format!("timer heap out of order at {place}"));
+            }
+            if self.arena.at(index).is_none_or(|t| t.place != Some(place as u16)) {
+                return Err(std::format!("timer {index} does not know its place {place}"));
+            }
+        }
+        let mut armed: Vec<_> =
+            self.arena.iter().filter(|(_, t)| t.place.is_some()).map(|(id, t)| (t.deadline, id)).collect();
+        armed.sort_by_key(|a| a.0);
+        if armed.len() == self.heap.len() { Ok(armed) } else { Err("an armed timer is not in the heap".into()) }
+    }
+
+    /// What a timer sets, and where.
+    #[cfg(test)]
+    pub(crate) fn target(&self, id: Id<Timer>) -> Option<(Id<Notification>, u64)> {
+        self.arena.get(id).map(|t| (t.notification, t.bits))
+    }
+
     fn take_out(&mut self, place: usize) {
         let Some(last) = self.heap.len().checked_sub(1) else { return };
         self.exchange(place, last);

@@ -56,7 +56,11 @@ pub fn init(per_core: VirtAddr, syscall_entry: VirtAddr) -> Features {
             f.set(EferFlags::NO_EXECUTE_ENABLE, features.nx);
         });
         // TS and EM stay set: a task without floating-point state faults when it touches the unit (#NM).
-        Cr0::update(|f| f.insert(Cr0Flags::WRITE_PROTECT | Cr0Flags::ALIGNMENT_MASK | Cr0Flags::TASK_SWITCHED | Cr0Flags::NUMERIC_ERROR));
+        Cr0::update(|f| {
+            f.insert(
+                Cr0Flags::WRITE_PROTECT | Cr0Flags::ALIGNMENT_MASK | Cr0Flags::TASK_SWITCHED | Cr0Flags::NUMERIC_ERROR,
+            )
+        });
         Cr4::update(|f| {
             f.set(Cr4Flags::SUPERVISOR_MODE_EXECUTION_PROTECTION, features.smep);
             f.set(Cr4Flags::SUPERVISOR_MODE_ACCESS_PREVENTION, features.smap);

@@ -27,7 +27,11 @@ macro_rules! stubs {
 /// A gate to `handler` with interrupts off, on an IST stack unless `ist` is 0 (figure 6-8).
 fn gate(handler: Stub, ist: u16, attributes: u64) -> [u64; 2] {
     let addr = handler as *const () as u64;
-    let low = addr & 0xffff | u64::from(KERNEL_CODE) << 16 | u64::from(ist) << 32 | attributes << 32 | (addr >> 16 & 0xffff) << 48;
+    let low = addr & 0xffff
+        | u64::from(KERNEL_CODE) << 16
+        | u64::from(ist) << 32
+        | attributes << 32
+        | (addr >> 16 & 0xffff) << 48;
     [low, addr >> 32]
 }
 
@@ -51,7 +55,8 @@ pub fn init() {
     // SAFETY: called once, with interrupts off; the table is static and every gate leads to a stub that saves what it must.
     unsafe {
         *TABLE.0.get() = table;
-        let pointer = DescriptorTablePointer { limit: (size_of_val(&table) - 1) as u16, base: VirtAddr::from_ptr(TABLE.0.get()) };
+        let pointer =
+            DescriptorTablePointer { limit: (size_of_val(&table) - 1) as u16, base: VirtAddr::from_ptr(TABLE.0.get()) };
         x86_64::instructions::tables::lidt(&pointer);
     }
 }

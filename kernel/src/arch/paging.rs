@@ -122,7 +122,8 @@ pub fn init(regions: &MemoryRegions, frames: &mut BootFrames) {
     let end = regions.iter().filter(ram).map(|r| r.end).max().unwrap_or(0);
     let p4 = (RECURSIVE_ADDR | RECURSIVE << 30 | RECURSIVE << 21 | RECURSIVE << 12) as *mut PageTable;
     // SAFETY: the loader was asked to map its tables recursively in this slot, and no other reference to the top table exists.
-    let mut mapper = RecursivePageTable::new(unsafe { &mut *p4 }).expect("the boot loader's page tables are not recursive");
+    let mut mapper =
+        RecursivePageTable::new(unsafe { &mut *p4 }).expect("the boot loader's page tables are not recursive");
     let flags =
         PageTableFlags::PRESENT | PageTableFlags::WRITABLE | PageTableFlags::NO_EXECUTE | PageTableFlags::GLOBAL;
     for region in regions.iter().filter(ram) {
@@ -174,7 +175,9 @@ fn make_global(table: u64, level: u32, index: u64) {
 /// Loads an address space.
 pub fn switch(root: u64) {
     // SAFETY: every root has the kernel's upper half, so code, stack and data stay where they are.
-    unsafe { Cr3::write(PhysFrame::containing_address(PhysAddr::new(root)), x86_64::registers::control::Cr3Flags::empty()) };
+    unsafe {
+        Cr3::write(PhysFrame::containing_address(PhysAddr::new(root)), x86_64::registers::control::Cr3Flags::empty())
+    };
 }
 
 /// Maps a page in the kernel's half. Only for slots of the top table that exist before the first task.
@@ -204,7 +207,13 @@ pub fn new_root(root: u64) {
 
 /// Maps a page of a task. `table_frame` gives frames for tables; where it gives none, nothing is mapped and `None` is returned.
 #[must_use]
-pub fn map_user(root: u64, page: u64, frame: u64, flags: UserFlags, mut table_frame: impl FnMut() -> Option<u64>) -> Option<()> {
+pub fn map_user(
+    root: u64,
+    page: u64,
+    frame: u64,
+    flags: UserFlags,
+    mut table_frame: impl FnMut() -> Option<u64>,
+) -> Option<()> {
     debug_assert!(page < abi::task::USER_END);
     let mut table = root;
     for level in [3, 2, 1] {

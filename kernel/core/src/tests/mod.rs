@@ -1,1 +1,268 @@
+//! Host tests: each operation by itself, data structures against simple models, and the whole against its invariants.
 
+/// Leaves the function with an error that says what is wrong.
+macro_rules! ensure {
+    ($condition:expr, $($what:tt)*) => {
+        if !$condition {
+            return Err(format!($($what)*));
+        }
+    };
+}
+
+mod arena;
+mod check;
+mod clock;
+mod explore;
+mod frames;
+mod handles;
+mod image;
+mod ipc;
+mod leases;
+mod lifecycle;
+mod log;
+mod manifest;
+mod memory;
+mod messages;
+mod notify;
+mod queue;
+mod sched;
+mod timers;
+mod verify;
+mod world;
+
+use crate::System;
+use crate::arena::Id;
+use crate::clock::Clock;
+use crate::frames::{Chain, Frames};
+use crate::handles::{Handle, Object};
+use crate::thread::{Frame, State};
+use abi::error::{DeathKind, FaultRecord};
+use abi::manifest::{Restart, TaskRecord};
+use abi::message::{Header, ReplyToken, Rights, pack_transfer};
+use abi::{Status, info};
+use check::check;
+use zerocopy::FromZeros;
+
+/// A frequency at which a cycle is a nanosecond.
+const HERTZ: u64 = 1_000_000_000;
+
+/// The handle of a task's own endpoint.
+const OWN: u64 = info::ENDPOINT as u64;
+/// The handle of a task's own notification.
+const NOTE: u64 = info::NOTIFICATION as u64;
+/// The handle of the first peer.
+const PEER: u64 = 2;
+
+/// A task with room for everything.
+fn record(name: &str, priority: u8, calls: &[u8]) -> TaskRecord {
+    let mut r = TaskRecord::new_zeroed();
+    r.name = abi::name_from(name).unwrap();
+    r.priority = priority;
+    (r.frame_quota, r.stack_frames, r.handle_quota, r.object_quota) = (16, 1, 8, 8);
+    r.restart = Restart::Always as u8;
+    r.call_count = calls.len() as u8;
+    r.calls[..calls.len()].copy_from_slice(calls);
+    r
+}
+
+/// Frames `0..count`, all free.
+fn frames(count: usize) -> Frames {
+    let mut frames = Frames::new(Box::leak(vec![0; count].into_boxed_slice()));
+    frames.add(0..count as u64);
+    frames
+}
+
+/// A system with 64 frames and a clock of one cycle per nanosecond.
+fn system(records: &[TaskRecord]) -> System {
+    System::new(records, frames(64), Clock::new(0, HERTZ))
+}
+
+/// A server, two clients of it, of which the second may call the first too; all run. Returns their first threads.
+fn trio() -> (System, [u16; 3]) {
+    let mut s = system(&[record("server", 1, &[]), record("client", 5, &[0]), record("other", 6, &[0, 1])]);
+    let threads = [0, 1, 2].map(|row| spawn(&mut s, row));
+    (s, threads)
+}
+
+/// Begins a life with handles to its peers' endpoints, two frames and a thread.
+fn spawn(s: &mut System, row: u16) -> u16 {
+    try_spawn(s, row).unwrap()
+}
+
+fn try_spawn(s: &mut System, row: u16) -> Result<u16, Status> {
+    s.begin(row)?;
+    let record = s.tasks[row as usize].record;
+    for &peer in &record.calls[..record.call_count as usize] {
+        let endpoint = s.tasks[peer as usize].endpoint.unwrap();
+        let rights = Rights::CALL | Rights::GRANT;
+        s.handle_insert(row, Handle { object: Object::Endpoint(endpoint), rights, badge: 0 })?;
+    }
+    for _ in 0..2 {
+        let task = &mut s.tasks[row as usize];
+        task.frames.take(1, Status::QuotaFrames)?;
+        s.frames.alloc(&mut task.chain).ok_or(Status::OutOfMemory)?;
+    }
+    let id = s.thread_start(row, Frame::default(), record.priority)?;
+    s.announce(row);
+    Ok(id.index())
+}
+
+/// A further thread at the task's own priority.
+fn thread(s: &mut System, row: u16) -> u16 {
+    let priority = s.tasks[row as usize].record.priority;
+    s.thread_start(row, Frame::default(), priority).unwrap().index()
+}
+
+fn death(kind: DeathKind) -> FaultRecord {
+    let mut record = FaultRecord::new_zeroed();
+    record.kind = kind as u32;
+    record
+}
+
+fn kill(s: &mut System, row: u16) {
+    s.kill(row, death(DeathKind::Killed));
+}
+
+fn reap(s: &mut System, row: u16) {
+    while s.reap(row, 1).unwrap() != 0 {}
+}
+
+/// Puts a ready thread on the processor, whoever's turn it is.
+fn run(s: &mut System, thread: u16) {
+    if s.sched.current == Some(thread) {
+        return;
+    }
+    assert_eq!(s.threads.at(thread).unwrap().state, State::Ready, "only a ready thread can run");
+    if let Some(current) = s.sched.current.take() {
+        s.make_ready(current);
+    }
+    s.unschedule(thread);
+    s.threads.at_mut(thread).unwrap().state = State::Running;
+    s.sched.current = Some(thread);
+}
+
+fn frame(s: &mut System, thread: u16) -> &mut Frame {
+    &mut s.threads.at_mut(thread).unwrap().frame
+}
+
+fn state(s: &System, thread: u16) -> State {
+    s.threads.at(thread).unwrap().state
+}
+
+/// Whether a thread can go on, and with which status its system call ended.
+fn woken(s: &System, thread: u16) -> Option<Status> {
+    let t = s.threads.at(thread).unwrap();
+    let runs = matches!(t.state, State::Ready | State::Running);
+    runs.then(|| Status::from_u32(t.frame.rax as u32).unwrap())
+}
+
+/// What a message looks like in the registers.
+#[derive(Clone, Copy, Debug, Default)]
+struct Message {
+    label: u16,
+    words: [u64; 4],
+    give: Option<(u64, Rights)>,
+}
+
+impl Message {
+    fn words(words: [u64; 4]) -> Self {
+        Message { label: 7, words, give: None }
+    }
+
+    fn giving(self, handle: u64, rights: Rights) -> Self {
+        Message { give: Some((handle, rights)), ..self }
+    }
+
+    fn put(self, f: &mut Frame) {
+        let header = Header::new(self.label);
+        f.rsi = if self.give.is_some() { header.with_handle() } else { header }.0;
+        f.set_words(self.words);
+        f.r13 = self.give.map_or(0, |(handle, rights)| pack_transfer(handle as u32, rights));
+    }
+}
+
+/// The status that the kernel around would put into `rax`.
+fn finish(s: &mut System, thread: u16, result: Result<(), Status>) -> Result<(), Status> {
+    if let Err(status) = result {
+        frame(s, thread).rax = status as u64;
+    }
+    result
+}
+
+fn call(s: &mut System, thread: u16, handle: u64, message: Message) -> Result<(), Status> {
+    run(s, thread);
+    let f = frame(s, thread);
+    message.put(f);
+    f.rdi = handle;
+    let result = s.call(thread, &[]);
+    finish(s, thread, result)
+}
+
+fn send(s: &mut System, thread: u16, handle: u64, message: Message) -> Result<(), Status> {
+    run(s, thread);
+    let f = frame(s, thread);
+    message.put(f);
+    f.rdi = handle;
+    let result = s.send(thread);
+    finish(s, thread, result)
+}
+
+fn recv(s: &mut System, thread: u16, handle: u64, mask: u64) -> Result<(), Status> {
+    run(s, thread);
+    let result = s.recv(thread, handle, mask);
+    finish(s, thread, result)
+}
+
+fn reply(s: &mut System, thread: u16, token: u64, message: Message) -> Result<(), Status> {
+    run(s, thread);
+    message.put(frame(s, thread));
+    let result = s.reply(thread, ReplyToken(token));
+    finish(s, thread, result)
+}
+
+fn wait(s: &mut System, thread: u16, handle: u64, mask: u64) -> Result<(), Status> {
+    run(s, thread);
+    frame(s, thread).rax = 0;
+    let result = s.wait(thread, handle, mask);
+    finish(s, thread, result)
+}
+
+/// The task's own notification.
+fn note(s: &System, row: u16) -> Id<crate::notify::Notification> {
+    s.tasks[row as usize].notification.unwrap()
+}
+
+/// A memory object of so many frames; the handle.
+fn memory(s: &mut System, row: u16, pages: u32) -> Result<u64, Status> {
+    let mut chain = Chain::default();
+    for _ in 0..pages {
+        s.frames.alloc(&mut chain).ok_or(Status::OutOfMemory)?;
+    }
+    let result = s.memory_create(row, &mut chain, None);
+    s.frames.join(&mut s.garbage, &mut chain);
+    result.map(u64::from)
+}
+
+/// The invariants, as an assertion.
+#[track_caller]
+fn sound(s: &System) {
+    if let Err(what) = check(s) {
+        panic!("{what}");
+    }
+}
+
+/// Numbers that look random and are the same each time (xorshift64*).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        (self.next() >> 16) as usize % end
+    }
+}

@@ -1,0 +1,195 @@
+//! What must be true of the system between any two operations.
+
+use crate::System;
+use crate::handles::Object;
+use crate::memory::Backing;
+use crate::queue::Queue;
+use crate::sched::BACKGROUND;
+use crate::thread::State;
+use abi::task::{LEVELS, TaskState};
+
+/// Looks at everything; the error says what is wrong.
+pub fn check(s: &System) -> Result<(), String> {
+    threads(s)?;
+    wakeups(s)?;
+    references(s)?;
+    quotas(s)?;
+    frames(s)
+}
+
+/// The threads of a queue; `Err` where its links do not fit.
+pub fn members(s: &System, queue: Queue) -> Result<Vec<u16>, String> {
+    let mut found = Vec::new();
+    let mut next = queue.front();
+    while let Some(index) = next {
+        ensure!(s.threads.at(index).is_some(), "thread {index} is queued but gone");
+        ensure!(found.len() < s.threads.capacity(), "a queue is a circle");
+        found.push(index);
+        next = queue.next(&s.threads, index);
+    }
+    ensure!(queue.is_empty() == found.is_empty(), "a queue is empty and is not");
+    // Backwards too: taking a copy apart from the end must meet the same threads.
+    ensure!(queue.backwards(&s.threads) == found.iter().rev().copied().collect::<Vec<_>>(), "a queue's links differ");
+    Ok(found)
+}
+
+/// Every thread is in the queue that its state says, once, and in no other.
+fn threads(s: &System) -> Result<(), String> {
+    let mut place: Vec<Option<State>> = vec![None; s.threads.capacity()];
+    let mut put = |index: u16, state: State| {
+        let old = place[index as usize].replace(state);
+        ensure!(old.is_none(), "thread {index} is in two places: {old:?} and {state:?}");
+        Ok(())
+    };
+    if let Some(current) = s.sched.current {
+        put(current, State::Running)?;
+    }
+    for level in 0..=LEVELS as u8 {
+        let queued = members(s, s.sched.queue(level))?;
+        ensure!(s.sched.says_ready(level) != queued.is_empty(), "the bit of level {level} is wrong");
+        for index in queued {
+            put(index, State::Ready)?;
+            let effective = s.threads.at(index).map_or(0, |t| t.effective);
+            ensure!(effective == level, "thread {index} of level {effective} is queued at {level}");
+        }
+    }
+    for (id, e) in s.endpoints.iter() {
+        for index in members(s, e.senders)? {
+            put(index, State::Sending(id))?;
+        }
+        for index in members(s, e.receivers)? {
+            put(index, State::Receiving(id))?;
+            ensure!(s.row_of(index) == Ok(e.owner), "thread {index} receives at another task's endpoint");
+        }
+        ensure!(e.senders.is_empty() || e.receivers.is_empty(), "somebody sends and somebody receives at {id:?}");
+        let open = s.tasks[e.owner as usize].state == TaskState::Running || (e.permanent && s.is_open(id));
+        ensure!(e.senders.is_empty() || open, "somebody is queued at {id:?}, which nobody will serve");
+    }
+    for (id, n) in s.notifications.iter() {
+        if let Some(waiter) = n.waiter {
+            put(waiter, State::Waiting(id))?;
+        }
+    }
+    for (id, t) in s.threads.iter() {
+        let index = id.index();
+        match t.state {
+            State::Replying(row) => {
+                ensure!(place[index as usize].is_none(), "thread {index} waits for a reply and is queued");
+                let server = &s.tasks[row as usize];
+                ensure!(server.state == TaskState::Running, "thread {index} waits for the dead row {row}");
+            }
+            state => ensure!(place[index as usize] == Some(state), "thread {index} is {state:?} but not there"),
+        }
+        ensure!(s.tasks[t.task as usize].state == TaskState::Running, "thread {index} of a dead task");
+        let ceiling = s.tasks[t.task as usize].record.priority;
+        ensure!(t.priority >= ceiling, "thread {index} is above its ceiling");
+        ensure!(t.effective == t.priority || t.effective == BACKGROUND, "thread {index} is at a level of nobody's");
+    }
+    Ok(())
+}
+
+/// Nobody waits for what is there already.
+fn wakeups(s: &System) -> Result<(), String> {
+    for (id, n) in s.notifications.iter() {
+        let lost = |index: u16| s.threads.at(index).is_some_and(|t| t.mask & n.word != 0);
+        ensure!(!n.waiter.is_some_and(lost), "a lost wake-up: thread {:?} waits at {id:?}", n.waiter);
+        if let Some(e) = n.bound_to {
+            let endpoint = s.endpoints.get(e).ok_or(format!("{id:?} is bound to {e:?}, which is gone"))?;
+            ensure!(endpoint.bound == Some(id), "{id:?} is bound to {e:?}, but not the other way");
+            let receivers = members(s, endpoint.receivers)?;
+            ensure!(!receivers.iter().any(|&r| lost(r)), "a lost wake-up: one of {receivers:?} at {e:?}");
+        }
+    }
+    for (id, e) in s.endpoints.iter() {
+        if let Some(n) = e.bound {
+            let bound_to = s.notifications.get(n).and_then(|n| n.bound_to);
+            ensure!(bound_to == Some(id), "{id:?} is bound to {n:?}, but not the other way");
+        }
+    }
+    Ok(())
+}
+
+/// Objects count the handles and mappings that name them, and an object without any is freed.
+fn references(s: &System) -> Result<(), String> {
+    let handles = || s.tasks.iter().flat_map(|t| t.handles.iter());
+    let count = |object: Object| handles().filter(|h| h.object == object).count() as u32;
+    for (id, e) in s.endpoints.iter() {
+        ensure!(e.handles == count(Object::Endpoint(id)), "endpoint {id:?} counts {} handles", e.handles);
+        ensure!(e.permanent || e.handles > 0, "endpoint {id:?} has no handle");
+    }
+    for (id, n) in s.notifications.iter() {
+        ensure!(n.handles == count(Object::Notification(id)), "notification {id:?} counts {} handles", n.handles);
+        ensure!(n.permanent || n.handles > 0, "notification {id:?} has no handle");
+    }
+    for (id, m) in s.memories.iter() {
+        ensure!(m.handles == count(Object::Memory(id)), "memory {id:?} counts {} handles", m.handles);
+        let mapped = s.tasks.iter().flat_map(|t| &t.mappings).filter(|p| p.memory == id).count() as u32;
+        ensure!(m.mappings == mapped, "memory {id:?} counts {} mappings of {mapped}", m.mappings);
+        ensure!(m.handles + m.mappings > 0 || m.kept_by.is_some(), "memory {id:?} is nobody's");
+    }
+    s.timers.armed()?;
+    let timers = handles().filter(|h| matches!(h.object, Object::Timer(id) if s.timers.target(id).is_some())).count();
+    ensure!(timers == s.timers.live(), "{} timers live, {timers} are held", s.timers.live());
+    Ok(())
+}
+
+/// No quota is exceeded, and each says what is held.
+fn quotas(s: &System) -> Result<(), String> {
+    for (row, task) in s.tasks.iter().enumerate() {
+        let owned = |owner: u16, permanent: bool| usize::from(owner as usize == row && !permanent);
+        let threads = s.threads.iter().filter(|(_, t)| t.task as usize == row).count();
+        let endpoints: usize = s.endpoints.iter().map(|(_, e)| owned(e.owner, e.permanent)).sum();
+        let notes: usize = s.notifications.iter().map(|(_, n)| owned(n.owner, n.permanent)).sum();
+        let timers = task.handles.iter().filter(|h| matches!(h.object, Object::Timer(_))).count();
+        let objects = threads + endpoints + notes + timers + task.mappings.len();
+        ensure!(task.threads as usize == threads, "row {row} counts {} threads of {threads}", task.threads);
+        ensure!(task.objects.used() as usize == objects, "row {row}: {} objects, {objects} held", task.objects.used());
+        ensure!(task.objects.used() <= task.objects.limit(), "row {row} has too many objects");
+        let charged = |object: Object| match object {
+            Object::Memory(id) => s.memories.get(id).map_or(0, |m| match (&m.backing, m.kept_by) {
+                (Backing::Frames(_), None) => m.pages,
+                _ => 0,
+            }),
+            _ => 0,
+        };
+        let frames = task.chain.len() + task.handles.iter().map(|h| charged(h.object)).sum::<u32>();
+        ensure!(task.frames.used() == frames, "row {row}: {} frames charged, {frames} held", task.frames.used());
+        ensure!(task.frames.used() <= task.frames.limit(), "row {row} has too many frames");
+        let live = task.handles.iter().count();
+        ensure!(task.handles.live() as usize == live, "row {row} counts {} handles of {live}", task.handles.live());
+        ensure!(live <= task.handles.quota() as usize, "row {row} has too many handles");
+        match task.state {
+            TaskState::Running => {}
+            TaskState::Dead => {
+                ensure!(live == 0 && objects == 0 && task.root == 0, "row {row} is dead and holds something")
+            }
+            TaskState::Empty => ensure!(live + objects + frames as usize == 0, "row {row} is empty and is not"),
+        }
+        let mut mappings = task.mappings.clone();
+        mappings.sort_by_key(|m| m.addr);
+        let end = |m: &crate::memory::Mapping| m.addr + u64::from(m.pages) * abi::PAGE_SIZE as u64;
+        ensure!(mappings.windows(2).all(|w| end(&w[0]) <= w[1].addr), "row {row} has mappings that overlap");
+    }
+    Ok(())
+}
+
+/// Every frame is free or in one chain.
+fn frames(s: &System) -> Result<(), String> {
+    let chains = s.tasks.iter().map(|t| &t.chain).chain([&s.garbage]);
+    let memories = s.memories.iter().filter_map(|(_, m)| match &m.backing {
+        Backing::Frames(chain) => Some(chain),
+        Backing::Physical { .. } => None,
+    });
+    let mut seen = std::collections::BTreeSet::new();
+    for chain in chains.chain(memories) {
+        let before = seen.len();
+        for frame in s.frames.iter(chain) {
+            ensure!(!s.frames.is_free(frame), "frame {frame} is free and in a chain");
+            ensure!(seen.insert(frame), "frame {frame} is in two chains");
+        }
+        ensure!(seen.len() - before == chain.len() as usize, "a chain is shorter than it says");
+    }
+    let used = s.frames.total() - s.frames.free();
+    ensure!(seen.len() as u64 == used, "{used} frames are in use, {} are in chains", seen.len());
+    Ok(())
+}

@@ -1,0 +1,106 @@
+//! Every short sequence of steps of a small system, and long random ones.
+
+use super::world::{Mode, Op, World, table};
+use super::{Random, check};
+use proptest::prelude::*;
+use std::collections::HashSet;
+
+/// How many different states each search visits. Fewer in debug builds, to end soon.
+const STATES: usize = if cfg!(debug_assertions) { 30_000 } else { 600_000 };
+
+/// Breadth first over all sequences, one representative for all that lead to the same state. Returns states, steps taken, and the
+/// length of the longest sequence all of whose predecessors were followed.
+fn search(mode: Mode) -> (usize, usize, usize) {
+    let mut table = table();
+    // Each state by how it was reached: from which one, by which step.
+    let mut reached: Vec<(u32, Op, u8)> = vec![(0, Op::Tick, 0)];
+    let mut known = HashSet::new();
+    let world = World::new(table, mode);
+    assert_eq!(check(&world.s), Ok(()));
+    known.insert(world.canonical());
+    table = world.into_table();
+    let (mut next, mut steps) = (0, 0);
+    while next < reached.len() && reached.len() < STATES {
+        let mut path = Vec::new();
+        let mut at = next;
+        while at != 0 {
+            path.push(reached[at].1);
+            at = reached[at].0 as usize;
+        }
+        path.reverse();
+        let replay = |table| {
+            let mut world = World::new(table, mode);
+            for &op in &path {
+                world.advance(op).unwrap_or_else(|e| panic!("{e} after {path:?}"));
+            }
+            world
+        };
+        let mut world = replay(table);
+        let here = world.canonical();
+        for op in world.ops() {
+            if let Err(what) = world.apply(op) {
+                panic!("{what}\nafter {path:?}");
+            }
+            steps += 1;
+            let there = world.canonical();
+            if there == here {
+                // Nothing happened, so the next step can be tried from here.
+                continue;
+            }
+            if known.insert(there) {
+                reached.push((next as u32, op, path.len() as u8 + 1));
+            }
+            world = replay(world.into_table());
+        }
+        table = world.into_table();
+        next += 1;
+    }
+    let complete = reached[next.min(reached.len() - 1)].2;
+    (reached.len(), steps, complete as usize)
+}
+
+#[test]
+fn every_short_sequence_of_any_threads_steps() {
+    let start = std::time::Instant::now();
+    let (states, steps, depth) = search(Mode::AnyThread);
+    println!("{states} states, {steps} steps, all sequences up to {depth}, {:?}", start.elapsed());
+    assert!(depth >= 2 && states >= STATES);
+}
+
+#[test]
+fn every_short_sequence_as_the_scheduler_has_it() {
+    let start = std::time::Instant::now();
+    let (states, steps, depth) = search(Mode::Scheduled);
+    println!("{states} states, {steps} steps, all sequences up to {depth}, {:?}", start.elapsed());
+    assert!(depth >= 3 && states >= STATES);
+}
+
+/// A walk of so many steps; the error tells the last of them.
+fn walk(seed: u64, steps: usize, mode: Mode) -> Result<(), String> {
+    let mut random = Random(seed | 1);
+    let mut world = World::new(table(), mode);
+    let mut last = Vec::new();
+    for step in 0..steps {
+        let op = world.pick(&mut random);
+        last.push(op);
+        world.apply(op).map_err(|e| format!("step {step}: {e}\nafter {:?}", &last[last.len().saturating_sub(25)..]))?;
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: if cfg!(debug_assertions) { 8 } else { 200 },
+        max_shrink_iters: 16,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn long_random_walks(seed in any::<u64>().no_shrink(), steps in 1usize..3_000) {
+        for mode in [Mode::Rich, Mode::AnyThread] {
+            if let Err(what) = walk(seed, steps, mode) {
+                return Err(TestCaseError::fail(format!("{mode:?}: {what}")));
+            }
+        }
+    }
+}

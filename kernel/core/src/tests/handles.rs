@@ -1,0 +1,178 @@
+//! [`HandleTable`] against a map, and what the system does with handles.
+
+use super::{NOTE, OWN, PEER, kill, memory, run, sound, trio};
+use crate::handles::{Handle, HandleTable, Object};
+use abi::Status;
+use abi::message::Rights;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+fn handle(badge: u32) -> Handle {
+    Handle { object: Object::System, rights: Rights::all(), badge }
+}
+
+#[test]
+fn a_closed_handle_is_not_the_next_one_in_its_slot() {
+    let mut table = HandleTable::new(2);
+    let first = u64::from(table.insert(handle(1)).unwrap());
+    assert_eq!(table.remove(first), Ok(handle(1)));
+    assert_eq!(table.remove(first), Err(Status::BadHandle));
+    let second = u64::from(table.insert(handle(2)).unwrap());
+    assert_eq!(first & 0xffff, second & 0xffff);
+    assert_eq!(table.get(first), Err(Status::BadHandle));
+    assert_eq!(table.get(second), Ok(handle(2)));
+    for wrong in [second + 1, second | 1 << 32, second | 1 << 63, u64::MAX, 0xffff] {
+        assert_eq!(table.get(wrong), Err(Status::BadHandle), "{wrong:#x}");
+        assert_eq!(table.remove(wrong), Err(Status::BadHandle), "{wrong:#x}");
+    }
+}
+
+#[test]
+fn the_quota_is_the_limit() {
+    let mut table = HandleTable::new(2);
+    assert_eq!((table.insert(handle(1)), table.insert(handle(2))), (Ok(0), Ok(1)));
+    assert!(!table.has_room());
+    assert_eq!(table.insert(handle(3)), Err(Status::QuotaHandles));
+    assert_eq!((table.live(), table.quota()), (2, 2));
+    assert_eq!(table.pop().map(|h| h.badge), Some(2));
+    assert_eq!(table.pop().map(|h| h.badge), Some(1));
+    assert_eq!(table.pop(), None);
+    assert_eq!((table.live(), table.insert(handle(4))), (0, Ok(0)));
+    assert_eq!(HandleTable::new(0).insert(handle(1)), Err(Status::QuotaHandles));
+}
+
+#[test]
+fn a_table_that_was_emptied_is_like_a_new_one() {
+    let mut table = HandleTable::new(3);
+    (0..3).for_each(|i| assert!(table.insert(handle(i)).is_ok()));
+    assert!(table.remove(1).is_ok() && table.remove(0).is_ok());
+    while table.pop().is_some() {}
+    let numbers: Vec<u32> = (0..3).map(|i| table.insert(handle(i)).unwrap()).collect();
+    assert_eq!(numbers, [0, 1, 2]);
+    assert!((0..3).all(|i| table.get(i).is_ok_and(|h| u64::from(h.badge) == i)));
+}
+
+proptest! {
+    #[test]
+    fn does_what_a_map_does(ops in prop::collection::vec((0u8..5, any::<u16>()), 0..300), quota in 0u16..6) {
+        let mut table = HandleTable::new(quota);
+        let mut model: BTreeMap<u64, Handle> = BTreeMap::new();
+        let mut stale: Vec<u64> = Vec::new();
+        for (badge, (op, pick)) in ops.into_iter().enumerate() {
+            match op {
+                0..3 => {
+                    let got = table.insert(handle(badge as u32)).map(u64::from);
+                    prop_assert_eq!(got.is_ok(), model.len() < quota as usize);
+                    if let Ok(number) = got {
+                        prop_assert!(!stale.contains(&number), "number {:#x} is used again", number);
+                        prop_assert!(model.insert(number, handle(badge as u32)).is_none());
+                    }
+                }
+                _ if !model.is_empty() => {
+                    let number = *model.keys().nth(pick as usize % model.len()).unwrap();
+                    prop_assert_eq!(table.remove(number).ok(), model.remove(&number));
+                    stale.push(number);
+                }
+                _ => {}
+            }
+            prop_assert!(stale.iter().all(|&n| table.get(n) == Err(Status::BadHandle)));
+            prop_assert!(model.iter().all(|(&n, h)| table.get(n) == Ok(*h)));
+            prop_assert_eq!(table.live() as usize, model.len());
+            prop_assert_eq!(table.iter().count(), model.len());
+        }
+        let left = core::iter::from_fn(|| table.pop()).count();
+        prop_assert_eq!((left, table.live()), (model.len(), 0));
+    }
+}
+
+#[test]
+fn a_copy_has_no_more_rights_and_never_the_right_to_receive() {
+    let (mut s, [server, client, _]) = trio();
+    let copy = s.handle_dup(server, OWN, u64::MAX, 0).unwrap();
+    assert_eq!(s.handle(server, copy.into()).unwrap().rights, Rights::CALL | Rights::GRANT);
+    let less = s.handle_dup(client, PEER, Rights::CALL.bits().into(), 77).unwrap();
+    let handle = s.handle(client, less.into()).unwrap();
+    assert_eq!((handle.rights, handle.badge), (Rights::CALL, 77));
+    assert_eq!(s.handle_dup(client, less.into(), u64::MAX, 0), Err(Status::NoRights));
+    sound(&s);
+}
+
+#[test]
+fn duplicating_fails_as_documented() {
+    let (mut s, [_, client, _]) = trio();
+    assert_eq!(s.handle_dup(client, 99, u64::MAX, 0), Err(Status::BadHandle));
+    assert_eq!(s.handle_dup(client, NOTE, u64::MAX, 5), Err(Status::BadArgument), "a badge on a notification");
+    assert_eq!(s.handle_dup(client, PEER, u64::MAX, 1 << 32), Err(Status::BadArgument), "a badge of 33 bits");
+    let badged = s.handle_dup(client, PEER, u64::MAX, 5).unwrap();
+    assert_eq!(s.handle_dup(client, badged.into(), u64::MAX, 6), Err(Status::BadArgument), "a second badge");
+    let same = s.handle_dup(client, badged.into(), u64::MAX, 0).unwrap();
+    assert_eq!(s.handle(client, same.into()).unwrap().badge, 5);
+    while s.handle_dup(client, PEER, u64::MAX, 0).is_ok() {}
+    assert_eq!(s.handle_dup(client, PEER, u64::MAX, 0), Err(Status::QuotaHandles));
+    assert_eq!(s.tasks[1].handles.live(), 8);
+    sound(&s);
+}
+
+#[test]
+fn each_copy_of_memory_is_charged() {
+    let (mut s, [_, client, _]) = trio();
+    let handle = memory(&mut s, 1, 5).unwrap();
+    assert_eq!(s.tasks[1].frames.used(), 7);
+    let copy = s.handle_dup(client, handle, u64::MAX, 0).unwrap();
+    assert_eq!(s.tasks[1].frames.used(), 12);
+    assert_eq!(s.handle_dup(client, handle, u64::MAX, 0), Err(Status::QuotaFrames));
+    sound(&s);
+    assert_eq!(s.handle_close(client, handle), Ok(()));
+    assert_eq!((s.tasks[1].frames.used(), s.memories.live()), (7, 1));
+    assert_eq!(s.handle_close(client, copy.into()), Ok(()));
+    assert_eq!((s.tasks[1].frames.used(), s.memories.live(), s.garbage.len()), (2, 0, 5));
+    sound(&s);
+}
+
+#[test]
+fn closing_fails_as_documented() {
+    let (mut s, [_, client, _]) = trio();
+    assert_eq!(s.handle_close(client, 99), Err(Status::BadHandle));
+    let handle = memory(&mut s, 1, 1).unwrap();
+    let mapping = s.memory_map(1, handle, 0, true).unwrap();
+    assert_eq!(s.handle_close(client, handle), Err(Status::Busy));
+    s.memory_unmap(1, mapping.addr).unwrap();
+    assert_eq!(s.handle_close(client, handle), Ok(()));
+    assert_eq!(s.handle_close(client, handle), Err(Status::BadHandle));
+    sound(&s);
+}
+
+#[test]
+fn the_system_handle_is_asked_for_its_rights() {
+    let (mut s, [_, client, _]) = trio();
+    let rights = Rights::INSPECT;
+    let n = u64::from(s.handle_insert(1, Handle { object: Object::System, rights, badge: 0 }).unwrap());
+    assert_eq!(s.system_handle(client, n, Rights::INSPECT), Ok(()));
+    assert_eq!(s.system_handle(client, n, Rights::CONTROL), Err(Status::NoRights));
+    assert_eq!(s.system_handle(client, NOTE, Rights::CONTROL), Err(Status::WrongKind));
+    assert_eq!(s.system_handle(client, 99, Rights::CONTROL), Err(Status::BadHandle));
+    assert_eq!(s.handle_dup(client, n, u64::MAX, 0), Err(Status::NoRights), "authority is not passed on");
+}
+
+#[test]
+fn a_handle_whose_object_is_gone_is_refused() {
+    let (mut s, [_, client, other]) = trio();
+    let e = u64::from(s.endpoint_create(client).unwrap());
+    let n = u64::from(s.notification_create(client).unwrap());
+    let given = [e, n].map(|number| {
+        let object = s.handle(client, number).unwrap().object;
+        let rights = Rights::all() - Rights::RECV;
+        u64::from(s.handle_insert(2, Handle { object, rights, badge: 0 }).unwrap())
+    });
+    kill(&mut s, 1);
+    run(&mut s, other);
+    assert_eq!(s.handle_dup(other, given[0], u64::MAX, 0), Err(Status::BadHandle));
+    assert_eq!(s.handle_dup(other, given[1], u64::MAX, 0), Err(Status::BadHandle));
+    assert_eq!(s.notification_handle(other, given[1], Rights::SIGNAL), Err(Status::BadHandle));
+    assert_eq!(s.poll(other, given[1], 1), Err(Status::BadHandle));
+    assert_eq!(s.wait(other, given[1], 1), Err(Status::BadHandle));
+    assert_eq!(s.timer_create(other, given[1], 1), Err(Status::BadHandle));
+    assert_eq!(s.handle_close(other, given[0]), Ok(()));
+    assert_eq!(s.handle_close(other, given[1]), Ok(()));
+    sound(&s);
+}

@@ -1,0 +1,281 @@
+//! Calls, sent messages, replies: each outcome and each error.
+
+use super::*;
+use abi::TaskId;
+use abi::message::Sender;
+
+const WORDS: [u64; 4] = [11, 22, 33, 44];
+
+/// The client calls, the server receives: its token.
+fn received(s: &mut System, server: u16, client: u16, words: [u64; 4]) -> u64 {
+    call(s, client, PEER, Message::words(words)).unwrap();
+    recv(s, server, OWN, 0).unwrap();
+    frame(s, server).r12
+}
+
+#[test]
+fn a_call_waits_for_a_receiver_and_then_for_the_reply() {
+    let (mut s, [server, client, _]) = trio();
+    call(&mut s, client, PEER, Message::words(WORDS)).unwrap();
+    let endpoint = s.tasks[0].endpoint.unwrap();
+    assert_eq!(state(&s, client), State::Sending(endpoint));
+    recv(&mut s, server, OWN, 0).unwrap();
+    let f = *frame(&mut s, server);
+    assert_eq!((f.words(), f.rsi, f.r13), (WORDS, 7, 0));
+    assert_eq!(Sender::from_u64(f.rdi), Sender { task: TaskId { index: 1, generation: 1 }, badge: 0 });
+    assert_eq!(state(&s, client), State::Replying(0));
+    let answer = Message { label: 3, words: [1, 2, 3, 4], give: None };
+    reply(&mut s, server, f.r12, answer).unwrap();
+    assert_eq!((woken(&s, client), frame(&mut s, client).words()), (Some(Status::Ok), [1, 2, 3, 4]));
+    assert_eq!(frame(&mut s, client).rsi, 3);
+    sound(&s);
+}
+
+#[test]
+fn a_call_finds_the_receiver_that_waits_longest() {
+    let (mut s, [server, client, other]) = trio();
+    let second = thread(&mut s, 0);
+    recv(&mut s, server, OWN, 0).unwrap();
+    recv(&mut s, second, OWN, 0).unwrap();
+    call(&mut s, client, PEER, Message::words(WORDS)).unwrap();
+    call(&mut s, other, PEER, Message::words([5; 4])).unwrap();
+    assert_eq!((frame(&mut s, server).words(), frame(&mut s, second).words()), (WORDS, [5; 4]));
+    assert_eq!((state(&s, client), state(&s, other)), (State::Replying(0), State::Replying(0)));
+    assert_eq!(s.threads.at(server).unwrap().last_received, [7, TaskId { index: 1, generation: 1 }.to_u32()]);
+    assert_eq!(s.threads.at(client).unwrap().last_sent, [7, PEER as u32]);
+    sound(&s);
+}
+
+#[test]
+fn callers_are_received_in_their_order_and_answered_in_any() {
+    let (mut s, [server, client, other]) = trio();
+    call(&mut s, other, PEER, Message::words([1; 4])).unwrap();
+    call(&mut s, client, PEER, Message::words([2; 4])).unwrap();
+    recv(&mut s, server, OWN, 0).unwrap();
+    let first = frame(&mut s, server).r12;
+    assert_eq!(frame(&mut s, server).words(), [1; 4]);
+    recv(&mut s, server, OWN, 0).unwrap();
+    let second = frame(&mut s, server).r12;
+    reply(&mut s, server, second, Message::words([20; 4])).unwrap();
+    assert_eq!((woken(&s, client), woken(&s, other)), (Some(Status::Ok), None));
+    reply(&mut s, server, first, Message::words([10; 4])).unwrap();
+    assert_eq!((frame(&mut s, client).words(), frame(&mut s, other).words()), ([20; 4], [10; 4]));
+    sound(&s);
+}
+
+#[test]
+fn a_call_fails_as_documented() {
+    let (mut s, [server, client, other]) = trio();
+    let m = Message::words(WORDS);
+    assert_eq!(call(&mut s, client, 99, m), Err(Status::BadHandle));
+    assert_eq!(call(&mut s, client, NOTE, m), Err(Status::WrongKind));
+    let object = s.handle(client, PEER).unwrap().object;
+    let mute = s.handle_insert(1, Handle { object, rights: Rights::GRANT, badge: 0 }).unwrap();
+    assert_eq!(call(&mut s, client, mute.into(), m), Err(Status::NoRights));
+    let upwards = Handle { object: s.handle(other, 3).unwrap().object, rights: Rights::CALL, badge: 0 };
+    let upwards = s.handle_insert(0, upwards).unwrap();
+    assert_eq!(call(&mut s, server, upwards.into(), m), Err(Status::CallOrder), "to a less important task");
+    for header in [Header::NOTIFICATION, Header::HANDLE_LOST, 1 << 23, 1 << 63] {
+        run(&mut s, client);
+        frame(&mut s, client).rdi = PEER;
+        frame(&mut s, client).rsi = header;
+        assert_eq!(s.call(client, &[]), Err(Status::BadArgument), "{header:#x}");
+        assert_eq!(s.send(client), Err(Status::BadArgument), "{header:#x}");
+        assert_eq!(s.reply(client, ReplyToken(0)), Err(Status::BadArgument), "{header:#x}");
+    }
+    assert_eq!(call(&mut s, client, PEER, m.giving(99, Rights::all())), Err(Status::BadHandle));
+    assert_eq!(call(&mut s, client, PEER, m.giving(mute.into(), Rights::all())), Ok(()));
+    sound(&s);
+}
+
+#[test]
+fn a_call_within_a_task_is_allowed_and_to_an_equal_one_is_not() {
+    let mut s = system(&[record("a", 3, &[]), record("b", 3, &[0])]);
+    let [a, b] = [0, 1].map(|row| spawn(&mut s, row));
+    assert_eq!(call(&mut s, b, PEER, Message::default()), Err(Status::CallOrder));
+    let helper = thread(&mut s, 0);
+    assert_eq!(call(&mut s, helper, OWN, Message::words(WORDS)), Ok(()));
+    recv(&mut s, a, OWN, 0).unwrap();
+    let token = frame(&mut s, a).r12;
+    assert_eq!(reply(&mut s, a, token, Message::words([9; 4])), Ok(()));
+    assert_eq!(frame(&mut s, helper).words(), [9; 4]);
+    sound(&s);
+}
+
+#[test]
+fn a_call_to_the_dead_waits_for_the_next_life_or_is_refused() {
+    let (mut s, [_, client, other]) = trio();
+    kill(&mut s, 0);
+    assert_eq!(call(&mut s, client, PEER, Message::words(WORDS)), Ok(()));
+    assert_eq!(send(&mut s, other, PEER, Message::default()), Err(Status::WouldBlock));
+    reap(&mut s, 0);
+    let server = spawn(&mut s, 0);
+    recv(&mut s, server, OWN, 0).unwrap();
+    assert_eq!(frame(&mut s, server).words(), WORDS, "the next life answers");
+    kill(&mut s, 0);
+    s.expect(0, false).unwrap();
+    assert_eq!(call(&mut s, other, PEER, Message::default()), Err(Status::PeerGone));
+    assert_eq!(send(&mut s, other, PEER, Message::default()), Err(Status::PeerGone));
+    sound(&s);
+}
+
+#[test]
+fn a_sent_message_arrives_only_where_somebody_waits() {
+    let (mut s, [server, client, _]) = trio();
+    assert_eq!(send(&mut s, client, PEER, Message::words(WORDS)), Err(Status::WouldBlock));
+    recv(&mut s, server, OWN, 0).unwrap();
+    assert_eq!(send(&mut s, client, PEER, Message::words(WORDS)), Ok(()));
+    let f = *frame(&mut s, server);
+    assert_eq!((woken(&s, server), f.words(), f.r12), (Some(Status::Ok), WORDS, 0));
+    assert_eq!(state(&s, client), State::Running);
+    assert_eq!(reply(&mut s, server, f.r12, Message::default()), Err(Status::StaleReply));
+    assert_eq!(send(&mut s, client, 99, Message::default()), Err(Status::BadHandle));
+    assert_eq!(send(&mut s, client, NOTE, Message::default()), Err(Status::WrongKind));
+    let object = s.handle(client, PEER).unwrap().object;
+    let mute = s.handle_insert(1, Handle { object, rights: Rights::GRANT, badge: 0 }).unwrap();
+    assert_eq!(send(&mut s, client, mute.into(), Message::default()), Err(Status::NoRights));
+    frame(&mut s, client).rdi = PEER;
+    frame(&mut s, client).rsi = Header::new(1).with_leases(1).0;
+    assert_eq!(s.send(client), Err(Status::BadArgument), "a sent message lends nothing");
+    sound(&s);
+}
+
+#[test]
+fn receiving_fails_as_documented() {
+    let (mut s, [_, client, _]) = trio();
+    assert_eq!(recv(&mut s, client, 99, 0), Err(Status::BadHandle));
+    assert_eq!(recv(&mut s, client, NOTE, 0), Err(Status::WrongKind));
+    assert_eq!(recv(&mut s, client, PEER, 0), Err(Status::NoRights));
+    sound(&s);
+}
+
+#[test]
+fn a_notification_goes_before_messages() {
+    let (mut s, [server, client, _]) = trio();
+    call(&mut s, client, PEER, Message::words(WORDS)).unwrap();
+    s.signal(note(&s, 0), 0b11);
+    recv(&mut s, server, OWN, 0b01).unwrap();
+    let f = *frame(&mut s, server);
+    assert_eq!((f.rax, f.rdi, f.rsi, f.rdx, f.r12), (0, 0, Header::NOTIFICATION, 1, 0));
+    recv(&mut s, server, OWN, 0b01).unwrap();
+    assert_eq!(frame(&mut s, server).words(), WORDS, "the other bit was not asked for");
+    sound(&s);
+}
+
+#[test]
+fn a_badge_tells_the_client() {
+    let (mut s, [server, client, _]) = trio();
+    let badged = s.handle_dup(client, PEER, u64::MAX, 0xdead_beef).unwrap();
+    call(&mut s, client, badged.into(), Message::default()).unwrap();
+    recv(&mut s, server, OWN, 0).unwrap();
+    assert_eq!(Sender::from_u64(frame(&mut s, server).rdi).badge, 0xdead_beef);
+}
+
+#[test]
+fn a_reply_is_good_once_and_only_for_whom_it_was_meant() {
+    let (mut s, [server, client, other]) = trio();
+    let token = received(&mut s, server, client, WORDS);
+    for wrong in [0, token + (1 << 16), token ^ 1, token | 0xffff, u64::MAX] {
+        assert_eq!(reply(&mut s, server, wrong, Message::default()), Err(Status::StaleReply), "{wrong:#x}");
+    }
+    assert_eq!(reply(&mut s, other, token, Message::default()), Err(Status::StaleReply), "another task's token");
+    let bad = Message::default().giving(99, Rights::all());
+    assert_eq!(reply(&mut s, server, token, bad), Err(Status::BadHandle));
+    assert_eq!(state(&s, client), State::Replying(0));
+    assert_eq!(reply(&mut s, server, token, Message::words(WORDS)), Ok(()));
+    assert_eq!(reply(&mut s, server, token, Message::default()), Err(Status::StaleReply));
+    sound(&s);
+}
+
+#[test]
+fn a_late_reply_does_not_reach_the_next_thread_in_the_callers_slot() {
+    let (mut s, [server, client, _]) = trio();
+    let late = received(&mut s, server, client, [1; 4]);
+    kill(&mut s, 1);
+    reap(&mut s, 1);
+    let next = spawn(&mut s, 1);
+    assert_eq!(next, client, "the slot is used again");
+    let token = received(&mut s, server, next, [2; 4]);
+    assert_ne!(late, token);
+    assert_eq!(reply(&mut s, server, late, Message::words([66; 4])), Err(Status::StaleReply));
+    assert_eq!(state(&s, next), State::Replying(0));
+    sound(&s);
+}
+
+#[test]
+fn a_reply_to_the_dead_is_stale() {
+    let (mut s, [server, client, _]) = trio();
+    let token = received(&mut s, server, client, WORDS);
+    kill(&mut s, 1);
+    assert_eq!(reply(&mut s, server, token, Message::default()), Err(Status::StaleReply));
+    sound(&s);
+}
+
+#[test]
+fn a_reply_of_a_later_life_is_stale() {
+    let (mut s, [server, client, _]) = trio();
+    let token = received(&mut s, server, client, WORDS);
+    kill(&mut s, 0);
+    assert_eq!(woken(&s, client), Some(Status::PeerDied));
+    reap(&mut s, 0);
+    let server = spawn(&mut s, 0);
+    assert_eq!(reply(&mut s, server, token, Message::default()), Err(Status::StaleReply));
+    let next = received(&mut s, server, client, WORDS);
+    assert_eq!(reply(&mut s, server, token, Message::default()), Err(Status::StaleReply));
+    assert_eq!(reply(&mut s, server, next, Message::default()), Ok(()));
+    sound(&s);
+}
+
+#[test]
+fn a_handle_travels_with_fewer_rights() {
+    let (mut s, [server, client, _]) = trio();
+    let n = u64::from(s.notification_create(client).unwrap());
+    call(&mut s, client, PEER, Message::default().giving(n, Rights::SIGNAL | Rights::RECV)).unwrap();
+    recv(&mut s, server, OWN, 0).unwrap();
+    let f = *frame(&mut s, server);
+    assert!(Header(f.rsi).has_handle());
+    let got = s.handle(server, f.r13).unwrap();
+    assert_eq!((got.object, got.rights), (s.handle(client, n).unwrap().object, Rights::SIGNAL));
+    sound(&s);
+    kill(&mut s, 1);
+    assert_eq!(s.notification_handle(server, f.r13, Rights::SIGNAL), Err(Status::BadHandle), "it dies with its maker");
+    sound(&s);
+}
+
+#[test]
+fn a_handle_for_which_there_is_no_room_is_lost_and_the_message_arrives() {
+    let (mut s, [server, client, _]) = trio();
+    while s.handle_dup(server, NOTE, u64::MAX, 0).is_ok() {}
+    let n = u64::from(s.notification_create(client).unwrap());
+    call(&mut s, client, PEER, Message::words(WORDS).giving(n, Rights::all())).unwrap();
+    recv(&mut s, server, OWN, 0).unwrap();
+    let f = *frame(&mut s, server);
+    assert_eq!((f.rsi & Header::HANDLE, f.rsi & Header::HANDLE_LOST, f.r13), (0, Header::HANDLE_LOST, 0));
+    assert_eq!(f.words(), WORDS);
+    let m = memory(&mut s, 0, 1);
+    assert_eq!(m, Err(Status::QuotaHandles));
+    sound(&s);
+}
+
+#[test]
+fn memory_that_the_receiver_cannot_pay_for_is_lost() {
+    let (mut s, [server, client, _]) = trio();
+    memory(&mut s, 0, 12).unwrap();
+    let m = memory(&mut s, 1, 3).unwrap();
+    call(&mut s, client, PEER, Message::default().giving(m, Rights::all())).unwrap();
+    recv(&mut s, server, OWN, 0).unwrap();
+    assert_eq!(frame(&mut s, server).rsi & Header::HANDLE_LOST, Header::HANDLE_LOST);
+    sound(&s);
+}
+
+#[test]
+fn a_handle_closed_while_its_call_is_queued_is_lost() {
+    let (mut s, [server, client, _]) = trio();
+    let second = thread(&mut s, 1);
+    let n = u64::from(s.notification_create(client).unwrap());
+    call(&mut s, client, PEER, Message::default().giving(n, Rights::all())).unwrap();
+    s.handle_close(second, n).unwrap();
+    recv(&mut s, server, OWN, 0).unwrap();
+    assert_eq!(frame(&mut s, server).rsi & Header::HANDLE_LOST, Header::HANDLE_LOST);
+    sound(&s);
+}

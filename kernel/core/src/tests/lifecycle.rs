@@ -1,0 +1,244 @@
+//! Birth and death: each outcome and each error.
+
+use super::*;
+use abi::TaskId;
+use abi::manifest::Restart;
+use abi::message::bits;
+use abi::task::{Activity, TaskState};
+
+#[test]
+fn a_row_goes_through_its_states() {
+    let (mut s, _) = trio();
+    assert_eq!(s.begin(0), Err(Status::AlreadyRunning));
+    assert_eq!(s.begin(9), Err(Status::NoSuchTask));
+    assert_eq!(s.reap(0, 1), Err(Status::NoSuchTask), "alive");
+    kill(&mut s, 0);
+    assert_eq!(s.begin(0), Err(Status::NotReaped));
+    assert_eq!(s.tasks[0].state, TaskState::Dead);
+    assert_eq!(s.reap(0, 1), Ok(1));
+    assert_eq!(s.tasks[0].frames.used(), 1);
+    assert_eq!(s.reap(0, 1), Ok(0));
+    assert_eq!((s.tasks[0].state, s.tasks[0].frames.used()), (TaskState::Empty, 0));
+    assert_eq!(s.reap(0, 1), Err(Status::NoSuchTask));
+    assert_eq!(s.begin(0), Ok(TaskId { index: 0, generation: 2 }));
+    assert!(s.tasks[0].fault.is_none());
+    sound(&s);
+}
+
+#[test]
+fn generations_wrap_to_one() {
+    let mut s = system(&[record("a", 1, &[])]);
+    s.tasks[0].generation = u16::MAX;
+    assert_eq!(s.begin(0), Ok(TaskId { index: 0, generation: 1 }));
+}
+
+#[test]
+fn a_table_too_small_to_begin_with_leaves_the_row_as_it_was() {
+    let mut tiny = record("tiny", 1, &[]);
+    tiny.handle_quota = 1;
+    let mut s = system(&[tiny]);
+    assert_eq!(s.begin(0), Err(Status::QuotaHandles));
+    assert_eq!((s.tasks[0].state, s.tasks[0].generation, s.tasks[0].handles.live()), (TaskState::Empty, 0, 0));
+    sound(&s);
+}
+
+#[test]
+fn threads_start_within_ceiling_and_quota() {
+    let (mut s, _) = trio();
+    let mut start = |row, priority| s.thread_start(row, Frame::default(), priority).map(drop);
+    assert_eq!(start(1, 4), Err(Status::Ceiling));
+    assert_eq!(start(1, 32), Err(Status::Ceiling));
+    assert_eq!(start(9, 31), Err(Status::NoSuchTask));
+    (0..7).for_each(|_| assert_eq!(start(1, 31), Ok(())));
+    assert_eq!(start(1, 31), Err(Status::QuotaObjects));
+    sound(&s);
+    kill(&mut s, 1);
+    assert_eq!(s.thread_start(1, Frame::default(), 31), Err(Status::NoSuchTask), "the dead start no threads");
+    sound(&s);
+}
+
+#[test]
+fn death_releases_everything() {
+    let (mut s, [mut server, client, _]) = trio();
+    let before = (s.endpoints.live(), s.notifications.live(), s.memories.live(), s.timers.live(), s.frames.free());
+    for _ in 0..50 {
+        let e = u64::from(s.endpoint_create(server).unwrap());
+        let n = u64::from(s.notification_create(server).unwrap());
+        let t = u64::from(s.timer_create(server, n, 3).unwrap());
+        s.timer_set(server, t, Some(1_000_000)).unwrap();
+        let m = memory(&mut s, 0, 4).unwrap();
+        s.memory_map(0, m, 0, true).unwrap();
+        let second = thread(&mut s, 0);
+        recv(&mut s, second, e, 1).unwrap();
+        kill(&mut s, 0);
+        sound(&s);
+        reap(&mut s, 0);
+        s.collect(u32::MAX);
+        let after =
+            (s.endpoints.live(), s.notifications.live(), s.memories.live(), s.timers.live(), s.frames.free() - 2);
+        assert_eq!(after, before);
+        assert_eq!((s.threads.live(), s.timers.next()), (2, None));
+        server = spawn(&mut s, 0);
+    }
+    assert_eq!(state(&s, client), State::Ready);
+    sound(&s);
+}
+
+#[test]
+fn death_wakes_everyone_who_waits_for_the_dead() {
+    let (mut s, [server, client, other]) = trio();
+    let second = thread(&mut s, 1);
+    call(&mut s, client, PEER, Message::default()).unwrap();
+    recv(&mut s, server, OWN, 0).unwrap();
+    call(&mut s, second, PEER, Message::default()).unwrap();
+    call(&mut s, other, PEER, Message::default()).unwrap();
+    kill(&mut s, 0);
+    assert_eq!((woken(&s, client), frame(&mut s, client).rdx), (Some(Status::PeerDied), 1));
+    assert_eq!((woken(&s, second), woken(&s, other)), (None, None), "a next life is expected");
+    sound(&s);
+    s.expect(0, false).unwrap();
+    assert_eq!((woken(&s, second), woken(&s, other)), (Some(Status::PeerGone), Some(Status::PeerGone)));
+    assert_eq!(s.expect(9, false), Err(Status::NoSuchTask));
+    sound(&s);
+}
+
+#[test]
+fn where_no_next_life_comes_death_wakes_the_queue_too() {
+    let mut server = record("server", 1, &[]);
+    server.restart = Restart::Never as u8;
+    let mut s = system(&[server, record("client", 5, &[0])]);
+    assert!(s.is_open(s.tasks[0].endpoint.unwrap()), "before the first life one is expected");
+    let [_, client] = [0, 1].map(|row| spawn(&mut s, row));
+    call(&mut s, client, PEER, Message::default()).unwrap();
+    kill(&mut s, 0);
+    assert_eq!(woken(&s, client), Some(Status::PeerGone));
+    sound(&s);
+}
+
+#[test]
+fn what_the_dead_made_is_gone_for_those_who_hold_it() {
+    let (mut s, [_, client, other]) = trio();
+    let e = u64::from(s.endpoint_create(client).unwrap());
+    let n = u64::from(s.notification_create(client).unwrap());
+    let [e, n] = [e, n].map(|number| {
+        let object = s.handle(client, number).unwrap().object;
+        u64::from(s.handle_insert(2, Handle { object, rights: Rights::CALL | Rights::WAIT, badge: 0 }).unwrap())
+    });
+    let second = thread(&mut s, 2);
+    call(&mut s, other, e, Message::default()).unwrap();
+    wait(&mut s, second, n, 1).unwrap();
+    kill(&mut s, 1);
+    assert_eq!((woken(&s, other), woken(&s, second)), (Some(Status::PeerGone), Some(Status::BadHandle)));
+    assert_eq!(call(&mut s, other, e, Message::default()), Err(Status::BadHandle));
+    sound(&s);
+}
+
+#[test]
+fn the_last_handle_may_be_in_another_task() {
+    let (mut s, [_, client, other]) = trio();
+    let e = u64::from(s.endpoint_create(client).unwrap());
+    let object = s.handle(client, e).unwrap().object;
+    let copy = u64::from(s.handle_insert(2, Handle { object, rights: Rights::CALL, badge: 0 }).unwrap());
+    let second = thread(&mut s, 1);
+    recv(&mut s, second, e, 0).unwrap();
+    s.handle_close(client, e).unwrap();
+    assert_eq!((woken(&s, second), s.tasks[1].objects.used()), (None, 3));
+    s.handle_close(other, copy).unwrap();
+    assert_eq!((woken(&s, second), s.tasks[1].objects.used()), (Some(Status::BadHandle), 2));
+    sound(&s);
+}
+
+#[test]
+fn the_controller_hears_of_deaths_and_peers_of_births() {
+    let mut supervisor = record("supervisor", 0, &[]);
+    supervisor.flags = TaskRecord::CONTROL | TaskRecord::LOGS;
+    let mut s = system(&[supervisor, record("server", 1, &[]), record("client", 5, &[1])]);
+    assert_eq!((s.controller, s.log_readers), (Some(0), 1));
+    let [boss, _, client] = [0, 1, 2].map(|row| spawn(&mut s, row));
+    assert_eq!(s.poll(client, NOTE, u64::MAX), Ok(0));
+    kill(&mut s, 1);
+    assert_eq!(s.poll(boss, NOTE, u64::MAX), Ok(bits::TASK_EVENT));
+    assert_eq!(s.tasks[1].fault.map(|f| f.kind), Some(DeathKind::Killed as u32));
+    reap(&mut s, 1);
+    spawn(&mut s, 1);
+    assert_eq!(s.poll(client, NOTE, u64::MAX), Ok(bits::PEER));
+    assert_eq!(s.poll(boss, NOTE, u64::MAX), Ok(0));
+    kill(&mut s, 1);
+    kill(&mut s, 1);
+    s.kill(9, death(DeathKind::Killed));
+    sound(&s);
+}
+
+#[test]
+fn bits_for_the_dead_are_not_for_the_next_life() {
+    let (mut s, _) = trio();
+    s.signal_task(0, 0xff | bits::HEARTBEAT);
+    kill(&mut s, 0);
+    s.signal_task(0, 0xff);
+    reap(&mut s, 0);
+    let server = spawn(&mut s, 0);
+    assert_eq!((s.poll(server, NOTE, u64::MAX), s.tasks[0].heartbeat), (Ok(0), None));
+}
+
+#[test]
+fn a_thread_leaves_wherever_it_is() {
+    let (mut s, [server, client, _]) = trio();
+    let n = s.tasks[1].notification.unwrap();
+    for step in 0..5 {
+        let t = thread(&mut s, 1);
+        match step {
+            0 => call(&mut s, t, PEER, Message::default()).unwrap(),
+            1 => recv(&mut s, t, OWN, 1).unwrap(),
+            2 => wait(&mut s, t, NOTE, 1).unwrap(),
+            3 => run(&mut s, t),
+            _ => {}
+        }
+        s.thread_exit(t);
+        sound(&s);
+        assert!(s.threads.at(t).is_none() && s.notifications.get(n).unwrap().waiter.is_none());
+    }
+    let t = thread(&mut s, 1);
+    call(&mut s, t, PEER, Message::default()).unwrap();
+    recv(&mut s, server, OWN, 0).unwrap();
+    let token = frame(&mut s, server).r12;
+    s.thread_exit(t);
+    assert_eq!(reply(&mut s, server, token, Message::default()), Err(Status::StaleReply));
+    assert_eq!((s.tasks[1].threads, s.tasks[1].objects.used()), (1, 1));
+    assert_eq!(state(&s, client), State::Ready);
+    sound(&s);
+}
+
+#[test]
+fn status_says_what_the_first_thread_does() {
+    let (mut s, [server, client, _]) = trio();
+    let seen = |s: &System, row| s.task_status(row).map(|t| (t.activity, t.waits_for)).unwrap();
+    assert_eq!(seen(&s, 1), (Activity::Ready as u32, u32::MAX));
+    run(&mut s, client);
+    assert_eq!(seen(&s, 1), (Activity::Running as u32, u32::MAX));
+    call(&mut s, client, PEER, Message::default()).unwrap();
+    assert_eq!(seen(&s, 1), (Activity::Sending as u32, 0));
+    recv(&mut s, server, OWN, 0).unwrap();
+    assert_eq!(seen(&s, 1), (Activity::Replying as u32, 0));
+    recv(&mut s, server, OWN, 0).unwrap();
+    assert_eq!(seen(&s, 0), (Activity::Waiting as u32, u32::MAX));
+    kill(&mut s, 0);
+    assert_eq!(seen(&s, 0), (Activity::None as u32, u32::MAX));
+    let status = s.task_status(1).unwrap();
+    assert_eq!((status.id, status.state, status.priority), (1 << 16 | 1, TaskState::Running as u32, 5));
+    assert_eq!((status.frames, status.frame_quota, status.handles, status.handle_quota), (2, 16, 3, 8));
+    assert_eq!((status.objects, status.object_quota, status.threads), (1, 8, 1));
+    assert_eq!(s.task_status(9).err(), Some(Status::NoSuchTask));
+}
+
+#[test]
+fn lines_have_one_owner() {
+    use crate::grants::{LineOwner, Lines};
+    let mut lines = Lines::default();
+    let owner = |row| LineOwner { row, bits: 1 << row };
+    assert!(lines.claim(4, owner(1)) && lines.claim(12, owner(1)) && lines.claim(1, owner(2)));
+    assert!(!lines.claim(4, owner(2)) && !lines.claim(16, owner(2)) && !lines.claim(255, owner(2)));
+    assert!(lines.claim(4, owner(1)), "again by the same");
+    assert_eq!((lines.owner(4), lines.owner(5), lines.owner(200)), (Some(owner(1)), None, None));
+    assert_eq!((lines.release(1), lines.release(1)), (1 << 4 | 1 << 12, 0));
+    assert_eq!((lines.owner(4), lines.owner(1)), (None, Some(owner(2))));
+}

@@ -1,0 +1,231 @@
+//! The task table: a good one, a bad one for each reason, and very many that are damaged.
+
+use super::{Random, record};
+use crate::manifest::{find_file, parse};
+use abi::manifest::{IrqRecord, MAGIC, MAX_CALLS, ManifestHeader, PortRange, RangeRecord, Restart, TaskRecord};
+use abi::task::{LEVELS, MAX_TASKS};
+use zerocopy::{FromBytes, IntoBytes};
+
+const PAGE: u64 = abi::PAGE_SIZE as u64;
+
+fn line(line: u8, bit: u8) -> IrqRecord {
+    IrqRecord { name: abi::name_from("irq").unwrap(), line, bit, used: 1, reserved: 0 }
+}
+
+fn range(base: u64, len: u64) -> RangeRecord {
+    RangeRecord { name: abi::name_from("cells").unwrap(), base, len, flags: 1, reserved: 0 }
+}
+
+fn good() -> Vec<TaskRecord> {
+    let mut records = vec![record("supervisor", 1, &[]), record("serial", 2, &[]), record("shell", 6, &[1, 0])];
+    records[0].flags = TaskRecord::CONTROL | TaskRecord::START;
+    records[1].ports[0] = PortRange { base: 0x3f8, len: 8 };
+    records[1].ports[1] = PortRange { base: 0xffff, len: 1 };
+    records[1].irqs[0] = line(4, 0);
+    records[2].ports[3] = PortRange { base: 0x60, len: 5 };
+    records[2].irqs[7] = line(1, 31);
+    records[2].ranges[0] = range(0xb8000, PAGE);
+    records
+}
+
+fn packed(records: &[TaskRecord]) -> Vec<u8> {
+    let record_size = size_of::<TaskRecord>() as u32;
+    let header = ManifestHeader { magic: MAGIC, abi_hash: abi::ABI_HASH, count: records.len() as u32, record_size };
+    // The parser wants the records where their fields are aligned, as an archive has them: in a row of 512-byte blocks.
+    let mut words = vec![0u64; (24 + size_of_val(records)) / 8];
+    words.as_mut_bytes()[..24].copy_from_slice(header.as_bytes());
+    words.as_mut_bytes()[24..].copy_from_slice(records.as_bytes());
+    words.as_bytes().to_vec()
+}
+
+/// Parses a copy that is aligned.
+fn parsed(bytes: &[u8]) -> Result<Vec<TaskRecord>, &'static str> {
+    let mut words = vec![0u64; bytes.len().div_ceil(8)];
+    words.as_mut_bytes()[..bytes.len()].copy_from_slice(bytes);
+    parse(&words.as_bytes()[..bytes.len()]).map(<[TaskRecord]>::to_vec)
+}
+
+#[test]
+fn a_good_table_is_taken_as_it_is() {
+    let records = good();
+    let got = parsed(&packed(&records)).unwrap();
+    assert_eq!(got.as_bytes(), records.as_bytes());
+    let mut longer = packed(&records);
+    longer.extend([0; 100]);
+    assert_eq!(parsed(&longer).unwrap().len(), 3, "what lies behind is not looked at");
+}
+
+type Edit = fn(&mut Vec<TaskRecord>);
+
+const BAD: &[(&str, Edit)] = &[
+    ("no rows", |r| r.clear()),
+    ("no rows, or too many", |r| *r = vec![r[0]; MAX_TASKS + 1]),
+    ("no proper name", |r| r[1].name = [0; 16]),
+    ("no proper name", |r| r[1].name[0] = 0xff),
+    ("priority", |r| r[1].priority = LEVELS as u8),
+    ("restart policy", |r| r[1].restart = Restart::Always as u8 + 1),
+    ("stack or keep", |r| r[1].stack_frames = 0),
+    ("stack or keep", |r| r[1].stack_frames = 4097),
+    ("stack or keep", |r| r[1].keep_frames = u32::MAX),
+    ("quota", |r| r[1].handle_quota = 1),
+    ("quota", |r| r[1].object_quota = 0),
+    ("too many peers", |r| r[1].call_count = MAX_CALLS as u8 + 1),
+    ("a peer is not a row", |r| r[2].calls[1] = 3),
+    ("a peer is not a row", |r| r[2].calls[1] = 2),
+    ("beyond the last port", |r| r[1].ports[1].len = 2),
+    ("beyond the last port", |r| r[1].ports[1].len = u16::MAX),
+    ("line or bit", |r| r[1].irqs[0].line = 0),
+    ("line or bit", |r| r[1].irqs[0].line = 2),
+    ("line or bit", |r| r[1].irqs[0].line = 16),
+    ("line or bit", |r| r[1].irqs[0].bit = 32),
+    ("whole pages", |r| r[2].ranges[0].base += 1),
+    ("whole pages", |r| r[2].ranges[0].len -= 1),
+    ("out of range", |r| r[2].ranges[0].len = (1 << 32) + PAGE),
+    ("out of range", |r| r[2].ranges[0].base = 1 << 46),
+    ("out of range", |r| r[2].ranges[0].base = u64::MAX - PAGE + 1),
+    ("exactly one task", |r| r[0].flags = 0),
+    ("exactly one task", |r| r[2].flags = TaskRecord::CONTROL),
+    ("share", |r| r[0].ports[15] = PortRange { base: 0x3ff, len: 1 }),
+    ("share", |r| r[2].ports[0] = PortRange { base: 0x3f0, len: 9 }),
+    ("share", |r| r[0].irqs[3] = line(4, 9)),
+    ("share", |r| r[1].ranges[3] = range(0xb7000, 2 * PAGE)),
+];
+
+#[test]
+fn a_bad_table_is_refused_for_its_reason() {
+    for (number, (why, edit)) in BAD.iter().enumerate() {
+        let mut records = good();
+        edit(&mut records);
+        let got = parsed(&packed(&records)).err().unwrap_or_default();
+        assert!(got.contains(why), "case {number}: {got:?}, not {why:?}");
+    }
+}
+
+#[test]
+fn a_bad_header_is_refused() {
+    let table = packed(&good());
+    let refused = |at: usize, byte: u8| {
+        let mut bytes = table.clone();
+        bytes[at] ^= byte;
+        parsed(&bytes).err().unwrap_or_default()
+    };
+    assert!(refused(0, 1).contains("magic"));
+    assert!(refused(8, 1).contains("another ABI"));
+    assert!(refused(20, 8).contains("another ABI"));
+    assert!(refused(16, 4).contains("truncated"));
+    assert!(refused(19, 0x80).contains("too many"));
+    for len in [0, 1, 23, 24, table.len() - 1] {
+        assert_eq!(parsed(&table[..len]).err(), Some("the task table is truncated"), "{len} bytes");
+    }
+}
+
+#[test]
+fn hardware_that_only_touches_is_not_shared() {
+    let mut records = good();
+    records[0].ports[0] = PortRange { base: 0x400, len: 1 };
+    records[0].ports[1] = PortRange { base: 0x3f7, len: 1 };
+    records[0].ports[2] = PortRange { base: 0x3f9, len: 0 };
+    records[0].ranges[0] = range(0xb9000, PAGE);
+    records[0].irqs[0] = IrqRecord { used: 0, ..line(4, 0) };
+    assert!(parsed(&packed(&records)).is_ok());
+}
+
+/// What must be true of everything that the parser lets through.
+fn sound(records: &[TaskRecord]) {
+    assert!((1..=MAX_TASKS).contains(&records.len()));
+    let mut owners = vec![None; 0x1_0000];
+    for (row, r) in records.iter().enumerate() {
+        assert!(r.handle_quota >= 2 && r.object_quota >= 1 && (r.priority as usize) < LEVELS && r.restart <= 2);
+        assert!(r.calls[..r.call_count as usize].iter().all(|&c| (c as usize) < records.len() && c as usize != row));
+        for p in r.ports {
+            for owner in &mut owners[p.base as usize..p.base as usize + p.len as usize] {
+                assert!(owner.is_none_or(|o| o == row), "a port has two owners");
+                *owner = Some(row);
+            }
+        }
+        for g in r.ranges.iter().filter(|g| g.len != 0) {
+            assert!(
+                g.base % PAGE == 0
+                    && g.len % PAGE == 0
+                    && u32::try_from(g.len / PAGE).is_ok()
+                    && g.base + g.len <= 1 << 46
+            );
+        }
+        assert!(r.irqs.iter().all(|i| i.used == 0 || (i.line < 16 && i.line != 0 && i.line != 2 && i.bit < 32)));
+    }
+    assert_eq!(records.iter().filter(|r| r.flags & TaskRecord::CONTROL != 0).count(), 1);
+}
+
+#[test]
+fn damaged_tables_never_panic_and_what_is_accepted_is_sound() {
+    const COUNT: usize = 20_000;
+    let (table, mut random) = (packed(&good()), Random(0xbb67_ae85_84ca_a73b));
+    let (mut accepted, mut refused) = (0, 0);
+    let mut words = vec![0u64; table.len() / 8];
+    for _ in 0..COUNT {
+        words.as_mut_bytes().copy_from_slice(&table);
+        let mut len = table.len();
+        for _ in 0..1 + random.below(3) {
+            let bytes = words.as_mut_bytes();
+            let at = if random.below(4) == 0 { random.below(24) } else { random.below(table.len()) };
+            match random.below(4) {
+                0 => bytes[at] ^= 1 << random.below(8),
+                1 => bytes[at] = [0, 1, 2, 0x7f, 0x80, 0xff][random.below(6)],
+                2 => {
+                    let value = [0, 1, PAGE, 1 << 32, 1 << 46, u64::MAX, random.next()][random.below(7)];
+                    let at = at.min(table.len() - 8);
+                    bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
+                }
+                _ if random.below(10) == 0 => len = random.below(table.len()),
+                _ => bytes[at] = random.next() as u8,
+            }
+        }
+        match parse(&words.as_bytes()[..len]) {
+            Ok(records) => {
+                sound(records);
+                accepted += 1;
+            }
+            Err(why) => refused += usize::from(!why.is_empty()),
+        }
+    }
+    println!("{accepted} accepted, {refused} refused");
+    assert!(accepted > COUNT / 10 && refused > COUNT / 10);
+}
+
+/// A ustar archive (POSIX.1-1988) of these files.
+fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut all = Vec::new();
+    for (name, data) in files {
+        let mut head = [0u8; 512];
+        head[..name.len()].copy_from_slice(name.as_bytes());
+        head[100..108].copy_from_slice(b"0000644\0");
+        head[124..136].copy_from_slice(format!("{:011o}\0", data.len()).as_bytes());
+        head[136..148].copy_from_slice(b"00000000000\0");
+        head[148..156].copy_from_slice(b"        ");
+        head[156] = b'0';
+        head[257..265].copy_from_slice(b"ustar\x0000");
+        let sum: u32 = head.iter().map(|&b| u32::from(b)).sum();
+        head[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        all.extend(head);
+        all.extend(*data);
+        all.resize(all.len().next_multiple_of(512), 0);
+    }
+    all.extend([0; 1024]);
+    all
+}
+
+#[test]
+fn files_are_found_by_their_exact_names() {
+    let table = packed(&good());
+    let tar = archive(&[("manifest", &table), ("bin/serial", b"code"), ("bin/serial2", b"other"), ("empty", b"")]);
+    assert_eq!(find_file(&tar, "manifest"), Some(&table[..]));
+    assert_eq!(find_file(&tar, "bin/serial"), Some(&b"code"[..]));
+    assert_eq!(find_file(&tar, "bin/serial2"), Some(&b"other"[..]));
+    assert_eq!(find_file(&tar, "empty"), Some(&b""[..]));
+    for absent in ["", "bin", "serial", "bin/seria", "Manifest"] {
+        assert_eq!(find_file(&tar, absent), None, "{absent:?}");
+    }
+    assert_eq!(find_file(&[], "manifest"), None);
+    assert_eq!(find_file(&[0; 100], "manifest"), None);
+    assert!(ManifestHeader::read_from_prefix(&table).is_ok());
+}

@@ -1,0 +1,188 @@
+//! What calls, sent messages and replies must do in a [`World`].
+
+use super::Message;
+use super::verify::{Checked, runs};
+use super::world::{Received, World};
+use crate::handles::Object;
+use crate::thread::{Frame, State};
+use abi::Status;
+use abi::message::{Header, ReplyToken, Rights, Sender};
+use abi::task::TaskState;
+
+impl World {
+    fn message(&mut self, t: u16, give: Option<u64>) -> Message {
+        let message = Message::words([self.serial, t.into(), 3, 4]);
+        give.map_or(message, |n| message.giving(n, Rights::all()))
+    }
+
+    /// A message of `from`, as its registers hold it, is what ended the `recv` or call of `to`. `room`: whether the
+    /// receiver's table had any.
+    fn delivered(&mut self, sent: Frame, from: u16, to: u16, room: bool) -> Result<Frame, String> {
+        let t = self.s.threads.at(to).ok_or("the receiver is gone")?;
+        let f = t.frame;
+        ensure!(runs(t.state), "the receiver is {:?}", t.state);
+        ensure!(f.rax == 0 && f.words() == sent.words(), "words {:?} arrived as {:?}", sent.words(), f.words());
+        ensure!(f.rsi as u16 == sent.rsi as u16, "another label");
+        let flags = f.rsi & (Header::HANDLE | Header::HANDLE_LOST | Header::NOTIFICATION);
+        if !Header(sent.rsi).has_handle() {
+            ensure!(flags == 0 && f.r13 == 0, "a handle out of nothing");
+        } else if flags == Header::HANDLE {
+            ensure!(room, "a handle arrived where there was no room");
+            let there = self.s.handle(to, f.r13).map_err(|e| format!("the handle that arrived: {e:?}"))?;
+            if let Ok(here) = self.s.handle(from, sent.r13 & 0xffff_ffff) {
+                ensure!(here.object == there.object, "another object arrived");
+                ensure!(here.rights.contains(there.rights), "rights out of nothing");
+            }
+            ensure!(!there.rights.contains(Rights::RECV), "the right to receive was copied");
+        } else {
+            ensure!(flags == Header::HANDLE_LOST && f.r13 == 0, "flags {flags:#x}");
+            let derived =
+                self.s.handle_derive(self.s.row_of(from).unwrap_or(0), sent.r13 & 0xffff_ffff, sent.r13 >> 32);
+            let plain = match derived.map(|h| h.object) {
+                Ok(Object::Endpoint(id)) => self.s.endpoints.get(id).is_some(),
+                Ok(Object::Notification(id)) => self.s.notifications.get(id).is_some(),
+                _ => false,
+            };
+            ensure!(!room || !plain, "a handle was lost for no reason");
+        }
+        Ok(f)
+    }
+
+    /// The same for a message that a server receives: sender and token too.
+    fn received(&mut self, sent: Frame, from: u16, to: u16, room: bool, is_call: bool) -> Checked {
+        let f = self.delivered(sent, from, to, room)?;
+        let (row, server) = (self.s.row_of(from).unwrap(), self.s.row_of(to).unwrap());
+        let sender = Sender::from_u64(f.rdi);
+        ensure!(sender.task == self.s.tasks[row as usize].id(row), "sent by {row}, says {:?}", sender.task);
+        ensure!(self.s.threads.at(from).is_some_and(|t| t.badge == sender.badge), "another badge");
+        if !is_call {
+            ensure!(f.r12 == 0, "a token for a message that wants no reply");
+            return Ok(());
+        }
+        ensure!(f.r12 != 0 && ReplyToken(f.r12).thread() == from, "a token for another thread");
+        ensure!(self.seen.insert(f.r12), "token {:#x} was given before", f.r12);
+        let caller = self.s.threads.id_at(from).ok_or("no caller")?;
+        ensure!(self.s.threads.at(from).map(|t| t.state) == Some(State::Replying(server)), "the caller does not wait");
+        self.received.insert(f.r12, Received { caller, server });
+        let known = &mut self.tokens[server as usize];
+        known.push(f.r12);
+        // A server remembers the newest stale token and all good ones.
+        let stale: Vec<u64> = known.iter().copied().filter(|t| !self.received.contains_key(t)).collect();
+        if stale.len() > 1 {
+            known.retain(|t| self.received.contains_key(t) || stale.last() == Some(t));
+        }
+        Ok(())
+    }
+
+    fn room(&self, thread: u16) -> bool {
+        self.s.row_of(thread).is_ok_and(|row| self.s.tasks[row as usize].handles.has_room())
+    }
+
+    pub fn call(&mut self, t: u16, n: u64, give: Option<u64>) -> Checked {
+        self.enter(t);
+        let message = self.message(t, give);
+        let row = self.s.row_of(t).unwrap();
+        let Object::Endpoint(id) = self.s.handle(t, n).unwrap().object else { return Err("no endpoint".into()) };
+        let expected = match self.s.endpoints.get(id) {
+            None => Err(Status::BadHandle),
+            Some(e) => {
+                let server = &self.s.tasks[e.owner as usize];
+                let allowed = e.owner == row || server.record.priority < self.s.tasks[row as usize].record.priority;
+                match (allowed, server.state == TaskState::Running || server.expected) {
+                    (false, _) => Err(Status::CallOrder),
+                    (true, false) => Err(Status::PeerGone),
+                    (true, true) => Ok(e.receivers.front()),
+                }
+            }
+        };
+        let room = expected.ok().flatten().is_some_and(|r| self.room(r));
+        let before = self.before();
+        let result = super::call(&mut self.s, t, n, message);
+        ensure!(result == expected.map(drop), "ends with {result:?}, not {expected:?}");
+        let sent = self.s.threads.at(t).unwrap().frame;
+        match expected {
+            Err(_) => self.others(&before, &[t]),
+            Ok(Some(receiver)) => {
+                self.received(sent, t, receiver, room, true)?;
+                self.others(&before, &[t, receiver])
+            }
+            Ok(None) => {
+                ensure!(self.s.threads.at(t).unwrap().state == State::Sending(id), "the caller is not queued");
+                let queue = super::check::members(&self.s, self.s.endpoints.get(id).unwrap().senders)?;
+                ensure!(queue.last() == Some(&t), "the caller is not the last of {queue:?}");
+                self.others(&before, &[t])
+            }
+        }
+    }
+
+    pub fn send(&mut self, t: u16, n: u64) -> Checked {
+        self.enter(t);
+        let message = self.message(t, None);
+        let Object::Endpoint(id) = self.s.handle(t, n).unwrap().object else { return Err("no endpoint".into()) };
+        let receiver = self.s.endpoints.get(id).map(|e| e.receivers.front());
+        let expected = match receiver {
+            None => Err(Status::BadHandle),
+            Some(Some(_)) => Ok(()),
+            Some(None) if self.s.is_open(id) => Err(Status::WouldBlock),
+            Some(None) => Err(Status::PeerGone),
+        };
+        let before = self.before();
+        let result = super::send(&mut self.s, t, n, message);
+        ensure!(result == expected, "ends with {result:?}, not {expected:?}");
+        ensure!(runs(self.s.threads.at(t).unwrap().state), "the sender waits");
+        let sent = self.s.threads.at(t).unwrap().frame;
+        let receiver = receiver.flatten();
+        if let Some(r) = receiver {
+            self.received(sent, t, r, true, false)?;
+        }
+        self.others(&before, &[t, receiver.unwrap_or(t)])
+    }
+
+    pub fn recv(&mut self, t: u16, n: u64, mask: u64) -> Checked {
+        self.enter(t);
+        let before = self.before();
+        let Object::Endpoint(id) = self.s.handle(t, n).unwrap().object else { return Err("no endpoint".into()) };
+        let Some(e) = self.s.endpoints.get(id) else {
+            ensure!(self.s.recv(t, n, mask) == Err(Status::BadHandle), "an endpoint that is gone");
+            return self.others(&before, &[t]);
+        };
+        let bits = e.bound.and_then(|n| self.s.notifications.get(n)).map_or(0, |n| n.word & mask);
+        let (bound, sender) = (e.bound, e.senders.front());
+        let room = self.room(t);
+        let result = super::recv(&mut self.s, t, n, mask);
+        ensure!(result == Ok(()), "ends with {result:?}");
+        if bits != 0 {
+            let left = bound.and_then(|n| self.s.notifications.get(n)).map_or(0, |n| n.word);
+            ensure!(left & mask == 0, "bits were not taken");
+            self.woken_by_bits(t, bits, false)?;
+            return self.others(&before, &[t]);
+        }
+        let Some(sender) = sender else {
+            ensure!(self.s.threads.at(t).unwrap().state == State::Receiving(id), "the receiver does not wait");
+            return self.others(&before, &[t]);
+        };
+        let sent = before.0[sender as usize].ok_or("no sender")?.2;
+        self.received(sent, sender, t, room, true)?;
+        self.others(&before, &[t, sender])
+    }
+
+    pub fn reply(&mut self, t: u16, token: u64, give: Option<u64>) -> Checked {
+        self.enter(t);
+        let message = self.message(t, give);
+        let row = self.s.row_of(t).unwrap();
+        let caller = self.received.get(&token).filter(|r| r.server == row).map(|r| r.caller);
+        let before = self.before();
+        let room = caller.is_some_and(|c| self.room(c.index()));
+        let result = super::reply(&mut self.s, t, token, message);
+        let Some(caller) = caller else {
+            ensure!(result == Err(Status::StaleReply), "a stale reply ends with {result:?}");
+            return self.others(&before, &[t]);
+        };
+        ensure!(result == Ok(()), "a reply to a waiting caller ends with {result:?}");
+        self.received.remove(&token);
+        ensure!(self.s.threads.get(caller).is_some(), "a reply to a thread that is gone");
+        let sent = self.s.threads.at(t).unwrap().frame;
+        self.delivered(sent, t, caller.index(), room)?;
+        self.others(&before, &[t, caller.index()])
+    }
+}

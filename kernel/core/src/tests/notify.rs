@@ -1,0 +1,165 @@
+//! Notifications: each outcome and each error.
+
+use super::*;
+use abi::message::bits;
+
+#[test]
+fn bits_wait_until_they_are_taken() {
+    let (mut s, [server, ..]) = trio();
+    s.signal(note(&s, 0), 0b101);
+    assert_eq!(s.poll(server, NOTE, 0b110), Ok(0b100));
+    assert_eq!(s.poll(server, NOTE, 0b110), Ok(0));
+    wait(&mut s, server, NOTE, 0b11).unwrap();
+    assert_eq!((woken(&s, server), frame(&mut s, server).rdx), (Some(Status::Ok), 1));
+    wait(&mut s, server, NOTE, 0b11).unwrap();
+    assert_eq!(state(&s, server), State::Waiting(note(&s, 0)));
+    s.signal(note(&s, 0), 0b100);
+    assert_eq!(woken(&s, server), None, "not one of its bits");
+    s.signal(note(&s, 0), 0b010);
+    assert_eq!((woken(&s, server), frame(&mut s, server).rdx), (Some(Status::Ok), 0b10));
+    assert_eq!(s.poll(server, NOTE, u64::MAX), Ok(0b100));
+    sound(&s);
+}
+
+#[test]
+fn waiting_and_polling_fail_as_documented() {
+    let (mut s, [server, client, _]) = trio();
+    let second = thread(&mut s, 0);
+    assert_eq!(wait(&mut s, server, 99, 1), Err(Status::BadHandle));
+    assert_eq!(wait(&mut s, server, OWN, 1), Err(Status::WrongKind));
+    assert_eq!(wait(&mut s, server, NOTE, 0), Err(Status::BadArgument));
+    let object = s.handle(server, NOTE).unwrap().object;
+    let mute = s.handle_insert(1, Handle { object, rights: Rights::SIGNAL, badge: 0 }).unwrap();
+    assert_eq!(wait(&mut s, client, mute.into(), 1), Err(Status::NoRights));
+    assert_eq!(s.poll(client, mute.into(), 1), Err(Status::NoRights));
+    assert_eq!(s.poll(client, 99, 1), Err(Status::BadHandle));
+    assert_eq!(s.poll(client, OWN, 1), Err(Status::WrongKind));
+    wait(&mut s, server, NOTE, 1).unwrap();
+    assert_eq!(wait(&mut s, second, NOTE, 2), Err(Status::Busy));
+    sound(&s);
+}
+
+#[test]
+fn one_signal_wakes_all_whose_bits_it_sets() {
+    let (mut s, [server, ..]) = trio();
+    let (second, third, fourth) = (thread(&mut s, 0), thread(&mut s, 0), thread(&mut s, 0));
+    wait(&mut s, server, NOTE, 0b001).unwrap();
+    recv(&mut s, second, OWN, 0b011).unwrap();
+    recv(&mut s, third, OWN, 0b110).unwrap();
+    recv(&mut s, fourth, OWN, 0b010).unwrap();
+    s.signal(note(&s, 0), 0b111);
+    assert_eq!([server, second, third].map(|t| frame(&mut s, t).rdx), [0b001, 0b010, 0b100]);
+    assert_eq!([server, second, third, fourth].map(|t| woken(&s, t).is_some()), [true, true, true, false]);
+    sound(&s);
+}
+
+#[test]
+fn a_signal_for_another_receiver_passes_the_first() {
+    let (mut s, [server, ..]) = trio();
+    let second = thread(&mut s, 0);
+    recv(&mut s, server, OWN, 0b01).unwrap();
+    recv(&mut s, second, OWN, 0b10).unwrap();
+    s.signal(note(&s, 0), 0b10);
+    assert_eq!((woken(&s, server), woken(&s, second)), (None, Some(Status::Ok)));
+    sound(&s);
+}
+
+#[test]
+fn a_created_notification_is_charged_and_dies_with_its_last_handle() {
+    let (mut s, [server, client, _]) = trio();
+    let n = u64::from(s.notification_create(server).unwrap());
+    let second = thread(&mut s, 0);
+    wait(&mut s, server, n, 1).unwrap();
+    assert_eq!(s.tasks[0].objects.used(), 3);
+    let copy = s.handle_dup(second, n, u64::MAX, 0).unwrap();
+    s.handle_close(second, n).unwrap();
+    assert_eq!(woken(&s, server), None);
+    s.handle_close(second, copy.into()).unwrap();
+    assert_eq!(woken(&s, server), Some(Status::BadHandle));
+    assert_eq!(s.tasks[0].objects.used(), 2);
+    while s.notification_create(client).is_ok() {}
+    assert_eq!(s.notification_create(client), Err(Status::QuotaHandles));
+    assert_eq!(s.endpoint_create(client), Err(Status::QuotaHandles));
+    sound(&s);
+}
+
+#[test]
+fn objects_are_bounded() {
+    let mut small = record("small", 3, &[]);
+    small.object_quota = 2;
+    let mut s = system(&[small]);
+    let t = spawn(&mut s, 0);
+    assert!(s.endpoint_create(t).is_ok());
+    assert_eq!(s.endpoint_create(t), Err(Status::QuotaObjects));
+    assert_eq!(s.notification_create(t), Err(Status::QuotaObjects));
+    assert_eq!(s.timer_create(t, NOTE, 0), Err(Status::QuotaObjects));
+    assert_eq!(s.thread_start(0, Frame::default(), 3), Err(Status::QuotaObjects));
+    let m = memory(&mut s, 0, 1).unwrap();
+    assert_eq!(s.memory_map(0, m, 0, false).map(|_| ()), Err(Status::QuotaObjects));
+    sound(&s);
+}
+
+#[test]
+fn binding_joins_a_notification_to_an_endpoint() {
+    let (mut s, [server, ..]) = trio();
+    let e = u64::from(s.endpoint_create(server).unwrap());
+    let [a, b] = [0, 1].map(|_| u64::from(s.notification_create(server).unwrap()));
+    let id = s.notification_handle(server, a, Rights::WAIT).unwrap();
+    s.endpoint_bind(server, e, a).unwrap();
+    s.signal(id, 4);
+    recv(&mut s, server, e, 4).unwrap();
+    assert_eq!(frame(&mut s, server).rdx, 4);
+    assert_eq!(s.endpoint_bind(server, e, a), Err(Status::Busy), "bound already");
+    s.endpoint_bind(server, e, b).unwrap();
+    s.signal(id, 4);
+    recv(&mut s, server, e, 4).unwrap();
+    assert_eq!(woken(&s, server), None, "the first is bound no longer");
+    sound(&s);
+}
+
+#[test]
+fn binding_fails_as_documented() {
+    let (mut s, [server, client, _]) = trio();
+    let second = thread(&mut s, 0);
+    let e = u64::from(s.endpoint_create(server).unwrap());
+    let n = u64::from(s.notification_create(server).unwrap());
+    assert_eq!(s.endpoint_bind(server, 99, n), Err(Status::BadHandle));
+    assert_eq!(s.endpoint_bind(server, n, n), Err(Status::WrongKind));
+    assert_eq!(s.endpoint_bind(server, e, e), Err(Status::WrongKind));
+    assert_eq!(s.endpoint_bind(server, e, NOTE), Err(Status::Busy), "a permanent notification");
+    assert_eq!(s.endpoint_bind(server, OWN, n), Err(Status::Busy), "a permanent endpoint");
+    assert_eq!(s.endpoint_bind(client, PEER, NOTE), Err(Status::NoRights), "no right to receive");
+    let theirs = u64::from(s.notification_create(client).unwrap());
+    let object = s.handle(client, theirs).unwrap().object;
+    let lent = s.handle_insert(0, Handle { object, rights: Rights::WAIT, badge: 0 }).unwrap();
+    assert_eq!(s.endpoint_bind(server, e, lent.into()), Err(Status::NoRights), "another task's notification");
+    wait(&mut s, server, n, 1).unwrap();
+    assert_eq!(s.endpoint_bind(second, e, n), Err(Status::Busy), "somebody waits on it");
+    let m = u64::from(s.notification_create(second).unwrap());
+    recv(&mut s, second, e, 0).unwrap();
+    let third = thread(&mut s, 0);
+    assert_eq!(s.endpoint_bind(third, e, m), Err(Status::Busy), "somebody receives");
+    sound(&s);
+}
+
+#[test]
+fn taking_the_heartbeat_is_the_answer() {
+    let (mut s, [server, ..]) = trio();
+    s.now = 100;
+    s.signal_task(0, bits::HEARTBEAT);
+    s.now = 300;
+    s.signal_task(0, bits::HEARTBEAT);
+    assert_eq!(s.task_status(0).unwrap().heartbeat_ns, 200, "the first one counts");
+    assert_eq!(s.poll(server, NOTE, 1), Ok(0));
+    assert_eq!(s.tasks[0].heartbeat, Some(100), "other bits are no sign of life");
+    assert_eq!(s.poll(server, NOTE, bits::HEARTBEAT), Ok(bits::HEARTBEAT));
+    assert_eq!((s.tasks[0].heartbeat, s.task_status(0).unwrap().heartbeat_ns), (None, 0));
+    recv(&mut s, server, OWN, u64::MAX).unwrap();
+    s.signal_task(0, bits::HEARTBEAT);
+    assert_eq!((woken(&s, server), s.tasks[0].heartbeat), (Some(Status::Ok), None), "taken at once by recv");
+    wait(&mut s, server, NOTE, bits::HEARTBEAT).unwrap();
+    s.signal_task(0, bits::HEARTBEAT);
+    assert_eq!((woken(&s, server), s.tasks[0].heartbeat), (Some(Status::Ok), None), "taken at once by wait");
+    s.signal_task(99, 1);
+    sound(&s);
+}

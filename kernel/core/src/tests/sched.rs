@@ -1,0 +1,166 @@
+//! Who runs, and for how long.
+
+use super::*;
+use crate::sched::{BACKGROUND, PERIOD_NS, SLICE_NS};
+
+const MS: u64 = 1_000_000;
+
+/// Ticks every millisecond; who runs after each.
+fn ticks(s: &mut System, count: u64) -> Vec<Option<u16>> {
+    (0..count)
+        .map(|_| {
+            s.now += MS;
+            s.tick();
+            let next = s.schedule();
+            sound(s);
+            next
+        })
+        .collect()
+}
+
+fn share(ran: &[Option<u16>], thread: u16) -> usize {
+    ran.iter().filter(|r| **r == Some(thread)).count()
+}
+
+#[test]
+fn the_most_important_runs_and_is_preempted_in_place() {
+    let mut s = system(&[record("a", 3, &[]), record("b", 5, &[]), record("c", 5, &[])]);
+    assert_eq!(s.schedule(), None);
+    let b = spawn(&mut s, 1);
+    assert_eq!(s.schedule(), Some(b));
+    let c = spawn(&mut s, 2);
+    assert_eq!(s.schedule(), Some(b), "an equal one waits");
+    let a = spawn(&mut s, 0);
+    assert_eq!(s.schedule(), Some(a));
+    assert_eq!(state(&s, b), State::Ready);
+    recv(&mut s, a, OWN, 1).unwrap();
+    assert_eq!(s.schedule(), Some(b), "who was preempted keeps its turn");
+    s.signal_task(0, 1);
+    assert_eq!(s.schedule(), Some(a));
+    assert_eq!(state(&s, c), State::Ready);
+    assert_eq!(s.counters.switches, 4);
+    sound(&s);
+}
+
+#[test]
+fn yielding_lets_the_next_of_the_level_run() {
+    let mut s = system(&[record("a", 3, &[]), record("b", 3, &[]), record("c", 5, &[])]);
+    let [a, b, _] = [0, 1, 2].map(|row| spawn(&mut s, row));
+    let ran: Vec<_> = (0..4)
+        .map(|_| {
+            let now = s.schedule();
+            s.yield_now();
+            now.unwrap()
+        })
+        .collect();
+    assert_eq!(ran, [a, b, a, b], "and nobody of a lower level");
+    sound(&s);
+}
+
+#[test]
+fn nobody_is_starved_by_one_who_never_waits() {
+    let mut s = system(&[record("hog", 1, &[]), record("meek", 9, &[])]);
+    let [hog, meek] = [0, 1].map(|row| spawn(&mut s, row));
+    let _ = s.schedule();
+    let ran = ticks(&mut s, 1_000);
+    assert!((100..1_000).contains(&share(&ran, hog)));
+    assert!(share(&ran, meek) >= 300, "it ran {} of 1000 ticks", share(&ran, meek));
+}
+
+#[test]
+fn a_spinning_thread_has_its_slice_in_each_period_and_shares_what_is_left() {
+    let mut s = system(&[record("a", 1, &[]), record("b", 1, &[])]);
+    let [a, b] = [0, 1].map(|row| spawn(&mut s, row));
+    let _ = s.schedule();
+    let ran = ticks(&mut s, 1_000);
+    for t in [a, b] {
+        assert!((400..=600).contains(&share(&ran, t)), "{t} ran {} of 1000", share(&ran, t));
+    }
+    assert_eq!(s.tasks[0].cpu + s.tasks[1].cpu, 1_000 * MS);
+}
+
+#[test]
+fn one_who_is_never_there_at_the_tick_uses_up_its_budget_too() {
+    let mut s = system(&[record("dodger", 1, &[]), record("victim", 9, &[])]);
+    let [dodger, victim] = [0, 1].map(|row| spawn(&mut s, row));
+    let timer = u64::from(s.timer_create(dodger, NOTE, 0).unwrap());
+    let _ = s.schedule();
+    for tick in 0..1_000u64 {
+        // It waits for the tick just before the tick, and the tick wakes it.
+        if s.current() == Some(dodger) {
+            s.now = tick * MS + MS - 1_000;
+            s.timer_set(dodger, timer, Some(tick * MS + MS)).unwrap();
+            wait(&mut s, dodger, NOTE, 1).unwrap();
+            let _ = s.schedule();
+        }
+        s.now = (tick + 1) * MS;
+        s.tick();
+        let _ = s.schedule();
+        sound(&s);
+    }
+    s.charge();
+    let (victims, all) = (s.tasks[1].cpu, 1_000 * MS);
+    assert!(victims > all / 4, "the victim had {victims} of {all} ns");
+    assert!(state(&s, victim) != State::Waiting(note(&s, 1)));
+}
+
+#[test]
+fn a_budget_is_filled_again_after_its_period() {
+    let mut s = system(&[record("a", 1, &[]), record("b", 9, &[])]);
+    let [a, b] = [0, 1].map(|row| spawn(&mut s, row));
+    let _ = s.schedule();
+    ticks(&mut s, SLICE_NS / MS);
+    assert_eq!(s.threads.at(a).unwrap().effective, BACKGROUND);
+    assert_eq!(s.current(), Some(b));
+    let ran = ticks(&mut s, (PERIOD_NS - SLICE_NS / 2) / MS);
+    assert_eq!(s.threads.at(a).unwrap().effective, 1, "its own level again");
+    assert!(share(&ran, a) > 0);
+}
+
+#[test]
+fn a_priority_takes_effect_at_once() {
+    let mut s = system(&[record("a", 3, &[]), record("b", 5, &[])]);
+    let [a, b] = [0, 1].map(|row| spawn(&mut s, row));
+    assert_eq!(s.schedule(), Some(a));
+    s.set_priority(a, 9);
+    assert_eq!(s.schedule(), Some(b), "the running one steps back");
+    s.set_priority(a, 4);
+    assert_eq!(s.schedule(), Some(a), "a ready one steps forward");
+    recv(&mut s, a, OWN, 1).unwrap();
+    let _ = s.schedule();
+    s.set_priority(a, 20);
+    s.signal_task(0, 1);
+    assert_eq!(s.schedule(), Some(b), "a waiting one comes back at its new level");
+    s.set_priority(99, 1);
+    sound(&s);
+}
+
+#[test]
+fn a_priority_set_in_the_background_counts_from_the_next_period() {
+    let mut s = system(&[record("a", 1, &[]), record("b", 9, &[])]);
+    let [a, _] = [0, 1].map(|row| spawn(&mut s, row));
+    let _ = s.schedule();
+    ticks(&mut s, SLICE_NS / MS);
+    s.set_priority(a, 7);
+    assert_eq!(s.threads.at(a).unwrap().effective, BACKGROUND);
+    sound(&s);
+    ticks(&mut s, (PERIOD_NS - SLICE_NS / 2) / MS);
+    assert_eq!(s.threads.at(a).unwrap().effective, 7);
+}
+
+#[test]
+fn time_is_charged_to_whoever_used_it() {
+    let mut s = system(&[record("a", 3, &[])]);
+    s.now = 500;
+    assert_eq!(s.schedule(), None);
+    let a = spawn(&mut s, 0);
+    s.now = 700;
+    assert_eq!(s.schedule(), Some(a));
+    s.now = 1_000;
+    recv(&mut s, a, OWN, 0).unwrap();
+    assert_eq!((s.tasks[0].cpu, s.counters.idle), (300, 700));
+    s.now = 1_500;
+    s.charge();
+    assert_eq!((s.tasks[0].cpu, s.counters.idle), (300, 1_200));
+    assert_eq!(s.task_status(0).unwrap().cpu_ns, 300);
+}

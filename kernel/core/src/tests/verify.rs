@@ -1,0 +1,343 @@
+//! What each step of a [`World`] must do, and that it does nothing else.
+
+use super::world::{Mode, Op, World};
+use super::{check, death, try_spawn};
+use crate::arena::Id;
+use crate::handles::{Handle, Object};
+use crate::notify::Notification;
+use crate::thread::{Frame, State, Thread};
+use abi::Status;
+use abi::error::DeathKind;
+use abi::message::{Header, Rights};
+use abi::task::TaskState;
+use std::collections::BTreeMap;
+
+/// How a step that concerns nobody else may fail.
+const KNOWN: [Status; 8] = [
+    Status::BadHandle,
+    Status::Busy,
+    Status::QuotaObjects,
+    Status::QuotaHandles,
+    Status::QuotaFrames,
+    Status::OutOfMemory,
+    Status::NoRights,
+    Status::WrongKind,
+];
+
+pub type Checked = Result<(), String>;
+
+/// The threads before a step.
+pub struct Before(pub Vec<Option<(Id<Thread>, State, Frame)>>);
+
+pub fn runs(state: State) -> bool {
+    matches!(state, State::Ready | State::Running)
+}
+
+/// Who is to be woken by bits, with which; and what is left of each word.
+#[derive(Default)]
+struct Wakes {
+    words: BTreeMap<u16, u64>,
+    woken: Vec<(u16, u64, bool)>,
+}
+
+impl World {
+    /// Lets something happen, and looks at what it did.
+    pub fn apply(&mut self, op: Op) -> Checked {
+        let current = self.advance(op)?;
+        if self.mode != Mode::AnyThread {
+            ensure!(current == self.s.current(), "{op:?}: schedule says {current:?}");
+            let level = current.and_then(|c| self.s.threads.at(c)).map(|t| t.effective);
+            let best = self.s.sched.best();
+            ensure!(
+                best.is_none_or(|b| level.is_some_and(|l| l <= b)),
+                "{op:?}: {level:?} runs while {best:?} is ready"
+            );
+        }
+        check(&self.s).map_err(|e| format!("{op:?}: {e}"))
+    }
+
+    /// Lets something happen, and looks only at what it did to those concerned.
+    pub fn advance(&mut self, op: Op) -> Result<Option<u16>, String> {
+        self.serial += 1;
+        self.step(op).map_err(|e| format!("{op:?}: {e}"))?;
+        self.s.collect(u32::MAX);
+        Ok(if self.mode == Mode::AnyThread { None } else { self.s.schedule() })
+    }
+
+    pub fn before(&self) -> Before {
+        let at = |i: u16| self.s.threads.id_at(i).zip(self.s.threads.at(i)).map(|(id, t)| (id, t.state, t.frame));
+        Before((0..self.s.threads.capacity() as u16).map(at).collect())
+    }
+
+    fn step(&mut self, op: Op) -> Checked {
+        match op {
+            Op::Call { t, n, give } => self.call(t, n, give),
+            Op::Send { t, n } => self.send(t, n),
+            Op::Recv { t, n, mask } => self.recv(t, n, mask),
+            Op::Reply { t, token, give } => self.reply(t, token, give),
+            Op::ReplyRecv { t, n, token, mask } => {
+                self.reply(t, token, None)?;
+                self.recv(t, n, mask)
+            }
+            Op::Wait { t, n, mask } => self.wait(t, n, mask),
+            Op::Signal { t, n, bits } => self.signal(t, n, bits),
+            Op::Tick => self.tick(),
+            Op::Kill(row) => self.kill(row),
+            Op::Expect(row, expected) => self.expect(row, expected),
+            Op::ThreadExit { t } => {
+                let row = self.s.row_of(t).unwrap();
+                if self.s.tasks[row as usize].threads == 1 {
+                    return self.kill(row);
+                }
+                let before = self.before();
+                self.s.thread_exit(t);
+                ensure!(self.s.threads.at(t).is_none(), "the thread is still there");
+                self.others(&before, &[t])
+            }
+            _ => self.local(op),
+        }
+    }
+
+    /// Steps that concern nobody but the task that takes them.
+    fn local(&mut self, op: Op) -> Checked {
+        if let Op::Reap(row) | Op::Spawn(row) = op {
+            let before = self.before();
+            match op {
+                Op::Reap(_) => ensure!(self.s.reap(row, 1).is_ok(), "a dead task is not reaped"),
+                _ => {
+                    let done = try_spawn(&mut self.s, row);
+                    ensure!(done.is_ok(), "an empty row does not come to life: {done:?}");
+                    let peers = self.s.tasks.iter().filter(|t| t.state == TaskState::Running).map(|t| t.notification);
+                    let bits: Vec<_> =
+                        peers.flatten().map(|n| self.s.notifications.get(n).map_or(0, |n| n.word)).collect();
+                    ensure!(bits.iter().all(|b| b & !abi::message::bits::PEER <= 3), "strange bits");
+                }
+            }
+            return self.others(&before, &[]);
+        }
+        let (Op::Poll { t, .. }
+        | Op::Yield { t }
+        | Op::Dup { t, .. }
+        | Op::Close { t, .. }
+        | Op::TimerCreate { t, .. }
+        | Op::Arm { t, .. }
+        | Op::Disarm { t, .. }
+        | Op::ThreadCreate { t }
+        | Op::EndpointCreate { t }
+        | Op::NotificationCreate { t }
+        | Op::Bind { t, .. }
+        | Op::MemoryCreate { t }
+        | Op::Map { t, .. }
+        | Op::Unmap { t, .. }
+        | Op::Priority { t, .. }) = op
+        else {
+            return Err("nothing to do".into());
+        };
+        self.enter(t);
+        let before = self.before();
+        let row = self.s.row_of(t).unwrap();
+        let s = &mut self.s;
+        let done: Result<(), Status> = match op {
+            Op::Poll { n, .. } => {
+                let word = s
+                    .notification_handle(t, n, Rights::WAIT)
+                    .ok()
+                    .and_then(|id| s.notifications.get(id))
+                    .map(|n| n.word);
+                let got = s.poll(t, n, 3);
+                ensure!(got == word.map(|w| w & 3).ok_or(Status::BadHandle), "poll took {got:?} of {word:?}");
+                got.map(drop)
+            }
+            Op::Yield { .. } => {
+                s.yield_now();
+                Ok(())
+            }
+            Op::Dup { n, .. } => s.handle_dup(t, n, u64::MAX, 0).map(drop),
+            Op::Close { n, .. } => {
+                let done = s.handle_close(t, n);
+                ensure!(done.is_err() || s.handle(t, n).is_err(), "a closed handle is still good");
+                done
+            }
+            Op::TimerCreate { n, .. } => s.timer_create(t, n, self.serial % 2).map(drop),
+            Op::Arm { n, .. } => s.timer_set(t, n, Some(s.now + self.serial)),
+            Op::Disarm { n, .. } => s.timer_set(t, n, None),
+            Op::ThreadCreate { .. } => {
+                let priority = s.tasks[row as usize].record.priority;
+                if s.tasks[row as usize].handles.has_room() {
+                    s.thread_start(row, Frame::default(), priority).and_then(|id| {
+                        let handle = Handle { object: Object::Thread(id), rights: Rights::MANAGE, badge: 0 };
+                        s.handle_insert(row, handle).map(drop)
+                    })
+                } else {
+                    Err(Status::QuotaHandles)
+                }
+            }
+            Op::EndpointCreate { .. } => s.endpoint_create(t).map(drop),
+            Op::NotificationCreate { .. } => s.notification_create(t).map(drop),
+            Op::Bind { e, n, .. } => s.endpoint_bind(t, e, n),
+            Op::MemoryCreate { .. } => super::memory(s, row, 1).map(drop),
+            Op::Map { n, .. } => s.memory_map(row, n, 0, true).map(drop),
+            Op::Unmap { addr, .. } => s.memory_unmap(row, addr).map(drop),
+            Op::Priority { level, .. } => {
+                s.set_priority(t, level);
+                Ok(())
+            }
+            _ => Ok(()),
+        };
+        ensure!(done.is_ok() || done.is_err_and(|e| KNOWN.contains(&e)), "an unknown error {done:?}");
+        self.others(&before, &[t])
+    }
+
+    /// Everyone who was not meant to be touched is as before, or was woken because what it waited for is gone.
+    pub fn others(&self, before: &Before, touched: &[u16]) -> Checked {
+        for (index, was) in before.0.iter().enumerate() {
+            let Some((id, state, frame)) = was.filter(|_| !touched.contains(&(index as u16))) else { continue };
+            let t = self.s.threads.get(id).ok_or(format!("thread {index} vanished"))?;
+            let gone = match state {
+                State::Sending(e) if self.s.endpoints.get(e).is_none() => Some(Status::PeerGone),
+                State::Receiving(e) if self.s.endpoints.get(e).is_none() => Some(Status::BadHandle),
+                State::Waiting(n) if self.s.notifications.get(n).is_none() => Some(Status::BadHandle),
+                _ => None,
+            };
+            let expected = Frame { rax: gone.map_or(frame.rax, |status| status as u64), ..frame };
+            ensure!(t.frame == expected, "thread {index}: its registers changed");
+            let as_before = t.state == state || runs(t.state) && runs(state);
+            ensure!(
+                if gone.is_some() { runs(t.state) } else { as_before },
+                "thread {index}: {state:?} is {:?}",
+                t.state
+            );
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self, t: u16, n: u64, mask: u64) -> Checked {
+        self.enter(t);
+        let before = self.before();
+        let Object::Notification(id) = self.s.handle(t, n).unwrap().object else {
+            return Err("no notification".into());
+        };
+        let was = self.s.notifications.get(id).map(|n| (n.word & mask, n.waiter));
+        let result = super::wait(&mut self.s, t, n, mask);
+        let state = self.s.threads.at(t).unwrap().state;
+        match was {
+            None => ensure!(result == Err(Status::BadHandle), "a notification that is gone: {result:?}"),
+            Some((0, Some(_))) => ensure!(result == Err(Status::Busy), "a second waiter: {result:?}"),
+            Some((0, None)) => ensure!(result == Ok(()) && state == State::Waiting(id), "{result:?}, {state:?}"),
+            Some((bits, _)) => {
+                let got = self.s.threads.at(t).unwrap().frame.rdx;
+                ensure!(result == Ok(()) && runs(state) && got == bits, "{result:?}, took {got} of {bits}");
+            }
+        }
+        self.others(&before, &[t])
+    }
+
+    pub fn woken_by_bits(&self, t: u16, bits: u64, waited: bool) -> Checked {
+        let thread = self.s.threads.at(t).ok_or("the waiter is gone")?;
+        let f = thread.frame;
+        ensure!(runs(thread.state), "thread {t} was to be woken by {bits:#x}, and is {:?}", thread.state);
+        ensure!(f.rax == 0 && f.rdx == bits, "thread {t} took {:#x}, not {bits:#x}", f.rdx);
+        let recv = f.rsi == Header::NOTIFICATION && f.rdi == 0 && f.r12 == 0;
+        ensure!(waited || recv, "thread {t} got no notification message");
+        Ok(())
+    }
+
+    /// What setting bits would do now, after what `wakes` holds already.
+    fn foresee(&self, id: Id<Notification>, bits: u64, wakes: &mut Wakes) {
+        let Some(n) = self.s.notifications.get(id) else { return };
+        let word = wakes.words.entry(id.index()).or_insert(n.word);
+        *word |= bits;
+        let endpoint = n.bound_to.and_then(|e| self.s.endpoints.get(e));
+        let receivers = endpoint.map(|e| super::check::members(&self.s, e.receivers).unwrap_or_default());
+        let waiting =
+            n.waiter.map(|w| (w, true)).into_iter().chain(receivers.into_iter().flatten().map(|r| (r, false)));
+        for (t, waited) in waiting {
+            let taken = self.s.threads.at(t).map_or(0, |t| t.mask) & *word;
+            if taken != 0 && !wakes.woken.iter().any(|w| w.0 == t) {
+                *word &= !taken;
+                wakes.woken.push((t, taken, waited));
+            }
+        }
+    }
+
+    fn foreseen(&self, before: &Before, wakes: &Wakes, also: &[u16]) -> Checked {
+        for &(t, bits, waited) in &wakes.woken {
+            self.woken_by_bits(t, bits, waited)?;
+        }
+        for (&index, &word) in &wakes.words {
+            let left = self.s.notifications.at(index).map_or(0, |n| n.word);
+            ensure!(left == word, "notification {index} holds {left:#x}, not {word:#x}");
+        }
+        let touched: Vec<u16> = wakes.woken.iter().map(|w| w.0).chain(also.iter().copied()).collect();
+        self.others(before, &touched)
+    }
+
+    fn signal(&mut self, t: u16, n: u64, bits: u64) -> Checked {
+        self.enter(t);
+        let before = self.before();
+        let mut wakes = Wakes::default();
+        let id = self.s.notification_handle(t, n, Rights::SIGNAL);
+        if let Ok(id) = id {
+            self.foresee(id, bits, &mut wakes);
+            self.s.signal(id, bits);
+        } else {
+            ensure!(id == Err(Status::BadHandle) || id == Err(Status::NoRights), "{id:?}");
+        }
+        self.foreseen(&before, &wakes, &[])
+    }
+
+    fn tick(&mut self) -> Checked {
+        self.s.now += 1_000_000;
+        let mut wakes = Wakes::default();
+        let before = self.before();
+        for (deadline, timer) in self.s.timers.armed()? {
+            let (id, bits) = self.s.timers.target(timer).ok_or("no target")?;
+            if deadline <= self.s.clock.ns(self.s.now) {
+                self.foresee(id, bits, &mut wakes);
+            }
+        }
+        self.s.tick();
+        self.foreseen(&before, &wakes, &[])
+    }
+
+    fn expect(&mut self, row: u16, expected: bool) -> Checked {
+        let before = self.before();
+        let task = &self.s.tasks[row as usize];
+        let flushed = !expected && task.state != TaskState::Running;
+        let queue = task.endpoint.and_then(|e| self.s.endpoints.get(e)).map(|e| e.senders).unwrap_or_default();
+        let queued = super::check::members(&self.s, queue)?;
+        self.s.expect(row, expected).map_err(|e| format!("{e:?}"))?;
+        let touched = if flushed { queued } else { Vec::new() };
+        for &t in &touched {
+            ensure!(super::woken(&self.s, t) == Some(Status::PeerGone), "thread {t} was queued where nobody will come");
+        }
+        self.others(&before, &touched)
+    }
+
+    fn kill(&mut self, row: u16) -> Checked {
+        let before = self.before();
+        let task = &self.s.tasks[row as usize];
+        let (life, endpoint, stays) = (task.generation, task.endpoint, task.expected);
+        let own: Vec<u16> = self.s.threads.iter().filter(|(_, t)| t.task == row).map(|(id, _)| id.index()).collect();
+        let mut asked: Vec<u16> =
+            self.received.values().filter(|r| r.server == row).map(|r| r.caller.index()).collect();
+        let queue = endpoint.and_then(|e| self.s.endpoints.get(e)).map(|e| e.senders).unwrap_or_default();
+        let mut queued = super::check::members(&self.s, queue)?;
+        asked.retain(|t| !own.contains(t));
+        queued.retain(|t| !own.contains(t));
+        self.s.kill(row, death(DeathKind::Killed));
+        for &t in &asked {
+            ensure!(super::woken(&self.s, t) == Some(Status::PeerDied), "thread {t} was received by the dead");
+            ensure!(self.s.threads.at(t).unwrap().frame.rdx == life.into(), "thread {t} hears of another life");
+        }
+        for &t in &queued {
+            let expected = (!stays).then_some(Status::PeerGone);
+            ensure!(super::woken(&self.s, t) == expected, "thread {t} was queued: {:?}", super::woken(&self.s, t));
+        }
+        ensure!(own.iter().all(|&t| self.s.threads.at(t).is_none()), "a thread outlives its task");
+        let dead = |c: Id<Thread>| own.contains(&c.index());
+        self.received.retain(|_, r| r.server != row && !dead(r.caller));
+        let touched: Vec<u16> = own.into_iter().chain(asked).chain(if stays { Vec::new() } else { queued }).collect();
+        self.others(&before, &touched)
+    }
+}

@@ -1,0 +1,254 @@
+//! Programs that are not as they should be do not start: each gives its own reason, costs nothing, and as the first task's program ends the boot
+//! with a sentence that says so.
+#![no_std]
+#![no_main]
+
+extern crate alloc;
+
+#[path = "support/archive.rs"]
+mod archive;
+
+use abi::{AbiNote, Status};
+use alloc::vec::Vec;
+use archive::{BASE, INTERP, LOAD, Part, R, W, X, manifest, parts, program, record, tar};
+use bootloader_api::{BootInfo, entry_point};
+use core::cell::RefCell;
+use kernel::arch::paging;
+use kernel::arch::{cpu, pic::Pic};
+use kernel::kernel::Kernel;
+use kernel::loader::{self, SpawnError};
+use kernel::start::Ready;
+use kernel::testing::expect_report;
+use kernel::{BOOT_CONFIG, start, testing, usermem};
+use kernel_core::System;
+use kernel_core::clock::Clock;
+use kernel_core::image::ImageError;
+
+entry_point!(main, config = &BOOT_CONFIG);
+
+fn main(boot: &'static mut BootInfo) -> ! {
+    let ready = start::init_memory(boot);
+    let (features, regions, frames_kernel) = (ready.features, ready.regions, ready.frames_kernel);
+    let records = records(&[record("one")]);
+    let sys = System::new(records, ready.frames, Clock::new(0, 1_000_000_000));
+    let kernel = Kernel { sys, pic: Pic::new(), features, archive: &[], archive_memory: None, frames_kernel };
+    let kernel = RefCell::new(Some(kernel));
+    let with = |f: fn(&mut Kernel)| f(kernel.borrow_mut().as_mut().expect("not taken yet"));
+    testing::run(&[
+        ("good_program_starts", &|| with(good_program)),
+        ("program_is_missing", &|| with(missing)),
+        ("headers_are_refused", &|| with(bad_headers)),
+        ("segments_are_refused", &|| with(bad_segments)),
+        ("notes_are_refused", &|| with(bad_notes)),
+        ("every_truncation_is_refused", &|| with(truncations)),
+        ("quotas_are_refused", &|| with(quotas)),
+        ("good_program_starts_after_all_that", &|| with(good_program)),
+        ("first_program_refused_ends_the_boot", &|| {
+            let frames = kernel.take().expect("not taken yet").sys.frames;
+            let archive = archive(&program(&writable_code(), AbiNote::CURRENT));
+            let ready = Ready { frames, frames_kernel, archive, features, regions };
+            let report = expect_report(|| start::run(ready, cpu::now()));
+            assert!(
+                report.says("the first task's program is refused: a segment is both writable and executable"),
+                "{}",
+                report.text
+            );
+        }),
+    ])
+}
+
+fn records(records: &[abi::manifest::TaskRecord]) -> &'static [abi::manifest::TaskRecord] {
+    let table = tar(&[("manifest", &manifest(records))]);
+    kernel_core::manifest::parse(kernel_core::manifest::find_file(table, "manifest").expect("just written"))
+        .expect("a good table")
+}
+
+fn archive(file: &[u8]) -> &'static [u8] {
+    tar(&[("manifest", &manifest(&[record("one")])), ("bin/one", file)])
+}
+
+fn spawn(kernel: &mut Kernel, archive: &'static [u8]) -> Result<abi::TaskId, SpawnError> {
+    kernel.archive = archive;
+    loader::spawn(kernel, 0, b"an argument")
+}
+
+/// Everything that a refused program must leave as it was.
+fn state(kernel: &Kernel) -> impl PartialEq + core::fmt::Debug + use<> {
+    let sys = &kernel.sys;
+    let task = &sys.tasks[0];
+    let objects = [sys.threads.live(), sys.memories.live(), sys.notifications.live(), sys.endpoints.live()];
+    (sys.frames.free(), task.frames.used(), task.objects.used(), task.state as u32, objects)
+}
+
+fn refused(kernel: &mut Kernel, file: &[u8], reason: ImageError) {
+    let before = state(kernel);
+    assert_eq!(spawn(kernel, archive(file)), Err(SpawnError::Image(reason)));
+    assert_eq!(state(kernel), before, "{reason:?}");
+}
+
+fn good_program(kernel: &mut Kernel) {
+    let before = state(kernel);
+    let file = program(&parts(), AbiNote::CURRENT);
+    let id = spawn(kernel, archive(&file)).expect("it is good");
+    let root = kernel.sys.tasks[0].root;
+    // What it finds where.
+    let mut seen = [0; 0x100];
+    usermem::read(root, BASE, &mut seen).expect("code");
+    assert_eq!(seen, file[0x1000..0x1100]);
+    let mut seen = [1; 0x2000];
+    usermem::read(root, BASE + 0x2200, &mut seen).expect("data");
+    assert_eq!(seen[..0x80], file[0x1200..0x1280]);
+    assert!(seen[0x80..].iter().all(|&b| b == 0), "what the file does not fill is not zero");
+    let mut around = [1; 0x100];
+    usermem::read(root, BASE + 0x100, &mut around).expect("the rest of the code's page");
+    assert!(around.iter().all(|&b| b == 0), "bytes of the file beside the segment are in the task's memory");
+    assert_eq!(usermem::write(root, BASE, &[0]), Err(Status::BadAddress));
+    assert_eq!(usermem::write(root, BASE + 0x1100, &[0]), Err(Status::BadAddress));
+    assert_eq!(usermem::write(root, BASE + 0x2200, &[0]), Ok(()));
+    assert_eq!(paging::find_writable_executable(root), None);
+    // A second life while the first goes on is refused.
+    assert!(matches!(loader::spawn(kernel, 0, b""), Err(SpawnError::Status(_))));
+    assert_eq!(kernel.sys.tasks[0].id(0), id);
+    let death = kernel.death_record(None, 0, abi::error::DeathKind::Killed);
+    assert_eq!(death.rip, BASE);
+    kernel.kill(0, death);
+    while kernel.sys.reap(0, 1).expect("it is dead") != 0 {}
+    assert_eq!(state(kernel), before, "a life costs something for ever");
+}
+
+fn missing(kernel: &mut Kernel) {
+    let good = program(&parts(), AbiNote::CURRENT);
+    for files in [&[][..], &[("bin/on", &good[..])], &[("bin/one2", &good)], &[("one", &good)], &[("manifest", &good)]]
+    {
+        assert_eq!(spawn(kernel, tar(files)), Err(SpawnError::Image(ImageError::Missing)));
+    }
+    for archive in [&[][..], &[0; 512], &[0xff; 4096]] {
+        assert_eq!(spawn(kernel, archive), Err(SpawnError::Image(ImageError::Missing)));
+    }
+}
+
+/// The good program with bytes changed.
+fn patched(at: usize, bytes: &[u8]) -> Vec<u8> {
+    let mut file = program(&parts(), AbiNote::CURRENT);
+    file[at..at + bytes.len()].copy_from_slice(bytes);
+    file
+}
+
+fn bad_headers(kernel: &mut Kernel) {
+    for (at, bytes, reason) in [
+        (0, &b"\x7eELF"[..], ImageError::NotElf),
+        (4, &[1], ImageError::NotElf),
+        (5, &[2], ImageError::NotElf),
+        (18, &[3, 0], ImageError::NotElf),
+        (16, &[3, 0], ImageError::NotStatic),
+        (16, &[1, 0], ImageError::NotStatic),
+        (64 + 2 * 56, &[INTERP as u8], ImageError::NotStatic),
+        (54, &[55, 0], ImageError::NotElf),
+        (56, &[0, 0], ImageError::Segments),
+        (56, &[0xff, 0xff], ImageError::Truncated),
+        (32, &[0xf8, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], ImageError::Truncated),
+        (32, &[0, 0, 0, 1, 0, 0, 0, 0], ImageError::Truncated),
+        (32, &[65, 0, 0, 0, 0, 0, 0, 0], ImageError::NotElf),
+    ] {
+        refused(kernel, &patched(at, bytes), reason);
+    }
+    refused(kernel, &[], ImageError::Truncated);
+    refused(kernel, b"#!/bin/sh\n", ImageError::Truncated);
+    refused(kernel, &[0; 64], ImageError::NotElf);
+}
+
+/// The good program with its code writable.
+fn writable_code() -> [Part; 4] {
+    let mut parts = parts();
+    parts[0].flags = R | W | X;
+    parts
+}
+
+fn bad_segments(kernel: &mut Kernel) {
+    let mut with = |change: fn(&mut [Part; 4]), reason| {
+        let mut parts = parts();
+        change(&mut parts);
+        refused(kernel, &program(&parts, AbiNote::CURRENT), reason);
+    };
+    with(|p| p[0].flags = R | W | X, ImageError::WriteExecute);
+    with(|p| p[2].flags = R | W | X, ImageError::WriteExecute);
+    with(|p| p[2].filled = p[2].size + 1, ImageError::FileRange);
+    with(|p| p[2].offset = u64::MAX - 0xdff, ImageError::FileRange);
+    with(|p| (p[2].offset, p[2].filled) = (u64::MAX, u64::MAX), ImageError::FileRange);
+    with(|p| p[1].offset = 0x1781, ImageError::FileRange);
+    with(|p| p[2].size = u64::MAX, ImageError::OutOfRange);
+    with(|p| p[2].addr = 0xffff_ffff_8000_0200, ImageError::OutOfRange);
+    with(|p| p[2].addr = 0x7fff_ffff_e200, ImageError::OutOfRange);
+    with(|p| p[2].addr = u64::MAX - 0xdff, ImageError::OutOfRange);
+    with(|p| p[0].addr = 0, ImageError::OutOfRange);
+    with(|p| p[2].addr += 1, ImageError::Misaligned);
+    with(|p| p[1].offset += 8, ImageError::Misaligned);
+    with(|p| p[1].addr = BASE + 0x100, ImageError::Overlap);
+    with(|p| p[1].addr = BASE + 0x2100, ImageError::Overlap);
+    with(|p| p.swap(0, 1), ImageError::Overlap);
+    with(|p| p[0].size = 0x1001, ImageError::Overlap);
+    with(|p| p[0].flags = R, ImageError::Entry);
+    with(|p| p[0].addr += 0x1000, ImageError::Overlap);
+    with(|p| p.iter_mut().for_each(|p| p.addr += 0x1000), ImageError::Entry);
+    with(|p| p[..3].iter_mut().for_each(|p| p.kind = 0), ImageError::Segments);
+    let code = parts()[0];
+    let many: Vec<_> = (0..9).map(|n| Part { addr: BASE + n * 0x1000, ..code }).chain([parts()[3]]).collect();
+    refused(kernel, &program(&many, AbiNote::CURRENT), ImageError::Segments);
+    assert_eq!(code.kind, LOAD);
+}
+
+fn bad_notes(kernel: &mut Kernel) {
+    let good = AbiNote::CURRENT;
+    let mut hash = good.hash;
+    hash[7] ^= 1;
+    refused(kernel, &program(&parts(), AbiNote { hash, ..good }), ImageError::OtherAbi);
+    refused(kernel, &program(&parts(), AbiNote { name: *b"Enigmb\0\0", ..good }), ImageError::NoNote);
+    refused(kernel, &program(&parts(), AbiNote { kind: 2, ..good }), ImageError::NoNote);
+    refused(kernel, &program(&parts(), AbiNote { desc_size: u32::MAX, ..good }), ImageError::Truncated);
+    refused(kernel, &program(&parts(), AbiNote { name_size: u32::MAX - 3, ..good }), ImageError::Truncated);
+    refused(kernel, &program(&parts()[..3], good), ImageError::NoNote);
+}
+
+fn truncations(kernel: &mut Kernel) {
+    let good = program(&parts(), AbiNote::CURRENT);
+    // The last byte that anything uses is at 0x1280.
+    for len in (0..0x1280).step_by(37).chain([63, 64, 287, 288, 0xf1b, 0x127f]) {
+        let before = state(kernel);
+        let result = spawn(kernel, archive(&good[..len]));
+        assert!(matches!(result, Err(SpawnError::Image(_))), "{len} bytes: {result:?}");
+        assert_eq!(state(kernel), before, "{len} bytes");
+    }
+}
+
+fn quotas(kernel: &mut Kernel) {
+    let archive = archive(&program(&parts(), AbiNote::CURRENT));
+    let good = kernel.sys.tasks[0].record;
+    let before = state(kernel);
+    // However far the frames reach: at every step everything taken so far comes back.
+    let mut enough = None;
+    for frames in 0..64 {
+        kernel.sys.tasks[0].record.frame_quota = frames;
+        kernel.sys.tasks[0].frames = kernel_core::task::Quota::new(frames);
+        match spawn(kernel, archive) {
+            Ok(_) => {
+                enough = Some(frames);
+                let death = kernel.death_record(None, 0, abi::error::DeathKind::Killed);
+                kernel.kill(0, death);
+                while kernel.sys.reap(0, 128).expect("it is dead") != 0 {}
+                break;
+            }
+            Err(e) => assert_eq!(e, SpawnError::Status(Status::QuotaFrames), "with {frames} frames"),
+        }
+        assert_eq!(state(kernel), before, "with {frames} frames");
+    }
+    // Root; code, constants, three of data; two of stack; the information page; and a handful of tables.
+    assert!(enough.is_some_and(|n| (12..40).contains(&n)), "{enough:?} frames are enough");
+    kernel.sys.tasks[0].record = good;
+    kernel.sys.tasks[0].frames = kernel_core::task::Quota::new(good.frame_quota);
+    assert_eq!(state(kernel), before);
+}
+
+#[panic_handler]
+fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+    testing::failed(info)
+}

@@ -1,0 +1,184 @@
+//! The timer ticks and wakes a halted processor, can be masked, and the clock runs forward at a sane rate.
+//! Limits are generous: under emulation on a busy machine, time comes in lumps.
+#![no_std]
+#![no_main]
+
+use bootloader_api::{BootInfo, entry_point};
+use kernel::arch::entry::halt_until_interrupt;
+use kernel::arch::pic::Pic;
+use kernel::arch::{cpu, pit};
+use kernel::kernel::{self as state, Kernel};
+use kernel::{BOOT_CONFIG, klog, start, testing};
+use kernel_core::System;
+use kernel_core::clock::Clock;
+use x86_64::instructions::interrupts;
+use x86_64::instructions::port::Port;
+
+entry_point!(main, config = &BOOT_CONFIG);
+
+const MS: u64 = 1_000_000;
+
+fn main(boot: &'static mut BootInfo) -> ! {
+    let ready = start::init_memory(boot);
+    let clock = Clock::new(cpu::now(), pit::measure_tsc());
+    // A kernel without tasks: nothing but the idle loop is ever interrupted.
+    state::set(Kernel {
+        sys: System::new(&[], ready.frames, clock),
+        pic: Pic::new(),
+        features: ready.features,
+        archive: ready.archive,
+        archive_memory: None,
+        frames_kernel: ready.frames_kernel,
+    });
+    testing::run(&[
+        ("time_stamp_counter_has_a_sane_rate", &sane_rate),
+        ("time_stamp_counter_is_measured_alike_each_time", &measured_alike),
+        ("clock_never_runs_backwards", &never_backwards),
+        ("clock_agrees_with_the_timer_chip", &agrees_with_chip),
+        ("masked_timer_is_silent", &masked_is_silent),
+        ("timer_wakes_a_halted_processor", &wakes),
+        ("timer_interrupts_running_code", &interrupts_running_code),
+        ("timer_can_be_masked_again", &masked_again),
+    ])
+}
+
+fn counted() -> u64 {
+    state::lock().sys.counters.interrupts
+}
+
+fn now_ns() -> u64 {
+    let kernel = state::lock();
+    kernel.sys.clock.ns(kernel.sys.now)
+}
+
+/// Spins, with interrupts on or off, for so many nanoseconds by the clock.
+fn spin(ns: u64) {
+    let clock = state::lock().sys.clock;
+    let start = clock.ns(cpu::now());
+    while clock.ns(cpu::now()) < start + ns {
+        core::hint::spin_loop();
+    }
+}
+
+fn sane_rate() {
+    let hertz = pit::measure_tsc();
+    klog!("the time-stamp counter runs at {} MHz", hertz / 1_000_000);
+    assert!((10_000_000..100_000_000_000).contains(&hertz), "{hertz} Hz");
+}
+
+fn measured_alike() {
+    let mut all = [0; 9].map(|_: u64| pit::measure_tsc() / 1_000_000);
+    klog!("nine measurements, in MHz: {all:?}");
+    all.sort_unstable();
+    // However often something else takes the processor away in the middle.
+    assert!(all[8] - all[0] <= all[4] / 20, "the measurements differ too much: {all:?}");
+}
+
+fn never_backwards() {
+    let clock = state::lock().sys.clock;
+    let (mut last, mut last_ns, mut steps) = (cpu::now(), 0, 0);
+    for _ in 0..200_000 {
+        let now = cpu::now();
+        let ns = clock.ns(now);
+        assert!(now >= last && ns >= last_ns, "from {last} to {now}, from {last_ns} to {ns} ns");
+        steps += u32::from(ns > last_ns);
+        (last, last_ns) = (now, ns);
+    }
+    assert!(steps > 1000, "the clock stands still: {steps} steps");
+}
+
+/// Waits 40 ms by channel 2 of the timer chip, the kernel's clock not being asked.
+fn chip_wait() {
+    let (mut command, mut data, mut control) = (Port::<u8>::new(0x43), Port::<u8>::new(0x42), Port::<u8>::new(0x61));
+    let [low, high] = 47_727_u16.to_le_bytes();
+    // SAFETY: channel 2 and its gate are free after the measurement; the speaker stays off (8254 data sheet, mode 0).
+    unsafe {
+        let before = control.read() & !3;
+        control.write(before);
+        command.write(0b1011_0000);
+        data.write(low);
+        data.write(high);
+        control.write(before | 1);
+        while control.read() & 0x20 == 0 {
+            core::hint::spin_loop();
+        }
+        control.write(before);
+    }
+}
+
+fn agrees_with_chip() {
+    // A lump of stolen time only makes it longer; so the shortest of a few is near the truth, unless the rate is wrong.
+    let shortest = (0..5).map(|_| {
+        let start = now_ns();
+        chip_wait();
+        now_ns() - start
+    });
+    let shortest = shortest.min().unwrap_or(0);
+    klog!("40 ms of the timer chip are {} us by the clock", shortest / 1000);
+    assert!((39 * MS..400 * MS).contains(&shortest), "{shortest} ns");
+}
+
+fn masked_is_silent() {
+    pit::start();
+    let before = counted();
+    interrupts::enable();
+    spin(30 * MS);
+    interrupts::disable();
+    assert_eq!(counted(), before, "a masked line fires");
+}
+
+fn wakes() {
+    state::lock().pic.unmask(pit::LINE);
+    let start = now_ns();
+    for _ in 0..200 {
+        let before = counted();
+        halt_until_interrupt();
+        assert!(!interrupts::are_enabled(), "interrupts stay on behind the wait");
+        assert!(counted() > before, "woken by something else than a tick");
+    }
+    let took = now_ns() - start;
+    klog!("200 ticks took {} us", took / 1000);
+    // A thousand a second: 200 ms, if no ticks came late in one go.
+    assert!((20 * MS..60_000 * MS).contains(&took), "200 ticks took {took} ns");
+    assert!(state::lock().sys.now > 0 && state::lock().sys.counters.spurious == 0);
+}
+
+fn interrupts_running_code() {
+    let before = counted();
+    let (mut sum, mut n) = (0_u64, 0_u64);
+    interrupts::enable();
+    // The registers of this loop survive every tick.
+    while n < 50_000_000 && (n % 1024 != 0 || state_ticks() < before + 20) {
+        n += 1;
+        sum = core::hint::black_box(sum + n);
+    }
+    interrupts::disable();
+    assert!(counted() >= before + 20, "only {} ticks", counted() - before);
+    assert_eq!(sum, n * (n + 1) / 2);
+}
+
+/// The counter, read while interrupts are on: the lock must not be held when one comes.
+fn state_ticks() -> u64 {
+    interrupts::without_interrupts(counted)
+}
+
+fn masked_again() {
+    state::lock().pic.mask(pit::LINE);
+    // One that was on its way may still come.
+    interrupts::enable();
+    spin(5 * MS);
+    interrupts::disable();
+    let before = counted();
+    interrupts::enable();
+    spin(30 * MS);
+    interrupts::disable();
+    assert_eq!(counted(), before, "a masked line fires");
+    state::lock().pic.unmask(pit::LINE);
+    halt_until_interrupt();
+    assert!(counted() > before);
+}
+
+#[panic_handler]
+fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+    testing::failed(info)
+}
