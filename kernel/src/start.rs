@@ -19,6 +19,12 @@ const PAGE: u64 = PAGE_SIZE as u64;
 const BOOT_STACK: u64 = 0xffff_ff00_0000_0000;
 const BOOT_STACK_SIZE: u64 = 64 * 1024;
 
+/// Bytes of the kernel's heap on any machine: tables and arenas, which are all made at boot.
+const HEAP_BASE: u64 = 4 << 20;
+/// The heap has one byte more for so many bytes of memory. The frame allocator's free lists are in it, and they are longest when
+/// every second frame is free: about 33 bytes for each such pair of frames, one byte in 248.
+const HEAP_SHARE: u64 = 128;
+
 /// What the kernel asks of the boot loader: everything in the upper half, and its page tables mapped recursively, from which the kernel
 /// builds its own map of physical memory. (The loader's map would cover all that the firmware's memory map names, a terabyte of
 /// reserved addresses on some machines.)
@@ -58,8 +64,7 @@ pub fn init_memory(boot: &'static mut BootInfo) -> Ready {
         core.kernel_stack = stacks::Stack::Kernel.top().as_u64();
         core.root = paging::kernel_root();
     });
-    // A thirty-second of memory for the heap, within bounds that suit small and large machines.
-    let heap_size = (total * PAGE / 32).clamp(4 << 20, 16 << 20).next_multiple_of(PAGE);
+    let heap_size = HEAP_BASE + (total * PAGE / HEAP_SHARE).next_multiple_of(PAGE);
     let heap_start = frames.take_run(heap_size / PAGE);
     // SAFETY: these frames were just taken, and the direct map covers all usable memory for ever.
     unsafe { heap::init((paging::DIRECT_MAP + heap_start) as usize, heap_size as usize) };

@@ -61,9 +61,9 @@ pub struct HandleTable {
 }
 
 impl HandleTable {
-    /// An empty table for at most `quota` handles.
-    pub const fn new(quota: u16) -> Self {
-        HandleTable { slots: Vec::new(), free: NONE, live: 0, quota }
+    /// An empty table for at most `quota` handles. All the memory it will ever need is taken now.
+    pub fn new(quota: u16) -> Self {
+        HandleTable { slots: Vec::with_capacity(quota.into()), free: NONE, live: 0, quota }
     }
 
     /// Handles in use.

@@ -5,7 +5,7 @@
 //! reply token is only a name for a thread in a certain call.
 
 use crate::arena::Id;
-use crate::handles::Handle;
+use crate::handles::{Handle, Object};
 use crate::system::{Endpoint, System};
 use crate::task::Task;
 use crate::thread::{Frame, State};
@@ -222,7 +222,14 @@ impl System {
 
     fn transfer(&mut self, from: u16, packed: u64, to: u16) -> Result<u32, Status> {
         let (from_row, to_row) = (self.row_of(from)?, self.row_of(to)?);
-        let copy: Handle = self.handle_derive(from_row, packed & 0xffff_ffff, packed >> 32)?;
+        let mut copy: Handle = self.handle_derive(from_row, packed & 0xffff_ffff, packed >> 32)?;
+        // A task's own notification is waited on by that task alone: another would take its heartbeats, and wait on across its lives.
+        if let Object::Notification(id) = copy.object
+            && from_row != to_row
+            && self.notifications.get(id).is_some_and(|n| n.permanent)
+        {
+            copy.rights -= Rights::WAIT;
+        }
         self.handle_insert(to_row, copy)
     }
 

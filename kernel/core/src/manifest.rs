@@ -34,6 +34,9 @@ pub fn parse(bytes: &[u8]) -> Result<&[TaskRecord], &'static str> {
     }
     for (row, record) in records.iter().enumerate() {
         let (others, _) = records.split_at(row);
+        if others.iter().any(|o| o.name == record.name) {
+            return Err("two tasks have the same name");
+        }
         if others.iter().any(|o| shares_hardware(o, record)) {
             return Err("two tasks share a port, a line or a range");
         }
@@ -42,7 +45,9 @@ pub fn parse(bytes: &[u8]) -> Result<&[TaskRecord], &'static str> {
 }
 
 fn check(r: &TaskRecord, row: usize, count: usize) -> Result<(), &'static str> {
-    if abi::name_str(&r.name) == "?" || abi::name_str(&r.name).is_empty() {
+    // Names end up in log lines, where a control character could forge another line.
+    let name = abi::name_str(&r.name);
+    if name.is_empty() || !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
         return Err("a task has no proper name");
     }
     if r.priority as usize >= LEVELS {

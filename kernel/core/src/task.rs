@@ -118,7 +118,8 @@ impl Task {
             notification: None,
             keep: None,
             ranges: [None; MAX_RANGES],
-            mappings: Vec::new(),
+            // A mapping counts as an object, so this never grows.
+            mappings: Vec::with_capacity(record.object_quota.into()),
             map_next: abi::task::MAP_BASE,
             fault: None,
             log: Ring::default(),
