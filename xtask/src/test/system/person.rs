@@ -53,6 +53,8 @@ pub const TESTS: &[Test] = &[
     Test::new("shell::caps_shows_what_the_manifest_gives", authority),
     Test::new("shell::every_fault_is_survived", faults),
     Test::new("shell::commands_can_be_repeated_completed_and_ended", editing),
+    Test::new("shell::an_idle_system_halts", idle),
+    Test::new("shell::the_keyboard_has_layouts", layouts),
     Test::new("screen::what_the_keyboard_types_is_shown", keyboard_to_screen),
     Test::new("screen::it_scrolls_and_clears", scrolling),
     Test::new("drivers::the_screen_survives_its_driver", kill_vga),
@@ -123,6 +125,28 @@ fn faults(guest: &mut Guest) -> Result<()> {
         ensure!(report.contains("fault::"), "`fault {kind}` is not reported with a function:\n{report}");
     }
     says(guest, "echo alive", "alive")
+}
+
+/// While nobody has anything to do, the processor is halted nearly all the time.
+fn idle(guest: &mut Guest) -> Result<()> {
+    guest.run("ps", COMMAND)?;
+    guest.run("sleep 5", COMMAND)?;
+    let printed = guest.run("ps", COMMAND)?.lines;
+    let line = printed.iter().find(|line| line.starts_with("idle ")).context("`ps` says nothing of idling")?;
+    let share = line.split("s, ").nth(1).and_then(|rest| rest.split(' ').next()).and_then(|n| n.parse::<f32>().ok());
+    // A busy host takes processor time away from the guest's work, which then counts as longer.
+    ensure!(share.is_some_and(|share| share > 95.0), "{line}");
+    Ok(())
+}
+
+/// The same keys mean other characters after `keymap`.
+fn layouts(guest: &mut Guest) -> Result<()> {
+    for (layout, shown) in [("de", "kez zy"), ("us", "key yz")] {
+        guest.run(&format!("keymap {layout}"), COMMAND)?;
+        guest.type_keys("echo key yz\\n")?;
+        guest.expect_line(shown, COMMAND)?;
+    }
+    Ok(())
 }
 
 /// History, completion and Ctrl-C on the serial line.
