@@ -24,10 +24,7 @@ pub struct Archive {
 
 impl fmt::Debug for Archive {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Archive")
-            .field("bytes", &self.bytes.len())
-            .field("tasks", &self.tasks.len())
-            .finish()
+        f.debug_struct("Archive").field("bytes", &self.bytes.len()).field("tasks", &self.tasks.len()).finish()
     }
 }
 
@@ -63,16 +60,12 @@ impl Archive {
 
     /// The index of the task of this name.
     pub fn find(&self, name: &str) -> Option<usize> {
-        self.tasks
-            .iter()
-            .position(|record| abi::name_str(&record.name) == name)
+        self.tasks.iter().position(|record| abi::name_str(&record.name) == name)
     }
 
     /// The name of a task.
     pub fn name(&self, index: usize) -> Option<&str> {
-        self.tasks
-            .get(index)
-            .map(|record| abi::name_str(&record.name))
+        self.tasks.get(index).map(|record| abi::name_str(&record.name))
     }
 
     /// A file's bytes.
@@ -88,9 +81,7 @@ impl Archive {
 
 /// The file at `path`.
 fn find<'a>(archive: &'a [u8], path: &str) -> Option<&'a [u8]> {
-    Files { rest: archive }
-        .find(|(name, _)| name.is(path))
-        .map(|(_, data)| data)
+    Files { rest: archive }.find(|(name, _)| name.is(path)).map(|(_, data)| data)
 }
 
 /// Checks the task table.
@@ -142,17 +133,13 @@ impl<'a> Path<'a> {
             return self.name.strip_prefix(b"./").unwrap_or(self.name) == path;
         }
         let prefix = self.prefix.strip_prefix(b"./").unwrap_or(self.prefix);
-        path.strip_prefix(prefix)
-            .and_then(|rest| rest.strip_prefix(b"/"))
-            == Some(self.name)
+        path.strip_prefix(prefix).and_then(|rest| rest.strip_prefix(b"/")) == Some(self.name)
     }
 
     /// Its text, where that is in one piece.
     fn as_plain(&self) -> Option<&'a str> {
         let name = core::str::from_utf8(self.name).ok()?;
-        self.prefix
-            .is_empty()
-            .then(|| name.strip_prefix("./").unwrap_or(name))
+        self.prefix.is_empty().then(|| name.strip_prefix("./").unwrap_or(name))
     }
 }
 
@@ -168,9 +155,7 @@ impl<'a> Iterator for Files<'a> {
         loop {
             let (header, rest) = self.rest.split_at_checked(BLOCK)?;
             self.rest = &[];
-            if field(header, 257, 5)? != b"ustar"
-                || octal(field(header, 148, 8)?)? != checksum(header)
-            {
+            if field(header, 257, 5)? != b"ustar" || octal(field(header, 148, 8)?)? != checksum(header) {
                 return None;
             }
             let size = usize::try_from(octal(field(header, 124, 12)?)?).ok()?;
@@ -179,10 +164,7 @@ impl<'a> Iterator for Files<'a> {
             self.rest = rest.get(padding..).unwrap_or_default();
             // Regular files have type '0', or NUL from old writers.
             if matches!(header.get(156), Some(b'0' | 0)) {
-                let path = Path {
-                    prefix: text(field(header, 345, 155)?),
-                    name: text(field(header, 0, 100)?),
-                };
+                let path = Path { prefix: text(field(header, 345, 155)?), name: text(field(header, 0, 100)?) };
                 return Some((path, data));
             }
         }
@@ -202,10 +184,7 @@ fn text(field: &[u8]) -> &[u8] {
 /// A field's number: octal digits, ended by a space, a NUL or the field.
 fn octal(field: &[u8]) -> Option<u64> {
     let digits = field.trim_ascii_start();
-    let end = digits
-        .iter()
-        .position(|&byte| byte == b' ' || byte == 0)
-        .unwrap_or(digits.len());
+    let end = digits.iter().position(|&byte| byte == b' ' || byte == 0).unwrap_or(digits.len());
     let digits = digits.get(..end)?;
     if digits.is_empty() {
         return None;
@@ -218,11 +197,7 @@ fn octal(field: &[u8]) -> Option<u64> {
 
 /// The sum of a header's bytes, its own field read as spaces.
 fn checksum(header: &[u8]) -> u64 {
-    header
-        .iter()
-        .enumerate()
-        .map(|(i, &byte)| if (148..156).contains(&i) { b' ' } else { byte } as u64)
-        .sum()
+    header.iter().enumerate().map(|(i, &byte)| if (148..156).contains(&i) { b' ' } else { byte } as u64).sum()
 }
 
 #[cfg(test)]

@@ -71,14 +71,7 @@ macro_rules! driver {
 pub fn serve<D: Driver>(mut driver: D) -> ! {
     let mut out = Outgoing::NONE;
     loop {
-        let received = syscall::reply_recv(
-            Endpoint::own().0,
-            out.token,
-            out.header,
-            out.words,
-            out.transfer,
-            u64::MAX,
-        );
+        let received = syscall::reply_recv(Endpoint::own().0, out.token, out.header, out.words, out.transfer, u64::MAX);
         out = match received {
             Ok(received) => step(&mut driver, received),
             Err(status) => out.without_handle(status),
@@ -97,23 +90,13 @@ struct Outgoing {
 
 impl Outgoing {
     /// No reply.
-    const NONE: Outgoing = Outgoing {
-        token: ReplyToken::NONE,
-        header: Header(0),
-        words: [0; 4],
-        transfer: 0,
-    };
+    const NONE: Outgoing = Outgoing { token: ReplyToken::NONE, header: Header(0), words: [0; 4], transfer: 0 };
 
     /// The answer to the caller that `token` names.
     #[inline]
     fn new(token: ReplyToken, answer: Answer) -> Outgoing {
         match answer {
-            Answer::Reply(label, words) => Outgoing {
-                token,
-                header: Header::new(label),
-                words,
-                transfer: 0,
-            },
+            Answer::Reply(label, words) => Outgoing { token, header: Header::new(label), words, transfer: 0 },
             Answer::ReplyHandle(label, words, handle, rights) => Outgoing {
                 token,
                 header: Header::new(label).with_handle(),
@@ -131,11 +114,7 @@ impl Outgoing {
         if !self.header.has_handle() {
             panic!("cannot receive on the task's own endpoint: {status}");
         }
-        Outgoing {
-            header: Header::new(OUTCOME_BAD_REQUEST),
-            transfer: 0,
-            ..self
-        }
+        Outgoing { header: Header::new(OUTCOME_BAD_REQUEST), transfer: 0, ..self }
     }
 }
 
@@ -180,18 +159,13 @@ mod tests {
 
     impl Driver for Recorder {
         fn init() -> Self {
-            Recorder {
-                bits: Vec::new(),
-                seen: Vec::new(),
-                answer: Answer::Later,
-            }
+            Recorder { bits: Vec::new(), seen: Vec::new(), answer: Answer::Later }
         }
         fn notified(&mut self, bits: u64) {
             self.bits.push(bits);
         }
         fn request(&mut self, request: &Request) -> Answer {
-            self.seen
-                .push((request.label, request.words, request.leases, request.handle));
+            self.seen.push((request.label, request.words, request.leases, request.handle));
             self.answer
         }
         fn takes_handle(label: u16) -> bool {
@@ -199,45 +173,21 @@ mod tests {
         }
     }
 
-    const SENDER: Sender = Sender {
-        task: TaskId {
-            index: 5,
-            generation: 2,
-        },
-        badge: 9,
-    };
+    const SENDER: Sender = Sender { task: TaskId { index: 5, generation: 2 }, badge: 9 };
 
     fn received(header: Header, words: [u64; 4], handle: u32) -> Received {
-        Received {
-            sender: SENDER,
-            token: ReplyToken::new(7, 1),
-            message: Message {
-                header,
-                words,
-                handle,
-            },
-        }
+        Received { sender: SENDER, token: ReplyToken::new(7, 1), message: Message { header, words, handle } }
     }
 
     #[test]
     fn heartbeats_and_the_runtimes_bit_stay_with_the_runtime() {
         let mut driver = Recorder::init();
         let note = Header(Header::NOTIFICATION);
-        for word in [
-            bits::HEARTBEAT,
-            bits::RUNTIME,
-            bits::HEARTBEAT | bits::RUNTIME,
-        ] {
-            assert_eq!(
-                step(&mut driver, received(note, [word, 1, 2, 3], 0)),
-                Outgoing::NONE
-            );
+        for word in [bits::HEARTBEAT, bits::RUNTIME, bits::HEARTBEAT | bits::RUNTIME] {
+            assert_eq!(step(&mut driver, received(note, [word, 1, 2, 3], 0)), Outgoing::NONE);
         }
         assert!(driver.bits.is_empty());
-        let all = step(
-            &mut driver,
-            received(note, [bits::HEARTBEAT | bits::PEER | 1 << 4, 0, 0, 0], 0),
-        );
+        let all = step(&mut driver, received(note, [bits::HEARTBEAT | bits::PEER | 1 << 4, 0, 0, 0], 0));
         assert_eq!(all, Outgoing::NONE);
         assert_eq!(driver.bits, [bits::PEER | 1 << 4]);
         assert!(driver.seen.is_empty());
@@ -247,38 +197,23 @@ mod tests {
     fn an_answer_goes_to_the_caller() {
         let mut driver = Recorder::init();
         driver.answer = Answer::Reply(2, [1, 2, 3, 4]);
-        let out = step(
-            &mut driver,
-            received(Header::new(1).with_leases(2), [9; 4], 77),
-        );
+        let out = step(&mut driver, received(Header::new(1).with_leases(2), [9; 4], 77));
         assert_eq!(out.token, ReplyToken::new(7, 1));
-        assert_eq!(
-            (out.header, out.words, out.transfer),
-            (Header::new(2), [1, 2, 3, 4], 0)
-        );
+        assert_eq!((out.header, out.words, out.transfer), (Header::new(2), [1, 2, 3, 4], 0));
         assert_eq!(driver.seen, [(1, [9; 4], 2, None)]);
     }
 
     #[test]
     fn later_means_no_reply_now() {
         let mut driver = Recorder::init();
-        assert_eq!(
-            step(&mut driver, received(Header::new(1), [0; 4], 0)),
-            Outgoing::NONE
-        );
+        assert_eq!(step(&mut driver, received(Header::new(1), [0; 4], 0)), Outgoing::NONE);
     }
 
     #[test]
     fn handles_reach_only_requests_that_take_them() {
         let mut driver = Recorder::init();
-        let _ = step(
-            &mut driver,
-            received(Header::new(3).with_handle(), [0; 4], 12),
-        );
-        let _ = step(
-            &mut driver,
-            received(Header::new(4).with_handle(), [0; 4], 13),
-        );
+        let _ = step(&mut driver, received(Header::new(3).with_handle(), [0; 4], 12));
+        let _ = step(&mut driver, received(Header::new(4).with_handle(), [0; 4], 13));
         let handles: Vec<_> = driver.seen.iter().map(|seen| seen.3).collect();
         assert_eq!(handles, [Some(12), None]);
     }
@@ -290,10 +225,7 @@ mod tests {
         assert!(out.header.has_handle());
         assert_eq!(out.transfer, (Rights::SIGNAL.bits() as u64) << 32 | 12);
         let again = out.without_handle(Status::BadHandle);
-        assert_eq!(
-            (again.token, again.header),
-            (out.token, Header::new(OUTCOME_BAD_REQUEST))
-        );
+        assert_eq!((again.token, again.header), (out.token, Header::new(OUTCOME_BAD_REQUEST)));
         assert_eq!(again.transfer, 0);
     }
 

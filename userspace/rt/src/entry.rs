@@ -81,12 +81,6 @@ mod tests {
         let good = *crate::info();
         assert_eq!(check(&good), Ok(()));
         assert!(check(&abi::info::TaskInfo { magic: 0, ..good }).is_err());
-        assert!(
-            check(&abi::info::TaskInfo {
-                abi_hash: good.abi_hash ^ 1,
-                ..good
-            })
-            .is_err()
-        );
+        assert!(check(&abi::info::TaskInfo { abi_hash: good.abi_hash ^ 1, ..good }).is_err());
     }
 }

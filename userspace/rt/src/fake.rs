@@ -71,11 +71,7 @@ impl FakePorts {
 
     /// The values written at `offset`, in order.
     pub fn written(&self, offset: u16) -> Vec<u32> {
-        self.writes
-            .iter()
-            .filter(|write| write.0 == offset)
-            .map(|write| write.1)
-            .collect()
+        self.writes.iter().filter(|write| write.0 == offset).map(|write| write.1).collect()
     }
 
     /// How many values queued by [`FakePorts::push`] were not read.
@@ -85,11 +81,7 @@ impl FakePorts {
 
     fn read(&mut self, offset: u16) -> u32 {
         self.reads.push(offset);
-        if let Some(value) = self
-            .hook
-            .as_mut()
-            .and_then(|hook| hook(Access::Read(offset)))
-        {
+        if let Some(value) = self.hook.as_mut().and_then(|hook| hook(Access::Read(offset))) {
             return value;
         }
         if let Some(value) = self.queued.get_mut(&offset).and_then(VecDeque::pop_front) {
@@ -108,10 +100,7 @@ impl FakePorts {
 
 impl fmt::Debug for FakePorts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FakePorts")
-            .field("writes", &self.writes)
-            .field("reads", &self.reads)
-            .finish_non_exhaustive()
+        f.debug_struct("FakePorts").field("writes", &self.writes).field("reads", &self.reads).finish_non_exhaustive()
     }
 }
 
@@ -163,10 +152,7 @@ mod tests {
         }
         device(&mut ports);
         assert_eq!(ports.written(3), [0x80, 0xdead_beef]);
-        assert_eq!(
-            ports.take_writes(),
-            vec![(3, 0x80), (0, 0x1234), (3, 0xdead_beef)]
-        );
+        assert_eq!(ports.take_writes(), vec![(3, 0x80), (0, 0x1234), (3, 0xdead_beef)]);
         assert!(ports.writes.is_empty());
     }
 

@@ -5,10 +5,7 @@
 //! an allocation returns null, upon which `alloc` panics ("memory allocation of N bytes failed") unless the caller asked by
 //! `try_reserve`; an allocation that fails leaves the quota as it was.
 
-#![cfg_attr(
-    not(target_os = "none"),
-    allow(dead_code, reason = "the host has its own allocator")
-)]
+#![cfg_attr(not(target_os = "none"), allow(dead_code, reason = "the host has its own allocator"))]
 
 use abi::PAGE_SIZE;
 
@@ -55,10 +52,7 @@ mod global {
     use talc::{DefaultBinning, TalcLock, min_first_heap_size};
 
     #[global_allocator]
-    static HEAP: TalcLock<YieldLock, Grow> = TalcLock::new(Grow {
-        pages: 0,
-        end: None,
-    });
+    static HEAP: TalcLock<YieldLock, Grow> = TalcLock::new(Grow { pages: 0, end: None });
 
     /// The kernel as a source of memory.
     #[derive(Debug)]
@@ -132,15 +126,8 @@ mod global {
         #[cold]
         fn acquire<B: Binning>(talc: &mut Talc<Self, B>, layout: Layout) -> Result<(), ()> {
             // The allocation itself, its tags, and the slack that its alignment may cost; in the first heap also talc's tables.
-            let tables = if talc.source.end.is_none() {
-                min_first_heap_size::<DefaultBinning>()
-            } else {
-                0
-            };
-            let need = layout
-                .size()
-                .checked_add(4 * CHUNK_UNIT + layout.align() + tables)
-                .ok_or(())?;
+            let tables = if talc.source.end.is_none() { min_first_heap_size::<DefaultBinning>() } else { 0 };
+            let need = layout.size().checked_add(4 * CHUNK_UNIT + layout.align() + tables).ok_or(())?;
             if !talc.source.grow(need) {
                 return Err(());
             }

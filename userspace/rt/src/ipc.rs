@@ -2,9 +2,7 @@
 
 use crate::syscall;
 use abi::info::EntryKind;
-use abi::message::{
-    Header, Lease, MAX_COPY, MAX_LEASES, ReplyToken, Rights, Sender, pack_transfer,
-};
+use abi::message::{Header, Lease, MAX_COPY, MAX_LEASES, ReplyToken, Rights, Sender, pack_transfer};
 use abi::{Status, TaskId};
 use core::fmt;
 use core::ops::Range;
@@ -44,17 +42,9 @@ impl Loan<'_> {
         let (addr, len, access) = match self {
             Loan::Read(bytes) => (bytes.as_ptr(), bytes.len(), Lease::READ),
             Loan::Write(bytes) => (bytes.as_mut_ptr().cast_const(), bytes.len(), Lease::WRITE),
-            Loan::Both(bytes) => (
-                bytes.as_mut_ptr().cast_const(),
-                bytes.len(),
-                Lease::READ | Lease::WRITE,
-            ),
+            Loan::Both(bytes) => (bytes.as_mut_ptr().cast_const(), bytes.len(), Lease::READ | Lease::WRITE),
         };
-        Some(Lease {
-            addr: addr as u64,
-            len: u32::try_from(len).ok()?,
-            access,
-        })
+        Some(Lease { addr: addr as u64, len: u32::try_from(len).ok()?, access })
     }
 }
 
@@ -76,10 +66,9 @@ pub enum CallError {
 impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            CallError::Died { generation } => write!(
-                f,
-                "the server died in life {generation} while it served the call"
-            ),
+            CallError::Died { generation } => {
+                write!(f, "the server died in life {generation} while it served the call")
+            }
             CallError::Gone => f.write_str("the server is gone for good"),
             CallError::Failed(status) => write!(f, "the call was refused: {status}"),
         }
@@ -100,9 +89,7 @@ impl From<Status> for CallError {
 #[cold]
 fn call_error(failure: syscall::CallFailure) -> CallError {
     match failure.status {
-        Status::PeerDied => CallError::Died {
-            generation: failure.value as u16,
-        },
+        Status::PeerDied => CallError::Died { generation: failure.value as u16 },
         other => other.into(),
     }
 }
@@ -142,12 +129,7 @@ impl Endpoint {
     ///
     /// # Errors
     /// See [`CallError`]; `Failed(BadArgument)` for too many loans or one of 4 GiB and more.
-    pub fn call_with(
-        self,
-        label: u16,
-        words: [u64; 4],
-        loans: &mut [Loan<'_>],
-    ) -> Result<Reply, CallError> {
+    pub fn call_with(self, label: u16, words: [u64; 4], loans: &mut [Loan<'_>]) -> Result<Reply, CallError> {
         self.call_full(Header::new(label), words, loans, 0)
     }
 
@@ -163,12 +145,7 @@ impl Endpoint {
         handle: u32,
         rights: Rights,
     ) -> Result<Reply, CallError> {
-        self.call_full(
-            Header::new(label).with_handle(),
-            words,
-            loans,
-            pack_transfer(handle, rights),
-        )
+        self.call_full(Header::new(label).with_handle(), words, loans, pack_transfer(handle, rights))
     }
 
     /// As [`Endpoint::call_with`], asking again while the server dies over the request, [`MAX_TRIES`] times in all. The
@@ -178,12 +155,7 @@ impl Endpoint {
     ///
     /// # Errors
     /// As [`Endpoint::call_with`]; `Died` where the last try ended so.
-    pub fn call_retrying(
-        self,
-        label: u16,
-        words: [u64; 4],
-        loans: &mut [Loan<'_>],
-    ) -> Result<Reply, CallError> {
+    pub fn call_retrying(self, label: u16, words: [u64; 4], loans: &mut [Loan<'_>]) -> Result<Reply, CallError> {
         retrying(|| self.call_with(label, words, loans))
     }
 
@@ -239,11 +211,7 @@ impl Endpoint {
 
 #[inline(always)]
 fn reply_of(message: syscall::Message) -> Reply {
-    Reply {
-        label: message.header.label(),
-        words: message.words,
-        handle: message.handle(),
-    }
+    Reply { label: message.header.label(), words: message.words, handle: message.handle() }
 }
 
 /// The loans as leases, and how many.
@@ -289,11 +257,7 @@ pub enum Event {
 impl From<syscall::Received> for Event {
     #[inline]
     fn from(received: syscall::Received) -> Self {
-        let syscall::Received {
-            sender,
-            token,
-            message,
-        } = received;
+        let syscall::Received { sender, token, message } = received;
         if message.header.is_notification() {
             let [bits, ..] = message.words;
             return Event::Notified(bits);
@@ -383,19 +347,8 @@ impl Pending {
     ///
     /// # Errors
     /// [`Status::StaleReply`] where the caller is gone, [`Status::BadHandle`], [`Status::NoRights`].
-    pub fn reply_handle(
-        self,
-        label: u16,
-        words: [u64; 4],
-        handle: u32,
-        rights: Rights,
-    ) -> Result<(), Status> {
-        syscall::reply(
-            self.token,
-            Header::new(label).with_handle(),
-            words,
-            pack_transfer(handle, rights),
-        )
+    pub fn reply_handle(self, label: u16, words: [u64; 4], handle: u32, rights: Rights) -> Result<(), Status> {
+        syscall::reply(self.token, Header::new(label).with_handle(), words, pack_transfer(handle, rights))
     }
 
     /// As [`Request::lease_len`].
@@ -430,24 +383,19 @@ fn lease_len(token: ReplyToken, lease: usize) -> Result<usize, Status> {
 fn read(token: ReplyToken, lease: usize, offset: usize, buf: &mut [u8]) -> Result<usize, Status> {
     in_pieces(buf.len(), |piece| {
         let at = offset.saturating_add(piece.start);
-        buf.get_mut(piece)
-            .map_or(Ok(0), |part| syscall::lease_read(token, lease, at, part))
+        buf.get_mut(piece).map_or(Ok(0), |part| syscall::lease_read(token, lease, at, part))
     })
 }
 
 fn write(token: ReplyToken, lease: usize, offset: usize, buf: &[u8]) -> Result<usize, Status> {
     in_pieces(buf.len(), |piece| {
         let at = offset.saturating_add(piece.start);
-        buf.get(piece)
-            .map_or(Ok(0), |part| syscall::lease_write(token, lease, at, part))
+        buf.get(piece).map_or(Ok(0), |part| syscall::lease_write(token, lease, at, part))
     })
 }
 
 /// Copies `total` bytes in pieces of at most [`MAX_COPY`], until a piece comes back short: the lease ends there.
-fn in_pieces(
-    total: usize,
-    mut copy: impl FnMut(Range<usize>) -> Result<usize, Status>,
-) -> Result<usize, Status> {
+fn in_pieces(total: usize, mut copy: impl FnMut(Range<usize>) -> Result<usize, Status>) -> Result<usize, Status> {
     let mut done = 0;
     while done < total {
         let piece = (total - done).min(MAX_COPY);

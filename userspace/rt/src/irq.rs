@@ -14,13 +14,8 @@ impl Irq {
     /// The line of this name, or `None` where the task has none.
     pub fn named(name: &str) -> Option<Irq> {
         let entry = crate::entry_named(EntryKind::Irq, name)?;
-        let bit = u32::try_from(entry.base)
-            .ok()
-            .filter(|&bit| bit < u64::BITS)?;
-        Some(Irq {
-            handle: entry.handle,
-            bit,
-        })
+        let bit = u32::try_from(entry.base).ok().filter(|&bit| bit < u64::BITS)?;
+        Some(Irq { handle: entry.handle, bit })
     }
 
     /// The bit that it sets in the task's notification, as a mask.

@@ -71,11 +71,7 @@ pub fn info() -> &'static TaskInfo {
 static HOST_INFO: TaskInfo = TaskInfo {
     magic: abi::info::INFO_MAGIC,
     abi_hash: abi::ABI_HASH,
-    task: TaskId {
-        index: 0,
-        generation: 1,
-    }
-    .to_u32(),
+    task: TaskId { index: 0, generation: 1 }.to_u32(),
     priority: 0,
     name: *b"host\0\0\0\0\0\0\0\0\0\0\0\0",
     tsc_base: 0,
@@ -83,13 +79,7 @@ static HOST_INFO: TaskInfo = TaskInfo {
     arg_len: 0,
     entry_count: 0,
     arg: [0; abi::info::ARG_LEN],
-    entries: [Entry {
-        name: [0; abi::NAME_LEN],
-        kind: 0,
-        handle: 0,
-        base: 0,
-        len: 0,
-    }; abi::info::MAX_ENTRIES],
+    entries: [Entry { name: [0; abi::NAME_LEN], kind: 0, handle: 0, base: 0, len: 0 }; abi::info::MAX_ENTRIES],
 };
 
 /// The argument that `spawn` passed, or what of it is UTF-8.
@@ -98,10 +88,7 @@ pub fn arg() -> &'static str {
     let bytes = info.arg.get(..info.arg_len as usize).unwrap_or(&info.arg);
     match core::str::from_utf8(bytes) {
         Ok(text) => text,
-        Err(error) => bytes
-            .get(..error.valid_up_to())
-            .and_then(|good| core::str::from_utf8(good).ok())
-            .unwrap_or(""),
+        Err(error) => bytes.get(..error.valid_up_to()).and_then(|good| core::str::from_utf8(good).ok()).unwrap_or(""),
     }
 }
 
@@ -123,16 +110,12 @@ pub fn exit(code: i32) -> ! {
 /// The task's named authority.
 pub fn entries() -> &'static [Entry] {
     let info = info();
-    info.entries
-        .get(..info.entry_count as usize)
-        .unwrap_or(&info.entries)
+    info.entries.get(..info.entry_count as usize).unwrap_or(&info.entries)
 }
 
 /// The entry of this kind with this name.
 pub(crate) fn entry_named(kind: EntryKind, name: &str) -> Option<&'static Entry> {
-    entries()
-        .iter()
-        .find(|entry| entry.kind == kind as u32 && abi::name_str(&entry.name) == name)
+    entries().iter().find(|entry| entry.kind == kind as u32 && abi::name_str(&entry.name) == name)
 }
 
 /// The first entry of this kind.

@@ -9,10 +9,7 @@ pub struct YieldLock(AtomicBool);
 
 // SAFETY: only the thread whose exchange turned `false` into `true` holds the lock, until it stores `false`.
 unsafe impl lock_api::RawMutex for YieldLock {
-    #[allow(
-        clippy::declare_interior_mutable_const,
-        reason = "the initial value, as the trait wants it"
-    )]
+    #[allow(clippy::declare_interior_mutable_const, reason = "the initial value, as the trait wants it")]
     const INIT: YieldLock = YieldLock(AtomicBool::new(false));
     type GuardMarker = GuardSend;
 
@@ -27,9 +24,7 @@ unsafe impl lock_api::RawMutex for YieldLock {
 
     #[inline]
     fn try_lock(&self) -> bool {
-        self.0
-            .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
-            .is_ok()
+        self.0.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
     #[inline]

@@ -57,10 +57,7 @@ impl Memory {
     /// [`Status::BadHandle`], [`Status::WrongKind`].
     pub fn info(self) -> Result<MemoryInfo, Status> {
         let (pages, physical) = syscall::memory_info(self.0)?;
-        Ok(MemoryInfo {
-            pages,
-            physical: Some(physical).filter(|&address| address != u64::MAX),
-        })
+        Ok(MemoryInfo { pages, physical: Some(physical).filter(|&address| address != u64::MAX) })
     }
 
     /// Maps the whole object where the kernel likes, never executable. One mapping of a handle at a time, so that a slice
@@ -78,12 +75,7 @@ impl Memory {
         // SAFETY: the list of mapped handles says that this is its only mapping.
         let address = unsafe { syscall::memory_map(self.0, 0, writable) }?;
         mapped.push(self.0);
-        Ok(Mapping {
-            memory: self,
-            address: address as *mut u8,
-            len: pages.saturating_mul(PAGE_SIZE),
-            writable,
-        })
+        Ok(Mapping { memory: self, address: address as *mut u8, len: pages.saturating_mul(PAGE_SIZE), writable })
     }
 }
 
@@ -147,10 +139,7 @@ impl Mapping {
     }
 
     /// Its length in bytes, whole pages.
-    #[allow(
-        clippy::len_without_is_empty,
-        reason = "a mapping has at least one page"
-    )]
+    #[allow(clippy::len_without_is_empty, reason = "a mapping has at least one page")]
     pub fn len(&self) -> usize {
         self.len
     }
@@ -213,9 +202,7 @@ impl Mapping {
     #[inline]
     #[track_caller]
     fn cell(&self, offset: usize, width: usize) -> *mut u8 {
-        if !offset.is_multiple_of(width)
-            || self.len.checked_sub(width).is_none_or(|last| offset > last)
-        {
+        if !offset.is_multiple_of(width) || self.len.checked_sub(width).is_none_or(|last| offset > last) {
             bad_cell(offset, width, self.len);
         }
         self.address.wrapping_add(offset)
@@ -246,12 +233,7 @@ mod tests {
     /// A mapping of ordinary memory; dropping it fails to unmap and does no harm.
     fn mapping(writable: bool) -> Mapping {
         let cells = Box::leak(Box::new([0x1122_3344_5566_7788_u64; 4]));
-        Mapping {
-            memory: Memory(99),
-            address: cells.as_mut_ptr().cast(),
-            len: 32,
-            writable,
-        }
+        Mapping { memory: Memory(99), address: cells.as_mut_ptr().cast(), len: 32, writable }
     }
 
     #[test]
@@ -295,9 +277,6 @@ mod tests {
     fn there_is_no_memory_on_the_host() {
         assert_eq!(Memory::create(1), Err(Status::BadSyscall));
         assert_eq!(Memory(3).map(true).err(), Some(Status::BadSyscall));
-        assert_eq!(
-            (Memory::range("text"), Memory::keep(), Memory::archive()),
-            (None, None, None)
-        );
+        assert_eq!((Memory::range("text"), Memory::keep(), Memory::archive()), (None, None, None));
     }
 }

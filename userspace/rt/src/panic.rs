@@ -1,9 +1,6 @@
 //! The panic handler: place and message, formatted on the stack, go into the task's fault record.
 
-#![cfg_attr(
-    not(target_os = "none"),
-    allow(dead_code, reason = "the host has its own panic handler")
-)]
+#![cfg_attr(not(target_os = "none"), allow(dead_code, reason = "the host has its own panic handler"))]
 
 use crate::print::Cut;
 use abi::error::MESSAGE_LEN;
@@ -23,14 +20,10 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     use core::sync::atomic::{AtomicBool, Ordering};
     static PANICKING: AtomicBool = AtomicBool::new(false);
 
-    let (file, line) = info
-        .location()
-        .map_or(("?", 0), |place| (place.file(), place.line()));
+    let (file, line) = info.location().map_or(("?", 0), |place| (place.file(), place.line()));
     if PANICKING.swap(true, Ordering::Relaxed) {
         // A `Display` that panics comes here instead of going round for ever. So does a second thread that panics meanwhile.
-        crate::syscall::panic(
-            report(file, line, format_args!("panicked during another panic")).as_str(),
-        );
+        crate::syscall::panic(report(file, line, format_args!("panicked during another panic")).as_str());
     }
     crate::syscall::panic(report(file, line, format_args!("{}", info.message())).as_str())
 }

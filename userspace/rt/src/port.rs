@@ -78,10 +78,7 @@ impl IoPorts {
 #[cold]
 #[track_caller]
 fn beyond(ports: &IoPorts, offset: u16) -> ! {
-    panic!(
-        "port offset {offset:#x} is beyond the range {:#x}+{:#x}",
-        ports.base, ports.len
-    )
+    panic!("port offset {offset:#x} is beyond the range {:#x}+{:#x}", ports.base, ports.len)
 }
 
 /// `in` and `out` of one width (Intel SDM vol. 2A, IN and OUT).
@@ -142,10 +139,7 @@ mod tests {
 
     #[test]
     fn a_range_ends_where_it_ends() {
-        let ports = IoPorts {
-            base: 0x3f8,
-            len: 8,
-        };
+        let ports = IoPorts { base: 0x3f8, len: 8 };
         assert_eq!(ports.at(0, 1), 0x3f8);
         assert_eq!(ports.at(7, 1), 0x3ff);
         assert_eq!(ports.at(4, 4), 0x3fc);
@@ -154,20 +148,12 @@ mod tests {
     #[test]
     #[should_panic(expected = "port offset 0x7 is beyond the range 0x3f8+0x8")]
     fn a_wide_access_must_fit() {
-        let _ = IoPorts {
-            base: 0x3f8,
-            len: 8,
-        }
-        .at(7, 2);
+        let _ = IoPorts { base: 0x3f8, len: 8 }.at(7, 2);
     }
 
     #[test]
     #[should_panic(expected = "beyond the range")]
     fn an_offset_near_the_top_does_not_wrap() {
-        let _ = IoPorts {
-            base: 0x3f8,
-            len: 8,
-        }
-        .at(u16::MAX, 4);
+        let _ = IoPorts { base: 0x3f8, len: 8 }.at(u16::MAX, 4);
     }
 }

@@ -55,11 +55,7 @@ struct Buffer<const SIZE: usize, F: FnMut(&[u8])> {
 
 impl<const SIZE: usize, F: FnMut(&[u8])> Buffer<SIZE, F> {
     fn new(sink: F) -> Self {
-        Buffer {
-            bytes: [0; SIZE],
-            len: 0,
-            sink,
-        }
+        Buffer { bytes: [0; SIZE], len: 0, sink }
     }
 
     fn flush(&mut self) {
@@ -100,17 +96,10 @@ pub(crate) struct Cut<const SIZE: usize> {
 
 impl<const SIZE: usize> Cut<SIZE> {
     pub(crate) const fn new() -> Self {
-        Cut {
-            bytes: [0; SIZE],
-            len: 0,
-            full: false,
-        }
+        Cut { bytes: [0; SIZE], len: 0, full: false }
     }
 
-    #[cfg_attr(
-        not(target_os = "none"),
-        allow(dead_code, reason = "for the panic handler")
-    )]
+    #[cfg_attr(not(target_os = "none"), allow(dead_code, reason = "for the panic handler"))]
     pub(crate) fn as_str(&self) -> &str {
         let bytes = self.bytes.get(..self.len).unwrap_or_default();
         core::str::from_utf8(bytes).unwrap_or_default()
@@ -141,9 +130,7 @@ mod tests {
 
     fn printed<const SIZE: usize>(args: fmt::Arguments<'_>) -> Vec<String> {
         let mut out = Vec::new();
-        let mut buffer = Buffer::<SIZE, _>::new(|text| {
-            out.push(String::from_utf8(text.to_vec()).expect("text"))
-        });
+        let mut buffer = Buffer::<SIZE, _>::new(|text| out.push(String::from_utf8(text.to_vec()).expect("text")));
         buffer.write_fmt(args).expect("formats");
         buffer.flush();
         out
@@ -151,19 +138,13 @@ mod tests {
 
     #[test]
     fn a_line_of_many_parts_is_one_piece() {
-        assert_eq!(
-            printed::<64>(format_args!("{} + {:#x} = {}\n", 1, 2, "three")),
-            ["1 + 0x2 = three\n"]
-        );
+        assert_eq!(printed::<64>(format_args!("{} + {:#x} = {}\n", 1, 2, "three")), ["1 + 0x2 = three\n"]);
         assert!(printed::<64>(format_args!("")).is_empty());
     }
 
     #[test]
     fn a_long_line_is_cut_into_pieces_and_lost_nowhere() {
-        assert_eq!(
-            printed::<4>(format_args!("abc{}{}", "defgh", "ij")),
-            ["abcd", "efgh", "ij"]
-        );
+        assert_eq!(printed::<4>(format_args!("abc{}{}", "defgh", "ij")), ["abcd", "efgh", "ij"]);
         assert_eq!(printed::<4>(format_args!("{}{}", "ab", "cd")), ["abcd"]);
     }
 
@@ -178,23 +159,11 @@ mod tests {
     #[test]
     fn a_cut_ends_at_a_character() {
         let mut cut = Cut::<6>::new();
-        assert!(
-            ["ab", "cdä", "z"]
-                .iter()
-                .all(|part| cut.write_str(part).is_ok())
-        );
+        assert!(["ab", "cdä", "z"].iter().all(|part| cut.write_str(part).is_ok()));
         assert_eq!(cut.as_str(), "abcdä");
         let mut cut = Cut::<5>::new();
-        assert!(
-            ["ab", "cdä", "z"]
-                .iter()
-                .all(|part| cut.write_str(part).is_ok())
-        );
-        assert_eq!(
-            cut.as_str(),
-            "abcd",
-            "half a character does not fit, and nothing comes after the cut"
-        );
+        assert!(["ab", "cdä", "z"].iter().all(|part| cut.write_str(part).is_ok()));
+        assert_eq!(cut.as_str(), "abcd", "half a character does not fit, and nothing comes after the cut");
     }
 
     #[test]

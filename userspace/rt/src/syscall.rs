@@ -14,12 +14,9 @@ use core::arch::asm;
 
 mod message;
 mod system;
-pub use message::{
-    CallFailure, Message, Received, call, call_leased, recv, reply, reply_recv, send,
-};
+pub use message::{CallFailure, Message, Received, call, call_leased, recv, reply, reply_recv, send};
 pub use system::{
-    log_read, system_info, task_expect, task_fault, task_kill, task_reap, task_signal, task_spawn,
-    task_status,
+    log_read, system_info, task_expect, task_fault, task_kill, task_reap, task_signal, task_spawn, task_status,
 };
 
 /// What a plain system call returned: the status word and its two value registers.
@@ -59,20 +56,13 @@ impl Raw {
 /// The status word as a result.
 #[inline(always)]
 fn check(status: u64) -> Result<(), Status> {
-    if status == Status::Ok as u64 {
-        Ok(())
-    } else {
-        Err(error_of(status))
-    }
+    if status == Status::Ok as u64 { Ok(()) } else { Err(error_of(status)) }
 }
 
 #[cold]
 fn error_of(status: u64) -> Status {
     // A code of which this ABI knows nothing cannot come from a kernel whose ABI hash was checked.
-    u32::try_from(status)
-        .ok()
-        .and_then(Status::from_u32)
-        .unwrap_or(Status::BadSyscall)
+    u32::try_from(status).ok().and_then(Status::from_u32).unwrap_or(Status::BadSyscall)
 }
 
 /// Defines a plain system call of some number of arguments: `rsi` and `rdx` come back as values whether or not they go in.
@@ -133,13 +123,7 @@ pub fn exit(code: i32) -> ! {
 /// Ends the task as panicked. On the host it panics instead.
 pub fn panic(message: &str) -> ! {
     // SAFETY: the kernel reads the message, nothing more.
-    let _ = unsafe {
-        plain2(
-            Syscall::Panic,
-            message.as_ptr() as u64,
-            message.len() as u64,
-        )
-    };
+    let _ = unsafe { plain2(Syscall::Panic, message.as_ptr() as u64, message.len() as u64) };
     never(message)
 }
 
@@ -173,23 +157,9 @@ fn never(what: &str) -> ! {
 /// # Safety
 /// `entry` must be code that may start with nothing but `argument` in `rdi` and the stack that ends at `stack`, which must
 /// be mapped, unused and outlive the thread.
-pub unsafe fn thread_create(
-    entry: u64,
-    stack: u64,
-    argument: u64,
-    priority: u8,
-) -> Result<u32, Status> {
+pub unsafe fn thread_create(entry: u64, stack: u64, argument: u64, priority: u8) -> Result<u32, Status> {
     // SAFETY: the caller vouches for entry and stack.
-    unsafe {
-        plain4(
-            Syscall::ThreadCreate,
-            entry,
-            stack,
-            argument,
-            priority as u64,
-        )
-    }
-    .handle()
+    unsafe { plain4(Syscall::ThreadCreate, entry, stack, argument, priority as u64) }.handle()
 }
 
 /// Sets a thread's priority; [`abi::syscall::THIS_THREAD`] names the caller.
@@ -205,22 +175,10 @@ pub fn thread_priority(thread: u64, priority: u8) -> Result<(), Status> {
 ///
 /// # Errors
 /// As [`Syscall::LeaseRead`].
-pub fn lease_read(
-    token: ReplyToken,
-    lease: usize,
-    offset: usize,
-    buf: &mut [u8],
-) -> Result<usize, Status> {
+pub fn lease_read(token: ReplyToken, lease: usize, offset: usize, buf: &mut [u8]) -> Result<usize, Status> {
     // SAFETY: the kernel writes to `buf` alone, which is borrowed for writing.
     unsafe {
-        plain5(
-            Syscall::LeaseRead,
-            token.0,
-            lease as u64,
-            offset as u64,
-            buf.as_mut_ptr() as u64,
-            buf.len() as u64,
-        )
+        plain5(Syscall::LeaseRead, token.0, lease as u64, offset as u64, buf.as_mut_ptr() as u64, buf.len() as u64)
     }
     .value()
     .map(|count| count as usize)
@@ -230,25 +188,11 @@ pub fn lease_read(
 ///
 /// # Errors
 /// As [`Syscall::LeaseWrite`].
-pub fn lease_write(
-    token: ReplyToken,
-    lease: usize,
-    offset: usize,
-    buf: &[u8],
-) -> Result<usize, Status> {
+pub fn lease_write(token: ReplyToken, lease: usize, offset: usize, buf: &[u8]) -> Result<usize, Status> {
     // SAFETY: the kernel only reads `buf`.
-    unsafe {
-        plain5(
-            Syscall::LeaseWrite,
-            token.0,
-            lease as u64,
-            offset as u64,
-            buf.as_ptr() as u64,
-            buf.len() as u64,
-        )
-    }
-    .value()
-    .map(|count| count as usize)
+    unsafe { plain5(Syscall::LeaseWrite, token.0, lease as u64, offset as u64, buf.as_ptr() as u64, buf.len() as u64) }
+        .value()
+        .map(|count| count as usize)
 }
 
 /// Length in bytes and access of a caller's lease.
@@ -358,9 +302,7 @@ pub unsafe fn memory_unmap(addr: u64) -> Result<(), Status> {
 /// As [`Syscall::MemoryInfo`].
 pub fn memory_info(memory: u32) -> Result<(usize, u64), Status> {
     // SAFETY: touches no memory of the task.
-    unsafe { plain1(Syscall::MemoryInfo, memory as u64) }
-        .values()
-        .map(|(pages, physical)| (pages as usize, physical))
+    unsafe { plain1(Syscall::MemoryInfo, memory as u64) }.values().map(|(pages, physical)| (pages as usize, physical))
 }
 
 /// Lets an interrupt line fire again.
@@ -415,15 +357,7 @@ pub fn handle_close(handle: u32) -> Result<(), Status> {
 /// As [`Syscall::HandleDup`].
 pub fn handle_dup(handle: u32, rights: Rights, badge: u32) -> Result<u32, Status> {
     // SAFETY: touches no memory of the task.
-    unsafe {
-        plain3(
-            Syscall::HandleDup,
-            handle as u64,
-            rights.bits() as u64,
-            badge as u64,
-        )
-    }
-    .handle()
+    unsafe { plain3(Syscall::HandleDup, handle as u64, rights.bits() as u64, badge as u64) }.handle()
 }
 
 /// Appends text to the task's log ring; returns how many bytes were taken, 1024 at most.
@@ -432,7 +366,5 @@ pub fn handle_dup(handle: u32, rights: Rights, badge: u32) -> Result<u32, Status
 /// As [`Syscall::LogWrite`].
 pub fn log_write(text: &[u8]) -> Result<usize, Status> {
     // SAFETY: the kernel only reads `text`.
-    unsafe { plain2(Syscall::LogWrite, text.as_ptr() as u64, text.len() as u64) }
-        .value()
-        .map(|count| count as usize)
+    unsafe { plain2(Syscall::LogWrite, text.as_ptr() as u64, text.len() as u64) }.value().map(|count| count as usize)
 }

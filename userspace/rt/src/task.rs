@@ -13,9 +13,7 @@ pub const KERNEL_LOG: usize = abi::syscall::KERNEL_LOG as usize;
 
 /// The system handle.
 fn system() -> Result<u32, Status> {
-    crate::entry_of(EntryKind::System)
-        .map(|entry| entry.handle)
-        .ok_or(Status::NoRights)
+    crate::entry_of(EntryKind::System).map(|entry| entry.handle).ok_or(Status::NoRights)
 }
 
 /// Starts a task with an argument of at most [`abi::info::ARG_LEN`] bytes; returns its new life.

@@ -33,11 +33,7 @@ pub struct JoinHandle {
 /// # Errors
 /// [`Status::BadArgument`] (stack), [`Status::Ceiling`], [`Status::QuotaFrames`], [`Status::QuotaObjects`],
 /// [`Status::QuotaHandles`] (also where 64 threads exist), [`Status::OutOfMemory`].
-pub fn spawn(
-    f: impl FnOnce() + Send + 'static,
-    stack_pages: usize,
-    priority: u8,
-) -> Result<JoinHandle, Status> {
+pub fn spawn(f: impl FnOnce() + Send + 'static, stack_pages: usize, priority: u8) -> Result<JoinHandle, Status> {
     let stack = Stack::new(stack_pages)?;
     let done = match Notification::create() {
         Ok(done) => done,
@@ -47,24 +43,10 @@ pub fn spawn(
             return Err(status);
         }
     };
-    let start = Box::into_raw(Box::new(Start {
-        f: Box::new(f),
-        done,
-    }));
+    let start = Box::into_raw(Box::new(Start { f: Box::new(f), done }));
     // SAFETY: `trampoline` wants a `Start` that it may take, and the stack is mapped and its alone.
-    match unsafe {
-        syscall::thread_create(
-            trampoline as *const () as u64,
-            stack.top(),
-            start as u64,
-            priority,
-        )
-    } {
-        Ok(thread) => Ok(JoinHandle {
-            thread,
-            done,
-            stack,
-        }),
+    match unsafe { syscall::thread_create(trampoline as *const () as u64, stack.top(), start as u64, priority) } {
+        Ok(thread) => Ok(JoinHandle { thread, done, stack }),
         Err(status) => {
             // SAFETY: no thread was made, so nobody else takes the box.
             drop(unsafe { Box::from_raw(start) });
@@ -105,10 +87,7 @@ pub fn set_own_priority(priority: u8) -> Result<(), Status> {
 }
 
 /// What a new thread finds.
-#[cfg_attr(
-    not(target_os = "none"),
-    allow(dead_code, reason = "no thread starts on the host")
-)]
+#[cfg_attr(not(target_os = "none"), allow(dead_code, reason = "no thread starts on the host"))]
 struct Start {
     f: Box<dyn FnOnce() + Send>,
     done: Notification,
@@ -132,11 +111,7 @@ impl Stack {
             let _ = close(memory);
             return Err(Status::QuotaHandles);
         };
-        let stack = Stack {
-            slot,
-            memory,
-            pages,
-        };
+        let stack = Stack { slot, memory, pages };
         // SAFETY: the object is new and the slot is this stack's alone.
         if let Err(status) = unsafe { syscall::memory_map(memory, stack.bottom(), true) } {
             free_slot(&SLOTS, slot);
@@ -168,9 +143,7 @@ impl Stack {
 /// Takes the lowest free slot.
 fn take_slot(slots: &AtomicU64) -> Option<u32> {
     slots
-        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-            (used != u64::MAX).then(|| used | (used + 1))
-        })
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| (used != u64::MAX).then(|| used | (used + 1)))
         .ok()
         .map(|used| used.trailing_ones())
 }
@@ -221,10 +194,7 @@ mod tests {
     #[test]
     fn slots_are_taken_from_the_bottom_and_given_back() {
         let slots = AtomicU64::new(0);
-        assert_eq!(
-            (take_slot(&slots), take_slot(&slots), take_slot(&slots)),
-            (Some(0), Some(1), Some(2))
-        );
+        assert_eq!((take_slot(&slots), take_slot(&slots), take_slot(&slots)), (Some(0), Some(1), Some(2)));
         free_slot(&slots, 1);
         assert_eq!((take_slot(&slots), take_slot(&slots)), (Some(1), Some(3)));
         let full = AtomicU64::new(u64::MAX);
@@ -235,11 +205,7 @@ mod tests {
 
     #[test]
     fn stacks_lie_apart_and_below_the_end_of_user_space() {
-        let stack = |slot| Stack {
-            slot,
-            memory: 0,
-            pages: MAX_STACK_PAGES,
-        };
+        let stack = |slot| Stack { slot, memory: 0, pages: MAX_STACK_PAGES };
         assert!(stack(1).bottom() >= stack(0).top() + 1024 * 1024);
         assert_eq!(stack(0).top() % 16, 0);
         assert!(stack(63).top() < abi::task::MAP_BASE + (512 << 30));
@@ -249,10 +215,7 @@ mod tests {
     #[test]
     fn a_thread_without_a_stack_is_refused() {
         assert_eq!(spawn(|| {}, 0, 1).err(), Some(Status::BadArgument));
-        assert_eq!(
-            spawn(|| {}, MAX_STACK_PAGES + 1, 1).err(),
-            Some(Status::BadArgument)
-        );
+        assert_eq!(spawn(|| {}, MAX_STACK_PAGES + 1, 1).err(), Some(Status::BadArgument));
         assert_eq!(spawn(|| {}, 1, 1).err(), Some(Status::BadSyscall));
     }
 }

@@ -38,17 +38,12 @@ pub fn set_host_clock(ns: u64) {
 fn rdtsc() -> u64 {
     let (low, high): (u32, u32);
     // SAFETY: reads a counter into two registers; the kernel leaves CR4.TSD clear.
-    unsafe {
-        core::arch::asm!("rdtsc", out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags))
-    };
+    unsafe { core::arch::asm!("rdtsc", out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags)) };
     (high as u64) << 32 | low as u64
 }
 
 /// Counter ticks since `base` as nanoseconds: `mult / 2^32` of them to the tick.
-#[cfg_attr(
-    not(target_os = "none"),
-    allow(dead_code, reason = "the host has a clock of its own")
-)]
+#[cfg_attr(not(target_os = "none"), allow(dead_code, reason = "the host has a clock of its own"))]
 #[inline]
 fn scale(ticks: u64, base: u64, mult: u64) -> u64 {
     let product = ticks.saturating_sub(base) as u128 * mult as u128;
@@ -151,19 +146,13 @@ fn sleep_on_own(deadline: u64) -> Result<(), Status> {
 /// Sleeps on a notification and a timer made for the purpose.
 fn sleep_on_new(deadline: u64) -> Result<(), Status> {
     let notification = Notification::create()?;
-    let result =
-        Timer::on(notification, 0).and_then(|timer| sleep_with(&timer, notification, 1, deadline));
+    let result = Timer::on(notification, 0).and_then(|timer| sleep_with(&timer, notification, 1, deadline));
     let closed = crate::ipc::close(notification.0);
     result.and(closed)
 }
 
 /// Arms and waits until the deadline has come; a bit left over from before only costs another turn.
-fn sleep_with(
-    timer: &Timer,
-    notification: Notification,
-    mask: u64,
-    deadline: u64,
-) -> Result<(), Status> {
+fn sleep_with(timer: &Timer, notification: Notification, mask: u64, deadline: u64) -> Result<(), Status> {
     while now_ns() < deadline {
         timer.arm_at(deadline);
         notification.try_wait(mask)?;
@@ -185,10 +174,7 @@ mod tests {
         // A hundred years of them still fit.
         let years = 2_500_000_000_u64 * 86_400 * 365 * 100;
         let seconds = scale(years, 0, mult) / 1_000_000_000;
-        assert!(
-            (3_153_599_999..=3_153_600_000).contains(&seconds),
-            "{seconds}"
-        );
+        assert!((3_153_599_999..=3_153_600_000).contains(&seconds), "{seconds}");
         // A counter that is behind its base reads as the beginning, not as the far future.
         assert_eq!(scale(5, 10, u64::MAX), 0);
     }

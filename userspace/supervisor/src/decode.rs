@@ -52,10 +52,7 @@ fn two_byte(code: &[u8], rex: u8) -> Option<String> {
         0x08 => privileged("invd"),
         0x09 => privileged("wbinvd"),
         0x0b => Some("ud2".into()),
-        0x20 | 0x22 => Some(format!(
-            "access to control register cr{}: privileged",
-            digit? | (rex & 4) << 1
-        )),
+        0x20 | 0x22 => Some(format!("access to control register cr{}: privileged", digit? | (rex & 4) << 1)),
         0x21 | 0x23 => Some(format!("access to debug register dr{}: privileged", digit?)),
         0x28 | 0x29 => Some("movaps with a misaligned or non-canonical address".into()),
         0x30 => privileged("wrmsr"),
@@ -66,18 +63,14 @@ fn two_byte(code: &[u8], rex: u8) -> Option<String> {
         0x35 => privileged("sysexit"),
         0xb9 | 0xff => Some("ud1 or ud0".into()),
         // cmpxchg16b wants an address that is a multiple of 16 (SDM vol. 2A, CMPXCHG8B/CMPXCHG16B).
-        0xc7 if digit? == 1 && rex & 8 != 0 => {
-            Some("cmpxchg16b with a misaligned or non-canonical address".into())
-        }
+        0xc7 if digit? == 1 && rex & 8 != 0 => Some("cmpxchg16b with a misaligned or non-canonical address".into()),
         _ => None,
     }
 }
 
 /// Skips legacy prefixes and REX (SDM vol. 2A, sections 2.1.1 and 2.2.1). Returns the REX byte, 0 for none, and the rest.
 fn skip_prefixes(code: &[u8]) -> (u8, &[u8]) {
-    const LEGACY: [u8; 11] = [
-        0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3,
-    ];
+    const LEGACY: [u8; 11] = [0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3];
     let legacy = code.iter().take_while(|byte| LEGACY.contains(byte)).count();
     let rest = code.get(legacy..).unwrap_or_default();
     match rest.split_first() {
@@ -96,26 +89,11 @@ mod tests {
 
     #[test]
     fn ports_are_named() {
-        assert_eq!(
-            words(&[0xec], 0xffff_0000_0000_03f8),
-            "in from port 0x3f8 (dx), which is not granted"
-        );
-        assert_eq!(
-            words(&[0x66, 0xef], 0xcf8),
-            "out to port 0xcf8 (dx), which is not granted"
-        );
-        assert_eq!(
-            words(&[0xe4, 0x60], 0),
-            "in from port 0x60, which is not granted"
-        );
-        assert_eq!(
-            words(&[0xe6, 0x20], 0),
-            "out to port 0x20, which is not granted"
-        );
-        assert_eq!(
-            words(&[0xf3, 0x6c], 0x1f0),
-            "ins from port 0x1f0 (dx), which is not granted"
-        );
+        assert_eq!(words(&[0xec], 0xffff_0000_0000_03f8), "in from port 0x3f8 (dx), which is not granted");
+        assert_eq!(words(&[0x66, 0xef], 0xcf8), "out to port 0xcf8 (dx), which is not granted");
+        assert_eq!(words(&[0xe4, 0x60], 0), "in from port 0x60, which is not granted");
+        assert_eq!(words(&[0xe6, 0x20], 0), "out to port 0x20, which is not granted");
+        assert_eq!(words(&[0xf3, 0x6c], 0x1f0), "ins from port 0x1f0 (dx), which is not granted");
     }
 
     #[test]
@@ -126,44 +104,21 @@ mod tests {
         assert!(words(&[0x0f, 0x30], 0).starts_with("wrmsr"));
         assert!(words(&[0x0f, 0x01, 0xf8], 0).starts_with("swapgs"));
         assert!(words(&[0x0f, 0x01, 0x3e], 0).starts_with("invlpg"));
-        assert_eq!(
-            words(&[0x0f, 0x20, 0xd8], 0),
-            "access to control register cr3: privileged"
-        );
-        assert_eq!(
-            words(&[0x44, 0x0f, 0x20, 0xc0], 0),
-            "access to control register cr8: privileged"
-        );
+        assert_eq!(words(&[0x0f, 0x20, 0xd8], 0), "access to control register cr3: privileged");
+        assert_eq!(words(&[0x44, 0x0f, 0x20, 0xc0], 0), "access to control register cr8: privileged");
     }
 
     #[test]
     fn other_reasons_are_named() {
         assert_eq!(words(&[0x0f, 0x0b], 0), "ud2");
-        assert_eq!(
-            words(&[0x48, 0xf7, 0xf1], 0),
-            "division by zero, or the quotient is too large"
-        );
+        assert_eq!(words(&[0x48, 0xf7, 0xf1], 0), "division by zero, or the quotient is too large");
         assert!(words(&[0xf0, 0x48, 0x0f, 0xc7, 0x0e], 0).starts_with("cmpxchg16b"));
-        assert_eq!(
-            refused(&[0x0f, 0xc7, 0x0e], 0),
-            None,
-            "cmpxchg8b may be misaligned"
-        );
+        assert_eq!(refused(&[0x0f, 0xc7, 0x0e], 0), None, "cmpxchg8b may be misaligned");
     }
 
     #[test]
     fn short_or_unknown_code_gives_nothing() {
-        for code in [
-            &[][..],
-            &[0x66],
-            &[0xe4],
-            &[0xcd],
-            &[0x0f],
-            &[0x0f, 0x01],
-            &[0x90],
-            &[0x48],
-            &[0x8b, 0x00],
-        ] {
+        for code in [&[][..], &[0x66], &[0xe4], &[0xcd], &[0x0f], &[0x0f, 0x01], &[0x90], &[0x48], &[0x8b, 0x00]] {
             assert_eq!(refused(code, 0), None, "{code:x?}");
         }
     }

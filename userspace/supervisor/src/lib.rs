@@ -136,8 +136,7 @@ impl Supervisor {
 
     /// Ends the current life of the task of this name. Errors: NoSuchTask, NotAllowed.
     pub fn kill_named(self, name: &str) -> Result<(), Error> {
-        self.ask(KILL, 0, &mut [Loan::Read(name.as_bytes())])
-            .map(drop)
+        self.ask(KILL, 0, &mut [Loan::Read(name.as_bytes())]).map(drop)
     }
 
     /// Starts the task of this name with this argument, of at most [`abi::info::ARG_LEN`] bytes.
@@ -158,18 +157,11 @@ impl Supervisor {
     /// What the supervisor knows about a row of the task table. Errors: NoSuchTask.
     pub fn state(self, index: usize) -> Result<State, Error> {
         let [restarts, given_up, backoff_ms, _] = self.ask(STATE, index as u64, &mut [])?.words;
-        Ok(State {
-            restarts,
-            given_up: given_up != 0,
-            backoff_ms,
-        })
+        Ok(State { restarts, given_up: given_up != 0, backoff_ms })
     }
 
     fn ask(self, label: u16, word: u64, loans: &mut [Loan<'_>]) -> Result<Reply, Error> {
-        let reply = self
-            .0
-            .call_with(label, [word, 0, 0, 0], loans)
-            .map_err(Error::Call)?;
+        let reply = self.0.call_with(label, [word, 0, 0, 0], loans).map_err(Error::Call)?;
         match Refusal::decode(reply.label, reply.words[0]) {
             None => Ok(reply),
             Some(refusal) => Err(Error::Refused(refusal)),
@@ -183,10 +175,7 @@ mod tests {
 
     #[test]
     fn refusals_survive_the_wire() {
-        let id = TaskId {
-            index: 3,
-            generation: 9,
-        };
+        let id = TaskId { index: 3, generation: 9 };
         for refusal in [
             Refusal::NoSuchTask,
             Refusal::RunsAlready(id),
@@ -198,9 +187,6 @@ mod tests {
             assert_eq!(Refusal::decode(label, word), Some(refusal));
         }
         assert_eq!(Refusal::decode(0, 7), None);
-        assert_eq!(
-            Refusal::decode(3, u64::MAX),
-            Some(Refusal::Kernel(Status::BadArgument))
-        );
+        assert_eq!(Refusal::decode(3, u64::MAX), Some(Refusal::Kernel(Status::BadArgument)));
     }
 }

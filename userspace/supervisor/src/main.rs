@@ -84,19 +84,11 @@ impl Driver for Supervisor {
         if records.is_empty() {
             println!("no task table: nothing to start");
         }
-        let timer = Timer::new(TIMER_BIT)
-            .inspect_err(|status| println!("no timer: {status}"))
-            .ok();
+        let timer = Timer::new(TIMER_BIT).inspect_err(|status| println!("no timer: {status}")).ok();
         let watched = records.iter().any(|record| record.heartbeat_ms != 0);
         let heartbeat_ns = watched.then(|| now_ns() + policy::HEARTBEAT_MS * NS_PER_MS);
         let tasks = records.iter().copied().map(Task::new).collect();
-        let mut supervisor = Supervisor {
-            archive,
-            tasks,
-            waiters: Vec::new(),
-            timer,
-            heartbeat_ns,
-        };
+        let mut supervisor = Supervisor { archive, tasks, waiters: Vec::new(), timer, heartbeat_ns };
         supervisor.start_all();
         supervisor.turn();
         supervisor
@@ -158,10 +150,7 @@ impl Supervisor {
         let me = rt::me();
         let order = policy::start_order(self.tasks.len(), |row| {
             self.tasks.get(row).map_or(&[][..], |task| {
-                task.record
-                    .calls
-                    .get(..usize::from(task.record.call_count))
-                    .unwrap_or(&task.record.calls)
+                task.record.calls.get(..usize::from(task.record.call_count)).unwrap_or(&task.record.calls)
             })
         });
         for index in order {
@@ -217,18 +206,13 @@ impl Supervisor {
     fn spawn(&mut self, index: usize) -> Result<TaskId, Status> {
         self.expect(index, true);
         let task = &mut self.tasks[index];
-        let id = rt::task::spawn_detailed(index, &task.argument).map_err(
-            |CallFailure { status, value }| {
-                match status {
-                    Status::BadImage => println!(
-                        "{} cannot be started: {status} (reason {value})",
-                        task.name()
-                    ),
-                    _ => println!("{} cannot be started: {status}", task.name()),
-                }
-                status
-            },
-        )?;
+        let id = rt::task::spawn_detailed(index, &task.argument).map_err(|CallFailure { status, value }| {
+            match status {
+                Status::BadImage => println!("{} cannot be started: {status} (reason {value})", task.name()),
+                _ => println!("{} cannot be started: {status}", task.name()),
+            }
+            status
+        })?;
         task.began(id);
         Ok(id)
     }
@@ -259,10 +243,7 @@ impl Supervisor {
     /// Tells the kernel whether callers of a task may wait for its next life.
     fn expect(&self, index: usize, next_life: bool) {
         if let Err(status) = rt::task::expect(index, next_life) {
-            println!(
-                "expectation of {} not set: {status}",
-                self.tasks[index].name()
-            );
+            println!("expectation of {} not set: {status}", self.tasks[index].name());
         }
     }
 
@@ -271,8 +252,8 @@ impl Supervisor {
         let Phase::Running(id) = self.tasks[index].phase else {
             return;
         };
-        let dead = rt::task::status(index)
-            .is_ok_and(|status| TaskState::from_u32(status.state) == Some(TaskState::Dead));
+        let dead =
+            rt::task::status(index).is_ok_and(|status| TaskState::from_u32(status.state) == Some(TaskState::Dead));
         if !dead {
             return;
         }
@@ -284,13 +265,9 @@ impl Supervisor {
         let now = now_ns();
         let task = &mut self.tasks[index];
         task.ended = Some((id.generation, kind));
-        let verdict = task
-            .history
-            .died(task.policy(), kind, record.error_code as u32 as i32, now);
+        let verdict = task.history.died(task.policy(), kind, record.error_code as u32 as i32, now);
         let (next, respawn_ns) = match verdict {
-            Verdict::Restart { delay_ms } => {
-                (Next::Restart { delay_ms }, Some(now + delay_ms * NS_PER_MS))
-            }
+            Verdict::Restart { delay_ms } => (Next::Restart { delay_ms }, Some(now + delay_ms * NS_PER_MS)),
             Verdict::Stay => (Next::Stay, None),
             Verdict::GiveUp => (Next::GivenUp, None),
         };
@@ -304,23 +281,10 @@ impl Supervisor {
     fn report(&self, index: usize, record: &FaultRecord, next: Next) {
         let task = &self.tasks[index];
         let file = alloc::format!("sym/{}", task.name());
-        let symbols = self
-            .archive
-            .as_ref()
-            .and_then(|archive| archive.file(&file))
-            .unwrap_or_default();
+        let symbols = self.archive.as_ref().and_then(|archive| archive.file(&file)).unwrap_or_default();
         let names: Vec<&str> = self.tasks.iter().map(|task| task.name()).collect();
         let stack_bytes = u64::from(task.record.stack_frames) * PAGE_SIZE as u64;
-        for line in (Crash {
-            name: task.name(),
-            record,
-            symbols,
-            stack_bytes,
-            next,
-            tasks: &names,
-        })
-        .lines()
-        {
+        for line in (Crash { name: task.name(), record, symbols, stack_bytes, next, tasks: &names }).lines() {
             println!("{line}");
         }
     }
@@ -361,10 +325,7 @@ impl Supervisor {
         let Some((generation, kind)) = self.tasks[index].ended else {
             return;
         };
-        let ended = TaskId {
-            index: index as u16,
-            generation,
-        };
+        let ended = TaskId { index: index as u16, generation };
         for waiter in self.waiters.extract_if(.., |waiter| waiter.id == ended) {
             // A client that died meanwhile needs no answer.
             let _ = waiter.pending.reply(0, [kind as u32 as u64, 0, 0, 0]);
@@ -384,19 +345,14 @@ impl Supervisor {
         let Ok(status) = rt::task::status(index) else {
             return;
         };
-        if status.id != id.to_u32() || TaskState::from_u32(status.state) != Some(TaskState::Running)
-        {
+        if status.id != id.to_u32() || TaskState::from_u32(status.state) != Some(TaskState::Running) {
             return;
         }
         let now = now_ns();
         if in_a_call(&status) {
             task.blocked_ns = now;
         }
-        let result = if policy::is_hung(
-            status.heartbeat_ns,
-            now.saturating_sub(task.blocked_ns),
-            limit_ms,
-        ) {
+        let result = if policy::is_hung(status.heartbeat_ns, now.saturating_sub(task.blocked_ns), limit_ms) {
             rt::task::kill(id, DeathKind::Hung)
         } else if status.heartbeat_ns == 0 {
             rt::task::signal(index, bits::HEARTBEAT)
@@ -411,15 +367,9 @@ impl Supervisor {
 
 /// Whether the task waits for somebody else's answer.
 fn in_a_call(status: &TaskStatus) -> bool {
-    matches!(
-        Activity::from_u32(status.activity),
-        Activity::Sending | Activity::Replying
-    )
+    matches!(Activity::from_u32(status.activity), Activity::Sending | Activity::Replying)
 }
 
 fn zeroed_record(id: TaskId) -> FaultRecord {
-    FaultRecord {
-        task: id.to_u32(),
-        ..zerocopy::FromZeros::new_zeroed()
-    }
+    FaultRecord { task: id.to_u32(), ..zerocopy::FromZeros::new_zeroed() }
 }

@@ -95,13 +95,7 @@ impl History {
     }
 
     /// A life ended at `now_ns` with this kind and, for an exit, this code.
-    pub fn died(
-        &mut self,
-        policy: Restart,
-        kind: DeathKind,
-        exit_code: i32,
-        now_ns: u64,
-    ) -> Verdict {
+    pub fn died(&mut self, policy: Restart, kind: DeathKind, exit_code: i32, now_ns: u64) -> Verdict {
         let failed = kind != DeathKind::Exited || exit_code != 0;
         match policy {
             Restart::Never => return Verdict::Stay,
@@ -130,16 +124,13 @@ impl History {
     }
 
     fn failed_to_live(&mut self, now_ns: u64) -> Verdict {
-        self.deaths
-            .retain(|&death| now_ns.saturating_sub(death) <= LOOP_WINDOW_NS);
+        self.deaths.retain(|&death| now_ns.saturating_sub(death) <= LOOP_WINDOW_NS);
         self.deaths.push(now_ns);
         if self.deaths.len() >= LOOP_DEATHS {
             self.given_up = true;
             return Verdict::GiveUp;
         }
-        Verdict::Restart {
-            delay_ms: delay_ms(self.in_a_row),
-        }
+        Verdict::Restart { delay_ms: delay_ms(self.in_a_row) }
     }
 }
 
@@ -147,10 +138,7 @@ impl History {
 fn delay_ms(nth: u32) -> u64 {
     match nth {
         0 | 1 => 0,
-        n => FIRST_DELAY_MS
-            .checked_shl(n - 2)
-            .filter(|&ms| n < 32 && ms <= MAX_DELAY_MS)
-            .unwrap_or(MAX_DELAY_MS),
+        n => FIRST_DELAY_MS.checked_shl(n - 2).filter(|&ms| n < 32 && ms <= MAX_DELAY_MS).unwrap_or(MAX_DELAY_MS),
     }
 }
 
@@ -181,11 +169,7 @@ mod tests {
         let found = order(&[&[1], &[0], &[]]);
         assert_eq!(found.len(), 3);
         assert_eq!(found[0], 2, "who is in no cycle starts first");
-        assert_eq!(
-            order(&[&[200], &[1]]),
-            [0, 1],
-            "unknown peers and oneself do not count"
-        );
+        assert_eq!(order(&[&[200], &[1]]), [0, 1], "unknown peers and oneself do not count");
     }
 
     #[test]
@@ -200,12 +184,7 @@ mod tests {
     #[test]
     fn delays_double_up_to_the_limit() {
         let delays: Vec<u64> = (1..=12).map(delay_ms).collect();
-        assert_eq!(
-            delays,
-            [
-                0, 50, 100, 200, 400, 800, 1600, 3200, 5000, 5000, 5000, 5000
-            ]
-        );
+        assert_eq!(delays, [0, 50, 100, 200, 400, 800, 1600, 3200, 5000, 5000, 5000, 5000]);
         assert_eq!(delay_ms(u32::MAX), MAX_DELAY_MS);
         assert_eq!(delay_ms(66), MAX_DELAY_MS);
     }
@@ -214,23 +193,14 @@ mod tests {
     fn the_first_restart_is_immediate_and_a_good_life_resets_the_delay() {
         let mut history = History::default();
         history.started(0);
-        assert_eq!(
-            history.died(Restart::Always, DeathKind::Killed, 0, S),
-            Verdict::Restart { delay_ms: 0 }
-        );
+        assert_eq!(history.died(Restart::Always, DeathKind::Killed, 0, S), Verdict::Restart { delay_ms: 0 });
         history.started(S);
         assert_eq!(history.restarts, 1);
         assert_eq!(history.next_delay_ms(), 50);
-        assert_eq!(
-            history.died(Restart::Always, DeathKind::Panicked, 0, 2 * S),
-            Verdict::Restart { delay_ms: 50 }
-        );
+        assert_eq!(history.died(Restart::Always, DeathKind::Panicked, 0, 2 * S), Verdict::Restart { delay_ms: 50 });
         history.started(2 * S);
         let long = 2 * S + GOOD_LIFE_NS + 1;
-        assert_eq!(
-            history.died(Restart::Always, DeathKind::Panicked, 0, long),
-            Verdict::Restart { delay_ms: 0 }
-        );
+        assert_eq!(history.died(Restart::Always, DeathKind::Panicked, 0, long), Verdict::Restart { delay_ms: 0 });
     }
 
     #[test]
@@ -241,18 +211,12 @@ mod tests {
             history.started(now);
             now += S;
             assert!(
-                matches!(
-                    history.died(Restart::Always, DeathKind::Exception, 0, now),
-                    Verdict::Restart { .. }
-                ),
+                matches!(history.died(Restart::Always, DeathKind::Exception, 0, now), Verdict::Restart { .. }),
                 "death {death}"
             );
         }
         history.started(now);
-        assert_eq!(
-            history.died(Restart::Always, DeathKind::Exception, 0, now + S),
-            Verdict::GiveUp
-        );
+        assert_eq!(history.died(Restart::Always, DeathKind::Exception, 0, now + S), Verdict::GiveUp);
         assert!(history.given_up);
         history.pardon();
         assert!(!history.given_up);
@@ -268,30 +232,16 @@ mod tests {
         let mut history = History::default();
         for death in 0..50 {
             history.started(death * 5 * S);
-            let verdict = history.died(
-                Restart::Always,
-                DeathKind::Exception,
-                0,
-                (death + 1) * 5 * S,
-            );
-            assert!(
-                matches!(verdict, Verdict::Restart { .. }),
-                "death {death}: {verdict:?}"
-            );
+            let verdict = history.died(Restart::Always, DeathKind::Exception, 0, (death + 1) * 5 * S);
+            assert!(matches!(verdict, Verdict::Restart { .. }), "death {death}: {verdict:?}");
         }
     }
 
     #[test]
     fn the_policy_decides_who_is_restarted() {
-        let ends = [
-            (DeathKind::Exited, 0),
-            (DeathKind::Exited, 2),
-            (DeathKind::Killed, 0),
-            (DeathKind::Exception, 0),
-        ];
-        let restarted = |policy| {
-            ends.map(|(kind, code)| History::default().died(policy, kind, code, 0) != Verdict::Stay)
-        };
+        let ends = [(DeathKind::Exited, 0), (DeathKind::Exited, 2), (DeathKind::Killed, 0), (DeathKind::Exception, 0)];
+        let restarted =
+            |policy| ends.map(|(kind, code)| History::default().died(policy, kind, code, 0) != Verdict::Stay);
         assert_eq!(restarted(Restart::Never), [false; 4]);
         assert_eq!(restarted(Restart::OnFailure), [false, true, true, true]);
         assert_eq!(restarted(Restart::Always), [true; 4]);
@@ -300,14 +250,9 @@ mod tests {
     #[test]
     fn a_program_that_the_kernel_refuses_is_given_up_too() {
         let mut history = History::default();
-        let verdicts: Vec<Verdict> = (0..LOOP_DEATHS)
-            .map(|_| history.start_failed(Restart::Always, 0))
-            .collect();
+        let verdicts: Vec<Verdict> = (0..LOOP_DEATHS).map(|_| history.start_failed(Restart::Always, 0)).collect();
         assert_eq!(verdicts[0], Verdict::Restart { delay_ms: 0 });
         assert_eq!(verdicts[LOOP_DEATHS - 1], Verdict::GiveUp);
-        assert_eq!(
-            History::default().start_failed(Restart::Never, 0),
-            Verdict::Stay
-        );
+        assert_eq!(History::default().start_failed(Restart::Never, 0), Verdict::Stay);
     }
 }

@@ -25,10 +25,8 @@ const KERNEL_START: u64 = 0xffff_8000_0000_0000;
 /// A fault this close to the stack pointer, in bytes, is taken for the stack's end.
 const NEAR_STACK: u64 = 2 * abi::PAGE_SIZE as u64;
 
-const REGISTERS: [&str; 15] = [
-    "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "r8", "r9", "r10", "r11", "r12", "r13", "r14",
-    "r15",
-];
+const REGISTERS: [&str; 15] =
+    ["rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15"];
 const RDX: usize = 3;
 
 /// What will happen to the task now.
@@ -68,11 +66,7 @@ impl Crash<'_> {
         let record = self.record;
         let kind = DeathKind::from_u32(record.kind);
         let life = TaskId::from_u32(record.task).generation;
-        push(
-            &mut out,
-            0,
-            &format!("{} (life {life}) {}", self.name, self.headline(kind)),
-        );
+        push(&mut out, 0, &format!("{} (life {life}) {}", self.name, self.headline(kind)));
         match kind {
             DeathKind::Exception => {
                 for line in self.circumstances() {
@@ -107,9 +101,7 @@ impl Crash<'_> {
         let record = self.record;
         match kind {
             DeathKind::Alive => "ended without a record".into(),
-            DeathKind::Exited => {
-                format!("exited with code {}", record.error_code as u32 as i32).into()
-            }
+            DeathKind::Exited => format!("exited with code {}", record.error_code as u32 as i32).into(),
             DeathKind::Killed => "was killed on request".into(),
             DeathKind::Panicked => "panicked".into(),
             DeathKind::Hung => "hung: it missed its heartbeat and was killed".into(),
@@ -120,18 +112,10 @@ impl Crash<'_> {
     /// What an exception means, in words.
     fn circumstances(&self) -> Vec<String> {
         let record = self.record;
-        let code = record
-            .code
-            .get(..record.code_len as usize)
-            .unwrap_or(&record.code);
+        let code = record.code.get(..record.code_len as usize).unwrap_or(&record.code);
         let decoded = || decode::refused(code, record.registers[RDX]);
-        let bytes = || {
-            format!(
-                "code at rip:{}",
-                code.iter()
-                    .fold(String::new(), |text, b| text + &format!(" {b:02x}"))
-            )
-        };
+        let bytes =
+            || format!("code at rip:{}", code.iter().fold(String::new(), |text, b| text + &format!(" {b:02x}")));
         match record.vector {
             14 => self.page_fault(),
             0 => alloc::vec!["division by zero, or the quotient is too large".into()],
@@ -143,10 +127,7 @@ impl Crash<'_> {
             12 => alloc::vec!["the stack address is not canonical".into(), bytes()],
             13 => match decoded() {
                 Some(text) => alloc::vec![text],
-                None => alloc::vec![
-                    "a non-canonical address, or more privilege than a task has".into(),
-                    bytes()
-                ],
+                None => alloc::vec!["a non-canonical address, or more privilege than a task has".into(), bytes()],
             },
             17 => alloc::vec!["misaligned access with RFLAGS.AC set".into()],
             _ => alloc::vec![bytes()],
@@ -154,11 +135,7 @@ impl Crash<'_> {
     }
 
     fn page_fault(&self) -> Vec<String> {
-        let FaultRecord {
-            error_code,
-            address,
-            ..
-        } = *self.record;
+        let FaultRecord { error_code, address, .. } = *self.record;
         let access = match error_code {
             e if e & PF_FETCH != 0 => "execute at",
             e if e & PF_WRITE != 0 => "write to",
@@ -178,12 +155,7 @@ impl Crash<'_> {
 
     /// What the address of a page fault suggests.
     fn hint(&self) -> Option<&'static str> {
-        let FaultRecord {
-            error_code,
-            address,
-            rsp,
-            ..
-        } = *self.record;
+        let FaultRecord { error_code, address, rsp, .. } = *self.record;
         let absent = error_code & PF_PRESENT == 0;
         let stack_end = STACK_TOP.saturating_sub(self.stack_bytes);
         let guard = stack_end.saturating_sub(abi::PAGE_SIZE as u64)..stack_end;
@@ -207,24 +179,12 @@ impl Crash<'_> {
         let machinery = |address: u64| {
             symbols::find(self.symbols, address.wrapping_sub(1)).is_none_or(|place| {
                 let name = place.name.trim_start_matches('<');
-                [
-                    "core::",
-                    "alloc::",
-                    "rt::",
-                    "__rust",
-                    "rust_",
-                    "_R",
-                    "compiler_builtins",
-                ]
-                .iter()
-                .any(|prefix| name.starts_with(prefix))
+                ["core::", "alloc::", "rt::", "__rust", "rust_", "_R", "compiler_builtins"]
+                    .iter()
+                    .any(|prefix| name.starts_with(prefix))
             })
         };
-        self.frames()
-            .iter()
-            .copied()
-            .find(|&address| !machinery(address))
-            .unwrap_or(self.record.rip)
+        self.frames().iter().copied().find(|&address| !machinery(address)).unwrap_or(self.record.rip)
     }
 
     fn frames(&self) -> &[u64] {
@@ -238,14 +198,8 @@ impl Crash<'_> {
 
     fn registers(&self, out: &mut Vec<String>) {
         let record = self.record;
-        let all = REGISTERS
-            .iter()
-            .copied()
-            .zip(record.registers)
-            .chain([("rsp", record.rsp), ("rfl", record.rflags)]);
-        let cells: Vec<String> = all
-            .map(|(name, value)| format!("{name:<3} {value:016x}"))
-            .collect();
+        let all = REGISTERS.iter().copied().zip(record.registers).chain([("rsp", record.rsp), ("rfl", record.rflags)]);
+        let cells: Vec<String> = all.map(|(name, value)| format!("{name:<3} {value:016x}")).collect();
         for row in cells.chunks(3) {
             push(out, 2, &row.join(" "));
         }
@@ -253,11 +207,7 @@ impl Crash<'_> {
 
     fn backtrace(&self, out: &mut Vec<String>) {
         for (i, &address) in self.frames().iter().enumerate() {
-            let head = if i == 0 {
-                "  called from "
-            } else {
-                "              "
-            };
+            let head = if i == 0 { "  called from " } else { "              " };
             // A return address may be the first byte of the next function: the call is before it.
             push_tail(out, head, &self.named(address, address.wrapping_sub(1)));
         }
@@ -266,11 +216,9 @@ impl Crash<'_> {
     /// `address`, with the function that `looked_up` lies in.
     fn named(&self, address: u64, looked_up: u64) -> String {
         match symbols::find(self.symbols, looked_up) {
-            Some(place) => format!(
-                "{address:#x} {}+{:#x}",
-                place.name,
-                place.offset.wrapping_add(address.wrapping_sub(looked_up))
-            ),
+            Some(place) => {
+                format!("{address:#x} {}+{:#x}", place.name, place.offset.wrapping_add(address.wrapping_sub(looked_up)))
+            }
             None => format!("{address:#x} (no function)"),
         }
     }
@@ -279,27 +227,12 @@ impl Crash<'_> {
         let [label, sender] = self.record.last_received;
         if sender != 0 {
             let id = TaskId::from_u32(sender);
-            let name = self
-                .tasks
-                .get(usize::from(id.index))
-                .copied()
-                .unwrap_or("?");
-            push(
-                out,
-                2,
-                &format!(
-                    "last received: label {label} from {name} (life {})",
-                    id.generation
-                ),
-            );
+            let name = self.tasks.get(usize::from(id.index)).copied().unwrap_or("?");
+            push(out, 2, &format!("last received: label {label} from {name} (life {})", id.generation));
         }
         let [label, handle] = self.record.last_sent;
         if label != 0 || handle != 0 {
-            push(
-                out,
-                2,
-                &format!("last sent: label {label} on handle {handle}"),
-            );
+            push(out, 2, &format!("last sent: label {label} on handle {handle}"));
         }
     }
 
@@ -316,28 +249,17 @@ impl Crash<'_> {
 /// Appends `text` behind `indent` spaces, broken into lines of at most [`WIDTH`] columns, at spaces where there are any.
 /// Control characters, which a task could put into its message to forge lines, become question marks.
 fn push(out: &mut Vec<String>, indent: usize, text: &str) {
-    let clean: Vec<char> = text
-        .chars()
-        .map(|c| if c.is_control() { '?' } else { c })
-        .collect();
+    let clean: Vec<char> = text.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
     let mut rest = clean.as_slice();
     let mut indent = indent;
     while !rest.is_empty() {
         let room = WIDTH - indent;
         let cut = match rest.get(..room + 1) {
             None => rest.len(),
-            Some(window) => window
-                .iter()
-                .rposition(|&c| c == ' ')
-                .filter(|&at| at > 0)
-                .unwrap_or(room),
+            Some(window) => window.iter().rposition(|&c| c == ' ').filter(|&at| at > 0).unwrap_or(room),
         };
         let (line, after) = rest.split_at(cut);
-        out.push(
-            core::iter::repeat_n(' ', indent)
-                .chain(line.iter().copied())
-                .collect(),
-        );
+        out.push(core::iter::repeat_n(' ', indent).chain(line.iter().copied()).collect());
         rest = match after {
             [' ', next @ ..] => next,
             other => other,
@@ -350,29 +272,16 @@ fn push(out: &mut Vec<String>, indent: usize, text: &str) {
 /// function's own name last, and both matter more than the modules between them.
 fn push_tail(out: &mut Vec<String>, head: &str, text: &str) {
     let room = WIDTH - head.len();
-    let chars: Vec<char> = text
-        .chars()
-        .map(|c| if c.is_control() { '?' } else { c })
-        .collect();
+    let chars: Vec<char> = text.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
     if chars.len() <= room {
         out.push(head.chars().chain(chars).collect());
         return;
     }
-    let keep_front = chars
-        .iter()
-        .position(|&c| c == ' ')
-        .map_or(0, |at| at + 1)
-        .min(room / 2);
+    let keep_front = chars.iter().position(|&c| c == ' ').map_or(0, |at| at + 1).min(room / 2);
     let keep_back = room - keep_front - 2;
     let front = chars.iter().take(keep_front);
     let back = chars.iter().skip(chars.len() - keep_back);
-    out.push(
-        head.chars()
-            .chain(front.copied())
-            .chain("..".chars())
-            .chain(back.copied())
-            .collect(),
-    );
+    out.push(head.chars().chain(front.copied()).chain("..".chars()).chain(back.copied()).collect());
 }
 
 #[cfg(test)]

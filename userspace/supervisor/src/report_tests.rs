@@ -11,42 +11,21 @@ const SYMBOLS: &[u8] = b"201000 10 _start\n\
 fn record(kind: DeathKind) -> FaultRecord {
     let mut record = FaultRecord::new_zeroed();
     record.kind = kind as u32;
-    record.task = TaskId {
-        index: 1,
-        generation: 3,
-    }
-    .to_u32();
+    record.task = TaskId { index: 1, generation: 3 }.to_u32();
     record.rip = 0x201108;
     record.rsp = STACK_TOP - 0x100;
     record
 }
 
 fn exception(vector: u32, error_code: u64, address: u64) -> FaultRecord {
-    FaultRecord {
-        vector,
-        error_code,
-        address,
-        ..record(DeathKind::Exception)
-    }
+    FaultRecord { vector, error_code, address, ..record(DeathKind::Exception) }
 }
 
 fn report(record: &FaultRecord, next: Next) -> Vec<String> {
     let tasks = &["supervisor", "serial", "shell"];
-    let lines = Crash {
-        name: "serial",
-        record,
-        symbols: SYMBOLS,
-        stack_bytes: 0x4000,
-        next,
-        tasks,
-    }
-    .lines();
+    let lines = Crash { name: "serial", record, symbols: SYMBOLS, stack_bytes: 0x4000, next, tasks }.lines();
     for line in &lines {
-        assert!(
-            line.chars().count() <= WIDTH,
-            "{} columns: {line}",
-            line.chars().count()
-        );
+        assert!(line.chars().count() <= WIDTH, "{} columns: {line}", line.chars().count());
         assert!(!line.contains('\n'));
     }
     lines
@@ -77,14 +56,7 @@ fn a_whole_report() {
     record.backtrace[0] = 0x201140;
     record.backtrace[1] = 0x20100c;
     record.backtrace_len = 2;
-    record.last_received = [
-        2,
-        TaskId {
-            index: 2,
-            generation: 1,
-        }
-        .to_u32(),
-    ];
+    record.last_received = [2, TaskId { index: 2, generation: 1 }.to_u32()];
     record.last_sent = [7, 4];
     let expected = "\
 serial (life 3) crashed: page fault (#PF)
@@ -102,26 +74,17 @@ serial (life 3) crashed: page fault (#PF)
   last received: label 2 from shell (life 1)
   last sent: label 7 on handle 4
   restarting in 50 ms";
-    assert_eq!(
-        report(&record, Next::Restart { delay_ms: 50 }).join("\n"),
-        expected
-    );
+    assert_eq!(report(&record, Next::Restart { delay_ms: 50 }).join("\n"), expected);
 }
 
 #[test]
 fn page_faults_in_words() {
-    let words = |error_code, address| {
-        report(&exception(14, error_code, address), Next::Stay)[1..3].join("\n")
-    };
+    let words = |error_code, address| report(&exception(14, error_code, address), Next::Stay)[1..3].join("\n");
     assert!(words(4, 0).contains("read from 0x0000000000000000: nothing is mapped"));
     assert!(words(4, 0).contains("null pointer"));
     assert!(words(7, 0x201000).contains("write to 0x0000000000201000: the page is read-only"));
-    assert!(
-        words(0x15, 0x301000).contains("execute at 0x0000000000301000: the page is not executable")
-    );
-    assert!(
-        words(5, 0xffff_ffff_8000_0000).contains("the page is the kernel's\n  a kernel address")
-    );
+    assert!(words(0x15, 0x301000).contains("execute at 0x0000000000301000: the page is not executable"));
+    assert!(words(5, 0xffff_ffff_8000_0000).contains("the page is the kernel's\n  a kernel address"));
     assert!(words(6, STACK_TOP - 0x4000 - 8).contains("guard page: stack overflow"));
     assert!(words(7, INFO_ADDR + 8).contains("info page"));
 }
@@ -158,10 +121,7 @@ fn other_exceptions_in_words() {
 
 #[test]
 fn a_panic_shows_message_and_the_function_that_called_the_machinery() {
-    let mut record = with_message(
-        record(DeathKind::Panicked),
-        "panicked at src/main.rs:7:5:\nindex out of bounds",
-    );
+    let mut record = with_message(record(DeathKind::Panicked), "panicked at src/main.rs:7:5:\nindex out of bounds");
     record.rip = 0x201190;
     record.backtrace[..2].copy_from_slice(&[0x201160, 0x201120]);
     record.backtrace_len = 2;
@@ -175,10 +135,7 @@ fn a_panic_shows_message_and_the_function_that_called_the_machinery() {
 
 #[test]
 fn a_message_cannot_forge_lines_or_hide_behind_escapes() {
-    let record = with_message(
-        record(DeathKind::Panicked),
-        "one\rtwo\x1b[2Jthree \u{e4} end",
-    );
+    let record = with_message(record(DeathKind::Panicked), "one\rtwo\x1b[2Jthree \u{e4} end");
     assert!(text(&record).contains("one?two?[2Jthree \u{e4} end"));
 }
 
@@ -186,42 +143,24 @@ fn a_message_cannot_forge_lines_or_hide_behind_escapes() {
 fn long_text_is_broken_at_spaces_and_long_names_lose_their_middle() {
     let record = with_message(record(DeathKind::Panicked), &"word ".repeat(38));
     let lines = report(&record, Next::Stay);
-    let words: usize = lines
-        .iter()
-        .map(|line| line.split(' ').filter(|&word| word == "word").count())
-        .sum();
+    let words: usize = lines.iter().map(|line| line.split(' ').filter(|&word| word == "word").count()).sum();
     assert_eq!(words, 38);
     let mut record = exception(6, 0, 0);
     record.rip = 0x2011d0;
     let all = text(&record);
-    assert!(
-        all.contains("  at 0x2011d0 ..") && all.contains("::function_name+0x10"),
-        "{all}"
-    );
+    assert!(all.contains("  at 0x2011d0 ..") && all.contains("::function_name+0x10"), "{all}");
     let one_word = with_message(self::record(DeathKind::Panicked), &"x".repeat(MESSAGE_LEN));
-    assert_eq!(
-        text(&one_word).matches('x').count(),
-        MESSAGE_LEN + "at 0x201108".matches('x').count() + 1
-    );
+    assert_eq!(text(&one_word).matches('x').count(), MESSAGE_LEN + "at 0x201108".matches('x').count() + 1);
 }
 
 #[test]
 fn exits_and_kills_are_short() {
-    let exited = FaultRecord {
-        error_code: -2_i32 as u32 as u64,
-        ..record(DeathKind::Exited)
-    };
-    assert_eq!(
-        report(&exited, Next::Stay),
-        ["serial (life 3) exited with code -2", "  not restarted"]
-    );
+    let exited = FaultRecord { error_code: -2_i32 as u32 as u64, ..record(DeathKind::Exited) };
+    assert_eq!(report(&exited, Next::Stay), ["serial (life 3) exited with code -2", "  not restarted"]);
     let killed = record(DeathKind::Killed);
     assert_eq!(
         report(&killed, Next::GivenUp),
-        [
-            "serial (life 3) was killed on request",
-            "  given up: it died too often"
-        ]
+        ["serial (life 3) was killed on request", "  given up: it died too often"]
     );
     assert!(text(&record(DeathKind::Hung)).contains("missed its heartbeat"));
 }

@@ -52,21 +52,14 @@ impl Supervisor {
 
     fn spawn_request(&mut self, request: &Request) -> Result<Answer, Refusal> {
         let index = self.named(request)?;
-        let argument = if request.leases > 1 {
-            lent_text(request, 1, abi::info::ARG_LEN)?
-        } else {
-            String::new()
-        };
+        let argument = if request.leases > 1 { lent_text(request, 1, abi::info::ARG_LEN)? } else { String::new() };
         // A life may have ended without its event having been taken yet.
         self.look_for_death(index);
         let task = &mut self.tasks[index];
         match task.phase {
             Phase::Running(id) => Err(Refusal::RunsAlready(id)),
             Phase::Reaping { .. } if task.spawn_request.is_some() => {
-                Err(Refusal::RunsAlready(TaskId {
-                    index: index as u16,
-                    generation: task.newest,
-                }))
+                Err(Refusal::RunsAlready(TaskId { index: index as u16, generation: task.newest }))
             }
             Phase::Reaping { .. } => {
                 task.argument = argument;
@@ -75,8 +68,7 @@ impl Supervisor {
             }
             Phase::Idle | Phase::Waiting { .. } => {
                 task.argument = argument;
-                self.spawn_on_request(index)
-                    .map(|id| done(id.to_u32().into()))
+                self.spawn_on_request(index).map(|id| done(id.to_u32().into()))
             }
         }
     }
@@ -95,67 +87,39 @@ impl Supervisor {
         if id.index == rt::me().index {
             return Err(Refusal::NotAllowed);
         }
-        let task = self
-            .tasks
-            .get(usize::from(id.index))
-            .ok_or(Refusal::NoSuchTask)?;
+        let task = self.tasks.get(usize::from(id.index)).ok_or(Refusal::NoSuchTask)?;
         if id.generation == 0 || id.generation > task.newest {
             return Err(Refusal::NoSuchTask);
         }
         let reaping = matches!(task.phase, Phase::Reaping { .. });
         match task.ended {
-            Some((generation, kind)) if generation == id.generation && !reaping => {
-                Ok(done(kind as u32 as u64))
-            }
-            _ if generation_is_older(id.generation, task) => {
-                Ok(done(DeathKind::Alive as u32 as u64))
-            }
+            Some((generation, kind)) if generation == id.generation && !reaping => Ok(done(kind as u32 as u64)),
+            _ if generation_is_older(id.generation, task) => Ok(done(DeathKind::Alive as u32 as u64)),
             _ => {
                 if self.waiters.len() >= MANY_WAITERS {
-                    self.waiters
-                        .retain(|waiter| waiter.pending.lease_len(0) != Err(Status::StaleReply));
+                    self.waiters.retain(|waiter| waiter.pending.lease_len(0) != Err(Status::StaleReply));
                 }
-                self.waiters.push(Waiter {
-                    id,
-                    pending: request.pending(),
-                });
+                self.waiters.push(Waiter { id, pending: request.pending() });
                 Ok(Answer::Later)
             }
         }
     }
 
     fn state(&self, index: u64) -> Result<Answer, Refusal> {
-        let task = usize::try_from(index)
-            .ok()
-            .and_then(|index| self.tasks.get(index))
-            .ok_or(Refusal::NoSuchTask)?;
+        let task = usize::try_from(index).ok().and_then(|index| self.tasks.get(index)).ok_or(Refusal::NoSuchTask)?;
         let backoff_ms = match task.phase {
-            Phase::Waiting { respawn_ns }
-            | Phase::Reaping {
-                respawn_ns: Some(respawn_ns),
-            } => respawn_ns
-                .saturating_sub(now_ns())
-                .div_ceil(crate::NS_PER_MS),
+            Phase::Waiting { respawn_ns } | Phase::Reaping { respawn_ns: Some(respawn_ns) } => {
+                respawn_ns.saturating_sub(now_ns()).div_ceil(crate::NS_PER_MS)
+            }
             _ => task.history.next_delay_ms(),
         };
-        Ok(Answer::Reply(
-            0,
-            [
-                task.history.restarts,
-                task.history.given_up.into(),
-                backoff_ms,
-                0,
-            ],
-        ))
+        Ok(Answer::Reply(0, [task.history.restarts, task.history.given_up.into(), backoff_ms, 0]))
     }
 
     /// The row of the task whose name lease 0 holds.
     fn named(&self, request: &Request) -> Result<usize, Refusal> {
         let name = lent_text(request, 0, abi::NAME_LEN)?;
-        self.tasks
-            .iter()
-            .position(|task| task.name() == name)
-            .ok_or(Refusal::NoSuchTask)
+        self.tasks.iter().position(|task| task.name() == name).ok_or(Refusal::NoSuchTask)
     }
 }
 
@@ -171,9 +135,7 @@ fn lent_text(request: &Request, lease: usize, most: usize) -> Result<String, Ref
         return Err(Refusal::Kernel(Status::BadArgument));
     }
     let mut text = alloc::vec![0; length];
-    let read = request
-        .read(lease, 0, &mut text)
-        .map_err(|_| Refusal::BadRequest)?;
+    let read = request.read(lease, 0, &mut text).map_err(|_| Refusal::BadRequest)?;
     text.truncate(read);
     String::from_utf8(text).map_err(|_| Refusal::BadRequest)
 }

@@ -35,17 +35,11 @@ pub fn find(table: &[u8], address: u64) -> Option<Place<'_>> {
 }
 
 fn line_start(table: &[u8], at: usize) -> usize {
-    table
-        .get(..at)
-        .and_then(|before| before.iter().rposition(|&b| b == b'\n'))
-        .map_or(0, |newline| newline + 1)
+    table.get(..at).and_then(|before| before.iter().rposition(|&b| b == b'\n')).map_or(0, |newline| newline + 1)
 }
 
 fn line_end(table: &[u8], start: usize) -> usize {
-    table
-        .get(start..)
-        .and_then(|rest| rest.iter().position(|&b| b == b'\n'))
-        .map_or(table.len(), |n| start + n)
+    table.get(start..).and_then(|rest| rest.iter().position(|&b| b == b'\n')).map_or(table.len(), |n| start + n)
 }
 
 fn parse(line: &[u8]) -> Option<(u64, u64, &str)> {
@@ -61,7 +55,8 @@ mod tests {
     use super::*;
     use alloc::{format, string::String};
 
-    const TABLE: &[u8] = b"201000 10 _start\n201010 0 rt::entry\n201100 40 fault::kinds::divide\n201140 8 <A as B<C>>::run\n";
+    const TABLE: &[u8] =
+        b"201000 10 _start\n201010 0 rt::entry\n201100 40 fault::kinds::divide\n201140 8 <A as B<C>>::run\n";
 
     fn name(address: u64) -> Option<(&'static str, u64)> {
         find(TABLE, address).map(|place| (place.name, place.offset))
@@ -106,17 +101,9 @@ mod tests {
             table += &format!("{:x} {:x} function_{i}\n", 0x10000 + i * 0x40, 0x30);
         }
         for address in (0xff00..0x10000 + 1000 * 0x40 + 0x100).step_by(7) {
-            let expected = (address >= 0x10000)
-                .then(|| (address - 0x10000) / 0x40)
-                .filter(|&i| i < 1000);
-            let expected = expected
-                .filter(|i| address - 0x10000 - i * 0x40 < 0x30)
-                .map(|i| format!("function_{i}"));
-            assert_eq!(
-                find(table.as_bytes(), address).map(|place| place.name.into()),
-                expected,
-                "{address:x}"
-            );
+            let expected = (address >= 0x10000).then(|| (address - 0x10000) / 0x40).filter(|&i| i < 1000);
+            let expected = expected.filter(|i| address - 0x10000 - i * 0x40 < 0x30).map(|i| format!("function_{i}"));
+            assert_eq!(find(table.as_bytes(), address).map(|place| place.name.into()), expected, "{address:x}");
         }
     }
 }

@@ -48,10 +48,7 @@ fn record(name: &str, priority: u8, calls: &[u8]) -> TaskRecord {
 /// Six tasks, some of them dead or busy.
 pub fn fake() -> Fake {
     let mut serial = record("serial", 2, &[]);
-    serial.ports[0] = PortRange {
-        base: 0x3f8,
-        len: 8,
-    };
+    serial.ports[0] = PortRange { base: 0x3f8, len: 8 };
     serial.irqs[0].name = name_from("rx").unwrap();
     serial.irqs[0].line = 4;
     serial.irqs[0].used = 1;
@@ -68,20 +65,9 @@ pub fn fake() -> Fake {
     let mut fault = record("fault", 8, &[]);
     fault.restart = 0;
     fault.flags = 0;
-    let tasks = vec![
-        supervisor,
-        serial,
-        vga,
-        record("console", 4, &[1, 2]),
-        shell,
-        fault,
-    ];
+    let tasks = vec![supervisor, serial, vga, record("console", 4, &[1, 2]), shell, fault];
     let status = |index: u16, state: TaskState, activity: Activity| TaskStatus {
-        id: TaskId {
-            index,
-            generation: u16::from(state != TaskState::Empty),
-        }
-        .to_u32(),
+        id: TaskId { index, generation: u16::from(state != TaskState::Empty) }.to_u32(),
         state: state as u32,
         activity: activity as u32,
         priority: tasks[usize::from(index)].priority.into(),
@@ -102,11 +88,7 @@ pub fn fake() -> Fake {
         status(5, TaskState::Empty, Activity::None),
     ];
     statuses[3].waits_for = 1;
-    statuses[1].id = TaskId {
-        index: 1,
-        generation: 3,
-    }
-    .to_u32();
+    statuses[1].id = TaskId { index: 1, generation: 3 }.to_u32();
     Fake {
         tasks,
         status: statuses,
@@ -123,10 +105,7 @@ pub fn fake() -> Fake {
             switches: 1_234_567,
             ..SystemInfo::default()
         },
-        logs: vec![
-            (1, b"up\nsaid \x1b[2J".to_vec()),
-            (KERNEL_LOG, b"kernel line\n".to_vec()),
-        ],
+        logs: vec![(1, b"up\nsaid \x1b[2J".to_vec()), (KERNEL_LOG, b"kernel line\n".to_vec())],
         ..Fake::default()
     }
 }
@@ -154,11 +133,7 @@ impl World for Fake {
     }
     fn log_read(&self, log: u64, position: u64, buf: &mut [u8]) -> Result<(usize, u64), String> {
         let empty = Vec::new();
-        let text = self
-            .logs
-            .iter()
-            .find(|(of, _)| *of == log)
-            .map_or(&empty, |(_, text)| text);
+        let text = self.logs.iter().find(|(of, _)| *of == log).map_or(&empty, |(_, text)| text);
         let rest = text.get(position as usize..).unwrap_or_default();
         // Short reads, to see that the reader goes on.
         let len = rest.len().min(buf.len()).min(3);
@@ -172,21 +147,13 @@ impl World for Fake {
         (address != 0).then(|| format!("{task}::somewhere"))
     }
     fn kill(&mut self, id: TaskId) -> Result<(), String> {
-        self.done
-            .push(format!("kill {} {}", id.index, id.generation));
-        if id.index == 0 {
-            Err("the supervisor does not allow that".into())
-        } else {
-            Ok(())
-        }
+        self.done.push(format!("kill {} {}", id.index, id.generation));
+        if id.index == 0 { Err("the supervisor does not allow that".into()) } else { Ok(()) }
     }
     fn spawn(&mut self, name: &str, argument: &str) -> Result<TaskId, String> {
         self.done.push(format!("spawn {name} <{argument}>"));
         self.spawned += 1;
-        Ok(TaskId {
-            index: 5,
-            generation: self.spawned,
-        })
+        Ok(TaskId { index: 5, generation: self.spawned })
     }
     fn wait(&mut self, id: TaskId) -> Result<DeathKind, String> {
         assert_eq!(id.index, 5);

@@ -20,19 +20,10 @@ pub fn table(columns: &[(&str, Side)], rows: &[Vec<String>]) -> String {
     let widths: Vec<usize> = columns
         .iter()
         .enumerate()
-        .map(|(i, (title, _))| {
-            rows.iter()
-                .map(|row| cell(row, i))
-                .max()
-                .unwrap_or(0)
-                .max(title.chars().count())
-        })
+        .map(|(i, (title, _))| rows.iter().map(|row| cell(row, i)).max().unwrap_or(0).max(title.chars().count()))
         .collect();
     let mut out = String::new();
-    let titles: Vec<String> = columns
-        .iter()
-        .map(|(title, _)| String::from(*title))
-        .collect();
+    let titles: Vec<String> = columns.iter().map(|(title, _)| String::from(*title)).collect();
     for row in core::iter::once(&titles).chain(rows) {
         let mut line = String::new();
         for (i, (((_, side), width), text)) in columns.iter().zip(&widths).zip(row).enumerate() {
@@ -111,11 +102,7 @@ pub fn grouped(n: u64) -> String {
 /// Names in one line, or `none`.
 pub fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let names: Vec<&str> = names.into_iter().collect();
-    if names.is_empty() {
-        String::from("none")
-    } else {
-        names.join(", ")
-    }
+    if names.is_empty() { String::from("none") } else { names.join(", ") }
 }
 
 /// Log text with everything replaced that a terminal would obey.
@@ -127,10 +114,7 @@ pub fn plain(text: &[u8]) -> String {
         c if c.is_control() => Some('?'),
         c => Some(c),
     };
-    String::from_utf8_lossy(text)
-        .chars()
-        .filter_map(keep)
-        .collect()
+    String::from_utf8_lossy(text).chars().filter_map(keep).collect()
 }
 
 #[cfg(test)]
@@ -140,19 +124,14 @@ mod tests {
 
     #[test]
     fn tables_line_up() {
-        let rows = vec![
-            vec![String::from("vga"), String::from("7")],
-            vec![String::from("supervisor"), String::from("1234")],
-        ];
+        let rows =
+            vec![vec![String::from("vga"), String::from("7")], vec![String::from("supervisor"), String::from("1234")]];
         assert_eq!(
             table(&[("NAME", Side::Left), ("N", Side::Right)], &rows),
             "NAME          N\nvga           7\nsupervisor 1234\n"
         );
         assert_eq!(table(&[("A", Side::Left), ("B", Side::Left)], &[]), "A B\n");
-        assert_eq!(
-            table(&[("A", Side::Left), ("B", Side::Left)], &[vec!["x".into()]]),
-            "A B\nx\n"
-        );
+        assert_eq!(table(&[("A", Side::Left), ("B", Side::Left)], &[vec!["x".into()]]), "A B\nx\n");
     }
 
     #[test]

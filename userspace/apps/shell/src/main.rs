@@ -36,9 +36,7 @@ fn run() {
             Ok(Line::Text(line)) => shell.run(&line),
             Ok(Line::Interrupted) => {}
             Ok(Line::EndOfInput) => {
-                shell
-                    .world
-                    .print("There is nothing to log out of: `shutdown` turns the machine off.\n");
+                shell.world.print("There is nothing to log out of: `shutdown` turns the machine off.\n");
             }
             Err(error) => {
                 println!("cannot read a line: {error}");

@@ -78,11 +78,7 @@ pub fn number(text: &str) -> Option<u64> {
     };
     let plain: String = digits.chars().filter(|c| *c != '_').collect();
     // The library's parser would take a sign.
-    if plain.starts_with(['+', '-']) {
-        None
-    } else {
-        u64::from_str_radix(&plain, radix).ok()
-    }
+    if plain.starts_with(['+', '-']) { None } else { u64::from_str_radix(&plain, radix).ok() }
 }
 
 /// A number of seconds, fractions allowed, in nanoseconds.
@@ -92,11 +88,7 @@ pub fn seconds(text: &str) -> Option<u64> {
     if !all_digits(whole) || !all_digits(fraction) || (whole.is_empty() && fraction.is_empty()) {
         return None;
     }
-    let whole: u64 = if whole.is_empty() {
-        0
-    } else {
-        whole.parse().ok()?
-    };
+    let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
     let digits = fraction.bytes().chain(core::iter::repeat(b'0')).take(9);
     let nanos = digits.fold(0, |sum: u64, b| sum * 10 + u64::from(b - b'0'));
     whole.checked_mul(1_000_000_000)?.checked_add(nanos)
@@ -111,9 +103,7 @@ pub fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Opti
         let limit = if name.chars().count() <= 3 { 1 } else { 2 };
         (distance <= limit && distance < word.chars().count().max(2)).then_some((distance, name))
     });
-    scored
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, name)| name)
+    scored.min_by_key(|(distance, _)| *distance).map(|(_, name)| name)
 }
 
 /// How many insertions, removals, replacements and swaps of neighbours lead from one word to the other
@@ -154,31 +144,16 @@ mod tests {
     fn words_and_commands() {
         assert_eq!(words(""), Vec::<Vec<String>>::new());
         assert_eq!(words("  ps  "), vec![vec!["ps"]]);
-        assert_eq!(
-            words("help; ps;;echo a  b ;"),
-            vec![vec!["help"], vec!["ps"], vec!["echo", "a", "b"]]
-        );
+        assert_eq!(words("help; ps;;echo a  b ;"), vec![vec!["help"], vec!["ps"], vec!["echo", "a", "b"]]);
     }
 
     #[test]
     fn quotes_and_backslashes() {
-        assert_eq!(
-            words(r#"echo "a  b; c" d"#),
-            vec![vec!["echo", "a  b; c", "d"]]
-        );
+        assert_eq!(words(r#"echo "a  b; c" d"#), vec![vec!["echo", "a  b; c", "d"]]);
         assert_eq!(words(r#"echo "" x"#), vec![vec!["echo", "", "x"]]);
-        assert_eq!(
-            words(r#"e"ch"o a\ b\;c \"q\" \\"#),
-            vec![vec!["echo", "a b;c", "\"q\"", "\\"]]
-        );
-        assert_eq!(
-            words(r#"echo "in \"side\"""#),
-            vec![vec!["echo", "in \"side\""]]
-        );
-        assert_eq!(
-            words("echo Hello, Wörld!"),
-            vec![vec!["echo", "Hello,", "Wörld!"]]
-        );
+        assert_eq!(words(r#"e"ch"o a\ b\;c \"q\" \\"#), vec![vec!["echo", "a b;c", "\"q\"", "\\"]]);
+        assert_eq!(words(r#"echo "in \"side\"""#), vec![vec!["echo", "in \"side\""]]);
+        assert_eq!(words("echo Hello, Wörld!"), vec![vec!["echo", "Hello,", "Wörld!"]]);
     }
 
     #[test]
@@ -194,17 +169,7 @@ mod tests {
         assert_eq!(number("0xff"), Some(255));
         assert_eq!(number("0X1_0000"), Some(65_536));
         assert_eq!(number("18446744073709551615"), Some(u64::MAX));
-        for bad in [
-            "",
-            "0x",
-            "-1",
-            "+1",
-            "1.5",
-            "18446744073709551616",
-            "ff",
-            "0x-1",
-            "x",
-        ] {
+        for bad in ["", "0x", "-1", "+1", "1.5", "18446744073709551616", "ff", "0x-1", "x"] {
             assert_eq!(number(bad), None, "{bad}");
         }
     }

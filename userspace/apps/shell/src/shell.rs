@@ -49,10 +49,7 @@ impl From<String> for Failure {
 impl<'w> Shell<'w> {
     /// A shell in this world.
     pub fn new(world: &'w mut dyn World) -> Self {
-        Shell {
-            world,
-            previous: None,
-        }
+        Shell { world, previous: None }
     }
 
     /// Does what a line says, command after command. A command that fails says so; the next one is done all the same.
@@ -78,31 +75,21 @@ impl<'w> Shell<'w> {
         let (least, most) = command.count;
         let usage = command.usage();
         if arguments.len() < least {
-            return Err(Failure::Say(format!(
-                "an argument is missing: write `{usage}`"
-            )));
+            return Err(Failure::Say(format!("an argument is missing: write `{usage}`")));
         }
         if let Some(extra) = arguments.get(most) {
-            let what = if most == 0 {
-                "it takes no arguments"
-            } else {
-                "that is too many arguments"
-            };
-            return Err(Failure::Say(format!(
-                "{what}: leave `{extra}` out, or write `{usage}`"
-            )));
+            let what = if most == 0 { "it takes no arguments" } else { "that is too many arguments" };
+            return Err(Failure::Say(format!("{what}: leave `{extra}` out, or write `{usage}`")));
         }
         (command.run)(self, arguments)
     }
 
     /// What to say where there is no such command.
     pub fn unknown_command(name: &str) -> Failure {
-        Failure::Say(
-            match nearest(name, COMMANDS.iter().map(|command| command.name)) {
-                Some(near) => format!("there is no command `{name}`: did you mean `{near}`?"),
-                None => format!("there is no command `{name}`: `help` lists them all"),
-            },
-        )
+        Failure::Say(match nearest(name, COMMANDS.iter().map(|command| command.name)) {
+            Some(near) => format!("there is no command `{name}`: did you mean `{near}`?"),
+            None => format!("there is no command `{name}`: `help` lists them all"),
+        })
     }
 
     /// The row of the task of this name.
@@ -113,15 +100,12 @@ impl<'w> Shell<'w> {
                 "the task table cannot be read: give [task.shell] the kernel right `archive` in userspace/system.toml",
             )));
         }
-        tasks
-            .iter()
-            .position(|task| name_str(&task.name) == name)
-            .ok_or_else(|| {
-                let names = || tasks.iter().map(|task| name_str(&task.name));
-                Failure::Say(match nearest(name, names()) {
-                    Some(near) => format!("there is no task `{name}`: did you mean `{near}`?"),
-                    None => format!("there is no task `{name}`: the tasks are {}", list(names())),
-                })
+        tasks.iter().position(|task| name_str(&task.name) == name).ok_or_else(|| {
+            let names = || tasks.iter().map(|task| name_str(&task.name));
+            Failure::Say(match nearest(name, names()) {
+                Some(near) => format!("there is no task `{name}`: did you mean `{near}`?"),
+                None => format!("there is no task `{name}`: the tasks are {}", list(names())),
             })
+        })
     }
 }

@@ -56,11 +56,7 @@ impl<'c> System<'c> {
     /// The system whose console is behind `console`, as this archive describes it.
     pub fn new(console: &'c Client, archive: Option<Archive>) -> Self {
         let tasks = archive.as_ref().map_or(&[][..], Archive::tasks).into();
-        System {
-            console,
-            archive,
-            tasks,
-        }
+        System { console, archive, tasks }
     }
 }
 
@@ -76,9 +72,7 @@ impl World for System<'_> {
     }
 
     fn set_color(&mut self, foreground: u8, background: u8) -> Result<(), String> {
-        self.console
-            .set_color(foreground, background)
-            .map_err(|error| error.to_string())
+        self.console.set_color(foreground, background).map_err(|error| error.to_string())
     }
 
     fn tasks(&self) -> Rc<[TaskRecord]> {
@@ -113,9 +107,7 @@ impl World for System<'_> {
     }
 
     fn spawn(&mut self, name: &str, argument: &str) -> Result<TaskId, String> {
-        supervisor()?
-            .spawn(name, argument)
-            .map_err(|error| error.to_string())
+        supervisor()?.spawn(name, argument).map_err(|error| error.to_string())
     }
 
     fn wait(&mut self, id: TaskId) -> Result<DeathKind, String> {
@@ -123,24 +115,17 @@ impl World for System<'_> {
     }
 
     fn given_up(&self, index: usize) -> bool {
-        supervisor()
-            .is_ok_and(|supervisor| supervisor.state(index).is_ok_and(|state| state.given_up))
+        supervisor().is_ok_and(|supervisor| supervisor.state(index).is_ok_and(|state| state.given_up))
     }
 
     fn keymap(&mut self) -> Result<u64, String> {
-        keyboard()?
-            .layout()
-            .map(|layout| layout as u64)
-            .map_err(|error| error.to_string())
+        keyboard()?.layout().map(|layout| layout as u64).map_err(|error| error.to_string())
     }
 
     fn set_keymap(&mut self, number: u64) -> Result<(), String> {
         let layout = u32::try_from(number).ok().and_then(Layout::from_u32);
-        let layout =
-            layout.ok_or_else(|| String::from("the keyboard driver does not know this layout"))?;
-        keyboard()?
-            .set_layout(layout)
-            .map_err(|error| error.to_string())
+        let layout = layout.ok_or_else(|| String::from("the keyboard driver does not know this layout"))?;
+        keyboard()?.set_layout(layout).map_err(|error| error.to_string())
     }
 
     fn now_ns(&self) -> u64 {
@@ -193,9 +178,7 @@ impl World for System<'_> {
     }
 
     fn call(&mut self, task: &str, label: u16, words: [u64; 4]) -> Result<Answer, String> {
-        let reply = peer(task)?
-            .call(label, words)
-            .map_err(|error| error.to_string())?;
+        let reply = peer(task)?.call(label, words).map_err(|error| error.to_string())?;
         if let Some(handle) = reply.handle {
             // Nothing at a prompt could use it.
             let _ = rt::ipc::close(handle);

@@ -30,32 +30,18 @@ fn the_table_is_sound() {
     assert_eq!(names.len(), COMMANDS.len(), "names are unique");
     for command in COMMANDS {
         assert!(command.count.0 <= command.count.1, "{}", command.name);
-        assert_eq!(
-            command.count.1 == 0,
-            command.arguments.is_empty(),
-            "{}",
-            command.name
-        );
-        assert!(
-            !command.summary.is_empty() && !command.summary.ends_with('.'),
-            "{}",
-            command.name
-        );
-        assert!(
-            command.details.is_empty() || command.details.ends_with('\n'),
-            "{}",
-            command.name
-        );
-        assert!(
-            command.details.lines().all(|line| line.len() <= 100),
-            "{}",
-            command.name
-        );
+        assert_eq!(command.count.1 == 0, command.arguments.is_empty(), "{}", command.name);
+        assert!(!command.summary.is_empty() && !command.summary.ends_with('.'), "{}", command.name);
+        assert!(command.details.is_empty() || command.details.ends_with('\n'), "{}", command.name);
+        assert!(command.details.lines().all(|line| line.len() <= 100), "{}", command.name);
         if command.count.1 == 0 {
             assert_eq!(command.completes, Completes::Nothing, "{}", command.name);
         }
     }
-    for promised in "help ps mem caps log kill spawn echo clear color keymap uptime sleep dmesg fault reboot shutdown call".split(' ') {
+    for promised in
+        "help ps mem caps log kill spawn echo clear color keymap uptime sleep dmesg fault reboot shutdown call"
+            .split(' ')
+    {
         assert!(find(promised).is_some(), "{promised}");
     }
 }
@@ -64,55 +50,24 @@ fn the_table_is_sound() {
 fn help_lists_every_command_and_explains_each() {
     let text = run("help");
     for command in COMMANDS {
-        assert!(
-            text.contains(&command.usage()) && text.contains(command.summary),
-            "{}",
-            command.name
-        );
+        assert!(text.contains(&command.usage()) && text.contains(command.summary), "{}", command.name);
         let one = run(&format!("help {}", command.name));
-        assert!(
-            one.starts_with(&command.usage()) && one.contains(command.summary),
-            "{one}"
-        );
+        assert!(one.starts_with(&command.usage()) && one.contains(command.summary), "{one}");
     }
     assert!(text.lines().all(|line| line.len() < 80), "{text}");
-    assert_eq!(
-        run("help hlep"),
-        "help: there is no command `hlep`: did you mean `help`?\n"
-    );
+    assert_eq!(run("help hlep"), "help: there is no command `hlep`: did you mean `help`?\n");
 }
 
 #[test]
 fn bad_input_gets_a_sentence() {
-    assert_eq!(
-        run("shutdwon"),
-        "shutdwon: there is no command `shutdwon`: did you mean `shutdown`?\n"
-    );
-    assert_eq!(
-        run("frobnicate"),
-        "frobnicate: there is no command `frobnicate`: `help` lists them all\n"
-    );
-    assert_eq!(
-        run("kill"),
-        "kill: an argument is missing: write `kill TASK`\n"
-    );
-    assert_eq!(
-        run("caps a b"),
-        "caps: that is too many arguments: leave `b` out, or write `caps TASK`\n"
-    );
-    assert_eq!(
-        run("ps now"),
-        "ps: it takes no arguments: leave `now` out, or write `ps`\n"
-    );
-    assert_eq!(
-        run("caps seral"),
-        "caps: there is no task `seral`: did you mean `serial`?\n"
-    );
+    assert_eq!(run("shutdwon"), "shutdwon: there is no command `shutdwon`: did you mean `shutdown`?\n");
+    assert_eq!(run("frobnicate"), "frobnicate: there is no command `frobnicate`: `help` lists them all\n");
+    assert_eq!(run("kill"), "kill: an argument is missing: write `kill TASK`\n");
+    assert_eq!(run("caps a b"), "caps: that is too many arguments: leave `b` out, or write `caps TASK`\n");
+    assert_eq!(run("ps now"), "ps: it takes no arguments: leave `now` out, or write `ps`\n");
+    assert_eq!(run("caps seral"), "caps: there is no task `seral`: did you mean `serial`?\n");
     let none = run("kill everything");
-    assert!(
-        none.contains("the tasks are supervisor, serial, vga, console, shell, fault"),
-        "{none}"
-    );
+    assert!(none.contains("the tasks are supervisor, serial, vga, console, shell, fault"), "{none}");
     assert!(run("echo \"a").contains("column 6 is not closed"));
     assert!(run("sleep -1").contains("`-1` is no number of seconds"));
 }
@@ -142,9 +97,7 @@ fn ps_shows_states_and_shares() {
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(
         lines[0].split_whitespace().collect::<Vec<_>>(),
-        "NAME STATE PRIO RESTARTS CPU% NOW% MEMORY HNDL THRD"
-            .split(' ')
-            .collect::<Vec<_>>()
+        "NAME STATE PRIO RESTARTS CPU% NOW% MEMORY HNDL THRD".split(' ').collect::<Vec<_>>()
     );
     let row = |n: usize| lines[n].split_whitespace().collect::<Vec<_>>().join(" ");
     assert_eq!(row(1), "supervisor waiting 1 0 0.0 0.0 120/256 4 1");
@@ -201,16 +154,10 @@ fn caps_shows_what_the_manifest_says() {
     );
     assert!(run("caps vga").contains("ranges     text = 0xb8000-0xbffff (32 KiB, writable)\n"));
     let shell = run("caps shell");
-    assert!(
-        shell.contains("calls      supervisor, console\n") && shell.contains("every 500 ms"),
-        "{shell}"
-    );
+    assert!(shell.contains("calls      supervisor, console\n") && shell.contains("every 500 ms"), "{shell}");
     assert!(run("caps supervisor").contains("kernel     control, inspect, archive\n"));
     let fault = run("caps fault");
-    assert!(
-        fault.contains("restart    never\n") && fault.contains("start      on request\n"),
-        "{fault}"
-    );
+    assert!(fault.contains("restart    never\n") && fault.contains("start      on request\n"), "{fault}");
     let mut world = fake();
     world.tasks.clear();
     assert!(run_in(&mut world, "caps serial").contains("kernel right `archive`"));
@@ -224,10 +171,7 @@ fn logs() {
     assert_eq!(run("dmesg"), "kernel line\n");
     let mut world = fake();
     world.logs.clear();
-    assert_eq!(
-        run_in(&mut world, "log; dmesg"),
-        "(no task has printed anything)\n(the kernel has said nothing)\n"
-    );
+    assert_eq!(run_in(&mut world, "log; dmesg"), "(no task has printed anything)\n(the kernel has said nothing)\n");
 }
 
 #[test]
@@ -235,61 +179,33 @@ fn a_log_that_grows_for_ever_ends() {
     let mut world = fake();
     world.logs = vec![(1, vec![b'x'; 2 << 20])];
     let text = run_in(&mut world, "log serial");
-    assert!(
-        text.len() > 200_000 && text.len() < 300_000,
-        "{}",
-        text.len()
-    );
+    assert!(text.len() > 200_000 && text.len() < 300_000, "{}", text.len());
 }
 
 #[test]
 fn kill_and_spawn() {
     let mut world = fake();
-    assert_eq!(
-        run_in(&mut world, "kill serial"),
-        "killed serial (life 3)\n"
-    );
+    assert_eq!(run_in(&mut world, "kill serial"), "killed serial (life 3)\n");
     assert_eq!(world.done, vec!["kill 1 3"]);
-    assert_eq!(
-        run("kill vga"),
-        "kill: vga does not run: `spawn vga` starts it\n"
-    );
-    assert_eq!(
-        run("kill supervisor"),
-        "kill: cannot kill supervisor: the supervisor does not allow that\n"
-    );
+    assert_eq!(run("kill vga"), "kill: vga does not run: `spawn vga` starts it\n");
+    assert_eq!(run("kill supervisor"), "kill: cannot kill supervisor: the supervisor does not allow that\n");
     let mut world = fake();
-    assert_eq!(
-        run_in(&mut world, "spawn fault null-read twice"),
-        "started fault (life 1)\n"
-    );
+    assert_eq!(run_in(&mut world, "spawn fault null-read twice"), "started fault (life 1)\n");
     assert_eq!(world.done, vec!["spawn fault <null-read twice>"]);
-    assert!(
-        run(&format!("spawn fault {}", "x".repeat(129))).contains("129 bytes, 128 are the most")
-    );
+    assert!(run(&format!("spawn fault {}", "x".repeat(129))).contains("129 bytes, 128 are the most"));
 }
 
 fn dead(kind: DeathKind, change: impl FnOnce(&mut FaultRecord)) -> Fake {
     let mut record = FaultRecord::new_zeroed();
-    record.task = TaskId {
-        index: 5,
-        generation: 1,
-    }
-    .to_u32();
+    record.task = TaskId { index: 5, generation: 1 }.to_u32();
     change(&mut record);
-    Fake {
-        end: Some((kind, record)),
-        ..fake()
-    }
+    Fake { end: Some((kind, record)), ..fake() }
 }
 
 #[test]
 fn faults_are_listed_run_and_described() {
     assert_eq!(run("fault"), format!("{}\n", FAULTS.join(" ")));
-    assert_eq!(
-        run("fault div"),
-        "fault: there is no fault `div`: did you mean `divide`?\n"
-    );
+    assert_eq!(run("fault div"), "fault: there is no fault `div`: did you mean `divide`?\n");
     assert!(run("fault xyzzy").contains("the kinds are null-read write-code"));
     let mut world = dead(DeathKind::Exception, |record| {
         record.vector = 14;
@@ -311,21 +227,12 @@ fn faults_are_listed_run_and_described() {
         record.message[..4].copy_from_slice(b"oops");
         record.message_len = 4;
     });
-    assert_eq!(
-        run_in(&mut world, "fault panic"),
-        "fault (life 1) panicked: oops\n"
-    );
+    assert_eq!(run_in(&mut world, "fault panic"), "fault (life 1) panicked: oops\n");
     let mut world = dead(DeathKind::Exited, |record| record.error_code = 7);
-    assert_eq!(
-        run_in(&mut world, "fault breakpoint"),
-        "fault (life 1) exited with code 7\n"
-    );
+    assert_eq!(run_in(&mut world, "fault breakpoint"), "fault (life 1) exited with code 7\n");
     // A record of another life is not this one's.
     let mut world = dead(DeathKind::Exception, |record| record.task = 0);
-    assert_eq!(
-        run_in(&mut world, "fault divide"),
-        "fault (life 1) died of an exception\n"
-    );
+    assert_eq!(run_in(&mut world, "fault divide"), "fault (life 1) died of an exception\n");
 }
 
 #[test]
@@ -338,20 +245,11 @@ fn calls_show_outcome_and_words() {
     );
     assert_eq!(world.done, vec!["call console 4 [1, 16, 0, 0]"]);
     world.answer = Some(Ok((0xffff, [0; 4])));
-    assert!(
-        run_in(&mut world, "call console 0x99")
-            .starts_with("outcome 65535 (the task does not know this request)")
-    );
+    assert!(run_in(&mut world, "call console 0x99").starts_with("outcome 65535 (the task does not know this request)"));
     world.answer = Some(Err("the server is gone for good".into()));
-    assert_eq!(
-        run_in(&mut world, "call console 1"),
-        "call: the server is gone for good\n"
-    );
+    assert_eq!(run_in(&mut world, "call console 1"), "call: the server is gone for good\n");
     let refused = run("call vga 1");
-    assert!(
-        refused.contains("only supervisor, console: add vga to `calls` of [task.shell]"),
-        "{refused}"
-    );
+    assert!(refused.contains("only supervisor, console: add vga to `calls` of [task.shell]"), "{refused}");
     assert!(run("call console 70000").contains("`70000` is no label"));
     assert!(run("call console 1 x").contains("`x` is no word"));
     assert!(run("call console 1 1 2 3 4 5").contains("leave `5` out"));
@@ -363,42 +261,23 @@ fn screen_and_keyboard() {
     let mut world = fake();
     run_in(&mut world, "clear; color light-green; color white blue");
     assert_eq!(world.done, vec!["clear", "color 10 0", "color 15 1"]);
-    assert_eq!(
-        run("color gren"),
-        "color: there is no colour `gren`: did you mean `green`?\n"
-    );
+    assert_eq!(run("color gren"), "color: there is no colour `gren`: did you mean `green`?\n");
     assert!(run("color white white").contains("`color white black`"));
     assert!(run("color black").contains("`color black white`"));
     assert!(run("color").contains("light-magenta yellow white\n"));
     assert_eq!(run("keymap"), "keymap us (known: us uk de fr dvorak)\n");
-    assert_eq!(
-        run_in(&mut world, "keymap dvorak"),
-        "keymap dvorak (known: us uk de fr dvorak)\n"
-    );
+    assert_eq!(run_in(&mut world, "keymap dvorak"), "keymap dvorak (known: us uk de fr dvorak)\n");
     assert_eq!(world.keymap, 4);
-    assert_eq!(
-        KEYMAPS,
-        driver_keyboard::Layout::ALL.map(|(_, name)| name),
-        "the driver's numbers"
-    );
+    assert_eq!(KEYMAPS, driver_keyboard::Layout::ALL.map(|(_, name)| name), "the driver's numbers");
     assert!(run("keymap klingon").contains("choose one of us, uk, de, fr, dvorak"));
 }
 
 #[test]
 fn the_machine() {
     let text = run("mem");
-    assert!(
-        text.contains("262,144 KiB (65,536 frames of 4 KiB)"),
-        "{text}"
-    );
-    assert!(
-        text.contains("240,000 KiB (91.5 %)") && text.contains("12,345 bytes of 1,048,576 (1.1 %)"),
-        "{text}"
-    );
-    assert_eq!(
-        run("uptime"),
-        "up 1.0 s, idle 90.0 %, 0 interrupts (0 spurious), 1,234,567 context switches\n"
-    );
+    assert!(text.contains("262,144 KiB (65,536 frames of 4 KiB)"), "{text}");
+    assert!(text.contains("240,000 KiB (91.5 %)") && text.contains("12,345 bytes of 1,048,576 (1.1 %)"), "{text}");
+    assert_eq!(run("uptime"), "up 1.0 s, idle 90.0 %, 0 interrupts (0 spurious), 1,234,567 context switches\n");
     let mut world = fake();
     run_in(&mut world, "shutdown");
     assert_eq!(world.done, vec!["shutdown"]);
@@ -410,23 +289,12 @@ fn the_machine() {
 fn completions_know_commands_and_arguments() {
     let text = completions(&fake().tasks);
     let lines: Vec<&str> = text.lines().collect();
-    for entry in [
-        "ps",
-        "shutdown",
-        "kill vga",
-        "caps serial",
-        "fault null-read",
-        "keymap dvorak",
-        "color red",
-        "help ps",
-    ] {
+    for entry in
+        ["ps", "shutdown", "kill vga", "caps serial", "fault null-read", "keymap dvorak", "color red", "help ps"]
+    {
         assert!(lines.contains(&entry), "{entry}");
     }
-    assert!(
-        lines.len() <= console::complete::MAX_ENTRIES,
-        "{}",
-        lines.len()
-    );
+    assert!(lines.len() <= console::complete::MAX_ENTRIES, "{}", lines.len());
     let list = console::complete::Completions::parse(&text);
     assert_eq!(list.candidates("shu").words, vec!["shutdown".to_string()]);
 }

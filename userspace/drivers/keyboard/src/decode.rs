@@ -3,9 +3,7 @@
 use crate::event::{Key, KeyEvent, Mods, Special};
 use crate::layout::{Accent, Layout};
 use pc_keyboard::layouts::AnyLayout;
-use pc_keyboard::{
-    DecodedKey, HandleControl, KeyCode, KeyState, Modifiers, PS2Keyboard, ScancodeSet1,
-};
+use pc_keyboard::{DecodedKey, HandleControl, KeyCode, KeyState, Modifiers, PS2Keyboard, ScancodeSet1};
 
 /// Most events that one scan code makes: an accent left alone, and the character after it.
 pub const MOST_EVENTS: usize = 2;
@@ -79,16 +77,8 @@ impl State {
             (CAPS, modifiers.capslock),
             (NO_NUM, !modifiers.numlock),
         ];
-        let flags = flags
-            .into_iter()
-            .filter(|(_, set)| *set)
-            .fold(0, |bits, (bit, _)| bits | bit);
-        State(
-            flags
-                | held
-                | prefix << PREFIX_SHIFT
-                | accent.map_or(0, |accent| accent as u32) << ACCENT_SHIFT,
-        )
+        let flags = flags.into_iter().filter(|(_, set)| *set).fold(0, |bits, (bit, _)| bits | bit);
+        State(flags | held | prefix << PREFIX_SHIFT | accent.map_or(0, |accent| accent as u32) << ACCENT_SHIFT)
     }
 }
 
@@ -102,11 +92,7 @@ pub struct Decoder {
 impl Decoder {
     /// A decoder that goes on from `state`.
     pub fn new(layout: Layout, state: State) -> Self {
-        let mut keyboard = PS2Keyboard::new(
-            ScancodeSet1::new(),
-            layout.table(),
-            HandleControl::MapLettersToUnicode,
-        );
+        let mut keyboard = PS2Keyboard::new(ScancodeSet1::new(), layout.table(), HandleControl::MapLettersToUnicode);
         // The library's state is brought about as it was the first time: by keys.
         let keys = [
             (LSHIFT, KeyCode::LShift),
@@ -135,17 +121,8 @@ impl Decoder {
         }
         // What cannot be, such as an unknown accent, is gone from here on.
         let prefix = prefix.map_or(0, |_| state.prefix());
-        let state = State::new(
-            keyboard.get_modifiers(),
-            state.held(),
-            prefix,
-            state.accent(),
-        );
-        Decoder {
-            keyboard,
-            layout,
-            state,
-        }
+        let state = State::new(keyboard.get_modifiers(), state.held(), prefix, state.accent());
+        Decoder { keyboard, layout, state }
     }
 
     /// The state to go on from.
@@ -177,11 +154,7 @@ impl Decoder {
                 _ => 0,
             };
             let repeats = event.state == KeyState::Down && held & lock != 0;
-            held = if event.state == KeyState::Down {
-                held | lock
-            } else {
-                held & !lock
-            };
+            held = if event.state == KeyState::Down { held | lock } else { held & !lock };
             if !repeats
                 && let Some(decoded) = self.keyboard.process_keyevent(event)
                 && let Some(event) = self.meaning(code, decoded)
@@ -201,12 +174,8 @@ impl Decoder {
             DecodedKey::Unicode(char) if mods.contains(Mods::CTRL) => Key::Char(control(char)),
             DecodedKey::Unicode(char) => Key::Char(char),
             // The key between left shift and Z, which the layouts for keyboards without it leave out.
-            DecodedKey::RawKey(KeyCode::Oem5) => {
-                Key::Char(if mods.contains(Mods::SHIFT) { '>' } else { '<' })
-            }
-            DecodedKey::RawKey(KeyCode::PauseBreak) if code == KeyCode::NumpadLock => {
-                Key::Special(Special::Pause)
-            }
+            DecodedKey::RawKey(KeyCode::Oem5) => Key::Char(if mods.contains(Mods::SHIFT) { '>' } else { '<' }),
+            DecodedKey::RawKey(KeyCode::PauseBreak) if code == KeyCode::NumpadLock => Key::Special(Special::Pause),
             DecodedKey::RawKey(raw) => Key::Special(special(raw)?),
         };
         Some(KeyEvent { key, mods })
@@ -214,19 +183,9 @@ impl Decoder {
 
     /// Puts a waiting accent on a letter. On anything else it stands alone, before it; a space, or the accent's own key again,
     /// makes it a character.
-    fn compose(
-        &self,
-        code: KeyCode,
-        event: KeyEvent,
-        waiting: &mut Option<Accent>,
-    ) -> [Option<KeyEvent>; MOST_EVENTS] {
+    fn compose(&self, code: KeyCode, event: KeyEvent, waiting: &mut Option<Accent>) -> [Option<KeyEvent>; MOST_EVENTS] {
         let KeyEvent { key, mods } = event;
-        let with = |char| {
-            Some(KeyEvent {
-                key: Key::Char(char),
-                mods,
-            })
-        };
+        let with = |char| Some(KeyEvent { key: Key::Char(char), mods });
         let plain = !mods.intersects(Mods::CTRL | Mods::ALT | Mods::ALTGR);
         let dead = match key {
             Key::Char(char) if plain => self.layout.dead(code, char),

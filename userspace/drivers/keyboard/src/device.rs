@@ -135,21 +135,9 @@ impl<D: DataPort, C: Port> Keyboard<D, C> {
             keep.clear();
         }
         let decoder = Decoder::new(keep.layout(), keep.decoder());
-        let mut keyboard = Keyboard {
-            data,
-            control,
-            keep,
-            decoder,
-            found: Found::default(),
-        };
+        let mut keyboard = Keyboard { data, control, keep, decoder, found: Found::default() };
         if warm {
-            keyboard.found = Found {
-                controller: true,
-                self_test: true,
-                line: true,
-                keyboard: true,
-                warm,
-            };
+            keyboard.found = Found { controller: true, self_test: true, line: true, keyboard: true, warm };
             keyboard.work();
         } else {
             let mut found = Found::default();
@@ -219,8 +207,7 @@ impl<D: DataPort, C: Port> Keyboard<D, C> {
             keyboard::ACK | keyboard::RESEND | 0xff => [None; _],
             byte => self.decoder.add(byte),
         };
-        self.keep
-            .commit(events.into_iter().flatten(), self.decoder.state())
+        self.keep.commit(events.into_iter().flatten(), self.decoder.state())
     }
 
     /// Changes the layout; keys held stay held.

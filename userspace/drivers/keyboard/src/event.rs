@@ -136,9 +136,6 @@ impl KeyEvent {
         } else {
             Key::Char(char::from_u32(code)?)
         };
-        Some(KeyEvent {
-            key,
-            mods: Mods::from_bits_truncate((raw >> 32) as u8),
-        })
+        Some(KeyEvent { key, mods: Mods::from_bits_truncate((raw >> 32) as u8) })
     }
 }

@@ -83,9 +83,7 @@ impl Keep {
     pub fn is_sound(&self) -> bool {
         let tail = self.tail.get();
         let unread = self.head().wrapping_sub(tail);
-        self.state.get() == VERSION
-            && unread <= RING
-            && self.given.get().wrapping_sub(tail) <= unread
+        self.state.get() == VERSION && unread <= RING && self.given.get().wrapping_sub(tail) <= unread
     }
 
     /// Forgets everything: before the first set-up, or where the state makes no sense.
@@ -163,8 +161,7 @@ impl Keep {
         }
         let next = 1 - self.slot();
         self.raw[next].put(0);
-        self.work
-            .put((next as u64) << SLOT_SHIFT | (state.bits() as u64) << 32 | end as u64);
+        self.work.put((next as u64) << SLOT_SHIFT | (state.bits() as u64) << 32 | end as u64);
         end != head
     }
 
@@ -201,10 +198,7 @@ impl Keep {
         for (cell, word) in [&self.work, &self.last_read].into_iter().zip(words) {
             cell.put(*word);
         }
-        for (cell, word) in [&self.layout, &self.given, &self.tail]
-            .into_iter()
-            .zip(words.iter().skip(2))
-        {
+        for (cell, word) in [&self.layout, &self.given, &self.tail].into_iter().zip(words.iter().skip(2)) {
             cell.put(*word as u32);
         }
         self.set_ready();

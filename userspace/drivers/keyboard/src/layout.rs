@@ -22,13 +22,8 @@ pub enum Layout {
 
 impl Layout {
     /// Every layout with its name, in the order of the numbers.
-    pub const ALL: [(Layout, &'static str); 5] = [
-        (Layout::Us, "us"),
-        (Layout::Uk, "uk"),
-        (Layout::De, "de"),
-        (Layout::Fr, "fr"),
-        (Layout::Dvorak, "dvorak"),
-    ];
+    pub const ALL: [(Layout, &'static str); 5] =
+        [(Layout::Us, "us"), (Layout::Uk, "uk"), (Layout::De, "de"), (Layout::Fr, "fr"), (Layout::Dvorak, "dvorak")];
 
     /// The layout of this number.
     pub fn from_u32(number: u32) -> Option<Self> {
@@ -37,18 +32,12 @@ impl Layout {
 
     /// The layout of this name.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL
-            .iter()
-            .find(|(_, known)| *known == name)
-            .map(|(layout, _)| *layout)
+        Self::ALL.iter().find(|(_, known)| *known == name).map(|(layout, _)| *layout)
     }
 
     /// Its name.
     pub fn name(self) -> &'static str {
-        Self::ALL
-            .iter()
-            .find(|(layout, _)| *layout == self)
-            .map_or("?", |(_, name)| name)
+        Self::ALL.iter().find(|(layout, _)| *layout == self).map_or("?", |(_, name)| name)
     }
 
     pub(crate) fn table(self) -> AnyLayout {
@@ -68,9 +57,7 @@ impl Layout {
             Layout::Fr => key == KeyCode::Oem4,
             _ => false,
         };
-        Accent::ALL
-            .into_iter()
-            .find(|known| dead && known.alone() == accent)
+        Accent::ALL.into_iter().find(|known| dead && known.alone() == accent)
     }
 }
 
@@ -85,12 +72,7 @@ pub(crate) enum Accent {
 }
 
 impl Accent {
-    pub(crate) const ALL: [Accent; 4] = [
-        Accent::Circumflex,
-        Accent::Acute,
-        Accent::Grave,
-        Accent::Diaeresis,
-    ];
+    pub(crate) const ALL: [Accent; 4] = [Accent::Circumflex, Accent::Acute, Accent::Grave, Accent::Diaeresis];
 
     pub(crate) fn from_u8(raw: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|accent| *accent as u8 == raw)

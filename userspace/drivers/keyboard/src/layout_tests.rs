@@ -14,11 +14,7 @@ const UP: u8 = 0x80;
 
 fn events(layout: Layout, bytes: &[u8]) -> Vec<KeyEvent> {
     let mut decoder = Decoder::new(layout, State::default());
-    bytes
-        .iter()
-        .flat_map(|byte| decoder.add(*byte))
-        .flatten()
-        .collect()
+    bytes.iter().flat_map(|byte| decoder.add(*byte)).flatten().collect()
 }
 
 /// The characters that the bytes make; anything else is a failure.
@@ -53,21 +49,11 @@ fn specials(bytes: &[u8]) -> Vec<Special> {
 
 #[test]
 fn us() {
-    assert_eq!(
-        typed(
-            Layout::Us,
-            &[tap(0x10), tap(0x1e), tap(0x2c), tap(0x03), tap(0x29)].concat()
-        ),
-        "qaz2`"
-    );
+    assert_eq!(typed(Layout::Us, &[tap(0x10), tap(0x1e), tap(0x2c), tap(0x03), tap(0x29)].concat()), "qaz2`");
     assert_eq!(typed(Layout::Us, &with(SHIFT, 0x03)), "@");
     assert_eq!(typed(Layout::Us, &with(SHIFT, 0x28)), "\"");
     assert_eq!(typed(Layout::Us, &with(SHIFT, 0x2b)), "|");
-    assert_eq!(
-        typed(Layout::Us, &tap(0x56)),
-        "<",
-        "the extra key of a European keyboard"
-    );
+    assert_eq!(typed(Layout::Us, &tap(0x56)), "<", "the extra key of a European keyboard");
     assert_eq!(typed(Layout::Us, &with(SHIFT, 0x56)), ">");
 }
 
@@ -85,75 +71,29 @@ fn uk() {
 #[test]
 fn german() {
     assert_eq!(typed(Layout::De, &[tap(0x15), tap(0x2c)].concat()), "zy");
-    assert_eq!(
-        typed(
-            Layout::De,
-            &[tap(0x1a), tap(0x27), tap(0x28), tap(0x0c)].concat()
-        ),
-        "üöäß"
-    );
+    assert_eq!(typed(Layout::De, &[tap(0x1a), tap(0x27), tap(0x28), tap(0x0c)].concat()), "üöäß");
     assert_eq!(typed(Layout::De, &with(SHIFT, 0x1a)), "Ü");
     assert_eq!(typed(Layout::De, &alt_gr(0x10)), "@");
     assert_eq!(typed(Layout::De, &alt_gr(0x12)), "€");
-    let brackets = [
-        alt_gr(0x08),
-        alt_gr(0x09),
-        alt_gr(0x0a),
-        alt_gr(0x0b),
-        alt_gr(0x0c),
-        alt_gr(0x56),
-        alt_gr(0x1b),
-    ];
+    let brackets = [alt_gr(0x08), alt_gr(0x09), alt_gr(0x0a), alt_gr(0x0b), alt_gr(0x0c), alt_gr(0x56), alt_gr(0x1b)];
     assert_eq!(typed(Layout::De, &brackets.concat()), "{[]}\\|~");
     assert_eq!(typed(Layout::De, &with(SHIFT, 0x08)), "/");
-    assert_eq!(
-        typed(Layout::De, &with(SHIFT, 0x29)),
-        "°",
-        "not every key of the accent is dead"
-    );
+    assert_eq!(typed(Layout::De, &with(SHIFT, 0x29)), "°", "not every key of the accent is dead");
 }
 
 #[test]
 fn french() {
-    assert_eq!(
-        typed(
-            Layout::Fr,
-            &[tap(0x10), tap(0x11), tap(0x1e), tap(0x2c), tap(0x27)].concat()
-        ),
-        "azqwm"
-    );
-    assert_eq!(
-        typed(
-            Layout::Fr,
-            &[tap(0x03), tap(0x08), tap(0x0a), tap(0x0b)].concat()
-        ),
-        "éèçà"
-    );
+    assert_eq!(typed(Layout::Fr, &[tap(0x10), tap(0x11), tap(0x1e), tap(0x2c), tap(0x27)].concat()), "azqwm");
+    assert_eq!(typed(Layout::Fr, &[tap(0x03), tap(0x08), tap(0x0a), tap(0x0b)].concat()), "éèçà");
     assert_eq!(typed(Layout::Fr, &with(SHIFT, 0x02)), "1");
-    assert_eq!(
-        typed(
-            Layout::Fr,
-            &[alt_gr(0x0b), alt_gr(0x05), alt_gr(0x09)].concat()
-        ),
-        "@{\\"
-    );
+    assert_eq!(typed(Layout::Fr, &[alt_gr(0x0b), alt_gr(0x05), alt_gr(0x09)].concat()), "@{\\");
 }
 
 #[test]
 fn dvorak() {
-    assert_eq!(
-        typed(
-            Layout::Dvorak,
-            &[tap(0x1f), tap(0x20), tap(0x10), tap(0x2c)].concat()
-        ),
-        "oe';"
-    );
+    assert_eq!(typed(Layout::Dvorak, &[tap(0x1f), tap(0x20), tap(0x10), tap(0x2c)].concat()), "oe';");
     assert_eq!(typed(Layout::Dvorak, &with(SHIFT, 0x33)), "W");
-    assert_eq!(
-        typed(Layout::Dvorak, &with(CTRL, 0x17)),
-        "\u{3}",
-        "control-C lies where C does"
-    );
+    assert_eq!(typed(Layout::Dvorak, &with(CTRL, 0x17)), "\u{3}", "control-C lies where C does");
 }
 
 #[test]
@@ -169,93 +109,28 @@ fn dead_keys_compose() {
     assert_eq!(de(&[&circumflex, &circumflex]), "^");
     assert_eq!(de(&[&circumflex, &acute, &tap(0x1e)]), "^á");
     assert_eq!(de(&[&grave, &tap(0x31)]), "`n", "no such letter: both");
-    assert_eq!(
-        de(&[&circumflex, &tap(0x0e), &tap(0x1e)]),
-        "a",
-        "backspace takes the accent back"
-    );
+    assert_eq!(de(&[&circumflex, &tap(0x0e), &tap(0x1e)]), "a", "backspace takes the accent back");
     assert_eq!(de(&[&circumflex, &with(CTRL, 0x2e), &tap(0x1e)]), "\u{3}a");
     let fr = |parts: &[&[u8]]| typed(Layout::Fr, &parts.concat());
     assert_eq!(fr(&[&tap(0x1a), &tap(0x12)]), "ê");
     assert_eq!(fr(&[&with(SHIFT, 0x1a), &tap(0x17)]), "ï");
-    assert_eq!(
-        typed(Layout::Us, &[circumflex, tap(0x1e)].concat()),
-        "`a",
-        "no dead keys there"
-    );
+    assert_eq!(typed(Layout::Us, &[circumflex, tap(0x1e)].concat()), "`a", "no dead keys there");
 }
 
 #[test]
 fn modifiers_and_locks() {
-    let caps = [
-        &tap(CAPS)[..],
-        &tap(0x1e),
-        &with(SHIFT, 0x1e),
-        &tap(0x02),
-        &tap(CAPS),
-        &tap(0x1e),
-    ]
-    .concat();
+    let caps = [&tap(CAPS)[..], &tap(0x1e), &with(SHIFT, 0x1e), &tap(0x02), &tap(CAPS), &tap(0x1e)].concat();
     assert_eq!(typed(Layout::Us, &caps), "Aa1a");
     let held = [&[CAPS, CAPS, CAPS, CAPS | UP][..], &tap(0x1e)].concat();
-    assert_eq!(
-        typed(Layout::Us, &held),
-        "A",
-        "a lock key that repeats is pressed once"
-    );
+    assert_eq!(typed(Layout::Us, &held), "A", "a lock key that repeats is pressed once");
     let event = |bytes: &[u8]| *events(Layout::Us, bytes).first().expect("an event");
-    assert_eq!(
-        event(&with(CTRL, 0x2e)),
-        KeyEvent {
-            key: Key::Char('\u{3}'),
-            mods: Mods::CTRL
-        }
-    );
-    assert_eq!(
-        event(&with(CTRL, 0x1a)),
-        KeyEvent {
-            key: Key::Char('\u{1b}'),
-            mods: Mods::CTRL
-        }
-    );
-    assert_eq!(
-        event(&with(ALT, 0x21)),
-        KeyEvent {
-            key: Key::Char('f'),
-            mods: Mods::ALT
-        }
-    );
-    assert_eq!(
-        event(&alt_gr(0x21)),
-        KeyEvent {
-            key: Key::Char('f'),
-            mods: Mods::ALTGR
-        }
-    );
+    assert_eq!(event(&with(CTRL, 0x2e)), KeyEvent { key: Key::Char('\u{3}'), mods: Mods::CTRL });
+    assert_eq!(event(&with(CTRL, 0x1a)), KeyEvent { key: Key::Char('\u{1b}'), mods: Mods::CTRL });
+    assert_eq!(event(&with(ALT, 0x21)), KeyEvent { key: Key::Char('f'), mods: Mods::ALT });
+    assert_eq!(event(&alt_gr(0x21)), KeyEvent { key: Key::Char('f'), mods: Mods::ALTGR });
     let both = [0xe0, CTRL, 0x36, 0x20];
-    assert_eq!(
-        event(&both),
-        KeyEvent {
-            key: Key::Char('\u{4}'),
-            mods: Mods::CTRL | Mods::SHIFT
-        }
-    );
-    assert_eq!(
-        events(
-            Layout::Us,
-            &[
-                SHIFT,
-                SHIFT | UP,
-                CTRL,
-                CTRL | UP,
-                ALT,
-                ALT | UP,
-                CAPS,
-                CAPS | UP
-            ]
-        ),
-        []
-    );
+    assert_eq!(event(&both), KeyEvent { key: Key::Char('\u{4}'), mods: Mods::CTRL | Mods::SHIFT });
+    assert_eq!(events(Layout::Us, &[SHIFT, SHIFT | UP, CTRL, CTRL | UP, ALT, ALT | UP, CAPS, CAPS | UP]), []);
 }
 
 #[test]
@@ -265,41 +140,16 @@ fn repeats_are_reported_and_releases_are_not() {
 
 #[test]
 fn keys_that_are_no_letters() {
-    assert_eq!(
-        typed(
-            Layout::Us,
-            &[tap(0x1c), tap(0x0e), tap(0x0f), tap(0x01)].concat()
-        ),
-        "\n\u{8}\t\u{1b}"
-    );
-    let extended = [
-        0x48, 0x50, 0x4b, 0x4d, 0x47, 0x4f, 0x49, 0x51, 0x52, 0x53, 0x5d,
-    ];
-    let bytes: Vec<u8> = extended
-        .into_iter()
-        .flat_map(|code| [0xe0, code, 0xe0, code | UP])
-        .collect();
+    assert_eq!(typed(Layout::Us, &[tap(0x1c), tap(0x0e), tap(0x0f), tap(0x01)].concat()), "\n\u{8}\t\u{1b}");
+    let extended = [0x48, 0x50, 0x4b, 0x4d, 0x47, 0x4f, 0x49, 0x51, 0x52, 0x53, 0x5d];
+    let bytes: Vec<u8> = extended.into_iter().flat_map(|code| [0xe0, code, 0xe0, code | UP]).collect();
     use Special::*;
-    assert_eq!(
-        specials(&bytes),
-        [
-            Up, Down, Left, Right, Home, End, PageUp, PageDown, Insert, Delete, Menu
-        ]
-    );
+    assert_eq!(specials(&bytes), [Up, Down, Left, Right, Home, End, PageUp, PageDown, Insert, Delete, Menu]);
     let functions: Vec<u8> = (0x3b..=0x44).chain([0x57, 0x58]).flat_map(tap).collect();
-    assert_eq!(
-        specials(&functions),
-        [F1, F2, F3, F4, F5, F6, F7, F8, F9, F10, F11, F12]
-    );
+    assert_eq!(specials(&functions), [F1, F2, F3, F4, F5, F6, F7, F8, F9, F10, F11, F12]);
     // With the shift codes that a keyboard puts around them for the sake of old programs.
-    assert_eq!(
-        specials(&[0xe0, 0x2a, 0xe0, 0x37, 0xe0, 0xb7, 0xe0, 0xaa]),
-        [PrintScreen]
-    );
-    assert_eq!(
-        specials(&[0xe0, 0xb6, 0xe0, 0x4b, 0xe0, 0xcb, 0xe0, 0x36]),
-        [Left]
-    );
+    assert_eq!(specials(&[0xe0, 0x2a, 0xe0, 0x37, 0xe0, 0xb7, 0xe0, 0xaa]), [PrintScreen]);
+    assert_eq!(specials(&[0xe0, 0xb6, 0xe0, 0x4b, 0xe0, 0xcb, 0xe0, 0x36]), [Left]);
 }
 
 #[test]
@@ -307,36 +157,18 @@ fn pause_is_one_key() {
     let pause = [0xe1, 0x1d, 0x45, 0xe1, 0x9d, 0xc5];
     assert_eq!(specials(&pause), [Special::Pause]);
     // It neither holds control nor toggles num lock.
-    assert_eq!(
-        typed(
-            Layout::Us,
-            &[&pause[..], &tap(0x2e), &tap(0x48)].concat()[6..]
-        ),
-        "c8"
-    );
+    assert_eq!(typed(Layout::Us, &[&pause[..], &tap(0x2e), &tap(0x48)].concat()[6..]), "c8");
     let after = events(Layout::Us, &[&pause[..], &tap(0x2e), &tap(0x48)].concat());
     assert_eq!(
         after[1..],
-        [
-            KeyEvent {
-                key: Key::Char('c'),
-                mods: Mods::empty()
-            },
-            KeyEvent {
-                key: Key::Char('8'),
-                mods: Mods::empty()
-            }
-        ]
+        [KeyEvent { key: Key::Char('c'), mods: Mods::empty() }, KeyEvent { key: Key::Char('8'), mods: Mods::empty() }]
     );
 }
 
 #[test]
 fn the_number_pad_follows_its_lock() {
     assert_eq!(typed(Layout::Us, &[tap(0x47), tap(0x53)].concat()), "7.");
-    assert_eq!(
-        specials(&[tap(0x45), tap(0x47), tap(0x53)].concat()),
-        [Special::Home, Special::Delete]
-    );
+    assert_eq!(specials(&[tap(0x45), tap(0x47), tap(0x53)].concat()), [Special::Home, Special::Delete]);
 }
 
 #[test]
@@ -354,16 +186,10 @@ fn layouts_have_names_and_numbers() {
 #[test]
 fn events_survive_their_word() {
     for special in Special::ALL {
-        let event = KeyEvent {
-            key: Key::Special(*special),
-            mods: Mods::all(),
-        };
+        let event = KeyEvent { key: Key::Special(*special), mods: Mods::all() };
         assert_eq!(KeyEvent::from_u64(event.to_u64()), Some(event));
     }
-    let event = KeyEvent {
-        key: Key::Char('€'),
-        mods: Mods::ALTGR,
-    };
+    let event = KeyEvent { key: Key::Char('€'), mods: Mods::ALTGR };
     assert_eq!(KeyEvent::from_u64(event.to_u64()), Some(event));
     assert_eq!(KeyEvent::from_u64(0xd800), None);
     assert_eq!(KeyEvent::from_u64(0x8000_0000), None);

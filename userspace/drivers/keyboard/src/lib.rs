@@ -129,15 +129,10 @@ impl Client {
     pub fn read(&self, wait: bool) -> Result<Events, Error> {
         // 0 means "no number".
         let sequence = READS.fetch_add(1, Ordering::Relaxed).wrapping_add(1).max(1);
-        let mut events = Events {
-            bytes: [0; _],
-            next: 0,
-            count: 0,
-        };
+        let mut events = Events { bytes: [0; _], next: 0, count: 0 };
         let reply = self.repeat(|| {
             let words = [wait as u64, sequence as u64, 0, 0];
-            self.endpoint
-                .call_with(label::READ, words, &mut [Loan::Write(&mut events.bytes)])
+            self.endpoint.call_with(label::READ, words, &mut [Loan::Write(&mut events.bytes)])
         })?;
         events.count = (reply.words[0] as usize).min(MOST);
         Ok(events)
@@ -150,13 +145,7 @@ impl Client {
     /// The call failed, or the driver refuses (see [`outcome`]).
     pub fn subscribe(&self, notification: u32, bits: u64) -> Result<(), Error> {
         self.repeat(|| {
-            self.endpoint.call_handle(
-                label::SUBSCRIBE,
-                [bits, 0, 0, 0],
-                &mut [],
-                notification,
-                Rights::SIGNAL,
-            )
+            self.endpoint.call_handle(label::SUBSCRIBE, [bits, 0, 0, 0], &mut [], notification, Rights::SIGNAL)
         })?;
         Ok(())
     }
@@ -166,10 +155,7 @@ impl Client {
     /// # Errors
     /// The driver will not come back.
     pub fn set_layout(&self, layout: Layout) -> Result<(), Error> {
-        self.repeat(|| {
-            self.endpoint
-                .call(label::SET_LAYOUT, [layout as u64, 0, 0, 0])
-        })?;
+        self.repeat(|| self.endpoint.call(label::SET_LAYOUT, [layout as u64, 0, 0, 0]))?;
         Ok(())
     }
 
@@ -180,9 +166,7 @@ impl Client {
     pub fn layout(&self) -> Result<Layout, Error> {
         let reply = self.repeat(|| self.endpoint.call(label::GET_LAYOUT, [0; 4]))?;
         let number = u32::try_from(reply.words[0]).ok();
-        number
-            .and_then(Layout::from_u32)
-            .ok_or(Error::Refused(outcome::NO_LAYOUT))
+        number.and_then(Layout::from_u32).ok_or(Error::Refused(outcome::NO_LAYOUT))
     }
 
     /// Asks again as long as the driver dies over it: everything in this protocol may be repeated.

@@ -49,8 +49,7 @@ struct Subscriber {
 
 impl Driver for Service {
     fn init() -> Self {
-        let (data, control) =
-            Data::and_control().expect("the task table does not grant the ports 0x60 and 0x64");
+        let (data, control) = Data::and_control().expect("the task table does not grant the ports 0x60 and 0x64");
         let irq = Irq::named("key").expect("the task table grants no interrupt `key`");
         let keep = kept_memory();
         let mut keyboard = Keyboard::start(data, control, keep);
@@ -72,19 +71,9 @@ impl Driver for Service {
                 if found.keyboard { "answers" } else { "silent" },
             );
         } else if found.warm {
-            rt::println!(
-                "going on with {} events unread, layout {}",
-                keep.unread(),
-                keyboard.layout().name()
-            );
+            rt::println!("going on with {} events unread, layout {}", keep.unread(), keyboard.layout().name());
         }
-        Service {
-            keyboard,
-            keep,
-            irq,
-            readers: VecDeque::new(),
-            subscribers: Vec::new(),
-        }
+        Service { keyboard, keep, irq, readers: VecDeque::new(), subscribers: Vec::new() }
     }
 
     fn notified(&mut self, bits: u64) {
@@ -107,19 +96,14 @@ impl Driver for Service {
         match request.label {
             label::READ => self.read(request),
             label::SUBSCRIBE => self.subscribe(request),
-            label::SET_LAYOUT => match u32::try_from(request.words[0])
-                .ok()
-                .and_then(Layout::from_u32)
-            {
+            label::SET_LAYOUT => match u32::try_from(request.words[0]).ok().and_then(Layout::from_u32) {
                 Some(layout) => {
                     self.keyboard.set_layout(layout);
                     Answer::ok([0; 4])
                 }
                 None => refuse(outcome::NO_LAYOUT),
             },
-            label::GET_LAYOUT => {
-                Answer::ok([self.keyboard.layout() as u64, self.keep.lost() as u64, 0, 0])
-            }
+            label::GET_LAYOUT => Answer::ok([self.keyboard.layout() as u64, self.keep.lost() as u64, 0, 0]),
             _ => Answer::bad_request(),
         }
     }
@@ -135,25 +119,18 @@ impl Service {
             return refuse(outcome::BAD_LEASE);
         };
         let [wait, sequence, ..] = request.words;
-        let (task, sequence, capacity) =
-            (request.sender.task, sequence as u32, room / KeyEvent::LEN);
+        let (task, sequence, capacity) = (request.sender.task, sequence as u32, room / KeyEvent::LEN);
         // A reader of an earlier life of the task has nobody left to answer and makes room.
-        self.readers
-            .retain(|other| other.task.index != task.index || other.task == task);
+        self.readers.retain(|other| other.task.index != task.index || other.task == task);
         if self.readers.iter().any(|other| other.task == task) {
             return refuse(outcome::BUSY);
         }
-        let given = self.keep.read(task, sequence, capacity, |number, event| {
-            all(request.write(0, number * KeyEvent::LEN, event))
-        });
+        let given = self
+            .keep
+            .read(task, sequence, capacity, |number, event| all(request.write(0, number * KeyEvent::LEN, event)));
         match given {
             Ok(0) if wait != 0 && capacity != 0 => {
-                self.readers.push_back(Reader {
-                    task,
-                    pending: request.pending(),
-                    sequence,
-                    capacity,
-                });
+                self.readers.push_back(Reader { task, pending: request.pending(), sequence, capacity });
                 Answer::Later
             }
             Ok(count) => Answer::ok([count as u64, 0, 0, 0]),
@@ -166,15 +143,10 @@ impl Service {
             let Some(reader) = self.readers.pop_front() else {
                 return;
             };
-            let Reader {
-                task,
-                pending,
-                sequence,
-                capacity,
-            } = reader;
-            let given = self.keep.read(task, sequence, capacity, |number, event| {
-                all(pending.write(0, number * KeyEvent::LEN, event))
-            });
+            let Reader { task, pending, sequence, capacity } = reader;
+            let given = self
+                .keep
+                .read(task, sequence, capacity, |number, event| all(pending.write(0, number * KeyEvent::LEN, event)));
             let (label, count) = given.map_or((outcome::BAD_LEASE, 0), |count| (0, count));
             // A caller that is gone wants no answer.
             let _ = pending.reply(label, [count as u64, 0, 0, 0]);
@@ -185,11 +157,7 @@ impl Service {
         let Some(notification) = request.handle else {
             return refuse(outcome::NOT_SUBSCRIBED);
         };
-        let subscriber = Subscriber {
-            task: request.sender.task,
-            notification,
-            bits: request.words[0],
-        };
+        let subscriber = Subscriber { task: request.sender.task, notification, bits: request.words[0] };
         self.subscribers.retain(|other| {
             let keep = other.task.index != subscriber.task.index;
             if !keep {
@@ -214,18 +182,12 @@ fn verdict(passed: bool) -> &'static str {
 
 /// A copy to a caller that came short means that the lease is shorter than it said.
 fn all(copied: Result<usize, Status>) -> Result<(), Status> {
-    if copied? == KeyEvent::LEN {
-        Ok(())
-    } else {
-        Err(Status::LeaseBounds)
-    }
+    if copied? == KeyEvent::LEN { Ok(()) } else { Err(Status::LeaseBounds) }
 }
 
 /// Signals a subscriber; one that is gone is given up.
 fn notify(subscriber: &Subscriber) -> bool {
-    let lives = Notification(subscriber.notification)
-        .signal(subscriber.bits)
-        .is_ok();
+    let lives = Notification(subscriber.notification).signal(subscriber.bits).is_ok();
     if !lives {
         close(subscriber.notification);
     }
@@ -239,13 +201,10 @@ fn close(handle: u32) {
 
 /// The memory that outlives the driver; without any, memory of its own that does not.
 fn kept_memory() -> &'static Keep {
-    let kept = Memory::keep()
-        .and_then(|memory| memory.map(true).ok())
-        .and_then(|mapping| Keep::open(mapping.leak()));
+    let kept = Memory::keep().and_then(|memory| memory.map(true).ok()).and_then(|mapping| Keep::open(mapping.leak()));
     kept.unwrap_or_else(|| {
         rt::println!("no memory to keep: a restart loses unread keys and the layout");
         let words = alloc::vec![0_u64; size_of::<Keep>().div_ceil(8)].leak();
-        Keep::open(zerocopy::IntoBytes::as_mut_bytes(words))
-            .expect("the memory is as large as the state")
+        Keep::open(zerocopy::IntoBytes::as_mut_bytes(words)).expect("the memory is as large as the state")
     })
 }

@@ -104,14 +104,8 @@ pub struct Model {
 impl Model {
     /// The data port and the control port.
     pub fn ports() -> (Model, Model) {
-        let data = Model {
-            state: Rc::default(),
-            is_data: true,
-        };
-        let control = Model {
-            is_data: false,
-            ..data.clone()
-        };
+        let data = Model { state: Rc::default(), is_data: true };
+        let control = Model { is_data: false, ..data.clone() };
         (data, control)
     }
 }
@@ -121,22 +115,14 @@ impl Port for Model {
         assert_eq!(offset, 0);
         fuse::tick();
         let mut state = self.state.borrow_mut();
-        if self.is_data {
-            state.output.pop_front().map_or(0xff, |(byte, _)| byte)
-        } else {
-            state.status()
-        }
+        if self.is_data { state.output.pop_front().map_or(0xff, |(byte, _)| byte) } else { state.status() }
     }
 
     fn write8(&mut self, offset: u16, value: u8) {
         assert_eq!(offset, 0);
         fuse::tick();
         let mut state = self.state.borrow_mut();
-        if self.is_data {
-            state.data(value)
-        } else {
-            state.command(value)
-        }
+        if self.is_data { state.data(value) } else { state.command(value) }
     }
 
     fn read16(&mut self, _: u16) -> u16 {

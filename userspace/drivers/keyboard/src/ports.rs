@@ -12,10 +12,7 @@ pub struct Data(IoPorts);
 impl Data {
     /// Data port and control port, or `None` where the task has no right to them.
     pub fn and_control() -> Option<(Self, IoPorts)> {
-        Some((
-            Data(IoPorts::granted(DATA, 1)?),
-            IoPorts::granted(CONTROL, 1)?,
-        ))
+        Some((Data(IoPorts::granted(DATA, 1)?), IoPorts::granted(CONTROL, 1)?))
     }
 }
 

@@ -12,17 +12,11 @@ use std::string::String;
 use std::vec;
 use std::vec::Vec;
 
-const ALICE: TaskId = TaskId {
-    index: 5,
-    generation: 1,
-};
+const ALICE: TaskId = TaskId { index: 5, generation: 1 };
 
 fn keep() -> &'static Keep {
     let words = vec![0_u64; size_of::<Keep>() / 8 + 1];
-    Keep::open(zerocopy::IntoBytes::as_mut_bytes(Box::leak(
-        words.into_boxed_slice(),
-    )))
-    .unwrap()
+    Keep::open(zerocopy::IntoBytes::as_mut_bytes(Box::leak(words.into_boxed_slice()))).unwrap()
 }
 
 fn live(steps: Option<u64>, life: impl FnOnce()) -> bool {
@@ -38,31 +32,17 @@ fn live(steps: Option<u64>, life: impl FnOnce()) -> bool {
 
 fn read(keep: &Keep, sequence: u32, capacity: usize) -> Vec<KeyEvent> {
     let mut got = Vec::new();
-    let count = keep.read(
-        ALICE,
-        sequence,
-        capacity,
-        |number, bytes| -> Result<(), Status> {
-            assert_eq!(number, got.len());
-            got.extend(KeyEvent::from_u64(u64::from_le_bytes(*bytes)));
-            Ok(())
-        },
-    );
+    let count = keep.read(ALICE, sequence, capacity, |number, bytes| -> Result<(), Status> {
+        assert_eq!(number, got.len());
+        got.extend(KeyEvent::from_u64(u64::from_le_bytes(*bytes)));
+        Ok(())
+    });
     assert_eq!(count.unwrap(), got.len());
     got
 }
 
 fn text(events: &[KeyEvent]) -> String {
-    events
-        .iter()
-        .map(|event| {
-            if let Key::Char(char) = event.key {
-                char
-            } else {
-                '?'
-            }
-        })
-        .collect()
+    events.iter().map(|event| if let Key::Char(char) = event.key { char } else { '?' }).collect()
 }
 
 #[test]
@@ -72,13 +52,7 @@ fn the_set_up_enables_the_keyboard_alone() {
     state.borrow_mut().config = 0b0001_0111;
     state.borrow_mut().keys(&[0x1e, 0x9e]);
     let keyboard = Keyboard::start(data, control, keep());
-    let all = Found {
-        controller: true,
-        self_test: true,
-        line: true,
-        keyboard: true,
-        warm: false,
-    };
+    let all = Found { controller: true, self_test: true, line: true, keyboard: true, warm: false };
     assert_eq!(keyboard.found(), all);
     let state = state.borrow();
     // Interrupt 1 on and 12 off, clock to the keyboard on and to the mouse off, translation on; the system flag as it was.
@@ -99,13 +73,7 @@ fn what_is_missing_is_found_out_in_bounded_time() {
     let (data, control) = Model::ports();
     data.state.borrow_mut().mute = true;
     let keyboard = Keyboard::start(data, control, keep());
-    assert_eq!(
-        keyboard.found(),
-        Found {
-            controller: true,
-            ..Found::default()
-        }
-    );
+    assert_eq!(keyboard.found(), Found { controller: true, ..Found::default() });
 }
 
 #[test]
@@ -124,10 +92,7 @@ fn keys_become_events_and_the_mouse_does_not() {
     let keep = keep();
     let mut keyboard = Keyboard::start(data, control, keep);
     state.borrow_mut().keys(&[0x2a, 0x23, 0xa3]);
-    state
-        .borrow_mut()
-        .output
-        .extend([(0x08, true), (0x1e, true), (0x1e, true)]);
+    state.borrow_mut().output.extend([(0x08, true), (0x1e, true), (0x1e, true)]);
     state.borrow_mut().keys(&[0xaa, 0x17, 0x97, 0xfa, 0x00]);
     let serviced = keyboard.service();
     assert!(serviced.events && !serviced.more);
@@ -170,11 +135,7 @@ fn layout_and_held_keys_outlive_the_driver() {
     state.borrow_mut().keys(&[0x4b, 0x03]);
     let mut keyboard = Keyboard::start(data, control, keep);
     assert!(keyboard.found().warm);
-    assert_eq!(
-        state.borrow().commands.len(),
-        commands,
-        "a later life sends no commands"
-    );
+    assert_eq!(state.borrow().commands.len(), commands, "a later life sends no commands");
     keyboard.service();
     let events = read(keep, 1, 10);
     assert_eq!(text(&events), "?2");
@@ -183,8 +144,8 @@ fn layout_and_held_keys_outlive_the_driver() {
 
 /// What is typed: shift, extended keys, a dead key and its letter, pause.
 const TYPED: [u8; 26] = [
-    0x2a, 0x23, 0xa3, 0xaa, 0x17, 0x97, 0x29, 0xa9, 0x1e, 0x9e, 0xe0, 0x4b, 0xe0, 0xcb, 0x29, 0xa9,
-    0x31, 0xb1, 0xe1, 0x1d, 0x45, 0xe1, 0x9d, 0xc5, 0x10, 0x90,
+    0x2a, 0x23, 0xa3, 0xaa, 0x17, 0x97, 0x29, 0xa9, 0x1e, 0x9e, 0xe0, 0x4b, 0xe0, 0xcb, 0x29, 0xa9, 0x31, 0xb1, 0xe1,
+    0x1d, 0x45, 0xe1, 0x9d, 0xc5, 0x10, 0x90,
 ];
 
 fn type_with_deaths(deaths: &[u64]) -> (usize, String) {
@@ -233,18 +194,11 @@ fn a_death_at_any_step_neither_doubles_nor_loses_a_key() {
             break;
         }
         for second in 0..20 {
-            assert_eq!(
-                type_with_deaths(&[first, second]).1,
-                expected,
-                "died before steps {first} and {second}"
-            );
+            assert_eq!(type_with_deaths(&[first, second]).1, expected, "died before steps {first} and {second}");
         }
         first += 1;
     }
-    assert!(
-        first > 100,
-        "the fuse must have reached into every part: {first}"
-    );
+    assert!(first > 100, "the fuse must have reached into every part: {first}");
 }
 
 #[test]
@@ -253,9 +207,7 @@ fn a_death_during_the_first_set_up_starts_over() {
         let (data, control) = Model::ports();
         let state = data.state.clone();
         let keep = keep();
-        live(Some(step), || {
-            drop(Keyboard::start(data.clone(), control.clone(), keep))
-        });
+        live(Some(step), || drop(Keyboard::start(data.clone(), control.clone(), keep)));
         let mut keyboard = Keyboard::start(data, control, keep);
         state.borrow_mut().keys(&[0x1e]);
         keyboard.service();
@@ -282,6 +234,5 @@ proptest! {
 
 /// Takes everything, events or not.
 fn read_any(keep: &Keep) -> usize {
-    keep.read(ALICE, 0, 10_000, |_, _| -> Result<(), Status> { Ok(()) })
-        .unwrap()
+    keep.read(ALICE, 0, 10_000, |_, _| -> Result<(), Status> { Ok(()) }).unwrap()
 }

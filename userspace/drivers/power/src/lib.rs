@@ -48,10 +48,7 @@ impl core::fmt::Display for Error {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Error::Call(error) => write!(f, "{error}"),
-            Error::StillRunning { ways } => write!(
-                f,
-                "the machine is still running, after {ways} ways to change that"
-            ),
+            Error::StillRunning { ways } => write!(f, "the machine is still running, after {ways} ways to change that"),
             Error::Refused(label) => write!(f, "the request was refused ({label})"),
         }
     }
@@ -87,9 +84,7 @@ impl Client {
         loop {
             match self.endpoint.call(label, [0; 4]) {
                 Ok(reply) if reply.label == outcome::STILL_RUNNING => {
-                    return Error::StillRunning {
-                        ways: reply.words[0],
-                    };
+                    return Error::StillRunning { ways: reply.words[0] };
                 }
                 Ok(reply) => return Error::Refused(reply.label),
                 // Asking twice for the same end does no harm.

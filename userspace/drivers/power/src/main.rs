@@ -1,9 +1,7 @@
 //! The power driver: two requests, three registers.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
-use driver_power::device::{
-    PATIENCE_MS, PM1_CONTROL_LEN, PM1A_CONTROL, PM1A_CONTROL_OLD, Power, RESET_CONTROL,
-};
+use driver_power::device::{PATIENCE_MS, PM1_CONTROL_LEN, PM1A_CONTROL, PM1A_CONTROL_OLD, Power, RESET_CONTROL};
 use driver_power::{label, outcome};
 use rt::ipc::Request;
 use rt::port::IoPorts;
@@ -19,10 +17,7 @@ impl Driver for Service {
     fn init() -> Self {
         let controls = [PM1A_CONTROL, PM1A_CONTROL_OLD];
         let power = Power {
-            controls: controls
-                .into_iter()
-                .filter_map(|base| IoPorts::granted(base, PM1_CONTROL_LEN))
-                .collect(),
+            controls: controls.into_iter().filter_map(|base| IoPorts::granted(base, PM1_CONTROL_LEN)).collect(),
             reset: IoPorts::granted(RESET_CONTROL, 1),
         };
         Service { power }

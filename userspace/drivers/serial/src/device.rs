@@ -23,9 +23,7 @@ use crate::keep::{Keep, WIDE};
 use core::sync::atomic::{AtomicU16, Ordering, compiler_fence};
 use rt::port::Port;
 use uart_16550::backend::Backend;
-use uart_16550::spec::registers::{
-    FifoTriggerLevel, IER, ISR, InterruptType, LCR, LSR, MCR, offsets,
-};
+use uart_16550::spec::registers::{FifoTriggerLevel, IER, ISR, InterruptType, LCR, LSR, MCR, offsets};
 use uart_16550::spec::{FIFO_SIZE, NUM_REGISTERS};
 use uart_16550::{BaudRate, Config, Uart16550};
 
@@ -109,11 +107,7 @@ impl<P: Port> Backend for Registers<'_, P> {
             return value;
         }
         self.patience = self.patience.saturating_sub(1);
-        if self.patience == 0 {
-            value | LSR::TRANSMITTER_EMPTY.bits()
-        } else {
-            value
-        }
+        if self.patience == 0 { value | LSR::TRANSMITTER_EMPTY.bits() } else { value }
     }
 
     unsafe fn write(&mut self, register: u8, value: u8) {
@@ -126,15 +120,8 @@ impl<P: UartPort> Uart<P> {
     /// an earlier life, goes on from there: nothing in the FIFOs is touched. Call [`Uart::service`] next.
     pub fn start(port: P, keep: &'static Keep) -> Self {
         let warm = keep.is_sound();
-        let mut uart = Uart {
-            port,
-            keep,
-            wide: false,
-            present: true,
-            warm,
-            interrupts: IER::empty(),
-            errors: Errors::default(),
-        };
+        let mut uart =
+            Uart { port, keep, wide: false, present: true, warm, interrupts: IER::empty(), errors: Errors::default() };
         if warm {
             uart.resume();
         } else {
@@ -148,10 +135,7 @@ impl<P: UartPort> Uart<P> {
     fn set_up(&mut self) {
         self.port.write8(INTERRUPTS, 0);
         self.wide = self.try_wide();
-        let registers = Registers {
-            port: &mut self.port,
-            patience: PATIENCE,
-        };
+        let registers = Registers { port: &mut self.port, patience: PATIENCE };
         // SAFETY: the contract asks for access to all eight registers for as long as the value lives. `port` is a `Port`, all of whose
         // accesses are safe at any offset, and it is borrowed exclusively.
         let mut uart = unsafe { Uart16550::new_with_backend(registers) };
@@ -187,10 +171,8 @@ impl<P: UartPort> Uart<P> {
     /// Takes over a UART that an earlier life has set up, and settles what became of the byte in flight each way.
     fn resume(&mut self) {
         self.wide = self.keep.flags() & WIDE != 0;
-        self.port
-            .write8(LINE, LCR::WORD_LENGTH0.union(LCR::WORD_LENGTH1).bits());
-        self.port
-            .write8(MODEM, (MCR::DTR | MCR::RTS | MCR::OUT_2_INT_ENABLE).bits());
+        self.port.write8(LINE, LCR::WORD_LENGTH0.union(LCR::WORD_LENGTH1).bits());
+        self.port.write8(MODEM, (MCR::DTR | MCR::RTS | MCR::OUT_2_INT_ENABLE).bits());
         let marked = IER::from_bits_retain(self.port.read8(INTERRUPTS));
         if marked.contains(IER::RECEIVER_LINE_STATUS) != odd(self.keep.tx_sent()) {
             self.keep.tx_advance();
@@ -233,9 +215,7 @@ impl<P: UartPort> Uart<P> {
                         let _ = self.port.read8(DATA);
                     }
                 }
-                Some(InterruptType::TransmitterHoldingRegisterEmpty) => {
-                    serviced.sent |= self.transmit()
-                }
+                Some(InterruptType::TransmitterHoldingRegisterEmpty) => serviced.sent |= self.transmit(),
                 Some(InterruptType::ReceiverLineStatus) => {
                     self.line_status();
                 }
@@ -348,8 +328,7 @@ impl<P: UartPort> Uart<P> {
         let marked = mark(self.interrupts, self.keep.tx_sent().wrapping_add(1));
         compiler_fence(Ordering::SeqCst);
         if self.wide {
-            self.port
-                .write16(DATA, u16::from_le_bytes([byte, marked.bits()]));
+            self.port.write16(DATA, u16::from_le_bytes([byte, marked.bits()]));
         } else {
             self.port.write8(DATA, byte);
             self.port.write8(INTERRUPTS, marked.bits());
@@ -365,9 +344,7 @@ impl<P: UartPort> Uart<P> {
             self.port.take(DATA, self.keep.rx_slot());
         } else {
             let byte = self.port.read8(DATA);
-            self.keep
-                .rx_slot()
-                .store(0x100 | byte as u16, Ordering::Release);
+            self.keep.rx_slot().store(0x100 | byte as u16, Ordering::Release);
         }
         compiler_fence(Ordering::SeqCst);
     }

@@ -134,13 +134,7 @@ impl Keep {
     /// Forgets everything: before the first set-up, or where the state makes no sense.
     pub fn clear(&self) {
         self.state.put(0);
-        for cell in [
-            &self.tx_head,
-            &self.tx_tail,
-            &self.rx_head,
-            &self.rx_given,
-            &self.rx_tail,
-        ] {
+        for cell in [&self.tx_head, &self.tx_tail, &self.rx_head, &self.rx_given, &self.rx_tail] {
             cell.put(0);
         }
         self.job_task.put(0);
@@ -225,10 +219,7 @@ impl Keep {
     /// While a numbered write runs, its progress is not stored anywhere: it is how far the transmit ring has grown since.
     pub fn begin_write(&self, task: TaskId, sequence: u64) -> Begin {
         let sequence = sequence & SEQUENCE_MASK;
-        let rows = self
-            .done
-            .get(task.index as usize)
-            .zip(self.partial.get(task.index as usize));
+        let rows = self.done.get(task.index as usize).zip(self.partial.get(task.index as usize));
         let Some((done, partial)) = rows.filter(|_| sequence != 0) else {
             self.suspend_write();
             return Begin::From(0);
@@ -242,11 +233,7 @@ impl Keep {
             return Begin::From(head.wrapping_sub(self.job_start.get()));
         }
         self.suspend_write();
-        let progress = if partial.key.get() == asked {
-            partial.progress.get()
-        } else {
-            0
-        };
+        let progress = if partial.key.get() == asked { partial.progress.get() } else { 0 };
         self.job_sequence.put(sequence);
         self.job_start.put(head.wrapping_sub(progress));
         self.job_task.put(task.to_u32());
@@ -277,9 +264,7 @@ impl Keep {
         let task = TaskId::from_u32(job);
         if let Some(partial) = self.partial.get(task.index as usize) {
             partial.key.put(0);
-            partial
-                .progress
-                .put(self.tx_head.get().wrapping_sub(self.job_start.get()));
+            partial.progress.put(self.tx_head.get().wrapping_sub(self.job_start.get()));
             partial.key.put(key(task, self.job_sequence.get()));
         }
         self.job_task.put(0);
@@ -351,14 +336,7 @@ impl Keep {
     /// Puts a valid state word before arbitrary positions.
     #[cfg(test)]
     pub fn scramble(&self, positions: &[u32]) {
-        let cells = [
-            &self.tx_head,
-            &self.tx_tail,
-            &self.rx_head,
-            &self.rx_given,
-            &self.rx_tail,
-            &self.job_start,
-        ];
+        let cells = [&self.tx_head, &self.tx_tail, &self.rx_head, &self.rx_given, &self.rx_tail, &self.job_start];
         for (cell, position) in cells.into_iter().zip(positions) {
             cell.put(*position);
         }

@@ -97,23 +97,10 @@ pub struct Info {
 impl Info {
     /// As the answer to [`label::INFO`]: unread and unsent; errors as four 16-bit counters; sent and three flags.
     pub fn to_words(self) -> [u64; 4] {
-        let Errors {
-            overruns,
-            parity,
-            framing,
-            breaks,
-        } = self.errors;
-        let errors = (overruns as u64)
-            | (parity as u64) << 16
-            | (framing as u64) << 32
-            | (breaks as u64) << 48;
+        let Errors { overruns, parity, framing, breaks } = self.errors;
+        let errors = (overruns as u64) | (parity as u64) << 16 | (framing as u64) << 32 | (breaks as u64) << 48;
         let flags = self.present as u64 | (self.restarted as u64) << 1 | (self.exact as u64) << 2;
-        [
-            self.unread as u64,
-            self.unsent as u64,
-            errors,
-            flags << 32 | self.sent as u64,
-        ]
+        [self.unread as u64, self.unsent as u64, errors, flags << 32 | self.sent as u64]
     }
 
     /// The inverse of [`Info::to_words`].
@@ -125,12 +112,7 @@ impl Info {
             unread: unread as u32,
             unsent: unsent as u32,
             sent: rest as u32,
-            errors: Errors {
-                overruns: counter(0),
-                parity: counter(16),
-                framing: counter(32),
-                breaks: counter(48),
-            },
+            errors: Errors { overruns: counter(0), parity: counter(16), framing: counter(32), breaks: counter(48) },
             present: flag(32),
             restarted: flag(33),
             exact: flag(34),
@@ -161,10 +143,8 @@ impl Client {
     /// The driver will not come back, or refuses (see [`outcome`]).
     pub fn write(&self, bytes: &[u8]) -> Result<usize, Error> {
         let sequence = WRITES.fetch_add(1, Ordering::Relaxed) + 1;
-        let reply = self.repeat(|| {
-            self.endpoint
-                .call_with(label::WRITE, [sequence, 0, 0, 0], &mut [Loan::Read(bytes)])
-        })?;
+        let reply =
+            self.repeat(|| self.endpoint.call_with(label::WRITE, [sequence, 0, 0, 0], &mut [Loan::Read(bytes)]))?;
         Ok(reply.words[0] as usize)
     }
 
@@ -179,8 +159,7 @@ impl Client {
         let room = buffer.len();
         let reply = self.repeat(|| {
             let words = [wait as u64, sequence as u64, 0, 0];
-            self.endpoint
-                .call_with(label::READ, words, &mut [Loan::Write(&mut *buffer)])
+            self.endpoint.call_with(label::READ, words, &mut [Loan::Write(&mut *buffer)])
         })?;
         Ok((reply.words[0] as usize).min(room))
     }
@@ -192,13 +171,7 @@ impl Client {
     /// The call failed, or the driver refuses (see [`outcome`]).
     pub fn subscribe(&self, notification: u32, bits: u64) -> Result<(), Error> {
         self.repeat(|| {
-            self.endpoint.call_handle(
-                label::SUBSCRIBE,
-                [bits, 0, 0, 0],
-                &mut [],
-                notification,
-                Rights::SIGNAL,
-            )
+            self.endpoint.call_handle(label::SUBSCRIBE, [bits, 0, 0, 0], &mut [], notification, Rights::SIGNAL)
         })?;
         Ok(())
     }

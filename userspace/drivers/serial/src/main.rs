@@ -85,11 +85,7 @@ impl Driver for Serial {
         if !uart.is_present() {
             rt::println!("no UART at 0x3f8");
         } else if uart.is_warm() {
-            rt::println!(
-                "going on with {} bytes unsent, {} unread",
-                keep.tx_len(),
-                keep.rx_len()
-            );
+            rt::println!("going on with {} bytes unsent, {} unread", keep.tx_len(), keep.rx_len());
         } else if !uart.is_exact() {
             rt::println!("the bus is narrow: a restart may double or lose the byte in flight");
         }
@@ -160,16 +156,8 @@ impl Serial {
         if !may_wait(&mut self.writers, request.sender.task) {
             return refuse(outcome::BUSY);
         }
-        let what = Write {
-            sequence: request.words[0],
-            len,
-            progress: None,
-        };
-        let mut write = Waiting {
-            task: request.sender.task,
-            pending: request.pending(),
-            what,
-        };
+        let what = Write { sequence: request.words[0], len, progress: None };
+        let mut write = Waiting { task: request.sender.task, pending: request.pending(), what };
         if self.writers.is_empty()
             && let Some((label, words)) = self.advance(&mut write)
         {
@@ -181,11 +169,7 @@ impl Serial {
 
     /// Moves a write on as far as the transmit ring has room; the reply where that ends it.
     fn advance(&mut self, write: &mut Waiting<Write>) -> Option<(u16, [u64; 4])> {
-        let Waiting {
-            task,
-            pending,
-            what,
-        } = write;
+        let Waiting { task, pending, what } = write;
         let mut progress = match what.progress {
             Some(progress) => progress,
             None => match self.keep.begin_write(*task, what.sequence) {
@@ -193,9 +177,7 @@ impl Serial {
                 Begin::From(progress) => progress,
             },
         };
-        let fed = feed(self.keep, what.len, &mut progress, |offset, buffer| {
-            pending.read(0, offset, buffer)
-        });
+        let fed = feed(self.keep, what.len, &mut progress, |offset, buffer| pending.read(0, offset, buffer));
         what.progress = Some(progress);
         let reply = match fed {
             Ok(false) => None,
@@ -241,18 +223,13 @@ impl Serial {
         if !may_wait(&mut self.readers, task) {
             return refuse(outcome::BUSY);
         }
-        let given = self.keep.read(task, sequence, capacity, |offset, bytes| {
-            all(request.write(0, offset, bytes), bytes)
-        });
+        let given =
+            self.keep.read(task, sequence, capacity, |offset, bytes| all(request.write(0, offset, bytes), bytes));
         self.uart.received_room();
         match given {
             Ok(0) if wait != 0 && capacity != 0 => {
                 let what = Read { sequence, capacity };
-                self.readers.push_back(Waiting {
-                    task,
-                    pending: request.pending(),
-                    what,
-                });
+                self.readers.push_back(Waiting { task, pending: request.pending(), what });
                 Answer::Later
             }
             Ok(count) => Answer::ok([count as u64, 0, 0, 0]),
@@ -262,19 +239,12 @@ impl Serial {
 
     fn answer_readers(&mut self) {
         while self.keep.rx_len() > 0 {
-            let Some(Waiting {
-                task,
-                pending,
-                what,
-            }) = self.readers.pop_front()
-            else {
+            let Some(Waiting { task, pending, what }) = self.readers.pop_front() else {
                 return;
             };
             let given = self
                 .keep
-                .read(task, what.sequence, what.capacity, |offset, bytes| {
-                    all(pending.write(0, offset, bytes), bytes)
-                });
+                .read(task, what.sequence, what.capacity, |offset, bytes| all(pending.write(0, offset, bytes), bytes));
             let (label, count) = given.map_or((outcome::BAD_LEASE, 0), |count| (0, count));
             // A caller that is gone wants no answer.
             let _ = pending.reply(label, [count as u64, 0, 0, 0]);
@@ -286,11 +256,7 @@ impl Serial {
         let Some(notification) = request.handle else {
             return refuse(outcome::NOT_SUBSCRIBED);
         };
-        let subscriber = Subscriber {
-            task: request.sender.task,
-            notification,
-            bits: request.words[0],
-        };
+        let subscriber = Subscriber { task: request.sender.task, notification, bits: request.words[0] };
         self.subscribers.retain(|other| {
             let keep = other.task.index != subscriber.task.index;
             if !keep {
@@ -327,11 +293,7 @@ impl Serial {
         if !may_wait(&mut self.flushers, task) {
             return refuse(outcome::BUSY);
         }
-        self.flushers.push_back(Waiting {
-            task,
-            pending: request.pending(),
-            what: position,
-        });
+        self.flushers.push_back(Waiting { task, pending: request.pending(), what: position });
         self.timer.arm_in_ms(FLUSH_MS);
         Answer::Later
     }
@@ -362,18 +324,12 @@ fn may_wait<T>(queue: &mut VecDeque<Waiting<T>>, task: TaskId) -> bool {
 
 /// A copy to a caller that came short means that the lease is shorter than it said.
 fn all(copied: Result<usize, Status>, bytes: &[u8]) -> Result<(), Status> {
-    if copied? == bytes.len() {
-        Ok(())
-    } else {
-        Err(Status::LeaseBounds)
-    }
+    if copied? == bytes.len() { Ok(()) } else { Err(Status::LeaseBounds) }
 }
 
 /// Signals a subscriber; one that is gone is given up.
 fn notify(subscriber: &Subscriber) -> bool {
-    let lives = Notification(subscriber.notification)
-        .signal(subscriber.bits)
-        .is_ok();
+    let lives = Notification(subscriber.notification).signal(subscriber.bits).is_ok();
     if !lives {
         close(subscriber.notification);
     }
@@ -387,13 +343,10 @@ fn close(handle: u32) {
 
 /// The memory that outlives the driver; without any, memory of its own that does not.
 fn kept_memory() -> &'static Keep {
-    let kept = Memory::keep()
-        .and_then(|memory| memory.map(true).ok())
-        .and_then(|mapping| Keep::open(mapping.leak()));
+    let kept = Memory::keep().and_then(|memory| memory.map(true).ok()).and_then(|mapping| Keep::open(mapping.leak()));
     kept.unwrap_or_else(|| {
         rt::println!("no memory to keep: a restart loses what is unsent and unread");
         let words = alloc::vec![0_u64; size_of::<Keep>().div_ceil(8)].leak();
-        Keep::open(zerocopy::IntoBytes::as_mut_bytes(words))
-            .expect("the memory is as large as the state")
+        Keep::open(zerocopy::IntoBytes::as_mut_bytes(words)).expect("the memory is as large as the state")
     })
 }

@@ -180,11 +180,7 @@ pub struct Model(pub Rc<RefCell<State>>);
 
 impl Model {
     pub fn new(wide: bool, slow: bool) -> Self {
-        Model(Rc::new(RefCell::new(State {
-            wide,
-            slow,
-            ..State::default()
-        })))
+        Model(Rc::new(RefCell::new(State { wide, slow, ..State::default() })))
     }
 }
 
@@ -203,11 +199,7 @@ impl Port for Model {
         fuse::tick();
         let mut state = self.0.borrow_mut();
         let low = state.read(offset);
-        let high = if state.wide {
-            state.read(offset + 1)
-        } else {
-            0xff
-        };
+        let high = if state.wide { state.read(offset + 1) } else { 0xff };
         u16::from_le_bytes([low, high])
     }
 

@@ -11,14 +11,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::vec;
 use std::vec::Vec;
 
-const ALICE: TaskId = TaskId {
-    index: 5,
-    generation: 1,
-};
-const BOB: TaskId = TaskId {
-    index: 6,
-    generation: 3,
-};
+const ALICE: TaskId = TaskId { index: 5, generation: 1 };
+const BOB: TaskId = TaskId { index: 6, generation: 3 };
 
 fn keep() -> &'static Keep {
     keep_with(0)
@@ -27,10 +21,7 @@ fn keep() -> &'static Keep {
 fn keep_with(fill: u8) -> &'static Keep {
     // Aligned like the pages that the kernel hands out.
     let words = vec![u64::from_ne_bytes([fill; 8]); size_of::<Keep>() / 8 + 1];
-    Keep::open(zerocopy::IntoBytes::as_mut_bytes(Box::leak(
-        words.into_boxed_slice(),
-    )))
-    .unwrap()
+    Keep::open(zerocopy::IntoBytes::as_mut_bytes(Box::leak(words.into_boxed_slice()))).unwrap()
 }
 
 fn text(len: usize, salt: usize) -> Vec<u8> {
@@ -62,14 +53,7 @@ fn service<P: UartPort>(uart: &mut Uart<P>) {
 }
 
 /// One life's part in sending `data` as write `sequence` of `task`, as the task does it.
-fn send(
-    uart: &mut Uart<Model>,
-    model: &Model,
-    keep: &Keep,
-    task: TaskId,
-    sequence: u64,
-    data: &[u8],
-) {
+fn send(uart: &mut Uart<Model>, model: &Model, keep: &Keep, task: TaskId, sequence: u64, data: &[u8]) {
     let Begin::From(mut progress) = keep.begin_write(task, sequence) else {
         return;
     };
@@ -179,10 +163,7 @@ fn transmitter_interrupt_is_on_only_while_there_is_something_to_send() {
     keep.tx_push(&text(40, 0));
     uart.kick();
     assert_eq!(model.0.borrow().interrupts() & 2, 2);
-    assert!(
-        !model.0.borrow().interrupt(),
-        "the FIFO is full: no interrupt yet"
-    );
+    assert!(!model.0.borrow().interrupt(), "the FIFO is full: no interrupt yet");
     model.0.borrow_mut().run(16);
     assert!(model.0.borrow().interrupt());
     service(&mut uart);
@@ -209,10 +190,7 @@ fn a_full_receive_ring_leaves_the_rest_in_the_uart() {
         service(&mut uart);
     }
     assert_eq!(keep.rx_len(), RX_SIZE - 1);
-    assert!(
-        !model.0.borrow().interrupt(),
-        "a full ring turns the receive interrupt off"
-    );
+    assert!(!model.0.borrow().interrupt(), "a full ring turns the receive interrupt off");
     assert_eq!(receive_all(&mut uart, &model, keep), data);
 }
 
@@ -226,8 +204,7 @@ fn receive_all(uart: &mut Uart<Model>, model: &Model, keep: &Keep) -> Vec<u8> {
         let count = keep.read(ALICE, sequence, 100, into(&mut got));
         assert_eq!(count.unwrap(), got.len() - before);
         uart.received_room();
-        if got.len() == before && model.0.borrow().input.is_empty() && !model.0.borrow().interrupt()
-        {
+        if got.len() == before && model.0.borrow().input.is_empty() && !model.0.borrow().interrupt() {
             return got;
         }
     }
@@ -254,11 +231,7 @@ fn send_with_deaths(slow: bool, first: u64, second: Option<u64>) -> bool {
     assert!(live(None, life));
     let mut expected = data.clone();
     expected.push(b'!');
-    assert_eq!(
-        model.0.borrow().line,
-        expected,
-        "died before step {first}, then {second:?}"
-    );
+    assert_eq!(model.0.borrow().line, expected, "died before step {first}, then {second:?}");
     whole
 }
 
@@ -269,10 +242,7 @@ fn a_death_at_any_step_neither_doubles_nor_loses_a_byte_sent() {
         while !send_with_deaths(slow, step, None) {
             step += 1;
         }
-        assert!(
-            step > 200,
-            "the fuse must have reached into every part: {step}"
-        );
+        assert!(step > 200, "the fuse must have reached into every part: {step}");
     }
 }
 
@@ -316,11 +286,7 @@ fn receive_with_deaths(deaths: &[u64]) -> bool {
     }
     assert!(whole);
     assert_eq!(got, data, "died before steps {deaths:?}");
-    assert_eq!(
-        model.0.borrow().rx_resets,
-        1,
-        "only the first set-up may reset the receive FIFO"
-    );
+    assert_eq!(model.0.borrow().rx_resets, 1, "only the first set-up may reset the receive FIFO");
     fuse::set(None);
     deaths.is_empty()
 }
@@ -371,30 +337,17 @@ fn writes_are_done_once_per_number_task_and_life() {
     keep.end_write(ALICE, 2);
     assert_eq!(keep.begin_write(BOB, 1), Begin::From(3));
     // The next life of the client counts from 1 again.
-    let reborn = TaskId {
-        generation: 2,
-        ..ALICE
-    };
+    let reborn = TaskId { generation: 2, ..ALICE };
     assert_eq!(keep.begin_write(reborn, 1), Begin::From(0));
     // A task index out of range is served without memory.
-    assert_eq!(
-        keep.begin_write(
-            TaskId {
-                index: 900,
-                generation: 1
-            },
-            4
-        ),
-        Begin::From(0)
-    );
+    assert_eq!(keep.begin_write(TaskId { index: 900, generation: 1 }, 4), Begin::From(0));
 }
 
 #[test]
 fn reads_repeat_only_the_last_number_of_the_same_reader() {
     let keep = keep();
     for byte in *b"abcdef" {
-        keep.rx_slot()
-            .store(0x100 | byte as u16, core::sync::atomic::Ordering::Release);
+        keep.rx_slot().store(0x100 | byte as u16, core::sync::atomic::Ordering::Release);
         assert!(keep.rx_accept());
     }
     let read = |task, sequence, capacity| {
@@ -464,12 +417,7 @@ fn info_survives_its_words() {
         unread: 1,
         unsent: 2,
         sent: u32::MAX,
-        errors: Errors {
-            overruns: 3,
-            parity: 4,
-            framing: 5,
-            breaks: u16::MAX,
-        },
+        errors: Errors { overruns: 3, parity: 4, framing: 5, breaks: u16::MAX },
         present: true,
         restarted: false,
         exact: true,

@@ -18,9 +18,7 @@ pub fn feed(
     mut copy: impl FnMut(usize, &mut [u8]) -> Result<usize, Status>,
 ) -> Result<bool, Status> {
     while *progress < len {
-        let wanted = CHUNK
-            .min(keep.tx_room() as usize)
-            .min((len - *progress) as usize);
+        let wanted = CHUNK.min(keep.tx_room() as usize).min((len - *progress) as usize);
         if wanted == 0 {
             return Ok(false);
         }

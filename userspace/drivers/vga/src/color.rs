@@ -33,17 +33,8 @@ pub const fn from_ansi(n: u8) -> u8 {
 
 /// The nearest of the 16 colours, by the sum of squared distances.
 pub fn nearest(rgb: [u8; 3]) -> u8 {
-    let distance = |c: &[u8; 3]| -> u32 {
-        c.iter()
-            .zip(rgb)
-            .map(|(&a, b)| u32::from(a.abs_diff(b)).pow(2))
-            .sum()
-    };
-    PALETTE
-        .iter()
-        .enumerate()
-        .min_by_key(|(_, c)| distance(c))
-        .map_or(7, |(i, _)| i as u8)
+    let distance = |c: &[u8; 3]| -> u32 { c.iter().zip(rgb).map(|(&a, b)| u32::from(a.abs_diff(b)).pow(2)).sum() };
+    PALETTE.iter().enumerate().min_by_key(|(_, c)| distance(c)).map_or(7, |(i, _)| i as u8)
 }
 
 /// A colour of xterm's table of 256: 16 named ones, a cube of 6x6x6, 24 greys.
@@ -75,22 +66,13 @@ pub struct Pen {
 impl Pen {
     /// Plain text in these colours (the lower four bits count).
     pub const fn new(fg: u8, bg: u8) -> Pen {
-        Pen {
-            fg: fg & 15,
-            bg: bg & 15,
-            bold: false,
-            inverse: false,
-        }
+        Pen { fg: fg & 15, bg: bg & 15, bold: false, inverse: false }
     }
 
     /// The attribute byte of a character.
     pub const fn attribute(self) -> u8 {
         let fg = if self.bold { self.fg | 8 } else { self.fg };
-        if self.inverse {
-            fg << 4 | self.bg
-        } else {
-            self.bg << 4 | fg
-        }
+        if self.inverse { fg << 4 | self.bg } else { self.bg << 4 | fg }
     }
 
     /// The cell that erasing leaves: a space in the pen's colours, never inverse.
@@ -100,21 +82,12 @@ impl Pen {
 
     /// Three bytes that [`Pen::decode`] reads.
     pub const fn encode(self) -> [u8; 3] {
-        [
-            self.fg,
-            self.bg,
-            self.bold as u8 | (self.inverse as u8) << 1,
-        ]
+        [self.fg, self.bg, self.bold as u8 | (self.inverse as u8) << 1]
     }
 
     /// The inverse of [`Pen::encode`]; total.
     pub const fn decode([fg, bg, flags]: [u8; 3]) -> Pen {
-        Pen {
-            fg: fg & 15,
-            bg: bg & 15,
-            bold: flags & 1 != 0,
-            inverse: flags & 2 != 0,
-        }
+        Pen { fg: fg & 15, bg: bg & 15, bold: flags & 1 != 0, inverse: flags & 2 != 0 }
     }
 }
 
@@ -147,20 +120,10 @@ mod tests {
 
     #[test]
     fn pens_survive_encoding_and_any_bytes_decode() {
-        let pen = Pen {
-            bold: true,
-            ..Pen::new(1, 12)
-        };
+        let pen = Pen { bold: true, ..Pen::new(1, 12) };
         assert_eq!(Pen::decode(pen.encode()), pen);
         assert_eq!(pen.attribute(), 0xc9);
-        assert_eq!(
-            Pen {
-                inverse: true,
-                ..Pen::new(7, 0)
-            }
-            .attribute(),
-            0x70
-        );
+        assert_eq!(Pen { inverse: true, ..Pen::new(7, 0) }.attribute(), 0x70);
         assert_eq!(Pen::decode([255; 3]).attribute(), 0xff);
     }
 }

@@ -30,12 +30,7 @@ impl<P: Port, W: Window> Adapter<P, W> {
     /// fill the cells, then [`Adapter::screen_on`].
     ///
     /// `ports` begins at [`VGA_BASE`], `dispi` at [`DISPI_BASE`]; `font` is the window at 0xa0000, `text` that at 0xb8000.
-    pub fn set_up<D: Port, F: Window>(
-        mut ports: P,
-        dispi: &mut D,
-        font: &mut F,
-        mut text: W,
-    ) -> Self {
+    pub fn set_up<D: Port, F: Window>(mut ports: P, dispi: &mut D, font: &mut F, mut text: W) -> Self {
         dispi.write16(0, DISPI_ID);
         if dispi.read16(DISPI_DATA) & 0xfff0 == 0xb0c0 {
             dispi.write16(0, DISPI_ENABLE);
@@ -48,12 +43,7 @@ impl<P: Port, W: Window> Adapter<P, W> {
         for (i, &cell) in shown.iter().enumerate() {
             text.write(i * 2, cell);
         }
-        Adapter {
-            ports,
-            text,
-            shown,
-            cursor: None,
-        }
+        Adapter { ports, text, shown, cursor: None }
     }
 
     /// Whether an adapter answers: the cursor's place reads back.
@@ -84,11 +74,7 @@ impl<P: Port, W: Window> Adapter<P, W> {
             }
         }
         let (col, row) = screen.cursor();
-        self.show_cursor(
-            screen
-                .cursor_visible()
-                .then_some((row * COLS + col, screen.cursor_block())),
-        );
+        self.show_cursor(screen.cursor_visible().then_some((row * COLS + col, screen.cursor_block())));
     }
 
     fn show_cursor(&mut self, cursor: Cursor) {
@@ -151,19 +137,11 @@ fn load_font<P: Port, F: Window>(ports: &mut P, font: &mut F) {
     }
     for (code, glyph) in FONT.iter().enumerate() {
         for (i, pair) in glyph.chunks_exact(2).enumerate() {
-            font.write(
-                code * GLYPH_STRIDE + i * 2,
-                u16::from(pair[0]) | u16::from(pair[1]) << 8,
-            );
+            font.write(code * GLYPH_STRIDE + i * 2, u16::from(pair[0]) | u16::from(pair[1]) << 8);
         }
     }
     for (index, _) in FONT_SEQUENCER {
-        write(
-            ports,
-            SEQUENCER,
-            index,
-            SEQUENCER_VALUES[usize::from(index) - 1],
-        );
+        write(ports, SEQUENCER, index, SEQUENCER_VALUES[usize::from(index) - 1]);
     }
     for (index, _) in FONT_GRAPHICS {
         write(ports, GRAPHICS, index, GRAPHICS_VALUES[usize::from(index)]);

@@ -152,15 +152,12 @@ const fn lines(arms: [u8; 4], row: usize) -> u8 {
     let right_of_bar = ((bar - 1) & !bar) | bar;
     let left_of_bar = !(right_of_bar & !bar);
     if row + reach >= MIDDLE && row <= MIDDLE + reach {
-        bits |=
-            (if left != 0 { left_of_bar } else { 0 }) | (if right != 0 { right_of_bar } else { 0 });
+        bits |= (if left != 0 { left_of_bar } else { 0 }) | (if right != 0 { right_of_bar } else { 0 });
     }
     // A gap runs on through the crossing where it meets another gap, or passes straight by a side without an arm.
     let through_v = double_h || up != 0 && down != 0 && !(left != 0 && right != 0);
     let through_h = double_v || left != 0 && right != 0 && !(up != 0 && down != 0);
-    if double_v
-        && (up != 0 && row < MIDDLE || down != 0 && row > MIDDLE || row == MIDDLE && through_v)
-    {
+    if double_v && (up != 0 && row < MIDDLE || down != 0 && row > MIDDLE || row == MIDDLE && through_v) {
         bits &= !CORE;
     }
     if double_h && row == MIDDLE {
@@ -196,18 +193,10 @@ mod tests {
     #[test]
     fn only_spaces_are_blank_and_letters_leave_a_gap_on_the_right() {
         for (code, glyph) in FONT.iter().enumerate() {
-            assert_eq!(
-                glyph.iter().all(|&r| r == 0),
-                code == 0x20 || code == 0xff,
-                "{code:#x}"
-            );
+            assert_eq!(glyph.iter().all(|&r| r == 0), code == 0x20 || code == 0xff, "{code:#x}");
         }
         for code in (b'a'..=b'z').chain(b'0'..=b'9') {
-            assert!(
-                FONT[code as usize].iter().all(|r| r & 1 == 0),
-                "{}",
-                code as char
-            );
+            assert!(FONT[code as usize].iter().all(|r| r & 1 == 0), "{}", code as char);
         }
     }
 

@@ -32,8 +32,7 @@ const RECORDS_AT: usize = STATE_LEN;
 const CELLS_AT: usize = RECORDS_AT + MAX_TASKS * RECORD;
 const SLOT: usize = CELLS_AT + CELLS * 2;
 
-const _: () =
-    assert!(KEEP_LEN == 4 * abi::PAGE_SIZE && HEAD.is_multiple_of(4) && SLOT.is_multiple_of(4));
+const _: () = assert!(KEEP_LEN == 4 * abi::PAGE_SIZE && HEAD.is_multiple_of(4) && SLOT.is_multiple_of(4));
 
 /// Memory in which stores take effect in the order in which they are made, as far as the next life can see.
 pub trait Store {
@@ -97,9 +96,7 @@ impl Record {
     }
 
     fn decode(bytes: &[u8; RECORD]) -> Record {
-        let pending = bytes
-            .get(20..20 + usize::from(bytes[5]))
-            .unwrap_or_default();
+        let pending = bytes.get(20..20 + usize::from(bytes[5])).unwrap_or_default();
         Record {
             task: word(bytes, 0),
             sequence: u64::from(word(bytes, 8)) | u64::from(word(bytes, 12)) << 32,
@@ -114,10 +111,7 @@ const _: () = assert!(20 + PENDING_MAX == RECORD);
 
 /// The word at `offset`, 0 past the end.
 fn word(bytes: &[u8], offset: usize) -> u32 {
-    bytes
-        .get(offset..)
-        .and_then(<[u8]>::first_chunk)
-        .map_or(0, |b| u32::from_le_bytes(*b))
+    bytes.get(offset..).and_then(<[u8]>::first_chunk).map_or(0, |b| u32::from_le_bytes(*b))
 }
 
 /// What a numbered write finds.
@@ -159,26 +153,12 @@ impl<S: Store> Session<S> {
         let bytes = store.bytes();
         let in_use = (word(bytes, IN_USE_AT) & 1) as usize;
         let restored = word(bytes, VERSION_AT) == VERSION;
-        let (screen, records) = if restored {
-            read_slot(bytes, in_use)
-        } else {
-            (Screen::default(), vec![Record::default(); MAX_TASKS])
-        };
+        let (screen, records) =
+            if restored { read_slot(bytes, in_use) } else { (Screen::default(), vec![Record::default(); MAX_TASKS]) };
         let stream = Stream::resume(records[0].pending.bytes());
-        let everything = Changes {
-            rows: ALL_ROWS,
-            records: u64::MAX,
-        };
-        let mut session = Session {
-            store,
-            in_use,
-            screen,
-            records,
-            stream,
-            stream_of: 0,
-            behind: everything,
-            unpainted: ALL_ROWS,
-        };
+        let everything = Changes { rows: ALL_ROWS, records: u64::MAX };
+        let mut session =
+            Session { store, in_use, screen, records, stream, stream_of: 0, behind: everything, unpainted: ALL_ROWS };
         if !restored {
             session.commit(everything.records);
             // The slots hold nothing before this word says so.
@@ -214,10 +194,7 @@ impl<S: Store> Session<S> {
         let slot = slot_of(task);
         let record = &mut self.records[slot];
         if record.task != task.to_u32() {
-            *record = Record {
-                task: task.to_u32(),
-                ..Record::default()
-            };
+            *record = Record { task: task.to_u32(), ..Record::default() };
             self.stream_of = MAX_TASKS;
         }
         if self.stream_of != slot {
@@ -242,24 +219,15 @@ impl<S: Store> Session<S> {
 
     /// Brings the other slot up to date and makes it the one in use.
     fn commit(&mut self, records: u64) {
-        let changes = Changes {
-            rows: self.screen.take_dirty(),
-            records,
-        };
+        let changes = Changes { rows: self.screen.take_dirty(), records };
         self.unpainted |= changes.rows;
         let rows = changes.rows | self.behind.rows;
         let records = changes.records | self.behind.records;
         let other = 1 - self.in_use;
         let base = HEAD + other * SLOT;
         self.store.write(base, &self.screen.encode());
-        for (i, record) in self
-            .records
-            .iter()
-            .enumerate()
-            .filter(|(i, _)| records & 1 << i != 0)
-        {
-            self.store
-                .write(base + RECORDS_AT + i * RECORD, &record.encode());
+        for (i, record) in self.records.iter().enumerate().filter(|(i, _)| records & 1 << i != 0) {
+            self.store.write(base + RECORDS_AT + i * RECORD, &record.encode());
         }
         for row in (0..ROWS).filter(|row| rows & 1 << row != 0) {
             let mut bytes = [0; COLS * 2];
@@ -283,14 +251,8 @@ fn read_slot(bytes: &[u8], slot: usize) -> (Screen, Vec<Record>) {
     let at = |offset: usize| bytes.get(HEAD + slot * SLOT + offset..).unwrap_or_default();
     let state = at(0).first_chunk().copied().unwrap_or([0; STATE_LEN]);
     let cells = at(CELLS_AT).chunks_exact(2).take(CELLS);
-    let cells = cells
-        .map(|pair| u16::from(pair[0]) | u16::from(pair[1]) << 8)
-        .collect();
-    let record = |i| {
-        at(RECORDS_AT + i * RECORD)
-            .first_chunk()
-            .map_or(Record::default(), Record::decode)
-    };
+    let cells = cells.map(|pair| u16::from(pair[0]) | u16::from(pair[1]) << 8).collect();
+    let record = |i| at(RECORDS_AT + i * RECORD).first_chunk().map_or(Record::default(), Record::decode);
     let records = (0..MAX_TASKS).map(record).collect();
     (Screen::decode(&state, cells), records)
 }

@@ -108,10 +108,7 @@ pub struct Client {
 impl Client {
     /// A client of the driver behind `endpoint`.
     pub const fn new(endpoint: Endpoint) -> Client {
-        Client {
-            endpoint,
-            sequence: 0,
-        }
+        Client { endpoint, sequence: 0 }
     }
 
     /// The peer `vga`, where `system.toml` lets this task call it.
@@ -134,12 +131,7 @@ impl Client {
             return Ok(());
         }
         self.sequence = LAST.fetch_add(1, Ordering::Relaxed) + 1;
-        self.ask(
-            label::WRITE,
-            [self.sequence, 0, 0, 0],
-            &mut [Loan::Read(text)],
-        )
-        .map(drop)
+        self.ask(label::WRITE, [self.sequence, 0, 0, 0], &mut [Loan::Read(text)]).map(drop)
     }
 
     /// Erases the screen; the cursor goes home.
@@ -155,8 +147,7 @@ impl Client {
     /// # Errors
     /// See [`Error`].
     pub fn set_color(&self, fg: Color, bg: Color) -> Result<(), Error> {
-        self.ask(label::SET_COLOR, [fg as u64, bg as u64, 0, 0], &mut [])
-            .map(drop)
+        self.ask(label::SET_COLOR, [fg as u64, bg as u64, 0, 0], &mut []).map(drop)
     }
 
     /// Where the screen and its cursor are.
@@ -166,12 +157,7 @@ impl Client {
     pub fn info(&self) -> Result<Info, Error> {
         let reply = self.ask(label::INFO, [0; 4], &mut [])?;
         let [cols, rows, cursor_col, cursor_row] = reply.words.map(|w| w as usize);
-        Ok(Info {
-            cols,
-            rows,
-            cursor_col,
-            cursor_row,
-        })
+        Ok(Info { cols, rows, cursor_col, cursor_row })
     }
 
     /// Copies the cells, as many as fit: see [`label::READ_CELLS`]. Returns the bytes copied.
@@ -179,19 +165,13 @@ impl Client {
     /// # Errors
     /// See [`Error`].
     pub fn read_cells(&self, cells: &mut [u8]) -> Result<usize, Error> {
-        let [bytes, ..] = self
-            .ask(label::READ_CELLS, [0; 4], &mut [Loan::Write(cells)])?
-            .words;
+        let [bytes, ..] = self.ask(label::READ_CELLS, [0; 4], &mut [Loan::Write(cells)])?.words;
         Ok(bytes as usize)
     }
 
     fn ask(&self, label: u16, words: [u64; 4], loans: &mut [Loan<'_>]) -> Result<Reply, Error> {
         let reply = self.endpoint.call_retrying(label, words, loans)?;
-        if reply.label == 0 {
-            Ok(reply)
-        } else {
-            Err(Error::Refused(reply.label))
-        }
+        if reply.label == 0 { Ok(reply) } else { Err(Error::Refused(reply.label)) }
     }
 }
 
@@ -211,10 +191,7 @@ mod tests {
         assert!(a.write("").is_ok());
         assert_eq!(a.sequence(), 0);
         // There is no kernel here to call, but the numbers are drawn.
-        assert_eq!(
-            a.write("x"),
-            Err(Error::Call(CallError::Failed(Status::BadSyscall)))
-        );
+        assert_eq!(a.write("x"), Err(Error::Call(CallError::Failed(Status::BadSyscall))));
         let first = a.sequence();
         assert!(b.write("y").is_err());
         assert!(a.write("z").is_err());

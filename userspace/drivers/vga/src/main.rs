@@ -68,36 +68,21 @@ rt::driver!(Vga);
 impl Driver for Vga {
     fn init() -> Self {
         let session = Session::open(kept()).or_else(|| Session::open(vec![0; KEEP_LEN].leak()));
-        let Some((mut session, restored)) = session else {
-            unreachable!("{KEEP_LEN} bytes are enough")
-        };
+        let Some((mut session, restored)) = session else { unreachable!("{KEEP_LEN} bytes are enough") };
         let mut adapter = adapter();
         let rows = session.take_unpainted();
         if let Some(adapter) = &mut adapter {
             adapter.paint(session.screen(), rows);
             adapter.screen_on();
         }
-        let what = if restored {
-            "screen restored"
-        } else {
-            "new screen"
-        };
-        let whether = if adapter.is_some() {
-            ""
-        } else {
-            ", but no adapter to show it"
-        };
+        let what = if restored { "screen restored" } else { "new screen" };
+        let whether = if adapter.is_some() { "" } else { ", but no adapter to show it" };
         println!("{COLS}x{ROWS} text, {what}{whether}");
         let timer = match Timer::new(TURN_BIT) {
             Ok(timer) => timer,
             Err(status) => panic!("no timer: {status}"),
         };
-        Vga {
-            session,
-            adapter,
-            turns: Turns::default(),
-            timer,
-        }
+        Vga { session, adapter, turns: Turns::default(), timer }
     }
 
     fn notified(&mut self, bits: u64) {
@@ -123,8 +108,7 @@ impl Driver for Vga {
                 if fg > 15 || bg > 15 {
                     return Answer::bad_request();
                 }
-                self.session
-                    .change(|screen| screen.set_color(fg as u8, bg as u8));
+                self.session.change(|screen| screen.set_color(fg as u8, bg as u8));
                 Answer::ok([0; 4])
             }
             label::INFO => {
@@ -156,12 +140,7 @@ impl Vga {
             return Answer::Reply(OUTCOME_BUSY, [0; 4]);
         }
         let [sequence, ..] = request.words;
-        let job = Write {
-            pending: request.pending(),
-            task: request.sender.task,
-            sequence,
-            at: None,
-        };
+        let job = Write { pending: request.pending(), task: request.sender.task, sequence, at: None };
         if self.turns.is_empty() {
             self.turn(job);
         } else if self.turns.add(job).is_err() {

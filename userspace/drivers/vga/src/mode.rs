@@ -77,9 +77,8 @@ pub const GRAPHICS_VALUES: [u8; 9] = [0x00, 0x00, 0x00, 0x00, 0x00, 0x10, 0x0e, 
 
 /// Attribute controller registers 0 to 0x14. Unlike the BIOS's table, colours map one to one to the DAC's first 16 entries, and bit 3
 /// of register 0x10 is clear: attribute bit 7 means a bright background, not blinking.
-pub const ATTRIBUTE_VALUES: [u8; 21] = [
-    0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0x04, 0x00, 0x0f, 0x08, 0x00,
-];
+pub const ATTRIBUTE_VALUES: [u8; 21] =
+    [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0x04, 0x00, 0x0f, 0x08, 0x00];
 
 /// Written to the attribute controller's index, connects the palette to the screen again.
 pub const PALETTE_ON: u8 = 0x20;

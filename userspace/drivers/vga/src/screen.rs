@@ -31,35 +31,18 @@ struct Cursor {
 
 impl Cursor {
     const fn home(pen: Pen) -> Self {
-        Cursor {
-            col: 0,
-            row: 0,
-            wrap: false,
-            pen,
-        }
+        Cursor { col: 0, row: 0, wrap: false, pen }
     }
 
     fn encode(self) -> [u8; 6] {
         let [fg, bg, flags] = self.pen.encode();
-        [
-            self.col as u8,
-            self.row as u8,
-            self.wrap.into(),
-            fg,
-            bg,
-            flags,
-        ]
+        [self.col as u8, self.row as u8, self.wrap.into(), fg, bg, flags]
     }
 
     fn decode([col, row, wrap, fg, bg, flags]: [u8; 6]) -> Self {
         let col = usize::from(col).min(COLS - 1);
         let row = usize::from(row).min(ROWS - 1);
-        Cursor {
-            col,
-            row,
-            wrap: wrap & 1 != 0 && col == COLS - 1,
-            pen: Pen::decode([fg, bg, flags]),
-        }
+        Cursor { col, row, wrap: wrap & 1 != 0 && col == COLS - 1, pen: Pen::decode([fg, bg, flags]) }
     }
 }
 
@@ -154,10 +137,7 @@ impl Screen {
             | u8::from(self.newline) << 3;
         let [fg, bg, pen] = self.plain.encode();
         let tail = [fg, bg, pen, flags, self.region.0 as u8, self.region.1 as u8];
-        for (chunk, part) in
-            out.chunks_exact_mut(6)
-                .zip([self.cursor.encode(), self.saved.encode(), tail])
-        {
+        for (chunk, part) in out.chunks_exact_mut(6).zip([self.cursor.encode(), self.saved.encode(), tail]) {
             chunk.copy_from_slice(&part);
         }
         out
@@ -230,44 +210,22 @@ impl Screen {
     }
 
     fn tab(&mut self, count: usize) {
-        self.go(
-            (self.cursor.col / TAB)
-                .saturating_add(count)
-                .saturating_mul(TAB),
-            self.cursor.row,
-        );
+        self.go((self.cursor.col / TAB).saturating_add(count).saturating_mul(TAB), self.cursor.row);
     }
 
     fn back_tab(&mut self, count: usize) {
-        self.go(
-            self.cursor.col.div_ceil(TAB).saturating_sub(count) * TAB,
-            self.cursor.row,
-        );
+        self.go(self.cursor.col.div_ceil(TAB).saturating_sub(count) * TAB, self.cursor.row);
     }
 
     /// One row up, but not out of the scrolling region.
     fn up(&mut self, count: usize) {
-        let limit = if self.cursor.row >= self.region.0 {
-            self.region.0
-        } else {
-            0
-        };
-        self.go(
-            self.cursor.col,
-            self.cursor.row.saturating_sub(count).max(limit),
-        );
+        let limit = if self.cursor.row >= self.region.0 { self.region.0 } else { 0 };
+        self.go(self.cursor.col, self.cursor.row.saturating_sub(count).max(limit));
     }
 
     fn down(&mut self, count: usize) {
-        let limit = if self.cursor.row <= self.region.1 {
-            self.region.1
-        } else {
-            ROWS - 1
-        };
-        self.go(
-            self.cursor.col,
-            self.cursor.row.saturating_add(count).min(limit),
-        );
+        let limit = if self.cursor.row <= self.region.1 { self.region.1 } else { ROWS - 1 };
+        self.go(self.cursor.col, self.cursor.row.saturating_add(count).min(limit));
     }
 
     /// Down one row; at the end of the region its text moves up.
@@ -293,8 +251,7 @@ impl Screen {
     fn scroll_up(&mut self, top: usize, count: usize) {
         let end = self.region.1 + 1;
         let count = count.min(end.saturating_sub(top));
-        self.cells
-            .copy_within((top + count) * COLS..end * COLS, top * COLS);
+        self.cells.copy_within((top + count) * COLS..end * COLS, top * COLS);
         self.dirty |= rows(top, end);
         self.erase((end - count) * COLS, end * COLS);
     }
@@ -302,8 +259,7 @@ impl Screen {
     fn scroll_down(&mut self, top: usize, count: usize) {
         let end = self.region.1 + 1;
         let count = count.min(end.saturating_sub(top));
-        self.cells
-            .copy_within(top * COLS..(end - count) * COLS, (top + count) * COLS);
+        self.cells.copy_within(top * COLS..(end - count) * COLS, (top + count) * COLS);
         self.dirty |= rows(top, end);
         self.erase(top * COLS, (top + count) * COLS);
     }
@@ -388,23 +344,11 @@ impl vte::Perform for Screen {
         self.control(byte);
     }
 
-    fn csi_dispatch(
-        &mut self,
-        params: &vte::Params,
-        intermediates: &[u8],
-        ignore: bool,
-        action: char,
-    ) {
+    fn csi_dispatch(&mut self, params: &vte::Params, intermediates: &[u8], ignore: bool, action: char) {
         if ignore {
             return;
         }
-        let raw = |i: usize| {
-            params
-                .iter()
-                .nth(i)
-                .and_then(|p| p.first().copied())
-                .unwrap_or(0)
-        };
+        let raw = |i: usize| params.iter().nth(i).and_then(|p| p.first().copied()).unwrap_or(0);
         let count = |i: usize| usize::from(raw(i).max(1));
         let Cursor { col, row, .. } = self.cursor;
         match (intermediates, action) {
@@ -436,11 +380,7 @@ impl vte::Perform for Screen {
             ([], 'T') => self.scroll_down(self.region.0, count(0)),
             ([], 'm') => crate::sgr::apply(&mut self.cursor.pen, self.plain, params),
             ([], 'r') => {
-                let bottom = if raw(1) == 0 {
-                    ROWS
-                } else {
-                    count(1).min(ROWS)
-                };
+                let bottom = if raw(1) == 0 { ROWS } else { count(1).min(ROWS) };
                 if count(0) < bottom {
                     self.region = (count(0) - 1, bottom - 1);
                     self.go(0, 0);
@@ -450,10 +390,7 @@ impl vte::Perform for Screen {
             ([], 'u') => self.cursor = self.saved,
             ([], 'h' | 'l') if raw(0) == 20 => self.newline = action == 'h',
             ([b'?'], 'h' | 'l') => {
-                params
-                    .iter()
-                    .filter_map(<[u16]>::first)
-                    .for_each(|&mode| self.private_mode(mode, action == 'h'));
+                params.iter().filter_map(<[u16]>::first).for_each(|&mode| self.private_mode(mode, action == 'h'));
             }
             ([b' '], 'q') => self.block = raw(0) <= 2,
             _ => {}

@@ -28,11 +28,7 @@ pub(crate) fn apply(pen: &mut Pen, plain: Pen, params: &vte::Params) {
                 } else {
                     // 38:2:SPACE:r:g:b names a colour space, which 38:2:r:g:b leaves out.
                     let skip = usize::from(rest.first() == Some(&2) && rest.len() > 4);
-                    let mut parts = rest
-                        .iter()
-                        .take(1)
-                        .chain(rest.iter().skip(1 + skip))
-                        .copied();
+                    let mut parts = rest.iter().take(1).chain(rest.iter().skip(1 + skip)).copied();
                     extended(&mut || parts.next())
                 };
                 match (code, color) {
@@ -51,11 +47,7 @@ fn extended(next: &mut dyn FnMut() -> Option<u16>) -> Option<u8> {
     let channel = |v: u16| v.min(255) as u8;
     match next()? {
         5 => next().map(|n| from_256(channel(n))),
-        2 => Some(nearest([
-            channel(next()?),
-            channel(next()?),
-            channel(next()?),
-        ])),
+        2 => Some(nearest([channel(next()?), channel(next()?), channel(next()?)])),
         _ => None,
     }
 }

@@ -22,10 +22,7 @@ pub struct Pending {
 
 impl Default for Pending {
     fn default() -> Self {
-        Pending {
-            len: 0,
-            bytes: [0; PENDING_MAX],
-        }
+        Pending { len: 0, bytes: [0; PENDING_MAX] }
     }
 }
 
@@ -132,10 +129,8 @@ impl Stream {
     }
 
     fn track_utf8(&mut self, byte: u8) {
-        let unfinished = |bytes: &[u8]| {
-            core::str::from_utf8(bytes)
-                .is_err_and(|e| e.valid_up_to() == 0 && e.error_len().is_none())
-        };
+        let unfinished =
+            |bytes: &[u8]| core::str::from_utf8(bytes).is_err_and(|e| e.valid_up_to() == 0 && e.error_len().is_none());
         if !self.pending.push(byte) || !unfinished(self.pending.bytes()) {
             let alone = [byte];
             // Either the character is complete, or the byte ended a broken one and may begin the next.
@@ -169,19 +164,8 @@ pub(crate) mod tests {
                 write!(self.0, "x{byte:02x} ").unwrap();
             }
         }
-        fn csi_dispatch(
-            &mut self,
-            params: &vte::Params,
-            intermediates: &[u8],
-            ignore: bool,
-            action: char,
-        ) {
-            write!(
-                self.0,
-                "csi {:?} {intermediates:?} {ignore} {action} ",
-                params.iter().collect::<Vec<_>>()
-            )
-            .unwrap();
+        fn csi_dispatch(&mut self, params: &vte::Params, intermediates: &[u8], ignore: bool, action: char) {
+            write!(self.0, "csi {:?} {intermediates:?} {ignore} {action} ", params.iter().collect::<Vec<_>>()).unwrap();
         }
         fn esc_dispatch(&mut self, intermediates: &[u8], ignore: bool, byte: u8) {
             write!(self.0, "esc {intermediates:?} {ignore} {byte} ").unwrap();
@@ -264,16 +248,11 @@ pub(crate) mod tests {
             stream.feed(&mut Nothing, done.as_bytes());
             assert_eq!(stream.pending().bytes(), b"", "{done:?}");
         }
-        for open in [
-            "\x1b", "\x1b[", "\x1b[1;", "\x1b]0;t", "\x1bP1$r", "\x1b(", "\x1b[1<",
-        ] {
+        for open in ["\x1b", "\x1b[", "\x1b[1;", "\x1b]0;t", "\x1bP1$r", "\x1b(", "\x1b[1<"] {
             let mut stream = Stream::default();
             stream.feed(&mut Nothing, open.as_bytes());
             assert_ne!(stream.pending().bytes(), b"", "{open:?}");
         }
-        assert_eq!(
-            Stream::resume(&"€".as_bytes()[..2]).pending().bytes(),
-            [0xe2, 0x82]
-        );
+        assert_eq!(Stream::resume(&"€".as_bytes()[..2]).pending().bytes(), [0xe2, 0x82]);
     }
 }

@@ -20,9 +20,7 @@ pub struct Turns<J> {
 
 impl<J: Job> Default for Turns<J> {
     fn default() -> Self {
-        Turns {
-            jobs: VecDeque::with_capacity(MAX_WAITING),
-        }
+        Turns { jobs: VecDeque::with_capacity(MAX_WAITING) }
     }
 }
 
@@ -82,22 +80,14 @@ mod tests {
 
     impl Job for Piecework {
         fn task(&self) -> TaskId {
-            TaskId {
-                index: self.0,
-                generation: 1,
-            }
+            TaskId { index: self.0, generation: 1 }
         }
     }
 
     #[test]
     fn tasks_take_turns_and_keep_their_order() {
         let mut turns = Turns::default();
-        for job in [
-            Piecework(1, 1, 3),
-            Piecework(1, 2, 1),
-            Piecework(2, 1, 2),
-            Piecework(3, 1, 1),
-        ] {
+        for job in [Piecework(1, 1, 3), Piecework(1, 2, 1), Piecework(2, 1, 2), Piecework(3, 1, 1)] {
             assert!(turns.add(job).is_ok());
         }
         let mut order = Vec::new();
@@ -107,13 +97,7 @@ mod tests {
                 turns.again(Piecework(task, number, left - 1));
             }
         }
-        let of = |task| {
-            order
-                .iter()
-                .filter(|o| o.0 == task)
-                .map(|o| o.1)
-                .collect::<Vec<_>>()
-        };
+        let of = |task| order.iter().filter(|o| o.0 == task).map(|o| o.1).collect::<Vec<_>>();
         assert_eq!(of(1), [1, 1, 1, 2]);
         assert_eq!(order.len(), 7);
         assert!(turns.is_empty());

@@ -56,17 +56,8 @@ fn manifest(records: &[TaskRecord]) -> Vec<u8> {
 }
 
 fn sample() -> Vec<u8> {
-    let table = manifest(&[
-        record("supervisor", &[]),
-        record("serial", &[]),
-        record("shell", &[0, 1]),
-    ]);
-    tar(&[
-        ("manifest", &table),
-        ("bin/serial", b"\x7fELF"),
-        ("sym/shell", b"200000 10 main\n"),
-        ("empty", b""),
-    ])
+    let table = manifest(&[record("supervisor", &[]), record("serial", &[]), record("shell", &[0, 1])]);
+    tar(&[("manifest", &table), ("bin/serial", b"\x7fELF"), ("sym/shell", b"200000 10 main\n"), ("empty", b"")])
 }
 
 /// The bytes at an address that is, or is not, a multiple of eight.
@@ -82,28 +73,14 @@ fn a_sound_archive_is_read() {
     for shift in [0, 3] {
         let archive = Archive::parse(leaked(&sample(), shift)).expect("sound");
         assert_eq!(archive.tasks().len(), 3);
-        assert_eq!(
-            (
-                archive.find("shell"),
-                archive.find("serial"),
-                archive.find("vga")
-            ),
-            (Some(2), Some(1), None)
-        );
-        assert_eq!(
-            (archive.name(0), archive.name(3)),
-            (Some("supervisor"), None)
-        );
+        assert_eq!((archive.find("shell"), archive.find("serial"), archive.find("vga")), (Some(2), Some(1), None));
+        assert_eq!((archive.name(0), archive.name(3)), (Some("supervisor"), None));
         assert_eq!(archive.file("sym/shell"), Some(&b"200000 10 main\n"[..]));
         assert_eq!(archive.file("empty"), Some(&[][..]));
         assert_eq!(archive.file("sym"), None);
         let paths: Vec<_> = archive.files().map(|(path, _)| path).collect();
         assert_eq!(paths, ["manifest", "bin/serial", "sym/shell", "empty"]);
-        assert_eq!(
-            matches!(archive.tasks, Cow::Borrowed(_)),
-            shift == 0,
-            "copied only where it must be"
-        );
+        assert_eq!(matches!(archive.tasks, Cow::Borrowed(_)), shift == 0, "copied only where it must be");
     }
 }
 
@@ -133,23 +110,14 @@ fn a_damaged_header_hides_its_file_and_all_after_it() {
 #[test]
 fn a_file_that_is_cut_off_is_not_there() {
     let bytes = tar(&[("a", &[7; 600])]);
-    assert!(
-        find(&bytes[..BLOCK + 600], "a").is_some(),
-        "the padding may be missing"
-    );
+    assert!(find(&bytes[..BLOCK + 600], "a").is_some(), "the padding may be missing");
     assert!(find(&bytes[..BLOCK + 599], "a").is_none());
     assert!(find(&bytes[..BLOCK - 1], "a").is_none());
 }
 
 #[test]
 fn sizes_that_overflow_are_refused() {
-    for size in [
-        "777777777777",
-        "77777777777\0",
-        "           \0",
-        "0000000008 \0",
-        "\u{7f}00000000000",
-    ] {
+    for size in ["777777777777", "77777777777\0", "           \0", "0000000008 \0", "\u{7f}00000000000"] {
         let mut block = header("a", 0, b'0');
         block[124..136].copy_from_slice(size.as_bytes());
         seal(&mut block);
@@ -162,57 +130,18 @@ fn sizes_that_overflow_are_refused() {
 #[test]
 fn a_table_that_makes_no_sense_is_refused() {
     let good = record("serial", &[]);
-    let refused =
-        |table: Vec<u8>| Archive::parse(leaked(&tar(&[("manifest", &table)]), 0)).is_none();
+    let refused = |table: Vec<u8>| Archive::parse(leaked(&tar(&[("manifest", &table)]), 0)).is_none();
     assert!(!refused(manifest(&[good])));
     assert!(refused(manifest(&[])), "no task");
     assert!(refused(manifest(&[good; MAX_TASKS + 1])), "too many");
-    assert!(
-        refused(manifest(&[record("serial", &[1])])),
-        "a peer that does not exist"
-    );
-    assert!(
-        refused(manifest(&[TaskRecord {
-            call_count: 17,
-            ..good
-        }])),
-        "more peers than fit"
-    );
-    assert!(
-        refused(manifest(&[TaskRecord {
-            name: [0; 16],
-            ..good
-        }])),
-        "no name"
-    );
-    assert!(
-        refused(manifest(&[TaskRecord {
-            name: [b'x'; 16],
-            ..good
-        }])),
-        "a name without an end"
-    );
-    assert!(
-        refused(manifest(&[TaskRecord {
-            name: [0xff; 16],
-            ..good
-        }])),
-        "a name that is no text"
-    );
-    assert!(
-        refused(manifest(&[TaskRecord {
-            priority: 32,
-            ..good
-        }])),
-        "a priority that does not exist"
-    );
+    assert!(refused(manifest(&[record("serial", &[1])])), "a peer that does not exist");
+    assert!(refused(manifest(&[TaskRecord { call_count: 17, ..good }])), "more peers than fit");
+    assert!(refused(manifest(&[TaskRecord { name: [0; 16], ..good }])), "no name");
+    assert!(refused(manifest(&[TaskRecord { name: [b'x'; 16], ..good }])), "a name without an end");
+    assert!(refused(manifest(&[TaskRecord { name: [0xff; 16], ..good }])), "a name that is no text");
+    assert!(refused(manifest(&[TaskRecord { priority: 32, ..good }])), "a priority that does not exist");
     let table = manifest(&[good]);
-    for (byte, what) in [
-        (0, "magic"),
-        (8, "ABI hash"),
-        (16, "count"),
-        (20, "record size"),
-    ] {
+    for (byte, what) in [(0, "magic"), (8, "ABI hash"), (16, "count"), (20, "record size")] {
         let mut table = table.clone();
         table[byte] ^= 2;
         assert!(refused(table), "{what}");

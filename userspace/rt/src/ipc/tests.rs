@@ -8,42 +8,13 @@ use alloc::vec::Vec;
 #[test]
 fn loans_become_leases_in_order() {
     let (text, mut line, mut both) = (b"prompt".as_slice(), [0_u8; 80], [0_u8; 3]);
-    let (text_addr, line_addr, both_addr) = (
-        text.as_ptr() as u64,
-        line.as_ptr() as u64,
-        both.as_ptr() as u64,
-    );
-    let mut loans = [
-        Loan::Read(text),
-        Loan::Write(&mut line),
-        Loan::Both(&mut both),
-    ];
+    let (text_addr, line_addr, both_addr) = (text.as_ptr() as u64, line.as_ptr() as u64, both.as_ptr() as u64);
+    let mut loans = [Loan::Read(text), Loan::Write(&mut line), Loan::Both(&mut both)];
     let (leases, count) = leases_of(&mut loans).expect("three fit");
     assert_eq!(count, 3);
-    assert_eq!(
-        leases[0],
-        Lease {
-            addr: text_addr,
-            len: 6,
-            access: Lease::READ
-        }
-    );
-    assert_eq!(
-        leases[1],
-        Lease {
-            addr: line_addr,
-            len: 80,
-            access: Lease::WRITE
-        }
-    );
-    assert_eq!(
-        leases[2],
-        Lease {
-            addr: both_addr,
-            len: 3,
-            access: Lease::READ | Lease::WRITE
-        }
-    );
+    assert_eq!(leases[0], Lease { addr: text_addr, len: 6, access: Lease::READ });
+    assert_eq!(leases[1], Lease { addr: line_addr, len: 80, access: Lease::WRITE });
+    assert_eq!(leases[2], Lease { addr: both_addr, len: 3, access: Lease::READ | Lease::WRITE });
 }
 
 #[test]
@@ -57,38 +28,18 @@ fn too_many_loans_are_refused_before_the_kernel_sees_them() {
 #[test]
 fn failures_keep_their_meaning() {
     let failure = |status, value| call_error(CallFailure { status, value });
-    assert_eq!(
-        failure(Status::PeerDied, 7),
-        CallError::Died { generation: 7 }
-    );
+    assert_eq!(failure(Status::PeerDied, 7), CallError::Died { generation: 7 });
     assert_eq!(failure(Status::PeerGone, 7), CallError::Gone);
-    assert_eq!(
-        failure(Status::CallOrder, 7),
-        CallError::Failed(Status::CallOrder)
-    );
-    assert_eq!(
-        failure(Status::PeerDied, 7).to_string(),
-        "the server died in life 7 while it served the call"
-    );
-    assert!(
-        failure(Status::CallOrder, 0)
-            .to_string()
-            .contains("priority")
-    );
-    assert_eq!(
-        Endpoint(2).call(1, [0; 4]),
-        Err(CallError::Failed(Status::BadSyscall))
-    );
+    assert_eq!(failure(Status::CallOrder, 7), CallError::Failed(Status::CallOrder));
+    assert_eq!(failure(Status::PeerDied, 7).to_string(), "the server died in life 7 while it served the call");
+    assert!(failure(Status::CallOrder, 0).to_string().contains("priority"));
+    assert_eq!(Endpoint(2).call(1, [0; 4]), Err(CallError::Failed(Status::BadSyscall)));
 }
 
 #[test]
 fn retrying_ends_with_the_first_answer_of_another_kind() {
     let died = Err(CallError::Died { generation: 1 });
-    for last in [
-        Ok(5),
-        Err(CallError::Gone),
-        Err(CallError::Failed(Status::NoRights)),
-    ] {
+    for last in [Ok(5), Err(CallError::Gone), Err(CallError::Failed(Status::NoRights))] {
         let mut asked = 0;
         let result = retrying(|| {
             asked += 1;
@@ -105,65 +56,25 @@ fn retrying_is_bounded() {
         asked += 1;
         Err(CallError::Died { generation: asked })
     });
-    assert_eq!(
-        result,
-        Err(CallError::Died {
-            generation: MAX_TRIES as u16
-        })
-    );
+    assert_eq!(result, Err(CallError::Died { generation: MAX_TRIES as u16 }));
     assert_eq!(asked as usize, MAX_TRIES);
 }
 
 #[test]
 fn what_arrives_is_told_apart() {
-    let sender = Sender {
-        task: TaskId {
-            index: 3,
-            generation: 2,
-        },
-        badge: 6,
-    };
+    let sender = Sender { task: TaskId { index: 3, generation: 2 }, badge: 6 };
     let arrived = |header, words| {
-        Event::from(Received {
-            sender,
-            token: ReplyToken::new(4, 9),
-            message: Message {
-                header,
-                words,
-                handle: 11,
-            },
-        })
+        Event::from(Received { sender, token: ReplyToken::new(4, 9), message: Message { header, words, handle: 11 } })
     };
-    assert!(matches!(
-        arrived(Header(Header::NOTIFICATION), [5, 0, 0, 0]),
-        Event::Notified(5)
-    ));
-    let Event::Request(request) =
-        arrived(Header::new(2).with_leases(1).with_handle(), [1, 2, 3, 4])
-    else {
+    assert!(matches!(arrived(Header(Header::NOTIFICATION), [5, 0, 0, 0]), Event::Notified(5)));
+    let Event::Request(request) = arrived(Header::new(2).with_leases(1).with_handle(), [1, 2, 3, 4]) else {
         panic!("a message is a request");
     };
-    assert_eq!(
-        (request.label, request.words, request.leases),
-        (2, [1, 2, 3, 4], 1)
-    );
-    assert_eq!(
-        (request.handle, request.sender, request.task()),
-        (Some(11), sender, sender.task)
-    );
-    assert_eq!(
-        request.pending(),
-        Pending {
-            token: ReplyToken::new(4, 9)
-        }
-    );
-    let Event::Request(request) = arrived(Header::new(2), [0; 4]) else {
-        panic!("a message is a request")
-    };
-    assert_eq!(
-        request.handle, None,
-        "the register means nothing unless the header says so"
-    );
+    assert_eq!((request.label, request.words, request.leases), (2, [1, 2, 3, 4], 1));
+    assert_eq!((request.handle, request.sender, request.task()), (Some(11), sender, sender.task));
+    assert_eq!(request.pending(), Pending { token: ReplyToken::new(4, 9) });
+    let Event::Request(request) = arrived(Header::new(2), [0; 4]) else { panic!("a message is a request") };
+    assert_eq!(request.handle, None, "the register means nothing unless the header says so");
 }
 
 /// Copies from a lease of `lease` bytes to a buffer of `total`, as the kernel would; returns the result and the pieces.
@@ -184,32 +95,21 @@ fn long_copies_go_in_pieces() {
     assert_eq!(copied(MAX_COPY, MAX_COPY).1.len(), 1);
     let (result, pieces) = copied(3 * MAX_COPY, 2 * MAX_COPY + 1);
     assert_eq!(result, Ok(2 * MAX_COPY + 1));
-    assert_eq!(
-        pieces,
-        [
-            0..MAX_COPY,
-            MAX_COPY..2 * MAX_COPY,
-            2 * MAX_COPY..2 * MAX_COPY + 1
-        ]
-    );
+    assert_eq!(pieces, [0..MAX_COPY, MAX_COPY..2 * MAX_COPY, 2 * MAX_COPY..2 * MAX_COPY + 1]);
 }
 
 #[test]
 fn a_copy_ends_with_the_lease() {
     assert_eq!(copied(10, 100).0, Ok(10));
-    assert_eq!(
-        copied(MAX_COPY, 2 * MAX_COPY).0,
-        Ok(MAX_COPY),
-        "the lease ends where a piece does"
-    );
+    assert_eq!(copied(MAX_COPY, 2 * MAX_COPY).0, Ok(MAX_COPY), "the lease ends where a piece does");
     assert_eq!(copied(0, 1).0, Ok(0));
     let mut first = true;
-    let failed = in_pieces(2 * MAX_COPY, |piece| {
-        if core::mem::take(&mut first) {
-            Ok(piece.len())
-        } else {
-            Err(Status::LeaseFault)
-        }
-    });
+    let failed =
+        in_pieces(
+            2 * MAX_COPY,
+            |piece| {
+                if core::mem::take(&mut first) { Ok(piece.len()) } else { Err(Status::LeaseFault) }
+            },
+        );
     assert_eq!(failed, Err(Status::LeaseFault));
 }

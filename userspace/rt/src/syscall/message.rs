@@ -23,11 +23,7 @@ impl Message {
     /// The handle that came along.
     #[inline(always)]
     pub fn handle(&self) -> Option<u32> {
-        if self.header.has_handle() {
-            Some(self.handle)
-        } else {
-            None
-        }
+        if self.header.has_handle() { Some(self.handle) } else { None }
     }
 }
 
@@ -138,22 +134,10 @@ pub unsafe fn call_leased(
 }
 
 #[inline(always)]
-fn finish_call(
-    status: u64,
-    header: u64,
-    words: [u64; 4],
-    handle: u64,
-) -> Result<Message, CallFailure> {
+fn finish_call(status: u64, header: u64, words: [u64; 4], handle: u64) -> Result<Message, CallFailure> {
     match check(status) {
-        Ok(()) => Ok(Message {
-            header: Header(header),
-            words,
-            handle: handle as u32,
-        }),
-        Err(status) => Err(CallFailure {
-            status,
-            value: words[0],
-        }),
+        Ok(()) => Ok(Message { header: Header(header), words, handle: handle as u32 }),
+        Err(status) => Err(CallFailure { status, value: words[0] }),
     }
 }
 
@@ -171,23 +155,12 @@ pub fn send(endpoint: u32, header: Header, words: [u64; 4], transfer: u64) -> Re
 /// # Errors
 /// As [`abi::Syscall::Reply`].
 #[inline]
-pub fn reply(
-    token: ReplyToken,
-    header: Header,
-    words: [u64; 4],
-    transfer: u64,
-) -> Result<(), Status> {
+pub fn reply(token: ReplyToken, header: Header, words: [u64; 4], transfer: u64) -> Result<(), Status> {
     one_way(abi::Syscall::Reply, token.0, header, words, transfer)
 }
 
 #[inline(always)]
-fn one_way(
-    call: abi::Syscall,
-    to: u64,
-    header: Header,
-    words: [u64; 4],
-    transfer: u64,
-) -> Result<(), Status> {
+fn one_way(call: abi::Syscall, to: u64, header: Header, words: [u64; 4], transfer: u64) -> Result<(), Status> {
     #[cfg(target_os = "none")]
     {
         let status: u64;
@@ -269,8 +242,7 @@ pub fn reply_recv(
 ) -> Result<Received, Status> {
     #[cfg(target_os = "none")]
     {
-        let (mut rdi, mut header, [mut w0, mut w1, mut w2, mut w3]) =
-            (endpoint as u64, header.0, words);
+        let (mut rdi, mut header, [mut w0, mut w1, mut w2, mut w3]) = (endpoint as u64, header.0, words);
         let (mut token, mut handle) = (token.0, transfer);
         let status: u64;
         // SAFETY: registers as `abi::syscall` lists them for `reply_recv`.
@@ -307,10 +279,6 @@ fn received(sender: u64, header: u64, words: [u64; 4], token: u64, handle: u64) 
     Received {
         sender: Sender::from_u64(sender),
         token: ReplyToken(token),
-        message: Message {
-            header: Header(header),
-            words,
-            handle: handle as u32,
-        },
+        message: Message { header: Header(header), words, handle: handle as u32 },
     }
 }

@@ -7,25 +7,11 @@ use abi::{Status, Syscall, TaskId};
 ///
 /// # Errors
 /// As [`Syscall::LogRead`].
-pub fn log_read(
-    system: u32,
-    index: u64,
-    position: u64,
-    buf: &mut [u8],
-) -> Result<(usize, u64), Status> {
+pub fn log_read(system: u32, index: u64, position: u64, buf: &mut [u8]) -> Result<(usize, u64), Status> {
     // SAFETY: the kernel writes to `buf` alone, which is borrowed for writing.
-    unsafe {
-        plain5(
-            Syscall::LogRead,
-            system as u64,
-            index,
-            position,
-            buf.as_mut_ptr() as u64,
-            buf.len() as u64,
-        )
-    }
-    .values()
-    .map(|(count, first)| (count as usize, first))
+    unsafe { plain5(Syscall::LogRead, system as u64, index, position, buf.as_mut_ptr() as u64, buf.len() as u64) }
+        .values()
+        .map(|(count, first)| (count as usize, first))
 }
 
 /// Starts a task of the table; the value of an error is the loader's reason where the status is [`Status::BadImage`].
@@ -34,21 +20,10 @@ pub fn log_read(
 /// As [`Syscall::TaskSpawn`].
 pub fn task_spawn(system: u32, index: usize, arg: &[u8]) -> Result<TaskId, CallFailure> {
     // SAFETY: the kernel only reads `arg`.
-    let raw = unsafe {
-        plain4(
-            Syscall::TaskSpawn,
-            system as u64,
-            index as u64,
-            arg.as_ptr() as u64,
-            arg.len() as u64,
-        )
-    };
+    let raw = unsafe { plain4(Syscall::TaskSpawn, system as u64, index as u64, arg.as_ptr() as u64, arg.len() as u64) };
     match raw.value() {
         Ok(id) => Ok(TaskId::from_u32(id as u32)),
-        Err(status) => Err(CallFailure {
-            status,
-            value: raw.rdx,
-        }),
+        Err(status) => Err(CallFailure { status, value: raw.rdx }),
     }
 }
 
@@ -58,15 +33,7 @@ pub fn task_spawn(system: u32, index: usize, arg: &[u8]) -> Result<TaskId, CallF
 /// As [`Syscall::TaskKill`].
 pub fn task_kill(system: u32, task: TaskId, kind: u32) -> Result<(), Status> {
     // SAFETY: touches no memory of the task.
-    unsafe {
-        plain3(
-            Syscall::TaskKill,
-            system as u64,
-            task.to_u32() as u64,
-            kind as u64,
-        )
-    }
-    .done()
+    unsafe { plain3(Syscall::TaskKill, system as u64, task.to_u32() as u64, kind as u64) }.done()
 }
 
 /// Frees some frames of a dead task; returns how many are left.
@@ -84,15 +51,7 @@ pub fn task_reap(system: u32, index: usize) -> Result<u64, Status> {
 /// As [`Syscall::TaskExpect`].
 pub fn task_expect(system: u32, index: usize, expected: bool) -> Result<(), Status> {
     // SAFETY: touches no memory of the task.
-    unsafe {
-        plain3(
-            Syscall::TaskExpect,
-            system as u64,
-            index as u64,
-            expected as u64,
-        )
-    }
-    .done()
+    unsafe { plain3(Syscall::TaskExpect, system as u64, index as u64, expected as u64) }.done()
 }
 
 /// Sets bits in a task's notification.
@@ -111,15 +70,7 @@ pub fn task_signal(system: u32, index: usize, bits: u64) -> Result<(), Status> {
 pub fn task_status(system: u32, index: usize) -> Result<abi::task::TaskStatus, Status> {
     let mut status = abi::task::TaskStatus::default();
     // SAFETY: the kernel writes one `TaskStatus`, of which every bit pattern is valid, to a place that is borrowed for writing.
-    unsafe {
-        plain3(
-            Syscall::TaskStatus,
-            system as u64,
-            index as u64,
-            &raw mut status as u64,
-        )
-    }
-    .done()?;
+    unsafe { plain3(Syscall::TaskStatus, system as u64, index as u64, &raw mut status as u64) }.done()?;
     Ok(status)
 }
 
@@ -130,15 +81,7 @@ pub fn task_status(system: u32, index: usize) -> Result<abi::task::TaskStatus, S
 pub fn task_fault(system: u32, index: usize) -> Result<abi::error::FaultRecord, Status> {
     let mut record: abi::error::FaultRecord = zerocopy::FromZeros::new_zeroed();
     // SAFETY: the kernel writes one `FaultRecord`, of which every bit pattern is valid, to a place that is borrowed for writing.
-    unsafe {
-        plain3(
-            Syscall::TaskFault,
-            system as u64,
-            index as u64,
-            &raw mut record as u64,
-        )
-    }
-    .done()?;
+    unsafe { plain3(Syscall::TaskFault, system as u64, index as u64, &raw mut record as u64) }.done()?;
     Ok(record)
 }
 

@@ -42,10 +42,7 @@ impl Completions {
             };
             let plain = |text: &str| text.chars().all(crate::editor::is_single_column);
             if plain(command) && plain(word) {
-                entries.push(Entry {
-                    command: String::from(command),
-                    word: String::from(word),
-                });
+                entries.push(Entry { command: String::from(command), word: String::from(word) });
             }
         }
         Completions { entries }
@@ -86,10 +83,7 @@ impl<'a> Candidates<'a> {
         };
         let mut len = first.len();
         for other in others {
-            let same = first
-                .char_indices()
-                .zip(other.chars())
-                .find(|((_, a), b)| a != b);
+            let same = first.char_indices().zip(other.chars()).find(|((_, a), b)| a != b);
             let limit = same.map_or(first.len().min(other.len()), |((at, _), _)| at);
             len = len.min(limit);
         }
@@ -98,12 +92,7 @@ impl<'a> Candidates<'a> {
 
     /// The candidates in columns that fit `columns`, lines closed by CR LF.
     pub fn listing(&self, columns: usize) -> String {
-        let widest = self
-            .words
-            .iter()
-            .map(|word| word.chars().count())
-            .max()
-            .unwrap_or(0);
+        let widest = self.words.iter().map(|word| word.chars().count()).max().unwrap_or(0);
         let per_row = (columns / (widest + 2)).max(1);
         let mut text = String::new();
         for row in self.words.chunks(per_row) {
@@ -126,9 +115,7 @@ mod tests {
     use alloc::vec;
 
     fn sample() -> Completions {
-        Completions::parse(
-            "help\nkill\nkeymap\nkill vga\nkill serial\nkill shell\nhelp kill\n\n  \nkill vga\n",
-        )
+        Completions::parse("help\nkill\nkeymap\nkill vga\nkill serial\nkill shell\nhelp kill\n\n  \nkill vga\n")
     }
 
     #[test]
@@ -144,10 +131,7 @@ mod tests {
     #[test]
     fn later_words_are_arguments_of_the_command() {
         let list = sample();
-        assert_eq!(
-            list.candidates("kill ").words,
-            vec!["serial", "shell", "vga"]
-        );
+        assert_eq!(list.candidates("kill ").words, vec!["serial", "shell", "vga"]);
         assert_eq!(list.candidates("kill s").words, vec!["serial", "shell"]);
         assert_eq!(list.candidates("kill vga v").typed, "v");
         assert_eq!(list.candidates("help ").words, vec!["kill"]);
@@ -179,11 +163,6 @@ mod tests {
 
     #[test]
     fn control_characters_never_get_in() {
-        assert!(
-            Completions::parse("a\u{1b}[2Jb")
-                .candidates("")
-                .words
-                .is_empty()
-        );
+        assert!(Completions::parse("a\u{1b}[2Jb").candidates("").words.is_empty());
     }
 }

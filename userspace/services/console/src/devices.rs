@@ -44,18 +44,11 @@ struct Device<C> {
 
 impl<C> Device<C> {
     fn new(name: &'static str, client: Option<C>) -> Option<Device<C>> {
-        client.map(|client| Device {
-            name,
-            client,
-            present: true,
-        })
+        client.map(|client| Device { name, client, present: true })
     }
 
     /// Asks, unless the device is known to be gone; a failure takes it out.
-    fn ask<T, E: core::fmt::Display>(
-        &mut self,
-        ask: impl FnOnce(&mut C) -> Result<T, E>,
-    ) -> Option<T> {
+    fn ask<T, E: core::fmt::Display>(&mut self, ask: impl FnOnce(&mut C) -> Result<T, E>) -> Option<T> {
         if !self.present {
             return None;
         }
@@ -86,10 +79,7 @@ impl Devices {
         Devices {
             screen: Device::new("vga", peer("vga").map(driver_vga::Client::new)),
             serial: Device::new("serial", peer("serial").map(driver_serial::Client::new)),
-            keyboard: Device::new(
-                "keyboard",
-                peer("keyboard").map(driver_keyboard::Client::new),
-            ),
+            keyboard: Device::new("keyboard", peer("keyboard").map(driver_keyboard::Client::new)),
             decoder: SerialDecoder::default(),
         }
     }
@@ -168,9 +158,7 @@ impl Devices {
         };
         let mut bytes = [0; 128];
         for _ in 0..READS {
-            let count = serial
-                .ask(|client| client.read(&mut bytes, false))
-                .unwrap_or(0);
+            let count = serial.ask(|client| client.read(&mut bytes, false)).unwrap_or(0);
             let now = rt::time::now_ns();
             for byte in bytes.iter().take(count) {
                 self.decoder.feed(*byte, now, |key| keys.push(key));

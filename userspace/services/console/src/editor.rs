@@ -103,11 +103,7 @@ fn put(chars: &[char], mut at: usize, out: &mut String) {
 impl Editor {
     /// Begins a line: shows the prompt and `text` to edit, the cursor at its end. The cursor must be in the first column.
     pub fn begin(&mut self, prompt: &str, text: &str, out: &mut String) {
-        self.prompt = prompt
-            .chars()
-            .filter(|&c| is_single_column(c))
-            .take(MAX_PROMPT)
-            .collect();
+        self.prompt = prompt.chars().filter(|&c| is_single_column(c)).take(MAX_PROMPT).collect();
         self.line.clear();
         self.bytes = 0;
         for c in text.chars().filter(|&c| is_single_column(c)) {
@@ -175,9 +171,7 @@ impl Editor {
                 return Outcome::EndOfInput;
             }
             Key::Tab => self.complete(tabbed, out),
-            Key::Backspace if self.cursor > 0 => {
-                self.splice(self.cursor - 1, self.cursor, &[], out)
-            }
+            Key::Backspace if self.cursor > 0 => self.splice(self.cursor - 1, self.cursor, &[], out),
             Key::Delete | Key::Ctrl('d') if self.cursor < self.line.len() => {
                 self.splice(self.cursor, self.cursor + 1, &[], out);
             }
@@ -196,17 +190,13 @@ impl Editor {
             }
             Key::Up | Key::Ctrl('p') => {
                 let current = self.text();
-                let line: Option<Vec<char>> = self
-                    .history
-                    .older(&current)
-                    .map(|line| line.chars().collect());
+                let line: Option<Vec<char>> = self.history.older(&current).map(|line| line.chars().collect());
                 if let Some(line) = line {
                     self.replace(&line, out);
                 }
             }
             Key::Down | Key::Ctrl('n') => {
-                let line: Option<Vec<char>> =
-                    self.history.newer().map(|line| line.chars().collect());
+                let line: Option<Vec<char>> = self.history.newer().map(|line| line.chars().collect());
                 if let Some(line) = line {
                     self.replace(&line, out);
                 }
@@ -253,11 +243,7 @@ impl Editor {
         travel(self.cell(self.cursor), self.cell(from), out);
         self.line.splice(from..to, with.iter().copied());
         self.bytes = self.line.iter().map(|c| c.len_utf8()).sum();
-        put(
-            self.line.get(from..).unwrap_or_default(),
-            self.cell(from),
-            out,
-        );
+        put(self.line.get(from..).unwrap_or_default(), self.cell(from), out);
         if self.line.len() < old_len {
             out.push_str("\x1b[J");
         }
@@ -267,16 +253,8 @@ impl Editor {
 
     fn word_start(&self) -> usize {
         let before = self.line.get(..self.cursor).unwrap_or_default();
-        let word = before
-            .iter()
-            .rposition(|c| *c != ' ')
-            .map_or(0, |last| last + 1);
-        before
-            .get(..word)
-            .unwrap_or_default()
-            .iter()
-            .rposition(|c| *c == ' ')
-            .map_or(0, |at| at + 1)
+        let word = before.iter().rposition(|c| *c != ' ').map_or(0, |last| last + 1);
+        before.get(..word).unwrap_or_default().iter().rposition(|c| *c == ' ').map_or(0, |at| at + 1)
     }
 
     fn word_end(&self) -> usize {

@@ -14,25 +14,15 @@ struct Rig {
 
 impl Rig {
     fn new() -> Rig {
-        let terminals = vec![
-            Terminal::new(80, false),
-            Terminal::new(80, true),
-            Terminal::new(132, false),
-        ];
-        let mut rig = Rig {
-            editor: Editor::default(),
-            terminals,
-        };
-        rig.editor.completions =
-            Completions::parse("help\nkill\nkeymap\nkill vga\nkill serial\nkill shell");
+        let terminals = vec![Terminal::new(80, false), Terminal::new(80, true), Terminal::new(132, false)];
+        let mut rig = Rig { editor: Editor::default(), terminals };
+        rig.editor.completions = Completions::parse("help\nkill\nkeymap\nkill vga\nkill serial\nkill shell");
         rig.begin();
         rig
     }
 
     fn show(&mut self, out: &str) {
-        self.terminals
-            .iter_mut()
-            .for_each(|terminal| terminal.feed(out));
+        self.terminals.iter_mut().for_each(|terminal| terminal.feed(out));
     }
 
     fn begin(&mut self) {
@@ -61,10 +51,7 @@ impl Rig {
     }
 
     fn expect(&self, text: &str, cursor: usize) {
-        assert_eq!(
-            (self.editor.text().as_str(), self.editor.cursor()),
-            (text, cursor)
-        );
+        assert_eq!((self.editor.text().as_str(), self.editor.cursor()), (text, cursor));
         self.check();
     }
 }
@@ -189,11 +176,7 @@ fn enter_gives_the_line_and_a_fresh_row() {
         rig.begin();
         rig.expect("", 0);
         for terminal in &rig.terminals {
-            assert_eq!(
-                terminal.text().len(),
-                rows + 1,
-                "length {len}: no row left empty"
-            );
+            assert_eq!(terminal.text().len(), rows + 1, "length {len}: no row left empty");
         }
     }
 }
@@ -247,10 +230,7 @@ fn tab_completes_and_lists() {
     rig.expect("kill s", 6);
     assert_eq!(rig.terminals[0].text().len(), 1, "one Tab does not list");
     rig.key(Key::Tab);
-    assert_eq!(
-        rig.terminals[0].text(),
-        vec!["enigma> kill s", "serial  shell", "enigma> kill s"]
-    );
+    assert_eq!(rig.terminals[0].text(), vec!["enigma> kill s", "serial  shell", "enigma> kill s"]);
     rig.expect("kill s", 6);
     rig.type_text("h");
     rig.key(Key::Tab);
@@ -261,11 +241,7 @@ fn tab_completes_and_lists() {
     rig.key(Key::Tab);
     rig.type_text("x");
     rig.key(Key::Tab);
-    assert_eq!(
-        rig.terminals[0].text().len(),
-        3,
-        "another key between two Tabs"
-    );
+    assert_eq!(rig.terminals[0].text().len(), 3, "another key between two Tabs");
 }
 
 #[test]

@@ -136,11 +136,7 @@ mod tests {
         assert!(text.len() <= MAX_BYTES);
         assert!(text.ends_with(&format!("{:0500}\n", 99)));
         history.add(&"z".repeat(MAX_BYTES));
-        assert_eq!(
-            history.text(),
-            text,
-            "a line that can never fit changes nothing"
-        );
+        assert_eq!(history.text(), text, "a line that can never fit changes nothing");
     }
 
     #[test]

@@ -61,11 +61,7 @@ impl SerialDecoder {
                 0x1b => emit(Key::Escape),
                 b'b' | b'f' => {
                     self.state = State::Ground;
-                    emit(if byte == b'b' {
-                        Key::WordLeft
-                    } else {
-                        Key::WordRight
-                    });
+                    emit(if byte == b'b' { Key::WordLeft } else { Key::WordRight });
                 }
                 _ => {
                     self.state = State::Ground;
@@ -76,9 +72,7 @@ impl SerialDecoder {
             State::Control => match byte {
                 b'0'..=b'9' => {
                     if let Some(parameter) = self.parameters.get_mut(self.parameter) {
-                        *parameter = parameter
-                            .saturating_mul(10)
-                            .saturating_add(u16::from(byte - b'0'));
+                        *parameter = parameter.saturating_mul(10).saturating_add(u16::from(byte - b'0'));
                     }
                 }
                 b';' => self.parameter = (self.parameter + 1).min(2),
@@ -135,9 +129,7 @@ impl SerialDecoder {
         }
         if self.utf8_len == self.utf8_need {
             let bytes = self.utf8.get(..self.utf8_len).unwrap_or_default();
-            let c = core::str::from_utf8(bytes)
-                .ok()
-                .and_then(|text| text.chars().next());
+            let c = core::str::from_utf8(bytes).ok().and_then(|text| text.chars().next());
             self.utf8_len = 0;
             c.and_then(Key::from_char).map(&mut emit);
         }
@@ -215,51 +207,22 @@ mod tests {
         assert_eq!(decode(b"\n\n"), vec![Key::Enter; 2]);
         assert_eq!(decode(b"\r\n\r\n"), vec![Key::Enter; 2]);
         assert_eq!(decode(b"\r\n\n"), vec![Key::Enter; 2]);
-        assert_eq!(
-            decode(b"\ra\n"),
-            vec![Key::Enter, Key::Char('a'), Key::Enter]
-        );
+        assert_eq!(decode(b"\ra\n"), vec![Key::Enter, Key::Char('a'), Key::Enter]);
     }
 
     #[test]
     fn sequences_of_terminals() {
-        assert_eq!(
-            decode(b"\x1b[A\x1b[B\x1b[C\x1b[D"),
-            vec![Key::Up, Key::Down, Key::Right, Key::Left]
-        );
-        assert_eq!(
-            decode(b"\x1bOA\x1bOH\x1bOF"),
-            vec![Key::Up, Key::Home, Key::End]
-        );
-        assert_eq!(
-            decode(b"\x1b[H\x1b[F\x1b[1~\x1b[4~"),
-            vec![Key::Home, Key::End, Key::Home, Key::End]
-        );
-        assert_eq!(
-            decode(b"\x1b[7~\x1b[8~\x1b[3~"),
-            vec![Key::Home, Key::End, Key::Delete]
-        );
-        assert_eq!(
-            decode(b"\x1b[1;5C\x1b[1;5D"),
-            vec![Key::WordRight, Key::WordLeft]
-        );
+        assert_eq!(decode(b"\x1b[A\x1b[B\x1b[C\x1b[D"), vec![Key::Up, Key::Down, Key::Right, Key::Left]);
+        assert_eq!(decode(b"\x1bOA\x1bOH\x1bOF"), vec![Key::Up, Key::Home, Key::End]);
+        assert_eq!(decode(b"\x1b[H\x1b[F\x1b[1~\x1b[4~"), vec![Key::Home, Key::End, Key::Home, Key::End]);
+        assert_eq!(decode(b"\x1b[7~\x1b[8~\x1b[3~"), vec![Key::Home, Key::End, Key::Delete]);
+        assert_eq!(decode(b"\x1b[1;5C\x1b[1;5D"), vec![Key::WordRight, Key::WordLeft]);
         assert_eq!(decode(b"\x1bb\x1bf"), vec![Key::WordLeft, Key::WordRight]);
-        assert_eq!(
-            decode(b"\x1b[24;80Rx"),
-            vec![Key::Char('x')],
-            "a report is no key"
-        );
+        assert_eq!(decode(b"\x1b[24;80Rx"), vec![Key::Char('x')], "a report is no key");
         assert_eq!(decode(b"\x1b[?1;2cx"), vec![Key::Char('x')]);
         assert_eq!(decode(b"\x1b[15~\x1b[200~x"), vec![Key::Char('x')]);
-        assert_eq!(
-            decode(b"\x1b[99999999999999;;;;;;;;;;9~x"),
-            vec![Key::Char('x')]
-        );
-        assert_eq!(
-            decode(b"\x1b[1\x03"),
-            vec![Key::Ctrl('c')],
-            "Ctrl-C always comes through"
-        );
+        assert_eq!(decode(b"\x1b[99999999999999;;;;;;;;;;9~x"), vec![Key::Char('x')]);
+        assert_eq!(decode(b"\x1b[1\x03"), vec![Key::Ctrl('c')], "Ctrl-C always comes through");
         assert_eq!(decode(b"\x1bO\x03"), vec![Key::Ctrl('c')]);
     }
 
@@ -276,38 +239,21 @@ mod tests {
         decoder.feed(0x1b, ESCAPE_NS * 3, |key| keys.push(key));
         decoder.feed(b'[', ESCAPE_NS * 3 + 10, |key| keys.push(key));
         decoder.feed(b'A', ESCAPE_NS * 5, |key| keys.push(key));
-        assert_eq!(
-            keys,
-            vec![Key::Char('A')],
-            "a broken sequence does not hold the next key"
-        );
+        assert_eq!(keys, vec![Key::Char('A')], "a broken sequence does not hold the next key");
     }
 
     #[test]
     fn utf8_is_put_together() {
-        assert_eq!(
-            decode("aß€😀".as_bytes()),
-            "aß€😀".chars().map(Key::Char).collect::<Vec<_>>()
-        );
+        assert_eq!(decode("aß€😀".as_bytes()), "aß€😀".chars().map(Key::Char).collect::<Vec<_>>());
         assert_eq!(decode(b"\xc3a"), vec![Key::Char('a')]);
-        assert_eq!(
-            decode(b"\x9f\xffa\xc0\x80b"),
-            vec![Key::Char('a'), Key::Char('b')]
-        );
-        assert_eq!(
-            decode(b"\xed\xa0\x80x"),
-            vec![Key::Char('x')],
-            "no surrogates"
-        );
+        assert_eq!(decode(b"\x9f\xffa\xc0\x80b"), vec![Key::Char('a'), Key::Char('b')]);
+        assert_eq!(decode(b"\xed\xa0\x80x"), vec![Key::Char('x')], "no surrogates");
         assert_eq!(decode(b"\xe2\x82\xc3\x9f"), vec![Key::Char('ß')]);
     }
 
     #[test]
     fn backspace_of_both_kinds() {
-        assert_eq!(
-            decode(b"\x7f\x08\t\x01"),
-            vec![Key::Backspace, Key::Backspace, Key::Tab, Key::Ctrl('a')]
-        );
+        assert_eq!(decode(b"\x7f\x08\t\x01"), vec![Key::Backspace, Key::Backspace, Key::Tab, Key::Ctrl('a')]);
     }
 
     #[test]
@@ -330,11 +276,7 @@ mod tests {
             (Special::End, "\x1b[F"),
             (Special::Delete, "\x1b[3~"),
         ] {
-            assert_eq!(
-                key(Other(special), none).as_slice(),
-                decode(sequence.as_bytes()),
-                "{special:?}"
-            );
+            assert_eq!(key(Other(special), none).as_slice(), decode(sequence.as_bytes()), "{special:?}");
         }
         assert_eq!(key(Other(Special::Left), Mods::CTRL), Some(Key::WordLeft));
         assert_eq!(key(Other(Special::F1), none), None);

@@ -56,10 +56,7 @@ impl<'a> Keep<'a> {
     }
 
     fn u64(&self, at: usize) -> u64 {
-        let bytes = self
-            .bytes
-            .get(at..at + 8)
-            .and_then(|bytes| bytes.try_into().ok());
+        let bytes = self.bytes.get(at..at + 8).and_then(|bytes| bytes.try_into().ok());
         u64::from_le_bytes(bytes.unwrap_or_default())
     }
 
@@ -72,11 +69,7 @@ impl<'a> Keep<'a> {
     /// A text with its length before it; empty where either makes no sense.
     fn text(&self, at: usize, room: usize) -> &str {
         let len = usize::try_from(self.u64(at)).unwrap_or(usize::MAX);
-        let bytes = if len <= room {
-            self.bytes.get(at + 8..at + 8 + len)
-        } else {
-            None
-        };
+        let bytes = if len <= room { self.bytes.get(at + 8..at + 8 + len) } else { None };
         core::str::from_utf8(bytes.unwrap_or_default()).unwrap_or_default()
     }
 
@@ -126,9 +119,7 @@ impl<'a> Keep<'a> {
 
     /// What is known of the last write of this client.
     pub fn writer(&self, client: TaskId) -> Option<Progress> {
-        let at = (0..WRITER_COUNT)
-            .map(slot)
-            .find(|at| self.owner(*at) == Some(client))?;
+        let at = (0..WRITER_COUNT).map(slot).find(|at| self.owner(*at) == Some(client))?;
         let offsets = self.u64(at + 16);
         Some(Progress {
             number: self.u64(at + 8),
@@ -140,25 +131,12 @@ impl<'a> Keep<'a> {
 
     /// Remembers how far the write of a client has come.
     pub fn set_writer(&mut self, client: TaskId, progress: Progress) {
-        let newest = (0..WRITER_COUNT)
-            .map(|i| self.u64(slot(i) + 24) >> 1)
-            .max()
-            .unwrap_or(0);
-        let own = (0..WRITER_COUNT)
-            .map(slot)
-            .find(|at| self.owner(*at) == Some(client));
-        let oldest = || {
-            (0..WRITER_COUNT)
-                .map(slot)
-                .min_by_key(|at| self.u64(at + 24) >> 1)
-        };
+        let newest = (0..WRITER_COUNT).map(|i| self.u64(slot(i) + 24) >> 1).max().unwrap_or(0);
+        let own = (0..WRITER_COUNT).map(slot).find(|at| self.owner(*at) == Some(client));
+        let oldest = || (0..WRITER_COUNT).map(slot).min_by_key(|at| self.u64(at + 24) >> 1);
         // A later life of the same task takes the slot of the one before.
-        let earlier = || {
-            (0..WRITER_COUNT).map(slot).find(|at| {
-                self.owner(*at)
-                    .is_some_and(|owner| owner.index == client.index)
-            })
-        };
+        let earlier =
+            || (0..WRITER_COUNT).map(slot).find(|at| self.owner(*at).is_some_and(|owner| owner.index == client.index));
         let Some(at) = own.or_else(earlier).or_else(oldest) else {
             return;
         };
@@ -166,10 +144,7 @@ impl<'a> Keep<'a> {
             self.set_u64(at, 0);
         }
         self.set_u64(at + 8, progress.number);
-        self.set_u64(
-            at + 16,
-            u64::from(progress.serial) << 32 | u64::from(progress.screen),
-        );
+        self.set_u64(at + 16, u64::from(progress.serial) << 32 | u64::from(progress.screen));
         let stamp = (newest + 1) & (u64::MAX >> 1);
         self.set_u64(at + 24, stamp << 1 | u64::from(progress.finished));
         self.set_u64(at, 1 << 32 | u64::from(client.to_u32()));
@@ -196,12 +171,7 @@ mod tests {
     }
 
     fn done(number: u64) -> Progress {
-        Progress {
-            number,
-            screen: 5,
-            serial: 4,
-            finished: true,
-        }
+        Progress { number, screen: 5, serial: 4, finished: true }
     }
 
     #[test]
@@ -217,17 +187,10 @@ mod tests {
         keep.set_writer(id(4, 2), done(9));
         let (keep, resumed) = Keep::open(&mut memory).unwrap();
         assert!(resumed);
-        assert_eq!(
-            (keep.line().as_str(), keep.history()),
-            ("half a línea", "one\ntwo\n")
-        );
+        assert_eq!((keep.line().as_str(), keep.history()), ("half a línea", "one\ntwo\n"));
         assert_eq!(keep.positions()[63], 189);
         assert_eq!(keep.writer(id(4, 2)), Some(done(9)));
-        assert_eq!(
-            keep.writer(id(4, 3)),
-            None,
-            "another life is another client"
-        );
+        assert_eq!(keep.writer(id(4, 3)), None, "another life is another client");
         assert_eq!(keep.writer(id(0, 0)), None);
     }
 
@@ -249,11 +212,7 @@ mod tests {
         }
         keep.set_writer(id(0, 1), done(2));
         keep.set_writer(id(99, 1), done(1));
-        assert_eq!(
-            keep.writer(id(1, 1)),
-            None,
-            "the one that wrote longest ago"
-        );
+        assert_eq!(keep.writer(id(1, 1)), None, "the one that wrote longest ago");
         assert_eq!(keep.writer(id(0, 1)), Some(done(2)));
         keep.set_writer(id(0, 2), done(1));
         assert_eq!(keep.writer(id(0, 1)), None);

@@ -86,9 +86,7 @@ impl core::fmt::Display for Error {
         match self {
             Error::Call(error) => error.fmt(f),
             Error::Refused(outcome::BUSY) => f.write_str("another task reads a line"),
-            Error::Refused(outcome::BAD_LEASE) => {
-                f.write_str("the memory lent to the console cannot be reached")
-            }
+            Error::Refused(outcome::BAD_LEASE) => f.write_str("the memory lent to the console cannot be reached"),
             Error::Refused(label) => write!(f, "the console refused the request ({label})"),
         }
     }
@@ -122,10 +120,7 @@ pub struct Client {
 impl Client {
     /// A client of the console behind `endpoint`.
     pub const fn new(endpoint: Endpoint) -> Client {
-        Client {
-            endpoint,
-            completions: String::new(),
-        }
+        Client { endpoint, completions: String::new() }
     }
 
     /// The peer `console`, where `system.toml` lets this task call it.
@@ -142,12 +137,7 @@ impl Client {
             return Ok(());
         }
         let number = LAST.fetch_add(1, Ordering::Relaxed) + 1;
-        self.ask(
-            label::WRITE,
-            [number, 0, 0, 0],
-            &mut [Loan::Read(text.as_bytes())],
-        )
-        .map(drop)
+        self.ask(label::WRITE, [number, 0, 0, 0], &mut [Loan::Read(text.as_bytes())]).map(drop)
     }
 
     /// Lets a person edit a line after `prompt`, and waits for it. Should the console die meanwhile, its next life goes on
@@ -159,27 +149,14 @@ impl Client {
         let mut line = [0; editor::MAX_LINE];
         loop {
             let mut loans = [Loan::Read(prompt.as_bytes()), Loan::Write(&mut line)];
-            match self
-                .endpoint
-                .call_with(label::READ_LINE, [0; 4], &mut loans)
-            {
-                Ok(Reply {
-                    label: 0,
-                    words: [len, ..],
-                    ..
-                }) => {
+            match self.endpoint.call_with(label::READ_LINE, [0; 4], &mut loans) {
+                Ok(Reply { label: 0, words: [len, ..], .. }) => {
                     let len = usize::try_from(len).unwrap_or(usize::MAX).min(line.len());
                     let text = line.get(..len).unwrap_or_default();
                     return Ok(Line::Text(String::from_utf8_lossy(text).into_owned()));
                 }
-                Ok(Reply {
-                    label: outcome::INTERRUPTED,
-                    ..
-                }) => return Ok(Line::Interrupted),
-                Ok(Reply {
-                    label: outcome::END_OF_INPUT,
-                    ..
-                }) => return Ok(Line::EndOfInput),
+                Ok(Reply { label: outcome::INTERRUPTED, .. }) => return Ok(Line::Interrupted),
+                Ok(Reply { label: outcome::END_OF_INPUT, .. }) => return Ok(Line::EndOfInput),
                 Ok(Reply { label, .. }) => return Err(Error::Refused(label)),
                 // It has forgotten the completions with its life.
                 Err(CallError::Died { .. }) => self.send_completions()?,
@@ -199,8 +176,7 @@ impl Client {
 
     fn send_completions(&self) -> Result<(), Error> {
         let mut loans = [Loan::Read(self.completions.as_bytes())];
-        self.ask(label::SET_COMPLETIONS, [0; 4], &mut loans)
-            .map(drop)
+        self.ask(label::SET_COMPLETIONS, [0; 4], &mut loans).map(drop)
     }
 
     /// Clears the display.
@@ -229,10 +205,7 @@ impl Client {
         loop {
             let label = label::SUBSCRIBE_INTERRUPT;
             let words = [bits, 0, 0, 0];
-            match self
-                .endpoint
-                .call_handle(label, words, &mut [], notification.0, Rights::SIGNAL)
-            {
+            match self.endpoint.call_handle(label, words, &mut [], notification.0, Rights::SIGNAL) {
                 Ok(reply) if reply.label == 0 => return Ok(()),
                 Ok(reply) => return Err(Error::Refused(reply.label)),
                 Err(CallError::Died { .. }) => {}

@@ -31,9 +31,7 @@ impl Pace {
     /// After a turn that ended at `now_ns` (nanoseconds since boot), printed something or not, and left something or not: when
     /// to look again even if nobody says that there is more. Until then the logs wait.
     pub fn after_turn(&mut self, now_ns: u64, printed: bool, more: bool) -> Option<u64> {
-        let soon = self
-            .last_ns
-            .is_some_and(|last| now_ns.saturating_sub(last) < PAUSE_NS);
+        let soon = self.last_ns.is_some_and(|last| now_ns.saturating_sub(last) < PAUSE_NS);
         self.until_ns = (more || (printed && soon)).then(|| now_ns.saturating_add(PAUSE_NS));
         if printed {
             self.last_ns = Some(now_ns);
@@ -57,17 +55,13 @@ pub trait Rings {
     /// The name of a task.
     fn name(&self, index: usize) -> &str;
     /// Reads from a position on: bytes read, and the position of the first of them.
-    fn read(&mut self, index: usize, position: u64, buf: &mut [u8])
-    -> Result<(usize, u64), Status>;
+    fn read(&mut self, index: usize, position: u64, buf: &mut [u8]) -> Result<(usize, u64), Status>;
 }
 
 impl Logs {
     /// Begins where the positions say.
     pub fn new(positions: [u64; MAX_TASKS]) -> Logs {
-        Logs {
-            positions,
-            first: 0,
-        }
+        Logs { positions, first: 0 }
     }
 
     /// How many bytes of each task's log are done with.
@@ -202,12 +196,7 @@ mod tests {
         fn name(&self, index: usize) -> &str {
             &self.names[index]
         }
-        fn read(
-            &mut self,
-            index: usize,
-            position: u64,
-            buf: &mut [u8],
-        ) -> Result<(usize, u64), Status> {
+        fn read(&mut self, index: usize, position: u64, buf: &mut [u8]) -> Result<(usize, u64), Status> {
             self.reads += 1;
             let (ring, start) = &self.rings[index];
             let at = position.max(*start);
@@ -235,10 +224,7 @@ mod tests {
         let (mut fake, mut logs) = (Fake::new(&["vga", "shell"], 4096), logs());
         fake.write(0, "one\ntwo\n");
         fake.write(1, "three\r\n");
-        assert_eq!(
-            turn(&mut logs, &mut fake),
-            ("[vga] one\n[vga] two\n[shell] three\n".into(), false)
-        );
+        assert_eq!(turn(&mut logs, &mut fake), ("[vga] one\n[vga] two\n[shell] three\n".into(), false));
         assert_eq!(turn(&mut logs, &mut fake), (String::new(), false));
         fake.write(1, "\n");
         assert_eq!(turn(&mut logs, &mut fake).0, "[shell] \n");
@@ -259,10 +245,7 @@ mod tests {
         let (mut fake, mut logs) = (Fake::new(&["a"], 32), logs());
         fake.write(0, &"0123456789\n".repeat(10));
         // 110 bytes written, 32 kept: "9\n" and what is before it are lost, two whole lines and "0123456789\n" remain.
-        assert_eq!(
-            turn(&mut logs, &mut fake).0,
-            "[a] ... 88 bytes skipped\n[a] 0123456789\n[a] 0123456789\n"
-        );
+        assert_eq!(turn(&mut logs, &mut fake).0, "[a] ... 88 bytes skipped\n[a] 0123456789\n[a] 0123456789\n");
         assert_eq!(logs.positions()[0], 110);
     }
 
@@ -295,10 +278,7 @@ mod tests {
         fake.write(0, &"x".repeat(CHUNK + 10));
         fake.write(0, "\n");
         let (text, _) = turn(&mut logs, &mut fake);
-        assert_eq!(
-            text,
-            format!("[a] {}\n[a] {}\n", "x".repeat(CHUNK), "x".repeat(10))
-        );
+        assert_eq!(text, format!("[a] {}\n[a] {}\n", "x".repeat(CHUNK), "x".repeat(10)));
     }
 
     #[test]
@@ -311,33 +291,14 @@ mod tests {
     #[test]
     fn the_pace_slows_down_for_a_flood_alone() {
         let mut pace = Pace::default();
-        assert_eq!(
-            pace.after_turn(5, true, false),
-            None,
-            "a line now and then is shown at once"
-        );
+        assert_eq!(pace.after_turn(5, true, false), None, "a line now and then is shown at once");
         assert_eq!(pace.after_turn(5 + PAUSE_NS, true, false), None);
-        assert_eq!(
-            pace.after_turn(6 + PAUSE_NS, false, false),
-            None,
-            "nothing printed"
-        );
-        assert_eq!(
-            pace.after_turn(7 + PAUSE_NS, true, false),
-            Some(7 + 2 * PAUSE_NS)
-        );
+        assert_eq!(pace.after_turn(6 + PAUSE_NS, false, false), None, "nothing printed");
+        assert_eq!(pace.after_turn(7 + PAUSE_NS, true, false), Some(7 + 2 * PAUSE_NS));
         assert!(pace.is_paused());
-        assert_eq!(
-            pace.after_turn(8 + 2 * PAUSE_NS, true, false),
-            None,
-            "after the pause"
-        );
+        assert_eq!(pace.after_turn(8 + 2 * PAUSE_NS, true, false), None, "after the pause");
         assert!(!pace.is_paused());
-        assert_eq!(
-            pace.after_turn(9 + 9 * PAUSE_NS, true, true),
-            Some(9 + 10 * PAUSE_NS),
-            "more to come"
-        );
+        assert_eq!(pace.after_turn(9 + 9 * PAUSE_NS, true, true), Some(9 + 10 * PAUSE_NS), "more to come");
     }
 
     #[test]
@@ -354,10 +315,7 @@ mod tests {
     fn a_position_ahead_of_the_ring_is_harmless() {
         let mut fake = Fake::new(&["a"], 4096);
         fake.write(0, "text\n");
-        assert_eq!(
-            turn(&mut Logs::new([u64::MAX; MAX_TASKS]), &mut fake),
-            (String::new(), false)
-        );
+        assert_eq!(turn(&mut Logs::new([u64::MAX; MAX_TASKS]), &mut fake), (String::new(), false));
     }
 
     proptest! {

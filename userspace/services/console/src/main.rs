@@ -75,12 +75,7 @@ impl Rings for TaskRings<'_> {
         self.0.get(index).map_or("?", |task| name_str(&task.name))
     }
 
-    fn read(
-        &mut self,
-        index: usize,
-        position: u64,
-        buf: &mut [u8],
-    ) -> Result<(usize, u64), Status> {
+    fn read(&mut self, index: usize, position: u64, buf: &mut [u8]) -> Result<(usize, u64), Status> {
         let (len, next) = rt::task::log_read(index, position, buf)?;
         Ok((len, next.saturating_sub(len as u64)))
     }
@@ -88,19 +83,13 @@ impl Rings for TaskRings<'_> {
 
 impl Driver for Console {
     fn init() -> Self {
-        let kept = Memory::keep()
-            .and_then(|memory| memory.map(true).ok())
-            .map(|mapping| mapping.leak());
+        let kept = Memory::keep().and_then(|memory| memory.map(true).ok()).map(|mapping| mapping.leak());
         // Without memory that outlives it the console works all the same, and forgets when it dies.
         let (keep, resumed) = kept
             .and_then(Keep::open)
             .or_else(|| Keep::open(vec![0; console::keep::SIZE].leak()))
             .unwrap_or_else(|| panic!("the memory for the console's state is too small"));
-        let mut session = if resumed {
-            Session::resumed()
-        } else {
-            Session::default()
-        };
+        let mut session = if resumed { Session::resumed() } else { Session::default() };
         session.editor.history = History::from_text(keep.history());
         let mut console = Console {
             devices: Devices::peers(),
@@ -212,9 +201,7 @@ impl Console {
         let more = self.logs.turn(&mut TaskRings(archive.tasks()), &mut lines);
         self.keep.set_positions(self.logs.positions());
         self.session.print_apart(&lines, &mut self.out);
-        let again = self
-            .pace
-            .after_turn(rt::time::now_ns(), !lines.is_empty(), more);
+        let again = self.pace.after_turn(rt::time::now_ns(), !lines.is_empty(), more);
         match (again, &self.log_timer) {
             (Some(deadline), Some(timer)) => timer.arm_at(deadline),
             // Without a timer there is no pause, and what is left waits for the next line.
@@ -303,10 +290,7 @@ impl Console {
             return Answer::Reply(outcome::BAD_LEASE, [0; 4]);
         };
         let (client, number) = (request.task(), request.words[0]);
-        let mut progress = Progress {
-            number,
-            ..Progress::default()
-        };
+        let mut progress = Progress { number, ..Progress::default() };
         if number != 0
             && let Some(before) = self.keep.writer(client)
             && before.number == number
@@ -376,10 +360,7 @@ impl Console {
                 return Answer::Reply(outcome::BUSY, [0; 4]);
             }
         }
-        self.reader = Some(Reader {
-            task: request.task(),
-            pending: request.pending(),
-        });
+        self.reader = Some(Reader { task: request.task(), pending: request.pending() });
         let text = core::mem::take(&mut self.left_over);
         let event = self.session.read_line(&prompt, &text, &mut self.out);
         self.flush();
@@ -401,27 +382,19 @@ fn read_all(request: &Request, lease: usize, most: usize) -> Result<String, Answ
     let mut bytes = vec![0; len];
     let read = request.read(lease, 0, &mut bytes).map_err(|_| BAD)?;
     bytes.truncate(read);
-    Ok(String::from_utf8(bytes)
-        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+    Ok(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
 }
 
 /// What the console says once, at boot.
 fn banner(tasks: &[TaskRecord]) -> String {
-    let mut text = format!(
-        "Enigma {}: a microkernel for x86_64 in which a driver is just a crate\n",
-        env!("CARGO_PKG_VERSION")
-    );
-    let started = tasks
-        .iter()
-        .filter(|task| task.flags & TaskRecord::START != 0);
+    let mut text =
+        format!("Enigma {}: a microkernel for x86_64 in which a driver is just a crate\n", env!("CARGO_PKG_VERSION"));
+    let started = tasks.iter().filter(|task| task.flags & TaskRecord::START != 0);
     let names: Vec<&str> = started.map(|task| name_str(&task.name)).collect();
     if names.is_empty() {
         text.push_str("The task table cannot be read: what tasks print is not shown.\n");
     } else {
-        text.push_str(&format!(
-            "In ring 3: {}. `help` lists the commands.\n\n",
-            names.join(" ")
-        ));
+        text.push_str(&format!("In ring 3: {}. `help` lists the commands.\n\n", names.join(" ")));
     }
     text
 }

@@ -55,10 +55,7 @@ pub enum Event {
 impl Session {
     /// A session after a restart: the cursor may be anywhere.
     pub fn resumed() -> Session {
-        Session {
-            mid_row: true,
-            ..Session::default()
-        }
+        Session { mid_row: true, ..Session::default() }
     }
 
     /// Whether a line is being read.
@@ -228,15 +225,9 @@ mod tests {
         session.print_apart("[vga] hello\n[vga] again\n", &mut out);
         session.print("no line end", &mut out);
         terminal.feed(&out);
-        assert_eq!(
-            terminal.text(),
-            vec!["[vga] hello", "[vga] again", "no line end", "enigma> ec"]
-        );
+        assert_eq!(terminal.text(), vec!["[vga] hello", "[vga] again", "no line end", "enigma> ec"]);
         terminal.check("enigma> ", "ec", 2);
-        assert_eq!(
-            type_text(&mut session, "ho\r", &mut terminal),
-            Some(Event::Line("echo".into()))
-        );
+        assert_eq!(type_text(&mut session, "ho\r", &mut terminal), Some(Event::Line("echo".into())));
     }
 
     #[test]
@@ -274,11 +265,7 @@ mod tests {
                 session.print_part(&text[..cut], &mut parts);
                 session.print_part(&text[cut..], &mut parts);
                 session.print_end(&mut parts);
-                assert_eq!(
-                    (&parts, session.mid_row),
-                    (&out, mid_row),
-                    "{text:?} cut at {cut}"
-                );
+                assert_eq!((&parts, session.mid_row), (&out, mid_row), "{text:?} cut at {cut}");
             }
         }
     }
@@ -288,10 +275,7 @@ mod tests {
         let mut session = Session::default();
         let mut nowhere = Terminal::new(80, false);
         assert_eq!(type_text(&mut session, "one\rtwo\rth", &mut nowhere), None);
-        assert!(
-            nowhere.text().is_empty(),
-            "nothing is echoed before it is read"
-        );
+        assert!(nowhere.text().is_empty(), "nothing is echoed before it is read");
         assert_eq!(begin(&mut session).1, Some(Event::Line("one".into())));
         assert_eq!(begin(&mut session).1, Some(Event::Line("two".into())));
         let (terminal, event) = begin(&mut session);
@@ -304,22 +288,13 @@ mod tests {
         let mut session = Session::default();
         let mut terminal = Terminal::new(80, false);
         type_text(&mut session, "lost", &mut terminal);
-        assert_eq!(
-            type_text(&mut session, "\u{3}", &mut terminal),
-            Some(Event::Signal)
-        );
+        assert_eq!(type_text(&mut session, "\u{3}", &mut terminal), Some(Event::Signal));
         let (mut terminal, event) = begin(&mut session);
         assert_eq!(event, None);
         terminal.check("enigma> ", "", 0);
-        assert_eq!(
-            type_text(&mut session, "x\u{3}", &mut terminal),
-            Some(Event::Interrupted)
-        );
+        assert_eq!(type_text(&mut session, "x\u{3}", &mut terminal), Some(Event::Interrupted));
         begin(&mut session);
-        assert_eq!(
-            type_text(&mut session, "\u{4}", &mut terminal),
-            Some(Event::EndOfInput)
-        );
+        assert_eq!(type_text(&mut session, "\u{4}", &mut terminal), Some(Event::EndOfInput));
     }
 
     #[test]
@@ -350,10 +325,7 @@ mod tests {
         let mut out = String::new();
         session.read_line("enigma> ", "typed before", &mut out);
         assert!(out.starts_with("\r\nenigma> typed before"));
-        assert_eq!(
-            session.key(Key::Enter, &mut out),
-            Some(Event::Line("typed before".into()))
-        );
+        assert_eq!(session.key(Key::Enter, &mut out), Some(Event::Line("typed before".into())));
     }
 
     #[test]

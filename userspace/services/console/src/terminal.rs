@@ -19,14 +19,7 @@ pub(crate) struct Terminal {
 
 impl Terminal {
     pub(crate) fn new(width: usize, eager: bool) -> Terminal {
-        Terminal {
-            width,
-            eager,
-            rows: vec![vec![' '; width]],
-            row: 0,
-            col: 0,
-            pending: false,
-        }
+        Terminal { width, eager, rows: vec![vec![' '; width]], row: 0, col: 0, pending: false }
     }
 
     fn line_feed(&mut self) {
@@ -51,9 +44,7 @@ impl Terminal {
                     let letter = loop {
                         match chars.next() {
                             Some(d) if d.is_ascii_digit() => {
-                                count = Some(
-                                    count.unwrap_or(0) * 10 + d.to_digit(10).unwrap() as usize,
-                                );
+                                count = Some(count.unwrap_or(0) * 10 + d.to_digit(10).unwrap() as usize);
                             }
                             other => break other,
                         }
@@ -98,9 +89,7 @@ impl Terminal {
             ('J', None) => {
                 let (row, col) = (self.row, self.col);
                 self.rows[row][col..].fill(' ');
-                self.rows[row + 1..]
-                    .iter_mut()
-                    .for_each(|row| row.fill(' '));
+                self.rows[row + 1..].iter_mut().for_each(|row| row.fill(' '));
             }
             ('J', Some(2)) => self.rows.iter_mut().for_each(|row| row.fill(' ')),
             ('H', None) => (self.row, self.col) = (0, 0),
@@ -109,11 +98,8 @@ impl Terminal {
     }
 
     pub(crate) fn text(&self) -> Vec<String> {
-        let mut lines: Vec<String> = self
-            .rows
-            .iter()
-            .map(|row| row.iter().collect::<String>().trim_end().into())
-            .collect();
+        let mut lines: Vec<String> =
+            self.rows.iter().map(|row| row.iter().collect::<String>().trim_end().into()).collect();
         while lines.last().is_some_and(|line: &String| line.is_empty()) {
             lines.pop();
         }
@@ -124,23 +110,13 @@ impl Terminal {
     pub(crate) fn check(&self, prompt: &str, line: &str, cursor: usize) {
         let cells: Vec<char> = prompt.chars().chain(line.chars()).collect();
         let at = prompt.chars().count() + cursor;
-        assert_eq!(
-            (self.col, self.pending),
-            (at % COLUMNS, false),
-            "column of the cursor"
-        );
-        let first = self
-            .row
-            .checked_sub(at / COLUMNS)
-            .expect("the prompt is on the display");
+        assert_eq!((self.col, self.pending), (at % COLUMNS, false), "column of the cursor");
+        let first = self.row.checked_sub(at / COLUMNS).expect("the prompt is on the display");
         let mut shown: Vec<char> = Vec::new();
         for (i, row) in self.rows.iter().enumerate().skip(first) {
             let used = COLUMNS.min(cells.len().saturating_sub((i - first) * COLUMNS));
             shown.extend(&row[..used]);
-            assert!(
-                row[used..].iter().all(|c| *c == ' '),
-                "nothing is left over: {row:?}"
-            );
+            assert!(row[used..].iter().all(|c| *c == ' '), "nothing is left over: {row:?}");
         }
         assert_eq!(shown, cells);
     }

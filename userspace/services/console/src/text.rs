@@ -40,9 +40,7 @@ pub fn color_sequence(foreground: u8, background: u8) -> String {
 
 /// The longest beginning of `text` that has at most `room` bytes.
 pub fn truncated(text: &str, room: usize) -> &str {
-    let end = (0..=room.min(text.len()))
-        .rev()
-        .find(|at| text.is_char_boundary(*at));
+    let end = (0..=room.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
     text.get(..end.unwrap_or(0)).unwrap_or_default()
 }
 

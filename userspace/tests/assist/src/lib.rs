@@ -122,10 +122,7 @@ impl Flood {
 
     /// The kind of this number.
     pub fn from_u64(raw: u64) -> Option<Flood> {
-        usize::try_from(raw)
-            .ok()
-            .and_then(|raw| Flood::ALL.get(raw))
-            .copied()
+        usize::try_from(raw).ok().and_then(|raw| Flood::ALL.get(raw)).copied()
     }
 }
 

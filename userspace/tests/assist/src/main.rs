@@ -36,21 +36,14 @@ struct Assistant {
 
 impl Driver for Assistant {
     fn init() -> Self {
-        Assistant {
-            kept: Vec::new(),
-            second_status: u64::MAX,
-            notes: 0,
-            last_note: 0,
-        }
+        Assistant { kept: Vec::new(), second_status: u64::MAX, notes: 0, last_note: 0 }
     }
 
     fn request(&mut self, request: &Request) -> Answer {
         let words = request.words;
         match request.label {
             assist::ECHO => Answer::Reply(0, words),
-            assist::LABEL => {
-                Answer::Reply(words[0] as u16, [words[3], words[2], words[1], words[0]])
-            }
+            assist::LABEL => Answer::Reply(words[0] as u16, [words[3], words[2], words[1], words[0]]),
             assist::SUM => sum(request),
             assist::FILL => fill(request),
             assist::ABUSE_LEASES => abuse_leases(request),
@@ -100,10 +93,7 @@ impl Assistant {
             return done(u64::MAX, 0);
         };
         let (_, token) = self.kept.remove(at);
-        done(
-            code(sys::reply(token, Header::new(0), [key, word, 0, 0], 0)),
-            0,
-        )
+        done(code(sys::reply(token, Header::new(0), [key, word, 0, 0], 0)), 0)
     }
 }
 
@@ -125,10 +115,7 @@ fn sum(request: &Request) -> Answer {
     while at < length {
         match request.read(0, at, &mut buffer) {
             Ok(count @ 1..) => {
-                total += buffer[..count]
-                    .iter()
-                    .map(|&byte| u64::from(byte))
-                    .sum::<u64>();
+                total += buffer[..count].iter().map(|&byte| u64::from(byte)).sum::<u64>();
                 at += count;
             }
             _ => break,
@@ -166,15 +153,7 @@ fn take_handle(request: &Request) -> Answer {
     let taken = code(sys::poll(handle, u64::MAX));
     let duplicated = code(sys::handle_dup(handle, Rights::SIGNAL, 0));
     let _ = sys::handle_close(handle);
-    Answer::Reply(
-        0,
-        [
-            signalled,
-            taken,
-            duplicated,
-            code(sys::handle_close(handle)),
-        ],
-    )
+    Answer::Reply(0, [signalled, taken, duplicated, code(sys::handle_close(handle))])
 }
 
 fn call_back(request: &Request) -> Answer {
@@ -210,11 +189,7 @@ fn flood(kind: u64) -> Answer {
     let Some(kind) = Flood::from_u64(kind) else {
         return Answer::bad_request();
     };
-    let memory = if kind == Flood::Mappings {
-        sys::memory_create(1, false)
-    } else {
-        Ok(0)
-    };
+    let memory = if kind == Flood::Mappings { sys::memory_create(1, false) } else { Ok(0) };
     let Ok(memory) = memory else {
         return Answer::bad_request();
     };
@@ -254,17 +229,8 @@ extern "C" fn yield_forever() {
 
 fn copy_wild(request: &Request) -> Answer {
     let [address, direction, length, _] = request.words;
-    let number = if direction == 0 {
-        Syscall::LeaseRead
-    } else {
-        Syscall::LeaseWrite
-    };
-    let registers = Registers {
-        rdi: request.token.0,
-        r10: address,
-        r8: length,
-        ..Registers::default()
-    };
+    let number = if direction == 0 { Syscall::LeaseRead } else { Syscall::LeaseWrite };
+    let registers = Registers { rdi: request.token.0, r10: address, r8: length, ..Registers::default() };
     // SAFETY: the suite names only addresses where this task has nothing; the kernel is to refuse them.
     let outcome = unsafe { syscall(number as u64, registers) };
     done(outcome.code, 0)

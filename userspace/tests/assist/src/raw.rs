@@ -40,16 +40,7 @@ pub struct Registers {
 /// # Safety
 /// Either the kernel must refuse the call, or what it does to the task's memory must be sound.
 pub unsafe fn syscall(number: u64, registers: Registers) -> Outcome {
-    let Registers {
-        rdi,
-        rsi,
-        rdx,
-        r10,
-        r8,
-        r9,
-        r12,
-        r13,
-    } = registers;
+    let Registers { rdi, rsi, rdx, r10, r8, r9, r12, r13 } = registers;
     #[cfg(target_os = "none")]
     {
         let (code, rdx_out, rsi_out);
@@ -71,19 +62,11 @@ pub unsafe fn syscall(number: u64, registers: Registers) -> Outcome {
                 options(nostack),
             );
         }
-        Outcome {
-            code,
-            rdx: rdx_out,
-            rsi: rsi_out,
-        }
+        Outcome { code, rdx: rdx_out, rsi: rsi_out }
     }
     #[cfg(not(target_os = "none"))]
     {
         let _ = (number, rdi, rsi, rdx, r10, r8, r9, r12, r13);
-        Outcome {
-            code: Status::BadSyscall as u64,
-            rdx: 0,
-            rsi: 0,
-        }
+        Outcome { code: Status::BadSyscall as u64, rdx: 0, rsi: 0 }
     }
 }

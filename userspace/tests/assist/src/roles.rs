@@ -30,10 +30,7 @@ pub fn play(name: &str, mut words: Split<'_, char>) -> ! {
         },
         role::SPIN => spin(),
         role::EXIT => rt::exit(word.parse().unwrap_or(USAGE)),
-        role::CALL => call(
-            number() as u16,
-            words.next().and_then(|word| word.parse().ok()).unwrap_or(0),
-        ),
+        role::CALL => call(number() as u16, words.next().and_then(|word| word.parse().ok()).unwrap_or(0)),
         role::JUMP_MAPPED => jump_to_mapped_memory(),
         role::USE_UNMAPPED => read_unmapped_memory(),
         role::JUMP_NULL => call_the_null_page(),
@@ -59,9 +56,7 @@ fn spin() -> ! {
 }
 
 fn call(label: u16, word: u64) -> ! {
-    let Some(server) = Endpoint::peer("server") else {
-        rt::exit(USAGE)
-    };
+    let Some(server) = Endpoint::peer("server") else { rt::exit(USAGE) };
     match server.call(label, [word, 0, 0, 0]) {
         Ok(_) => rt::exit(0),
         Err(error) => {
@@ -73,14 +68,8 @@ fn call(label: u16, word: u64) -> ! {
 
 /// Maps a page, with more access than there is if the kernel lets it.
 fn map_page() -> u64 {
-    let Ok(memory) = sys::memory_create(1, false) else {
-        rt::exit(USAGE)
-    };
-    let registers = Registers {
-        rdi: memory.into(),
-        rdx: u64::MAX,
-        ..Registers::default()
-    };
+    let Ok(memory) = sys::memory_create(1, false) else { rt::exit(USAGE) };
+    let registers = Registers { rdi: memory.into(), rdx: u64::MAX, ..Registers::default() };
     // SAFETY: maps fresh memory, to which nothing refers yet, where the kernel likes.
     let outcome = unsafe { syscall(Syscall::MemoryMap as u64, registers) };
     if outcome.code == 0 {
@@ -141,23 +130,15 @@ fn eat_heap() {
 }
 
 fn panic_with_a_bad_pointer() {
-    let registers = Registers {
-        rdi: KERNEL_ADDRESS,
-        rsi: 100,
-        ..Registers::default()
-    };
+    let registers = Registers { rdi: KERNEL_ADDRESS, rsi: 100, ..Registers::default() };
     // SAFETY: the kernel only reads, and is to refuse this address; this life ends.
     let _ = unsafe { syscall(Syscall::Panic as u64, registers) };
 }
 
 fn leave_canaries(pages: usize) -> ! {
-    let Ok(memory) = sys::memory_create(pages, false) else {
-        rt::exit(USAGE)
-    };
+    let Ok(memory) = sys::memory_create(pages, false) else { rt::exit(USAGE) };
     // SAFETY: maps fresh memory, to which nothing refers yet, where the kernel likes.
-    let Ok(address) = (unsafe { sys::memory_map(memory, 0, true) }) else {
-        rt::exit(USAGE)
-    };
+    let Ok(address) = (unsafe { sys::memory_map(memory, 0, true) }) else { rt::exit(USAGE) };
     for at in 0..pages * abi::PAGE_SIZE / size_of::<u64>() {
         // SAFETY: within the mapping, which is this function's own.
         unsafe { (address as *mut u64).add(at).write_volatile(CANARY) };

@@ -1,8 +1,6 @@
 //! Notifications, timers, threads.
 
-use crate::support::{
-    Background, Context, Outcome, SPARE_BIT, check, eventually, same, want_error,
-};
+use crate::support::{Background, Context, Outcome, SPARE_BIT, check, eventually, same, want_error};
 use abi::Status;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -36,11 +34,7 @@ pub fn a_signal_wakes_who_waits() -> Outcome {
     sleep_ms(30);
     want_error(note.try_wait(0b1000), Status::Busy, "a second thread waits")?;
     note.signal(0b100).context("signal")?;
-    same!(
-        waiter.finish("the waiting thread")?,
-        Ok(0b100),
-        "bits that it got"
-    );
+    same!(waiter.finish("the waiting thread")?, Ok(0b100), "bits that it got");
     same!(note.poll(u64::MAX), 1, "bits that it left");
     sys::handle_close(note.0).context("close")
 }
@@ -79,16 +73,8 @@ pub fn timers_are_not_early() -> Outcome {
         timer.arm_at(deadline);
         same!(note.wait(u64::MAX), 1 << SPARE_BIT, "bits of a timer");
         let now = now_ns();
-        check!(
-            now >= deadline,
-            "a timer of {ms} ms came {} ns early",
-            deadline - now
-        );
-        check!(
-            now - deadline < LATE_MS * MS,
-            "a timer of {ms} ms came {} ms late",
-            (now - deadline) / MS
-        );
+        check!(now >= deadline, "a timer of {ms} ms came {} ns early", deadline - now);
+        check!(now - deadline < LATE_MS * MS, "a timer of {ms} ms came {} ms late", (now - deadline) / MS);
     }
     drop(timer);
     sys::handle_close(note.0).context("close")
@@ -105,36 +91,16 @@ pub fn timers_move_and_stop() -> Outcome {
     timer.arm_in_ms(150);
     sleep_ms(60);
     same!(note.poll(u64::MAX), 0, "bits of a timer that was moved");
-    same!(
-        note.wait(u64::MAX),
-        1 << SPARE_BIT,
-        "bits at its second deadline"
-    );
+    same!(note.wait(u64::MAX), 1 << SPARE_BIT, "bits at its second deadline");
     timer.arm_at(0);
-    same!(
-        note.wait(u64::MAX),
-        1 << SPARE_BIT,
-        "bits of a deadline in the past"
-    );
+    same!(note.wait(u64::MAX), 1 << SPARE_BIT, "bits of a deadline in the past");
     sleep_ms(30);
     same!(note.poll(u64::MAX), 0, "bits after it fired: it fires once");
     timer.arm_at(u64::MAX);
     sleep_ms(10);
-    same!(
-        note.poll(u64::MAX),
-        0,
-        "bits of a deadline at the end of time"
-    );
-    want_error(
-        sys::timer_create(note.0, 60),
-        Status::BadArgument,
-        "timer on bit 60",
-    )?;
-    want_error(
-        sys::timer_create(note.0, u32::MAX),
-        Status::BadArgument,
-        "timer on bit 2^32-1",
-    )?;
+    same!(note.poll(u64::MAX), 0, "bits of a deadline at the end of time");
+    want_error(sys::timer_create(note.0, 60), Status::BadArgument, "timer on bit 60")?;
+    want_error(sys::timer_create(note.0, u32::MAX), Status::BadArgument, "timer on bit 2^32-1")?;
     drop(timer);
     sys::handle_close(note.0).context("close")
 }
@@ -188,47 +154,24 @@ pub fn threads_leave_nothing_behind() -> Outcome {
     for _ in 0..100 {
         Background::run(|| {})?.finish("a thread")?;
     }
-    let counters = |status: abi::task::TaskStatus| {
-        [
-            status.threads,
-            status.objects,
-            status.handles,
-            status.frames,
-        ]
-    };
+    let counters = |status: abi::task::TaskStatus| [status.threads, status.objects, status.handles, status.frames];
     // The last thread says that it is done just before it ends.
     let mut after = [0; 4];
     eventually("the end of a hundred threads", 1_000, || {
         after = counters(rt::task::status(me).context("status")?);
         Ok(after[0] == before.threads)
     })?;
-    same!(
-        after,
-        counters(before),
-        "threads, kernel objects, handles, frames"
-    );
+    same!(after, counters(before), "threads, kernel objects, handles, frames");
     Ok(())
 }
 
 pub fn priorities_have_a_ceiling() -> Outcome {
     let own = rt::info().priority as u8;
     check!(own > 0, "the suite is as important as can be");
-    want_error(
-        rt::thread::set_own_priority(own - 1),
-        Status::Ceiling,
-        "priority above the own",
-    )?;
-    want_error(
-        rt::thread::set_own_priority(32),
-        Status::BadArgument,
-        "priority 32",
-    )?;
+    want_error(rt::thread::set_own_priority(own - 1), Status::Ceiling, "priority above the own")?;
+    want_error(rt::thread::set_own_priority(32), Status::BadArgument, "priority 32")?;
     let thread = rt::thread::spawn(|| {}, 8, own - 1).map(drop);
-    want_error(
-        thread,
-        Status::Ceiling,
-        "a thread with a priority above the own",
-    )?;
+    want_error(thread, Status::Ceiling, "a thread with a priority above the own")?;
     rt::thread::set_own_priority(31).context("priority 31")?;
     rt::thread::set_own_priority(own).context("the own priority")
 }
@@ -254,10 +197,7 @@ pub fn a_spinning_thread_loses_only_its_share() -> Outcome {
     }
     stop.store(true, Ordering::Relaxed);
     let others = spinner.finish("the spinning thread")?;
-    check!(
-        turns > 0 && others > 0,
-        "{turns} turns here, {others} there"
-    );
+    check!(turns > 0 && others > 0, "{turns} turns here, {others} there");
     Ok(())
 }
 
@@ -265,11 +205,7 @@ pub fn registers_survive_switches() -> Outcome {
     let check = |seed: u64| move || (0..200_000_u64).find(|&i| mixed(seed, i) != expected(seed, i));
     let threads = [1, 2, 3].map(|seed| Background::run(check(seed)));
     for thread in threads {
-        same!(
-            thread?.finish("a computing thread")?,
-            None,
-            "first wrong result"
-        );
+        same!(thread?.finish("a computing thread")?, None, "first wrong result");
     }
     Ok(())
 }

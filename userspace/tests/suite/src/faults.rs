@@ -16,11 +16,7 @@ fn death_of(task: &str, argument: &str) -> Result<FaultRecord, alloc::string::St
     let server = peer("server")?;
     let before = ask(server, assist::WHO, [0; 4])?[0];
     let record = Life::start(task, argument)?.record()?;
-    same!(
-        ask(server, assist::WHO, [0; 4])?[0],
-        before,
-        "the server's life"
-    );
+    same!(ask(server, assist::WHO, [0; 4])?[0], before, "the server's life");
     Ok(record)
 }
 
@@ -31,16 +27,8 @@ fn exception(argument: &str, vectors: &[u32]) -> Result<FaultRecord, alloc::stri
         Some(kind) if first == role::FAULT => death_of("fault", kind)?,
         _ => death_of("assist", argument)?,
     };
-    same!(
-        DeathKind::from_u32(record.kind),
-        DeathKind::Exception,
-        "kind of death"
-    );
-    check!(
-        vectors.contains(&record.vector),
-        "vector {} instead of one of {vectors:?}",
-        record.vector
-    );
+    same!(DeathKind::from_u32(record.kind), DeathKind::Exception, "kind of death");
+    check!(vectors.contains(&record.vector), "vector {} instead of one of {vectors:?}", record.vector);
     check!(record.rip < STACK_TOP, "rip {:#x}", record.rip);
     Ok(record)
 }
@@ -57,14 +45,8 @@ fn page_fault(argument: &str, set: u64, clear: u64) -> Result<FaultRecord, alloc
 }
 
 fn code_starts_with(record: &FaultRecord, bytes: &[u8]) -> Outcome {
-    let code = record
-        .code
-        .get(..record.code_len as usize)
-        .unwrap_or_default();
-    check!(
-        code.starts_with(bytes),
-        "code at rip is {code:x?} instead of {bytes:x?}"
-    );
+    let code = record.code.get(..record.code_len as usize).unwrap_or_default();
+    check!(code.starts_with(bytes), "code at rip is {code:x?} instead of {bytes:x?}");
     Ok(())
 }
 
@@ -76,12 +58,7 @@ pub fn null_read() -> Outcome {
 
 pub fn write_code() -> Outcome {
     let record = page_fault("fault write-code", PRESENT | WRITE, FETCH)?;
-    check!(
-        record.address.abs_diff(record.rip) < 64,
-        "wrote to {:#x} at {:#x}",
-        record.address,
-        record.rip
-    );
+    check!(record.address.abs_diff(record.rip) < 64, "wrote to {:#x} at {:#x}", record.address, record.rip);
     Ok(())
 }
 
@@ -109,27 +86,14 @@ pub fn cli() -> Outcome {
 
 pub fn kernel_read() -> Outcome {
     let record = page_fault("fault kernel-read", 0, WRITE | FETCH)?;
-    check!(
-        record.address >= 0xffff_8000_0000_0000,
-        "address {:#x}",
-        record.address
-    );
+    check!(record.address >= 0xffff_8000_0000_0000, "address {:#x}", record.address);
     Ok(())
 }
 
 pub fn stack_overflow() -> Outcome {
     let record = page_fault("fault stack-overflow", WRITE, PRESENT | FETCH)?;
-    check!(
-        record.address.abs_diff(record.rsp) < 4096,
-        "address {:#x}, rsp {:#x}",
-        record.address,
-        record.rsp
-    );
-    check!(
-        record.backtrace_len >= 8,
-        "a backtrace of {} frames only",
-        record.backtrace_len
-    );
+    check!(record.address.abs_diff(record.rsp) < 4096, "address {:#x}, rsp {:#x}", record.address, record.rsp);
+    check!(record.backtrace_len >= 8, "a backtrace of {} frames only", record.backtrace_len);
     Ok(())
 }
 
@@ -144,16 +108,9 @@ pub fn alignment() -> Outcome {
 
 pub fn panic() -> Outcome {
     let record = death_of("fault", "panic")?;
-    same!(
-        DeathKind::from_u32(record.kind),
-        DeathKind::Panicked,
-        "kind of death"
-    );
+    same!(DeathKind::from_u32(record.kind), DeathKind::Panicked, "kind of death");
     let message = record.message();
-    check!(
-        message.contains("kinds.rs:") && message.contains("asked to panic"),
-        "message: {message}"
-    );
+    check!(message.contains("kinds.rs:") && message.contains("asked to panic"), "message: {message}");
     check!(record.backtrace_len >= 1, "no backtrace");
     Ok(())
 }
@@ -161,11 +118,7 @@ pub fn panic() -> Outcome {
 pub fn unknown_kind() -> Outcome {
     for argument in ["", "no-such-kind"] {
         let record = death_of("fault", argument)?;
-        same!(
-            DeathKind::from_u32(record.kind),
-            DeathKind::Exited,
-            "kind of death"
-        );
+        same!(DeathKind::from_u32(record.kind), DeathKind::Exited, "kind of death");
         same!(record.error_code as u32, 2, "exit code");
     }
     Ok(())
@@ -195,26 +148,14 @@ pub fn unmapped_memory_is_gone() -> Outcome {
 
 pub fn heap_exhaustion_is_a_panic() -> Outcome {
     let record = death_of("assist", role::EAT_HEAP)?;
-    same!(
-        DeathKind::from_u32(record.kind),
-        DeathKind::Panicked,
-        "kind of death"
-    );
-    check!(
-        record.message().contains("memory"),
-        "message: {}",
-        record.message()
-    );
+    same!(DeathKind::from_u32(record.kind), DeathKind::Panicked, "kind of death");
+    check!(record.message().contains("memory"), "message: {}", record.message());
     Ok(())
 }
 
 pub fn panic_with_a_bad_pointer() -> Outcome {
     let record = death_of("assist", role::PANIC_BAD_POINTER)?;
-    same!(
-        DeathKind::from_u32(record.kind),
-        DeathKind::Panicked,
-        "kind of death"
-    );
+    same!(DeathKind::from_u32(record.kind), DeathKind::Panicked, "kind of death");
     same!(record.message_len, 0, "length of the message");
     Ok(())
 }
@@ -222,11 +163,7 @@ pub fn panic_with_a_bad_pointer() -> Outcome {
 pub fn exit_codes() -> Outcome {
     for code in [0, 1, -1, i32::MIN] {
         let record = death_of("assist", &alloc::format!("exit {code}"))?;
-        same!(
-            DeathKind::from_u32(record.kind),
-            DeathKind::Exited,
-            "kind of death"
-        );
+        same!(DeathKind::from_u32(record.kind), DeathKind::Exited, "kind of death");
         same!(record.error_code as u32 as i32, code, "exit code");
     }
     Ok(())
@@ -236,23 +173,13 @@ pub fn a_spinning_task_is_killed() -> Outcome {
     let life = Life::start("watched", role::SPIN)?;
     // Watched it would die by itself; the request comes first.
     life.kill()?;
-    same!(
-        DeathKind::from_u32(life.record()?.kind),
-        DeathKind::Killed,
-        "kind of death"
-    );
+    same!(DeathKind::from_u32(life.record()?.kind), DeathKind::Killed, "kind of death");
     Ok(())
 }
 
 pub fn a_missed_heartbeat_kills() -> Outcome {
-    let record = Life::start("watched", role::SPIN)?
-        .record()
-        .context("a task that takes no messages")?;
-    same!(
-        DeathKind::from_u32(record.kind),
-        DeathKind::Hung,
-        "kind of death"
-    );
+    let record = Life::start("watched", role::SPIN)?.record().context("a task that takes no messages")?;
+    same!(DeathKind::from_u32(record.kind), DeathKind::Hung, "kind of death");
     Ok(())
 }
 
@@ -260,15 +187,7 @@ pub fn a_served_heartbeat_does_not() -> Outcome {
     let life = Life::start("watched", role::SERVE)?;
     rt::time::sleep_ms(2_000);
     let status = crate::support::status(life.id.index.into())?;
-    same!(
-        status.id,
-        life.id.to_u32(),
-        "the task's life after two seconds"
-    );
-    same!(
-        status.state,
-        abi::task::TaskState::Running as u32,
-        "its state"
-    );
+    same!(status.id, life.id.to_u32(), "the task's life after two seconds");
+    same!(status.state, abi::task::TaskState::Running as u32, "its state");
     Ok(())
 }

@@ -13,17 +13,10 @@ use rt::time::now_ns;
 
 pub fn unknown_numbers() -> Outcome {
     let known = |number| Syscall::from_u64(number).is_some();
-    for number in (0..100)
-        .chain([1_000, u64::from(u32::MAX), 1 << 32, u64::MAX])
-        .filter(|&n| !known(n))
-    {
+    for number in (0..100).chain([1_000, u64::from(u32::MAX), 1 << 32, u64::MAX]).filter(|&n| !known(n)) {
         // SAFETY: there is no such call, so that nothing happens.
         let outcome = unsafe { syscall(number, Registers::default()) };
-        want(
-            outcome.code,
-            Status::BadSyscall,
-            &alloc::format!("system call {number}"),
-        )?;
+        want(outcome.code, Status::BadSyscall, &alloc::format!("system call {number}"))?;
     }
     Ok(())
 }
@@ -35,48 +28,16 @@ pub fn unknown_handles() -> Outcome {
         want_error(sys::signal(handle, 1), Status::BadHandle, &what("signal"))?;
         want_error(sys::poll(handle, 1), Status::BadHandle, &what("poll"))?;
         want_error(sys::wait(handle, 1), Status::BadHandle, &what("wait"))?;
-        want_error(
-            sys::send(handle, Header::new(1), [0; 4], 0),
-            Status::BadHandle,
-            &what("send"),
-        )?;
+        want_error(sys::send(handle, Header::new(1), [0; 4], 0), Status::BadHandle, &what("send"))?;
         want_error(sys::recv(handle, 1), Status::BadHandle, &what("recv"))?;
-        want_error(
-            sys::memory_info(handle),
-            Status::BadHandle,
-            &what("memory_info"),
-        )?;
-        want_error(
-            sys::timer_arm(handle, 1),
-            Status::BadHandle,
-            &what("timer_arm"),
-        )?;
-        want_error(
-            sys::timer_disarm(handle),
-            Status::BadHandle,
-            &what("timer_disarm"),
-        )?;
+        want_error(sys::memory_info(handle), Status::BadHandle, &what("memory_info"))?;
+        want_error(sys::timer_arm(handle, 1), Status::BadHandle, &what("timer_arm"))?;
+        want_error(sys::timer_disarm(handle), Status::BadHandle, &what("timer_disarm"))?;
         want_error(sys::irq_ack(handle), Status::BadHandle, &what("irq_ack"))?;
-        want_error(
-            sys::handle_close(handle),
-            Status::BadHandle,
-            &what("handle_close"),
-        )?;
-        want_error(
-            sys::handle_dup(handle, Rights::SIGNAL, 0),
-            Status::BadHandle,
-            &what("handle_dup"),
-        )?;
-        want_error(
-            sys::thread_priority(handle.into(), 31),
-            Status::BadHandle,
-            &what("thread_priority"),
-        )?;
-        want_error(
-            sys::task_status(handle, 0),
-            Status::BadHandle,
-            &what("task_status"),
-        )?;
+        want_error(sys::handle_close(handle), Status::BadHandle, &what("handle_close"))?;
+        want_error(sys::handle_dup(handle, Rights::SIGNAL, 0), Status::BadHandle, &what("handle_dup"))?;
+        want_error(sys::thread_priority(handle.into(), 31), Status::BadHandle, &what("thread_priority"))?;
+        want_error(sys::task_status(handle, 0), Status::BadHandle, &what("task_status"))?;
         let call = sys::call(handle, Header::new(1), [0; 4]).map_err(|failure| failure.status);
         want_error(call, Status::BadHandle, &what("call"))?;
     }
@@ -85,62 +46,22 @@ pub fn unknown_handles() -> Outcome {
 
 /// A handle is 32 bits: the rest of the register is not to be ignored, or two names would mean the same.
 pub fn handles_are_not_truncated() -> Outcome {
-    let registers = Registers {
-        rdi: 1 << 32 | u64::from(NOTIFICATION),
-        rsi: 1 << 33,
-        ..Registers::default()
-    };
+    let registers = Registers { rdi: 1 << 32 | u64::from(NOTIFICATION), rsi: 1 << 33, ..Registers::default() };
     // SAFETY: signals a notification at worst.
     let outcome = unsafe { syscall(Syscall::Signal as u64, registers) };
     want(outcome.code, Status::BadHandle, "signal of handle 1 + 2^32")
 }
 
 pub fn wrong_kinds() -> Outcome {
-    want_error(
-        sys::signal(ENDPOINT, 1),
-        Status::WrongKind,
-        "signal of an endpoint",
-    )?;
-    want_error(
-        sys::poll(ENDPOINT, 1),
-        Status::WrongKind,
-        "poll of an endpoint",
-    )?;
-    want_error(
-        sys::memory_info(ENDPOINT),
-        Status::WrongKind,
-        "memory_info of an endpoint",
-    )?;
-    want_error(
-        sys::timer_arm(ENDPOINT, 1),
-        Status::WrongKind,
-        "timer_arm of an endpoint",
-    )?;
-    want_error(
-        sys::irq_ack(NOTIFICATION),
-        Status::WrongKind,
-        "irq_ack of a notification",
-    )?;
-    want_error(
-        sys::recv(NOTIFICATION, 1),
-        Status::WrongKind,
-        "recv of a notification",
-    )?;
-    want_error(
-        sys::send(NOTIFICATION, Header::new(1), [0; 4], 0),
-        Status::WrongKind,
-        "send to a notification",
-    )?;
-    want_error(
-        sys::task_status(NOTIFICATION, 0),
-        Status::WrongKind,
-        "task_status by a notification",
-    )?;
-    want_error(
-        sys::thread_priority(ENDPOINT.into(), 31),
-        Status::WrongKind,
-        "thread_priority of an endpoint",
-    )?;
+    want_error(sys::signal(ENDPOINT, 1), Status::WrongKind, "signal of an endpoint")?;
+    want_error(sys::poll(ENDPOINT, 1), Status::WrongKind, "poll of an endpoint")?;
+    want_error(sys::memory_info(ENDPOINT), Status::WrongKind, "memory_info of an endpoint")?;
+    want_error(sys::timer_arm(ENDPOINT, 1), Status::WrongKind, "timer_arm of an endpoint")?;
+    want_error(sys::irq_ack(NOTIFICATION), Status::WrongKind, "irq_ack of a notification")?;
+    want_error(sys::recv(NOTIFICATION, 1), Status::WrongKind, "recv of a notification")?;
+    want_error(sys::send(NOTIFICATION, Header::new(1), [0; 4], 0), Status::WrongKind, "send to a notification")?;
+    want_error(sys::task_status(NOTIFICATION, 0), Status::WrongKind, "task_status by a notification")?;
+    want_error(sys::thread_priority(ENDPOINT.into(), 31), Status::WrongKind, "thread_priority of an endpoint")?;
     // SAFETY: not a memory object, so that nothing is mapped.
     let mapped = unsafe { sys::memory_map(NOTIFICATION, 0, true) };
     want_error(mapped, Status::WrongKind, "memory_map of a notification")?;
@@ -152,44 +73,16 @@ pub fn missing_rights() -> Outcome {
     let note = Notification::create().context("notification")?;
     let signal_only = sys::handle_dup(note.0, Rights::SIGNAL, 0).context("dup with SIGNAL")?;
     let wait_only = sys::handle_dup(note.0, Rights::WAIT, 0).context("dup with WAIT")?;
-    want_error(
-        sys::wait(signal_only, 1),
-        Status::NoRights,
-        "wait with SIGNAL alone",
-    )?;
-    want_error(
-        sys::poll(signal_only, 1),
-        Status::NoRights,
-        "poll with SIGNAL alone",
-    )?;
-    want_error(
-        sys::signal(wait_only, 1),
-        Status::NoRights,
-        "signal with WAIT alone",
-    )?;
-    want_error(
-        sys::timer_create(wait_only, 1),
-        Status::NoRights,
-        "timer with WAIT alone",
-    )?;
-    want_error(
-        sys::handle_dup(signal_only, Rights::SIGNAL, 0),
-        Status::NoRights,
-        "dup without GRANT",
-    )?;
+    want_error(sys::wait(signal_only, 1), Status::NoRights, "wait with SIGNAL alone")?;
+    want_error(sys::poll(signal_only, 1), Status::NoRights, "poll with SIGNAL alone")?;
+    want_error(sys::signal(wait_only, 1), Status::NoRights, "signal with WAIT alone")?;
+    want_error(sys::timer_create(wait_only, 1), Status::NoRights, "timer with WAIT alone")?;
+    want_error(sys::handle_dup(signal_only, Rights::SIGNAL, 0), Status::NoRights, "dup without GRANT")?;
     sys::signal(signal_only, 4).context("signal with SIGNAL")?;
-    same!(
-        sys::poll(wait_only, u64::MAX),
-        Ok(4),
-        "bits taken with WAIT"
-    );
+    same!(sys::poll(wait_only, u64::MAX), Ok(4), "bits taken with WAIT");
 
     let call_only = sys::handle_dup(ENDPOINT, Rights::CALL, 0).context("dup of the endpoint")?;
-    want_error(
-        sys::recv(call_only, 1),
-        Status::NoRights,
-        "recv with CALL alone",
-    )?;
+    want_error(sys::recv(call_only, 1), Status::NoRights, "recv with CALL alone")?;
 
     let memory = sys::memory_create(1, false).context("memory")?;
     let read_only = sys::handle_dup(memory, Rights::READ, 0).context("dup with READ")?;
@@ -209,11 +102,7 @@ pub fn missing_rights() -> Outcome {
 /// Asking for more rights than there are is refused, or brings no more than there are.
 pub fn rights_never_grow() -> Outcome {
     let server = peer("server")?;
-    want_error(
-        sys::recv(server.0, 1),
-        Status::NoRights,
-        "recv on a peer's endpoint",
-    )?;
+    want_error(sys::recv(server.0, 1), Status::NoRights, "recv on a peer's endpoint")?;
     let with_all = |handle, use_it: &dyn Fn(u32) -> Result<(), Status>, what: &str| {
         let found = match sys::handle_dup(handle, Rights::all(), 0) {
             Ok(copy) => {
@@ -225,21 +114,9 @@ pub fn rights_never_grow() -> Outcome {
         };
         want_error(found, Status::NoRights, what)
     };
-    with_all(
-        server.0,
-        &|copy| sys::recv(copy, 1).map(drop),
-        "recv on a copy of a peer's endpoint",
-    )?;
-    with_all(
-        ENDPOINT,
-        &|copy| sys::recv(copy, 1).map(drop),
-        "recv on a copy of the own endpoint",
-    )?;
-    with_all(
-        system()?,
-        &|copy| sys::task_signal(copy, 0, 0),
-        "control by a copy of the system handle",
-    )
+    with_all(server.0, &|copy| sys::recv(copy, 1).map(drop), "recv on a copy of a peer's endpoint")?;
+    with_all(ENDPOINT, &|copy| sys::recv(copy, 1).map(drop), "recv on a copy of the own endpoint")?;
+    with_all(system()?, &|copy| sys::task_signal(copy, 0, 0), "control by a copy of the system handle")
 }
 
 pub fn the_suite_has_no_control() -> Outcome {
@@ -247,45 +124,21 @@ pub fn the_suite_has_no_control() -> Outcome {
     let server = row("server")?;
     let spawn = sys::task_spawn(system, row("fault")?, b"panic").map_err(|failure| failure.status);
     want_error(spawn, Status::NoRights, "task_spawn")?;
-    want_error(
-        sys::task_kill(system, rt::me(), DeathKind::Killed as u32),
-        Status::NoRights,
-        "task_kill",
-    )?;
-    want_error(
-        sys::task_reap(system, server),
-        Status::NoRights,
-        "task_reap",
-    )?;
-    want_error(
-        sys::task_expect(system, server, false),
-        Status::NoRights,
-        "task_expect",
-    )?;
-    want_error(
-        sys::task_signal(system, server, 1),
-        Status::NoRights,
-        "task_signal",
-    )
+    want_error(sys::task_kill(system, rt::me(), DeathKind::Killed as u32), Status::NoRights, "task_kill")?;
+    want_error(sys::task_reap(system, server), Status::NoRights, "task_reap")?;
+    want_error(sys::task_expect(system, server, false), Status::NoRights, "task_expect")?;
+    want_error(sys::task_signal(system, server, 1), Status::NoRights, "task_signal")
 }
 
 pub fn closed_handles() -> Outcome {
     let note = Notification::create().context("notification")?;
     sys::handle_close(note.0).context("close")?;
     want_error(note.signal(1), Status::BadHandle, "signal after close")?;
-    want_error(
-        sys::handle_close(note.0),
-        Status::BadHandle,
-        "close after close",
-    )?;
+    want_error(sys::handle_close(note.0), Status::BadHandle, "close after close")?;
     let memory = sys::memory_create(1, false).context("memory")?;
     // SAFETY: mapped where the kernel likes; nothing refers to it.
     let address = unsafe { sys::memory_map(memory, 0, true) }.context("map")?;
-    want_error(
-        sys::handle_close(memory),
-        Status::Busy,
-        "close of mapped memory",
-    )?;
+    want_error(sys::handle_close(memory), Status::Busy, "close of mapped memory")?;
     // SAFETY: nothing refers to it.
     unsafe { sys::memory_unmap(address) }.context("unmap")?;
     sys::handle_close(memory).context("close after unmap")
@@ -296,23 +149,13 @@ pub fn a_transferred_handle_has_fewer_rights() -> Outcome {
     let note = Notification::create().context("notification")?;
     let reply = helper
         .endpoint
-        .call_handle(
-            assist::TAKE_HANDLE,
-            [1 << 40, 0, 0, 0],
-            &mut [],
-            note.0,
-            Rights::SIGNAL,
-        )
+        .call_handle(assist::TAKE_HANDLE, [1 << 40, 0, 0, 0], &mut [], note.0, Rights::SIGNAL)
         .context("call")?;
     let [signalled, taken, duplicated, closed_twice] = reply.words;
     want(signalled, Status::Ok, "signal by the server")?;
     want(taken, Status::NoRights, "poll by the server")?;
     want(duplicated, Status::NoRights, "dup by the server")?;
-    want(
-        closed_twice,
-        Status::BadHandle,
-        "second close by the server",
-    )?;
+    want(closed_twice, Status::BadHandle, "second close by the server")?;
     same!(note.poll(u64::MAX), 1 << 40, "bits that the server set");
     sys::handle_close(note.0).context("close of the own handle, which stays")
 }
@@ -323,28 +166,14 @@ pub fn handles_without_grant_stay() -> Outcome {
     let kept = sys::handle_dup(note.0, Rights::SIGNAL, 0).context("dup")?;
     let transfer = |handle| {
         let loans = &mut [];
-        let call = helper.endpoint.call_handle(
-            assist::TAKE_HANDLE,
-            [1, 0, 0, 0],
-            loans,
-            handle,
-            Rights::SIGNAL,
-        );
+        let call = helper.endpoint.call_handle(assist::TAKE_HANDLE, [1, 0, 0, 0], loans, handle, Rights::SIGNAL);
         call.map(|reply| reply.label)
     };
-    same!(
-        transfer(kept),
-        Err(CallError::Failed(Status::NoRights)),
-        "transfer without GRANT"
-    );
+    same!(transfer(kept), Err(CallError::Failed(Status::NoRights)), "transfer without GRANT");
     for handle in [kept, note.0] {
         sys::handle_close(handle).context("close")?;
     }
-    same!(
-        transfer(note.0),
-        Err(CallError::Failed(Status::BadHandle)),
-        "transfer of a closed handle"
-    );
+    same!(transfer(note.0), Err(CallError::Failed(Status::BadHandle)), "transfer of a closed handle");
     same!(helper.ask(assist::ECHO, [2; 4])?, [2; 4], "echo after that");
     Ok(())
 }
@@ -352,10 +181,7 @@ pub fn handles_without_grant_stay() -> Outcome {
 pub fn a_handle_comes_with_a_reply() -> Outcome {
     let helper = Helper::start()?;
     let word = now_ns() | 1;
-    let reply = helper
-        .endpoint
-        .call(assist::GIVE_MEMORY, [word, 0, 0, 0])
-        .context("call")?;
+    let reply = helper.endpoint.call(assist::GIVE_MEMORY, [word, 0, 0, 0]).context("call")?;
     let memory = reply.handle.ok_or("no handle came along")?;
     // SAFETY: refused, or mapped where the kernel likes; nothing refers to it.
     let mapped = unsafe { sys::memory_map(memory, 0, true) };
@@ -376,18 +202,8 @@ pub fn a_handle_comes_with_a_reply() -> Outcome {
 
 pub fn badges() -> Outcome {
     let own = Endpoint::own();
-    let badged = own
-        .duplicate(Rights::CALL | Rights::GRANT, 7)
-        .context("dup with a badge")?;
-    want_error(
-        badged.duplicate(Rights::CALL, 8),
-        Status::BadArgument,
-        "second badge on a badged handle",
-    )?;
-    want_error(
-        sys::handle_dup(NOTIFICATION, Rights::SIGNAL, 7),
-        Status::BadArgument,
-        "badge on a notification",
-    )?;
+    let badged = own.duplicate(Rights::CALL | Rights::GRANT, 7).context("dup with a badge")?;
+    want_error(badged.duplicate(Rights::CALL, 8), Status::BadArgument, "second badge on a badged handle")?;
+    want_error(sys::handle_dup(NOTIFICATION, Rights::SIGNAL, 7), Status::BadArgument, "badge on a notification")?;
     sys::handle_close(badged.0).context("close")
 }

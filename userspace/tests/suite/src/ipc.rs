@@ -1,8 +1,6 @@
 //! Calls, replies, leases.
 
-use crate::support::{
-    Context, Helper, Life, Outcome, ask, call_beside, check, eventually, peer, same, want,
-};
+use crate::support::{Context, Helper, Life, Outcome, ask, call_beside, check, eventually, peer, same, want};
 use abi::Status;
 use abi::message::{Header, MAX_COPY, Rights};
 use assist::raw::{Registers, syscall};
@@ -10,20 +8,11 @@ use rt::ipc::{CallError, Endpoint, Event, Loan};
 
 pub fn words_round_trip() -> Outcome {
     let server = peer("server")?;
-    for words in [
-        [0; 4],
-        [1, 2, 3, 4],
-        [u64::MAX; 4],
-        [u64::MAX, 0, 1 << 63, 0x0123_4567_89ab_cdef],
-    ] {
+    for words in [[0; 4], [1, 2, 3, 4], [u64::MAX; 4], [u64::MAX, 0, 1 << 63, 0x0123_4567_89ab_cdef]] {
         same!(ask(server, assist::ECHO, words)?, words, "echo");
     }
     for i in 0..1_000 {
-        same!(
-            ask(server, assist::ECHO, [i, !i, i << 32, i * i])?,
-            [i, !i, i << 32, i * i],
-            "echo {i}"
-        );
+        same!(ask(server, assist::ECHO, [i, !i, i << 32, i * i])?, [i, !i, i << 32, i * i], "echo {i}");
     }
     Ok(())
 }
@@ -31,19 +20,13 @@ pub fn words_round_trip() -> Outcome {
 pub fn labels_round_trip() -> Outcome {
     let server = peer("server")?;
     for label in [0, 1, 0x7fff, 0xffff] {
-        let reply = server
-            .call(assist::LABEL, [label, 2, 3, 4])
-            .context("call")?;
+        let reply = server.call(assist::LABEL, [label, 2, 3, 4]).context("call")?;
         same!(u64::from(reply.label), label, "label of the reply");
         same!(reply.words, [4, 3, 2, label], "words of the reply");
         same!(reply.handle, None, "handle of the reply");
     }
     let reply = server.call(0xfffe, [0; 4]).context("call")?;
-    same!(
-        reply.label,
-        rt::OUTCOME_BAD_REQUEST,
-        "label of the answer to an unknown request"
-    );
+    same!(reply.label, rt::OUTCOME_BAD_REQUEST, "label of the answer to an unknown request");
     Ok(())
 }
 
@@ -57,18 +40,10 @@ pub fn forged_headers() -> Outcome {
         Header::new(1).with_leases(5).0,
         Header::new(1).with_leases(15).0,
     ] {
-        let registers = Registers {
-            rdi: server.0.into(),
-            rsi: header,
-            ..Registers::default()
-        };
+        let registers = Registers { rdi: server.0.into(), rsi: header, ..Registers::default() };
         // SAFETY: no leases are read where the header is refused.
         let outcome = unsafe { syscall(abi::Syscall::Call as u64, registers) };
-        want(
-            outcome.code,
-            Status::BadArgument,
-            &alloc::format!("call with header {header:#x}"),
-        )?;
+        want(outcome.code, Status::BadArgument, &alloc::format!("call with header {header:#x}"))?;
     }
     Ok(())
 }
@@ -77,14 +52,8 @@ pub fn forged_headers() -> Outcome {
 pub fn a_server_cannot_call_its_client() -> Outcome {
     let server = peer("server")?;
     let own = Endpoint::create().context("endpoint")?;
-    let reply = server
-        .call_handle(assist::CALL_BACK, [0; 4], &mut [], own.0, Rights::CALL)
-        .context("call")?;
-    want(
-        reply.words[0],
-        Status::CallOrder,
-        "call of the client by its server",
-    )?;
+    let reply = server.call_handle(assist::CALL_BACK, [0; 4], &mut [], own.0, Rights::CALL).context("call")?;
+    want(reply.words[0], Status::CallOrder, "call of the client by its server")?;
     rt::ipc::close(own.0).context("close")
 }
 
@@ -95,19 +64,11 @@ pub fn threads_call_each_other() -> Outcome {
     let Event::Request(request) = own.receive(0).context("receive")? else {
         return Err("a notification came instead of the call".into());
     };
-    same!(
-        (request.label, request.words),
-        (5, [1, 2, 3, 4]),
-        "what was received"
-    );
+    same!((request.label, request.words), (5, [1, 2, 3, 4]), "what was received");
     same!(request.sender.task, rt::me(), "the sender");
     request.pending().reply(6, [4, 3, 2, 1]).context("reply")?;
     let reply = caller.finish("the calling thread")?.context("call")?;
-    same!(
-        (reply.label, reply.words),
-        (6, [4, 3, 2, 1]),
-        "what came back"
-    );
+    same!((reply.label, reply.words), (6, [4, 3, 2, 1]), "what came back");
     rt::ipc::close(own.0).context("close")
 }
 
@@ -116,14 +77,8 @@ pub fn a_caller_learns_that_the_endpoint_is_gone() -> Outcome {
     let caller = call_beside(own, 5, [0; 4])?;
     rt::time::sleep_ms(30);
     rt::ipc::close(own.0).context("close")?;
-    let found = caller
-        .finish("the calling thread")?
-        .map(|reply| reply.label);
-    same!(
-        found,
-        Err(CallError::Gone),
-        "a call that waited at a closed endpoint"
-    );
+    let found = caller.finish("the calling thread")?.map(|reply| reply.label);
+    same!(found, Err(CallError::Gone), "a call that waited at a closed endpoint");
     Ok(())
 }
 
@@ -132,14 +87,8 @@ pub fn leases_are_read() -> Outcome {
     for length in [0, 1, 511, 512, 513, 4095, 4096, 4097, 3 * MAX_COPY + 5] {
         let bytes: alloc::vec::Vec<u8> = (0..length).map(|i| (i * 7) as u8).collect();
         let sum: u64 = bytes.iter().map(|&byte| u64::from(byte)).sum();
-        let reply = server
-            .call_with(assist::SUM, [0; 4], &mut [Loan::Read(&bytes)])
-            .context("call")?;
-        same!(
-            reply.words,
-            [sum, length as u64, length as u64, 0],
-            "sum, length and bytes read of {length}"
-        );
+        let reply = server.call_with(assist::SUM, [0; 4], &mut [Loan::Read(&bytes)]).context("call")?;
+        same!(reply.words, [sum, length as u64, length as u64, 0], "sum, length and bytes read of {length}");
     }
     Ok(())
 }
@@ -148,36 +97,17 @@ pub fn leases_are_written() -> Outcome {
     let server = peer("server")?;
     let mut bytes = alloc::vec![1_u8; MAX_COPY + 4096];
     let whole = bytes.len() as u64;
-    for (offset, length, written) in [
-        (0, 1, 1),
-        (5, 100, 100),
-        (whole - 3, 3, 3),
-        (whole - 3, 10, 3),
-        (10, whole, whole - 10),
-    ] {
+    for (offset, length, written) in
+        [(0, 1, 1), (5, 100, 100), (whole - 3, 3, 3), (whole - 3, 10, 3), (10, whole, whole - 10)]
+    {
         bytes.fill(1);
-        let reply = server
-            .call_with(
-                assist::FILL,
-                [9, offset, length, 0],
-                &mut [Loan::Write(&mut bytes)],
-            )
-            .context("call")?;
-        want(
-            reply.words[1],
-            Status::Ok,
-            &alloc::format!("write of {length} at {offset}"),
-        )?;
+        let reply =
+            server.call_with(assist::FILL, [9, offset, length, 0], &mut [Loan::Write(&mut bytes)]).context("call")?;
+        want(reply.words[1], Status::Ok, &alloc::format!("write of {length} at {offset}"))?;
         same!(reply.words[0], written, "bytes written at {offset}");
         let touched = offset as usize..(offset + written) as usize;
-        let wrong = bytes
-            .iter()
-            .enumerate()
-            .find(|&(i, &byte)| byte != if touched.contains(&i) { 9 } else { 1 });
-        check!(
-            wrong.is_none(),
-            "{wrong:?} after a write of {written} bytes at {offset}"
-        );
+        let wrong = bytes.iter().enumerate().find(|&(i, &byte)| byte != if touched.contains(&i) { 9 } else { 1 });
+        check!(wrong.is_none(), "{wrong:?} after a write of {written} bytes at {offset}");
     }
     Ok(())
 }
@@ -186,9 +116,7 @@ pub fn leases_have_bounds_and_access() -> Outcome {
     let server = peer("server")?;
     let mut writable = [2; 8];
     let mut loans = [Loan::Read(&[1; 8]), Loan::Write(&mut writable)];
-    let reply = server
-        .call_with(assist::ABUSE_LEASES, [0; 4], &mut loans)
-        .context("call")?;
+    let reply = server.call_with(assist::ABUSE_LEASES, [0; 4], &mut loans).context("call")?;
     for (code, what) in reply.words.into_iter().zip([
         "write of a lease to read",
         "read of a lease to write",
@@ -204,59 +132,32 @@ pub fn leases_have_bounds_and_access() -> Outcome {
 pub fn replies_out_of_order() -> Outcome {
     let helper = Helper::start()?;
     let callers = [1, 2, 3].map(|key| call_beside(helper.endpoint, assist::KEEP, [key, 0, 0, 0]));
-    eventually("three kept callers", 2_000, || {
-        Ok(helper.ask(assist::KEPT, [0; 4])?[0] == 3)
-    })?;
+    eventually("three kept callers", 2_000, || Ok(helper.ask(assist::KEPT, [0; 4])?[0] == 3))?;
     for key in [2, 3, 1] {
-        want(
-            helper.ask(assist::RELEASE, [key, key + 100, 0, 0])?[0],
-            Status::Ok,
-            "late reply",
-        )?;
+        want(helper.ask(assist::RELEASE, [key, key + 100, 0, 0])?[0], Status::Ok, "late reply")?;
     }
     for (key, caller) in (1..).zip(callers) {
         let reply = caller?.finish("a kept call")?.context("kept call")?;
-        same!(
-            reply.words,
-            [key, key + 100, 0, 0],
-            "answer of caller {key}"
-        );
+        same!(reply.words, [key, key + 100, 0, 0], "answer of caller {key}");
     }
     Ok(())
 }
 
 pub fn a_reply_is_good_once() -> Outcome {
     let helper = Helper::start()?;
-    same!(
-        helper.ask(assist::ANSWER_TWICE, [0; 4])?,
-        [1, 2, 3, 4],
-        "first answer"
-    );
-    want(
-        helper.ask(assist::SECOND_STATUS, [0; 4])?[0],
-        Status::StaleReply,
-        "second answer",
-    )?;
+    same!(helper.ask(assist::ANSWER_TWICE, [0; 4])?, [1, 2, 3, 4], "first answer");
+    want(helper.ask(assist::SECOND_STATUS, [0; 4])?[0], Status::StaleReply, "second answer")?;
     same!(helper.ask(assist::ECHO, [5; 4])?, [5; 4], "echo after that");
     Ok(())
 }
 
 pub fn a_reply_to_a_dead_caller_is_stale() -> Outcome {
     let server = peer("server")?;
-    let caller = Life::start(
-        "assist",
-        &alloc::format!("{} {} 77", assist::role::CALL, assist::KEEP),
-    )?;
-    eventually("a kept caller", 2_000, || {
-        Ok(ask(server, assist::KEPT, [0; 4])?[0] == 1)
-    })?;
+    let caller = Life::start("assist", &alloc::format!("{} {} 77", assist::role::CALL, assist::KEEP))?;
+    eventually("a kept caller", 2_000, || Ok(ask(server, assist::KEPT, [0; 4])?[0] == 1))?;
     caller.kill()?;
     caller.record()?;
-    want(
-        ask(server, assist::RELEASE, [77, 0, 0, 0])?[0],
-        Status::StaleReply,
-        "reply to a dead caller",
-    )
+    want(ask(server, assist::RELEASE, [77, 0, 0, 0])?[0], Status::StaleReply, "reply to a dead caller")
 }
 
 pub fn two_callers_do_not_mix() -> Outcome {
@@ -264,50 +165,29 @@ pub fn two_callers_do_not_mix() -> Outcome {
     let storm = |seed: u64| {
         move || {
             (0..2_000).find(|&i| {
-                server
-                    .call(assist::ECHO, [seed, i, seed ^ i, 0])
-                    .map(|reply| reply.words)
-                    != Ok([seed, i, seed ^ i, 0])
+                server.call(assist::ECHO, [seed, i, seed ^ i, 0]).map(|reply| reply.words) != Ok([seed, i, seed ^ i, 0])
             })
         }
     };
     let threads = [11, 22, 33].map(|seed| crate::support::Background::run(storm(seed)));
     for (thread, seed) in threads.into_iter().zip([11, 22, 33]) {
-        same!(
-            thread?.finish("a storm of calls")?,
-            None,
-            "first wrong answer of caller {seed}"
-        );
+        same!(thread?.finish("a storm of calls")?, None, "first wrong answer of caller {seed}");
     }
     Ok(())
 }
 
 pub fn a_sent_message_needs_a_receiver() -> Outcome {
     let helper = Helper::start()?;
-    same!(
-        helper.ask(assist::NOTES, [0; 4])?[0],
-        0,
-        "messages at first"
-    );
+    same!(helper.ask(assist::NOTES, [0; 4])?[0], 0, "messages at first");
     // The server is less ready than its callers think only while it works: it waits as soon as it has answered.
-    eventually("a sent message", 2_000, || {
-        Ok(helper.endpoint.send(assist::NOTE, [42, 0, 0, 0]).is_ok())
-    })?;
-    same!(
-        helper.ask(assist::NOTES, [0; 4])?,
-        [1, 42, 0, 0],
-        "messages that arrived"
-    );
+    eventually("a sent message", 2_000, || Ok(helper.endpoint.send(assist::NOTE, [42, 0, 0, 0]).is_ok()))?;
+    same!(helper.ask(assist::NOTES, [0; 4])?, [1, 42, 0, 0], "messages that arrived");
     let busy = call_beside(helper.endpoint, assist::SLEEP, [300, 0, 0, 0])?;
     rt::time::sleep_ms(100);
     let found = helper.endpoint.send(assist::NOTE, [43, 0, 0, 0]);
     same!(found, Err(Status::WouldBlock), "send to a busy server");
     busy.finish("a call of 300 ms")?.context("call")?;
-    same!(
-        helper.ask(assist::NOTES, [0; 4])?,
-        [1, 42, 0, 0],
-        "messages after that"
-    );
+    same!(helper.ask(assist::NOTES, [0; 4])?, [1, 42, 0, 0], "messages after that");
     Ok(())
 }
 
@@ -319,10 +199,6 @@ pub fn a_kept_caller_waits_without_harm() -> Outcome {
     let generation = helper.life.id.generation;
     helper.life.kill()?;
     let result = kept.finish("the kept call")?.map(|reply| reply.words);
-    same!(
-        result,
-        Err(CallError::Died { generation }),
-        "the kept call after the server's death"
-    );
+    same!(result, Err(CallError::Died { generation }), "the kept call after the server's death");
     Ok(())
 }

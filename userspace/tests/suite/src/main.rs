@@ -82,9 +82,7 @@ fn run() {
 /// Ends the machine the clean way.
 fn switch_off() {
     let Some(power) = rt::ipc::Endpoint::peer("power") else {
-        println!(
-            "test system::switch_off ... FAILED: system.toml does not let the suite call power"
-        );
+        println!("test system::switch_off ... FAILED: system.toml does not let the suite call power");
         return;
     };
     // Whoever comes back from this has failed.

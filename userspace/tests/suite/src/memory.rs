@@ -11,10 +11,7 @@ use rt::syscall as sys;
 pub fn fresh_memory_is_zero() -> Outcome {
     let memory = Memory::create(64).context("create")?;
     let mapping = memory.map(true).context("map")?;
-    check!(
-        mapping.as_slice().iter().all(|&byte| byte == 0),
-        "it is not"
-    );
+    check!(mapping.as_slice().iter().all(|&byte| byte == 0), "it is not");
     drop(mapping);
     rt::ipc::close(memory.0).context("close")
 }
@@ -23,19 +20,9 @@ pub fn a_dead_tasks_memory_is_found_nowhere() -> Outcome {
     Life::start("assist", &alloc::format!("{} 128", role::CANARY))?.record()?;
     let memory = Memory::create(200).context("create")?;
     let mapping = memory.map(false).context("map")?;
-    let found = mapping
-        .as_slice()
-        .chunks_exact(8)
-        .position(|word| word == CANARY.to_le_bytes());
-    check!(
-        found.is_none(),
-        "a dead task's word lies at offset {:#x}",
-        found.unwrap_or_default() * 8
-    );
-    check!(
-        mapping.as_slice().iter().all(|&byte| byte == 0),
-        "fresh memory is not zero"
-    );
+    let found = mapping.as_slice().chunks_exact(8).position(|word| word == CANARY.to_le_bytes());
+    check!(found.is_none(), "a dead task's word lies at offset {:#x}", found.unwrap_or_default() * 8);
+    check!(mapping.as_slice().iter().all(|&byte| byte == 0), "fresh memory is not zero");
     drop(mapping);
     rt::ipc::close(memory.0).context("close")
 }
@@ -49,11 +36,7 @@ pub fn what_is_written_stays() -> Outcome {
     drop(mapping);
     let mapping = memory.map(false).context("map again")?;
     same!(mapping.len(), 3 * PAGE_SIZE, "length");
-    let wrong = mapping
-        .as_slice()
-        .iter()
-        .enumerate()
-        .position(|(i, &byte)| byte != (i / 7) as u8);
+    let wrong = mapping.as_slice().iter().enumerate().position(|(i, &byte)| byte != (i / 7) as u8);
     same!(wrong, None, "first byte that changed");
     drop(mapping);
     rt::ipc::close(memory.0).context("close")
@@ -62,12 +45,7 @@ pub fn what_is_written_stays() -> Outcome {
 pub fn one_object_can_be_mapped_twice() -> Outcome {
     let memory = sys::memory_create(1, false).context("create")?;
     // SAFETY: mapped where the kernel likes, and only reached by volatile accesses below.
-    let [first, second] = unsafe {
-        [
-            sys::memory_map(memory, 0, true),
-            sys::memory_map(memory, 0, false),
-        ]
-    };
+    let [first, second] = unsafe { [sys::memory_map(memory, 0, true), sys::memory_map(memory, 0, false)] };
     let (first, second) = (first.context("map")?, second.context("map again")?);
     check!(first != second, "both at {first:#x}");
     // SAFETY: the first mapping is writable.
@@ -93,11 +71,7 @@ pub fn mappings_do_not_overlap() -> Outcome {
     same!(map(PLACE), Ok(PLACE), "mapping at a place of one's own");
     for pages in [-3_i64, -1, 0, 1, 3] {
         let address = PLACE.wrapping_add_signed(pages * PAGE_SIZE as i64);
-        want_error(
-            map(address),
-            Status::BadAddress,
-            &alloc::format!("mapping {pages} pages further"),
-        )?;
+        want_error(map(address), Status::BadAddress, &alloc::format!("mapping {pages} pages further"))?;
     }
     for address in [PLACE - 4 * PAGE_SIZE as u64, PLACE + 4 * PAGE_SIZE as u64] {
         same!(map(address), Ok(address), "mapping right beside it");
@@ -111,16 +85,8 @@ pub fn mappings_do_not_overlap() -> Outcome {
 
 pub fn sizes_have_limits() -> Outcome {
     for pages in [0, 257, 1 << 20, usize::MAX] {
-        want_error(
-            sys::memory_create(pages, false),
-            Status::BadArgument,
-            &alloc::format!("{pages} pages"),
-        )?;
-        want_error(
-            sys::memory_create(pages, true),
-            Status::BadArgument,
-            &alloc::format!("{pages} contiguous pages"),
-        )?;
+        want_error(sys::memory_create(pages, false), Status::BadArgument, &alloc::format!("{pages} pages"))?;
+        want_error(sys::memory_create(pages, true), Status::BadArgument, &alloc::format!("{pages} contiguous pages"))?;
     }
     Ok(())
 }
@@ -130,10 +96,7 @@ pub fn contiguous_memory_has_an_address() -> Outcome {
     let info = memory.info().context("info")?;
     same!(info.pages, 5, "pages");
     let physical = info.physical.ok_or("it has no physical address")?;
-    check!(
-        physical != 0 && physical.is_multiple_of(PAGE_SIZE as u64),
-        "physical address {physical:#x}"
-    );
+    check!(physical != 0 && physical.is_multiple_of(PAGE_SIZE as u64), "physical address {physical:#x}");
     rt::ipc::close(memory.0).context("close")
 }
 
@@ -154,26 +117,17 @@ pub fn quotas() -> Outcome {
         let [count, code, ..] = helper.ask(assist::FLOOD, [kind as u64, 0, 0, 0])?;
         let status_now = u32::try_from(code).ok().and_then(Status::from_u32);
         check!(
-            matches!(
-                status_now,
-                Some(Status::QuotaFrames | Status::QuotaHandles | Status::QuotaObjects)
-            ),
+            matches!(status_now, Some(Status::QuotaFrames | Status::QuotaHandles | Status::QuotaObjects)),
             "{kind:?}: {} after {count}",
             crate::support::name_of(code)
         );
         check!(count > 0, "{kind:?}: not a single one was allowed");
         let used = status(index)?;
         check!(
-            used.frames <= used.frame_quota
-                && used.handles <= used.handle_quota
-                && used.objects <= used.object_quota,
+            used.frames <= used.frame_quota && used.handles <= used.handle_quota && used.objects <= used.object_quota,
             "{kind:?}: over its quota: {used:?}"
         );
-        same!(
-            helper.ask(assist::ECHO, [4; 4])?,
-            [4; 4],
-            "{kind:?}: echo of the culprit"
-        );
+        same!(helper.ask(assist::ECHO, [4; 4])?, [4; 4], "{kind:?}: echo of the culprit");
     }
     Ok(())
 }
@@ -213,9 +167,7 @@ pub fn mixed_sizes() -> Outcome {
     let mut blocks: Vec<Vec<u8>> = Vec::new();
     let mut random = 12345_u64;
     for round in 0..5_000_u64 {
-        random = random
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let size = (random >> 33) as usize % 2_000 + 1;
         if blocks.len() >= 64 {
             let old = blocks.swap_remove((random >> 20) as usize % 64);
@@ -235,10 +187,7 @@ pub fn a_line_reaches_the_ring() -> Outcome {
     let marker = alloc::format!("marker {:#x}", rt::time::now_ns());
     rt::println!("{marker}");
     let (text, _) = ring(rt::me().index.into(), 0)?;
-    check!(
-        text.lines().any(|line| line == marker),
-        "the line is not in the ring: {text}"
-    );
+    check!(text.lines().any(|line| line == marker), "the line is not in the ring: {text}");
     Ok(())
 }
 
@@ -246,24 +195,12 @@ pub fn a_flooded_ring_keeps_the_newest() -> Outcome {
     let index = row("assist")?;
     Life::start("assist", &alloc::format!("{} 600", role::LOG))?.record()?;
     let (text, first) = ring(index, 0)?;
-    check!(
-        first > 0,
-        "nothing was lost, although 30,000 bytes were written: the ring holds {}",
-        text.len()
-    );
+    check!(first > 0, "nothing was lost, although 30,000 bytes were written: the ring holds {}", text.len());
     let last = text.lines().next_back().unwrap_or_default();
     check!(last.starts_with("line 000599"), "the newest line is {last}");
-    let numbers: Vec<u32> = text
-        .lines()
-        .skip(1)
-        .filter_map(|line| line.get(5..11)?.parse().ok())
-        .collect();
+    let numbers: Vec<u32> = text.lines().skip(1).filter_map(|line| line.get(5..11)?.parse().ok()).collect();
     let gap = numbers.windows(2).find(|pair| pair[1] != pair[0] + 1);
-    check!(
-        numbers.len() > 10 && gap.is_none(),
-        "{} lines, gap at {gap:?}",
-        numbers.len()
-    );
+    check!(numbers.len() > 10 && gap.is_none(), "{} lines, gap at {gap:?}", numbers.len());
     // Whoever has read everything gets nothing more.
     let end = first + text.len() as u64;
     let (more, at) = ring(index, end)?;
@@ -274,18 +211,9 @@ pub fn a_flooded_ring_keeps_the_newest() -> Outcome {
 pub fn log_arguments_are_checked() -> Outcome {
     let system = crate::support::system()?;
     let mut buffer = [0; 16];
-    want_error(
-        sys::log_read(system, 64, 0, &mut buffer),
-        Status::BadArgument,
-        "log of row 64",
-    )?;
-    want_error(
-        sys::log_read(system, u64::MAX - 1, 0, &mut buffer),
-        Status::BadArgument,
-        "log of row 2^64-2",
-    )?;
-    let kernel =
-        sys::log_read(system, abi::syscall::KERNEL_LOG, 0, &mut buffer).map(|(count, _)| count);
+    want_error(sys::log_read(system, 64, 0, &mut buffer), Status::BadArgument, "log of row 64")?;
+    want_error(sys::log_read(system, u64::MAX - 1, 0, &mut buffer), Status::BadArgument, "log of row 2^64-2")?;
+    let kernel = sys::log_read(system, abi::syscall::KERNEL_LOG, 0, &mut buffer).map(|(count, _)| count);
     same!(kernel, Ok(16), "bytes of the kernel's own log");
     Ok(())
 }
@@ -296,8 +224,7 @@ fn ring(index: usize, from: u64) -> Result<(alloc::string::String, u64), alloc::
     let mut buffer = alloc::vec![0; 1024];
     let (mut text, mut at, mut first) = (Vec::new(), from, None);
     loop {
-        let (count, start) =
-            sys::log_read(system, index as u64, at, &mut buffer).context("log_read")?;
+        let (count, start) = sys::log_read(system, index as u64, at, &mut buffer).context("log_read")?;
         first.get_or_insert(start);
         text.extend_from_slice(buffer.get(..count).unwrap_or_default());
         at = start + count as u64;
@@ -305,8 +232,5 @@ fn ring(index: usize, from: u64) -> Result<(alloc::string::String, u64), alloc::
             break;
         }
     }
-    Ok((
-        alloc::string::String::from_utf8_lossy(&text).into_owned(),
-        first.unwrap_or(from),
-    ))
+    Ok((alloc::string::String::from_utf8_lossy(&text).into_owned(), first.unwrap_or(from)))
 }

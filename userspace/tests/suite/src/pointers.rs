@@ -31,9 +31,7 @@ impl Pages {
         };
         let first = make(PLACE, true).context("map a page")?;
         let second = make(PLACE + PAGE_SIZE as u64, false).context("map a second page")?;
-        Ok(Pages {
-            handles: [first, second],
-        })
+        Ok(Pages { handles: [first, second] })
     }
 }
 
@@ -88,25 +86,13 @@ fn refused(call: Syscall, registers: Registers, what: &str) -> Outcome {
     // SAFETY: the registers name an address that the kernel must refuse; that it does is what is tested, and where it does not,
     // it writes to a place that only this test uses or that the suite cannot have.
     let Raw { code, .. } = unsafe { syscall(call as u64, registers) };
-    want(
-        code,
-        Status::BadAddress,
-        &alloc::format!("{} with {what} address", call.name()),
-    )
+    want(code, Status::BadAddress, &alloc::format!("{} with {what} address", call.name()))
 }
 
 pub fn reading() -> Outcome {
     let _pages = Pages::map()?;
     for (what, address) in UNREADABLE {
-        refused(
-            Syscall::LogWrite,
-            Registers {
-                rdi: address,
-                rsi: LENGTH,
-                ..Registers::default()
-            },
-            what,
-        )?;
+        refused(Syscall::LogWrite, Registers { rdi: address, rsi: LENGTH, ..Registers::default() }, what)?;
     }
     Ok(())
 }
@@ -117,29 +103,10 @@ pub fn writing() -> Outcome {
     let me = u64::from(rt::me().index);
     for (what, address) in unwritable() {
         // Structures are shorter than the places above allow for: what straddles does so within 8 bytes.
-        let status = Registers {
-            rdi: system,
-            rsi: me,
-            rdx: address,
-            ..Registers::default()
-        };
+        let status = Registers { rdi: system, rsi: me, rdx: address, ..Registers::default() };
         refused(Syscall::TaskStatus, status, what)?;
-        refused(
-            Syscall::SystemInfo,
-            Registers {
-                rdi: system,
-                rsi: address,
-                ..Registers::default()
-            },
-            what,
-        )?;
-        let log = Registers {
-            rdi: system,
-            rsi: me,
-            r10: address,
-            r8: LENGTH,
-            ..Registers::default()
-        };
+        refused(Syscall::SystemInfo, Registers { rdi: system, rsi: address, ..Registers::default() }, what)?;
+        let log = Registers { rdi: system, rsi: me, r10: address, r8: LENGTH, ..Registers::default() };
         refused(Syscall::LogRead, log, what)?;
     }
     Ok(())
@@ -151,12 +118,7 @@ pub fn fault_records() -> Outcome {
     let dead = crate::support::Life::start("assist", "exit 0")?;
     dead.record()?;
     for (what, address) in unwritable() {
-        let registers = Registers {
-            rdi: system,
-            rsi: dead.id.index.into(),
-            rdx: address,
-            ..Registers::default()
-        };
+        let registers = Registers { rdi: system, rsi: dead.id.index.into(), rdx: address, ..Registers::default() };
         refused(Syscall::TaskFault, registers, what)?;
     }
     Ok(())
@@ -165,19 +127,10 @@ pub fn fault_records() -> Outcome {
 pub fn a_good_address_still_works() -> Outcome {
     let _pages = Pages::map()?;
     let system = u64::from(system()?);
-    let registers = Registers {
-        rdi: system,
-        rsi: rt::me().index.into(),
-        rdx: FIRST_END - 64,
-        ..Registers::default()
-    };
+    let registers = Registers { rdi: system, rsi: rt::me().index.into(), rdx: FIRST_END - 64, ..Registers::default() };
     // SAFETY: the last 64 bytes of the first page are writable and nobody's; a status is as long.
     let outcome = unsafe { syscall(Syscall::TaskStatus as u64, registers) };
-    want(
-        outcome.code,
-        Status::Ok,
-        "task_status at the very end of a page",
-    )?;
+    want(outcome.code, Status::Ok, "task_status at the very end of a page")?;
     // SAFETY: the kernel has just written there; the page is mapped.
     let id = unsafe { ((FIRST_END - 64) as *const u32).read_volatile() };
     same!(id, rt::me().to_u32(), "what it wrote");
@@ -194,15 +147,9 @@ pub fn lease_tables() -> Outcome {
             r12: address,
             ..Registers::default()
         };
-        refused(
-            Syscall::Call,
-            registers,
-            &alloc::format!("lease table at {what}"),
-        )?;
+        refused(Syscall::Call, registers, &alloc::format!("lease table at {what}"))?;
     }
-    let echoed = server
-        .call(assist::ECHO, [1, 2, 3, 4])
-        .context("call after that")?;
+    let echoed = server.call(assist::ECHO, [1, 2, 3, 4]).context("call after that")?;
     same!(echoed.words, [1, 2, 3, 4], "the server's answer after that");
     Ok(())
 }
@@ -211,45 +158,20 @@ pub fn lease_tables() -> Outcome {
 pub fn leased_memory() -> Outcome {
     let _pages = Pages::map()?;
     let server = peer("server")?;
-    let cases = UNREADABLE
-        .iter()
-        .map(|&place| (place, Lease::READ, assist::SUM));
-    let writes = unwritable()
-        .into_iter()
-        .map(|place| (place, Lease::WRITE, assist::FILL));
+    let cases = UNREADABLE.iter().map(|&place| (place, Lease::READ, assist::SUM));
+    let writes = unwritable().into_iter().map(|place| (place, Lease::WRITE, assist::FILL));
     for ((what, addr), access, label) in cases.chain(writes) {
-        let lease = Lease {
-            addr,
-            len: LENGTH as u32,
-            access,
-        };
+        let lease = Lease { addr, len: LENGTH as u32, access };
         // SAFETY: the memory is not the suite's to lend, or not for this; the kernel must refuse the copy.
-        let result = unsafe {
-            sys::call_leased(
-                server.0,
-                Header::new(label),
-                [0x55, 0, LENGTH, 0],
-                &[lease],
-                0,
-            )
-        };
+        let result = unsafe { sys::call_leased(server.0, Header::new(label), [0x55, 0, LENGTH, 0], &[lease], 0) };
         match result {
             Ok(message) if label == assist::SUM => {
-                check!(
-                    message.words[2] < LENGTH,
-                    "all of a lease at {what} address could be read"
-                );
+                check!(message.words[2] < LENGTH, "all of a lease at {what} address could be read");
             }
-            Ok(message) => want(
-                message.words[1],
-                Status::LeaseFault,
-                &alloc::format!("write to a lease at {what} address"),
-            )?,
-            Err(failure) => same!(
-                failure.status,
-                Status::BadAddress,
-                "call with a lease at {what} address"
-            ),
+            Ok(message) => {
+                want(message.words[1], Status::LeaseFault, &alloc::format!("write to a lease at {what} address"))?
+            }
+            Err(failure) => same!(failure.status, Status::BadAddress, "call with a lease at {what} address"),
         }
     }
     Ok(())
@@ -262,21 +184,12 @@ pub fn lease_copies() -> Outcome {
     for (what, address) in UNREADABLE {
         for direction in [0, 1] {
             let words = [address, direction, LENGTH, 0];
-            let reply = helper
-                .endpoint
-                .call_with(assist::COPY_WILD, words, &mut [Loan::Both(&mut lent)])
-                .context("call")?;
-            want(
-                reply.words[0],
-                Status::BadAddress,
-                &alloc::format!("lease copy {direction} with {what} address"),
-            )?;
+            let reply =
+                helper.endpoint.call_with(assist::COPY_WILD, words, &mut [Loan::Both(&mut lent)]).context("call")?;
+            want(reply.words[0], Status::BadAddress, &alloc::format!("lease copy {direction} with {what} address"))?;
         }
     }
-    check!(
-        lent == [0x11; LENGTH as usize],
-        "the lent memory was changed"
-    );
+    check!(lent == [0x11; LENGTH as usize], "the lent memory was changed");
     Ok(())
 }
 
@@ -296,34 +209,15 @@ pub fn mapping_addresses() -> Outcome {
     for (what, address) in places {
         refused(
             Syscall::MemoryMap,
-            Registers {
-                rdi: memory.into(),
-                rsi: address,
-                rdx: 1,
-                ..Registers::default()
-            },
+            Registers { rdi: memory.into(), rsi: address, rdx: 1, ..Registers::default() },
             what,
         )?;
     }
     for (what, address) in UNREADABLE {
-        refused(
-            Syscall::MemoryUnmap,
-            Registers {
-                rdi: address,
-                ..Registers::default()
-            },
-            what,
-        )?;
+        refused(Syscall::MemoryUnmap, Registers { rdi: address, ..Registers::default() }, what)?;
     }
     for (what, address) in [("the info page", INFO_ADDR), ("the own stack", taken)] {
-        refused(
-            Syscall::MemoryUnmap,
-            Registers {
-                rdi: address,
-                ..Registers::default()
-            },
-            what,
-        )?;
+        refused(Syscall::MemoryUnmap, Registers { rdi: address, ..Registers::default() }, what)?;
     }
     sys::handle_close(memory).context("close")
 }
@@ -331,16 +225,8 @@ pub fn mapping_addresses() -> Outcome {
 pub fn thread_entries() -> Outcome {
     // No thread ever runs on it.
     let stack = UNREADABLE.as_ptr() as u64;
-    for (what, address) in UNREADABLE
-        .into_iter()
-        .filter(|&(_, address)| address >= USER_END)
-    {
-        let registers = Registers {
-            rdi: address,
-            rsi: stack,
-            r10: rt::info().priority.into(),
-            ..Registers::default()
-        };
+    for (what, address) in UNREADABLE.into_iter().filter(|&(_, address)| address >= USER_END) {
+        let registers = Registers { rdi: address, rsi: stack, r10: rt::info().priority.into(), ..Registers::default() };
         refused(Syscall::ThreadCreate, registers, what)?;
     }
     Ok(())
@@ -348,10 +234,6 @@ pub fn thread_entries() -> Outcome {
 
 pub fn a_lease_of_no_bytes_needs_no_memory() -> Outcome {
     let reply = peer("server")?.call_with(assist::SUM, [0; 4], &mut [Loan::Read(&[])]);
-    same!(
-        reply.map(|reply| reply.words),
-        Ok::<_, CallError>([0; 4]),
-        "sum over nothing"
-    );
+    same!(reply.map(|reply| reply.words), Ok::<_, CallError>([0; 4]), "sum over nothing");
     Ok(())
 }

@@ -56,12 +56,8 @@ impl<T, E: core::fmt::Display> Context<T> for Result<T, E> {
 
 /// The system handle.
 pub fn system() -> Result<u32, String> {
-    let entry = rt::entries()
-        .iter()
-        .find(|entry| entry.kind == EntryKind::System as u32);
-    entry
-        .map(|entry| entry.handle)
-        .ok_or_else(|| "the suite has no system handle".to_string())
+    let entry = rt::entries().iter().find(|entry| entry.kind == EntryKind::System as u32);
+    entry.map(|entry| entry.handle).ok_or_else(|| "the suite has no system handle".to_string())
 }
 
 /// A peer's endpoint.
@@ -77,9 +73,7 @@ pub fn boss() -> Result<Supervisor, String> {
 /// A task's row, from the boot archive.
 pub fn row(name: &str) -> Result<usize, String> {
     let archive = rt::archive::Archive::map().ok_or("the suite has no boot archive")?;
-    archive
-        .find(name)
-        .ok_or_else(|| format!("there is no task {name}"))
+    archive.find(name).ok_or_else(|| format!("there is no task {name}"))
 }
 
 /// A task's state.
@@ -90,11 +84,7 @@ pub fn status(index: usize) -> Result<TaskStatus, String> {
 /// Asks, and wants label 0.
 pub fn ask(server: Endpoint, label: u16, words: [u64; 4]) -> Result<[u64; 4], String> {
     let reply = server.call(label, words).context("call")?;
-    check!(
-        reply.label == 0,
-        "request {label} was answered with label {}",
-        reply.label
-    );
+    check!(reply.label == 0, "request {label} was answered with label {}", reply.label);
     Ok(reply.words)
 }
 
@@ -108,11 +98,7 @@ pub fn name_of(code: u64) -> String {
 
 /// Fails the test unless `code` is the number of `wanted`.
 pub fn want(code: u64, wanted: Status, what: &str) -> Outcome {
-    check!(
-        code == wanted as u64,
-        "{what}: {} instead of {wanted:?}",
-        name_of(code)
-    );
+    check!(code == wanted as u64, "{what}: {} instead of {wanted:?}", name_of(code));
     Ok(())
 }
 
@@ -124,17 +110,10 @@ pub fn want_error<T>(result: Result<T, Status>, wanted: Status, what: &str) -> O
 }
 
 /// Repeats `ready` every few milliseconds until it says yes.
-pub fn eventually(
-    what: &str,
-    most_ms: u64,
-    mut ready: impl FnMut() -> Result<bool, String>,
-) -> Outcome {
+pub fn eventually(what: &str, most_ms: u64, mut ready: impl FnMut() -> Result<bool, String>) -> Outcome {
     let deadline = now_ns() + most_ms * 1_000_000;
     while !ready()? {
-        check!(
-            now_ns() < deadline,
-            "{what} did not happen within {most_ms} ms"
-        );
+        check!(now_ns() < deadline, "{what} did not happen within {most_ms} ms");
         sleep_ms(5);
     }
     Ok(())
@@ -171,8 +150,7 @@ impl Life {
     /// Waits for its end, for [`PATIENCE_MS`] at most, and reads its record.
     pub fn record(&self) -> Result<FaultRecord, String> {
         let id = self.id;
-        let waiting =
-            Background::run(move || boss().and_then(|boss| boss.wait(id).context("wait")))?;
+        let waiting = Background::run(move || boss().and_then(|boss| boss.wait(id).context("wait")))?;
         let Some(result) = waiting.join(PATIENCE_MS)? else {
             self.kill()?;
             return Err(format!("it lives on after {PATIENCE_MS} ms"));
@@ -180,11 +158,7 @@ impl Life {
         let kind = result?;
         let record = rt::task::fault(usize::from(id.index)).context("task_fault")?;
         same!(record.task, id.to_u32(), "the record's task");
-        same!(
-            DeathKind::from_u32(record.kind),
-            kind,
-            "the record's kind, against the supervisor's"
-        );
+        same!(DeathKind::from_u32(record.kind), kind, "the record's kind, against the supervisor's");
         Ok(record)
     }
 }
@@ -192,8 +166,7 @@ impl Life {
 impl Drop for Life {
     fn drop(&mut self) {
         let running = status(self.id.index.into()).is_ok_and(|status| {
-            status.id == self.id.to_u32()
-                && TaskState::from_u32(status.state) != Some(TaskState::Empty)
+            status.id == self.id.to_u32() && TaskState::from_u32(status.state) != Some(TaskState::Empty)
         });
         if running && let Ok(boss) = boss() {
             // Either may fail where it has just ended by itself.
@@ -215,10 +188,7 @@ impl Helper {
     /// Starts it.
     pub fn start() -> Result<Helper, String> {
         let life = Life::start("assist", assist::role::SERVE)?;
-        Ok(Helper {
-            endpoint: peer("assist")?,
-            life,
-        })
+        Ok(Helper { endpoint: peer("assist")?, life })
     }
 
     /// Asks, and wants label 0.
@@ -250,21 +220,14 @@ impl<T: Send + 'static> Background<T> {
             let _ = done.signal(Self::DONE);
         };
         let thread = rt::thread::spawn(work, 8, rt::info().priority as u8).context("thread")?;
-        Ok(Background {
-            result,
-            done,
-            thread: Some(thread),
-        })
+        Ok(Background { result, done, thread: Some(thread) })
     }
 
     /// Its result, or `None` where it does not end within `ms` milliseconds. The thread runs on then.
     pub fn join(mut self, ms: u64) -> Result<Option<T>, String> {
         let timer = Timer::on(self.done, Self::LATE_BIT).context("timer")?;
         timer.arm_in_ms(ms);
-        let set = self
-            .done
-            .try_wait(Self::DONE | 1 << Self::LATE_BIT)
-            .context("wait for a thread")?;
+        let set = self.done.try_wait(Self::DONE | 1 << Self::LATE_BIT).context("wait for a thread")?;
         if set & Self::DONE == 0 {
             return Ok(None);
         }
@@ -277,8 +240,7 @@ impl<T: Send + 'static> Background<T> {
 
     /// Its result; it is a failure where that takes longer than [`PATIENCE_MS`].
     pub fn finish(self, what: &str) -> Result<T, String> {
-        self.join(PATIENCE_MS)?
-            .ok_or_else(|| format!("{what} did not end within {PATIENCE_MS} ms"))
+        self.join(PATIENCE_MS)?.ok_or_else(|| format!("{what} did not end within {PATIENCE_MS} ms"))
     }
 }
 

@@ -14,19 +14,9 @@ pub fn help(shell: &mut Shell<'_>, arguments: &[String]) -> Result<(), Failure> 
     let mut text = String::new();
     if let [name] = arguments {
         let command = find(name).ok_or_else(|| Shell::unknown_command(name))?;
-        let _ = write!(
-            text,
-            "{}: {}\n{}",
-            command.usage(),
-            command.summary,
-            command.details
-        );
+        let _ = write!(text, "{}: {}\n{}", command.usage(), command.summary, command.details);
     } else {
-        let width = COMMANDS
-            .iter()
-            .map(|command| command.usage().len())
-            .max()
-            .unwrap_or(0);
+        let width = COMMANDS.iter().map(|command| command.usage().len()).max().unwrap_or(0);
         for command in COMMANDS {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "{:<width$}  {}", command.usage(), command.summary);
@@ -55,12 +45,8 @@ pub fn mem(shell: &mut Shell<'_>, _: &[String]) -> Result<(), Failure> {
         kib(info.frames_free),
         percent(info.frames_free, info.frames_total)
     );
-    let _ = writeln!(
-        text,
-        "  used      {:>11} KiB, the kernel's {} KiB among them",
-        kib(used),
-        kib(info.frames_kernel)
-    );
+    let _ =
+        writeln!(text, "  used      {:>11} KiB, the kernel's {} KiB among them", kib(used), kib(info.frames_kernel));
     let _ = writeln!(
         text,
         "kernel heap {:>11} bytes of {} ({} %)",
@@ -98,11 +84,7 @@ pub fn sleep(shell: &mut Shell<'_>, arguments: &[String]) -> Result<(), Failure>
             "`{text}` is no number of seconds: write digits, with a point before fractions, as in `sleep 0.5`"
         )));
     };
-    if shell.world.sleep(ns)? {
-        Err(Failure::Interrupted)
-    } else {
-        Ok(())
-    }
+    if shell.world.sleep(ns)? { Err(Failure::Interrupted) } else { Ok(()) }
 }
 
 pub fn dmesg(shell: &mut Shell<'_>, _: &[String]) -> Result<(), Failure> {

@@ -37,16 +37,11 @@ pub fn call(shell: &mut Shell<'_>, arguments: &[String]) -> Result<(), Failure> 
     let mut values = [0; 4];
     for (value, word) in values.iter_mut().zip(words) {
         *value = number(word).ok_or_else(|| {
-            Failure::Say(format!(
-                "`{word}` is no word: write a number below 2^64, or 0x and hexadecimal digits"
-            ))
+            Failure::Say(format!("`{word}` is no word: write a number below 2^64, or 0x and hexadecimal digits"))
         })?;
     }
     let (outcome, answer) = shell.world.call(task, label, values)?;
-    let mut text = format!(
-        "outcome {outcome} ({}), words",
-        sentence_of_outcome(outcome)
-    );
+    let mut text = format!("outcome {outcome} ({}), words", sentence_of_outcome(outcome));
     for word in answer {
         let _ = write!(text, " {word} (0x{word:x})");
     }

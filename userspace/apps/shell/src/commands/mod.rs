@@ -252,13 +252,9 @@ pub fn completions(tasks: &[TaskRecord]) -> String {
         match command.completes {
             Completes::Nothing => {}
             Completes::Tasks => {
-                tasks
-                    .iter()
-                    .for_each(|task| entry(command.name, abi::name_str(&task.name)));
+                tasks.iter().for_each(|task| entry(command.name, abi::name_str(&task.name)));
             }
-            Completes::Commands => COMMANDS
-                .iter()
-                .for_each(|other| entry(command.name, other.name)),
+            Completes::Commands => COMMANDS.iter().for_each(|other| entry(command.name, other.name)),
             Completes::Words(words) => words.iter().for_each(|word| entry(command.name, word)),
         }
     }

@@ -40,26 +40,18 @@ pub fn clear(shell: &mut Shell<'_>, _: &[String]) -> Result<(), Failure> {
 
 /// The number of a word among `words`, or a sentence that names them.
 fn choose(word: &str, words: &[&str], what: &str) -> Result<usize, Failure> {
-    words
-        .iter()
-        .position(|known| *known == word)
-        .ok_or_else(|| {
-            Failure::Say(match nearest(word, words.iter().copied()) {
-                Some(near) => format!("there is no {what} `{word}`: did you mean `{near}`?"),
-                None => format!(
-                    "there is no {what} `{word}`: choose one of {}",
-                    list(words.iter().copied())
-                ),
-            })
+    words.iter().position(|known| *known == word).ok_or_else(|| {
+        Failure::Say(match nearest(word, words.iter().copied()) {
+            Some(near) => format!("there is no {what} `{word}`: did you mean `{near}`?"),
+            None => format!("there is no {what} `{word}`: choose one of {}", list(words.iter().copied())),
         })
+    })
 }
 
 pub fn color(shell: &mut Shell<'_>, arguments: &[String]) -> Result<(), Failure> {
     let Some(foreground) = arguments.first() else {
         let (dark, bright) = COLORS.split_at(8);
-        shell
-            .world
-            .print(&format!("{}\n{}\n", dark.join(" "), bright.join(" ")));
+        shell.world.print(&format!("{}\n{}\n", dark.join(" "), bright.join(" ")));
         return Ok(());
     };
     let foreground = choose(foreground, &COLORS, "colour")?;
@@ -87,8 +79,6 @@ pub fn keymap(shell: &mut Shell<'_>, arguments: &[String]) -> Result<(), Failure
         None => shell.world.keymap()? as usize,
     };
     let name = KEYMAPS.get(number).copied().unwrap_or("unknown");
-    shell
-        .world
-        .print(&format!("keymap {name} (known: {})\n", KEYMAPS.join(" ")));
+    shell.world.print(&format!("keymap {name} (known: {})\n", KEYMAPS.join(" ")));
     Ok(())
 }

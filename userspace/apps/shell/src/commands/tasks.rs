@@ -46,10 +46,7 @@ pub fn ps(shell: &mut Shell<'_>, _: &[String]) -> Result<(), Failure> {
     let mut cpu = Vec::new();
     for (index, task) in tasks.iter().enumerate() {
         let status = shell.world.status(index)?;
-        let before = previous
-            .as_ref()
-            .and_then(|previous| previous.cpu_ns.get(index))
-            .copied();
+        let before = previous.as_ref().and_then(|previous| previous.cpu_ns.get(index)).copied();
         cpu.push(status.cpu_ns);
         let generation = TaskId::from_u32(status.id).generation;
         rows.push(alloc::vec![
@@ -59,11 +56,7 @@ pub fn ps(shell: &mut Shell<'_>, _: &[String]) -> Result<(), Failure> {
             generation.saturating_sub(1).to_string(),
             percent(status.cpu_ns, info.uptime_ns),
             percent(status.cpu_ns.saturating_sub(before.unwrap_or(0)), interval),
-            format!(
-                "{}/{}",
-                frames_kib(status.frames.into()),
-                frames_kib(status.frame_quota.into())
-            ),
+            format!("{}/{}", frames_kib(status.frames.into()), frames_kib(status.frame_quota.into())),
             status.handles.to_string(),
             status.threads.to_string(),
         ]);
@@ -89,20 +82,14 @@ pub fn ps(shell: &mut Shell<'_>, _: &[String]) -> Result<(), Failure> {
         percent(info.idle_ns.saturating_sub(idle_before), interval),
         duration(interval)
     );
-    shell.previous = Some(Snapshot {
-        uptime_ns: info.uptime_ns,
-        idle_ns: info.idle_ns,
-        cpu_ns: cpu,
-    });
+    shell.previous = Some(Snapshot { uptime_ns: info.uptime_ns, idle_ns: info.idle_ns, cpu_ns: cpu });
     shell.world.print(&text);
     Ok(())
 }
 
 fn state(shell: &Shell<'_>, index: usize, status: &TaskStatus, tasks: &[TaskRecord]) -> String {
     let peer = || {
-        let peer = usize::try_from(status.waits_for)
-            .ok()
-            .and_then(|peer| tasks.get(peer));
+        let peer = usize::try_from(status.waits_for).ok().and_then(|peer| tasks.get(peer));
         peer.map_or("?", |peer| name_str(&peer.name))
     };
     let word = match TaskState::from_u32(status.state) {
@@ -144,67 +131,28 @@ fn authority(index: usize, task: &TaskRecord, tasks: &[TaskRecord]) -> String {
     let mut line = |what: &str, value: String| {
         let _ = writeln!(text, "  {what:<10} {value}");
     };
-    line(
-        "priority",
-        format!("{} (0 is the most important, 31 the least)", task.priority),
-    );
+    line("priority", format!("{} (0 is the most important, 31 the least)", task.priority));
 
-    let ports = task
-        .ports
-        .iter()
-        .filter(|range| range.len > 0)
-        .map(|range| {
-            let last = u32::from(range.base) + u32::from(range.len) - 1;
-            format!("0x{:x}-0x{last:x} ({})", range.base, range.len)
-        });
+    let ports = task.ports.iter().filter(|range| range.len > 0).map(|range| {
+        let last = u32::from(range.base) + u32::from(range.len) - 1;
+        format!("0x{:x}-0x{last:x} ({})", range.base, range.len)
+    });
     line("ports", joined(ports));
     let irqs = task.irqs.iter().filter(|irq| irq.used != 0);
-    line(
-        "irqs",
-        joined(irqs.map(|irq| {
-            format!(
-                "{} = line {} (bit {})",
-                name_str(&irq.name),
-                irq.line,
-                irq.bit
-            )
-        })),
-    );
-    let ranges = task
-        .ranges
-        .iter()
-        .filter(|range| range.len > 0)
-        .map(|range| {
-            let last = range.base.saturating_add(range.len - 1);
-            let access = if range.flags & RangeRecord::WRITE != 0 {
-                "writable"
-            } else {
-                "read-only"
-            };
-            let combining = if range.flags & RangeRecord::WRITE_COMBINING != 0 {
-                ", write-combining"
-            } else {
-                ""
-            };
-            let name = name_str(&range.name);
-            format!(
-                "{name} = 0x{:x}-0x{last:x} ({}, {access}{combining})",
-                range.base,
-                bytes(range.len)
-            )
-        });
+    line("irqs", joined(irqs.map(|irq| format!("{} = line {} (bit {})", name_str(&irq.name), irq.line, irq.bit))));
+    let ranges = task.ranges.iter().filter(|range| range.len > 0).map(|range| {
+        let last = range.base.saturating_add(range.len - 1);
+        let access = if range.flags & RangeRecord::WRITE != 0 { "writable" } else { "read-only" };
+        let combining = if range.flags & RangeRecord::WRITE_COMBINING != 0 { ", write-combining" } else { "" };
+        let name = name_str(&range.name);
+        format!("{name} = 0x{:x}-0x{last:x} ({}, {access}{combining})", range.base, bytes(range.len))
+    });
     line("ranges", joined(ranges));
 
     let name_of = |index: usize| tasks.get(index).map_or("?", |task| name_str(&task.name));
     line("calls", list(calls(task).map(name_of)));
-    let callers = tasks
-        .iter()
-        .enumerate()
-        .filter(|(_, other)| calls(other).any(|peer| peer == index));
-    line(
-        "called by",
-        list(callers.map(|(caller, _)| name_of(caller))),
-    );
+    let callers = tasks.iter().enumerate().filter(|(_, other)| calls(other).any(|peer| peer == index));
+    line("called by", list(callers.map(|(caller, _)| name_of(caller))));
 
     let kernel = [
         (TaskRecord::CONTROL, "control"),
@@ -212,33 +160,16 @@ fn authority(index: usize, task: &TaskRecord, tasks: &[TaskRecord]) -> String {
         (TaskRecord::LOGS, "logs"),
         (TaskRecord::ARCHIVE, "archive"),
     ];
-    let granted = kernel
-        .iter()
-        .filter(|(flag, _)| task.flags & flag != 0)
-        .map(|(_, name)| *name);
+    let granted = kernel.iter().filter(|(flag, _)| task.flags & flag != 0).map(|(_, name)| *name);
     line("kernel", list(granted));
 
     let size = |frames: u32| bytes(u64::from(frames) * PAGE_SIZE as u64);
     line("memory", format!("at most {}", size(task.frame_quota)));
     line("stack", size(task.stack_frames));
-    line(
-        "keep",
-        if task.keep_frames == 0 {
-            String::from("none")
-        } else {
-            size(task.keep_frames)
-        },
-    );
+    line("keep", if task.keep_frames == 0 { String::from("none") } else { size(task.keep_frames) });
     line("handles", format!("at most {}", task.handle_quota));
     line("objects", format!("at most {}", task.object_quota));
-    line(
-        "float",
-        String::from(if task.flags & TaskRecord::FLOAT != 0 {
-            "yes"
-        } else {
-            "no"
-        }),
-    );
+    line("float", String::from(if task.flags & TaskRecord::FLOAT != 0 { "yes" } else { "no" }));
     let restart = match Restart::from_u8(task.restart) {
         Restart::Never => "never",
         Restart::OnFailure => "on failure",
@@ -250,11 +181,7 @@ fn authority(index: usize, task: &TaskRecord, tasks: &[TaskRecord]) -> String {
         ms => format!("every {ms} ms"),
     };
     line("heartbeat", heartbeat);
-    let start = if task.flags & TaskRecord::START != 0 {
-        "at boot"
-    } else {
-        "on request"
-    };
+    let start = if task.flags & TaskRecord::START != 0 { "at boot" } else { "on request" };
     line("start", String::from(start));
     text
 }
@@ -265,21 +192,14 @@ fn joined(parts: impl Iterator<Item = String>) -> String {
 }
 
 fn calls(task: &TaskRecord) -> impl Iterator<Item = usize> + '_ {
-    task.calls
-        .iter()
-        .take(task.call_count.into())
-        .map(|peer| usize::from(*peer))
+    task.calls.iter().take(task.call_count.into()).map(|peer| usize::from(*peer))
 }
 
 pub fn log(shell: &mut Shell<'_>, arguments: &[String]) -> Result<(), Failure> {
     if let Some(name) = arguments.first() {
         let index = shell.find_task(name)?;
         let text = read_log(shell, index as u64)?;
-        let text = if text.is_empty() {
-            format!("({name} has printed nothing)\n")
-        } else {
-            text
-        };
+        let text = if text.is_empty() { format!("({name} has printed nothing)\n") } else { text };
         shell.world.print(&text);
         return Ok(());
     }
@@ -304,18 +224,11 @@ pub fn kill(shell: &mut Shell<'_>, arguments: &[String]) -> Result<(), Failure> 
     let index = shell.find_task(name)?;
     let status = shell.world.status(index)?;
     if TaskState::from_u32(status.state) != Some(TaskState::Running) {
-        return Err(Failure::Say(format!(
-            "{name} does not run: `spawn {name}` starts it"
-        )));
+        return Err(Failure::Say(format!("{name} does not run: `spawn {name}` starts it")));
     }
     let id = TaskId::from_u32(status.id);
-    shell
-        .world
-        .kill(id)
-        .map_err(|why| format!("cannot kill {name}: {why}"))?;
-    shell
-        .world
-        .print(&format!("killed {name} (life {})\n", id.generation));
+    shell.world.kill(id).map_err(|why| format!("cannot kill {name}: {why}"))?;
+    shell.world.print(&format!("killed {name} (life {})\n", id.generation));
     Ok(())
 }
 
@@ -331,13 +244,8 @@ pub fn spawn(shell: &mut Shell<'_>, arguments: &[String]) -> Result<(), Failure>
             argument.len()
         )));
     }
-    let id = shell
-        .world
-        .spawn(name, &argument)
-        .map_err(|why| format!("cannot start {name}: {why}"))?;
-    shell
-        .world
-        .print(&format!("started {name} (life {})\n", id.generation));
+    let id = shell.world.spawn(name, &argument).map_err(|why| format!("cannot start {name}: {why}"))?;
+    shell.world.print(&format!("started {name} (life {})\n", id.generation));
     Ok(())
 }
 
@@ -349,27 +257,16 @@ pub fn fault(shell: &mut Shell<'_>, arguments: &[String]) -> Result<(), Failure>
     if !FAULTS.contains(&kind.as_str()) {
         return Err(Failure::Say(match nearest(kind, FAULTS.iter().copied()) {
             Some(near) => format!("there is no fault `{kind}`: did you mean `{near}`?"),
-            None => format!(
-                "there is no fault `{kind}`: the kinds are {}",
-                FAULTS.join(" ")
-            ),
+            None => format!("there is no fault `{kind}`: the kinds are {}", FAULTS.join(" ")),
         }));
     }
     let index = shell.find_task(FAULT_TASK)?;
-    let id = shell
-        .world
-        .spawn(FAULT_TASK, kind)
-        .map_err(|why| format!("cannot start {FAULT_TASK}: {why}"))?;
+    let id = shell.world.spawn(FAULT_TASK, kind).map_err(|why| format!("cannot start {FAULT_TASK}: {why}"))?;
     let end = shell.world.wait(id)?;
-    let record = shell
-        .world
-        .fault(index)
-        .filter(|record| record.task == id.to_u32());
+    let record = shell.world.fault(index).filter(|record| record.task == id.to_u32());
     let function = record.and_then(|record| shell.world.function(FAULT_TASK, record.rip));
     let end = how_it_ended(end, record.as_ref(), function.as_deref());
-    shell
-        .world
-        .print(&format!("{FAULT_TASK} (life {}) {end}\n", id.generation));
+    shell.world.print(&format!("{FAULT_TASK} (life {}) {end}\n", id.generation));
     Ok(())
 }
 
@@ -398,18 +295,10 @@ fn how_it_ended(kind: DeathKind, record: Option<&FaultRecord>, function: Option<
                 _ => "reading",
             };
             let name = exception_name(record.vector);
-            format!(
-                "died of a {name}, {access} 0x{:x}, {}",
-                record.address,
-                place(record)
-            )
+            format!("died of a {name}, {access} 0x{:x}, {}", record.address, place(record))
         }
         (DeathKind::Exception, Some(record)) => {
-            format!(
-                "died of an exception: {}, {}",
-                exception_name(record.vector),
-                place(record)
-            )
+            format!("died of an exception: {}, {}", exception_name(record.vector), place(record))
         }
     }
 }

@@ -29,18 +29,10 @@ fn set_up() -> (Adapter<FakePorts, Cells>, FakePorts, Cells) {
 
 /// The indexed writes to one controller, in order.
 fn indexed(ports: &FakePorts, controller: u16) -> Vec<(u32, u32)> {
-    let own: Vec<_> = ports
-        .writes
-        .iter()
-        .filter(|w| w.0 == controller || w.0 == controller + 1)
-        .collect();
+    let own: Vec<_> = ports.writes.iter().filter(|w| w.0 == controller || w.0 == controller + 1).collect();
     own.chunks(2)
         .map(|pair| {
-            assert_eq!(
-                (pair[0].0, pair[1].0),
-                (controller, controller + 1),
-                "index, then data"
-            );
+            assert_eq!((pair[0].0, pair[1].0), (controller, controller + 1), "index, then data");
             (pair[0].1, pair[1].1)
         })
         .collect()
@@ -59,17 +51,8 @@ fn graphics_end_before_anything_else() {
     let (_, dispi, _) = set_up();
     assert_eq!(dispi.writes, [(0, 0), (0, 4), (1, 0)]);
     let mut other = FakePorts::new();
-    let _ = Adapter::set_up(
-        FakePorts::new(),
-        &mut other,
-        &mut Cells::default(),
-        Cells::default(),
-    );
-    assert_eq!(
-        other.writes,
-        [(0, 0)],
-        "no Bochs interface: only the question"
-    );
+    let _ = Adapter::set_up(FakePorts::new(), &mut other, &mut Cells::default(), Cells::default());
+    assert_eq!(other.writes, [(0, 0)], "no Bochs interface: only the question");
 }
 
 #[test]
@@ -80,14 +63,8 @@ fn every_register_ends_with_its_value() {
     sequencer.insert(0, 3);
     sequencer.insert(1, 0x20);
     assert_eq!(last(&indexed(&adapter.ports, SEQUENCER)), sequencer);
-    assert_eq!(
-        last(&indexed(&adapter.ports, CRTC)),
-        values(&CRTC_VALUES, 0)
-    );
-    assert_eq!(
-        last(&indexed(&adapter.ports, GRAPHICS)),
-        values(&GRAPHICS_VALUES, 0)
-    );
+    assert_eq!(last(&indexed(&adapter.ports, CRTC)), values(&CRTC_VALUES, 0));
+    assert_eq!(last(&indexed(&adapter.ports, GRAPHICS)), values(&GRAPHICS_VALUES, 0));
 }
 
 #[test]
@@ -99,18 +76,8 @@ fn the_crt_controller_is_unlocked_first_and_the_clock_changes_in_reset() {
     assert_eq!(crtc.len(), 26);
     let sequencer = indexed(&adapter.ports, SEQUENCER);
     assert_eq!(sequencer[0], (0, 1));
-    let misc = adapter
-        .ports
-        .writes
-        .iter()
-        .position(|w| w.0 == MISC_WRITE)
-        .unwrap();
-    let start = adapter
-        .ports
-        .writes
-        .windows(2)
-        .position(|w| w == [(SEQUENCER, 0), (SEQUENCER + 1, 3)])
-        .unwrap();
+    let misc = adapter.ports.writes.iter().position(|w| w.0 == MISC_WRITE).unwrap();
+    let start = adapter.ports.writes.windows(2).position(|w| w == [(SEQUENCER, 0), (SEQUENCER + 1, 3)]).unwrap();
     assert!(misc > 1 && misc < start);
 }
 
@@ -132,14 +99,8 @@ fn the_font_goes_to_plane_2_and_nowhere_else() {
     let (adapter, _, font) = set_up();
     let sequencer = indexed(&adapter.ports, SEQUENCER);
     let graphics = indexed(&adapter.ports, GRAPHICS);
-    assert_eq!(
-        sequencer[sequencer.len() - 4..],
-        [(2, 4), (4, 6), (2, 3), (4, 2)]
-    );
-    assert_eq!(
-        graphics[graphics.len() - 6..],
-        [(4, 2), (5, 0), (6, 4), (4, 0), (5, 0x10), (6, 0x0e)]
-    );
+    assert_eq!(sequencer[sequencer.len() - 4..], [(2, 4), (4, 6), (2, 3), (4, 2)]);
+    assert_eq!(graphics[graphics.len() - 6..], [(4, 2), (5, 0), (6, 4), (4, 0), (5, 0x10), (6, 0x0e)]);
     assert_eq!(font.0.len(), 256 * 8);
     let a = u16::from_le_bytes([FONT[65][2], FONT[65][3]]);
     assert!(font.0.contains(&(65 * 32 + 2, a)));
@@ -169,10 +130,7 @@ fn the_screen_is_dark_until_it_is_filled() {
 fn only_what_changed_is_painted() {
     let (mut adapter, _, _) = set_up();
     let mut screen = Screen::default();
-    adapter.paint(
-        &screen,
-        screen.cells().len() as u32 | crate::screen::ALL_ROWS,
-    );
+    adapter.paint(&screen, screen.cells().len() as u32 | crate::screen::ALL_ROWS);
     adapter.text.0.clear();
     adapter.ports.take_writes();
     Stream::default().feed(&mut screen, b"\x1b[2;1Hhi");

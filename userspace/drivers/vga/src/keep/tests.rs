@@ -2,14 +2,8 @@ use super::*;
 use alloc::vec::Vec;
 use proptest::prelude::*;
 
-const CLIENT: TaskId = TaskId {
-    index: 5,
-    generation: 1,
-};
-const OTHER: TaskId = TaskId {
-    index: 6,
-    generation: 1,
-};
+const CLIENT: TaskId = TaskId { index: 5, generation: 1 };
+const OTHER: TaskId = TaskId { index: 6, generation: 1 };
 
 /// Memory whose owner dies after a number of byte stores: later ones do not happen. A word is stored whole or not at all.
 struct Mortal {
@@ -19,10 +13,7 @@ struct Mortal {
 
 impl Mortal {
     fn new(left: usize) -> Mortal {
-        Mortal {
-            bytes: alloc::vec![0; KEEP_LEN],
-            left,
-        }
+        Mortal { bytes: alloc::vec![0; KEEP_LEN], left }
     }
 }
 
@@ -45,25 +36,13 @@ impl Store for Mortal {
 }
 
 /// The driver's part of one write, in pieces.
-fn write<S: Store>(
-    session: &mut Session<S>,
-    task: TaskId,
-    sequence: u64,
-    text: &[u8],
-    piece: usize,
-) {
+fn write<S: Store>(session: &mut Session<S>, task: TaskId, sequence: u64, text: &[u8], piece: usize) {
     let Begin::From(mut at) = session.begin(task, sequence) else {
         return;
     };
     loop {
         let end = (at + piece).min(text.len());
-        session.feed(
-            task,
-            sequence,
-            at,
-            &text[at.min(end)..end],
-            end == text.len(),
-        );
+        session.feed(task, sequence, at, &text[at.min(end)..end], end == text.len());
         at = end;
         if at == text.len() {
             break;
@@ -86,11 +65,7 @@ fn clean(mut screen: Screen) -> Screen {
 
 /// Writes the texts in lives of `lifetimes` byte stores each (then without end); every write that a life did not finish is repeated in
 /// the next. Returns the screen, and how many lives it took.
-fn lives(
-    texts: &[Vec<u8>],
-    piece: usize,
-    lifetimes: &mut dyn Iterator<Item = usize>,
-) -> (Screen, usize) {
+fn lives(texts: &[Vec<u8>], piece: usize, lifetimes: &mut dyn Iterator<Item = usize>) -> (Screen, usize) {
     let mut bytes = alloc::vec![0; KEEP_LEN];
     let mut next = 0;
     for count in 1.. {
@@ -136,11 +111,7 @@ fn death_after_every_store_of_a_write_changes_nothing() {
     before.change(|_| {});
     before.change(|_| {});
     let whole = {
-        let (mut s, _) = Session::open(Mortal {
-            bytes: before.store.bytes.clone(),
-            left: usize::MAX,
-        })
-        .unwrap();
+        let (mut s, _) = Session::open(Mortal { bytes: before.store.bytes.clone(), left: usize::MAX }).unwrap();
         s.behind = Changes::default();
         s.screen.take_dirty();
         write(&mut s, CLIENT, 2, text, 6);
@@ -149,11 +120,7 @@ fn death_after_every_store_of_a_write_changes_nothing() {
     let mut deaths = 0;
     let mut progress = alloc::collections::BTreeSet::new();
     for left in 0.. {
-        let (mut s, _) = Session::open(Mortal {
-            bytes: before.store.bytes.clone(),
-            left,
-        })
-        .unwrap();
+        let (mut s, _) = Session::open(Mortal { bytes: before.store.bytes.clone(), left }).unwrap();
         // The slots are equal: small commits from the start.
         s.behind = Changes::default();
         s.screen.take_dirty();
@@ -162,21 +129,13 @@ fn death_after_every_store_of_a_write_changes_nothing() {
             break;
         }
         deaths += 1;
-        let (mut s, _) = Session::open(Mortal {
-            bytes: s.store.bytes,
-            left: usize::MAX,
-        })
-        .unwrap();
+        let (mut s, _) = Session::open(Mortal { bytes: s.store.bytes, left: usize::MAX }).unwrap();
         progress.insert(match s.begin(CLIENT, 2) {
             Begin::From(at) => at,
             Begin::Done => text.len(),
         });
         write(&mut s, CLIENT, 2, text, 6);
-        assert_eq!(
-            clean(s.screen().clone()),
-            clean(whole.screen().clone()),
-            "death after {left} stores"
-        );
+        assert_eq!(clean(s.screen().clone()), clean(whole.screen().clone()), "death after {left} stores");
         assert_eq!(s.records, whole.records);
     }
     assert!(deaths > 3 * (STATE_LEN + RECORD), "{deaths}");
@@ -191,10 +150,7 @@ fn death_anywhere_in_a_long_story_changes_nothing() {
         let mut deaths = 0;
         for lifetime in (0..).map(|i| i * stride) {
             let (screen, count) = lives(&texts, piece, &mut [lifetime].into_iter());
-            assert_eq!(
-                screen, expected,
-                "piece {piece}, death after {lifetime} stores"
-            );
+            assert_eq!(screen, expected, "piece {piece}, death after {lifetime} stores");
             if count == 1 {
                 // It lived through the whole story.
                 break;
@@ -211,13 +167,7 @@ fn the_first_boot_is_told_from_a_restart() {
     assert!(!restored);
     let (_, restored) = Session::open(session.store).unwrap();
     assert!(restored);
-    assert!(
-        Session::open(Mortal {
-            bytes: alloc::vec![0; KEEP_LEN - 1],
-            left: 0
-        })
-        .is_none()
-    );
+    assert!(Session::open(Mortal { bytes: alloc::vec![0; KEEP_LEN - 1], left: 0 }).is_none());
 }
 
 #[test]
@@ -237,10 +187,7 @@ fn numbers_are_obeyed() {
     s.feed(CLIENT, 0, 0, b"e", true);
     assert_eq!(s.begin(CLIENT, 2), Begin::Done);
     // The client's next life counts from 1 again.
-    let reborn = TaskId {
-        generation: 2,
-        ..CLIENT
-    };
+    let reborn = TaskId { generation: 2, ..CLIENT };
     assert_eq!(s.begin(reborn, 1), Begin::From(0));
     s.feed(reborn, 1, 0, b"f", true);
     assert_eq!(s.begin(CLIENT, 3), Begin::From(0));
@@ -257,16 +204,7 @@ fn clients_do_not_get_into_each_others_sequences() {
     assert_eq!(s.screen().row(2)[4] as u8, 0x84);
     // A new life of a client does not inherit half a sequence.
     s.feed(CLIENT, 3, 0, b"\x1b[", true);
-    s.feed(
-        TaskId {
-            generation: 2,
-            ..CLIENT
-        },
-        1,
-        0,
-        b"H",
-        true,
-    );
+    s.feed(TaskId { generation: 2, ..CLIENT }, 1, 0, b"H", true);
     assert_eq!(s.screen().row(2)[5] as u8, b'H');
 }
 

@@ -16,11 +16,7 @@ fn after(text: &str) -> Screen {
 }
 
 fn line(screen: &Screen, row: usize) -> String {
-    let text: String = screen
-        .row(row)
-        .iter()
-        .map(|&c| cp437::to_char(c as u8))
-        .collect();
+    let text: String = screen.row(row).iter().map(|&c| cp437::to_char(c as u8)).collect();
     text.trim_end().into()
 }
 
@@ -35,10 +31,7 @@ fn attr(fg: Color, bg: Color) -> u8 {
 #[test]
 fn text_lines_and_returns() {
     let s = after("one\ntwo\r\nthree\rTH");
-    assert_eq!(
-        (line(&s, 0), line(&s, 1), line(&s, 2)),
-        ("one".into(), "two".into(), "THree".into())
-    );
+    assert_eq!((line(&s, 0), line(&s, 1), line(&s, 2)), ("one".into(), "two".into(), "THree".into()));
     assert_eq!(s.cursor(), (2, 2));
     let s = after("\x1b[20lab\ncd");
     assert_eq!((line(&s, 1), s.cursor()), ("  cd".into(), (4, 1)));
@@ -58,10 +51,7 @@ fn the_last_column_wraps_only_when_more_comes() {
     let s = after(&(full.clone() + "\x08y"));
     assert_eq!(line(&s, 0), "x".repeat(78) + "yx");
     let s = after(&("\x1b[?7l".to_owned() + &full + "yz"));
-    assert_eq!(
-        (line(&s, 0), line(&s, 1)),
-        ("x".repeat(79) + "z", String::new())
-    );
+    assert_eq!((line(&s, 0), line(&s, 1)), ("x".repeat(79) + "z", String::new()));
 }
 
 #[test]
@@ -70,10 +60,7 @@ fn text_scrolls_at_the_bottom() {
     for n in 0..30 {
         on(&mut s, &std::format!("{n}\n"));
     }
-    assert_eq!(
-        (line(&s, 0), line(&s, 23), line(&s, 24)),
-        ("6".into(), "29".into(), String::new())
-    );
+    assert_eq!((line(&s, 0), line(&s, 23), line(&s, 24)), ("6".into(), "29".into(), String::new()));
     assert_eq!(s.cursor(), (0, 24));
     let s = after(&("x".repeat(80 * 25) + "y"));
     assert_eq!((line(&s, 23).len(), line(&s, 24)), (80, "y".into()));
@@ -110,11 +97,7 @@ fn erasing() {
     let text = "abcdef\nghijkl\nmnopqr\x1b[2;3H";
     let lines = |s: &Screen| (line(s, 0), line(s, 1), line(s, 2));
     let expect = |seq: &str, a: &str, b: &str, c: &str| {
-        assert_eq!(
-            lines(&after(&(text.to_owned() + seq))),
-            (a.into(), b.into(), c.into()),
-            "{seq:?}"
-        );
+        assert_eq!(lines(&after(&(text.to_owned() + seq))), (a.into(), b.into(), c.into()), "{seq:?}");
     };
     expect("\x1b[K", "abcdef", "gh", "mnopqr");
     expect("\x1b[1K", "abcdef", "   jkl", "mnopqr");
@@ -147,20 +130,11 @@ fn a_scrolling_region_keeps_the_rest() {
     for n in 0..40 {
         on(&mut s, &std::format!("\x1b[24;1H{n}\n"));
     }
-    assert_eq!(
-        (line(&s, 0), line(&s, 24), line(&s, 22)),
-        ("top".into(), "bottom".into(), "39".into())
-    );
+    assert_eq!((line(&s, 0), line(&s, 24), line(&s, 22)), ("top".into(), "bottom".into(), "39".into()));
     on(&mut s, "\x1b[2;1H\x1bMnew");
-    assert_eq!(
-        (line(&s, 0), line(&s, 1), line(&s, 23)),
-        ("top".into(), "new".into(), "39".into())
-    );
+    assert_eq!((line(&s, 0), line(&s, 1), line(&s, 23)), ("top".into(), "new".into(), "39".into()));
     on(&mut s, "\x1b[r\x1b[H\x1bM");
-    assert_eq!(
-        (line(&s, 0), line(&s, 1), line(&s, 24)),
-        (String::new(), "top".into(), "39".into())
-    );
+    assert_eq!((line(&s, 0), line(&s, 1), line(&s, 24)), (String::new(), "top".into(), "39".into()));
 }
 
 #[test]
@@ -181,10 +155,7 @@ fn colours() {
     assert_eq!(look("\x1b[38:2::0:170:170m"), attr(Cyan, Black));
     assert_eq!(look("\x1b[38:2:0:170:170m"), attr(Cyan, Black));
     assert_eq!(look("\x1b[48:5:4m"), attr(LightGray, Blue));
-    assert_eq!(
-        look("\x1b[38;5m\x1b[38m\x1b[38;2;1m"),
-        attr(LightGray, Black)
-    );
+    assert_eq!(look("\x1b[38;5m\x1b[38m\x1b[38;2;1m"), attr(LightGray, Black));
 }
 
 #[test]
@@ -204,20 +175,7 @@ fn the_protocols_colours_outlive_a_reset() {
 fn unicode_becomes_code_page_437() {
     let s = after("Käse─█漢e\u{301}");
     let glyphs: Vec<u8> = s.row(0).iter().take(9).map(|&c| c as u8).collect();
-    assert_eq!(
-        glyphs,
-        [
-            b'K',
-            0x84,
-            b's',
-            b'e',
-            0xc4,
-            0xdb,
-            cp437::REPLACEMENT,
-            b'e',
-            b' '
-        ]
-    );
+    assert_eq!(glyphs, [b'K', 0x84, b's', b'e', 0xc4, 0xdb, cp437::REPLACEMENT, b'e', b' ']);
     let mut s = Screen::default();
     Stream::default().feed(&mut s, b"a\xff\xc2\x9b\x7fb");
     let glyphs: Vec<u8> = s.row(0).iter().take(3).map(|&c| c as u8).collect();
