@@ -243,6 +243,20 @@ fn a_handle_travels_with_fewer_rights() {
 }
 
 #[test]
+fn nobody_else_waits_on_a_tasks_own_notification() {
+    let (mut s, [server, client, _]) = trio();
+    let made = u64::from(s.notification_create(client).unwrap());
+    for (given, rights) in [(NOTE, Rights::SIGNAL), (made, Rights::SIGNAL | Rights::WAIT)] {
+        call(&mut s, client, PEER, Message::default().giving(given, Rights::SIGNAL | Rights::WAIT)).unwrap();
+        recv(&mut s, server, OWN, 0).unwrap();
+        let f = *frame(&mut s, server);
+        assert_eq!(s.handle(server, f.r13).unwrap().rights, rights);
+        reply(&mut s, server, f.r12, Message::default()).unwrap();
+    }
+    sound(&s);
+}
+
+#[test]
 fn a_handle_for_which_there_is_no_room_is_lost_and_the_message_arrives() {
     let (mut s, [server, client, _]) = trio();
     while s.handle_dup(server, NOTE, u64::MAX, 0).is_ok() {}
