@@ -26,6 +26,7 @@ impl System {
         task.state = TaskState::Running;
         task.generation = if task.generation == u16::MAX { 1 } else { task.generation + 1 };
         task.fault = None;
+        task.spent = (0, 0);
         task.expected = task.record.restart != Restart::Never as u8;
         task.map_next = abi::task::MAP_BASE;
         let id = task.id(row);
@@ -56,6 +57,8 @@ impl System {
         task.objects.take(1, Status::QuotaObjects)?;
         let mut thread = Thread::new(row, priority);
         thread.frame = frame;
+        // A thread that goes on for one that has ended goes on with its budget.
+        (thread.used, thread.refill_at) = task.spent;
         let Some(id) = self.threads.insert(thread) else {
             task.objects.give(1);
             return Err(Status::QuotaObjects);
@@ -88,6 +91,9 @@ impl System {
     fn thread_remove(&mut self, index: u16) {
         let Some(t) = self.threads.at(index) else { return };
         let row = t.task;
+        self.charge();
+        let spent = self.threads.at(index).map_or((0, 0), |t| (t.used, t.refill_at));
+        let Some(t) = self.threads.at(index) else { return };
         match t.state {
             State::Running | State::Ready => self.unschedule(index),
             State::Sending(id) => {
@@ -111,6 +117,10 @@ impl System {
             self.threads.remove(id);
         }
         if let Some(task) = self.tasks.get_mut(row as usize) {
+            // The later period counts; within one, what the last thread inherited is in its own sum.
+            if (spent.1, spent.0) > (task.spent.1, task.spent.0) {
+                task.spent = spent;
+            }
             task.threads -= 1;
             task.objects.give(1);
         }

@@ -80,7 +80,7 @@ impl System {
 
     /// Makes a thread ready, which must be in no queue and not running.
     pub fn make_ready(&mut self, index: u16) {
-        let (now, slice, period) = (self.now, self.sched.slice, self.sched.period);
+        let (now, slice, period) = (self.now, self.slice_of(index), self.sched.period);
         let Some(t) = self.threads.at_mut(index) else { return };
         t.state = State::Ready;
         if now >= t.refill_at {
@@ -98,6 +98,12 @@ impl System {
             Some(c) if c.effective <= level => {}
             _ => self.sched.resched = true,
         }
+    }
+
+    /// The budget of a thread: the threads of a task share one.
+    fn slice_of(&self, index: u16) -> u64 {
+        let task = self.threads.at(index).and_then(|t| self.tasks.get(t.task as usize));
+        self.sched.slice / task.map_or(1, |t| u64::from(t.threads).max(1))
     }
 
     fn enqueue(&mut self, index: u16, level: u8) {
@@ -214,7 +220,7 @@ impl System {
         while let Some((notification, bits)) = self.timers.expire(now_ns) {
             self.signal(notification, bits);
         }
-        let (now, slice, period) = (self.now, self.sched.slice, self.sched.period);
+        let (now, period) = (self.now, self.sched.period);
         // Whoever waits longest in the background may have a new period.
         if let Some(front) = self.sched.ready[BACKGROUND as usize].front()
             && self.threads.at(front).is_some_and(|t| now >= t.refill_at)
@@ -223,6 +229,7 @@ impl System {
             self.make_ready(front);
         }
         let Some(index) = self.sched.current else { return };
+        let slice = self.slice_of(index);
         let Some(t) = self.threads.at_mut(index) else { return };
         if now >= t.refill_at {
             t.used = 0;

@@ -96,6 +96,8 @@ pub struct Task {
     pub log: Ring,
     /// Cycles of processor time over all lives.
     pub cpu: u64,
+    /// Cycles used of their budget, and the end of that period, by threads that have ended.
+    pub spent: (u64, u64),
     /// When a heartbeat was sent that has not been taken, in cycles.
     pub heartbeat: Option<u64>,
 }
@@ -124,6 +126,7 @@ impl Task {
             fault: None,
             log: Ring::default(),
             cpu: 0,
+            spent: (0, 0),
             heartbeat: None,
             record,
         }
