@@ -164,3 +164,43 @@ fn time_is_charged_to_whoever_used_it() {
     assert_eq!((s.tasks[0].cpu, s.counters.idle), (300, 1_200));
     assert_eq!(s.task_status(0).unwrap().cpu_ns, 300);
 }
+
+/// Processor time of the second row over a second in which the first does `evil` after each tick.
+fn what_is_left(mut evil: impl FnMut(&mut System)) -> u64 {
+    let mut hog = record("hog", 1, &[]);
+    hog.object_quota = 30;
+    let mut s = system(&[hog, record("victim", 9, &[])]);
+    for row in [0, 1] {
+        spawn(&mut s, row);
+    }
+    for _ in 0..1_000 {
+        s.now += MS;
+        s.tick();
+        let _ = s.schedule();
+        evil(&mut s);
+        let _ = s.schedule();
+        sound(&s);
+    }
+    s.charge();
+    s.tasks[1].cpu
+}
+
+#[test]
+fn many_threads_share_the_budget_of_one() {
+    let left = what_is_left(|s| {
+        let _ = s.thread_start(0, Frame::default(), 1);
+    });
+    assert!(left > 80 * MS, "the victim had {left} ns of a second");
+}
+
+#[test]
+fn a_thread_goes_on_with_the_budget_of_those_that_ended() {
+    let left = what_is_left(|s| {
+        let Some(current) = s.current().filter(|&t| s.row_of(t) == Ok(0)) else { return };
+        if s.thread(current).unwrap().used > 7 * MS / 2 {
+            s.thread_start(0, Frame::default(), 1).unwrap();
+            s.thread_exit(current);
+        }
+    });
+    assert!(left > 80 * MS, "the victim had {left} ns of a second");
+}
