@@ -145,6 +145,9 @@ struct Host {
     /// `Some` of the words before a command that needs the administrator, `None` where we cannot become that.
     admin: Option<Vec<&'static str>>,
     rustup: bool,
+    /// The version of qemu-utils that goes with the QEMU that apt has, where another release's is installed: the two exclude
+    /// each other.
+    qemu_utils: Option<String>,
     /// apt has just fetched its lists.
     updated: bool,
 }
@@ -170,6 +173,7 @@ impl Host {
             llvm: "22".to_owned(),
             admin,
             rustup: find_program("rustup").is_some(),
+            qemu_utils: None,
             updated: false,
         };
         if apt {
@@ -186,6 +190,9 @@ impl Host {
             self.llvm = version.to_owned();
             self.apt_knows_compiler = true;
         }
+        let installed = output("dpkg-query", &["-W", "-f=${db:Status-Abbrev}${Version}", "qemu-utils"]);
+        let candidate = output("apt-cache", &["policy", "qemu-system-common"]);
+        self.qemu_utils = fitting_utils(&installed, &candidate);
     }
 
     /// Whether apt cannot know yet what it could install.
@@ -218,6 +225,8 @@ impl Host {
         if missing.ovmf {
             packages.push("ovmf");
         }
+        let utils = self.qemu_utils.as_ref().filter(|_| missing.qemu).map(|version| format!("qemu-utils={version}"));
+        packages.extend(utils.as_deref());
         if !packages.is_empty() {
             if !self.apt {
                 let what = if missing.qemu || missing.ovmf { "QEMU (with OVMF for --uefi)" } else { "the compiler" };
@@ -234,7 +243,8 @@ impl Host {
             }
             // --no-remove: Debian's newest compiler replaces its older one, which somebody may still need.
             let words = ["apt-get", "install", "-y", "--no-install-recommends", "--no-remove"];
-            let words = [admin.as_slice(), &words, &packages].concat();
+            let downgrade: &[&str] = if utils.is_some() { &["--allow-downgrades"] } else { &[] };
+            let words = [admin.as_slice(), &words, downgrade, &packages].concat();
             let mut gets = Vec::new();
             if compiler_by_apt {
                 gets.push("a compiler with the source of core, and its linker");
@@ -247,6 +257,9 @@ impl Host {
             }
             if missing.ovmf {
                 gets.push("its UEFI firmware");
+            }
+            if utils.is_some() {
+                gets.push("qemu-utils of the same release (the one that is installed excludes it)");
             }
             actions.push(Action::new(format!("to get {}", gets.join(", ")), &words));
         }
@@ -270,6 +283,22 @@ impl Host {
         }
         Ok(actions)
     }
+}
+
+/// What a program prints, or nothing where it cannot be run or fails.
+fn output(program: &str, arguments: &[&str]) -> String {
+    match Command::new(program).args(arguments).output() {
+        Ok(done) if done.status.success() => String::from_utf8_lossy(&done.stdout).into_owned(),
+        _ => String::new(),
+    }
+}
+
+/// The version that qemu-utils must come in to stand beside apt's QEMU, if it is installed in another one. `installed` is
+/// dpkg's status and version, `policy` what `apt-cache policy qemu-system-common` says.
+fn fitting_utils(installed: &str, policy: &str) -> Option<String> {
+    let installed = installed.strip_prefix("ii ")?.trim();
+    let candidate = policy.lines().find_map(|line| line.trim().strip_prefix("Candidate: "))?.trim();
+    (candidate != "(none)" && candidate != installed).then(|| candidate.to_owned())
 }
 
 fn describe(plan: &std::result::Result<Vec<Action>, String>) -> String {
@@ -318,6 +347,7 @@ mod tests {
             llvm: "23".to_owned(),
             admin: Some(vec!["sudo"]),
             rustup: true,
+            qemu_utils: None,
             updated: false,
         }
     }
@@ -328,6 +358,23 @@ mod tests {
         let line = actions.last().expect("an action").line();
         assert!(line.starts_with("sudo apt-get install -y --no-install-recommends --no-remove rustc-web"), "{line}");
         assert!(line.ends_with("lld-23 llvm-23 qemu-system-x86 ovmf"), "{line}");
+    }
+
+    #[test]
+    fn tools_of_another_release_come_back_in_the_version_that_fits() {
+        let policy = "qemu-system-common:\n  Installed: (none)\n  Candidate: 1:7.2+dfsg-7\n  Version table:\n";
+        assert_eq!(fitting_utils("ii 1:10.0.2", policy).as_deref(), Some("1:7.2+dfsg-7"));
+        assert_eq!(fitting_utils("ii 1:7.2+dfsg-7", policy), None, "it fits already");
+        assert_eq!(fitting_utils("rc 1:10.0.2", policy), None, "removed, only its settings are left");
+        assert_eq!(fitting_utils("", policy), None, "never installed");
+        assert_eq!(fitting_utils("ii 1:10.0.2", "qemu-system-common:\n  Candidate: (none)\n"), None);
+
+        let crowded = Host { qemu_utils: Some("1:7.2+dfsg-7".to_owned()), ..host() };
+        let line = crowded.plan(&ALL).expect("a plan").last().expect("an action").line();
+        assert!(line.contains("--no-remove --allow-downgrades"), "{line}");
+        assert!(line.ends_with("qemu-system-x86 ovmf qemu-utils=1:7.2+dfsg-7"), "{line}");
+        let actions = crowded.plan(&Missing { qemu: false, ..ALL }).expect("a plan");
+        assert!(!actions.last().expect("an action").line().contains("qemu-utils"), "QEMU is there: nothing to mend");
     }
 
     #[test]
