@@ -3,7 +3,7 @@
 use crate::arch::cpu::Features;
 use crate::arch::entry::halt_until_interrupt;
 use crate::arch::pic::Pic;
-use crate::arch::{cpu, gdt, paging, percore};
+use crate::arch::{cpu, float, gdt, paging, percore};
 use abi::error::{DeathKind, FaultRecord};
 use abi::task::SystemInfo;
 use kernel_core::System;
@@ -86,7 +86,9 @@ impl Kernel {
         let row = thread.task;
         let Some(task) = self.sys.tasks.get(row as usize) else { unreachable!("a thread without a task") };
         let end = frame as u64 + size_of::<Frame>() as u64;
+        let (next_float, floats) = (thread.float, &mut self.sys.floats);
         percore::with(|core| {
+            float::switch(floats, &mut core.float, next_float);
             if core.frame_end != end || core.root != task.root {
                 core.frame_end = end;
                 core.thread = index;
@@ -96,6 +98,7 @@ impl Kernel {
             if core.root != task.root {
                 core.root = task.root;
                 paging::switch(task.root);
+                gdt::clear_user_selectors();
             }
         });
         frame

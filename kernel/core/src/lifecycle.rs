@@ -3,9 +3,9 @@
 use crate::arena::Id;
 use crate::handles::{Handle, Object};
 use crate::system::System;
-use crate::thread::{State, Thread};
+use crate::thread::{FloatState, State, Thread};
 use abi::error::FaultRecord;
-use abi::manifest::Restart;
+use abi::manifest::{Restart, TaskRecord};
 use abi::message::{Rights, bits};
 use abi::task::{Activity, TaskState, TaskStatus};
 use abi::{Status, TaskId};
@@ -59,10 +59,15 @@ impl System {
         thread.frame = frame;
         // A thread that goes on for one that has ended goes on with its budget.
         (thread.used, thread.refill_at) = task.spent;
-        let Some(id) = self.threads.insert(thread) else {
+        let float = task.record.flags & TaskRecord::FLOAT != 0;
+        if !self.threads.has_room() || float && !self.floats.has_room() {
             task.objects.give(1);
             return Err(Status::QuotaObjects);
-        };
+        }
+        if float {
+            thread.float = self.floats.insert(FloatState::new());
+        }
+        let id = self.threads.insert(thread).ok_or(Status::QuotaObjects)?;
         task.threads += 1;
         if task.threads == 1 {
             task.first_thread = Some(id);
@@ -113,8 +118,10 @@ impl System {
             }
             State::Replying(_) => {}
         }
-        if let Some(id) = self.threads.id_at(index) {
-            self.threads.remove(id);
+        if let Some(thread) = self.threads.id_at(index).and_then(|id| self.threads.remove(id))
+            && let Some(float) = thread.float
+        {
+            self.floats.remove(float);
         }
         if let Some(task) = self.tasks.get_mut(row as usize) {
             // The later period counts; within one, what the last thread inherited is in its own sum.

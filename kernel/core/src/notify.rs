@@ -173,7 +173,7 @@ impl System {
         let notification = self.notification_handle(thread, notification, Rights::WAIT)?;
         let e = self.endpoints.get_mut(endpoint).ok_or(Status::BadHandle)?;
         let n = self.notifications.get_mut(notification).ok_or(Status::BadHandle)?;
-        if n.owner != row {
+        if e.owner != row || n.owner != row {
             return Err(Status::NoRights);
         }
         if e.permanent || n.permanent || !e.receivers.is_empty() || n.waiter.is_some() || n.bound_to.is_some() {

@@ -10,7 +10,7 @@ use crate::notify::Notification;
 use crate::queue::Queue;
 use crate::sched::Scheduler;
 use crate::task::Task;
-use crate::thread::Thread;
+use crate::thread::{FloatState, Thread};
 use crate::timer::Timers;
 use abi::Status;
 use abi::manifest::TaskRecord;
@@ -53,6 +53,8 @@ pub struct System {
     pub tasks: Vec<Task>,
     /// All threads.
     pub threads: Arena<Thread>,
+    /// Floating-point registers of the threads that have some.
+    pub floats: Arena<FloatState>,
     /// All endpoints.
     pub endpoints: Arena<Endpoint>,
     /// All notifications.
@@ -89,11 +91,14 @@ impl System {
     pub fn new(records: &[TaskRecord], frames: Frames, clock: Clock) -> Self {
         let rows = records.len() as u32;
         let objects: u32 = records.iter().map(|r| u32::from(r.object_quota)).sum();
+        let floats =
+            records.iter().filter(|r| r.flags & TaskRecord::FLOAT != 0).map(|r| u32::from(r.object_quota)).sum();
         let handles: u32 = records.iter().map(|r| u32::from(r.handle_quota)).sum();
         let room = |n: u32| n.min(u32::from(u16::MAX) - 1) as u16;
         let mut system = System {
             tasks: records.iter().map(|r| Task::new(*r)).collect(),
             threads: Arena::new(room(objects)),
+            floats: Arena::new(room(floats)),
             endpoints: Arena::new(room(objects + rows)),
             notifications: Arena::new(room(objects + rows)),
             memories: Arena::new(room(handles + 8 * rows)),

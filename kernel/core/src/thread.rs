@@ -56,6 +56,28 @@ impl Frame {
     }
 }
 
+/// A thread's x87 and SSE registers, as FXSAVE64 stores them (Intel SDM vol. 1, section 10.5.1). Only threads of tasks that ask for
+/// floating point in the manifest have one.
+#[repr(C, align(16))]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FloatState(pub [u8; 512]);
+
+impl FloatState {
+    /// All registers zero, every exception masked, round to nearest: what FNINIT sets in FCW (0x37F), and MXCSR's value at reset (0x1F80).
+    pub const fn new() -> Self {
+        let mut bytes = [0; 512];
+        (bytes[0], bytes[1]) = (0x7f, 0x03);
+        (bytes[24], bytes[25]) = (0x80, 0x1f);
+        FloatState(bytes)
+    }
+}
+
+impl Default for FloatState {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// What a thread is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
@@ -77,6 +99,8 @@ pub enum State {
 pub struct Thread {
     /// Registers while it is not running, and where they are saved when it enters the kernel.
     pub frame: Frame,
+    /// Its floating-point registers while they are not in the processor; `None` in a task without floating point.
+    pub float: Option<Id<FloatState>>,
     /// Row of its task.
     pub task: u16,
     /// What it does.
@@ -110,6 +134,7 @@ impl Thread {
     pub fn new(task: u16, priority: u8) -> Self {
         Thread {
             frame: Frame::default(),
+            float: None,
             task,
             state: State::Ready,
             priority,

@@ -55,10 +55,15 @@ pub fn init(per_core: VirtAddr, syscall_entry: VirtAddr) -> Features {
             f.insert(EferFlags::SYSTEM_CALL_EXTENSIONS);
             f.set(EferFlags::NO_EXECUTE_ENABLE, features.nx);
         });
-        // TS and EM stay set: a task without floating-point state faults when it touches the unit (#NM).
+        // TS is clear only while a thread with floating-point registers runs: all others fault when they touch the unit (#NM).
         Cr0::update(|f| {
+            f.remove(Cr0Flags::EMULATE_COPROCESSOR);
             f.insert(
-                Cr0Flags::WRITE_PROTECT | Cr0Flags::ALIGNMENT_MASK | Cr0Flags::TASK_SWITCHED | Cr0Flags::NUMERIC_ERROR,
+                Cr0Flags::WRITE_PROTECT
+                    | Cr0Flags::ALIGNMENT_MASK
+                    | Cr0Flags::TASK_SWITCHED
+                    | Cr0Flags::MONITOR_COPROCESSOR
+                    | Cr0Flags::NUMERIC_ERROR,
             )
         });
         Cr4::update(|f| {
@@ -66,6 +71,9 @@ pub fn init(per_core: VirtAddr, syscall_entry: VirtAddr) -> Features {
             f.set(Cr4Flags::SUPERVISOR_MODE_ACCESS_PREVENTION, features.smap);
             f.set(Cr4Flags::USER_MODE_INSTRUCTION_PREVENTION, features.umip);
             f.set(Cr4Flags::PAGE_GLOBAL, features.global);
+            // Every processor with 64-bit mode has FXSAVE and SSE. AVX and later stay off: their state would not be saved.
+            f.insert(Cr4Flags::OSFXSR | Cr4Flags::OSXMMEXCPT_ENABLE);
+            f.remove(Cr4Flags::OSXSAVE);
             // Without it ring 3 cannot write its gs base, so the kernel's swapgs always finds its own.
             f.remove(Cr4Flags::FSGSBASE);
         });

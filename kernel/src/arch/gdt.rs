@@ -130,6 +130,20 @@ pub fn set_frame_end(end: u64) {
     unsafe { (*TABLES.0.get()).tss.rsp = [end, 0, 0] };
 }
 
+/// Clears the data segment registers, which a task may have loaded and the next one could read: `ds`, `es`, `fs` and, behind the
+/// kernel's own, `gs`. In 64-bit mode a null selector there is as good as any (Intel SDM vol. 3A, section 3.4.4).
+pub fn clear_user_selectors() {
+    // SAFETY: 64-bit code uses none of these segments but gs. Loading gs may clear its base; that between the two `swapgs` is the
+    // user's, which is 0 as ring 3 cannot set it (no FSGSBASE). Interrupts are off, and what arrives in spite of that (#DF, NMI, #MC)
+    // never uses gs.
+    unsafe {
+        core::arch::asm!(
+            "mov ds, {zero:x}", "mov es, {zero:x}", "mov fs, {zero:x}", "swapgs", "mov gs, {zero:x}", "swapgs",
+            zero = in(reg) 0u64, options(nostack, preserves_flags),
+        );
+    }
+}
+
 /// Allows the ports of the task that runs from now on, and no others. A task without ports costs one store.
 pub fn set_ports(row: u16, ports: &[PortRange; abi::manifest::MAX_PORTS]) {
     // SAFETY: see `Cell`: nobody else has a reference into the tables, and the processor reads the bitmap only in ring 3.

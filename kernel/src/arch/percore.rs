@@ -1,6 +1,8 @@
 //! What belongs to one core, reached through gs in the entry stubs.
 
 use core::cell::UnsafeCell;
+use kernel_core::arena::Id;
+use kernel_core::thread::FloatState;
 
 /// The record of a core. The entry stubs know the first three offsets.
 #[repr(C)]
@@ -15,6 +17,8 @@ pub struct PerCore {
     pub root: u64,
     /// The thread that `frame_end` belongs to.
     pub thread: u16,
+    /// Whose floating-point registers are in the processor; `None`: nobody may use them.
+    pub float: Option<Id<FloatState>>,
 }
 
 /// Offset of [`PerCore::kernel_stack`].
@@ -29,8 +33,14 @@ struct Cell(UnsafeCell<PerCore>);
 // SAFETY: there is one core, it runs the kernel with interrupts off, and `get` hands out no reference: see there.
 unsafe impl Sync for Cell {}
 
-static CORE: Cell =
-    Cell(UnsafeCell::new(PerCore { kernel_stack: 0, frame_end: 0, user_stack: 0, root: 0, thread: u16::MAX }));
+static CORE: Cell = Cell(UnsafeCell::new(PerCore {
+    kernel_stack: 0,
+    frame_end: 0,
+    user_stack: 0,
+    root: 0,
+    thread: u16::MAX,
+    float: None,
+}));
 
 /// The address of this core's record.
 pub fn addr() -> *mut PerCore {

@@ -58,6 +58,38 @@ fn threads_start_within_ceiling_and_quota() {
 }
 
 #[test]
+fn threads_of_a_float_task_have_registers_of_their_own() {
+    let mut float = record("float", 1, &[]);
+    float.flags |= abi::manifest::TaskRecord::FLOAT;
+    let quota = float.object_quota;
+    let mut s = system(&[float, record("plain", 1, &[])]);
+    for _ in 0..3 {
+        for row in 0..2 {
+            s.begin(row).unwrap();
+            let ids: Vec<_> = (0..quota).map(|_| s.thread_start(row, Frame::default(), 1).unwrap()).collect();
+            assert_eq!(s.thread_start(row, Frame::default(), 1), Err(Status::QuotaObjects));
+            let states: Vec<_> = ids.iter().filter_map(|&id| s.threads.get(id).unwrap().float).collect();
+            assert_eq!(states.len(), if row == 0 { quota.into() } else { 0 });
+            assert!(states.iter().enumerate().all(|(i, a)| states[..i].iter().all(|b| a != b)), "shared");
+            sound(&s);
+            // What an earlier thread left is not what the next one begins with.
+            for &id in &states {
+                let state = s.floats.get_mut(id).unwrap();
+                assert_eq!(*state, crate::thread::FloatState::new());
+                state.0 = [0xa5; 512];
+            }
+            if let Some(last) = ids.last().filter(|_| quota > 1) {
+                s.thread_exit(last.index());
+                assert_eq!(s.floats.live(), states.len().saturating_sub(1));
+            }
+            kill(&mut s, row);
+            assert_eq!(s.floats.live(), 0);
+            while s.reap(row, 1).unwrap() != 0 {}
+        }
+    }
+}
+
+#[test]
 fn death_releases_everything() {
     let (mut s, [mut server, client, _]) = trio();
     let before = (s.endpoints.live(), s.notifications.live(), s.memories.live(), s.timers.live(), s.frames.free());
