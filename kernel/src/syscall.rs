@@ -21,11 +21,23 @@ const MAX_PAGES: u64 = 256;
 /// Frames that one `task_reap` frees.
 const REAP_STEP: u32 = 128;
 
+/// The calls that have a fast path.
+const CALL: u64 = Syscall::Call as u64;
+const REPLY_RECV: u64 = Syscall::ReplyRecv as u64;
+
 /// The entry stub's other half. The registers are in the running thread's frame.
 pub extern "C" fn on_syscall(frame: &Frame) -> *const Frame {
     let (number, args) = (frame.rax, Args::of(frame));
     let mut kernel = kernel::lock();
     let Some(thread) = kernel.sys.current() else { unreachable!("a system call without a thread") };
+    let done = match number {
+        CALL => kernel.sys.fast_call(thread),
+        REPLY_RECV => kernel.sys.fast_reply_recv(thread),
+        _ => false,
+    };
+    if done {
+        return kernel::next(kernel);
+    }
     let outcome = match Syscall::from_u64(number) {
         Some(call) => dispatch(&mut kernel, thread, call, args),
         None => Err(Status::BadSyscall),

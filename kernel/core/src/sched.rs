@@ -19,6 +19,7 @@ pub const SLICE_NS: u64 = 10_000_000;
 pub const PERIOD_NS: u64 = 100_000_000;
 
 /// Ready queues and who runs.
+#[derive(Debug)]
 pub struct Scheduler {
     /// The running thread; `None` while the processor idles.
     pub current: Option<u16>,
@@ -56,7 +57,21 @@ impl Scheduler {
         self.levels & 1 << level != 0
     }
 
+    /// Length of a period in cycles.
+    #[inline]
+    pub(crate) fn period(&self) -> u64 {
+        self.period
+    }
+
+    /// Lets a thread run now. The caller has seen that nobody ready is as important, and set its state.
+    #[inline]
+    pub(crate) fn hand_over(&mut self, index: u16) {
+        self.current = Some(index);
+        self.resched = false;
+    }
+
     /// The most important level at which somebody is ready.
+    #[inline]
     pub fn best(&self) -> Option<u8> {
         (self.levels != 0).then(|| self.levels.trailing_zeros() as u8)
     }
@@ -64,6 +79,7 @@ impl Scheduler {
 
 impl System {
     /// Charges the time since the last charge to whoever used it.
+    #[inline]
     pub fn charge(&mut self) {
         let spent = self.now.saturating_sub(self.sched.charged_to);
         self.sched.charged_to = self.now;
@@ -101,7 +117,8 @@ impl System {
     }
 
     /// The budget of a thread: the threads of a task share one.
-    fn slice_of(&self, index: u16) -> u64 {
+    #[inline]
+    pub(crate) fn slice_of(&self, index: u16) -> u64 {
         let task = self.threads.at(index).and_then(|t| self.tasks.get(t.task as usize));
         self.sched.slice / task.map_or(1, |t| u64::from(t.threads).max(1))
     }

@@ -96,6 +96,7 @@ pub enum State {
 }
 
 /// A thread.
+#[derive(Debug)]
 pub struct Thread {
     /// Registers while it is not running, and where they are saved when it enters the kernel.
     pub frame: Frame,

@@ -13,6 +13,7 @@ mod arena;
 mod check;
 mod clock;
 mod explore;
+mod fast;
 mod frames;
 mod handles;
 mod image;
