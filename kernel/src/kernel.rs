@@ -78,7 +78,8 @@ pub fn next(mut kernel: Locked) -> *const Frame {
 
 impl Kernel {
     /// Makes the core ready to run a thread: address space, ports, and where its registers will be saved.
-    fn enter(&mut self, index: u16) -> *const Frame {
+    #[inline]
+    pub(crate) fn enter(&mut self, index: u16) -> *const Frame {
         let Some(thread) = self.sys.threads.at(index) else {
             unreachable!("the scheduler chose a thread that is gone")
         };

@@ -21,23 +21,24 @@ const MAX_PAGES: u64 = 256;
 /// Frames that one `task_reap` frees.
 const REAP_STEP: u32 = 128;
 
-/// The calls that have a fast path.
-const CALL: u64 = Syscall::Call as u64;
-const REPLY_RECV: u64 = Syscall::ReplyRecv as u64;
+/// `call` and `reply_recv`, for which the entry stub comes here first. Null: nothing has changed, [`on_syscall`] is to decide.
+pub extern "C" fn on_fast_syscall(frame: &Frame) -> *const Frame {
+    let call = frame.rax == Syscall::Call as u64;
+    let mut kernel = kernel::lock();
+    let thread = kernel.sys.current().filter(|_| kernel.sys.garbage.is_empty());
+    let next = match thread {
+        Some(thread) if call => kernel.sys.fast_call(thread),
+        Some(thread) => kernel.sys.fast_reply_recv(thread),
+        None => None,
+    };
+    next.map_or(core::ptr::null(), |next| kernel.enter(next))
+}
 
 /// The entry stub's other half. The registers are in the running thread's frame.
 pub extern "C" fn on_syscall(frame: &Frame) -> *const Frame {
     let (number, args) = (frame.rax, Args::of(frame));
     let mut kernel = kernel::lock();
     let Some(thread) = kernel.sys.current() else { unreachable!("a system call without a thread") };
-    let done = match number {
-        CALL => kernel.sys.fast_call(thread),
-        REPLY_RECV => kernel.sys.fast_reply_recv(thread),
-        _ => false,
-    };
-    if done {
-        return kernel::next(kernel);
-    }
     let outcome = match Syscall::from_u64(number) {
         Some(call) => dispatch(&mut kernel, thread, call, args),
         None => Err(Status::BadSyscall),

@@ -109,6 +109,13 @@ impl<T> Arena<T> {
         self.slots.get_mut(index as usize)?.value.as_mut()
     }
 
+    /// The values in two slots, to change both; `None` where they are the same or one is empty.
+    #[inline]
+    pub fn pair_mut(&mut self, a: u16, b: u16) -> Option<(&mut T, &mut T)> {
+        let [a, b] = self.slots.get_disjoint_mut([a as usize, b as usize]).ok()?;
+        Some((a.value.as_mut()?, b.value.as_mut()?))
+    }
+
     /// The present name of the value in this slot.
     pub fn id_at(&self, index: u16) -> Option<Id<T>> {
         let slot = self.slots.get(index as usize)?;

@@ -1,14 +1,15 @@
 //! The fast paths of `call` and `reply_recv`: words alone, and the one that waits runs at once.
 //!
 //! They look first and change something only where everything holds that lets the general path ([`System::call`],
-//! [`System::reply`], [`System::recv`], [`System::schedule`]) do just that: nothing lent, no handle on its way, the partner waits, and
-//! nobody ready is as important as it is. Then they do the same to the state, without queues in between; a test compares both in every state
-//! that the search over short sequences reaches.
+//! [`System::reply`], [`System::recv`], [`System::schedule`]) do just that: nothing lent, no handle on its way, one partner waits, and
+//! nobody ready is as important as it is. Then they do the same to the state, without queues in between. A test compares both in
+//! many states of a small system, and another tries each check.
 
 use crate::handles::Object;
-use crate::sched::BACKGROUND;
-use crate::system::{Endpoint, System};
-use crate::thread::{Frame, State, Thread};
+use crate::queue::{Link, Queue};
+use crate::sched::Turn;
+use crate::system::System;
+use crate::thread::{State, Thread};
 use abi::Status;
 use abi::message::{ReplyToken, Rights, Sender};
 use abi::task::TaskState;
@@ -16,129 +17,92 @@ use abi::task::TaskState;
 /// A header that is only a label: no leases, no handle.
 const LABEL: u64 = 0xffff;
 
-/// How a thread that was blocked comes to its turn: the budget that it has now.
-struct Turn {
-    used: u64,
-    refill_at: u64,
-    effective: u8,
-}
-
 impl System {
-    /// `call` by the running thread. `true`: it is done, and the server runs. `false`: nothing has changed, the general path decides.
+    /// `call` by the running thread. Returns the thread that runs now, the server's; `None`: nothing has changed, the general path
+    /// decides.
     #[inline]
-    pub fn fast_call(&mut self, thread: u16) -> bool {
-        self.try_call(thread).is_some()
-    }
-
-    #[inline]
-    fn try_call(&mut self, thread: u16) -> Option<()> {
-        let t = self.threads.at(thread)?;
-        let (row, number, header, words) = (t.task, t.frame.rdi, t.frame.rsi, t.frame.words());
-        let task = self.tasks.get(row as usize)?;
-        let handle = task.handles.get(number).ok()?;
+    pub fn fast_call(&mut self, thread: u16) -> Option<u16> {
+        let System { tasks, threads, endpoints, sched, counters, calls, now, .. } = self;
+        let t = threads.at(thread)?;
+        let row = t.task;
+        let task = tasks.get(row as usize)?;
+        let handle = task.handles.get(t.frame.rdi).ok()?;
         let Object::Endpoint(id) = handle.object else { return None };
-        let endpoint = self.endpoints.get(id)?;
-        let receiver = endpoint.receivers.front()?;
-        let owner = endpoint.owner;
-        let server = self.tasks.get(owner as usize)?;
-        if header & !LABEL != 0
+        let endpoint = endpoints.get_mut(id)?;
+        let (owner, receiver) = (endpoint.owner, endpoint.receivers.only()?);
+        let server = tasks.get(owner as usize)?;
+        if t.frame.rsi & !LABEL != 0
             || !handle.rights.contains(Rights::CALL)
             || owner != row && !task.may_call(server)
             || server.state != TaskState::Running
         {
             return None;
         }
-        let turn = self.turn(receiver)?;
-        let from = Sender { task: task.id(row), badge: handle.badge };
+        let (t, r) = threads.pair_mut(thread, receiver)?;
+        let turn = sched.turn(*now, r, server.threads)?;
 
-        self.charge();
-        self.calls = (self.calls + 1) & 0xffff_ffff_ffff;
-        let call = self.calls;
-        let t = self.threads.at_mut(thread)?;
-        t.call = call;
+        let from = task.id(row);
+        *calls = (*calls + 1) & 0xffff_ffff_ffff;
+        t.call = *calls;
         t.badge = handle.badge;
-        t.last_sent = [header as u32, number as u32];
+        t.last_sent = [t.frame.rsi as u32, t.frame.rdi as u32];
         t.state = State::Replying(owner);
-        self.endpoints.get_mut(id)?.receivers.pop(&mut self.threads);
-        let r = self.threads.at_mut(receiver)?;
-        r.frame.rdi = from.to_u64();
-        r.frame.r12 = ReplyToken::new(thread, call).0;
-        r.last_received = [header as u32, from.task.to_u32()];
-        arrive(r, header, words, turn);
-        self.run(receiver);
-        Some(())
+        endpoint.receivers = Queue::default();
+        r.link = Link::UNLINKED;
+        r.frame.rdi = Sender { task: from, badge: handle.badge }.to_u64();
+        r.frame.r12 = ReplyToken::new(thread, *calls).0;
+        r.last_received = [t.frame.rsi as u32, from.to_u32()];
+        arrive(t, r, turn);
+        let spent = sched.hand_over(*now, t, receiver);
+        counters.switches += 1;
+        tasks.get_mut(row as usize)?.cpu += spent;
+        Some(receiver)
     }
 
-    /// `reply_recv` by the running thread. `true`: it waits in `recv`, and the caller that it answered runs. `false`: nothing has
-    /// changed, the general path decides.
+    /// `reply_recv` by the running thread. Returns the thread that runs now, the caller that it answered, while it waits in `recv`
+    /// itself; `None`: nothing has changed, the general path decides.
     #[inline]
-    pub fn fast_reply_recv(&mut self, thread: u16) -> bool {
-        self.try_reply_recv(thread).is_some()
-    }
-
-    #[inline]
-    fn try_reply_recv(&mut self, thread: u16) -> Option<()> {
-        let t = self.threads.at(thread)?;
-        let Frame { rdi: number, rsi: header, r12: token, r14: mask, .. } = t.frame;
-        let (row, words) = (t.task, t.frame.words());
-        let handle = self.tasks.get(row as usize)?.handles.get(number).ok()?;
+    pub fn fast_reply_recv(&mut self, thread: u16) -> Option<u16> {
+        let System { tasks, threads, endpoints, notifications, sched, counters, now, .. } = self;
+        let t = threads.at(thread)?;
+        let (row, token, mask) = (t.task, ReplyToken(t.frame.r12), t.frame.r14);
+        let handle = tasks.get(row as usize)?.handles.get(t.frame.rdi).ok()?;
         let Object::Endpoint(id) = handle.object else { return None };
-        let endpoint = self.endpoints.get(id)?;
-        let caller = self.caller(thread, ReplyToken(token)).ok()?;
-        if header & !LABEL != 0
+        let endpoint = endpoints.get_mut(id)?;
+        if t.frame.rsi & !LABEL != 0
             || !handle.rights.contains(Rights::RECV)
             || !endpoint.senders.is_empty()
-            || self.pending(endpoint, mask)
+            || !endpoint.receivers.is_empty()
+            || endpoint.bound.and_then(|n| notifications.get(n)).is_some_and(|n| n.word & mask != 0)
         {
             return None;
         }
-        let turn = self.turn(caller)?;
+        let caller = token.thread();
+        let (t, c) = threads.pair_mut(thread, caller)?;
+        if token == ReplyToken::NONE || c.call != token.call() || c.state != State::Replying(row) {
+            return None;
+        }
+        let turn = sched.turn(*now, c, tasks.get(c.task as usize)?.threads)?;
 
-        self.charge();
-        let t = self.threads.at_mut(thread)?;
         t.mask = mask;
         t.state = State::Receiving(id);
-        self.endpoints.get_mut(id)?.receivers.push(&mut self.threads, thread);
-        arrive(self.threads.at_mut(caller)?, header, words, turn);
-        self.run(caller);
-        Some(())
-    }
-
-    /// Whether a `recv` with this mask would return bits of the bound notification.
-    #[inline]
-    fn pending(&self, endpoint: &Endpoint, mask: u64) -> bool {
-        endpoint.bound.and_then(|n| self.notifications.get(n)).is_some_and(|n| n.word & mask != 0)
-    }
-
-    /// The turn of a blocked thread, if it would run before everyone who is ready.
-    #[inline]
-    fn turn(&self, index: u16) -> Option<Turn> {
-        let t = self.threads.at(index)?;
-        let turn = if self.now >= t.refill_at {
-            Turn { used: 0, refill_at: self.now + self.sched.period(), effective: t.priority }
-        } else if t.used >= self.slice_of(index) {
-            Turn { used: 0, refill_at: t.refill_at, effective: BACKGROUND }
-        } else {
-            Turn { used: t.used, refill_at: t.refill_at, effective: t.effective }
-        };
-        self.sched.best().is_none_or(|best| turn.effective < best).then_some(turn)
-    }
-
-    /// Makes a thread that was blocked the running one, as [`System::schedule`] does.
-    #[inline]
-    fn run(&mut self, index: u16) {
-        self.sched.hand_over(index);
-        self.counters.switches += 1;
+        endpoint.receivers = Queue::of(thread);
+        t.link = Link::UNLINKED;
+        arrive(t, c, turn);
+        let spent = sched.hand_over(*now, t, caller);
+        counters.switches += 1;
+        tasks.get_mut(row as usize)?.cpu += spent;
+        Some(caller)
     }
 }
 
-/// Ends a blocked thread's system call with a message of words, and gives it the core.
+/// Ends a blocked thread's system call with the label and the words of another, and gives it its turn.
 #[inline]
-fn arrive(t: &mut Thread, header: u64, words: [u64; 4], turn: Turn) {
-    t.frame.rax = Status::Ok as u64;
-    t.frame.rsi = header;
-    t.frame.set_words(words);
-    t.frame.r13 = 0;
-    t.state = State::Running;
-    (t.used, t.refill_at, t.effective) = (turn.used, turn.refill_at, turn.effective);
+fn arrive(from: &Thread, to: &mut Thread, turn: Turn) {
+    to.frame.rax = Status::Ok as u64;
+    to.frame.rsi = from.frame.rsi;
+    to.frame.set_words(from.frame.words());
+    to.frame.r13 = 0;
+    to.state = State::Running;
+    (to.used, to.refill_at, to.effective) = (turn.used, turn.refill_at, turn.effective);
 }

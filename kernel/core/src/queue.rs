@@ -45,6 +45,18 @@ impl Queue {
         (self.head != NIL).then_some(self.head)
     }
 
+    /// A queue of one thread, which must be in no queue.
+    #[inline]
+    pub(crate) fn of(index: u16) -> Self {
+        Queue { head: index, tail: index }
+    }
+
+    /// Who waits, where it is one thread alone.
+    #[inline]
+    pub(crate) fn only(&self) -> Option<u16> {
+        (self.head == self.tail).then_some(self.head).filter(|&head| head != NIL)
+    }
+
     /// Puts a thread, which must be in no queue, at the end.
     pub fn push(&mut self, threads: &mut Arena<Thread>, index: u16) {
         if let Some(t) = threads.at_mut(index) {

@@ -6,7 +6,7 @@
 use crate::clock::Clock;
 use crate::queue::Queue;
 use crate::system::System;
-use crate::thread::State;
+use crate::thread::{State, Thread};
 use abi::task::LEVELS;
 
 /// The level below all priorities.
@@ -17,6 +17,16 @@ pub const SLICE_NS: u64 = 10_000_000;
 
 /// Length of a period in nanoseconds.
 pub const PERIOD_NS: u64 = 100_000_000;
+
+/// What a woken thread has of its budget, and at which level it runs.
+pub(crate) struct Turn {
+    /// Cycles used.
+    pub used: u64,
+    /// The end of its period.
+    pub refill_at: u64,
+    /// The level.
+    pub effective: u8,
+}
 
 /// Ready queues and who runs.
 #[derive(Debug)]
@@ -57,17 +67,31 @@ impl Scheduler {
         self.levels & 1 << level != 0
     }
 
-    /// Length of a period in cycles.
+    /// The budget that a blocked thread, of a task with so many threads, has when it is woken now; if it would run before everyone
+    /// who is ready. As [`System::make_ready`] and [`System::schedule`] have it.
     #[inline]
-    pub(crate) fn period(&self) -> u64 {
-        self.period
+    pub(crate) fn turn(&self, now: u64, t: &Thread, threads: u16) -> Option<Turn> {
+        let slice = || if threads <= 1 { self.slice } else { self.slice / u64::from(threads) };
+        let turn = if now >= t.refill_at {
+            Turn { used: 0, refill_at: now + self.period, effective: t.priority }
+        } else if t.used >= slice() {
+            Turn { used: 0, refill_at: t.refill_at, effective: BACKGROUND }
+        } else {
+            Turn { used: t.used, refill_at: t.refill_at, effective: t.effective }
+        };
+        (self.levels == 0 || u32::from(turn.effective) < self.levels.trailing_zeros()).then_some(turn)
     }
 
-    /// Lets a thread run now. The caller has seen that nobody ready is as important, and set its state.
+    /// Lets `to` run now instead of the running thread `from`, which is charged its time; returns that, for its task. The caller has
+    /// blocked `from`, and knows from [`Scheduler::turn`] that nobody ready comes before `to`.
     #[inline]
-    pub(crate) fn hand_over(&mut self, index: u16) {
-        self.current = Some(index);
+    pub(crate) fn hand_over(&mut self, now: u64, from: &mut Thread, to: u16) -> u64 {
+        let spent = now.saturating_sub(self.charged_to);
+        self.charged_to = now;
+        from.used += spent;
+        self.current = Some(to);
         self.resched = false;
+        spent
     }
 
     /// The most important level at which somebody is ready.
@@ -117,8 +141,7 @@ impl System {
     }
 
     /// The budget of a thread: the threads of a task share one.
-    #[inline]
-    pub(crate) fn slice_of(&self, index: u16) -> u64 {
+    fn slice_of(&self, index: u16) -> u64 {
         let task = self.threads.at(index).and_then(|t| self.tasks.get(t.task as usize));
         self.sched.slice / task.map_or(1, |t| u64::from(t.threads).max(1))
     }
