@@ -91,6 +91,8 @@ pub enum Restart {
     OnFailure = 1,
     /// Start it again, whatever ended it.
     Always = 2,
+    /// Start it again at once, whatever ended it, however often: for systems in which deaths are the purpose.
+    Forever = 3,
 }
 
 impl Restart {
@@ -99,6 +101,7 @@ impl Restart {
         match raw {
             1 => Self::OnFailure,
             2 => Self::Always,
+            3 => Self::Forever,
             _ => Self::Never,
         }
     }
@@ -142,6 +145,8 @@ pub struct TaskRecord {
     pub reserved2: u32,
     /// Physical ranges.
     pub ranges: [RangeRecord; MAX_RANGES],
+    /// Tasks that it may debug, one bit for each row of this table. Who may debug a task can do all that the task can.
+    pub debug: u64,
 }
 
 impl TaskRecord {
@@ -159,4 +164,4 @@ impl TaskRecord {
     pub const ARCHIVE: u32 = 1 << 5;
 }
 
-const _: () = assert!(size_of::<ManifestHeader>() == 24 && size_of::<TaskRecord>() == 448);
+const _: () = assert!(size_of::<ManifestHeader>() == 24 && size_of::<TaskRecord>() == 456);

@@ -150,7 +150,38 @@ syscalls! {
     TaskFault = 46, "task_fault";
     /// Reads the machine's counters. `rdi` system handle (INSPECT), `rsi` address of a [`crate::task::SystemInfo`]. Errors: NoRights, BadAddress.
     SystemInfo = 47, "system_info";
+
+    /// Reads the memory of a task that the caller may debug ([`crate::manifest::TaskRecord::debug`]). `rdi` its TaskId, `rsi` its address,
+    /// `rdx` destination, `r10` length (at most [`crate::message::MAX_COPY`] are copied). Returns `rdx` bytes copied.
+    /// Errors: NoRights, NoSuchTask, BadAddress (either side; memory of a device cannot be reached).
+    DebugRead = 56, "debug_read";
+    /// Writes the memory of a task that the caller may debug: what is the task's own, also where the task itself may only read or execute
+    /// it, and of mapped memory objects those that the task may write. `rdx` is the source; the rest, and the errors, as DebugRead.
+    DebugWrite = 57, "debug_write";
+    /// Reads the registers of the first thread of a task that the caller may debug. `rdi` its TaskId, `rsi` address of a
+    /// [`crate::task::Registers`]. Errors: NoRights, NoSuchTask, BadAddress.
+    DebugRegisters = 58, "debug_registers";
+    /// Sets them. They hold when the thread goes on; a call in which it waits still ends with its own results. Flags are sanitised.
+    /// `rdi` TaskId, `rsi` address of a [`crate::task::Registers`]. Errors: NoRights, NoSuchTask, BadAddress (also for an `rip` or
+    /// `rsp` that no task may have).
+    DebugSetRegisters = 59, "debug_set_registers";
+    /// Meddles with an interrupt line of a task that the caller may debug. `rdi` its TaskId, `rsi` the line's notification bit (0 to 31),
+    /// `rdx` [`INTERRUPT_AGAIN`]: set the bit once more; [`INTERRUPT_DROP`]: take the bit away if it is set, else lose the
+    /// next interrupt of the line. Errors: NoRights, NoSuchTask, BadArgument (the task has no such line, or no such `rdx`).
+    DebugInterrupt = 60, "debug_interrupt";
+    /// Accesses a port of a task that the caller may debug. `rdi` its TaskId, `rsi` port, `rdx` bytes (1, 2 or 4), to which
+    /// [`PORT_WRITE`] is added to write, `r10` value to write. Returns `rdx` the value read. Errors: NoRights, NoSuchTask, BadArgument (`rdx`, or
+    /// ports that are not the task's).
+    DebugPort = 61, "debug_port";
 }
+
+/// Have a task's interrupt come twice, for [`Syscall::DebugInterrupt`].
+pub const INTERRUPT_AGAIN: u64 = 1;
+/// Have a task's interrupt be lost, for [`Syscall::DebugInterrupt`].
+pub const INTERRUPT_DROP: u64 = 2;
+
+/// Added to the width of an access that writes, for [`Syscall::DebugPort`].
+pub const PORT_WRITE: u64 = 1 << 8;
 
 /// The log that is the kernel's own, for [`Syscall::LogRead`].
 pub const KERNEL_LOG: u64 = u64::MAX;

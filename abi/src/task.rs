@@ -134,6 +134,20 @@ pub struct TaskStatus {
     pub heartbeat_ns: u64,
 }
 
+/// The registers of a thread that does not run, for [`crate::Syscall::DebugRegisters`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Registers {
+    /// rax rbx rcx rdx rsi rdi rbp r8 to r15, as in [`crate::error::FaultRecord::registers`].
+    pub general: [u64; 15],
+    /// Where it goes on.
+    pub rip: u64,
+    /// Its stack.
+    pub rsp: u64,
+    /// Its flags.
+    pub rflags: u64,
+}
+
 /// What [`crate::Syscall::SystemInfo`] tells of the machine.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]

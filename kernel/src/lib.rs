@@ -6,6 +6,7 @@ extern crate alloc;
 
 pub mod arch;
 pub mod boot;
+pub mod debug;
 pub mod heap;
 pub mod kernel;
 pub mod loader;

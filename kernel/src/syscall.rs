@@ -219,6 +219,16 @@ fn dispatch(k: &mut Kernel, thread: u16, call: Syscall, a: Args) -> Outcome {
             let info = k.info();
             quiet(usermem::write(k.root(thread)?, a.rsi, info.as_bytes()))
         }
+
+        Syscall::DebugRead => value(k.debug_read(thread, a.rdi, a.rsi, a.rdx, a.r10)?),
+        Syscall::DebugWrite => value(k.debug_write(thread, a.rdi, a.rsi, a.rdx, a.r10)?),
+        Syscall::DebugRegisters => quiet(k.debug_registers(thread, a.rdi, a.rsi)),
+        Syscall::DebugSetRegisters => quiet(k.debug_set_registers(thread, a.rdi, a.rsi)),
+        Syscall::DebugInterrupt => {
+            let row = k.sys.debuggee(thread, a.rdi)?;
+            quiet(k.sys.debug_interrupt(row, a.rsi, a.rdx))
+        }
+        Syscall::DebugPort => value(k.debug_port(thread, a.rdi, a.rsi, a.rdx, a.r10)?),
     }
 }
 
@@ -242,11 +252,11 @@ impl Kernel {
         self.sys.thread(thread).map(|t| &t.frame).ok_or(Status::BadHandle)
     }
 
-    fn root(&self, thread: u16) -> Result<u64, Status> {
+    pub(crate) fn root(&self, thread: u16) -> Result<u64, Status> {
         self.root_of(self.sys.row_of(thread)?)
     }
 
-    fn root_of(&self, row: u16) -> Result<u64, Status> {
+    pub(crate) fn root_of(&self, row: u16) -> Result<u64, Status> {
         self.sys.tasks.get(row as usize).map(|t| t.root).filter(|&r| r != 0).ok_or(Status::NoSuchTask)
     }
 

@@ -81,7 +81,8 @@ fn interrupt(kernel: &mut Kernel, vector: u64) {
     // Masked until the driver acknowledges: a storm stops here, and a dead driver's line stays closed.
     kernel.pic.mask(line);
     kernel.pic.end(line);
-    if let Some(owner) = kernel.sys.lines.owner(line) {
-        kernel.sys.signal_task(owner.row, owner.bits);
+    if !kernel.sys.interrupt(line) {
+        // Lost for good: the line is edge-triggered and stays as it is.
+        kernel.pic.unmask(line);
     }
 }

@@ -57,6 +57,8 @@ pub struct Task {
     pub ranges: Vec<At<Range>>,
     /// Tasks that it may call.
     pub calls: Vec<At<String>>,
+    /// Tasks that it may debug.
+    pub debug: Vec<At<String>>,
     /// Tasks that are to be allowed to call it: how a task from outside gets callers.
     pub clients: Vec<At<String>>,
     /// What to do when its life ends.
@@ -142,8 +144,12 @@ impl KernelRight {
 }
 
 /// Restart policies, as the file spells them.
-pub const RESTARTS: [(&str, Restart); 3] =
-    [("always", Restart::Always), ("on-failure", Restart::OnFailure), ("never", Restart::Never)];
+pub const RESTARTS: [(&str, Restart); 4] = [
+    ("always", Restart::Always),
+    ("on-failure", Restart::OnFailure),
+    ("never", Restart::Never),
+    ("forever", Restart::Forever),
+];
 
 impl System {
     /// Reads `system.toml` and the `enigma.toml` in each directory of `with`, and checks them together.

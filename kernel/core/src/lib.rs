@@ -10,6 +10,7 @@ extern crate alloc;
 
 pub mod arena;
 pub mod clock;
+pub mod debug;
 pub mod fast;
 pub mod frames;
 pub mod grants;

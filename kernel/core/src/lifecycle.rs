@@ -144,6 +144,7 @@ impl System {
         task.fault = Some(record);
         task.first_thread = None;
         task.heartbeat = None;
+        task.lose = 0;
         let died = task.generation;
         let notification = task.notification;
         for index in 0..self.threads.capacity() as u16 {

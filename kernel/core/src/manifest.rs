@@ -53,7 +53,7 @@ fn check(r: &TaskRecord, row: usize, count: usize) -> Result<(), &'static str> {
     if r.priority as usize >= LEVELS {
         return Err("a priority is out of range");
     }
-    if r.restart > Restart::Always as u8 {
+    if r.restart > Restart::Forever as u8 {
         return Err("a restart policy is none of those there are");
     }
     if r.stack_frames == 0 || r.stack_frames > 4096 || r.keep_frames > 4096 {
@@ -65,6 +65,9 @@ fn check(r: &TaskRecord, row: usize, count: usize) -> Result<(), &'static str> {
     let calls = r.calls.get(..r.call_count as usize).ok_or("a task has too many peers")?;
     if calls.iter().any(|&c| c as usize >= count || c as usize == row) {
         return Err("a peer is not a row of the table, or the task itself");
+    }
+    if r.debug & 1 << row != 0 || r.debug.checked_shr(count as u32).unwrap_or(0) != 0 {
+        return Err("a task to be debugged is not a row of the table, or the task itself");
     }
     if r.ports.iter().any(|p| u32::from(p.base) + u32::from(p.len) > 0x1_0000) {
         return Err("a port range ends beyond the last port");

@@ -51,7 +51,8 @@ pub struct Mapping {
 }
 
 impl Mapping {
-    fn end(&self) -> u64 {
+    /// One past the last address.
+    pub fn end(&self) -> u64 {
         self.addr + u64::from(self.pages) * abi::PAGE_SIZE as u64
     }
 }

@@ -100,6 +100,8 @@ pub struct Task {
     pub spent: (u64, u64),
     /// When a heartbeat was sent that has not been taken, in cycles.
     pub heartbeat: Option<u64>,
+    /// Bits of interrupt lines of which a debugger has the next interrupt lost.
+    pub lose: u64,
 }
 
 impl Task {
@@ -128,6 +130,7 @@ impl Task {
             cpu: 0,
             spent: (0, 0),
             heartbeat: None,
+            lose: 0,
             record,
         }
     }

@@ -12,8 +12,10 @@ use abi::{Status, Syscall};
 #[cfg(target_os = "none")]
 use core::arch::asm;
 
+mod debug;
 mod message;
 mod system;
+pub use debug::{debug_interrupt, debug_port, debug_read, debug_registers, debug_set_registers, debug_write};
 pub use message::{CallFailure, Message, Received, call, call_leased, recv, reply, reply_recv, send};
 pub use system::{
     log_read, system_info, task_expect, task_fault, task_kill, task_reap, task_signal, task_spawn, task_status,

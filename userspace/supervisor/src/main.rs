@@ -56,6 +56,8 @@ struct Task {
     newest: u16,
     /// How the newest life that has ended did so.
     ended: Option<(u16, DeathKind)>,
+    /// Exception vector of that end, 0 for none.
+    vector: u32,
     /// A client that asked for a new life while the old one is still being cleared away.
     spawn_request: Option<Pending>,
     /// When it was last seen in a call to somebody else, in nanoseconds.
@@ -73,7 +75,9 @@ struct Supervisor {
     tasks: Vec<Task>,
     waiters: Vec<Waiter>,
     timer: Option<Timer>,
-    /// When to ask for signs of life next; `None` where no task is watched.
+    /// How often to ask for signs of life; `None` where no task is watched.
+    pulse_ms: Option<u64>,
+    /// When to do so next; `None` where no task is watched.
     heartbeat_ns: Option<u64>,
 }
 
@@ -85,10 +89,10 @@ impl Driver for Supervisor {
             println!("no task table: nothing to start");
         }
         let timer = Timer::new(TIMER_BIT).inspect_err(|status| println!("no timer: {status}")).ok();
-        let watched = records.iter().any(|record| record.heartbeat_ms != 0);
-        let heartbeat_ns = watched.then(|| now_ns() + policy::HEARTBEAT_MS * NS_PER_MS);
+        let pulse_ms = policy::heartbeat_ms(records.iter().map(|record| record.heartbeat_ms));
+        let heartbeat_ns = pulse_ms.map(|ms| now_ns() + ms * NS_PER_MS);
         let tasks = records.iter().copied().map(Task::new).collect();
-        let mut supervisor = Supervisor { archive, tasks, waiters: Vec::new(), timer, heartbeat_ns };
+        let mut supervisor = Supervisor { archive, tasks, waiters: Vec::new(), timer, pulse_ms, heartbeat_ns };
         supervisor.start_all();
         supervisor.turn();
         supervisor
@@ -123,6 +127,7 @@ impl Task {
             argument: String::new(),
             newest: 0,
             ended: None,
+            vector: 0,
             spawn_request: None,
             blocked_ns: 0,
         }
@@ -183,7 +188,7 @@ impl Supervisor {
             for index in 0..self.tasks.len() {
                 self.check_pulse(index);
             }
-            self.heartbeat_ns = Some(now_ns() + policy::HEARTBEAT_MS * NS_PER_MS);
+            self.heartbeat_ns = self.pulse_ms.map(|ms| now_ns() + ms * NS_PER_MS);
         }
         self.arm_timer();
     }
@@ -265,6 +270,7 @@ impl Supervisor {
         let now = now_ns();
         let task = &mut self.tasks[index];
         task.ended = Some((id.generation, kind));
+        task.vector = record.vector;
         let verdict = task.history.died(task.policy(), kind, record.error_code as u32 as i32, now);
         let (next, respawn_ns) = match verdict {
             Verdict::Restart { delay_ms } => (Next::Restart { delay_ms }, Some(now + delay_ms * NS_PER_MS)),

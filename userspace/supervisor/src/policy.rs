@@ -38,8 +38,15 @@ pub fn start_order<'a>(count: usize, calls: impl Fn(usize) -> &'a [u8]) -> Vec<u
     order
 }
 
-/// How often the supervisor asks for signs of life, in milliseconds.
+/// How often the supervisor asks for signs of life at least, in milliseconds.
 pub const HEARTBEAT_MS: u64 = 250;
+
+/// How often to ask where the watched tasks have these limits, in milliseconds: often enough to see a hang within one and a half of the
+/// shortest. `None` where none is watched (a limit of 0).
+pub fn heartbeat_ms(limits: impl Iterator<Item = u32>) -> Option<u64> {
+    let shortest = limits.filter(|&limit| limit != 0).min()?;
+    Some((u64::from(shortest) / 2).clamp(1, HEARTBEAT_MS))
+}
 
 /// Whether a task that should show a sign of life every `limit_ms` has missed it: `waiting_ns` is how long the question has been
 /// out, `free_ns` for how long the task was not seen in a call to somebody else. A task that waits for an answer is not to blame;
@@ -100,6 +107,7 @@ impl History {
         match policy {
             Restart::Never => return Verdict::Stay,
             Restart::OnFailure if !failed => return Verdict::Stay,
+            Restart::Forever => return Verdict::Restart { delay_ms: 0 },
             Restart::OnFailure | Restart::Always => {}
         }
         if now_ns.saturating_sub(self.started_ns) > GOOD_LIFE_NS {
@@ -111,8 +119,11 @@ impl History {
 
     /// The kernel refused to start it at `now_ns`: counts as a death without a life.
     pub fn start_failed(&mut self, policy: Restart, now_ns: u64) -> Verdict {
-        if policy == Restart::Never {
-            return Verdict::Stay;
+        match policy {
+            Restart::Never => return Verdict::Stay,
+            // Frames that are short now come back.
+            Restart::Forever => return Verdict::Restart { delay_ms: FIRST_DELAY_MS },
+            Restart::OnFailure | Restart::Always => {}
         }
         self.in_a_row = self.in_a_row.saturating_add(1);
         self.failed_to_live(now_ns)
@@ -179,6 +190,26 @@ mod tests {
         assert!(!is_hung(S, 0, 500), "it waits for somebody else");
         assert!(!is_hung(u64::MAX, u64::MAX, 0), "it is not watched");
         assert!(is_hung(u64::MAX, u64::MAX, u32::MAX));
+    }
+
+    #[test]
+    fn the_pulse_is_fast_enough_for_the_shortest_limit() {
+        assert_eq!(heartbeat_ms([0, 0].into_iter()), None);
+        assert_eq!(heartbeat_ms([2000, 0, 500].into_iter()), Some(HEARTBEAT_MS));
+        assert_eq!(heartbeat_ms([2000, 30, 0].into_iter()), Some(15));
+        assert_eq!(heartbeat_ms([1].into_iter()), Some(1));
+    }
+
+    #[test]
+    fn forever_is_never_given_up() {
+        let mut history = History::default();
+        for death in 0..1000 {
+            history.started(death);
+            let verdict = history.died(Restart::Forever, DeathKind::Exception, 0, death);
+            assert_eq!(verdict, Verdict::Restart { delay_ms: 0 });
+            assert_eq!(history.start_failed(Restart::Forever, death), Verdict::Restart { delay_ms: FIRST_DELAY_MS });
+        }
+        assert!(!history.given_up);
     }
 
     #[test]

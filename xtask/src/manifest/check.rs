@@ -11,6 +11,7 @@ pub fn check(tasks: &mut [Task], allowed: &[At<String>], problems: &mut Vec<Prob
     rights(tasks, allowed, problems);
     clients(tasks, problems);
     peers(tasks, problems);
+    debuggers(tasks, problems);
     let circles = circles(tasks, problems);
     order(tasks, &circles, problems);
     quotas(tasks, problems);
@@ -131,6 +132,29 @@ fn peers(tasks: &[Task], problems: &mut Vec<Problem>) {
                 let text = format!("there is no task `{}` to call{}", call.value, guess(tasks, &call.value));
                 say(problems, &call.place, text);
             }
+        }
+    }
+}
+
+/// Who may debug a task can do all that the task can: so only system.toml gives that, and never over the task that ends others.
+fn debuggers(tasks: &[Task], problems: &mut Vec<Problem>) {
+    for task in tasks {
+        for debug in &task.debug {
+            let other = tasks.iter().find(|other| other.name.value == debug.value);
+            let text = if task.outside.is_some() {
+                "a task from outside cannot have `debug`; only system.toml gives it".to_owned()
+            } else if debug.value == task.name.value {
+                format!("`{}` debugs itself, which the kernel does not do; take it out", debug.value)
+            } else {
+                match other {
+                    Some(other) if other.has(KernelRight::Control) => {
+                        format!("`{}` has control over all tasks, and nobody debugs it; take it out", debug.value)
+                    }
+                    Some(_) => continue,
+                    None => format!("there is no task `{}` to debug{}", debug.value, guess(tasks, &debug.value)),
+                }
+            };
+            say(problems, &debug.place, text);
         }
     }
 }

@@ -46,6 +46,7 @@ fn record(system: &System, task: &Task) -> TaskRecord {
         *slot = row as u8;
         record.call_count += 1;
     }
+    record.debug = task.debug.iter().filter_map(|other| row(&other.value)).fold(0, |set, row| set | 1 << row);
     for (slot, ports) in record.ports.iter_mut().zip(&task.ports) {
         *slot = PortRange { base: ports.value.base, len: ports.value.len };
     }

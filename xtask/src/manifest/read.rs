@@ -7,7 +7,7 @@ use abi::PAGE_SIZE;
 use abi::manifest::{MAX_CALLS, MAX_IRQS, MAX_PORTS, MAX_RANGES, Restart};
 use toml_edit::{Document, TableLike};
 
-const TASK_KEYS: [&str; 18] = [
+const TASK_KEYS: [&str; 19] = [
     "package",
     "bin",
     "priority",
@@ -15,6 +15,7 @@ const TASK_KEYS: [&str; 18] = [
     "irqs",
     "ranges",
     "calls",
+    "debug",
     "clients",
     "restart",
     "start",
@@ -131,9 +132,9 @@ impl Reader<'_> {
         let stack = self.frames(table, "stack", 64 << 10, 1, MAX_STACK);
         let keep = self.frames(table, "keep", 0, 0, MAX_KEEP);
         let heartbeat = self.integer(table, "heartbeat", 0, 60_000, 0);
-        if (1..100).contains(&heartbeat.value) {
+        if (1..20).contains(&heartbeat.value) {
             let text = format!(
-                "`heartbeat` is in milliseconds, and {} leaves a busy task no time; use 100 or more, or 0 for no watch",
+                "`heartbeat` is in milliseconds, and {} leaves a busy task no time; use 20 or more, or 0 for no watch",
                 heartbeat.value
             );
             self.problems.push(Problem { place: heartbeat.place.clone(), text });
@@ -146,6 +147,7 @@ impl Reader<'_> {
             irqs: self.irqs(table),
             ranges: self.ranges(table),
             calls: self.names(table, "calls", MAX_CALLS),
+            debug: self.names(table, "debug", abi::task::MAX_TASKS),
             clients,
             restart,
             start: self.flag(table, "start", true),

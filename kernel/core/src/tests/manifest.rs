@@ -63,7 +63,7 @@ const BAD: &[(&str, Edit)] = &[
     ("no proper name", |r| r[1].name = [0; 16]),
     ("no proper name", |r| r[1].name[0] = 0xff),
     ("priority", |r| r[1].priority = LEVELS as u8),
-    ("restart policy", |r| r[1].restart = Restart::Always as u8 + 1),
+    ("restart policy", |r| r[1].restart = Restart::Forever as u8 + 1),
     ("stack or keep", |r| r[1].stack_frames = 0),
     ("stack or keep", |r| r[1].stack_frames = 4097),
     ("stack or keep", |r| r[1].keep_frames = u32::MAX),
@@ -72,6 +72,9 @@ const BAD: &[(&str, Edit)] = &[
     ("too many peers", |r| r[1].call_count = MAX_CALLS as u8 + 1),
     ("a peer is not a row", |r| r[2].calls[1] = 3),
     ("a peer is not a row", |r| r[2].calls[1] = 2),
+    ("to be debugged", |r| r[2].debug = 1 << 3),
+    ("to be debugged", |r| r[2].debug = 1 << 63),
+    ("to be debugged", |r| r[2].debug = 1 << 2),
     ("beyond the last port", |r| r[1].ports[1].len = 2),
     ("beyond the last port", |r| r[1].ports[1].len = u16::MAX),
     ("line or bit", |r| r[1].irqs[0].line = 0),
@@ -135,7 +138,7 @@ fn sound(records: &[TaskRecord]) {
     assert!((1..=MAX_TASKS).contains(&records.len()));
     let mut owners = vec![None; 0x1_0000];
     for (row, r) in records.iter().enumerate() {
-        assert!(r.handle_quota >= 2 && r.object_quota >= 1 && (r.priority as usize) < LEVELS && r.restart <= 2);
+        assert!(r.handle_quota >= 2 && r.object_quota >= 1 && (r.priority as usize) < LEVELS && r.restart <= 3);
         assert!(r.calls[..r.call_count as usize].iter().all(|&c| (c as usize) < records.len() && c as usize != row));
         for p in r.ports {
             for owner in &mut owners[p.base as usize..p.base as usize + p.len as usize] {

@@ -12,6 +12,7 @@ macro_rules! ensure {
 mod arena;
 mod check;
 mod clock;
+mod debug;
 mod explore;
 mod fast;
 mod frames;

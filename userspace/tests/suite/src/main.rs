@@ -6,6 +6,7 @@
 
 extern crate alloc;
 
+mod debug;
 mod events;
 mod faults;
 mod handles;
@@ -54,6 +55,8 @@ tests! {
     lives: a_call_to_a_dying_server_says_so queued_requests_wait_for_the_next_life waiting_callers_learn_that_nobody_comes
         stale_lives_are_not_hit restart_keeps_the_argument_only_of_its_own_spawn many_lives_leave_nothing_behind
         a_crash_loop_is_given_up_and_pardoned a_killed_server_is_back_within_a_second;
+    debug: only_what_the_table_names only_the_tasks_own_memory registers_are_sanitised code_is_changed_for_that_life_alone
+        lines_and_ports_are_those_of_the_task;
     memory: a_dead_tasks_memory_is_found_nowhere quotas a_line_reaches_the_ring a_flooded_ring_keeps_the_newest
         log_arguments_are_checked;
 }

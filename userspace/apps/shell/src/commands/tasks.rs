@@ -174,6 +174,7 @@ fn authority(index: usize, task: &TaskRecord, tasks: &[TaskRecord]) -> String {
         Restart::Never => "never",
         Restart::OnFailure => "on failure",
         Restart::Always => "always",
+        Restart::Forever => "always, at once and without end",
     };
     line("restart", String::from(restart));
     let heartbeat = match task.heartbeat_ms {

@@ -1,0 +1,99 @@
+//! Debugging: which task may do it to which, and what of a task it reaches. The right comes from the task table alone, and is no
+//! handle: it cannot be passed on.
+
+use crate::memory::Backing;
+use crate::system::System;
+use abi::manifest::PortRange;
+use abi::syscall::{INTERRUPT_AGAIN, INTERRUPT_DROP, PORT_WRITE};
+use abi::task::{MAP_BASE, TaskState};
+use abi::{Status, TaskId};
+
+/// What a debugger may do to a page of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// The task's own (image, stack): everything.
+    Own,
+    /// Memory that others may have too: what the task may.
+    Shared,
+    /// Device memory, or nothing: no access.
+    Nothing,
+}
+
+impl System {
+    /// The row of a life that a thread's task may debug. Errors: NoRights (there is no such right, whether the task exists or not),
+    /// NoSuchTask (it is over, or another life).
+    pub fn debuggee(&self, thread: u16, id: u64) -> Result<u16, Status> {
+        let id = TaskId::from_u32(u32::try_from(id).map_err(|_| Status::NoRights)?);
+        let own = self.tasks.get(self.row_of(thread)? as usize).ok_or(Status::NoSuchTask)?;
+        if own.record.debug.checked_shr(id.index.into()).unwrap_or(0) & 1 == 0 {
+            return Err(Status::NoRights);
+        }
+        match self.tasks.get(id.index as usize) {
+            Some(t) if t.state == TaskState::Running && t.generation == id.generation => Ok(id.index),
+            _ => Err(Status::NoSuchTask),
+        }
+    }
+
+    /// What a debugger of `row` may do at this address. Page tables say whether there is anything.
+    pub fn debug_reach(&self, row: u16, addr: u64) -> Reach {
+        if !(MAP_BASE..abi::task::INFO_ADDR).contains(&addr) {
+            return Reach::Own;
+        }
+        let mapping = self
+            .tasks
+            .get(row as usize)
+            .and_then(|t| t.mappings.iter().find(|m| m.addr <= addr && addr < m.end()))
+            .and_then(|m| self.memories.get(m.memory));
+        match mapping.map(|memory| &memory.backing) {
+            Some(Backing::Frames(_) | Backing::Physical { cached: true, .. }) => Reach::Shared,
+            Some(Backing::Physical { cached: false, .. }) | None => Reach::Nothing,
+        }
+    }
+
+    /// Has an interrupt come twice, or be lost. `bit` is that of the line. Errors: BadArgument.
+    pub fn debug_interrupt(&mut self, row: u16, bit: u64, what: u64) -> Result<(), Status> {
+        let task = self.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
+        if !task.record.irqs.iter().any(|irq| irq.used != 0 && u64::from(irq.bit) == bit) {
+            return Err(Status::BadArgument);
+        }
+        let set = 1 << bit;
+        match what {
+            INTERRUPT_AGAIN => self.signal_task(row, set),
+            INTERRUPT_DROP => {
+                let pending = task.notification.and_then(|n| self.notifications.get_mut(n));
+                match pending.filter(|n| n.word & set != 0) {
+                    Some(n) => n.word &= !set,
+                    None => task.lose |= set,
+                }
+            }
+            _ => return Err(Status::BadArgument),
+        }
+        Ok(())
+    }
+
+    /// A line has fired: its owner gets its bits. False where they are lost, because a debugger wants it so.
+    pub fn interrupt(&mut self, line: u8) -> bool {
+        let Some(owner) = self.lines.owner(line) else { return true };
+        if let Some(task) = self.tasks.get_mut(owner.row as usize)
+            && task.lose & owner.bits != 0
+        {
+            task.lose &= !owner.bits;
+            return false;
+        }
+        self.signal_task(owner.row, owner.bits);
+        true
+    }
+
+    /// The width in bytes of a port access by a debugger, and whether it writes. Errors: BadArgument (the width, or ports that are
+    /// not the task's).
+    pub fn debug_port(&self, row: u16, port: u64, access: u64) -> Result<(u64, bool), Status> {
+        let (width, writes) = (access & !PORT_WRITE, access & PORT_WRITE != 0);
+        let ports = &self.tasks.get(row as usize).ok_or(Status::NoSuchTask)?.record.ports;
+        let owns = |p: u64| {
+            let holds = |r: &PortRange| (u64::from(r.base)..u64::from(r.base) + u64::from(r.len)).contains(&p);
+            ports.iter().any(holds)
+        };
+        let fits = matches!(width, 1 | 2 | 4) && port <= u64::from(u16::MAX);
+        if fits && (port..port + width).all(owns) { Ok((width, writes)) } else { Err(Status::BadArgument) }
+    }
+}

@@ -1,0 +1,128 @@
+//! Debugging: who may, and what is reached.
+
+use super::*;
+use crate::debug::Reach;
+use abi::manifest::{IrqRecord, PortRange};
+use abi::syscall::{INTERRUPT_AGAIN, INTERRUPT_DROP, PORT_WRITE};
+use abi::task::{INFO_ADDR, MAP_BASE, STACK_TOP};
+
+/// A driver with a line and ports, a task that may debug it, and one that may not.
+fn scene() -> (System, [u16; 3]) {
+    let (mut driver, mut debugger) = (record("driver", 1, &[]), record("debugger", 5, &[0]));
+    driver.irqs[0] = IrqRecord { line: 4, bit: 3, used: 1, ..Default::default() };
+    driver.ports[1] = PortRange { base: 0x3f8, len: 8 };
+    driver.ports[2] = PortRange { base: 0xffff, len: 1 };
+    debugger.debug = 1 << 0;
+    let mut s = system(&[driver, debugger, record("other", 6, &[0])]);
+    let threads = [0, 1, 2].map(|row| spawn(&mut s, row));
+    s.lines.claim(4, crate::grants::LineOwner { row: 0, bits: 1 << 3 });
+    (s, threads)
+}
+
+fn id(s: &System, row: u16) -> u64 {
+    s.tasks[row as usize].id(row).to_u32().into()
+}
+
+#[test]
+fn only_the_table_gives_the_right() {
+    let (s, [driver, debugger, other]) = scene();
+    assert_eq!(s.debuggee(debugger, id(&s, 0)), Ok(0));
+    for row in [1, 2, 3, 63, 64, 0xffff] {
+        assert_eq!(s.debuggee(debugger, 1 << 16 | row), Err(Status::NoRights), "row {row}");
+    }
+    for thread in [driver, other] {
+        for row in 0..3 {
+            assert_eq!(s.debuggee(thread, id(&s, row)), Err(Status::NoRights));
+        }
+    }
+    assert_eq!(s.debuggee(debugger, 1 << 32 | id(&s, 0)), Err(Status::NoRights));
+}
+
+#[test]
+fn the_right_is_for_the_life_that_is_named() {
+    let (mut s, [_, debugger, _]) = scene();
+    let old = id(&s, 0);
+    s.kill(0, death(DeathKind::Killed));
+    assert_eq!(s.debuggee(debugger, old), Err(Status::NoSuchTask));
+    while s.reap(0, 8).unwrap() > 0 {}
+    spawn(&mut s, 0);
+    assert_eq!(s.debuggee(debugger, old), Err(Status::NoSuchTask));
+    assert_eq!(s.debuggee(debugger, id(&s, 0)), Ok(0));
+}
+
+#[test]
+fn interrupts_come_twice_or_not_at_all() {
+    let (mut s, [driver, ..]) = scene();
+    for (bit, what) in [(2, INTERRUPT_AGAIN), (64, INTERRUPT_DROP), (u64::MAX, INTERRUPT_DROP), (3, 0), (3, 3)] {
+        assert_eq!(s.debug_interrupt(0, bit, what), Err(Status::BadArgument), "{bit} {what}");
+    }
+    s.debug_interrupt(0, 3, INTERRUPT_AGAIN).unwrap();
+    assert_eq!(s.poll(driver, NOTE, u64::MAX), Ok(1 << 3));
+    // One that is pending is taken away, and the next one comes.
+    assert!(s.interrupt(4));
+    s.debug_interrupt(0, 3, INTERRUPT_DROP).unwrap();
+    assert_eq!(s.poll(driver, NOTE, u64::MAX), Ok(0));
+    assert!(s.interrupt(4));
+    assert_eq!(s.poll(driver, NOTE, u64::MAX), Ok(1 << 3));
+    // None is pending: the next one is lost, and only that.
+    s.debug_interrupt(0, 3, INTERRUPT_DROP).unwrap();
+    assert!(!s.interrupt(4));
+    assert_eq!(s.poll(driver, NOTE, u64::MAX), Ok(0));
+    assert!(s.interrupt(4));
+    assert_eq!(s.poll(driver, NOTE, u64::MAX), Ok(1 << 3));
+    // A next life loses nothing of what was meant for the last.
+    s.debug_interrupt(0, 3, INTERRUPT_DROP).unwrap();
+    s.kill(0, death(DeathKind::Killed));
+    assert!(s.interrupt(4));
+    sound(&s);
+}
+
+#[test]
+fn ports_are_those_of_the_task() {
+    let (s, _) = scene();
+    assert_eq!(s.debug_port(0, 0x3f8, 1), Ok((1, false)));
+    assert_eq!(s.debug_port(0, 0x3fc, 4 | PORT_WRITE), Ok((4, true)));
+    assert_eq!(s.debug_port(0, 0xffff, 1), Ok((1, false)));
+    let wrong = [
+        (0x3f7, 1),
+        (0x400, 1),
+        (0x3f7, 2),
+        (0x3fd, 4),
+        (0xffff, 2),
+        (0x1_03f8, 1),
+        (u64::MAX, 1),
+        (0x3f8, 0),
+        (0x3f8, 3),
+        (0x3f8, 8),
+        (0x3f8, 1 << 9 | 1),
+        (0x3f8, u64::MAX),
+        (0, 1),
+    ];
+    for (port, access) in wrong {
+        assert_eq!(s.debug_port(0, port, access), Err(Status::BadArgument), "{port:#x} {access:#x}");
+    }
+}
+
+#[test]
+fn what_others_share_is_reached_as_the_task_reaches_it() {
+    let (mut s, [driver, ..]) = scene();
+    for addr in [0x20_0000, MAP_BASE - 1, INFO_ADDR, STACK_TOP - 8] {
+        assert_eq!(s.debug_reach(0, addr), Reach::Own, "{addr:#x}");
+    }
+    assert_eq!(s.debug_reach(0, MAP_BASE), Reach::Nothing);
+    let mut chain = Chain::default();
+    s.frames.alloc(&mut chain).unwrap();
+    let row = s.row_of(driver).unwrap();
+    let memory = s.memory_create(row, &mut chain, None).unwrap();
+    let mapping = s.memory_map(row, memory.into(), 0, false).unwrap();
+    assert_eq!(s.debug_reach(0, mapping.addr), Reach::Shared);
+    assert_eq!(s.debug_reach(0, mapping.addr + 4095), Reach::Shared);
+    assert_eq!(s.debug_reach(0, mapping.addr + 4096), Reach::Nothing);
+    let Object::Memory(object) = s.handle(driver, memory.into()).unwrap().object else { panic!("a memory object") };
+    let frames = core::mem::replace(
+        &mut s.memories.get_mut(object).unwrap().backing,
+        crate::memory::Backing::Physical { base: 0xb8000, cached: false },
+    );
+    assert_eq!(s.debug_reach(0, mapping.addr), Reach::Nothing, "device memory");
+    s.memories.get_mut(object).unwrap().backing = frames;
+}

@@ -1,0 +1,117 @@
+//! System calls on a task by its debugger: memory, registers, ports. Who may is decided in [`kernel_core::debug`].
+
+use crate::kernel::Kernel;
+use crate::usermem::{self, Side};
+use abi::message::MAX_COPY;
+use abi::task::{Registers, USER_END};
+use abi::{PAGE_SIZE, Status};
+use kernel_core::debug::Reach;
+use kernel_core::thread::{Frame, State};
+use x86_64::instructions::port::Port;
+use zerocopy::{FromZeros, IntoBytes};
+
+impl Kernel {
+    /// Copies from the task `id` at `from` to the caller at `to`; returns how many bytes. Errors: NoRights, NoSuchTask, BadAddress.
+    pub fn debug_read(&mut self, thread: u16, id: u64, from: u64, to: u64, len: u64) -> Result<u64, Status> {
+        let row = self.sys.debuggee(thread, id)?;
+        let (theirs, ours) = (self.root_of(row)?, self.root(thread)?);
+        self.debug_pages(row, from, len, |_, offset, at, count| {
+            usermem::copy(theirs, at, ours, to.checked_add(offset).ok_or(Side::To)?, count)
+        })
+    }
+
+    /// Copies from the caller at `from` to the task `id` at `to`; returns how many bytes. Errors: NoRights, NoSuchTask, BadAddress.
+    pub fn debug_write(&mut self, thread: u16, id: u64, to: u64, from: u64, len: u64) -> Result<u64, Status> {
+        let row = self.sys.debuggee(thread, id)?;
+        let (theirs, ours) = (self.root_of(row)?, self.root(thread)?);
+        self.debug_pages(row, to, len, |reach, offset, at, count| {
+            let from = from.checked_add(offset).ok_or(Side::From)?;
+            match reach {
+                Reach::Own => usermem::poke(ours, from, theirs, at, count),
+                _ => usermem::copy(ours, from, theirs, at, count),
+            }
+        })
+    }
+
+    /// Does something to each page of a range of a task: with what may be done there, the offset in the range, the address, the length.
+    fn debug_pages(
+        &self,
+        row: u16,
+        addr: u64,
+        len: u64,
+        mut each: impl FnMut(Reach, u64, u64, usize) -> Result<(), Side>,
+    ) -> Result<u64, Status> {
+        let len = len.min(MAX_COPY as u64);
+        if addr >= USER_END {
+            return Err(Status::BadAddress);
+        }
+        let mut done = 0;
+        while done < len {
+            let at = addr + done;
+            let count = (len - done).min(PAGE_SIZE as u64 - at % PAGE_SIZE as u64);
+            let reach = self.sys.debug_reach(row, at);
+            if reach == Reach::Nothing {
+                return Err(Status::BadAddress);
+            }
+            each(reach, done, at, count as usize).map_err(|_| Status::BadAddress)?;
+            done += count;
+        }
+        Ok(len)
+    }
+
+    fn debug_thread(&mut self, row: u16) -> Result<&mut Frame, Status> {
+        let first = self.sys.tasks.get(row as usize).and_then(|t| t.first_thread).ok_or(Status::NoSuchTask)?;
+        let thread = self.sys.threads.get_mut(first).ok_or(Status::NoSuchTask)?;
+        // One core, and a task never debugs itself: whoever calls runs, so this one does not.
+        if thread.state == State::Running { Err(Status::Busy) } else { Ok(&mut thread.frame) }
+    }
+
+    /// Writes the registers of the first thread of the task `id` to the caller's memory. Errors: NoRights, NoSuchTask, BadAddress.
+    pub fn debug_registers(&mut self, thread: u16, id: u64, to: u64) -> Result<(), Status> {
+        let row = self.sys.debuggee(thread, id)?;
+        let f = self.debug_thread(row)?;
+        let general =
+            [f.rax, f.rbx, f.rcx, f.rdx, f.rsi, f.rdi, f.rbp, f.r8, f.r9, f.r10, f.r11, f.r12, f.r13, f.r14, f.r15];
+        let registers = Registers { general, rip: f.rip, rsp: f.rsp, rflags: f.rflags };
+        usermem::write(self.root(thread)?, to, registers.as_bytes())
+    }
+
+    /// Sets them. Errors: NoRights, NoSuchTask, BadAddress.
+    pub fn debug_set_registers(&mut self, thread: u16, id: u64, from: u64) -> Result<(), Status> {
+        let row = self.sys.debuggee(thread, id)?;
+        let mut new = Registers::new_zeroed();
+        usermem::read(self.root(thread)?, from, new.as_mut_bytes())?;
+        // `iretq` to an address that is not canonical would fault in ring 0 (Intel SDM vol. 2A, IRET).
+        if new.rip >= USER_END || new.rsp >= USER_END {
+            return Err(Status::BadAddress);
+        }
+        let f = self.debug_thread(row)?;
+        [f.rax, f.rbx, f.rcx, f.rdx, f.rsi, f.rdi, f.rbp, f.r8, f.r9, f.r10, f.r11, f.r12, f.r13, f.r14, f.r15] =
+            new.general;
+        // Selectors stay; the flags are cut to those of a task on the way out, as always.
+        (f.rip, f.rsp, f.rflags) = (new.rip, new.rsp, new.rflags & 0xffff_ffff);
+        // Not by `sysret`, which would take rcx and r11 for itself.
+        f.vector = 0;
+        Ok(())
+    }
+
+    /// Accesses a port of the task `id`. Returns what was read, 0 for a write. Errors: NoRights, NoSuchTask, BadArgument.
+    pub fn debug_port(&mut self, thread: u16, id: u64, port: u64, access: u64, value: u64) -> Result<u64, Status> {
+        let row = self.sys.debuggee(thread, id)?;
+        let (width, writes) = self.sys.debug_port(row, port, access)?;
+        let port = port as u16;
+        // SAFETY: the ports belong to a task, never to the kernel (the table's check and the loader see to that), and this task may do
+        // what that one may.
+        unsafe {
+            match (width, writes) {
+                (1, false) => return Ok(Port::<u8>::new(port).read().into()),
+                (2, false) => return Ok(Port::<u16>::new(port).read().into()),
+                (_, false) => return Ok(Port::<u32>::new(port).read().into()),
+                (1, true) => Port::<u8>::new(port).write(value as u8),
+                (2, true) => Port::<u16>::new(port).write(value as u16),
+                (_, true) => Port::<u32>::new(port).write(value as u32),
+            }
+        }
+        Ok(0)
+    }
+}
