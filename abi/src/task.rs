@@ -184,7 +184,12 @@ pub struct SystemInfo {
     pub spurious: u64,
     /// Context switches since boot.
     pub switches: u64,
+    /// Of these and the kernel's own needs: changes of the address space since boot, each a write to CR3.
+    pub space_switches: u64,
+    /// Ticks of the time-stamp counter from the kernel's entry to the first task's first instruction, without those in which the counter was
+    /// measured against a timer chip.
+    pub boot_ticks: u64,
 }
 
-const _: () = assert!(size_of::<TaskStatus>() == 64 && size_of::<SystemInfo>() == 104);
+const _: () = assert!(size_of::<TaskStatus>() == 64 && size_of::<SystemInfo>() == 120);
 const _: () = assert!(MAX_TASKS <= 64, "task sets are 64-bit words");

@@ -98,6 +98,7 @@ impl Kernel {
             }
             if core.root != task.root {
                 core.root = task.root;
+                core.space_switches += 1;
                 paging::switch(task.root);
                 gdt::clear_user_selectors();
             }
@@ -111,6 +112,7 @@ impl Kernel {
         percore::with(|core| {
             if core.root == root {
                 core.root = paging::kernel_root();
+                core.space_switches += 1;
                 core.frame_end = 0;
                 paging::switch(core.root);
             }
@@ -192,6 +194,8 @@ impl Kernel {
             interrupts: sys.counters.interrupts,
             spurious: sys.counters.spurious,
             switches: sys.counters.switches,
+            space_switches: percore::with(|core| core.space_switches),
+            boot_ticks: sys.counters.boot,
         }
     }
 }

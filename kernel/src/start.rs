@@ -107,7 +107,9 @@ fn reaches_ram(regions: &MemoryRegions, base: u64, len: u64) -> bool {
 
 /// Starts the system that the boot archive holds. Never returns: the kernel is entered by interrupts and system calls from then on.
 pub fn run(ready: Ready, entered_at: u64) -> ! {
+    let measuring = cpu::now();
     let hertz = pit::measure_tsc();
+    let measured = cpu::now() - measuring;
     let clock = Clock::new(entered_at, hertz);
     let Ready { frames, frames_kernel, archive, features, regions } = ready;
     let table = kernel_core::manifest::find_file(archive, "manifest")
@@ -155,6 +157,7 @@ pub fn run(ready: Ready, entered_at: u64) -> ! {
         Err(loader::SpawnError::Image(e)) => panic!("the first task's program is refused: {}", e.describe()),
         Err(loader::SpawnError::Status(e)) => panic!("the first task does not start: {e}"),
     }
+    kernel.sys.counters.boot = cpu::now().saturating_sub(entered_at + measured);
     let frame = kernel::next(kernel);
     // SAFETY: `next` returned the frame of a thread that was made ready to run, and everything on this stack is done with.
     unsafe { core::arch::asm!("jmp {leave}", leave = sym entry::leave, in("rax") frame, options(noreturn)) }

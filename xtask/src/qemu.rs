@@ -100,6 +100,8 @@ pub struct Machine {
     pub accel: Accel,
     /// The screen.
     pub display: Display,
+    /// Its time is counted in its own instructions, so that a run repeats exactly, and its serial line goes to a file alone. TCG only.
+    pub counted: bool,
     /// Whether a reset reboots the machine; else it ends it, and a triple fault is seen at once.
     pub reboots: bool,
     /// Where the serial line, the kernel's log and QEMU's own words are kept.
@@ -219,6 +221,9 @@ impl Machine {
         };
         command.args(["-name", "enigma", "-nodefaults", "-no-user-config", "-vga", "std", "-S"]);
         command.args(if kvm { ["-accel", "kvm", "-cpu", "host"] } else { ["-accel", "tcg", "-cpu", "max"] });
+        if self.counted {
+            command.args(["-icount", "shift=0,sleep=off", "-rtc", "base=2026-01-01,clock=vm"]);
+        }
         command.args(["-m", &self.memory, "-smp", &self.smp.to_string()]);
         let action = if self.reboots { "reboot=reset,shutdown=poweroff" } else { "reboot=shutdown,shutdown=poweroff" };
         command.args(["-action", action]);
@@ -243,12 +248,20 @@ impl Machine {
             .arg("-drive")
             .arg(format!("if=none,id=boot,format=raw,snapshot=on,file={}", escaped(&self.image)))
             .args(["-device", "virtio-blk-pci,drive=boot,bootindex=0"]);
-        command.arg("-chardev").arg(format!(
-            "socket,id=serial,server=on,wait=off,path={},logfile={}",
-            escaped(&dir.join("serial")),
-            file("serial.log")
-        ));
+        command.arg("-chardev").arg(match self.counted {
+            // A file takes every byte at once; a socket does when the reader pleases.
+            true => format!("file,id=serial,path={}", file("serial.log")),
+            false => format!(
+                "socket,id=serial,server=on,wait=off,path={},logfile={}",
+                escaped(&dir.join("serial")),
+                file("serial.log")
+            ),
+        });
         command.args(["-serial", "chardev:serial"]);
+        if self.counted {
+            // A second line that leads nowhere, for whoever wants a device of its own.
+            command.args(["-serial", "null"]);
+        }
         command.arg("-chardev").arg(format!("file,id=kernel-log,path={}", file("kernel.log")));
         command.args(["-device", "isa-debugcon,iobase=0xe9,chardev=kernel-log"]);
         command.args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]);
@@ -425,6 +438,7 @@ mod tests {
             smp: 1,
             accel: Accel::Tcg,
             display: Display::None,
+            counted: false,
             reboots: false,
             logs: dir.path().join("logs"),
         };

@@ -52,6 +52,7 @@ pub fn run(paths: &Paths, options: &Options) -> Result<()> {
         smp: options.smp,
         accel: options.accel,
         display: options.display,
+        counted: false,
         reboots: script.is_none(),
         logs: paths.target.join("run-logs").join(std::process::id().to_string()),
     };

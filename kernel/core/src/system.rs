@@ -45,6 +45,8 @@ pub struct Counters {
     pub switches: u64,
     /// Cycles halted.
     pub idle: u64,
+    /// Cycles from the kernel's entry to the first task, but for those that it waited for the timer chip.
+    pub boot: u64,
 }
 
 /// The state of the kernel's logic.

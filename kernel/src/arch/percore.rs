@@ -15,6 +15,8 @@ pub struct PerCore {
     pub user_stack: u64,
     /// The address space in CR3.
     pub root: u64,
+    /// How often it has changed.
+    pub space_switches: u64,
     /// The thread that `frame_end` belongs to.
     pub thread: u16,
     /// Whose floating-point registers are in the processor; `None`: nobody may use them.
@@ -38,6 +40,7 @@ static CORE: Cell = Cell(UnsafeCell::new(PerCore {
     frame_end: 0,
     user_stack: 0,
     root: 0,
+    space_switches: 0,
     thread: u16::MAX,
     float: None,
 }));

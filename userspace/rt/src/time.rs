@@ -23,6 +23,19 @@ pub fn now_ns() -> u64 {
     }
 }
 
+/// The time-stamp counter: ever-rising, of a frequency of its own; for differences. On the host as [`now_ns`].
+#[inline]
+pub fn ticks() -> u64 {
+    #[cfg(target_os = "none")]
+    {
+        rdtsc()
+    }
+    #[cfg(not(target_os = "none"))]
+    {
+        now_ns()
+    }
+}
+
 #[cfg(not(target_os = "none"))]
 static HOST_CLOCK: core::sync::atomic::AtomicU64 = core::sync::atomic::AtomicU64::new(0);
 

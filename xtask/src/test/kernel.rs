@@ -125,6 +125,7 @@ pub fn machine(image: PathBuf, logs: PathBuf) -> Machine {
         smp: 1,
         accel: Accel::Tcg,
         display: Display::None,
+        counted: false,
         reboots: false,
         logs,
     }

@@ -103,6 +103,8 @@ pub fn fake() -> Fake {
             tasks: 6,
             threads: 5,
             switches: 1_234_567,
+            space_switches: 654_321,
+            boot_ticks: 900_000,
             ..SystemInfo::default()
         },
         logs: vec![(1, b"up\nsaid \x1b[2J".to_vec()), (KERNEL_LOG, b"kernel line\n".to_vec())],
