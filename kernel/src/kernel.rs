@@ -7,9 +7,10 @@ use crate::arch::{cpu, float, gdt, paging, percore};
 use abi::error::{DeathKind, FaultRecord};
 use abi::task::SystemInfo;
 use kernel_core::System;
-use kernel_core::arena::Id;
+use kernel_core::arena::{Arena, Id};
 use kernel_core::memory::Memory;
-use kernel_core::thread::Frame;
+use kernel_core::task::Task;
+use kernel_core::thread::{FloatState, Frame, Thread};
 use spin::{Mutex, MutexGuard};
 use zerocopy::FromZeros;
 
@@ -39,6 +40,7 @@ pub struct Locked(MutexGuard<'static, Option<Kernel>>);
 
 impl core::ops::Deref for Locked {
     type Target = Kernel;
+    #[inline(always)]
     fn deref(&self) -> &Kernel {
         // `lock` is the only way to make one, and it looked.
         self.0.as_ref().unwrap_or_else(|| unreachable!("locked before it was set"))
@@ -46,6 +48,7 @@ impl core::ops::Deref for Locked {
 }
 
 impl core::ops::DerefMut for Locked {
+    #[inline(always)]
     fn deref_mut(&mut self) -> &mut Kernel {
         self.0.as_mut().unwrap_or_else(|| unreachable!("locked before it was set"))
     }
@@ -68,7 +71,9 @@ pub fn next(mut kernel: Locked) -> *const Frame {
     loop {
         kernel.sys.collect(COLLECT_STEP);
         if let Some(thread) = kernel.sys.schedule() {
-            return kernel.enter(thread);
+            let System { threads, tasks, floats, .. } = &mut kernel.sys;
+            let Some(thread) = threads.at(thread) else { unreachable!("the scheduler chose a thread that is gone") };
+            return enter(thread, tasks, floats);
         }
         drop(kernel);
         halt_until_interrupt();
@@ -76,36 +81,45 @@ pub fn next(mut kernel: Locked) -> *const Frame {
     }
 }
 
-impl Kernel {
-    /// Makes the core ready to run a thread: address space, ports, and where its registers will be saved.
-    #[inline]
-    pub(crate) fn enter(&mut self, index: u16) -> *const Frame {
-        let Some(thread) = self.sys.threads.at(index) else {
-            unreachable!("the scheduler chose a thread that is gone")
-        };
-        let frame = &raw const thread.frame;
-        let row = thread.task;
-        let Some(task) = self.sys.tasks.get(row as usize) else { unreachable!("a thread without a task") };
-        let end = frame as u64 + size_of::<Frame>() as u64;
-        let (next_float, floats) = (thread.float, &mut self.sys.floats);
-        percore::with(|core| {
-            float::switch(floats, &mut core.float, next_float);
-            if core.frame_end != end || core.root != task.root {
-                core.frame_end = end;
-                core.thread = index;
-                gdt::set_frame_end(end);
-                gdt::set_ports(row, &task.record.ports);
+/// Makes the core ready to run a thread: address space, ports, and where its registers will be saved. Returns its frame.
+#[inline(always)]
+pub fn enter(thread: &Thread, tasks: &[Task], floats: &mut Arena<FloatState>) -> *const Frame {
+    let frame = &raw const thread.frame;
+    let end = frame as u64 + size_of::<Frame>() as u64;
+    percore::with(|core| {
+        // Nobody else has run: everything is as this thread left it. A thread in the place of one that is gone has another address
+        // space or follows somebody else.
+        if core.frame_end == end && core.root == thread.root {
+            return;
+        }
+        core.frame_end = end;
+        gdt::set_frame_end(end);
+        if core.float.is_some() || thread.float.is_some() {
+            float::switch(floats, &mut core.float, thread.float);
+        }
+        if core.root != thread.root {
+            core.root = thread.root;
+            core.space_switches += 1;
+            paging::switch(thread.root);
+            gdt::clear_user_selectors();
+            match thread.ports {
+                true => set_ports(thread, tasks),
+                false => gdt::no_ports(),
             }
-            if core.root != task.root {
-                core.root = task.root;
-                core.space_switches += 1;
-                paging::switch(task.root);
-                gdt::clear_user_selectors();
-            }
-        });
-        frame
-    }
+        }
+    });
+    frame
+}
 
+#[cold]
+fn set_ports(thread: &Thread, tasks: &[Task]) {
+    match tasks.get(thread.task as usize) {
+        Some(task) => gdt::set_ports(thread.task, &task.record.ports),
+        None => gdt::no_ports(),
+    }
+}
+
+impl Kernel {
     /// Ends a task: leaves its address space, closes its lines, and releases what it held.
     pub fn kill(&mut self, row: u16, record: FaultRecord) {
         let root = self.sys.tasks.get(row as usize).map_or(0, |t| t.root);

@@ -166,7 +166,7 @@ impl System {
     }
 
     /// Calls go to a more important task, or stay within a task: so no cycle of callers can close.
-    fn check_order(&self, thread: u16, id: Id<Endpoint>) -> Result<(), Status> {
+    pub(crate) fn check_order(&self, thread: u16, id: Id<Endpoint>) -> Result<(), Status> {
         let row = self.row_of(thread)?;
         let owner = self.endpoints.get(id).ok_or(Status::BadHandle)?.owner;
         let caller = self.tasks.get(row as usize).ok_or(Status::NoSuchTask)?;

@@ -57,6 +57,7 @@ impl System {
         task.objects.take(1, Status::QuotaObjects)?;
         let mut thread = Thread::new(row, priority);
         thread.frame = frame;
+        (thread.id, thread.root, thread.ports) = (task.id(row), task.root, task.record.ports[0].len != 0);
         // A thread that goes on for one that has ended goes on with its budget.
         (thread.used, thread.refill_at) = task.spent;
         let float = task.record.flags & TaskRecord::FLOAT != 0;
@@ -72,6 +73,7 @@ impl System {
         if task.threads == 1 {
             task.first_thread = Some(id);
         }
+        self.share_budget(row);
         self.make_ready(id.index());
         Ok(id)
     }
@@ -97,8 +99,8 @@ impl System {
         let Some(t) = self.threads.at(index) else { return };
         let row = t.task;
         self.charge();
-        let spent = self.threads.at(index).map_or((0, 0), |t| (t.used, t.refill_at));
         let Some(t) = self.threads.at(index) else { return };
+        let (spent, cpu) = ((t.used, t.refill_at), t.cpu);
         match t.state {
             State::Running | State::Ready => self.unschedule(index),
             State::Sending(id) => {
@@ -130,7 +132,9 @@ impl System {
             }
             task.threads -= 1;
             task.objects.give(1);
+            task.cpu += cpu;
         }
+        self.share_budget(row);
     }
 
     /// Ends a life. Its frames stay in its chain until they are reaped; everything else is released here. The caller masks the
@@ -140,6 +144,7 @@ impl System {
         if task.state != TaskState::Running {
             return;
         }
+        self.epoch += 1;
         task.state = TaskState::Dead;
         task.fault = Some(record);
         task.first_thread = None;
@@ -262,7 +267,7 @@ impl System {
             state: task.state as u32,
             activity: activity as u32,
             priority: u32::from(task.record.priority),
-            cpu_ns: self.clock.span_ns(task.cpu),
+            cpu_ns: self.clock.span_ns(self.cpu(row)),
             frames: task.frames.used(),
             frame_quota: task.frames.limit(),
             handles: u32::from(task.handles.live()),

@@ -179,6 +179,7 @@ impl System {
         if e.permanent || n.permanent || !e.receivers.is_empty() || n.waiter.is_some() || n.bound_to.is_some() {
             return Err(Status::Busy);
         }
+        self.epoch += 1;
         let old = e.bound.replace(notification);
         n.bound_to = Some(endpoint);
         if let Some(old) = old.and_then(|o| self.notifications.get_mut(o)) {
@@ -189,6 +190,7 @@ impl System {
 
     /// Frees a notification: the thread that waits there gets BadHandle.
     pub(crate) fn notification_destroy(&mut self, id: Id<Notification>) {
+        self.epoch += 1;
         let Some(n) = self.notifications.remove(id) else { return };
         if let Some(e) = n.bound_to.and_then(|e| self.endpoints.get_mut(e)) {
             e.bound = None;

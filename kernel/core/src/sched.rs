@@ -7,7 +7,7 @@ use crate::clock::Clock;
 use crate::queue::Queue;
 use crate::system::System;
 use crate::thread::{State, Thread};
-use abi::task::LEVELS;
+use abi::task::{LEVELS, TaskState};
 
 /// The level below all priorities.
 pub const BACKGROUND: u8 = LEVELS as u8;
@@ -17,16 +17,6 @@ pub const SLICE_NS: u64 = 10_000_000;
 
 /// Length of a period in nanoseconds.
 pub const PERIOD_NS: u64 = 100_000_000;
-
-/// What a woken thread has of its budget, and at which level it runs.
-pub(crate) struct Turn {
-    /// Cycles used.
-    pub used: u64,
-    /// The end of its period.
-    pub refill_at: u64,
-    /// The level.
-    pub effective: u8,
-}
 
 /// Ready queues and who runs.
 #[derive(Debug)]
@@ -67,31 +57,24 @@ impl Scheduler {
         self.levels & 1 << level != 0
     }
 
-    /// The budget that a blocked thread, of a task with so many threads, has when it is woken now; if it would run before everyone
-    /// who is ready. As [`System::make_ready`] and [`System::schedule`] have it.
-    #[inline]
-    pub(crate) fn turn(&self, now: u64, t: &Thread, threads: u16) -> Option<Turn> {
-        let slice = || if threads <= 1 { self.slice } else { self.slice / u64::from(threads) };
-        let turn = if now >= t.refill_at {
-            Turn { used: 0, refill_at: now + self.period, effective: t.priority }
-        } else if t.used >= slice() {
-            Turn { used: 0, refill_at: t.refill_at, effective: BACKGROUND }
-        } else {
-            Turn { used: t.used, refill_at: t.refill_at, effective: t.effective }
-        };
-        (self.levels == 0 || u32::from(turn.effective) < self.levels.trailing_zeros()).then_some(turn)
+    /// Whether a blocked thread that is woken now has its budget as it was when it blocked, and runs before everyone who is ready.
+    #[inline(always)]
+    pub(crate) fn is_next(&self, now: u64, t: &Thread) -> bool {
+        now < t.refill_at
+            && t.used < t.budget
+            && (self.levels == 0 || u32::from(t.effective) < self.levels.trailing_zeros())
     }
 
-    /// Lets `to` run now instead of the running thread `from`, which is charged its time; returns that, for its task. The caller has
-    /// blocked `from`, and knows from [`Scheduler::turn`] that nobody ready comes before `to`.
-    #[inline]
-    pub(crate) fn hand_over(&mut self, now: u64, from: &mut Thread, to: u16) -> u64 {
+    /// Lets `to` run now instead of the running thread `from`, which is charged its time. The caller has blocked `from`, and knows from
+    /// [`Scheduler::is_next`] that nobody ready comes before `to`.
+    #[inline(always)]
+    pub(crate) fn hand_over(&mut self, now: u64, from: &mut Thread, to: u16) {
         let spent = now.saturating_sub(self.charged_to);
         self.charged_to = now;
         from.used += spent;
+        from.cpu += spent;
         self.current = Some(to);
         self.resched = false;
-        spent
     }
 
     /// The most important level at which somebody is ready.
@@ -110,9 +93,7 @@ impl System {
         match self.sched.current.and_then(|c| self.threads.at_mut(c)) {
             Some(t) => {
                 t.used += spent;
-                if let Some(task) = self.tasks.get_mut(t.task as usize) {
-                    task.cpu += spent;
-                }
+                t.cpu += spent;
             }
             None => self.counters.idle += spent,
         }
@@ -120,14 +101,14 @@ impl System {
 
     /// Makes a thread ready, which must be in no queue and not running.
     pub fn make_ready(&mut self, index: u16) {
-        let (now, slice, period) = (self.now, self.slice_of(index), self.sched.period);
+        let (now, period) = (self.now, self.sched.period);
         let Some(t) = self.threads.at_mut(index) else { return };
         t.state = State::Ready;
         if now >= t.refill_at {
             t.used = 0;
             t.refill_at = now + period;
             t.effective = t.priority;
-        } else if t.used >= slice {
+        } else if t.used >= t.budget {
             // Waiting at each tick, when budgets are looked at, does not stretch a budget.
             t.used = 0;
             t.effective = BACKGROUND;
@@ -140,10 +121,23 @@ impl System {
         }
     }
 
-    /// The budget of a thread: the threads of a task share one.
-    fn slice_of(&self, index: u16) -> u64 {
-        let task = self.threads.at(index).and_then(|t| self.tasks.get(t.task as usize));
-        self.sched.slice / task.map_or(1, |t| u64::from(t.threads).max(1))
+    /// Cycles of processor time of a row, over all lives.
+    pub fn cpu(&self, row: u16) -> u64 {
+        let past = self.tasks.get(row as usize).map_or(0, |t| t.cpu);
+        past + self.threads.iter().filter(|(_, t)| t.task == row).map(|(_, t)| t.cpu).sum::<u64>()
+    }
+
+    /// Gives each thread of a task its share of the budget, which is the task's.
+    pub(crate) fn share_budget(&mut self, row: u16) {
+        let Some(task) = self.tasks.get(row as usize).filter(|t| t.state == TaskState::Running) else { return };
+        let budget = self.sched.slice / u64::from(task.threads.max(1));
+        if task.threads == 1
+            && let Some(only) = task.first_thread.and_then(|id| self.threads.get_mut(id))
+        {
+            only.budget = budget;
+            return;
+        }
+        self.threads.iter_mut().filter(|t| t.task == row).for_each(|t| t.budget = budget);
     }
 
     fn enqueue(&mut self, index: u16, level: u8) {
@@ -269,13 +263,12 @@ impl System {
             self.make_ready(front);
         }
         let Some(index) = self.sched.current else { return };
-        let slice = self.slice_of(index);
         let Some(t) = self.threads.at_mut(index) else { return };
         if now >= t.refill_at {
             t.used = 0;
             t.refill_at = now + period;
             t.effective = t.priority;
-        } else if t.used >= slice {
+        } else if t.used >= t.budget {
             t.used = 0;
             t.effective = BACKGROUND;
             t.state = State::Ready;

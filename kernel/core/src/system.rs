@@ -77,6 +77,8 @@ pub struct System {
     pub clock: Clock,
     /// The time-stamp counter when the kernel was entered.
     pub now: u64,
+    /// Grows whenever a handle may lead elsewhere than before, or nowhere.
+    pub epoch: u64,
     /// Counters that only tell.
     pub counters: Counters,
     /// Calls ever made: numbers them, over all threads, so that no reply token ever names another thread's call in the same slot.
@@ -111,6 +113,7 @@ impl System {
             garbage: Chain::default(),
             clock,
             now: 0,
+            epoch: 0,
             counters: Counters::default(),
             calls: 0,
             controller: None,
@@ -283,6 +286,7 @@ impl System {
             return Err(Status::Busy);
         }
         task.handles.remove(number)?;
+        self.epoch += 1;
         self.handle_dropped(row, handle);
         Ok(())
     }
@@ -320,6 +324,7 @@ impl System {
 
     /// Frees an endpoint: everyone who waits there gets an error.
     pub(crate) fn endpoint_destroy(&mut self, id: Id<Endpoint>) {
+        self.epoch += 1;
         self.endpoint_flush(id, Status::PeerGone);
         while let Some(receiver) = self.endpoint_pop_receiver(id) {
             self.complete(receiver, Status::BadHandle);

@@ -94,7 +94,7 @@ pub struct Task {
     pub fault: Option<FaultRecord>,
     /// Its newest text.
     pub log: Ring,
-    /// Cycles of processor time over all lives.
+    /// Cycles of processor time of all threads that have ended, over all lives.
     pub cpu: u64,
     /// Cycles used of their budget, and the end of that period, by threads that have ended.
     pub spent: (u64, u64),

@@ -4,6 +4,7 @@ use crate::arena::Id;
 use crate::notify::Notification;
 use crate::queue::Link;
 use crate::system::Endpoint;
+use abi::TaskId;
 use abi::message::{Lease, MAX_LEASES};
 
 /// A thread's registers, in the order in which the entry stubs push them. The processor itself pushes the last five words
@@ -95,6 +96,28 @@ pub enum State {
     Waiting(Id<Notification>),
 }
 
+/// Where a handle was found to lead, so that the next call by it need not look again; good while [`crate::System::epoch`] stands.
+#[derive(Clone, Copy)]
+pub(crate) struct Route {
+    /// The epoch in which it was found.
+    pub epoch: u64,
+    /// The handle's number.
+    pub handle: u64,
+    /// Where it leads.
+    pub endpoint: Id<Endpoint>,
+    /// Its badge, for a handle to call by.
+    pub badge: u32,
+    /// The notification bound to the endpoint, for a handle to receive by.
+    pub bound: Option<u16>,
+}
+
+impl core::fmt::Debug for Route {
+    /// Nothing: a route says nothing that the handle table does not.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Route")
+    }
+}
+
 /// A thread.
 #[derive(Debug)]
 pub struct Thread {
@@ -104,14 +127,24 @@ pub struct Thread {
     pub float: Option<Id<FloatState>>,
     /// Row of its task.
     pub task: u16,
+    /// Its task's name in this life.
+    pub id: TaskId,
+    /// Its task's address space.
+    pub root: u64,
+    /// Whether its task has I/O ports.
+    pub ports: bool,
     /// What it does.
     pub state: State,
     /// Its priority level.
     pub priority: u8,
     /// The level at which it is queued: lower than `priority` while its budget is used up.
     pub effective: u8,
+    /// Cycles of processor time in all.
+    pub cpu: u64,
     /// Cycles of processor time since its budget was filled.
     pub used: u64,
+    /// Its budget in cycles: its share of its task's.
+    pub budget: u64,
     /// When the budget is filled again, in cycles.
     pub refill_at: u64,
     /// Its place in a queue.
@@ -128,6 +161,10 @@ pub struct Thread {
     pub last_received: [u32; 2],
     /// Label and handle of the last message sent.
     pub last_sent: [u32; 2],
+    /// Where its last call went by the fast path.
+    pub(crate) calls: Option<Route>,
+    /// Where it last received by the fast path.
+    pub(crate) receives: Option<Route>,
 }
 
 impl Thread {
@@ -137,10 +174,15 @@ impl Thread {
             frame: Frame::default(),
             float: None,
             task,
+            id: TaskId { index: task, generation: 0 },
+            root: 0,
+            ports: false,
             state: State::Ready,
             priority,
             effective: priority,
+            cpu: 0,
             used: 0,
+            budget: 0,
             refill_at: 0,
             link: Link::UNLINKED,
             call: 0,
@@ -149,6 +191,8 @@ impl Thread {
             mask: 0,
             last_received: [0; 2],
             last_sent: [0; 2],
+            calls: None,
+            receives: None,
         }
     }
 }

@@ -25,6 +25,10 @@ const USER_FLAGS_SET: u32 = 0x202;
 pub extern "C" fn syscall_entry() {
     naked_asm!(
         "swapgs",
+        "cmp rax, {call}",
+        "je {fast_call}",
+        "cmp rax, {reply_recv}",
+        "je {fast_reply_recv}",
         "mov gs:[{user_stack}], rsp",
         "mov rsp, gs:[{frame_end}]",
         "push {user_data}",
@@ -39,18 +43,6 @@ pub extern "C" fn syscall_entry() {
         "mov rdi, rsp",
         "mov rsp, gs:[{kernel_stack}]",
         "xor ebp, ebp",
-        "cmp rax, {call}",
-        "je 2f",
-        "cmp rax, {reply_recv}",
-        "jne 3f",
-        // The two that have a fast path. It returns null where it has changed nothing.
-        "2:",
-        "call {fast}",
-        "test rax, rax",
-        "jnz {leave}",
-        "mov rdi, gs:[{frame_end}]",
-        "sub rdi, {frame_size}",
-        "3:",
         "call {handler}",
         "jmp {leave}",
         user_stack = const USER_STACK,
@@ -61,11 +53,133 @@ pub extern "C" fn syscall_entry() {
         syscall = const Frame::SYSCALL,
         call = const abi::Syscall::Call as u64,
         reply_recv = const abi::Syscall::ReplyRecv as u64,
-        fast = sym crate::syscall::on_fast_syscall,
-        frame_size = const size_of::<Frame>(),
+        fast_call = sym fast_call,
+        fast_reply_recv = sym fast_reply_recv,
         handler = sym crate::syscall::on_syscall,
         leave = sym leave,
     )
+}
+
+/// The stub of a message's fast path. Saved are the registers that the system call keeps, and the header, which says how much is lent. The
+/// words wait in registers that Rust code keeps, `rbx r12 r14 r15`, with the header in `r13`; `$arguments` then brings the rest of the
+/// arguments where the function wants them. If it returns a frame, the words go on to that thread, whose kept registers come out of
+/// its frame; all others of a waiting thread are results. If it returns null, nothing has changed, and the frame is completed for
+/// [`crate::syscall::on_syscall`].
+macro_rules! message_stub {
+    ($(#[$doc:meta])* $name:ident, $number:expr, $function:path, [$($arguments:literal),*]) => {
+        $(#[$doc])*
+        #[unsafe(naked)]
+        extern "C" fn $name() {
+            naked_asm!(
+                "mov rax, rsp",
+                "mov rsp, gs:[{frame_end}]",
+                "mov [rsp - {size} + {rsp}], rax",
+                "mov [rsp - {size} + {rflags}], r11",
+                "mov [rsp - {size} + {rip}], rcx",
+                "mov qword ptr [rsp - {size} + {vector}], {syscall}",
+                "mov [rsp - {size} + {rbx}], rbx",
+                "mov [rsp - {size} + {rbp}], rbp",
+                "mov [rsp - {size} + {rdi}], rdi",
+                "mov [rsp - {size} + {rsi}], rsi",
+                "mov [rsp - {size} + {r12}], r12",
+                "mov [rsp - {size} + {r13}], r13",
+                "mov [rsp - {size} + {r14}], r14",
+                "mov [rsp - {size} + {r15}], r15",
+                "mov rsp, gs:[{kernel_stack}]",
+                "mov rbx, rdx",
+                $($arguments,)*
+                "mov r12, r10",
+                "mov r13, rsi",
+                "mov r14, r8",
+                "mov r15, r9",
+                "xor ebp, ebp",
+                "call {function}",
+                "test rax, rax",
+                "jz 3f",
+                "mov rsi, r13",
+                "mov rdx, rbx",
+                "mov r10, r12",
+                "mov r8, r14",
+                "mov r9, r15",
+                "cmp qword ptr [rax + {vector}], {syscall}",
+                "jne 2f",
+                "mov rcx, [rax + {rip}]",
+                "bt rcx, 47",
+                "jc 2f",
+                "mov r11d, [rax + {rflags}]",
+                "and r11d, {flags}",
+                "or r11d, {flags_set}",
+                "mov rbx, [rax + {rbx}]",
+                "mov rbp, [rax + {rbp}]",
+                "mov rdi, [rax + {rdi}]",
+                "mov r12, [rax + {r12}]",
+                "mov r14, [rax + {r14}]",
+                "mov r15, [rax + {r15}]",
+                "mov rsp, [rax + {rsp}]",
+                "xor r13d, r13d",
+                "xor eax, eax",
+                "swapgs",
+                "sysretq",
+                // A frame that `sysret` cannot leave with: one that a debugger has set.
+                "2:",
+                "mov [rax + {rsi}], rsi",
+                "mov [rax + {rdx}], rdx",
+                "mov [rax + {r10}], r10",
+                "mov [rax + {r8}], r8",
+                "mov [rax + {r9}], r9",
+                "mov qword ptr [rax + {r13}], 0",
+                "mov qword ptr [rax + {rax}], 0",
+                "jmp {leave}",
+                "3:",
+                "mov rdi, gs:[{frame_end}]",
+                "sub rdi, {size}",
+                "mov qword ptr [rdi + {rax}], {number}",
+                "mov [rdi + {rdx}], rbx",
+                "mov [rdi + {r10}], r12",
+                "mov [rdi + {r8}], r14",
+                "mov [rdi + {r9}], r15",
+                "call {handler}",
+                "jmp {leave}",
+                size = const size_of::<Frame>(),
+                rax = const core::mem::offset_of!(Frame, rax),
+                rbx = const core::mem::offset_of!(Frame, rbx),
+                rdx = const core::mem::offset_of!(Frame, rdx),
+                rsi = const core::mem::offset_of!(Frame, rsi),
+                rdi = const core::mem::offset_of!(Frame, rdi),
+                rbp = const core::mem::offset_of!(Frame, rbp),
+                r8 = const core::mem::offset_of!(Frame, r8),
+                r9 = const core::mem::offset_of!(Frame, r9),
+                r10 = const core::mem::offset_of!(Frame, r10),
+                r12 = const core::mem::offset_of!(Frame, r12),
+                r13 = const core::mem::offset_of!(Frame, r13),
+                r14 = const core::mem::offset_of!(Frame, r14),
+                r15 = const core::mem::offset_of!(Frame, r15),
+                rsp = const core::mem::offset_of!(Frame, rsp),
+                rip = const core::mem::offset_of!(Frame, rip),
+                rflags = const core::mem::offset_of!(Frame, rflags),
+                vector = const VECTOR,
+                syscall = const Frame::SYSCALL,
+                flags = const USER_FLAGS,
+                flags_set = const USER_FLAGS_SET,
+                frame_end = const FRAME_END,
+                kernel_stack = const KERNEL_STACK,
+                number = const $number as u64,
+                function = sym $function,
+                handler = sym crate::syscall::on_syscall,
+                leave = sym leave,
+            )
+        }
+    };
+}
+
+message_stub! {
+    /// `call`.
+    fast_call, abi::Syscall::Call, crate::syscall::on_fast_call, []
+}
+
+message_stub! {
+    /// `reply_recv`: the token and the mask are arguments too.
+    fast_reply_recv, abi::Syscall::ReplyRecv, crate::syscall::on_fast_reply_recv, ["mov rdx, r12", "mov rcx, r14"]
 }
 
 /// Leaves to ring 3 with the frame in rax. A frame saved by `syscall` leaves by `sysret`, unless its return address is not a

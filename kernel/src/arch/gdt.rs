@@ -125,13 +125,15 @@ pub fn init() {
 }
 
 /// Where the processor saves registers when ring 3 is interrupted: the end of the running thread's frame, 16-byte aligned.
+#[inline(always)]
 pub fn set_frame_end(end: u64) {
-    // SAFETY: plain stores to the static TSS; the processor reads it only on the way from ring 3.
-    unsafe { (*TABLES.0.get()).tss.rsp = [end, 0, 0] };
+    // SAFETY: a plain store to the static TSS; the processor reads it only on the way from ring 3.
+    unsafe { (&raw mut (*TABLES.0.get()).tss.rsp).cast::<u64>().write_unaligned(end) };
 }
 
 /// Clears the data segment registers, which a task may have loaded and the next one could read: `ds`, `es`, `fs` and, behind the
 /// kernel's own, `gs`. In 64-bit mode a null selector there is as good as any (Intel SDM vol. 3A, section 3.4.4).
+#[inline(always)]
 pub fn clear_user_selectors() {
     // SAFETY: 64-bit code uses none of these segments but gs. Loading gs may clear its base; that between the two `swapgs` is the
     // user's, which is 0 as ring 3 cannot set it (no FSGSBASE). Interrupts are off, and what arrives in spite of that (#DF, NMI, #MC)
@@ -144,14 +146,17 @@ pub fn clear_user_selectors() {
     }
 }
 
-/// Allows the ports of the task that runs from now on, and no others. A task without ports costs one store.
+/// Allows no port from now on.
+#[inline(always)]
+pub fn no_ports() {
+    // SAFETY: as in `set_frame_end`.
+    unsafe { (&raw mut (*TABLES.0.get()).tss.iomap_base).write_unaligned(NO_BITMAP) };
+}
+
+/// Allows the ports of the task that runs from now on, and no others.
 pub fn set_ports(row: u16, ports: &[PortRange; abi::manifest::MAX_PORTS]) {
     // SAFETY: see `Cell`: nobody else has a reference into the tables, and the processor reads the bitmap only in ring 3.
     let tables = unsafe { &mut *TABLES.0.get() };
-    if ports[0].len == 0 {
-        tables.tss.iomap_base = NO_BITMAP;
-        return;
-    }
     if tables.owner != Some(row) {
         let old = core::mem::replace(&mut tables.granted, *ports);
         for range in old {

@@ -173,11 +173,11 @@ fn make_global(table: u64, level: u32, index: u64) {
 }
 
 /// Loads an address space.
+#[inline(always)]
 pub fn switch(root: u64) {
-    // SAFETY: every root has the kernel's upper half, so code, stack and data stay where they are.
-    unsafe {
-        Cr3::write(PhysFrame::containing_address(PhysAddr::new(root)), x86_64::registers::control::Cr3Flags::empty())
-    };
+    debug_assert!(root & ADDRESS == root);
+    // SAFETY: every root is a top table with the kernel's upper half, so code, stack and data stay where they are.
+    unsafe { core::arch::asm!("mov cr3, {}", in(reg) root, options(nostack, preserves_flags)) };
 }
 
 /// Maps a page in the kernel's half. Only for slots of the top table that exist before the first task.

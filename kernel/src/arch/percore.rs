@@ -17,8 +17,6 @@ pub struct PerCore {
     pub root: u64,
     /// How often it has changed.
     pub space_switches: u64,
-    /// The thread that `frame_end` belongs to.
-    pub thread: u16,
     /// Whose floating-point registers are in the processor; `None`: nobody may use them.
     pub float: Option<Id<FloatState>>,
 }
@@ -41,7 +39,6 @@ static CORE: Cell = Cell(UnsafeCell::new(PerCore {
     user_stack: 0,
     root: 0,
     space_switches: 0,
-    thread: u16::MAX,
     float: None,
 }));
 

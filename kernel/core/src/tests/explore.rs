@@ -10,12 +10,13 @@ const STATES: usize = if cfg!(debug_assertions) { 30_000 } else { 600_000 };
 
 /// Breadth first over all sequences, one representative for all that lead to the same state. Returns states, steps taken, and the
 /// length of the longest sequence all of whose predecessors were followed.
-fn search(mode: Mode) -> (usize, usize, usize) {
+fn search(mode: Mode, fast: bool) -> (usize, usize, usize) {
     let mut table = table();
     // Each state by how it was reached: from which one, by which step.
     let mut reached: Vec<(u32, Op, u8)> = vec![(0, Op::Tick, 0)];
     let mut known = HashSet::new();
-    let world = World::new(table, mode);
+    let mut world = World::new(table, mode);
+    world.fast = fast;
     assert_eq!(check(&world.s), Ok(()));
     known.insert(world.canonical());
     table = world.into_table();
@@ -30,6 +31,7 @@ fn search(mode: Mode) -> (usize, usize, usize) {
         path.reverse();
         let replay = |table| {
             let mut world = World::new(table, mode);
+            world.fast = fast;
             for &op in &path {
                 world.advance(op).unwrap_or_else(|e| panic!("{e} after {path:?}"));
             }
@@ -62,7 +64,7 @@ fn search(mode: Mode) -> (usize, usize, usize) {
 #[test]
 fn every_short_sequence_of_any_threads_steps() {
     let start = std::time::Instant::now();
-    let (states, steps, depth) = search(Mode::AnyThread);
+    let (states, steps, depth) = search(Mode::AnyThread, false);
     println!("{states} states, {steps} steps, all sequences up to {depth}, {:?}", start.elapsed());
     assert!(depth >= 2 && states >= STATES);
 }
@@ -70,15 +72,23 @@ fn every_short_sequence_of_any_threads_steps() {
 #[test]
 fn every_short_sequence_as_the_scheduler_has_it() {
     let start = std::time::Instant::now();
-    let (states, steps, depth) = search(Mode::Scheduled);
+    let (states, steps, depth) = search(Mode::Scheduled, false);
     println!("{states} states, {steps} steps, all sequences up to {depth}, {:?}", start.elapsed());
     assert!(depth >= 3 && states >= STATES);
 }
 
+#[test]
+fn every_short_sequence_by_the_fast_paths() {
+    let (states, steps, depth) = search(Mode::Scheduled, true);
+    println!("{states} states, {steps} steps, all sequences up to {depth}");
+    assert!(depth >= 3 && states >= STATES);
+}
+
 /// A walk of so many steps; the error tells the last of them.
-fn walk(seed: u64, steps: usize, mode: Mode) -> Result<(), String> {
+fn walk(seed: u64, steps: usize, mode: Mode, fast: bool) -> Result<(), String> {
     let mut random = Random(seed | 1);
     let mut world = World::new(table(), mode);
+    world.fast = fast;
     let mut last = Vec::new();
     for step in 0..steps {
         let op = world.pick(&mut random);
@@ -97,8 +107,8 @@ proptest! {
 
     #[test]
     fn long_random_walks(seed in any::<u64>().no_shrink(), steps in 1usize..3_000) {
-        for mode in [Mode::Rich, Mode::AnyThread] {
-            if let Err(what) = walk(seed, steps, mode) {
+        for (mode, fast) in [(Mode::Rich, false), (Mode::AnyThread, false), (Mode::Rich, true)] {
+            if let Err(what) = walk(seed, steps, mode, fast) {
                 return Err(TestCaseError::fail(format!("{mode:?}: {what}")));
             }
         }

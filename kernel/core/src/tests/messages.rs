@@ -97,7 +97,13 @@ impl World {
         };
         let room = expected.ok().flatten().is_some_and(|r| self.room(r));
         let before = self.before();
-        let result = super::call(&mut self.s, t, n, message);
+        let result = match self.fast && give.is_none() && super::fast_call(&mut self.s, t, n, message) {
+            true => {
+                self.went_fast[0] += 1;
+                Ok(())
+            }
+            false => super::call(&mut self.s, t, n, message),
+        };
         ensure!(result == expected.map(drop), "ends with {result:?}, not {expected:?}");
         let sent = self.s.threads.at(t).unwrap().frame;
         match expected {
@@ -164,6 +170,29 @@ impl World {
         let sent = before.0[sender as usize].ok_or("no sender")?.2;
         self.received(sent, sender, t, room, true)?;
         self.others(&before, &[t, sender])
+    }
+
+    /// In one step where the fast path is wanted and wants it, else in two.
+    pub fn reply_recv(&mut self, t: u16, n: u64, token: u64, mask: u64) -> Checked {
+        let row = self.s.row_of(t).unwrap();
+        let Object::Endpoint(id) = self.s.handle(t, n).unwrap().object else { return Err("no endpoint".into()) };
+        let caller = self.received.get(&token).filter(|r| r.server == row).map(|r| r.caller);
+        if self.fast {
+            self.enter(t);
+            let message = self.message(t, None);
+            let before = self.before();
+            if super::fast_reply_recv(&mut self.s, t, n, token, mask, message) {
+                let caller = caller.ok_or("a stale reply was delivered")?;
+                self.went_fast[1] += 1;
+                self.received.remove(&token);
+                let sent = self.s.threads.at(t).unwrap().frame;
+                self.delivered(sent, t, caller.index(), true)?;
+                ensure!(self.s.threads.at(t).unwrap().state == State::Receiving(id), "the receiver does not wait");
+                return self.others(&before, &[t, caller.index()]);
+            }
+        }
+        self.reply(t, token, None)?;
+        self.recv(t, n, mask)
     }
 
     pub fn reply(&mut self, t: u16, token: u64, give: Option<u64>) -> Checked {

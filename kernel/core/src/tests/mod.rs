@@ -200,6 +200,36 @@ fn call(s: &mut System, thread: u16, handle: u64, message: Message) -> Result<()
     finish(s, thread, result)
 }
 
+/// `call` by the fast path, with what the entry stub does around it; false where the general path is to decide.
+fn fast_call(s: &mut System, thread: u16, handle: u64, message: Message) -> bool {
+    run(s, thread);
+    let f = frame(s, thread);
+    message.put(f);
+    f.rdi = handle;
+    let (sent, header) = (*f, f.rsi);
+    let Some(to) = s.fast_call(handle, header).map(|next| next.index) else { return false };
+    arrive(s, sent, to);
+    true
+}
+
+/// The same for `reply_recv`.
+fn fast_reply_recv(s: &mut System, thread: u16, handle: u64, token: u64, mask: u64, message: Message) -> bool {
+    run(s, thread);
+    let f = frame(s, thread);
+    message.put(f);
+    let (sent, header) = (*f, f.rsi);
+    let Some(to) = s.fast_reply_recv(handle, header, token, mask).map(|next| next.index) else { return false };
+    arrive(s, sent, to);
+    true
+}
+
+/// What the entry stub does with the registers on the way from one thread to another.
+fn arrive(s: &mut System, sent: Frame, to: u16) {
+    let f = frame(s, to);
+    (f.rax, f.rsi, f.r13) = (Status::Ok as u64, sent.rsi, 0);
+    f.set_words(sent.words());
+}
+
 fn send(s: &mut System, thread: u16, handle: u64, message: Message) -> Result<(), Status> {
     run(s, thread);
     let f = frame(s, thread);

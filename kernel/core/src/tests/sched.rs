@@ -76,7 +76,7 @@ fn a_spinning_thread_has_its_slice_in_each_period_and_shares_what_is_left() {
     for t in [a, b] {
         assert!((400..=600).contains(&share(&ran, t)), "{t} ran {} of 1000", share(&ran, t));
     }
-    assert_eq!(s.tasks[0].cpu + s.tasks[1].cpu, 1_000 * MS);
+    assert_eq!(s.cpu(0) + s.cpu(1), 1_000 * MS);
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn one_who_is_never_there_at_the_tick_uses_up_its_budget_too() {
         sound(&s);
     }
     s.charge();
-    let (victims, all) = (s.tasks[1].cpu, 1_000 * MS);
+    let (victims, all) = (s.cpu(1), 1_000 * MS);
     assert!(victims > all / 4, "the victim had {victims} of {all} ns");
     assert!(state(&s, victim) != State::Waiting(note(&s, 1)));
 }
@@ -158,10 +158,10 @@ fn time_is_charged_to_whoever_used_it() {
     assert_eq!(s.schedule(), Some(a));
     s.now = 1_000;
     recv(&mut s, a, OWN, 0).unwrap();
-    assert_eq!((s.tasks[0].cpu, s.counters.idle), (300, 700));
+    assert_eq!((s.cpu(0), s.counters.idle), (300, 700));
     s.now = 1_500;
     s.charge();
-    assert_eq!((s.tasks[0].cpu, s.counters.idle), (300, 1_200));
+    assert_eq!((s.cpu(0), s.counters.idle), (300, 1_200));
     assert_eq!(s.task_status(0).unwrap().cpu_ns, 300);
 }
 
@@ -182,7 +182,7 @@ fn what_is_left(mut evil: impl FnMut(&mut System)) -> u64 {
         sound(&s);
     }
     s.charge();
-    s.tasks[1].cpu
+    s.cpu(1)
 }
 
 #[test]

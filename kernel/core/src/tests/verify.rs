@@ -75,10 +75,7 @@ impl World {
             Op::Send { t, n } => self.send(t, n),
             Op::Recv { t, n, mask } => self.recv(t, n, mask),
             Op::Reply { t, token, give } => self.reply(t, token, give),
-            Op::ReplyRecv { t, n, token, mask } => {
-                self.reply(t, token, None)?;
-                self.recv(t, n, mask)
-            }
+            Op::ReplyRecv { t, n, token, mask } => self.reply_recv(t, n, token, mask),
             Op::Wait { t, n, mask } => self.wait(t, n, mask),
             Op::Signal { t, n, bits } => self.signal(t, n, bits),
             Op::Tick => self.tick(),

@@ -67,6 +67,10 @@ pub struct Received {
 pub struct World {
     pub s: System,
     pub mode: Mode,
+    /// Whether calls and replies go by the fast paths where these want them.
+    pub fast: bool,
+    /// How many went so.
+    pub went_fast: [u64; 2],
     /// Calls received and not answered, by token.
     pub received: BTreeMap<u64, Received>,
     /// The tokens that each row remembers, good or stale.
@@ -113,7 +117,7 @@ impl World {
             let _ = s.schedule();
         }
         let (received, seen) = (BTreeMap::new(), BTreeSet::new());
-        World { s, mode, received, tokens: Default::default(), seen, serial: 0 }
+        World { s, mode, fast: false, went_fast: [0; 2], received, tokens: Default::default(), seen, serial: 0 }
     }
 
     /// Gives the frame table back.
