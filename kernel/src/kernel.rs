@@ -56,7 +56,9 @@ impl core::ops::DerefMut for Locked {
 
 /// Puts the state in place, once, before the first interrupt.
 pub fn set(kernel: Kernel) {
-    *KERNEL.lock() = Some(kernel);
+    let mut locked = KERNEL.lock();
+    let kernel = locked.insert(kernel);
+    percore::with(|core| core.system = &raw mut kernel.sys as u64);
 }
 
 /// Locks the state and notes the time.
@@ -97,6 +99,7 @@ pub fn enter(thread: &Thread, tasks: &[Task], floats: &mut Arena<FloatState>) ->
         if core.float.is_some() || thread.float.is_some() {
             float::switch(floats, &mut core.float, thread.float);
         }
+        core.extras = core.float.is_some() || thread.ports;
         if core.root != thread.root {
             core.root = thread.root;
             core.space_switches += 1;
@@ -109,6 +112,16 @@ pub fn enter(thread: &Thread, tasks: &[Task], floats: &mut Arena<FloatState>) ->
         }
     });
     frame
+}
+
+/// Does for the thread that has just been handed the core by a fast path what [`next`] does. Returns its frame.
+pub extern "C" fn enter_current() -> *const Frame {
+    let mut kernel = lock();
+    let System { threads, tasks, floats, sched, .. } = &mut kernel.sys;
+    match sched.current().and_then(|current| threads.at(current)) {
+        Some(thread) => enter(thread, tasks, floats),
+        None => unreachable!("a fast path hands over to nobody"),
+    }
 }
 
 #[cold]

@@ -21,28 +21,6 @@ const MAX_PAGES: u64 = 256;
 /// Frames that one `task_reap` frees.
 const REAP_STEP: u32 = 128;
 
-/// `call` with the endpoint's handle and the header; the stub has the words. Null: nothing has changed, [`on_syscall`] is to decide.
-pub extern "C" fn on_fast_call(number: u64, header: u64) -> *const Frame {
-    let mut kernel = kernel::lock();
-    if !kernel.sys.garbage.is_empty() {
-        return core::ptr::null();
-    }
-    kernel
-        .sys
-        .fast_call(number, header)
-        .map_or(core::ptr::null(), |next| kernel::enter(next.thread, next.tasks, next.floats))
-}
-
-/// `reply_recv` with the endpoint's handle, the header, the reply token and the notification bits to take; the rest as [`on_fast_call`].
-pub extern "C" fn on_fast_reply_recv(number: u64, header: u64, token: u64, mask: u64) -> *const Frame {
-    let mut kernel = kernel::lock();
-    if !kernel.sys.garbage.is_empty() {
-        return core::ptr::null();
-    }
-    let next = kernel.sys.fast_reply_recv(number, header, token, mask);
-    next.map_or(core::ptr::null(), |next| kernel::enter(next.thread, next.tasks, next.floats))
-}
-
 /// The entry stub's other half. The registers are in the running thread's frame.
 pub extern "C" fn on_syscall(frame: &Frame) -> *const Frame {
     let (number, args) = (frame.rax, Args::of(frame));

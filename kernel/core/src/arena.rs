@@ -3,10 +3,11 @@
 use alloc::vec::Vec;
 use core::marker::PhantomData;
 
-/// The name of a `T` in an [`Arena`].
+/// The name of a `T` in an [`Arena`]: three words of 16 bits, so that it needs no alignment but theirs.
+#[repr(C)]
 pub struct Id<T> {
     index: u16,
-    generation: u32,
+    generation: [u16; 2],
     kind: PhantomData<fn() -> T>,
 }
 
@@ -14,6 +15,20 @@ impl<T> Id<T> {
     /// The slot. Two objects never share one at the same time.
     pub const fn index(self) -> u16 {
         self.index
+    }
+
+    /// The words of a name behind a tag.
+    pub(crate) const fn after(self, tag: u16) -> [u16; 4] {
+        [tag, self.index, self.generation[0], self.generation[1]]
+    }
+
+    const fn of(index: u16, generation: u32) -> Self {
+        Id { index, generation: [generation as u16, (generation >> 16) as u16], kind: PhantomData }
+    }
+
+    #[inline]
+    const fn generation(self) -> u32 {
+        self.generation[0] as u32 | (self.generation[1] as u32) << 16
     }
 }
 
@@ -25,23 +40,28 @@ impl<T> Clone for Id<T> {
 impl<T> Copy for Id<T> {}
 impl<T> PartialEq for Id<T> {
     fn eq(&self, other: &Self) -> bool {
-        self.index == other.index && self.generation == other.generation
+        self.index == other.index && self.generation() == other.generation()
     }
 }
 impl<T> Eq for Id<T> {}
 impl<T> core::fmt::Debug for Id<T> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "#{}.{}", self.index, self.generation)
+        write!(f, "#{}.{}", self.index, self.generation())
     }
 }
 
-struct Slot<T> {
+/// A place for a value. [`crate::fast`] knows where its parts are.
+#[repr(C)]
+pub(crate) struct Slot<T> {
+    pub(crate) value: Option<T>,
     generation: u32,
-    value: Option<T>,
-    next_free: u16,
+    /// Where there is a value: [`TAKEN`].
+    pub(crate) next_free: u16,
 }
 
 const NONE: u16 = u16::MAX;
+/// What a slot with a value has for the next free one.
+pub(crate) const TAKEN: u16 = u16::MAX - 1;
 
 /// A fixed number of slots, allocated once: inserting never allocates.
 pub struct Arena<T> {
@@ -51,7 +71,7 @@ pub struct Arena<T> {
 }
 
 impl<T> Arena<T> {
-    /// An arena of `capacity` slots, less than 65,535.
+    /// An arena of `capacity` slots, less than 65,534.
     pub fn new(capacity: u16) -> Self {
         let slots = (0..capacity)
             .map(|i| Slot { generation: 0, value: None, next_free: if i + 1 == capacity { NONE } else { i + 1 } })
@@ -63,11 +83,11 @@ impl<T> Arena<T> {
     pub fn insert(&mut self, value: T) -> Option<Id<T>> {
         let index = self.free;
         let slot = self.slots.get_mut(index as usize)?;
-        self.free = slot.next_free;
+        self.free = core::mem::replace(&mut slot.next_free, TAKEN);
         slot.generation = slot.generation.wrapping_add(1);
         slot.value = Some(value);
         self.live += 1;
-        Some(Id { index, generation: slot.generation, kind: PhantomData })
+        Some(Id::of(index, slot.generation))
     }
 
     /// Whether another value fits.
@@ -77,7 +97,7 @@ impl<T> Arena<T> {
 
     /// Takes a value out; its name is stale from now on.
     pub fn remove(&mut self, id: Id<T>) -> Option<T> {
-        let slot = self.slots.get_mut(id.index as usize).filter(|s| s.generation == id.generation)?;
+        let slot = self.slots.get_mut(id.index as usize).filter(|s| s.generation == id.generation())?;
         let value = slot.value.take()?;
         slot.next_free = self.free;
         self.free = id.index;
@@ -88,13 +108,13 @@ impl<T> Arena<T> {
     /// The value of this name.
     #[inline]
     pub fn get(&self, id: Id<T>) -> Option<&T> {
-        self.slots.get(id.index as usize).filter(|s| s.generation == id.generation)?.value.as_ref()
+        self.slots.get(id.index as usize).filter(|s| s.generation == id.generation())?.value.as_ref()
     }
 
     /// The value of this name.
     #[inline]
     pub fn get_mut(&mut self, id: Id<T>) -> Option<&mut T> {
-        self.slots.get_mut(id.index as usize).filter(|s| s.generation == id.generation)?.value.as_mut()
+        self.slots.get_mut(id.index as usize).filter(|s| s.generation == id.generation())?.value.as_mut()
     }
 
     /// The value in this slot, whatever its generation.
@@ -109,18 +129,16 @@ impl<T> Arena<T> {
         self.slots.get_mut(index as usize)?.value.as_mut()
     }
 
-    /// The values in two slots, to change both; `None` where they are the same or one is empty.
-    #[inline]
-    pub fn pair_mut(&mut self, a: u16, b: u16) -> Option<(&mut T, &mut T)> {
-        let [a, b] = self.slots.get_disjoint_mut([a as usize, b as usize]).ok()?;
-        Some((a.value.as_mut()?, b.value.as_mut()?))
+    /// The address of the first slot, for [`crate::fast`]; no slot ever moves.
+    pub(crate) fn address(&mut self) -> u64 {
+        self.slots.as_mut_ptr() as u64
     }
 
     /// The present name of the value in this slot.
     pub fn id_at(&self, index: u16) -> Option<Id<T>> {
         let slot = self.slots.get(index as usize)?;
         slot.value.as_ref()?;
-        Some(Id { index, generation: slot.generation, kind: PhantomData })
+        Some(Id::of(index, slot.generation))
     }
 
     /// Values alive.
@@ -141,7 +159,7 @@ impl<T> Arena<T> {
     /// All values with their names.
     pub fn iter(&self) -> impl Iterator<Item = (Id<T>, &T)> {
         self.slots.iter().enumerate().filter_map(|(i, s)| {
-            let id = Id { index: i as u16, generation: s.generation, kind: PhantomData };
+            let id = Id::of(i as u16, s.generation);
             s.value.as_ref().map(|v| (id, v))
         })
     }

@@ -8,9 +8,12 @@ use crate::arena::Id;
 use crate::handles::{Handle, Object};
 use crate::system::{Endpoint, System};
 use crate::task::Task;
-use crate::thread::{Frame, State};
+use crate::thread::{Frame, Route, State};
 use abi::Status;
 use abi::message::{Header, Lease, MAX_LEASES, ReplyToken, Rights, Sender};
+
+/// The word of no notification.
+static NO_BITS: u64 = 0;
 
 impl System {
     /// `call`: the running thread calls an endpoint. Its message is in its frame; `leases` were read from its memory.
@@ -21,19 +24,18 @@ impl System {
         if header.0 & !Header::SENDER_MASK != 0 || header.leases() != leases.len() || leases.len() > MAX_LEASES {
             return Err(Status::BadArgument);
         }
-        let (id, badge) = self.endpoint_handle(thread, number, Rights::CALL)?;
+        let (id, sender) = self.way_to_call(thread, number)?;
         self.check_transfer(thread, header)?;
-        self.check_order(thread, id)?;
-        self.calls = (self.calls + 1) & 0xffff_ffff_ffff;
+        self.calls = self.calls.checked_add(1 << 16).unwrap_or(1 << 16);
+        let endpoint = self.endpoints.get_mut(id).ok_or(Status::BadHandle)?;
         let t = self.threads.at_mut(thread).ok_or(Status::BadHandle)?;
-        t.call = self.calls;
-        t.badge = badge;
+        t.token = ReplyToken(self.calls | u64::from(thread));
+        t.sender = sender;
         t.last_sent = [u32::from(header.label()), number as u32];
         if let Some(slots) = t.leases.get_mut(..leases.len()) {
             slots.copy_from_slice(leases);
         }
-        let receiver = self.endpoints.get_mut(id).ok_or(Status::BadHandle)?.receivers.pop(&mut self.threads);
-        match receiver {
+        match endpoint.receivers.pop(&mut self.threads) {
             Some(receiver) => {
                 let server = self.row_of(receiver)?;
                 self.deliver(thread, receiver, true);
@@ -64,7 +66,7 @@ impl System {
             return Err(if self.is_open(id) { Status::WouldBlock } else { Status::PeerGone });
         };
         if let Some(t) = self.threads.at_mut(thread) {
-            t.badge = badge;
+            t.sender = Sender { task: t.id, badge }.to_u64();
             t.last_sent = [u32::from(header.label()), number as u32];
         }
         self.deliver(thread, receiver, false);
@@ -74,7 +76,7 @@ impl System {
 
     /// `recv`: takes a notification, a queued call, or blocks the running thread. Errors: BadHandle, WrongKind, NoRights.
     pub fn recv(&mut self, thread: u16, number: u64, mask: u64) -> Result<(), Status> {
-        let (id, _) = self.endpoint_handle(thread, number, Rights::RECV)?;
+        let id = self.way_to_receive(thread, number)?;
         let endpoint = self.endpoints.get_mut(id).ok_or(Status::BadHandle)?;
         if let Some(bound) = endpoint.bound
             && self.notifications.get(bound).is_some_and(|n| n.word & mask != 0)
@@ -121,7 +123,7 @@ impl System {
     pub fn caller(&self, thread: u16, token: ReplyToken) -> Result<u16, Status> {
         let row = self.row_of(thread)?;
         match self.threads.at(token.thread()) {
-            Some(t) if token != ReplyToken::NONE && t.call == token.call() && t.state == State::Replying(row) => {
+            Some(t) if token != ReplyToken::NONE && t.token == token && t.state == State::Replying(row) => {
                 Ok(token.thread())
             }
             _ => Err(Status::StaleReply),
@@ -165,6 +167,31 @@ impl System {
         self.tasks.get(e.owner as usize).is_some_and(alive)
     }
 
+    /// Looks up a handle to call by, and notes where it leads: the endpoint, and what it is told of the sender.
+    /// Errors: BadHandle, WrongKind, NoRights, CallOrder, PeerGone.
+    pub(crate) fn way_to_call(&mut self, thread: u16, number: u64) -> Result<(Id<Endpoint>, u64), Status> {
+        let (id, badge) = self.endpoint_handle(thread, number, Rights::CALL)?;
+        self.check_order(thread, id)?;
+        let endpoint = &raw mut *self.endpoints.get_mut(id).ok_or(Status::BadHandle)? as u64;
+        let t = self.threads.at_mut(thread).ok_or(Status::BadHandle)?;
+        let sender = Sender { task: t.id, badge }.to_u64();
+        t.calls = Route { epoch: self.epoch, handle: number, endpoint, tells: sender, waiting: 0 };
+        Ok((id, sender))
+    }
+
+    /// Looks up a handle to receive by, and notes where it leads. Errors: BadHandle, WrongKind, NoRights.
+    pub(crate) fn way_to_receive(&mut self, thread: u16, number: u64) -> Result<Id<Endpoint>, Status> {
+        let (id, _) = self.endpoint_handle(thread, number, Rights::RECV)?;
+        let endpoint = self.endpoints.get_mut(id).ok_or(Status::BadHandle)?;
+        let bound = endpoint.bound.and_then(|n| self.notifications.get_mut(n));
+        let word = bound.map_or(&raw const NO_BITS as u64, |n| &raw mut n.word as u64);
+        let (endpoint, waiting) = (&raw mut *endpoint as u64, State::Receiving(id).bits());
+        if let Some(t) = self.threads.at_mut(thread) {
+            t.receives = Route { epoch: self.epoch, handle: number, endpoint, tells: word, waiting };
+        }
+        Ok(id)
+    }
+
     /// Calls go to a more important task, or stay within a task: so no cycle of callers can close.
     pub(crate) fn check_order(&self, thread: u16, id: Id<Endpoint>) -> Result<(), Status> {
         let row = self.row_of(thread)?;
@@ -189,16 +216,13 @@ impl System {
     /// Ends `receiver`'s `recv` with `sender`'s message.
     fn deliver(&mut self, sender: u16, receiver: u16, call: bool) {
         let Some(s) = self.threads.at(sender) else { return };
-        let frame = s.frame;
-        let who =
-            self.tasks.get(s.task as usize).map_or(abi::TaskId { index: s.task, generation: 0 }, |t| t.id(s.task));
-        let from = Sender { task: who, badge: s.badge };
-        let token = if call { ReplyToken::new(sender, s.call) } else { ReplyToken::NONE };
+        let (frame, from) = (s.frame, s.sender);
+        let token = if call { s.token } else { ReplyToken::NONE };
         self.transmit(sender, &frame, receiver);
         if let Some(r) = self.threads.at_mut(receiver) {
-            r.frame.rdi = from.to_u64();
+            r.frame.rdi = from;
             r.frame.r12 = token.0;
-            r.last_received = [u32::from(Header(frame.rsi).label()), who.to_u32()];
+            r.last_received = [u32::from(Header(frame.rsi).label()), from as u32];
         }
     }
 

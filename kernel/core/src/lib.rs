@@ -1,9 +1,9 @@
 //! The kernel's logic without hardware: what each operation does to tasks, threads and the objects between them.
 //!
-//! Everything here is a function of [`System`], so it is tested on the host. There is no `unsafe`, no port, no page table: the
-//! kernel around it saves registers into [`thread::Frame`], reaches user memory, and switches address spaces.
+//! Everything here is a function of [`System`], so it is tested on the host. There is no port, no page table, and no `unsafe` but in
+//! [`fast`]: the kernel around it saves registers into [`thread::Frame`], reaches user memory, and switches address spaces.
 #![cfg_attr(not(test), no_std)]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 #![warn(missing_docs)]
 
 extern crate alloc;

@@ -2,6 +2,7 @@
 
 use crate::arena::Id;
 use crate::handles::{Handle, Object};
+use crate::queue::Queue;
 use crate::system::System;
 use crate::thread::{FloatState, State, Thread};
 use abi::error::FaultRecord;
@@ -57,7 +58,8 @@ impl System {
         task.objects.take(1, Status::QuotaObjects)?;
         let mut thread = Thread::new(row, priority);
         thread.frame = frame;
-        (thread.id, thread.root, thread.ports) = (task.id(row), task.root, task.record.ports[0].len != 0);
+        (thread.id, thread.root) = (task.id(row), task.root);
+        thread.ports = task.record.ports.iter().any(|p| p.len != 0);
         // A thread that goes on for one that has ended goes on with its budget.
         (thread.used, thread.refill_at) = task.spent;
         let float = task.record.flags & TaskRecord::FLOAT != 0;
@@ -68,7 +70,11 @@ impl System {
         if float {
             thread.float = self.floats.insert(FloatState::new());
         }
+        thread.extras = thread.ports || float;
         let id = self.threads.insert(thread).ok_or(Status::QuotaObjects)?;
+        if let Some(t) = self.threads.get_mut(id) {
+            (t.index, t.alone) = (u64::from(id.index()), Queue::of(id.index()));
+        }
         task.threads += 1;
         if task.threads == 1 {
             task.first_thread = Some(id);

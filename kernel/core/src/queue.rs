@@ -19,11 +19,12 @@ impl Link {
     pub const UNLINKED: Link = Link { next: NIL, prev: NIL };
 }
 
-/// A queue: its ends.
+/// A queue: its ends. [`crate::fast`] knows this layout.
+#[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Queue {
-    head: u16,
-    tail: u16,
+    pub(crate) head: u16,
+    pub(crate) tail: u16,
 }
 
 impl Default for Queue {
@@ -46,15 +47,8 @@ impl Queue {
     }
 
     /// A queue of one thread, which must be in no queue.
-    #[inline]
-    pub(crate) fn of(index: u16) -> Self {
+    pub(crate) const fn of(index: u16) -> Self {
         Queue { head: index, tail: index }
-    }
-
-    /// Who waits, where it is one thread alone.
-    #[inline]
-    pub(crate) fn only(&self) -> Option<u16> {
-        (self.head == self.tail).then_some(self.head).filter(|&head| head != NIL)
     }
 
     /// Puts a thread, which must be in no queue, at the end.

@@ -4,13 +4,16 @@
 //! level, below all priorities, where such threads take turns, until its period is over.
 
 use crate::clock::Clock;
-use crate::queue::Queue;
+use crate::queue::{NIL, Queue};
 use crate::system::System;
-use crate::thread::{State, Thread};
+use crate::thread::State;
 use abi::task::{LEVELS, TaskState};
 
 /// The level below all priorities.
 pub const BACKGROUND: u8 = LEVELS as u8;
+
+/// A level at which nobody ever is, below all others: so that the search for the best level always ends.
+const NOBODY: u8 = 63;
 
 /// Processor time that a thread may use at its priority in one period, in nanoseconds. Also the time slice.
 pub const SLICE_NS: u64 = 10_000_000;
@@ -19,14 +22,17 @@ pub const SLICE_NS: u64 = 10_000_000;
 pub const PERIOD_NS: u64 = 100_000_000;
 
 /// Ready queues and who runs.
+///
+/// [`crate::fast`] reads and writes some of it.
 #[derive(Debug)]
 pub struct Scheduler {
-    /// The running thread; `None` while the processor idles.
-    pub current: Option<u16>,
+    /// The running thread; [`NIL`] while the processor idles.
+    pub(crate) current: u16,
     ready: [Queue; LEVELS + 1],
-    levels: u64,
-    resched: bool,
-    charged_to: u64,
+    /// A bit for each level at which somebody is ready, and [`NOBODY`].
+    pub(crate) levels: u64,
+    pub(crate) resched: bool,
+    pub(crate) charged_to: u64,
     slice: u64,
     period: u64,
 }
@@ -35,9 +41,9 @@ impl Scheduler {
     /// Nobody is ready.
     pub fn new(clock: &Clock) -> Self {
         Scheduler {
-            current: None,
+            current: NIL,
             ready: [Queue::default(); LEVELS + 1],
-            levels: 0,
+            levels: 1 << NOBODY,
             resched: true,
             charged_to: clock.base,
             slice: clock.span_cycles(SLICE_NS),
@@ -57,30 +63,16 @@ impl Scheduler {
         self.levels & 1 << level != 0
     }
 
-    /// Whether a blocked thread that is woken now has its budget as it was when it blocked, and runs before everyone who is ready.
-    #[inline(always)]
-    pub(crate) fn is_next(&self, now: u64, t: &Thread) -> bool {
-        now < t.refill_at
-            && t.used < t.budget
-            && (self.levels == 0 || u32::from(t.effective) < self.levels.trailing_zeros())
-    }
-
-    /// Lets `to` run now instead of the running thread `from`, which is charged its time. The caller has blocked `from`, and knows from
-    /// [`Scheduler::is_next`] that nobody ready comes before `to`.
-    #[inline(always)]
-    pub(crate) fn hand_over(&mut self, now: u64, from: &mut Thread, to: u16) {
-        let spent = now.saturating_sub(self.charged_to);
-        self.charged_to = now;
-        from.used += spent;
-        from.cpu += spent;
-        self.current = Some(to);
-        self.resched = false;
-    }
-
-    /// The most important level at which somebody is ready.
+    /// The running thread.
     #[inline]
-    pub fn best(&self) -> Option<u8> {
-        (self.levels != 0).then(|| self.levels.trailing_zeros() as u8)
+    pub fn current(&self) -> Option<u16> {
+        (self.current != NIL).then_some(self.current)
+    }
+
+    /// The most important level at which somebody is ready; [`NOBODY`] where nobody is.
+    #[inline]
+    pub(crate) fn best(&self) -> u8 {
+        self.levels.trailing_zeros() as u8
     }
 }
 
@@ -90,7 +82,7 @@ impl System {
     pub fn charge(&mut self) {
         let spent = self.now.saturating_sub(self.sched.charged_to);
         self.sched.charged_to = self.now;
-        match self.sched.current.and_then(|c| self.threads.at_mut(c)) {
+        match self.threads.at_mut(self.sched.current) {
             Some(t) => {
                 t.used += spent;
                 t.cpu += spent;
@@ -115,7 +107,7 @@ impl System {
         }
         let level = t.effective;
         self.enqueue(index, level);
-        match self.sched.current.and_then(|c| self.threads.at(c)) {
+        match self.threads.at(self.sched.current) {
             Some(c) if c.effective <= level => {}
             _ => self.sched.resched = true,
         }
@@ -158,9 +150,9 @@ impl System {
 
     /// Blocks the running thread in `state`.
     pub(crate) fn block(&mut self, thread: u16, state: State) {
-        if self.sched.current == Some(thread) {
+        if self.sched.current == thread {
             self.charge();
-            self.sched.current = None;
+            self.sched.current = NIL;
             self.sched.resched = true;
         }
         if let Some(t) = self.threads.at_mut(thread) {
@@ -184,7 +176,8 @@ impl System {
     /// Puts the running thread behind the others of its level.
     pub fn yield_now(&mut self) {
         self.charge();
-        if let Some(index) = self.sched.current.take() {
+        let index = core::mem::replace(&mut self.sched.current, NIL);
+        if index != NIL {
             self.make_ready(index);
             self.sched.resched = true;
         }
@@ -215,13 +208,13 @@ impl System {
     #[must_use]
     pub fn schedule(&mut self) -> Option<u16> {
         if !self.sched.resched {
-            return self.sched.current;
+            return self.sched.current();
         }
         self.sched.resched = false;
         let best = self.sched.best();
-        if let Some(index) = self.sched.current {
+        if let Some(index) = self.sched.current() {
             let level = self.threads.at(index).map_or(BACKGROUND, |t| t.effective);
-            if best.is_none_or(|b| b >= level) {
+            if best >= level {
                 return Some(index);
             }
             // Preempted: it keeps its turn.
@@ -229,20 +222,19 @@ impl System {
             if let Some(t) = self.threads.at_mut(index) {
                 t.state = State::Ready;
             }
-            self.sched.current = None;
+            self.sched.current = NIL;
             if let Some(queue) = self.sched.ready.get_mut(level as usize) {
                 queue.push_front(&mut self.threads, index);
                 self.sched.levels |= 1 << level;
             }
         }
-        let level = best?;
-        let next = self.sched.ready.get(level as usize)?.front()?;
-        self.dequeue(next, level);
+        let next = self.sched.ready.get(best as usize)?.front()?;
+        self.dequeue(next, best);
         self.charge();
         if let Some(t) = self.threads.at_mut(next) {
             t.state = State::Running;
         }
-        self.sched.current = Some(next);
+        self.sched.current = next;
         self.counters.switches += 1;
         Some(next)
     }
@@ -262,7 +254,7 @@ impl System {
             self.dequeue(front, BACKGROUND);
             self.make_ready(front);
         }
-        let Some(index) = self.sched.current else { return };
+        let Some(index) = self.sched.current() else { return };
         let Some(t) = self.threads.at_mut(index) else { return };
         if now >= t.refill_at {
             t.used = 0;
@@ -272,7 +264,7 @@ impl System {
             t.used = 0;
             t.effective = BACKGROUND;
             t.state = State::Ready;
-            self.sched.current = None;
+            self.sched.current = NIL;
             self.enqueue(index, BACKGROUND);
         }
         self.sched.resched = true;

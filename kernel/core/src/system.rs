@@ -17,17 +17,18 @@ use abi::manifest::TaskRecord;
 use abi::message::Rights;
 use alloc::vec::Vec;
 
-/// Where servers receive calls.
+/// Where servers receive calls. [`crate::fast`] knows that the queues come first.
+#[repr(C)]
 #[derive(Debug)]
 pub struct Endpoint {
+    /// Threads in `recv`.
+    pub receivers: Queue,
+    /// Threads in a call that is not received yet.
+    pub senders: Queue,
     /// The row that made it, or to which the manifest gives it.
     pub owner: u16,
     /// Whether it belongs to the row over all lives.
     pub permanent: bool,
-    /// Threads in a call that is not received yet.
-    pub senders: Queue,
-    /// Threads in `recv`.
-    pub receivers: Queue,
     /// The notification that `recv` returns too.
     pub bound: Option<Id<Notification>>,
     /// Handles that name it.
@@ -77,11 +78,16 @@ pub struct System {
     pub clock: Clock,
     /// The time-stamp counter when the kernel was entered.
     pub now: u64,
+    /// The anchor of the first slot of `threads`: see [`crate::fast`].
+    pub(crate) anchors: u64,
+    /// Slots of `threads`.
+    pub(crate) slots: u64,
     /// Grows whenever a handle may lead elsewhere than before, or nowhere.
     pub epoch: u64,
     /// Counters that only tell.
     pub counters: Counters,
-    /// Calls ever made: numbers them, over all threads, so that no reply token ever names another thread's call in the same slot.
+    /// Calls ever made, times 65,536: numbers them, over all threads, so that no reply token ever names another thread's call in the same
+    /// slot.
     pub calls: u64,
     /// The row that spawns and kills.
     pub controller: Option<u16>,
@@ -113,12 +119,16 @@ impl System {
             garbage: Chain::default(),
             clock,
             now: 0,
-            epoch: 0,
+            anchors: 0,
+            slots: 0,
+            epoch: 1,
             counters: Counters::default(),
             calls: 0,
             controller: None,
             log_readers: 0,
         };
+        (system.anchors, system.slots) =
+            (crate::fast::first_anchor(&mut system.threads), system.threads.capacity() as u64);
         for (row, record) in records.iter().enumerate() {
             let row = row as u16;
             let notification = system.notifications.insert(Notification::new(row, true));
@@ -150,7 +160,7 @@ impl System {
     /// The running thread.
     #[inline]
     pub fn current(&self) -> Option<u16> {
-        self.sched.current
+        self.sched.current()
     }
 
     /// A thread that is known to be alive. Threads are looked up by index only where a queue or the scheduler holds them, and both

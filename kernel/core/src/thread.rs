@@ -2,10 +2,10 @@
 
 use crate::arena::Id;
 use crate::notify::Notification;
-use crate::queue::Link;
+use crate::queue::{Link, Queue};
 use crate::system::Endpoint;
 use abi::TaskId;
-use abi::message::{Lease, MAX_LEASES};
+use abi::message::{Lease, MAX_LEASES, ReplyToken};
 
 /// A thread's registers, in the order in which the entry stubs push them. The processor itself pushes the last five words
 /// (Intel SDM vol. 3A, section 6.14.2): TSS.RSP0 points to the end of the running thread's frame, which must be 16-byte aligned.
@@ -79,36 +79,56 @@ impl Default for FloatState {
     }
 }
 
-/// What a thread is doing.
+/// What a thread is doing. [`crate::fast`] knows this layout: see [`State::bits`].
+#[repr(u16)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// Is the current thread.
-    Running,
+    Running = 0,
     /// In a ready queue.
-    Ready,
+    Ready = 1,
     /// In a call: in the endpoint's queue of senders.
-    Sending(Id<Endpoint>),
+    Sending(Id<Endpoint>) = 2,
     /// In a call: received by this task (row) and not answered.
-    Replying(u16),
+    Replying(u16) = 3,
     /// In `recv`: in the endpoint's queue of receivers.
-    Receiving(Id<Endpoint>),
+    Receiving(Id<Endpoint>) = 4,
     /// Waits on a notification.
-    Waiting(Id<Notification>),
+    Waiting(Id<Notification>) = 5,
 }
 
-/// Where a handle was found to lead, so that the next call by it need not look again; good while [`crate::System::epoch`] stands.
-#[derive(Clone, Copy)]
+impl State {
+    /// The tag of [`State::Running`].
+    pub(crate) const RUNNING: u16 = 0;
+
+    /// What the first eight bytes are: the tag, and the row or the three words of the name that follow it.
+    pub(crate) fn bits(self) -> u64 {
+        let [tag, a, b, c] = match self {
+            State::Running => [Self::RUNNING, 0, 0, 0],
+            State::Ready => [1, 0, 0, 0],
+            State::Sending(id) => id.after(2),
+            State::Replying(row) => [3, row, 0, 0],
+            State::Receiving(id) => id.after(4),
+            State::Waiting(id) => id.after(5),
+        };
+        u64::from(tag) | u64::from(a) << 16 | u64::from(b) << 32 | u64::from(c) << 48
+    }
+}
+
+/// Where a handle was found to lead, so that the next use of it need not look again; good while [`crate::System::epoch`] stands.
+/// `crate::fast` goes by it.
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Route {
-    /// The epoch in which it was found.
+    /// The epoch in which it was found; 0 before all.
     pub epoch: u64,
     /// The handle's number.
     pub handle: u64,
-    /// Where it leads.
-    pub endpoint: Id<Endpoint>,
-    /// Its badge, for a handle to call by.
-    pub badge: u32,
-    /// The notification bound to the endpoint, for a handle to receive by.
-    pub bound: Option<u16>,
+    /// The address of the endpoint it leads to.
+    pub endpoint: u64,
+    /// To call: what the server is told of the sender. To receive: the address of the word of the notification that is bound to the endpoint.
+    pub tells: u64,
+    /// To receive: the state of a thread that waits there.
+    pub waiting: u64,
 }
 
 impl core::fmt::Debug for Route {
@@ -125,6 +145,12 @@ pub struct Thread {
     pub frame: Frame,
     /// Its floating-point registers while they are not in the processor; `None` in a task without floating point.
     pub float: Option<Id<FloatState>>,
+    /// Its index, which is in the tokens of its calls.
+    pub index: u64,
+    /// A queue of this thread alone.
+    pub(crate) alone: Queue,
+    /// The first half of the state of a thread that waits for its reply.
+    pub(crate) awaited: u32,
     /// Row of its task.
     pub task: u16,
     /// Its task's name in this life.
@@ -133,6 +159,8 @@ pub struct Thread {
     pub root: u64,
     /// Whether its task has I/O ports.
     pub ports: bool,
+    /// Whether the core must be prepared for more than its address space: ports, floating-point registers.
+    pub extras: bool,
     /// What it does.
     pub state: State,
     /// Its priority level.
@@ -149,10 +177,10 @@ pub struct Thread {
     pub refill_at: u64,
     /// Its place in a queue.
     pub link: Link,
-    /// Number of its latest call; a reply token names it.
-    pub call: u64,
-    /// Badge of the handle by which it calls.
-    pub badge: u32,
+    /// Names its latest call.
+    pub token: ReplyToken,
+    /// What the receiver of its latest message is told of it.
+    pub sender: u64,
     /// What it lends for the length of its call.
     pub leases: [Lease; MAX_LEASES],
     /// Bits it takes in `recv` or `wait`.
@@ -161,10 +189,10 @@ pub struct Thread {
     pub last_received: [u32; 2],
     /// Label and handle of the last message sent.
     pub last_sent: [u32; 2],
-    /// Where its last call went by the fast path.
-    pub(crate) calls: Option<Route>,
-    /// Where it last received by the fast path.
-    pub(crate) receives: Option<Route>,
+    /// Where its last call went.
+    pub(crate) calls: Route,
+    /// Where it last received.
+    pub(crate) receives: Route,
 }
 
 impl Thread {
@@ -173,10 +201,14 @@ impl Thread {
         Thread {
             frame: Frame::default(),
             float: None,
+            index: 0,
+            alone: Queue::default(),
+            awaited: State::Replying(task).bits() as u32,
             task,
             id: TaskId { index: task, generation: 0 },
             root: 0,
             ports: false,
+            extras: false,
             state: State::Ready,
             priority,
             effective: priority,
@@ -185,14 +217,14 @@ impl Thread {
             budget: 0,
             refill_at: 0,
             link: Link::UNLINKED,
-            call: 0,
-            badge: 0,
+            token: ReplyToken::NONE,
+            sender: 0,
             leases: [Lease::default(); MAX_LEASES],
             mask: 0,
             last_received: [0; 2],
             last_sent: [0; 2],
-            calls: None,
-            receives: None,
+            calls: Route::default(),
+            receives: Route::default(),
         }
     }
 }

@@ -5,13 +5,15 @@
 //! to leave with, which may be another thread's. From ring 0 only the idle loop is ever interrupted; anything else is a bug and ends
 //! in a report.
 
-use super::gdt::{USER_CODE, USER_DATA};
-use super::percore::{FRAME_END, KERNEL_STACK, USER_STACK};
+use super::gdt::{self, USER_CODE, USER_DATA};
+use super::percore::{EXTRAS, FRAME_END, KERNEL_STACK, ROOT, SPACE_SWITCHES, SYSTEM, USER_STACK};
 use core::arch::naked_asm;
-use kernel_core::thread::Frame;
+use core::mem::offset_of;
+use kernel_core::fast::{self, Exits, at, register};
+use kernel_core::thread::{Frame, Thread};
 
 /// Bytes from a frame's start to its `vector` word.
-const VECTOR: usize = core::mem::offset_of!(Frame, vector);
+const VECTOR: usize = offset_of!(Frame, vector);
 const _: () = assert!(VECTOR == 15 * 8, "the stubs push fifteen registers");
 
 /// RFLAGS that a task may have when it is resumed: CF PF AF ZF SF TF DF OF AC ID (Intel SDM vol. 1, section 3.4.3). NT, IOPL, RF and the
@@ -60,113 +62,51 @@ pub extern "C" fn syscall_entry() {
     )
 }
 
-/// The stub of a message's fast path. Saved are the registers that the system call keeps, and the header, which says how much is lent. The
-/// words wait in registers that Rust code keeps, `rbx r12 r14 r15`, with the header in `r13`; `$arguments` then brings the rest of the
-/// arguments where the function wants them. If it returns a frame, the words go on to that thread, whose kept registers come out of
-/// its frame; all others of a waiting thread are results. If it returns null, nothing has changed, and the frame is completed for
-/// [`crate::syscall::on_syscall`].
+/// The stub of a message's fast path. Saved are the registers that the system call keeps, the header, which says how much is lent, and what the
+/// path needs for itself.
 macro_rules! message_stub {
-    ($(#[$doc:meta])* $name:ident, $number:expr, $function:path, [$($arguments:literal),*]) => {
+    ($(#[$doc:meta])* $name:ident, $path:path) => {
         $(#[$doc])*
         #[unsafe(naked)]
         extern "C" fn $name() {
             naked_asm!(
-                "mov rax, rsp",
-                "mov rsp, gs:[{frame_end}]",
-                "mov [rsp - {size} + {rsp}], rax",
-                "mov [rsp - {size} + {rflags}], r11",
-                "mov [rsp - {size} + {rip}], rcx",
-                "mov qword ptr [rsp - {size} + {vector}], {syscall}",
-                "mov [rsp - {size} + {rbx}], rbx",
-                "mov [rsp - {size} + {rbp}], rbp",
-                "mov [rsp - {size} + {rdi}], rdi",
-                "mov [rsp - {size} + {rsi}], rsi",
-                "mov [rsp - {size} + {r12}], r12",
-                "mov [rsp - {size} + {r13}], r13",
-                "mov [rsp - {size} + {r14}], r14",
-                "mov [rsp - {size} + {r15}], r15",
-                "mov rsp, gs:[{kernel_stack}]",
-                "mov rbx, rdx",
-                $($arguments,)*
-                "mov r12, r10",
-                "mov r13, rsi",
-                "mov r14, r8",
-                "mov r15, r9",
-                "xor ebp, ebp",
-                "call {function}",
-                "test rax, rax",
-                "jz 3f",
-                "mov rsi, r13",
-                "mov rdx, rbx",
-                "mov r10, r12",
-                "mov r8, r14",
-                "mov r9, r15",
-                "cmp qword ptr [rax + {vector}], {syscall}",
-                "jne 2f",
-                "mov rcx, [rax + {rip}]",
-                "bt rcx, 47",
-                "jc 2f",
-                "mov r11d, [rax + {rflags}]",
-                "and r11d, {flags}",
-                "or r11d, {flags_set}",
-                "mov rbx, [rax + {rbx}]",
-                "mov rbp, [rax + {rbp}]",
-                "mov rdi, [rax + {rdi}]",
-                "mov r12, [rax + {r12}]",
-                "mov r14, [rax + {r14}]",
-                "mov r15, [rax + {r15}]",
-                "mov rsp, [rax + {rsp}]",
-                "xor r13d, r13d",
-                "xor eax, eax",
-                "swapgs",
-                "sysretq",
-                // A frame that `sysret` cannot leave with: one that a debugger has set.
-                "2:",
+                "mov rax, gs:[{frame_end}]",
+                "mov [rax + {rsp}], rsp",
+                "mov [rax + {rflags}], r11",
+                "mov [rax + {rip}], rcx",
+                "mov qword ptr [rax + {vector}], {syscall}",
+                "mov [rax + {rbx}], rbx",
+                "mov [rax + {rbp}], rbp",
+                "mov [rax + {rdi}], rdi",
                 "mov [rax + {rsi}], rsi",
-                "mov [rax + {rdx}], rdx",
-                "mov [rax + {r10}], r10",
-                "mov [rax + {r8}], r8",
-                "mov [rax + {r9}], r9",
-                "mov qword ptr [rax + {r13}], 0",
-                "mov qword ptr [rax + {rax}], 0",
-                "jmp {leave}",
-                "3:",
-                "mov rdi, gs:[{frame_end}]",
-                "sub rdi, {size}",
-                "mov qword ptr [rdi + {rax}], {number}",
-                "mov [rdi + {rdx}], rbx",
-                "mov [rdi + {r10}], r12",
-                "mov [rdi + {r8}], r14",
-                "mov [rdi + {r9}], r15",
-                "call {handler}",
-                "jmp {leave}",
-                size = const size_of::<Frame>(),
-                rax = const core::mem::offset_of!(Frame, rax),
-                rbx = const core::mem::offset_of!(Frame, rbx),
-                rdx = const core::mem::offset_of!(Frame, rdx),
-                rsi = const core::mem::offset_of!(Frame, rsi),
-                rdi = const core::mem::offset_of!(Frame, rdi),
-                rbp = const core::mem::offset_of!(Frame, rbp),
-                r8 = const core::mem::offset_of!(Frame, r8),
-                r9 = const core::mem::offset_of!(Frame, r9),
-                r10 = const core::mem::offset_of!(Frame, r10),
-                r12 = const core::mem::offset_of!(Frame, r12),
-                r13 = const core::mem::offset_of!(Frame, r13),
-                r14 = const core::mem::offset_of!(Frame, r14),
-                r15 = const core::mem::offset_of!(Frame, r15),
-                rsp = const core::mem::offset_of!(Frame, rsp),
-                rip = const core::mem::offset_of!(Frame, rip),
-                rflags = const core::mem::offset_of!(Frame, rflags),
-                vector = const VECTOR,
-                syscall = const Frame::SYSCALL,
-                flags = const USER_FLAGS,
-                flags_set = const USER_FLAGS_SET,
+                "mov [rax + {r12}], r12",
+                "mov [rax + {r13}], r13",
+                "mov [rax + {r14}], r14",
+                "mov [rax + {r15}], r15",
+                "mov r13, rax",
+                "mov r15, gs:[{system}]",
+                "mov rbx, rdx",
+                "rdtsc",
+                "shl rdx, 32",
+                "or rax, rdx",
+                "mov rdx, rbx",
+                "jmp {path}",
                 frame_end = const FRAME_END,
-                kernel_stack = const KERNEL_STACK,
-                number = const $number as u64,
-                function = sym $function,
-                handler = sym crate::syscall::on_syscall,
-                leave = sym leave,
+                system = const SYSTEM,
+                rbx = const register(offset_of!(Frame, rbx)),
+                rsi = const register(offset_of!(Frame, rsi)),
+                rdi = const register(offset_of!(Frame, rdi)),
+                rbp = const register(offset_of!(Frame, rbp)),
+                r12 = const register(offset_of!(Frame, r12)),
+                r13 = const register(offset_of!(Frame, r13)),
+                r14 = const register(offset_of!(Frame, r14)),
+                r15 = const register(offset_of!(Frame, r15)),
+                rsp = const register(offset_of!(Frame, rsp)),
+                rip = const register(offset_of!(Frame, rip)),
+                rflags = const register(offset_of!(Frame, rflags)),
+                vector = const register(offset_of!(Frame, vector)),
+                syscall = const Frame::SYSCALL,
+                path = sym $path,
             )
         }
     };
@@ -174,12 +114,130 @@ macro_rules! message_stub {
 
 message_stub! {
     /// `call`.
-    fast_call, abi::Syscall::Call, crate::syscall::on_fast_call, []
+    fast_call, fast::call::<Stubs>
 }
 
 message_stub! {
-    /// `reply_recv`: the token and the mask are arguments too.
-    fast_reply_recv, abi::Syscall::ReplyRecv, crate::syscall::on_fast_reply_recv, ["mov rdx, r12", "mov rcx, r14"]
+    /// `reply_recv`.
+    fast_reply_recv, fast::reply_recv::<Stubs>
+}
+
+/// Where the fast paths go on in the kernel.
+struct Stubs;
+
+// SAFETY: both take the registers as `Exits` has them. One leaves to the thread that runs now, with its kept registers from its frame; the
+// other completes the frame of the thread that runs on, for which everything else has been saved by the stub.
+unsafe impl Exits for Stubs {
+    #[unsafe(naked)]
+    extern "C" fn handed_over() {
+        naked_asm!(
+            // Ports, floating-point registers, a frame that `sysret` cannot leave with: those take longer.
+            "movzx ecx, byte ptr [rbp + {extras}]",
+            "or cl, gs:[{core_extras}]",
+            "jnz 3f",
+            "cmp qword ptr [rbp + {vector}], {syscall}",
+            "jne 3f",
+            "mov rcx, [rbp + {rip}]",
+            "bt rcx, 47",
+            "jc 3f",
+            "mov gs:[{frame_end}], rbp",
+            "mov [rip + {tables} + {rsp0}], rbp",
+            "xor eax, eax",
+            "mov rbx, [rbp + {root}]",
+            "cmp rbx, gs:[{core_root}]",
+            "je 2f",
+            "mov gs:[{core_root}], rbx",
+            "inc qword ptr gs:[{space_switches}]",
+            "mov cr3, rbx",
+            "mov ds, eax",
+            "mov es, eax",
+            "mov fs, eax",
+            "2:",
+            "mov r11d, [rbp + {rflags}]",
+            "and r11d, {flags}",
+            "or r11d, {flags_set}",
+            "mov rbx, [rbp + {rbx}]",
+            "mov r14, [rbp + {r14}]",
+            "mov r15, [rbp + {r15}]",
+            "mov rsp, [rbp + {rsp}]",
+            "mov rbp, [rbp + {rbp}]",
+            "xor r13d, r13d",
+            "swapgs",
+            // As `clear_user_selectors`, of which the rest is above.
+            "mov gs, eax",
+            "sysretq",
+            "3:",
+            "mov [rbp + {rdi}], rdi",
+            "mov [rbp + {rsi}], rsi",
+            "mov [rbp + {rdx}], rdx",
+            "mov [rbp + {r10}], r10",
+            "mov [rbp + {r8}], r8",
+            "mov [rbp + {r9}], r9",
+            "mov [rbp + {r12}], r12",
+            "mov qword ptr [rbp + {r13}], 0",
+            "mov qword ptr [rbp + {rax}], 0",
+            "mov rsp, gs:[{kernel_stack}]",
+            "xor ebp, ebp",
+            "call {enter}",
+            "jmp {leave}",
+            extras = const at(offset_of!(Thread, extras)),
+            core_extras = const EXTRAS,
+            vector = const register(offset_of!(Frame, vector)),
+            syscall = const Frame::SYSCALL,
+            rip = const register(offset_of!(Frame, rip)),
+            frame_end = const FRAME_END,
+            tables = sym gdt::TABLES,
+            rsp0 = const gdt::RSP0,
+            root = const at(offset_of!(Thread, root)),
+            core_root = const ROOT,
+            space_switches = const SPACE_SWITCHES,
+            rflags = const register(offset_of!(Frame, rflags)),
+            flags = const USER_FLAGS,
+            flags_set = const USER_FLAGS_SET,
+            rbx = const register(offset_of!(Frame, rbx)),
+            r14 = const register(offset_of!(Frame, r14)),
+            r15 = const register(offset_of!(Frame, r15)),
+            rsp = const register(offset_of!(Frame, rsp)),
+            rbp = const register(offset_of!(Frame, rbp)),
+            rdi = const register(offset_of!(Frame, rdi)),
+            rsi = const register(offset_of!(Frame, rsi)),
+            rdx = const register(offset_of!(Frame, rdx)),
+            r10 = const register(offset_of!(Frame, r10)),
+            r8 = const register(offset_of!(Frame, r8)),
+            r9 = const register(offset_of!(Frame, r9)),
+            r12 = const register(offset_of!(Frame, r12)),
+            r13 = const register(offset_of!(Frame, r13)),
+            rax = const register(offset_of!(Frame, rax)),
+            kernel_stack = const KERNEL_STACK,
+            enter = sym crate::kernel::enter_current,
+            leave = sym leave,
+        )
+    }
+
+    #[unsafe(naked)]
+    extern "C" fn refused() {
+        naked_asm!(
+            "mov [r13 + {rax}], rax",
+            "mov [r13 + {rdx}], rdx",
+            "mov [r13 + {r10}], r10",
+            "mov [r13 + {r8}], r8",
+            "mov [r13 + {r9}], r9",
+            "lea rdi, [r13 - {size}]",
+            "mov rsp, gs:[{kernel_stack}]",
+            "xor ebp, ebp",
+            "call {handler}",
+            "jmp {leave}",
+            rax = const register(offset_of!(Frame, rax)),
+            rdx = const register(offset_of!(Frame, rdx)),
+            r10 = const register(offset_of!(Frame, r10)),
+            r8 = const register(offset_of!(Frame, r8)),
+            r9 = const register(offset_of!(Frame, r9)),
+            size = const size_of::<Frame>(),
+            kernel_stack = const KERNEL_STACK,
+            handler = sym crate::syscall::on_syscall,
+            leave = sym leave,
+        )
+    }
 }
 
 /// Leaves to ring 3 with the frame in rax. A frame saved by `syscall` leaves by `sysret`, unless its return address is not a
@@ -207,7 +265,7 @@ pub extern "C" fn leave() -> ! {
         "add rsp, 16",
         "swapgs",
         "iretq",
-        rflags = const core::mem::offset_of!(Frame, rflags),
+        rflags = const offset_of!(Frame, rflags),
         flags = const USER_FLAGS,
         flags_set = const USER_FLAGS_SET,
         syscall = const Frame::SYSCALL,

@@ -58,11 +58,15 @@ struct Tables {
     granted: [PortRange; abi::manifest::MAX_PORTS],
 }
 
-struct Cell(UnsafeCell<Tables>);
+/// What the processor reads of segments, and what goes with it.
+pub(super) struct Cell(UnsafeCell<Tables>);
 // SAFETY: one core, interrupts off in the kernel: every function here runs to its end before another can start.
 unsafe impl Sync for Cell {}
 
-static TABLES: Cell = Cell(UnsafeCell::new(Tables {
+/// Where TSS.RSP0 is in [`TABLES`]: see [`set_frame_end`].
+pub(super) const RSP0: usize = core::mem::offset_of!(Tables, tss) + core::mem::offset_of!(Tss, rsp);
+
+pub(super) static TABLES: Cell = Cell(UnsafeCell::new(Tables {
     tss: Tss {
         reserved0: 0,
         rsp: [0; 3],

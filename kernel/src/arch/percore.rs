@@ -4,19 +4,23 @@ use core::cell::UnsafeCell;
 use kernel_core::arena::Id;
 use kernel_core::thread::FloatState;
 
-/// The record of a core. The entry stubs know the first three offsets.
+/// The record of a core. The entry stubs reach it through gs.
 #[repr(C)]
 pub struct PerCore {
-    /// Top of the stack that the kernel runs on (offset 0).
+    /// Top of the stack that the kernel runs on.
     pub kernel_stack: u64,
-    /// End of the running thread's frame, where `syscall` saves registers (offset 8).
+    /// End of the running thread's frame, where `syscall` saves registers.
     pub frame_end: u64,
-    /// Where `syscall` keeps the user's stack pointer for a moment (offset 16).
+    /// Where `syscall` keeps the user's stack pointer for a moment.
     pub user_stack: u64,
+    /// The address of the kernel's [`kernel_core::System`].
+    pub system: u64,
     /// The address space in CR3.
     pub root: u64,
     /// How often it has changed.
     pub space_switches: u64,
+    /// Whether ports are allowed or somebody's floating-point registers are in the processor.
+    pub extras: bool,
     /// Whose floating-point registers are in the processor; `None`: nobody may use them.
     pub float: Option<Id<FloatState>>,
 }
@@ -28,6 +32,15 @@ pub const FRAME_END: usize = core::mem::offset_of!(PerCore, frame_end);
 /// Offset of [`PerCore::user_stack`].
 pub const USER_STACK: usize = core::mem::offset_of!(PerCore, user_stack);
 
+/// Offset of [`PerCore::system`].
+pub const SYSTEM: usize = core::mem::offset_of!(PerCore, system);
+/// Offset of [`PerCore::root`].
+pub const ROOT: usize = core::mem::offset_of!(PerCore, root);
+/// Offset of [`PerCore::space_switches`].
+pub const SPACE_SWITCHES: usize = core::mem::offset_of!(PerCore, space_switches);
+/// Offset of [`PerCore::extras`].
+pub const EXTRAS: usize = core::mem::offset_of!(PerCore, extras);
+
 struct Cell(UnsafeCell<PerCore>);
 
 // SAFETY: there is one core, it runs the kernel with interrupts off, and `get` hands out no reference: see there.
@@ -37,8 +50,10 @@ static CORE: Cell = Cell(UnsafeCell::new(PerCore {
     kernel_stack: 0,
     frame_end: 0,
     user_stack: 0,
+    system: 0,
     root: 0,
     space_switches: 0,
+    extras: false,
     float: None,
 }));
 

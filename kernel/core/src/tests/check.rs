@@ -3,14 +3,17 @@
 use crate::System;
 use crate::handles::Object;
 use crate::memory::Backing;
-use crate::queue::Queue;
+use crate::queue::{Link, Queue};
 use crate::sched::BACKGROUND;
 use crate::thread::State;
+use abi::Status;
+use abi::message::{Rights, Sender};
 use abi::task::{LEVELS, TaskState};
 
 /// Looks at everything; the error says what is wrong.
 pub fn check(s: &System) -> Result<(), String> {
     threads(s)?;
+    routes(s)?;
     wakeups(s)?;
     references(s)?;
     quotas(s)?;
@@ -41,7 +44,7 @@ fn threads(s: &System) -> Result<(), String> {
         ensure!(old.is_none(), "thread {index} is in two places: {old:?} and {state:?}");
         Ok(())
     };
-    if let Some(current) = s.sched.current {
+    if let Some(current) = s.current() {
         put(current, State::Running)?;
     }
     for level in 0..=LEVELS as u8 {
@@ -84,6 +87,56 @@ fn threads(s: &System) -> Result<(), String> {
         let ceiling = s.tasks[t.task as usize].record.priority;
         ensure!(t.priority >= ceiling, "thread {index} is above its ceiling");
         ensure!(t.effective == t.priority || t.effective == BACKGROUND, "thread {index} is at a level of nobody's");
+    }
+    Ok(())
+}
+
+/// What the fast paths go by is what the general path would find.
+fn routes(s: &System) -> Result<(), String> {
+    let free = |link: Link| link == Link::UNLINKED;
+    for (id, t) in s.threads.iter() {
+        let index = id.index();
+        ensure!(t.index == u64::from(index) && t.alone == Queue::of(index), "thread {index} does not know its index");
+        ensure!(State::Replying(t.task).bits() == u64::from(t.awaited), "thread {index} does not know its row");
+        let queued = members(s, t.alone).is_ok_and(|m| m.len() == 1) && free(t.link);
+        let linked = matches!(t.state, State::Ready | State::Sending(_) | State::Receiving(_));
+        ensure!(linked || queued, "thread {index} is in no queue, but linked");
+        let calls = t.calls;
+        if calls.epoch == s.epoch {
+            let (endpoint, badge) = s
+                .endpoint_handle(index, calls.handle, Rights::CALL)
+                .map_err(|e| format!("thread {index} would call by {:#x}: {e}", calls.handle))?;
+            s.check_order(index, endpoint)
+                .or_else(|e| if e == Status::PeerGone { Ok(()) } else { Err(format!("{e}")) })?;
+            let e = s.endpoints.get(endpoint).ok_or("no endpoint")?;
+            let sender = Sender { task: s.tasks[t.task as usize].id(t.task), badge }.to_u64();
+            ensure!(
+                (calls.endpoint, calls.tells) == (&raw const *e as u64, sender),
+                "thread {index} would call another than handle {:#x}",
+                calls.handle
+            );
+        }
+        let receives = t.receives;
+        if receives.epoch == s.epoch {
+            let (endpoint, _) = s
+                .endpoint_handle(index, receives.handle, Rights::RECV)
+                .map_err(|e| format!("thread {index} would receive by {:#x}: {e}", receives.handle))?;
+            let e = s.endpoints.get(endpoint).ok_or("no endpoint")?;
+            let bits = e.bound.and_then(|n| s.notifications.get(n)).map(|n| &raw const n.word as u64);
+            ensure!(
+                receives.endpoint == &raw const *e as u64
+                    && receives.waiting == State::Receiving(endpoint).bits()
+                    && bits.is_none_or(|bits| bits == receives.tells),
+                "thread {index} would receive elsewhere than by handle {:#x}",
+                receives.handle
+            );
+        }
+    }
+    for (id, e) in s.endpoints.iter() {
+        let receivers = members(s, e.receivers)?;
+        if let [alone] = receivers[..] {
+            ensure!(s.threads.at(alone).is_some_and(|t| free(t.link)), "thread {alone}, alone at {id:?}, is linked");
+        }
     }
     Ok(())
 }

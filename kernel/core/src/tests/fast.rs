@@ -1,14 +1,15 @@
 //! The fast paths and the general one, side by side: in many states of a small system, the same call leads to the same state.
 
 use super::world::{Mode, Op, World, table};
-use super::{OWN, Random, recv, run, trio};
+use super::{Message, NOTE, OWN, PEER, Random, call, frame, host, kill, reap, recv, reply, run, spawn, state, trio};
+use crate::System;
 use crate::handles::Handle;
+use crate::thread::State;
 use abi::message::Rights;
 use std::fmt::Write;
 
 /// All of the state that a call or a reply can change.
-fn everything(world: &World) -> String {
-    let s = &world.s;
+fn everything(s: &System) -> String {
     let mut text = format!("{:?} {:?} {}\n", s.sched, s.counters, s.calls);
     s.threads.iter().for_each(|t| writeln!(text, "{t:?}").unwrap());
     s.endpoints.iter().for_each(|e| writeln!(text, "{e:?}").unwrap());
@@ -17,8 +18,7 @@ fn everything(world: &World) -> String {
         let handles: Vec<_> = task.handles.numbered().collect();
         writeln!(text, "{:?} {} {:?} {:?} {handles:?}", task.state, task.cpu, task.spent, task.heartbeat).unwrap();
     }
-    // What a thread remembers of handles changes nothing but speed.
-    text.replace("Some(Route)", "None")
+    text
 }
 
 /// Some time passes before every step; often enough for a budget to end, or a period.
@@ -38,7 +38,7 @@ fn after(mode: Mode, path: &[Op], fast: bool) -> (String, [u64; 2]) {
     for (at, &op) in path.iter().enumerate() {
         go(&mut world, at, op);
     }
-    (everything(&world), world.went_fast)
+    (everything(&world.s), world.went_fast)
 }
 
 #[test]
@@ -72,51 +72,139 @@ fn both_paths_do_the_same() {
     assert!(went.iter().all(|&went| went > walks / 2), "{went:?}");
 }
 
-#[test]
-fn what_the_general_path_refuses_the_fast_one_leaves_to_it() {
-    let (mut s, [server, client, other]) = trio();
-    recv(&mut s, server, OWN, 1).unwrap();
+/// The server waits, and client and other have been answered once: each knows its way.
+fn acquainted() -> (System, [u16; 3]) {
+    let (mut s, threads) = trio();
+    let [server, client, other] = threads;
     recv(&mut s, client, OWN, 1).unwrap();
+    recv(&mut s, server, OWN, 1).unwrap();
+    call(&mut s, other, PEER, Message::default()).unwrap();
+    let token = frame(&mut s, server).r12;
+    reply(&mut s, server, token, Message::default()).unwrap();
+    recv(&mut s, server, OWN, 1).unwrap();
+    (s, threads)
+}
+
+/// Tries a call by the fast path.
+fn try_call(s: &mut System, thread: u16, number: u64, header: u64) -> bool {
+    run(s, thread);
+    let f = frame(s, thread);
+    (f.rdi, f.rsi) = (number, header);
+    let before = everything(s);
+    let done = host::call(s);
+    assert!(done || before == everything(s), "refused, but something changed");
+    done
+}
+
+/// Tries an answer by the fast path.
+fn try_answer(s: &mut System, thread: u16, number: u64, token: u64, header: u64, mask: u64) -> bool {
+    run(s, thread);
+    let f = frame(s, thread);
+    (f.rdi, f.rsi, f.r12, f.r14) = (number, header, token, mask);
+    let before = everything(s);
+    let done = host::reply_recv(s);
+    assert!(done || before == everything(s), "refused, but something changed");
+    done
+}
+
+#[test]
+fn a_call_goes_fast_only_by_the_handle_it_went_by() {
+    let (mut s, [server, client, other]) = acquainted();
     run(&mut s, other);
-    let object = |s: &crate::System, n| s.handle(other, n).unwrap().object;
-    let mute = Handle { object: object(&s, 2), rights: Rights::GRANT | Rights::RECV, badge: 0 };
+    let object = |s: &System, n| s.handle(other, n).unwrap().object;
+    let mute = Handle { object: object(&s, PEER), rights: Rights::GRANT | Rights::RECV, badge: 0 };
     let mute = u64::from(s.handle_insert(2, mute).unwrap());
-    let try_call = |s: &mut crate::System, thread, number, header| {
-        let f = super::frame(s, thread);
-        (f.rdi, f.rsi) = (number, header);
-        let before = (s.threads.at(thread).unwrap().frame, s.calls);
-        let done = s.fast_call(number, header).is_some();
-        assert!(done || before == (s.threads.at(thread).unwrap().frame, s.calls), "something changed");
-        done
-    };
+    let badged = Handle { object: object(&s, PEER), rights: Rights::CALL, badge: 5 };
+    let badged = u64::from(s.handle_insert(2, badged).unwrap());
     for (number, header, why) in [
         (mute, 7, "no right to call"),
-        (1, 7, "no endpoint"),
+        (badged, 7, "another badge"),
+        (NOTE, 7, "no endpoint"),
         (99, 7, "no handle"),
-        (2, 7 | 1 << 16, "leases or a handle"),
-        (2, 7 | 1 << 63, "a forged header"),
+        (PEER | 1 << 16, 7, "an old handle's number"),
+        (PEER | 1 << 32, 7, "no handle's number"),
+        (PEER, 7 | 1 << 16, "leases or a handle"),
+        (PEER, 7 | 1 << 63, "a forged header"),
     ] {
         assert!(!try_call(&mut s, other, number, header), "{why}");
     }
-    // The more important one has a handle to the less important one, which waits.
-    let upwards = s.handle_insert(0, Handle { object: object(&s, 3), rights: Rights::CALL, badge: 0 }).unwrap();
-    let token = {
-        assert!(try_call(&mut s, other, 2, 7), "nothing is in the way of this one");
-        super::frame(&mut s, server).r12
-    };
-    assert!(!try_call(&mut s, server, upwards.into(), 7), "against the order of calls");
+    assert!(try_call(&mut s, other, PEER, 7), "nothing is in the way of this one");
+    assert_eq!((frame(&mut s, server).rdi, frame(&mut s, server).rsi), (s.tasks[2].id(2).to_u32().into(), 7));
+    assert!(!try_call(&mut s, server, 3, 7), "nobody's way");
+    assert_eq!(state(&s, client), State::Receiving(s.tasks[1].endpoint.unwrap()));
+    super::sound(&s);
+}
 
+#[test]
+fn an_answer_goes_fast_only_to_whom_it_is_due() {
+    let (mut s, [server, client, other]) = acquainted();
+    // The client has a second endpoint, and its way is by its own.
+    run(&mut s, other);
+    let second = s.endpoint_create(client).unwrap();
     let deaf = Handle { object: s.handle(server, OWN).unwrap().object, rights: Rights::CALL, badge: 0 };
     let deaf = u64::from(s.handle_insert(0, deaf).unwrap());
-    let try_answer = |s: &mut crate::System, number, token, header| {
-        let f = super::frame(s, server);
-        (f.rdi, f.rsi, f.r12, f.r14) = (number, header, token, 1);
-        s.fast_reply_recv(number, header, token, 1).is_some()
-    };
-    assert!(!try_answer(&mut s, deaf, token, 0), "no right to receive");
-    assert!(!try_answer(&mut s, OWN, token ^ 1 << 16, 0), "another call's token");
-    assert!(!try_answer(&mut s, OWN, 0, 0), "no token");
-    assert!(!try_answer(&mut s, OWN, token, 1 << 16), "leases or a handle");
-    assert!(try_answer(&mut s, OWN, token, 0), "nothing is in the way of this one");
+    assert!(try_call(&mut s, other, PEER, 7), "nothing is in the way of this one");
+    let token = frame(&mut s, server).r12;
+    for (number, token, header, why) in [
+        (deaf, token, 0, "no right to receive"),
+        (OWN | 1 << 16, token, 0, "an old handle's number"),
+        (OWN, token ^ 1 << 16, 0, "another call's token"),
+        (OWN, token ^ 1 << 63, 0, "no call's token"),
+        (OWN, token | 0xfff0, 0, "no thread's token"),
+        (OWN, token ^ 1, 0, "another thread's token"),
+        (OWN, 0, 0, "no token"),
+        (OWN, token, 1 << 16, "leases or a handle"),
+    ] {
+        assert!(!try_answer(&mut s, server, number, token, header, 1), "{why}");
+    }
+    // Whoever is not called does not answer; it has to be on the processor for that, and to know its way.
+    s.signal_task(1, 1);
+    assert!(!try_answer(&mut s, client, OWN, token, 0, 2), "another server's token");
+    assert!(!try_answer(&mut s, client, second.into(), token, 0, 2), "another endpoint");
+    recv(&mut s, client, OWN, 1).unwrap();
+    assert!(try_answer(&mut s, server, OWN, token, 0, 1), "nothing is in the way of this one");
     super::sound(&s);
+}
+
+#[test]
+fn a_way_ends_with_what_it_leads_by() {
+    // The handle is closed.
+    let (mut s, [_, _, other]) = acquainted();
+    run(&mut s, other);
+    s.handle_close(other, PEER).unwrap();
+    assert!(!try_call(&mut s, other, PEER, 7));
+
+    // The server is gone, another life has begun and waits.
+    let (mut s, [_, _, other]) = acquainted();
+    kill(&mut s, 0);
+    reap(&mut s, 0);
+    let server = spawn(&mut s, 0);
+    recv(&mut s, server, OWN, 1).unwrap();
+    assert!(!try_call(&mut s, other, PEER, 7));
+
+    // The caller is gone: nobody is answered in its place, whether the place is empty or taken.
+    let (mut s, [server, _, other]) = acquainted();
+    assert!(try_call(&mut s, other, PEER, 7));
+    let token = frame(&mut s, server).r12;
+    kill(&mut s, 2);
+    recv(&mut s, server, OWN, 1).unwrap();
+    s.signal_task(0, 1);
+    assert!(!try_answer(&mut s, server, OWN, token, 0, 2), "the place is empty");
+    reap(&mut s, 2);
+    assert_eq!(spawn(&mut s, 2), other, "the same place");
+    assert!(!try_answer(&mut s, server, OWN, token, 0, 2), "the place is taken");
+    super::sound(&s);
+}
+
+#[test]
+fn an_empty_place_is_nobody() {
+    // A thread ends in the middle of a call without a new epoch, as others of its task go on; its place keeps what it was.
+    let (mut s, [server, _, other]) = acquainted();
+    assert!(try_call(&mut s, other, PEER, 7));
+    let token = frame(&mut s, server).r12;
+    let id = s.threads.id_at(other).unwrap();
+    s.tasks[2].threads += 1;
+    s.thread_exit(other);
+    assert!(s.threads.get(id).is_none());
+    assert!(!try_answer(&mut s, server, OWN, token, 0, 1));
 }

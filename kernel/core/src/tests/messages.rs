@@ -54,7 +54,10 @@ impl World {
         let (row, server) = (self.s.row_of(from).unwrap(), self.s.row_of(to).unwrap());
         let sender = Sender::from_u64(f.rdi);
         ensure!(sender.task == self.s.tasks[row as usize].id(row), "sent by {row}, says {:?}", sender.task);
-        ensure!(self.s.threads.at(from).is_some_and(|t| t.badge == sender.badge), "another badge");
+        ensure!(
+            self.s.threads.at(from).is_some_and(|t| Sender::from_u64(t.sender).badge == sender.badge),
+            "another badge"
+        );
         if !is_call {
             ensure!(f.r12 == 0, "a token for a message that wants no reply");
             return Ok(());
@@ -177,8 +180,10 @@ impl World {
         let row = self.s.row_of(t).unwrap();
         let Object::Endpoint(id) = self.s.handle(t, n).unwrap().object else { return Err("no endpoint".into()) };
         let caller = self.received.get(&token).filter(|r| r.server == row).map(|r| r.caller);
+        self.enter(t);
+        let f = super::frame(&mut self.s, t);
+        (f.rdi, f.r12, f.r14) = (n, token, mask);
         if self.fast {
-            self.enter(t);
             let message = self.message(t, None);
             let before = self.before();
             if super::fast_reply_recv(&mut self.s, t, n, token, mask, message) {

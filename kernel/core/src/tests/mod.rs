@@ -17,6 +17,7 @@ mod explore;
 mod fast;
 mod frames;
 mod handles;
+mod host;
 mod image;
 mod ipc;
 mod leases;
@@ -37,6 +38,7 @@ use crate::arena::Id;
 use crate::clock::Clock;
 use crate::frames::{Chain, Frames};
 use crate::handles::{Handle, Object};
+use crate::queue::NIL;
 use crate::thread::{Frame, State};
 use abi::error::{DeathKind, FaultRecord};
 use abi::manifest::{Restart, TaskRecord};
@@ -131,16 +133,17 @@ fn reap(s: &mut System, row: u16) {
 
 /// Puts a ready thread on the processor, whoever's turn it is.
 fn run(s: &mut System, thread: u16) {
-    if s.sched.current == Some(thread) {
+    if s.current() == Some(thread) {
         return;
     }
     assert_eq!(s.threads.at(thread).unwrap().state, State::Ready, "only a ready thread can run");
-    if let Some(current) = s.sched.current.take() {
+    if let Some(current) = s.current() {
+        s.sched.current = NIL;
         s.make_ready(current);
     }
     s.unschedule(thread);
     s.threads.at_mut(thread).unwrap().state = State::Running;
-    s.sched.current = Some(thread);
+    s.sched.current = thread;
 }
 
 fn frame(s: &mut System, thread: u16) -> &mut Frame {
@@ -200,16 +203,14 @@ fn call(s: &mut System, thread: u16, handle: u64, message: Message) -> Result<()
     finish(s, thread, result)
 }
 
-/// `call` by the fast path, with what the entry stub does around it; false where the general path is to decide.
+/// `call` by the fast path; false where the general path is to decide.
 fn fast_call(s: &mut System, thread: u16, handle: u64, message: Message) -> bool {
     run(s, thread);
     let f = frame(s, thread);
     message.put(f);
     f.rdi = handle;
-    let (sent, header) = (*f, f.rsi);
-    let Some(to) = s.fast_call(handle, header).map(|next| next.index) else { return false };
-    arrive(s, sent, to);
-    true
+    let _ = s.way_to_call(thread, handle);
+    host::call(s)
 }
 
 /// The same for `reply_recv`.
@@ -217,17 +218,9 @@ fn fast_reply_recv(s: &mut System, thread: u16, handle: u64, token: u64, mask: u
     run(s, thread);
     let f = frame(s, thread);
     message.put(f);
-    let (sent, header) = (*f, f.rsi);
-    let Some(to) = s.fast_reply_recv(handle, header, token, mask).map(|next| next.index) else { return false };
-    arrive(s, sent, to);
-    true
-}
-
-/// What the entry stub does with the registers on the way from one thread to another.
-fn arrive(s: &mut System, sent: Frame, to: u16) {
-    let f = frame(s, to);
-    (f.rax, f.rsi, f.r13) = (Status::Ok as u64, sent.rsi, 0);
-    f.set_words(sent.words());
+    (f.rdi, f.r12, f.r14) = (handle, token, mask);
+    let _ = s.way_to_receive(thread, handle);
+    host::reply_recv(s)
 }
 
 fn send(s: &mut System, thread: u16, handle: u64, message: Message) -> Result<(), Status> {

@@ -5,6 +5,7 @@ use super::{check, death, try_spawn};
 use crate::arena::Id;
 use crate::handles::{Handle, Object};
 use crate::notify::Notification;
+use crate::sched::BACKGROUND;
 use crate::thread::{Frame, State, Thread};
 use abi::Status;
 use abi::error::DeathKind;
@@ -48,10 +49,7 @@ impl World {
             ensure!(current == self.s.current(), "{op:?}: schedule says {current:?}");
             let level = current.and_then(|c| self.s.threads.at(c)).map(|t| t.effective);
             let best = self.s.sched.best();
-            ensure!(
-                best.is_none_or(|b| level.is_some_and(|l| l <= b)),
-                "{op:?}: {level:?} runs while {best:?} is ready"
-            );
+            ensure!(level.map_or(best > BACKGROUND, |l| l <= best), "{op:?}: {level:?} runs while {best:?} is ready");
         }
         check(&self.s).map_err(|e| format!("{op:?}: {e}"))
     }

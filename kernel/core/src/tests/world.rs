@@ -140,7 +140,7 @@ impl World {
         for (id, t) in self.s.threads.iter() {
             let acts = match self.mode {
                 Mode::AnyThread => matches!(t.state, State::Ready | State::Running),
-                _ => self.s.sched.current == Some(id.index()),
+                _ => self.s.current() == Some(id.index()),
             };
             if acts {
                 self.ops_of(id.index(), t.task, &mut ops);
