@@ -7,7 +7,7 @@ use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, Ordering};
 use proptest::prelude::*;
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::vec::Vec;
 
@@ -30,7 +30,29 @@ struct Arena {
     base: NonNull<u8>,
     used: usize,
     habit: Habit,
-    given: Rc<Cell<usize>>,
+    given: Given,
+}
+
+/// What a source has given away: first and last address of each stretch, pieces that touch each other taken as one.
+#[derive(Clone, Default)]
+struct Given(Rc<RefCell<Vec<(usize, usize)>>>);
+
+impl Given {
+    fn bytes(&self) -> usize {
+        self.0.borrow().iter().map(|(start, end)| end - start).sum()
+    }
+
+    fn add(&self, start: usize, len: usize) {
+        let mut pieces = self.0.borrow_mut();
+        match pieces.last_mut() {
+            Some(last) if last.1 == start => last.1 += len,
+            _ => pieces.push((start, start + len)),
+        }
+    }
+
+    fn holds(&self, block: &Block) -> bool {
+        self.0.borrow().iter().any(|&(start, end)| start <= block.at.addr().get() && block.end() <= end)
+    }
 }
 
 impl Arena {
@@ -39,13 +61,13 @@ impl Arena {
         Err(_) => panic!("that is a layout"),
     };
 
-    fn new(habit: Habit) -> (Arena, Rc<Cell<usize>>) {
+    fn new(habit: Habit) -> (Arena, Given) {
         // SAFETY: the layout is not empty.
         let base = unsafe { std::alloc::alloc(Self::LAYOUT) };
         let base = NonNull::new(base).expect("memory for the test");
         // SAFETY: that is the whole of the memory, which is the arena's. Heaps are not to count on zeroes.
         unsafe { base.write_bytes(0xa5, ROOM) };
-        let given = Rc::new(Cell::new(0));
+        let given = Given::default();
         (Arena { base, used: 0, habit, given: given.clone() }, given)
     }
 }
@@ -62,11 +84,11 @@ unsafe impl Source for Arena {
     fn more(&mut self, bytes: usize) -> Option<NonNull<[u8]>> {
         let start = self.used + self.habit.gap;
         let len = bytes.checked_next_multiple_of(self.habit.grain)?;
-        let given = self.given.get().checked_add(len)?;
+        let given = self.given.bytes().checked_add(len)?;
         if given > self.habit.limit || start.checked_add(len)? > ROOM {
             return None;
         }
-        self.given.set(given);
+        self.given.add(self.base.addr().get() + start, len);
         self.used = start + len;
         // SAFETY: the check above says that the piece lies in the arena.
         Some(NonNull::slice_from_raw_parts(unsafe { self.base.add(start) }, len))
@@ -147,11 +169,11 @@ impl Block {
     }
 }
 
-/// Checks a block that the heap has just handed out against all others, and against where memory is.
-fn fresh(live: &[Block], block: &Block, arena: (usize, usize)) -> Result<(), TestCaseError> {
+/// Checks a block that the heap has just handed out against all others, and against what the source gave.
+fn fresh(live: &[Block], block: &Block, given: &Given) -> Result<(), TestCaseError> {
     let start = block.at.addr().get();
     prop_assert!(start.is_multiple_of(block.layout.align()), "{start:#x} for {:?}", block.layout);
-    prop_assert!(start >= arena.0 && block.end() <= arena.1, "{start:#x} lies outside the arena");
+    prop_assert!(given.holds(block), "{start:#x} {:?} lies outside of what the source gave", block.layout);
     for other in live {
         let apart = block.end() <= other.at.addr().get() || other.end() <= start;
         prop_assert!(apart, "{start:#x} {:?} overlaps {:p} {:?}", block.layout, other.at, other.layout);
@@ -160,11 +182,7 @@ fn fresh(live: &[Block], block: &Block, arena: (usize, usize)) -> Result<(), Tes
 }
 
 /// Runs the program on the heap. Returns what is left alive, and how often there was no memory.
-fn run<H: Heap>(
-    heap: &Locked<Alone, H>,
-    steps: &[Step],
-    arena: (usize, usize),
-) -> Result<(Vec<Block>, usize), TestCaseError> {
+fn run<H: Heap>(heap: &Locked<Alone, H>, steps: &[Step], given: &Given) -> Result<(Vec<Block>, usize), TestCaseError> {
     let mut live: Vec<Block> = Vec::new();
     let mut refused = 0;
     for (number, step) in steps.iter().enumerate() {
@@ -176,7 +194,7 @@ fn run<H: Heap>(
                 match NonNull::new(unsafe { heap.alloc(layout) }) {
                     Some(at) => {
                         let mut block = Block { at, layout, fill };
-                        fresh(&live, &block, arena)?;
+                        fresh(&live, &block, given)?;
                         block.refill(fill);
                         live.push(block);
                     }
@@ -201,7 +219,7 @@ fn run<H: Heap>(
                 };
                 let layout = Layout::from_size_align(size, old.layout.align()).expect("a layout");
                 let mut block = Block { at, layout, fill: old.fill };
-                fresh(&live, &block, arena)?;
+                fresh(&live, &block, given)?;
                 prop_assert!(block.holds(size.min(old.layout.size())), "a block lost what was in it");
                 block.refill(fill);
                 live.push(block);
@@ -229,19 +247,18 @@ const AGAIN: usize = 8;
 /// other neighbours, so it is not the same to the byte. It refuses only where the source has less than `slack` left.
 fn check<H: Heap>(make: fn(Arena) -> H, habit: Habit, steps: &[Step], slack: usize) -> Result<(), TestCaseError> {
     let (arena, given) = Arena::new(habit);
-    let bounds = (arena.base.addr().get(), arena.base.addr().get() + ROOM);
     let heap = Locked::<Alone, H>::new(make(arena));
-    prop_assert_eq!(given.get(), 0, "memory was taken before it was needed");
-    let (live, refused) = run(&heap, steps, bounds)?;
-    prop_assert!(refused == 0 || given.get() + slack > habit.limit, "refused with {} bytes given", given.get());
+    prop_assert_eq!(given.bytes(), 0, "memory was taken before it was needed");
+    let (live, refused) = run(&heap, steps, &given)?;
+    prop_assert!(refused == 0 || given.bytes() + slack > habit.limit, "refused with {} bytes given", given.bytes());
     free_all(&heap, live);
-    let once = given.get();
+    let once = given.bytes();
     for _ in 0..AGAIN {
-        let (live, _) = run(&heap, steps, bounds)?;
+        let (live, _) = run(&heap, steps, &given)?;
         free_all(&heap, live);
     }
     if refused == 0 && habit.gap == 0 {
-        prop_assert!(given.get() <= 2 * once + (8 << 10), "{} bytes instead of {once}", given.get());
+        prop_assert!(given.bytes() <= 2 * once + (8 << 10), "{} bytes instead of {once}", given.bytes());
     }
     Ok(())
 }
@@ -249,15 +266,14 @@ fn check<H: Heap>(make: fn(Arena) -> H, habit: Habit, steps: &[Step], slack: usi
 /// Fills the heap with blocks of one size until it refuses, twice; returns how many there were. The second time there must be as many.
 fn exhaust<H: Heap>(make: fn(Arena) -> H, size: usize) -> usize {
     let (arena, given) = Arena::new(Habit { grain: 4096, gap: 0, limit: 128 << 10 });
-    let bounds = (arena.base.addr().get(), arena.base.addr().get() + ROOM);
     let heap = Locked::<Alone, H>::new(make(arena));
     let steps: Vec<_> = std::iter::repeat_n(Step::Allocate { size, align: 8 }, (128 << 10) / size + 10).collect();
-    let (live, refused) = run(&heap, &steps, bounds).expect("as the model says");
+    let (live, refused) = run(&heap, &steps, &given).expect("as the model says");
     assert!(refused >= 10, "{} blocks of {size} bytes in 128 KiB", live.len());
-    assert!(given.get() <= 128 << 10);
+    assert!(given.bytes() <= 128 << 10);
     let count = live.len();
     free_all(&heap, live);
-    let (live, _) = run(&heap, &steps, bounds).expect("as the model says");
+    let (live, _) = run(&heap, &steps, &given).expect("as the model says");
     assert_eq!(live.len(), count, "the second time");
     free_all(&heap, live);
     // A size that no source has is refused, and harms nobody.
@@ -268,7 +284,7 @@ fn exhaust<H: Heap>(make: fn(Arena) -> H, size: usize) -> usize {
             assert!(unsafe { heap.alloc(layout) }.is_null(), "{layout:?}");
         }
     }
-    let (live, _) = run(&heap, &steps, bounds).expect("as the model says");
+    let (live, _) = run(&heap, &steps, &given).expect("as the model says");
     assert_eq!(live.len(), count, "after refusals");
     free_all(&heap, live);
     count
@@ -311,7 +327,7 @@ heaps! {
 }
 
 /// An arena of whole pages without gaps, for the examples below.
-fn plain() -> (Arena, Rc<Cell<usize>>) {
+fn plain() -> (Arena, Given) {
     Arena::new(Habit { grain: 4096, gap: 0, limit: ROOM })
 }
 
@@ -332,7 +348,7 @@ fn a_bump_heap_takes_its_last_block_back() {
     assert!(unsafe { heap.resize(third, layout(300), 3000) }, "the last block grows where it lies");
     // SAFETY: allocated above with that layout.
     assert!(!unsafe { heap.resize(first, layout(100), 101) }, "no other does");
-    assert_eq!(given.get(), 4096);
+    assert_eq!(given.bytes(), 4096);
 }
 
 #[test]
@@ -340,7 +356,7 @@ fn a_list_joins_what_is_freed() {
     let (arena, given) = plain();
     let mut heap = LinkedList::new(arena);
     let blocks: Vec<_> = (0..64).map(|_| heap.allocate(layout(64)).expect("room")).collect();
-    assert_eq!(given.get(), 4096);
+    assert_eq!(given.bytes(), 4096);
     // Every second one first, so that holes appear on both sides of those that follow.
     for block in blocks.iter().step_by(2).chain(blocks.iter().skip(1).step_by(2)) {
         // SAFETY: allocated above with that layout.
@@ -364,7 +380,7 @@ fn a_list_grows_a_block_into_the_hole_behind_it() {
     assert!(unsafe { heap.resize(first, layout(128), 48) });
     let again = heap.allocate(layout(80)).expect("room");
     assert_eq!(again.addr().get(), first.addr().get() + 48, "what was shrunk away is used again");
-    assert!(third > again && given.get() == 4096);
+    assert!(third > again && given.bytes() == 4096);
 }
 
 #[test]
@@ -385,7 +401,7 @@ fn nothing_is_lost_when_a_source_runs_dry() {
     let block = heap.allocate(layout(4000)).expect("room");
     assert_eq!(heap.allocate(layout(200)), None);
     assert!(heap.allocate(layout(96)).is_some(), "what the source still has is good for less");
-    assert_eq!(given.get(), 4096);
+    assert_eq!(given.bytes(), 4096);
     // SAFETY: allocated above with that layout.
     unsafe { heap.deallocate(block, layout(4000)) };
     assert_eq!(heap.allocate(layout(200)), Some(block));

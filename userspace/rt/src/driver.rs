@@ -56,14 +56,18 @@ pub trait Driver: Sized {
     }
 }
 
-/// Makes a [`Driver`](crate::driver::Driver) the task: `init`, then the loop.
+/// Makes a [`Driver`](crate::driver::Driver) the task: `init`, then the loop. `heap = TYPE` behind it picks the task's heap: see
+/// [`crate::heap`].
 #[macro_export]
 macro_rules! driver {
     ($driver:ty) => {
+        $crate::driver!($driver, heap = $crate::heap::Default);
+    };
+    ($driver:ty, heap = $heap:ty) => {
         fn __run_driver() {
             $crate::driver::serve(<$driver as $crate::driver::Driver>::init())
         }
-        $crate::entry!(__run_driver);
+        $crate::entry!(__run_driver, heap = $heap);
     };
 }
 

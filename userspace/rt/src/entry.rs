@@ -6,14 +6,23 @@ use abi::info::{INFO_MAGIC, TaskInfo};
 ///
 /// On the target it emits `_start` and the ABI note; when the function returns, the task exits with code 0. On the host it
 /// emits an empty `main` (none where the function is itself called `main`), so that the binary compiles for tests and lints.
+///
+/// `heap = TYPE` behind it picks the task's heap: see [`crate::heap`].
 #[macro_export]
 macro_rules! entry {
     (main) => {
-        $crate::entry!(@start main);
+        $crate::entry!(main, heap = $crate::heap::Default);
     };
-    (@start $main:path) => {
+    (main, heap = $heap:ty) => {
+        $crate::entry!(@start main, $heap);
+    };
+    (@start $main:path, $heap:ty) => {
         #[cfg(target_os = "none")]
         const _: () = {
+            #[global_allocator]
+            static HEAP: $crate::heap::Global<$heap> =
+                $crate::heap::Global::<$heap>::new(<$heap as $crate::heap::Choice>::EMPTY);
+
             #[used]
             #[unsafe(link_section = ".note.enigma")]
             static NOTE: $crate::abi::AbiNote = $crate::abi::AbiNote::CURRENT;
@@ -39,7 +48,10 @@ macro_rules! entry {
         };
     };
     ($main:path) => {
-        $crate::entry!(@start $main);
+        $crate::entry!($main, heap = $crate::heap::Default);
+    };
+    ($main:path, heap = $heap:ty) => {
+        $crate::entry!(@start $main, $heap);
 
         #[cfg(not(target_os = "none"))]
         #[allow(unreachable_code, reason = "the function may not return")]

@@ -1,13 +1,22 @@
-//! The heap: one contiguous region that grows by memory objects, managed by talc behind the yielding lock.
+//! The heap of a task: which design, and where its memory comes from.
 //!
-//! Nothing is taken before the first allocation. The region has an address of its own, so that pieces of at most
-//! [`MAX_STEP`] pages join into one heap, in which an allocation may be larger than any of them. When the quota is used up,
-//! an allocation returns null, upon which `alloc` panics ("memory allocation of N bytes failed") unless the caller asked by
-//! `try_reserve`; an allocation that fails leaves the quota as it was.
+//! A task that says nothing has [`Default`], which `docs/heap.md` gives the reasons for. One that knows better says so in one line:
+//!
+//! ```ignore
+//! rt::entry!(run, heap = rt::heap::Bump);
+//! rt::driver!(Serial, heap = rt::heap::FixedBlocks);
+//! ```
+//!
+//! [`Pages`] maps memory objects one behind the other, so that pieces of at most [`MAX_STEP`] pages join into one region, in which an
+//! allocation may be larger than any of them. Nothing is taken before the first allocation. When the quota is used up, an allocation
+//! returns null, upon which `alloc` panics ("memory allocation of N bytes failed") unless the caller asked by `try_reserve`; an
+//! allocation that fails leaves the quota as it was.
 
-#![cfg_attr(not(target_os = "none"), allow(dead_code, reason = "the host has its own allocator"))]
-
+use crate::lock::YieldLock;
+use crate::syscall;
 use abi::PAGE_SIZE;
+use allocators::Source;
+use core::ptr::NonNull;
 
 /// Where the heap begins: 64 GiB above where the kernel begins to place mappings, so that they share their uppermost page
 /// table, which is charged to the task too (Intel SDM vol. 3A, section 4.5: a PML4 entry covers 512 GiB).
@@ -38,115 +47,132 @@ fn step(have: usize, need: usize) -> (usize, usize) {
     (usual.max(least), least)
 }
 
-#[cfg(target_os = "none")]
-mod global {
-    use super::{BASE, MAX_GROWTH, MAX_STEP, ROOM, step};
-    use crate::lock::YieldLock;
-    use crate::syscall;
-    use abi::PAGE_SIZE;
-    use core::alloc::Layout;
-    use core::ptr::NonNull;
-    use talc::base::binning::Binning;
-    use talc::base::{CHUNK_UNIT, Talc};
-    use talc::source::Source;
-    use talc::{DefaultBinning, TalcLock, min_first_heap_size};
+/// The kernel as a source of memory, up to the task's quota: one region, from [`BASE`] on. A task has one heap; a second source would
+/// find the place taken, and give nothing.
+#[derive(Debug)]
+pub struct Pages {
+    /// Pages mapped so far.
+    pages: usize,
+}
 
-    #[global_allocator]
-    static HEAP: TalcLock<YieldLock, Grow> = TalcLock::new(Grow { pages: 0, end: None });
+impl Pages {
+    /// A source that has mapped nothing yet.
+    pub const NEW: Pages = Pages { pages: 0 };
 
-    /// The kernel as a source of memory.
-    #[derive(Debug)]
-    struct Grow {
-        /// Pages mapped so far.
-        pages: usize,
-        /// Where talc's heap ends, once there is one.
-        end: Option<NonNull<u8>>,
-    }
-
-    // SAFETY: the pointer is to memory of the heap, which belongs to the task and not to a thread.
-    unsafe impl Send for Grow {}
-
-    impl Grow {
-        /// Maps more pages at the end: as many as [`step`] says, or as few as will do where the quota has no room for those.
-        fn grow(&mut self, need: usize) -> bool {
-            let (wanted, least) = step(self.pages, need);
-            self.add(wanted) || (least < wanted && self.add(least))
-        }
-
-        /// Maps `count` more pages at the end, or none: what cannot be had does not eat up the quota.
-        fn add(&mut self, count: usize) -> bool {
-            if count > MAX_GROWTH || self.pages + count > ROOM / PAGE_SIZE {
-                return false;
-            }
-            let mut taken = [None; MAX_GROWTH / MAX_STEP];
-            let mut added = 0;
-            for slot in &mut taken {
-                let piece = (count - added).min(MAX_STEP);
-                if piece == 0 {
-                    break;
-                }
-                let address = address_of(self.pages + added);
-                *slot = map(address, piece).map(|memory| (memory, address));
-                if slot.is_none() {
-                    break;
-                }
-                added += piece;
-            }
-            if added < count {
-                for (memory, address) in taken.into_iter().flatten() {
-                    // SAFETY: mapped above, and not yet handed to the allocator.
-                    let _ = unsafe { syscall::memory_unmap(address) };
-                    let _ = syscall::handle_close(memory);
-                }
-                return false;
-            }
-            self.pages += count;
-            true
-        }
-    }
-
-    /// The address of the heap's page of this number.
-    fn address_of(page: usize) -> u64 {
-        BASE + (page * PAGE_SIZE) as u64
-    }
-
-    /// Maps `pages` fresh pages; returns the handle.
-    fn map(address: u64, pages: usize) -> Option<u32> {
-        let memory = syscall::memory_create(pages, false).ok()?;
-        // SAFETY: nothing is mapped there yet, or the kernel refuses; the object has just been made and is mapped once.
-        if unsafe { syscall::memory_map(memory, address, true) }.is_err() {
-            let _ = syscall::handle_close(memory);
+    /// Maps `count` more pages at the end, or none: what cannot be had does not eat up the quota.
+    fn add(&mut self, count: usize) -> Option<NonNull<[u8]>> {
+        if count > MAX_GROWTH || self.pages + count > ROOM / PAGE_SIZE {
             return None;
         }
-        Some(memory)
-    }
-
-    // SAFETY: `acquire` makes system calls only: it neither allocates nor touches the allocator but through `talc`.
-    unsafe impl Source for Grow {
-        #[cold]
-        fn acquire<B: Binning>(talc: &mut Talc<Self, B>, layout: Layout) -> Result<(), ()> {
-            // The allocation itself, its tags, and the slack that its alignment may cost; in the first heap also talc's tables.
-            let tables = if talc.source.end.is_none() { min_first_heap_size::<DefaultBinning>() } else { 0 };
-            let need = layout.size().checked_add(4 * CHUNK_UNIT + layout.align() + tables).ok_or(())?;
-            if !talc.source.grow(need) {
-                return Err(());
+        let mut taken = [None; MAX_GROWTH / MAX_STEP];
+        let mut added = 0;
+        for slot in &mut taken {
+            let piece = (count - added).min(MAX_STEP);
+            if piece == 0 {
+                break;
             }
-            let pages = talc.source.pages;
-            let end = match talc.source.end {
-                // SAFETY: the pages from the old end on have just been mapped for the heap alone.
-                Some(end) => Some(unsafe { talc.extend(end, address_of(pages) as *mut u8) }),
-                // SAFETY: the region from `BASE` on has just been mapped for the heap alone.
-                None => unsafe { talc.claim(BASE as *mut u8, pages * PAGE_SIZE) },
-            };
-            talc.source.end = end;
-            if end.is_some() { Ok(()) } else { Err(()) }
+            let address = address_of(self.pages + added);
+            *slot = map(address, piece).map(|memory| (memory, address));
+            if slot.is_none() {
+                break;
+            }
+            added += piece;
         }
+        if added < count {
+            for (memory, address) in taken.into_iter().flatten() {
+                // SAFETY: mapped above, and not yet handed to the allocator.
+                let _ = unsafe { syscall::memory_unmap(address) };
+                let _ = syscall::handle_close(memory);
+            }
+            return None;
+        }
+        let start = NonNull::new(core::ptr::with_exposed_provenance_mut(address_of(self.pages) as usize))?;
+        self.pages += count;
+        Some(NonNull::slice_from_raw_parts(start, count * PAGE_SIZE))
     }
 }
+
+// SAFETY: the kernel maps each page once, where nothing was, readable and writable, for as long as the task lives; pages are made of
+// whole units, and the pieces lie one behind the other in one region.
+unsafe impl Source for Pages {
+    /// Maps as much as [`step`] says, or as little as will do where the quota has no room for that.
+    #[cold]
+    fn more(&mut self, bytes: usize) -> Option<NonNull<[u8]>> {
+        let (wanted, least) = step(self.pages, bytes);
+        self.add(wanted).or_else(|| if least < wanted { self.add(least) } else { None })
+    }
+}
+
+/// The address of the heap's page of this number.
+fn address_of(page: usize) -> u64 {
+    BASE + (page * PAGE_SIZE) as u64
+}
+
+/// Maps `pages` fresh pages; returns the handle.
+fn map(address: u64, pages: usize) -> Option<u32> {
+    let memory = syscall::memory_create(pages, false).ok()?;
+    // SAFETY: nothing is mapped there yet, or the kernel refuses; the object has just been made and is mapped once.
+    if unsafe { syscall::memory_map(memory, address, true) }.is_err() {
+        let _ = syscall::handle_close(memory);
+        return None;
+    }
+    Some(memory)
+}
+
+/// A heap that a task can pick: one of those below, or one of its own.
+pub trait Choice {
+    /// The heap.
+    type Heap: allocators::Heap + Send;
+    /// How it begins.
+    const EMPTY: Self::Heap;
+}
+
+/// The chosen heap behind the runtime's lock, as the global allocator. [`crate::entry!`] makes the one of the task.
+#[cfg(not(feature = "trace"))]
+pub type Global<C> = allocators::Locked<YieldLock, <C as Choice>::Heap>;
+#[cfg(feature = "trace")]
+pub use crate::trace::Global;
+
+macro_rules! choices {
+    ($($(#[$doc:meta])* $name:ident = $heap:path;)*) => {$(
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub struct $name;
+
+        impl Choice for $name {
+            type Heap = $heap;
+            const EMPTY: Self::Heap = <$heap>::new(Pages::NEW);
+        }
+    )*};
+}
+
+choices! {
+    /// For tasks that allocate at the start or in phases: see [`allocators::Bump`].
+    Bump = allocators::Bump<Pages>;
+    /// The smallest general one: see [`allocators::LinkedList`].
+    LinkedList = allocators::LinkedList<Pages>;
+    /// The same few instructions for every small block: see [`allocators::FixedBlocks`].
+    FixedBlocks = allocators::FixedBlocks<Pages>;
+    /// See [`allocators::peers::Talc`].
+    Talc = allocators::peers::Talc<Pages>;
+    /// See [`allocators::peers::Buddy`].
+    Buddy = allocators::peers::Buddy<Pages>;
+    /// See [`allocators::peers::List`].
+    List = allocators::peers::List<Pages>;
+}
+
+/// What a task has that picks nothing.
+pub type Default = Talc;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn there_is_no_memory_on_the_host() {
+        let mut source = Pages::NEW;
+        assert_eq!((source.more(1), source.more(usize::MAX), source.pages), (None, None, 0));
+    }
 
     #[test]
     fn a_small_heap_takes_small_steps() {

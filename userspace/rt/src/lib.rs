@@ -34,6 +34,7 @@ pub mod driver;
 pub mod entry;
 #[cfg(not(target_os = "none"))]
 pub mod fake;
+pub mod heap;
 pub mod ipc;
 pub mod irq;
 pub mod memory;
@@ -45,9 +46,10 @@ pub mod task;
 pub mod thread;
 pub mod time;
 
-mod heap;
 mod lock;
 mod panic;
+#[cfg(feature = "trace")]
+mod trace;
 
 pub use driver::{Answer, Driver, OUTCOME_BAD_REQUEST, serve};
 

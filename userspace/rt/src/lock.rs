@@ -1,7 +1,7 @@
 //! A lock for what the threads of a task share: it spins, and lets others run between two tries.
 
+use allocators::lock_api::{self, GuardSend};
 use core::sync::atomic::{AtomicBool, Ordering};
-use talc::lock_api::{self, GuardSend};
 
 /// The raw lock.
 #[derive(Debug)]

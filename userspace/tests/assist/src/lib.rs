@@ -29,6 +29,10 @@ pub mod role {
     pub const BAD_STACK: &str = "bad-stack";
     /// Allocates until there is nothing left.
     pub const EAT_HEAP: &str = "eat-heap";
+    /// Allocates until the heap says no, gives all back, and does it again; exits with code 0 where it got as many bytes as follow, both times.
+    pub const EAT_POLITELY: &str = "eat-politely";
+    /// Of the task `frugal` alone: exits with the distance of two blocks of 129 bytes.
+    pub const DISTANCE: &str = "distance";
     /// Panics with a message at an address that the kernel must not read.
     pub const PANIC_BAD_POINTER: &str = "panic-bad-pointer";
     /// Fills as many pages as follow with [`super::CANARY`], and exits.

@@ -3,6 +3,7 @@
 
 extern crate alloc;
 
+mod hunger;
 mod roles;
 
 use abi::Status;

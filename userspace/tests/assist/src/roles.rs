@@ -36,6 +36,7 @@ pub fn play(name: &str, mut words: Split<'_, char>) -> ! {
         role::JUMP_NULL => call_the_null_page(),
         role::BAD_STACK => push_to_no_stack(),
         role::EAT_HEAP => eat_heap(),
+        role::EAT_POLITELY => crate::hunger::eat_politely(number() as usize),
         role::PANIC_BAD_POINTER => panic_with_a_bad_pointer(),
         role::CANARY => leave_canaries(number() as usize),
         role::LOG => {

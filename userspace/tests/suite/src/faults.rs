@@ -146,10 +146,29 @@ pub fn unmapped_memory_is_gone() -> Outcome {
     page_fault(role::USE_UNMAPPED, 0, PRESENT | WRITE | FETCH).map(drop)
 }
 
+/// A task that does not handle it dies, and nobody else.
 pub fn heap_exhaustion_is_a_panic() -> Outcome {
     let record = death_of("assist", role::EAT_HEAP)?;
     same!(DeathKind::from_u32(record.kind), DeathKind::Panicked, "kind of death");
     check!(record.message().contains("memory"), "message: {}", record.message());
+    Ok(())
+}
+
+/// One that asks by `try_reserve` gets all that its quota has, then an error, and lives.
+pub fn heap_exhaustion_can_be_handled() -> Outcome {
+    for (task, least) in [("assist", 1 << 20), ("frugal", 512 << 10)] {
+        let record = death_of(task, &alloc::format!("{} {least}", role::EAT_POLITELY))?;
+        same!(DeathKind::from_u32(record.kind), DeathKind::Exited, "{task}: kind of death");
+        same!(record.error_code as u32, 0, "{task}: exit code");
+    }
+    Ok(())
+}
+
+/// The distance is that of fixed-size blocks: 129 bytes take 192.
+pub fn a_task_picks_its_heap() -> Outcome {
+    let record = death_of("frugal", role::DISTANCE)?;
+    same!(DeathKind::from_u32(record.kind), DeathKind::Exited, "kind of death");
+    same!(record.error_code as u32, 192, "distance of two blocks");
     Ok(())
 }
 

@@ -47,6 +47,7 @@ tests! {
     lives: the_supervisor_refuses;
     faults: null_read write_code jump_data divide invalid_opcode port cli kernel_read stack_overflow breakpoint alignment panic
         unknown_kind jump_null bad_stack mapped_memory_is_never_executable unmapped_memory_is_gone heap_exhaustion_is_a_panic
+        heap_exhaustion_can_be_handled a_task_picks_its_heap
         panic_with_a_bad_pointer exit_codes a_spinning_task_is_killed a_missed_heartbeat_kills a_served_heartbeat_does_not;
     pointers: fault_records lease_copies;
     handles: a_transferred_handle_has_fewer_rights handles_without_grant_stay a_handle_comes_with_a_reply;
