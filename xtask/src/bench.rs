@@ -5,7 +5,9 @@
 //! the task that measures has the supervisor's place.
 
 mod figures;
+mod heap;
 mod plot;
+mod record;
 
 use crate::build::{Built, Config, build_system, with_loader, write_image};
 use crate::loader::Firmware;
@@ -37,6 +39,8 @@ const LIMIT: Duration = Duration::from_secs(300);
 pub struct Options {
     /// A part of the names of the figures, if not all.
     pub name: Option<String>,
+    /// Whether allocations are to be recorded anew; for the heaps alone.
+    pub record: bool,
     /// Where to write the figures.
     pub json: Option<PathBuf>,
     /// Figures of an earlier run.
@@ -52,6 +56,12 @@ pub struct Options {
 /// # Errors
 /// When something does not build, a name is unknown, a measurement failed, or ticks are not instructions.
 pub fn bench(paths: &Paths, options: &Options) -> Result<ExitCode> {
+    if options.name.as_deref() == Some("heap") {
+        return heap::bench(paths, options);
+    }
+    if options.record {
+        bail!("--record goes with `cargo xtask bench heap`");
+    }
     let wanted = |name: &str| options.name.as_deref().is_none_or(|part| name.contains(part));
     if let Some(part) = options.name.as_deref().filter(|_| !NAMES.iter().any(|anchor| wanted(anchor.name))) {
         let names: Vec<_> = NAMES.iter().map(|anchor| anchor.name).collect();

@@ -182,8 +182,11 @@ enum NewWhat {
 /// greatest of the samples, how many there were, writes to CR3 in each, and seL4's figure for the same operation.
 #[derive(Args)]
 struct Bench {
-    /// Only figures whose name contains this
+    /// Only figures whose name contains this; `heap` measures the heaps of tasks instead
     name: Option<String>,
+    /// With `heap`: first records anew what the real system's tasks allocate
+    #[arg(long)]
+    record: bool,
     /// Write them there
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -290,9 +293,9 @@ fn perform(command: Command) -> anyhow::Result<ExitCode> {
         Command::New(New { what: NewWhat::Driver { name, out } }) => {
             print!("{}", new::driver(&paths, &name, out.as_deref())?);
         }
-        Command::Bench(Bench { name, json, compare, svg, install }) => {
+        Command::Bench(Bench { name, record, json, compare, svg, install }) => {
             let install = !install.no_install;
-            return bench::bench(&paths, &bench::Options { name, json, compare, svg, install });
+            return bench::bench(&paths, &bench::Options { name, record, json, compare, svg, install });
         }
         Command::Lint(lint) => lint::lint(&paths, !lint.install.no_install)?,
         Command::Setup(setup) => setup::setup(&paths, setup.uefi, !setup.install.no_install)?,

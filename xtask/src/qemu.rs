@@ -102,6 +102,8 @@ pub struct Machine {
     pub display: Display,
     /// Its time is counted in its own instructions, so that a run repeats exactly, and its serial line goes to a file alone. TCG only.
     pub counted: bool,
+    /// Ports 0xEA and 0xEB lead to the files `trace-ea` and `trace-eb` among the logs.
+    pub traced: bool,
     /// Whether a reset reboots the machine; else it ends it, and a triple fault is seen at once.
     pub reboots: bool,
     /// Where the serial line, the kernel's log and QEMU's own words are kept.
@@ -264,6 +266,10 @@ impl Machine {
         }
         command.arg("-chardev").arg(format!("file,id=kernel-log,path={}", file("kernel.log")));
         command.args(["-device", "isa-debugcon,iobase=0xe9,chardev=kernel-log"]);
+        for port in ["ea", "eb"].into_iter().filter(|_| self.traced) {
+            command.arg("-chardev").arg(format!("file,id=trace-{port},path={}", file(&format!("trace-{port}"))));
+            command.args(["-device", &format!("isa-debugcon,iobase=0x{port},chardev=trace-{port}")]);
+        }
         command.args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]);
         command.arg("-qmp").arg(format!("unix:{},server=on,wait=off", escaped(&dir.join("qmp"))));
         command.args(["-display", self.display.resolve(programs)?]);
@@ -439,6 +445,7 @@ mod tests {
             accel: Accel::Tcg,
             display: Display::None,
             counted: false,
+            traced: false,
             reboots: false,
             logs: dir.path().join("logs"),
         };

@@ -7,7 +7,9 @@
 
 extern crate alloc;
 
+pub mod arena;
 pub mod calibrate;
+pub mod replay;
 
 use abi::message::{Header, ReplyToken};
 use alloc::vec::Vec;
@@ -36,6 +38,10 @@ pub mod label {
 
 /// The bit by which `bench` wakes `peer`.
 pub const DOORBELL_BIT: u64 = 1 << 40;
+
+/// Allocations of the real system's tasks, as `cargo xtask bench heap --record` found them.
+pub const TRACES: [(&str, &str); 2] =
+    [("shell", include_str!("../traces/shell.txt")), ("console", include_str!("../traces/console.txt"))];
 
 /// What was measured of one operation.
 pub struct Samples {

@@ -4,7 +4,7 @@
 //!
 //! ```ignore
 //! rt::entry!(run, heap = rt::heap::Bump);
-//! rt::driver!(Serial, heap = rt::heap::FixedBlocks);
+//! rt::driver!(Serial, heap = rt::heap::Talc);
 //! ```
 //!
 //! [`Pages`] maps memory objects one behind the other, so that pieces of at most [`MAX_STEP`] pages join into one region, in which an
@@ -12,6 +12,7 @@
 //! returns null, upon which `alloc` panics ("memory allocation of N bytes failed") unless the caller asked by `try_reserve`; an
 //! allocation that fails leaves the quota as it was.
 
+#[cfg(not(feature = "trace"))]
 use crate::lock::YieldLock;
 use crate::syscall;
 use abi::PAGE_SIZE;
@@ -162,7 +163,7 @@ choices! {
 }
 
 /// What a task has that picks nothing.
-pub type Default = Talc;
+pub type Default = FixedBlocks;
 
 #[cfg(test)]
 mod tests {

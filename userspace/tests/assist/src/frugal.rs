@@ -8,7 +8,7 @@ mod hunger;
 use alloc::boxed::Box;
 use assist::role;
 
-rt::entry!(run, heap = rt::heap::FixedBlocks);
+rt::entry!(run, heap = rt::heap::LinkedList);
 
 fn run() {
     let mut words = rt::arg().split(' ');
@@ -18,7 +18,7 @@ fn run() {
     }
 }
 
-/// Bytes from one block of 129 to the next: as many as the heap's class has, and no other heap's blocks lie so.
+/// Bytes from one block of 129 to the next: the next multiple of 16 on a list, and no other heap's blocks lie so.
 fn distance() -> i32 {
     let (first, second) = (Box::new([1_u8; 129]), Box::new([2_u8; 129]));
     let at = |block: &[u8; 129]| block.as_ptr().addr();
