@@ -10,6 +10,11 @@ mod bare {
     #[unsafe(link_section = ".note.enigma")]
     static NOTE: rt::abi::AbiNote = rt::abi::AbiNote::CURRENT;
 
+    /// Never used: it is what `rt::entry!` would have made.
+    #[global_allocator]
+    static HEAP: rt::heap::Global<rt::heap::Default> =
+        rt::heap::Global::<rt::heap::Default>::new(<rt::heap::Default as rt::heap::Choice>::EMPTY);
+
     /// The task's first instruction is the first that reads the counter.
     #[unsafe(no_mangle)]
     #[unsafe(naked)]

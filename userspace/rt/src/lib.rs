@@ -32,6 +32,7 @@ use abi::info::{Entry, EntryKind, TaskInfo};
 pub mod archive;
 pub mod driver;
 pub mod entry;
+pub mod exec;
 #[cfg(not(target_os = "none"))]
 pub mod fake;
 pub mod heap;

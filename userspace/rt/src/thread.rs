@@ -17,7 +17,9 @@ const SLOT: u64 = 2 * 1024 * 1024;
 pub const MAX_STACK_PAGES: usize = 256;
 
 /// The slots in use, one bit each.
-static SLOTS: AtomicU64 = AtomicU64::new(0);
+static SLOTS: Slots = [const { AtomicU64::new(0) }; 2];
+
+type Slots = [AtomicU64; 2];
 
 /// A thread that can be waited for. Dropping it lets the thread run on; its stack stays until the task ends.
 #[derive(Debug)]
@@ -32,7 +34,7 @@ pub struct JoinHandle {
 ///
 /// # Errors
 /// [`Status::BadArgument`] (stack), [`Status::Ceiling`], [`Status::QuotaFrames`], [`Status::QuotaObjects`],
-/// [`Status::QuotaHandles`] (also where 64 threads exist), [`Status::OutOfMemory`].
+/// [`Status::QuotaHandles`] (also where 128 threads exist), [`Status::OutOfMemory`].
 pub fn spawn(f: impl FnOnce() + Send + 'static, stack_pages: usize, priority: u8) -> Result<JoinHandle, Status> {
     let stack = Stack::new(stack_pages)?;
     let done = match Notification::create() {
@@ -141,15 +143,19 @@ impl Stack {
 }
 
 /// Takes the lowest free slot.
-fn take_slot(slots: &AtomicU64) -> Option<u32> {
-    slots
-        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| (used != u64::MAX).then(|| used | (used + 1)))
-        .ok()
-        .map(|used| used.trailing_ones())
+fn take_slot(slots: &Slots) -> Option<u32> {
+    let take = |slots: &AtomicU64| {
+        slots
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| (used != u64::MAX).then(|| used | (used + 1)))
+            .map(u64::trailing_ones)
+    };
+    slots.iter().zip(0..).find_map(|(word, number)| take(word).ok().map(|slot| number * u64::BITS + slot))
 }
 
-fn free_slot(slots: &AtomicU64, slot: u32) {
-    slots.fetch_and(!(1 << slot), Ordering::Relaxed);
+fn free_slot(slots: &Slots, slot: u32) {
+    if let Some(word) = slots.get((slot / u64::BITS) as usize) {
+        word.fetch_and(!(1 << (slot % u64::BITS)), Ordering::Relaxed);
+    }
 }
 
 /// The first instructions of a thread: the chain of frame pointers ends here, the stack is aligned for a call (System V ABI, 3.2.2).
@@ -193,14 +199,16 @@ mod tests {
 
     #[test]
     fn slots_are_taken_from_the_bottom_and_given_back() {
-        let slots = AtomicU64::new(0);
+        let slots = Slots::default();
         assert_eq!((take_slot(&slots), take_slot(&slots), take_slot(&slots)), (Some(0), Some(1), Some(2)));
         free_slot(&slots, 1);
         assert_eq!((take_slot(&slots), take_slot(&slots)), (Some(1), Some(3)));
-        let full = AtomicU64::new(u64::MAX);
+        let full = [u64::MAX; 2].map(AtomicU64::new);
         assert_eq!(take_slot(&full), None);
-        free_slot(&full, 63);
-        assert_eq!(take_slot(&full), Some(63));
+        for slot in [63, 64, 127] {
+            free_slot(&full, slot);
+            assert_eq!((take_slot(&full), take_slot(&full)), (Some(slot), None));
+        }
     }
 
     #[test]
@@ -208,7 +216,7 @@ mod tests {
         let stack = |slot| Stack { slot, memory: 0, pages: MAX_STACK_PAGES };
         assert!(stack(1).bottom() >= stack(0).top() + 1024 * 1024);
         assert_eq!(stack(0).top() % 16, 0);
-        assert!(stack(63).top() < abi::task::MAP_BASE + (512 << 30));
+        assert!(stack(127).top() < abi::task::MAP_BASE + (512 << 30));
         assert!(stack(0).bottom() > crate::heap::END);
     }
 

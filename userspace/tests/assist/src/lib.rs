@@ -89,6 +89,16 @@ pub const NOTE: u16 = 19;
 /// Takes an endpoint handle and calls it. Word 0: the status of that call.
 pub const CALL_BACK: u16 = 20;
 
+/// Requests to `patient`, a server on the executor.
+pub mod patient {
+    /// Answers with the words that came, word 0 milliseconds later.
+    pub const LATER: u16 = 1;
+    /// Lease 0 (WRITE): fills it with byte word 1, word 0 milliseconds later. Word 0 bytes written.
+    pub const FILL_LATER: u16 = 2;
+    /// Word 0: how many callers it holds, 1: the most that it has held.
+    pub const HELD: u16 = 3;
+}
+
 /// What [`FLOOD`] makes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u64)]

@@ -9,6 +9,7 @@ extern crate alloc;
 mod debug;
 mod events;
 mod faults;
+mod futures;
 mod handles;
 mod ipc;
 mod lives;
@@ -58,6 +59,8 @@ tests! {
         a_crash_loop_is_given_up_and_pardoned a_killed_server_is_back_within_a_second;
     debug: only_what_the_table_names only_the_tasks_own_memory registers_are_sanitised code_is_changed_for_that_life_alone
         lines_and_ports_are_those_of_the_task;
+    futures: a_thousand_timers a_hundred_requests_are_answered_out_of_order cancellation_at_every_await_point
+        a_dropped_call_keeps_its_memory an_idle_async_driver_takes_no_time calls_are_limited;
     memory: a_dead_tasks_memory_is_found_nowhere quotas a_line_reaches_the_ring a_flooded_ring_keeps_the_newest
         log_arguments_are_checked;
 }

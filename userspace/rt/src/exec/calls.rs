@@ -1,0 +1,167 @@
+//! Outgoing calls as futures. A call blocks a thread, so another thread makes it: see `pool.rs`.
+
+use super::state::Exec;
+use crate::ipc::{CallError, Endpoint, Loan, Reply};
+use crate::lock::Mutex;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::pin::Pin;
+use core::task::{Context, Poll, Waker};
+
+/// Memory that a call lends: the call owns it until it returns.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Lend {
+    /// The server may read it.
+    Read(Vec<u8>),
+    /// The server may write it.
+    Write(Vec<u8>),
+    /// The server may do both.
+    Both(Vec<u8>),
+}
+
+impl Lend {
+    /// The memory.
+    pub fn into_inner(self) -> Vec<u8> {
+        match self {
+            Lend::Read(bytes) | Lend::Write(bytes) | Lend::Both(bytes) => bytes,
+        }
+    }
+
+    fn loan(&mut self) -> Loan<'_> {
+        match self {
+            Lend::Read(bytes) => Loan::Read(bytes),
+            Lend::Write(bytes) => Loan::Write(bytes),
+            Lend::Both(bytes) => Loan::Both(bytes),
+        }
+    }
+}
+
+/// What a call came to, and the memory that was lent.
+#[derive(Debug)]
+pub struct Called {
+    /// The reply.
+    pub reply: Result<Reply, CallError>,
+    /// In the order in which it was lent.
+    pub lent: Vec<Lend>,
+}
+
+/// Where the caller's side stands.
+enum Progress {
+    Waiting(Option<Waker>),
+    Done(Called),
+    /// The future was dropped.
+    Abandoned,
+}
+
+type Shared = Arc<Mutex<Progress>>;
+
+/// A call to be made.
+pub struct Job {
+    endpoint: Endpoint,
+    label: u16,
+    words: [u64; 4],
+    lent: Vec<Lend>,
+    progress: Shared,
+}
+
+impl fmt::Debug for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Job").field("endpoint", &self.endpoint).field("label", &self.label).finish_non_exhaustive()
+    }
+}
+
+impl Job {
+    pub(super) fn new(endpoint: Endpoint, label: u16, words: [u64; 4], lent: Vec<Lend>) -> Job {
+        Job { endpoint, label, words, lent, progress: Arc::new(Mutex::new(Progress::Waiting(None))) }
+    }
+
+    /// Whether nobody wants it any more.
+    pub fn is_abandoned(&self) -> bool {
+        matches!(*self.progress.lock(), Progress::Abandoned)
+    }
+
+    /// Makes the call, on the thread that runs this, and tells the future. One that nobody wants is not made.
+    pub fn perform(mut self) {
+        if self.is_abandoned() {
+            return;
+        }
+        let mut loans: Vec<Loan<'_>> = self.lent.iter_mut().map(Lend::loan).collect();
+        let reply = self.endpoint.call_with(self.label, self.words, &mut loans);
+        self.finish(reply);
+    }
+
+    /// Tells the future what it came to. Where nobody wants to know, what came is given up.
+    pub fn finish(self, reply: Result<Reply, CallError>) {
+        let mut progress = self.progress.lock();
+        if let Progress::Waiting(waker) = &mut *progress {
+            let waker = waker.take();
+            *progress = Progress::Done(Called { reply, lent: self.lent });
+            drop(progress);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        } else if let Ok(Reply { handle: Some(handle), .. }) = reply {
+            // It is the task's own handle now, so closing it cannot fail in a way that matters.
+            let _ = crate::ipc::close(handle);
+        }
+    }
+}
+
+/// See [`Exec::call`]. The call is made when this is first polled.
+#[must_use = "futures do nothing unless awaited"]
+pub struct CallFuture {
+    exec: Exec,
+    job: Option<Job>,
+    progress: Shared,
+}
+
+impl fmt::Debug for CallFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallFuture").field("begun", &self.job.is_none()).finish_non_exhaustive()
+    }
+}
+
+impl CallFuture {
+    pub(super) fn new(exec: Exec, job: Job) -> CallFuture {
+        CallFuture { exec, progress: job.progress.clone(), job: Some(job) }
+    }
+}
+
+impl Future for CallFuture {
+    type Output = Called;
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Called> {
+        {
+            let mut progress = self.progress.lock();
+            match core::mem::replace(&mut *progress, Progress::Waiting(Some(context.waker().clone()))) {
+                Progress::Done(called) => {
+                    *progress = Progress::Abandoned;
+                    return Poll::Ready(called);
+                }
+                Progress::Waiting(_) => {}
+                // It was ready before; nobody is left to say anything.
+                Progress::Abandoned => *progress = Progress::Abandoned,
+            }
+        }
+        if let Some(job) = self.job.take()
+            && let Err(status) = self.exec.submit(job)
+        {
+            return Poll::Ready(Called { reply: Err(CallError::Failed(status)), lent: Vec::new() });
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for CallFuture {
+    fn drop(&mut self) {
+        let before = core::mem::replace(&mut *self.progress.lock(), Progress::Abandoned);
+        match before {
+            Progress::Waiting(_) if self.job.is_none() => self.exec.tidy(),
+            Progress::Done(Called { reply: Ok(Reply { handle: Some(handle), .. }), .. }) => {
+                // As in `Job::finish`.
+                let _ = crate::ipc::close(handle);
+            }
+            _ => {}
+        }
+    }
+}

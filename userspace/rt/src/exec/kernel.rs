@@ -1,0 +1,97 @@
+//! The executor's platform in a task: the task's notification and endpoint, one timer, threads for calls.
+
+use super::calls::Job;
+use super::pool::Pool;
+use super::state::{Exec, Platform};
+use crate::ipc::{Endpoint, Event};
+use crate::notify::Notification;
+use crate::time::{Timer, now_ns};
+use abi::Status;
+use abi::message::bits;
+use alloc::boxed::Box;
+
+/// How many calls [`run`] has under way at once at the most.
+pub const MAX_CALLS: usize = 8;
+
+/// Runs the future that `main` makes, and what it spawns, until it is done. The thread is the one that waits on the task's own
+/// notification; a task has one such executor.
+///
+/// # Panics
+/// Where the task's quota has no room for a timer when one is first needed, and where another thread waits on the notification.
+pub fn run<F: Future>(main: impl FnOnce(Exec) -> F) -> F::Output {
+    run_with(MAX_CALLS, main)
+}
+
+/// The same, with at most `calls` calls under way at once, each of which takes a thread (3 pages of stack, 3 objects).
+///
+/// # Panics
+/// As [`run`].
+pub fn run_with<F: Future>(calls: usize, main: impl FnOnce(Exec) -> F) -> F::Output {
+    let exec = Exec::new(Kernel { timer: None, armed: None, pool: Pool::new(calls) });
+    exec.block_on(main(exec.clone()))
+}
+
+struct Kernel {
+    timer: Option<Timer>,
+    armed: Option<u64>,
+    pool: Pool,
+}
+
+impl Kernel {
+    /// Has the runtime's bit set at the deadline.
+    fn arm(&mut self, deadline: Option<u64>) {
+        if deadline == self.armed {
+            return;
+        }
+        match (deadline, &self.timer) {
+            (Some(deadline), Some(timer)) => timer.arm_at(deadline),
+            (Some(deadline), None) => match Timer::new(bits::RUNTIME.trailing_zeros()) {
+                Ok(timer) => self.timer.insert(timer).arm_at(deadline),
+                Err(status) => panic!("no timer for the executor: {status}"),
+            },
+            (None, Some(timer)) => timer.disarm(),
+            (None, None) => {}
+        }
+        self.armed = deadline;
+    }
+}
+
+impl Platform for Kernel {
+    fn now(&self) -> u64 {
+        now_ns()
+    }
+
+    fn poll(&mut self) -> u64 {
+        Notification::own().poll(u64::MAX)
+    }
+
+    fn wait(&mut self, wanted: bool, deadline: Option<u64>) -> Event {
+        self.arm(deadline);
+        let event = if wanted {
+            Endpoint::own().receive(u64::MAX)
+        } else {
+            Notification::own().try_wait(u64::MAX).map(Event::Notified)
+        };
+        // A timer that has fired is not armed any more.
+        self.armed = self.armed.filter(|armed| *armed > now_ns());
+        match event {
+            Ok(event) => event,
+            Err(status) => panic!("the executor cannot wait: {status}"),
+        }
+    }
+
+    fn kick(&self) -> Box<dyn Fn() + Send + Sync> {
+        // The task's own notification lives as long as the task.
+        Box::new(|| {
+            let _ = Notification::own().signal(bits::RUNTIME);
+        })
+    }
+
+    fn submit(&mut self, job: Job) -> Result<(), Status> {
+        self.pool.submit(job)
+    }
+
+    fn tidy(&mut self) {
+        self.pool.tidy();
+    }
+}

@@ -1,0 +1,122 @@
+//! The threads that make calls: as many as there are calls under way at once, up to a limit; further calls wait their turn.
+
+use super::calls::Job;
+use crate::lock::Mutex;
+use crate::notify::Notification;
+use crate::thread::{self, JoinHandle};
+use abi::Status;
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+/// Stack of such a thread, in pages.
+const STACK: usize = 3;
+
+/// The bit by which a thread is told to look.
+const LOOK: u64 = 1;
+
+#[derive(Default)]
+struct State {
+    jobs: VecDeque<Job>,
+    /// Threads that have nothing to do.
+    idle: Vec<Notification>,
+    stop: bool,
+}
+
+/// The threads. Dropping it waits until calls that have begun have ended.
+pub struct Pool {
+    limit: usize,
+    state: Arc<Mutex<State>>,
+    threads: Vec<(JoinHandle, Notification)>,
+}
+
+impl Pool {
+    /// A pool without threads, which will have `limit` at the most.
+    pub fn new(limit: usize) -> Pool {
+        Pool { limit, state: Arc::default(), threads: Vec::new() }
+    }
+
+    /// Has a call made by a thread that is idle, else by a new one, else by the first that has time.
+    ///
+    /// # Errors
+    /// Those of [`thread::spawn`] where there is no thread at all.
+    pub fn submit(&mut self, job: Job) -> Result<(), Status> {
+        let idle = {
+            let mut state = self.state.lock();
+            state.jobs.push_back(job);
+            state.idle.pop()
+        };
+        if let Some(idle) = idle {
+            return idle.signal(LOOK);
+        }
+        if self.threads.len() < self.limit
+            && let Err(status) = self.grow()
+        {
+            if self.threads.is_empty() {
+                self.state.lock().jobs.clear();
+                return Err(status);
+            }
+            // There is room for no more: this is the limit.
+            self.limit = self.threads.len();
+        }
+        Ok(())
+    }
+
+    fn grow(&mut self) -> Result<(), Status> {
+        let wake = Notification::create()?;
+        let state = self.state.clone();
+        let thread = thread::spawn(move || work(&state, wake), STACK, crate::info().priority as u8);
+        match thread {
+            Ok(thread) => {
+                self.threads.push((thread, wake));
+                Ok(())
+            }
+            Err(status) => {
+                let _ = crate::ipc::close(wake.0);
+                Err(status)
+            }
+        }
+    }
+
+    /// Forgets calls that nobody wants and that have not begun.
+    pub fn tidy(&self) {
+        let mut state = self.state.lock();
+        let (gone, kept) = core::mem::take(&mut state.jobs).into_iter().partition(Job::is_abandoned);
+        state.jobs = kept;
+        drop(state);
+        let gone: VecDeque<Job> = gone;
+        drop(gone);
+    }
+}
+
+/// Makes calls until it is told to stop.
+fn work(state: &Mutex<State>, wake: Notification) {
+    loop {
+        let next = {
+            let mut state = state.lock();
+            if state.stop {
+                return;
+            }
+            let next = state.jobs.pop_front();
+            if next.is_none() {
+                state.idle.push(wake);
+            }
+            next
+        };
+        match next {
+            Some(job) => job.perform(),
+            None => drop(wake.wait(LOOK)),
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.state.lock().stop = true;
+        for (thread, wake) in self.threads.drain(..) {
+            let _ = wake.signal(LOOK);
+            thread.join();
+            let _ = crate::ipc::close(wake.0);
+        }
+    }
+}

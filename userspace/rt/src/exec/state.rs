@@ -1,0 +1,517 @@
+//! The executor itself. What it needs of the system is behind [`Platform`], so that it is tested on the host.
+
+use super::calls::{CallFuture, Job, Lend};
+use crate::ipc::{Endpoint, Event, Request};
+use crate::irq::Irq;
+use crate::lock::Mutex;
+use crate::syscall;
+use abi::Status;
+use abi::message::{Header, ReplyToken, bits};
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::rc::Rc;
+use alloc::sync::Arc;
+use alloc::task::Wake;
+use alloc::vec::Vec;
+use core::cell::RefCell;
+use core::fmt;
+use core::mem;
+use core::ops::Deref;
+use core::pin::{Pin, pin};
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::task::{Context, Poll, Waker};
+
+/// The outcome of a request whose handler was cancelled.
+pub const OUTCOME_CANCELLED: u16 = 0xfffe;
+
+/// The bits that stay with the runtime.
+const RUNTIME_BITS: u64 = bits::HEARTBEAT | bits::RUNTIME;
+
+/// What the executor needs of the system.
+pub trait Platform {
+    /// Nanoseconds since boot.
+    fn now(&self) -> u64;
+    /// Takes what bits are set, without waiting.
+    fn poll(&mut self) -> u64;
+    /// Waits for bits, for requests where they are `wanted`, until `deadline` at the latest.
+    fn wait(&mut self, wanted: bool, deadline: Option<u64>) -> Event;
+    /// What ends a `wait` from another thread.
+    fn kick(&self) -> Box<dyn Fn() + Send + Sync>;
+    /// Has a call made, sooner or later.
+    ///
+    /// # Errors
+    /// When nobody is there to make it.
+    fn submit(&mut self, job: Job) -> Result<(), Status>;
+    /// Forgets jobs that were abandoned and have not begun.
+    fn tidy(&mut self);
+}
+
+/// What is ready to be polled. Wakers of all threads put it here.
+struct Ready {
+    queue: Mutex<VecDeque<u64>>,
+    /// The executor is about to wait, or does.
+    idle: AtomicBool,
+    kick: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Ready {
+    fn push(&self, id: u64) {
+        self.queue.lock().push_back(id);
+        if self.idle.swap(false, Ordering::SeqCst) {
+            (self.kick)();
+        }
+    }
+}
+
+/// The waker of one future.
+struct Alarm {
+    id: u64,
+    /// It is in the queue already.
+    queued: AtomicBool,
+    ready: Arc<Ready>,
+}
+
+impl Wake for Alarm {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.queued.swap(true, Ordering::SeqCst) {
+            self.ready.push(self.id);
+        }
+    }
+}
+
+/// A future and how it is woken; no future while it is polled.
+struct Spawned {
+    future: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    alarm: Arc<Alarm>,
+}
+
+#[derive(Default)]
+struct State {
+    /// For names of futures, sleeps and waiters; 0 is the main future.
+    last: u64,
+    spawned: BTreeMap<u64, Spawned>,
+    timers: BTreeMap<(u64, u64), Waker>,
+    /// Bits that came and were not taken.
+    bits: u64,
+    bit_waiters: BTreeMap<u64, (u64, Waker)>,
+    /// Requests that came and were not taken.
+    requests: VecDeque<Request>,
+    request_waiters: BTreeMap<u64, Waker>,
+}
+
+impl State {
+    fn name(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+
+    fn deliver(&mut self, event: Event) {
+        match event {
+            Event::Notified(bits) => {
+                let bits = bits & !RUNTIME_BITS;
+                self.bits |= bits;
+                let waiting = self.bit_waiters.values().filter(|(mask, _)| mask & bits != 0);
+                waiting.for_each(|(_, waker)| waker.wake_by_ref());
+            }
+            Event::Request(request) => {
+                self.requests.push_back(request);
+                self.request_waiters.values().for_each(Waker::wake_by_ref);
+            }
+        }
+    }
+}
+
+struct Core<P: ?Sized> {
+    state: RefCell<State>,
+    ready: Arc<Ready>,
+    platform: RefCell<P>,
+}
+
+/// The way from a future to its executor. Clones are the same one.
+#[derive(Clone)]
+pub struct Exec(Rc<Core<dyn Platform>>);
+
+impl fmt::Debug for Exec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exec").finish_non_exhaustive()
+    }
+}
+
+impl Exec {
+    /// An executor over a platform.
+    pub fn new(platform: impl Platform + 'static) -> Exec {
+        let ready =
+            Arc::new(Ready { queue: Mutex::new(VecDeque::new()), idle: AtomicBool::new(false), kick: platform.kick() });
+        Exec(Rc::new(Core { state: RefCell::default(), ready, platform: RefCell::new(platform) }))
+    }
+
+    /// Runs `main`, and what it spawns, until `main` is done. What was spawned and is not done then is cancelled.
+    pub fn block_on<T>(&self, main: impl Future<Output = T>) -> T {
+        let mut main = pin!(main);
+        let alarm = self.alarm(0);
+        let waker = Waker::from(alarm.clone());
+        alarm.wake_by_ref();
+        loop {
+            let ready = mem::take(&mut *self.0.ready.queue.lock());
+            for id in ready {
+                if id == 0 {
+                    alarm.queued.store(false, Ordering::SeqCst);
+                    if let Poll::Ready(value) = main.as_mut().poll(&mut Context::from_waker(&waker)) {
+                        self.cancel_all();
+                        return value;
+                    }
+                } else {
+                    self.poll_spawned(id);
+                }
+            }
+            self.next_events();
+        }
+    }
+
+    /// Takes what has happened; waits where nothing is ready.
+    fn next_events(&self) {
+        let ready = &self.0.ready;
+        let mut platform = self.0.platform.borrow_mut();
+        let mut state = self.0.state.borrow_mut();
+        ready.idle.store(true, Ordering::SeqCst);
+        let event = if ready.queue.lock().is_empty() {
+            let deadline = state.timers.first_key_value().map(|((deadline, _), _)| *deadline);
+            match deadline {
+                Some(deadline) if deadline <= platform.now() => Event::Notified(0),
+                _ => platform.wait(!state.request_waiters.is_empty() && state.requests.is_empty(), deadline),
+            }
+        } else {
+            Event::Notified(platform.poll())
+        };
+        ready.idle.store(false, Ordering::SeqCst);
+        state.deliver(event);
+        let now = platform.now();
+        while let Some(entry) = state.timers.first_entry().filter(|entry| entry.key().0 <= now) {
+            entry.remove().wake();
+        }
+    }
+
+    fn alarm(&self, id: u64) -> Arc<Alarm> {
+        Arc::new(Alarm { id, queued: AtomicBool::new(false), ready: self.0.ready.clone() })
+    }
+
+    fn poll_spawned(&self, id: u64) {
+        // A future may look at the executor while it is polled or dropped, so nothing is borrowed then.
+        let found = self.0.state.borrow_mut().spawned.get_mut(&id).and_then(|spawned| {
+            spawned.alarm.queued.store(false, Ordering::SeqCst);
+            spawned.future.take().map(|future| (future, Waker::from(spawned.alarm.clone())))
+        });
+        let Some((mut future, waker)) = found else { return };
+        let done = future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
+        let mut state = self.0.state.borrow_mut();
+        let over = if done {
+            (Some(future), state.spawned.remove(&id))
+        } else {
+            match state.spawned.get_mut(&id) {
+                Some(spawned) => {
+                    spawned.future = Some(future);
+                    return;
+                }
+                // It was cancelled while it ran.
+                None => (Some(future), None),
+            }
+        };
+        drop(state);
+        drop(over);
+    }
+
+    fn cancel(&self, id: u64) {
+        let spawned = self.0.state.borrow_mut().spawned.remove(&id);
+        drop(spawned);
+    }
+
+    /// Drops every future, also those that others spawn while they are dropped; answers requests that nobody took.
+    fn cancel_all(&self) {
+        loop {
+            let one = self.0.state.borrow_mut().spawned.pop_first();
+            match one {
+                Some(one) => drop(one),
+                None => break,
+            }
+        }
+        let left = mem::take(&mut self.0.state.borrow_mut().requests);
+        drop(left.into_iter().map(Asked::from).collect::<Vec<_>>());
+    }
+
+    /// Runs a future beside the others. Dropping the [`Task`] cancels it.
+    pub fn spawn<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> Task<T> {
+        let slot = Rc::new(RefCell::new(Slot { value: None, waker: None }));
+        let result = slot.clone();
+        let future = async move {
+            let value = future.await;
+            let waker = {
+                let mut slot = result.borrow_mut();
+                slot.value = Some(value);
+                slot.waker.take()
+            };
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        };
+        let id = self.0.state.borrow_mut().name();
+        let alarm = self.alarm(id);
+        let spawned = Spawned { future: Some(Box::pin(future)), alarm: alarm.clone() };
+        self.0.state.borrow_mut().spawned.insert(id, spawned);
+        alarm.wake();
+        Task { exec: Some(self.clone()), id, slot }
+    }
+
+    /// Nanoseconds since boot.
+    pub fn now_ns(&self) -> u64 {
+        self.0.platform.borrow().now()
+    }
+
+    /// Waits until that time, in nanoseconds since boot.
+    pub fn sleep_until(&self, deadline: u64) -> Sleep {
+        Sleep { exec: self.clone(), deadline, name: None }
+    }
+
+    /// Waits that long.
+    pub fn sleep_ms(&self, ms: u64) -> Sleep {
+        self.sleep_until(self.now_ns().saturating_add(ms.saturating_mul(1_000_000)))
+    }
+
+    /// Waits for bits of the task's notification: takes and returns those of the mask that are set. Bits that nobody waits for are kept.
+    pub fn bits(&self, mask: u64) -> Bits {
+        Bits { exec: self.clone(), mask, name: None }
+    }
+
+    /// Waits for a line to fire. It stays masked until [`Irq::ack`].
+    pub fn interrupt(&self, irq: Irq) -> Bits {
+        self.bits(irq.bits())
+    }
+
+    /// Waits for the next request on the task's own endpoint.
+    pub fn request(&self) -> NextRequest {
+        NextRequest { exec: self.clone(), name: None }
+    }
+
+    /// Calls a server: four words each way.
+    pub fn call(&self, endpoint: Endpoint, label: u16, words: [u64; 4]) -> CallFuture {
+        self.call_with(endpoint, label, words, Vec::new())
+    }
+
+    /// The same, lending memory, which comes back with the result.
+    pub fn call_with(&self, endpoint: Endpoint, label: u16, words: [u64; 4], lent: Vec<Lend>) -> CallFuture {
+        CallFuture::new(self.clone(), Job::new(endpoint, label, words, lent))
+    }
+
+    pub(super) fn submit(&self, job: Job) -> Result<(), Status> {
+        self.0.platform.borrow_mut().submit(job)
+    }
+
+    pub(super) fn tidy(&self) {
+        self.0.platform.borrow_mut().tidy();
+    }
+
+    /// How many futures, sleeps, waiters and requests it holds: nothing may be left of what was dropped.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> [usize; 5] {
+        let state = self.0.state.borrow();
+        [
+            state.spawned.len(),
+            state.timers.len(),
+            state.bit_waiters.len(),
+            state.request_waiters.len(),
+            state.requests.len(),
+        ]
+    }
+}
+
+struct Slot<T> {
+    value: Option<T>,
+    waker: Option<Waker>,
+}
+
+/// A future that runs beside the others; awaiting it gives its value. Dropping it cancels it.
+#[must_use = "dropping it cancels the future; `detach` lets it run"]
+pub struct Task<T> {
+    exec: Option<Exec>,
+    id: u64,
+    slot: Rc<RefCell<Slot<T>>>,
+}
+
+impl<T> Task<T> {
+    /// Lets it run on its own, to its end or the executor's.
+    pub fn detach(mut self) {
+        self.exec = None;
+    }
+}
+
+impl<T> Future for Task<T> {
+    type Output = T;
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        let mut slot = self.slot.borrow_mut();
+        match slot.value.take() {
+            Some(value) => Poll::Ready(value),
+            None => {
+                slot.waker = Some(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        if let Some(exec) = &self.exec {
+            exec.cancel(self.id);
+        }
+    }
+}
+
+impl<T> fmt::Debug for Task<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Task").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// See [`Exec::sleep_until`].
+#[derive(Debug)]
+#[must_use = "futures do nothing unless awaited"]
+pub struct Sleep {
+    exec: Exec,
+    deadline: u64,
+    name: Option<u64>,
+}
+
+impl Future for Sleep {
+    type Output = ();
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let exec = self.exec.clone();
+        if exec.now_ns() >= self.deadline {
+            return Poll::Ready(());
+        }
+        let mut state = exec.0.state.borrow_mut();
+        let name = *self.name.get_or_insert_with(|| state.name());
+        state.timers.insert((self.deadline, name), context.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        if let Some(name) = self.name {
+            self.exec.0.state.borrow_mut().timers.remove(&(self.deadline, name));
+        }
+    }
+}
+
+/// See [`Exec::bits`].
+#[derive(Debug)]
+#[must_use = "futures do nothing unless awaited"]
+pub struct Bits {
+    exec: Exec,
+    mask: u64,
+    name: Option<u64>,
+}
+
+impl Future for Bits {
+    type Output = u64;
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<u64> {
+        let exec = self.exec.clone();
+        let mut state = exec.0.state.borrow_mut();
+        let taken = state.bits & self.mask;
+        if taken != 0 {
+            state.bits &= !taken;
+            return Poll::Ready(taken);
+        }
+        let name = *self.name.get_or_insert_with(|| state.name());
+        state.bit_waiters.insert(name, (self.mask, context.waker().clone()));
+        Poll::Pending
+    }
+}
+
+impl Drop for Bits {
+    fn drop(&mut self) {
+        if let Some(name) = self.name {
+            self.exec.0.state.borrow_mut().bit_waiters.remove(&name);
+        }
+    }
+}
+
+/// See [`Exec::request`].
+#[derive(Debug)]
+#[must_use = "futures do nothing unless awaited"]
+pub struct NextRequest {
+    exec: Exec,
+    name: Option<u64>,
+}
+
+impl Future for NextRequest {
+    type Output = Asked;
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Asked> {
+        let exec = self.exec.clone();
+        let mut state = exec.0.state.borrow_mut();
+        if let Some(request) = state.requests.pop_front() {
+            return Poll::Ready(Asked::from(request));
+        }
+        let name = *self.name.get_or_insert_with(|| state.name());
+        state.request_waiters.insert(name, context.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl Drop for NextRequest {
+    fn drop(&mut self) {
+        if let Some(name) = self.name {
+            self.exec.0.state.borrow_mut().request_waiters.remove(&name);
+        }
+    }
+}
+
+/// A request that is to be answered, whenever that may be. Dropped, it is answered with [`OUTCOME_CANCELLED`], and a handle
+/// that came along and was not taken is closed.
+#[derive(Debug)]
+#[must_use = "dropping it refuses the request"]
+pub struct Asked(Request);
+
+impl From<Request> for Asked {
+    fn from(request: Request) -> Asked {
+        Asked(request)
+    }
+}
+
+impl Deref for Asked {
+    type Target = Request;
+    fn deref(&self) -> &Request {
+        &self.0
+    }
+}
+
+impl Asked {
+    /// Answers.
+    ///
+    /// # Errors
+    /// [`Status::StaleReply`] where the caller is gone.
+    pub fn answer(mut self, label: u16, words: [u64; 4]) -> Result<(), Status> {
+        let token = mem::replace(&mut self.0.token, ReplyToken::NONE);
+        syscall::reply(token, Header::new(label), words, 0)
+    }
+
+    /// The handle that came along, now the taker's.
+    pub fn take_handle(&mut self) -> Option<u32> {
+        self.0.handle.take()
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        if self.0.token != ReplyToken::NONE {
+            // A caller that is gone wants no answer.
+            let _ = syscall::reply(self.0.token, Header::new(OUTCOME_CANCELLED), [0; 4], 0);
+        }
+        if let Some(handle) = self.0.handle {
+            let _ = syscall::handle_close(handle);
+        }
+    }
+}

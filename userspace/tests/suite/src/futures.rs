@@ -1,0 +1,216 @@
+//! The executor of the runtime: timers, requests, calls, cancellation, and rest.
+
+use crate::support::{Context, Outcome, SPARE_BIT, ask, check, peer, row, same, status};
+use alloc::boxed::Box;
+use alloc::rc::Rc;
+use alloc::vec;
+use alloc::vec::Vec;
+use assist::patient;
+use core::cell::RefCell;
+use core::future::poll_fn;
+use core::task::Poll;
+use rt::exec::{self, Exec, Lend, join, join_all, select, timeout, yield_now};
+use rt::ipc::Endpoint;
+use rt::notify::Notification;
+use rt::time::{Timer, now_ns};
+
+const MS: u64 = 1_000_000;
+
+pub fn a_thousand_timers() -> Outcome {
+    let fired = Rc::new(RefCell::new(Vec::new()));
+    exec::run(|exec| async move {
+        let start = exec.now_ns() + 50 * MS;
+        let sleeps: Vec<_> = (0..1000_u64)
+            .map(|i| (i * 7919) % 1000)
+            .map(|number| {
+                let (exec, fired) = (exec.clone(), fired.clone());
+                exec.clone().spawn(async move {
+                    let deadline = start + number * MS / 2;
+                    exec.sleep_until(deadline).await;
+                    fired.borrow_mut().push((number, exec.now_ns().checked_sub(deadline)));
+                })
+            })
+            .collect();
+        join_all(sleeps).await;
+        let fired = fired.take();
+        same!(fired.len(), 1000, "timers that fired");
+        for (at, (number, late)) in (0..).zip(fired) {
+            same!(number, at, "the timer that fired as number {at}");
+            let late = late.ok_or_else(|| alloc::format!("timer {number} was early"))?;
+            check!(late < 500 * MS, "timer {number} was {late} ns late");
+        }
+        Ok(())
+    })
+}
+
+pub fn a_hundred_requests_are_answered_out_of_order() -> Outcome {
+    const COUNT: u64 = 100;
+    let server = peer("patient")?;
+    let order = Rc::new(RefCell::new(Vec::new()));
+    let done = order.clone();
+    let replies = exec::run_with(COUNT as usize, |exec| async move {
+        let calls = (0..COUNT).map(|number| {
+            let (exec, done) = (exec.clone(), done.clone());
+            async move {
+                // The first call is answered last.
+                let words = [1000 + (COUNT - number) * 20, number, !number, 7];
+                let reply = exec.call(server, patient::LATER, words).await.reply;
+                done.borrow_mut().push(number);
+                reply.is_ok_and(|reply| reply.label == 0 && reply.words == words)
+            }
+        });
+        join_all(calls).await
+    });
+    same!(replies.iter().filter(|right| **right).count(), COUNT as usize, "right replies");
+    let [_, most, ..] = ask(server, patient::HELD, [0; 4])?;
+    same!(most, COUNT, "callers that the server held at once");
+    same!(order.take(), (0..COUNT).rev().collect::<Vec<_>>(), "order of the replies");
+    Ok(())
+}
+
+/// Every kind of await point, alone and combined, over the kernel.
+async fn everything(exec: &Exec, server: Endpoint, passed: &RefCell<usize>) {
+    let mark = || *passed.borrow_mut() += 1;
+    exec.sleep_ms(1).await;
+    mark();
+    exec.bits(1 << SPARE_BIT).await;
+    mark();
+    let lent = vec![Lend::Write(vec![0; 600])];
+    let _ = exec.call_with(server, patient::FILL_LATER, [2, 0xee, 0, 0], lent).await;
+    mark();
+    let own = exec.clone();
+    exec.spawn(async move { own.call(server, patient::LATER, [2, 0, 0, 0]).await }).await;
+    mark();
+    join(exec.sleep_ms(1), exec.call(server, patient::LATER, [2, 0, 0, 0])).await;
+    mark();
+    select(exec.bits(1 << (SPARE_BIT + 1)), exec.sleep_ms(1)).await;
+    mark();
+    let _ = timeout(exec, 1, exec.request()).await;
+    mark();
+    let _ = timeout(exec, 1, exec.call(server, patient::LATER, [5, 0, 0, 0])).await;
+    mark();
+    join_all((1..4).map(|ms| exec.sleep_ms(ms))).await;
+    mark();
+    yield_now().await;
+    mark();
+}
+
+/// How many await points that are.
+const POINTS: usize = 10;
+
+/// Polls a future at most `most` times, and drops it where it waits then; whether it came to its end.
+async fn cut<F: Future>(future: F, most: usize) -> bool {
+    let mut future = Box::pin(future);
+    let mut polls = 0;
+    poll_fn(move |context| {
+        if polls == most {
+            return Poll::Ready(false);
+        }
+        polls += 1;
+        match future.as_mut().poll(context) {
+            Poll::Ready(_) => Poll::Ready(true),
+            Poll::Pending if polls == most => Poll::Ready(false),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+pub fn cancellation_at_every_await_point() -> Outcome {
+    let server = peer("patient")?;
+    let own = rt::me().index.into();
+    let used = || status(own).map(|status| (status.handles, status.objects, status.threads));
+    let before = used()?;
+    let mut stops = Vec::new();
+    for most in 0..200 {
+        Notification::own().poll(3 << SPARE_BIT);
+        let bell = Timer::new(SPARE_BIT).context("timer")?;
+        bell.arm_in_ms(3);
+        let passed = RefCell::new(0);
+        let whole = exec::run(|exec| {
+            let passed = &passed;
+            async move { cut(everything(&exec, server, passed), most).await }
+        });
+        drop(bell);
+        same!(used()?, before, "handles, objects and threads after {most} polls, {} points passed", passed.borrow());
+        stops.push(passed.into_inner());
+        if whole {
+            stops.dedup();
+            same!(stops, (0..=POINTS).collect::<Vec<_>>(), "points at which it was cut");
+            let [held, ..] = ask(server, patient::HELD, [0; 4])?;
+            same!(held, 0, "callers that the server holds in the end");
+            return Ok(());
+        }
+    }
+    Err("it never came to its end".into())
+}
+
+/// The server writes to a lease whose call was dropped: to memory that is still the call's.
+pub fn a_dropped_call_keeps_its_memory() -> Outcome {
+    const LEN: usize = 300;
+    let server = peer("patient")?;
+    exec::run(|exec| async move {
+        let lent = vec![Lend::Write(vec![0x11; LEN])];
+        let call = exec.call_with(server, patient::FILL_LATER, [40, 0xee, 0, 0], lent);
+        check!(timeout(&exec, 10, call).await.is_err(), "the server did not wait");
+        // Whatever is allocated now does not lie where the server will write.
+        let blocks: Vec<Vec<u8>> = (0..50).map(|_| vec![0x22; LEN]).collect();
+        exec.sleep_ms(100).await;
+        let [held, ..] = exec.call(server, patient::HELD, [0; 4]).await.reply.context("held")?.words;
+        same!(held, 0, "callers that the server holds");
+        let touched = blocks.iter().flatten().filter(|byte| **byte != 0x22).count();
+        same!(touched, 0, "bytes that the server wrote elsewhere");
+        // The same without a cut: what it writes comes back.
+        let lent = vec![Lend::Write(vec![0x11; LEN])];
+        let called = exec.call_with(server, patient::FILL_LATER, [1, 0xee, 0, 0], lent).await;
+        same!(called.reply.context("call")?.words[0], LEN as u64, "bytes written");
+        same!(called.lent, [Lend::Write(vec![0xee; LEN])], "what was lent");
+        Ok(())
+    })
+}
+
+/// It is watched, too: it lives on although it does nothing but wait.
+pub fn an_idle_async_driver_takes_no_time() -> Outcome {
+    let index = row("patient")?;
+    let server = peer("patient")?;
+    ask(server, patient::LATER, [1, 0, 0, 0])?;
+    let before = status(index)?;
+    rt::time::sleep_ms(2_500);
+    let after = status(index)?;
+    same!(after.id, before.id, "its life");
+    // Signs of life are all that it does: a few thousand instructions in two seconds and a half.
+    let taken = after.cpu_ns - before.cpu_ns;
+    check!(taken < 2 * MS, "it took {taken} ns in 2.5 s");
+    Ok(())
+}
+
+/// No more calls are under way than were allowed: the others wait at home.
+pub fn calls_are_limited() -> Outcome {
+    const LIMIT: u64 = 3;
+    let server = peer("patient")?;
+    let start = now_ns();
+    let most = exec::run_with(LIMIT as usize, |exec| async move {
+        let watcher = {
+            let exec = exec.clone();
+            exec.clone().spawn(async move {
+                let mut most = 0;
+                loop {
+                    let threads = status(rt::me().index.into()).map_or(u32::MAX, |status| status.threads);
+                    most = most.max(threads);
+                    if exec.now_ns() > start + 250 * MS {
+                        return most;
+                    }
+                    exec.sleep_ms(5).await;
+                }
+            })
+        };
+        let calls = (0..12).map(|_| exec.call(server, patient::LATER, [50, 0, 0, 0]));
+        let replies = join_all(calls).await;
+        check!(replies.iter().all(|called| called.reply.is_ok()), "a call failed");
+        Ok(watcher.await)
+    })?;
+    same!(u64::from(most), LIMIT + 1, "threads, with the one that runs the executor");
+    let took = now_ns() - start;
+    check!(took >= 4 * 50 * MS, "12 calls of 50 ms, 3 at a time, took {took} ns");
+    Ok(())
+}
