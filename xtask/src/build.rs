@@ -37,6 +37,8 @@ pub struct Built {
     pub boot_kernel: PathBuf,
     /// The boot archive.
     pub ramdisk: PathBuf,
+    /// The programs in it with their symbols, by the names of their tasks.
+    pub tasks: BTreeMap<String, PathBuf>,
 }
 
 /// Checks the directories given by `--with`, before anything takes long.
@@ -78,7 +80,7 @@ pub fn build_system(config: &Config, system_toml: &str, archive_name: &str) -> R
     paths::create_dir(&config.paths.images())?;
     let ramdisk = config.paths.images().join(archive_name);
     archive::pack(&system, &tasks, &ramdisk)?;
-    Ok(Built { kernel, boot_kernel, ramdisk })
+    Ok(Built { kernel, boot_kernel, ramdisk, tasks })
 }
 
 /// Runs cargo for [`METAL`] with the given words, optimised, and returns the programs it made by the names of their

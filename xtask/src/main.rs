@@ -4,6 +4,7 @@ mod archive;
 mod bench;
 mod build;
 mod children;
+mod debug;
 mod elf_check;
 mod guest;
 mod image;
@@ -52,6 +53,7 @@ enum Command {
     System(System),
     New(New),
     Bench(Bench),
+    Debug(Debug),
     Lint(Lint),
     Setup(Setup),
 }
@@ -200,6 +202,37 @@ struct Bench {
     install: Install,
 }
 
+/// Boot the system under gdb, with symbols
+///
+/// Without a task the machine stops at the kernel's first instruction; with one, at that task's, and gdb knows its symbols too.
+/// All tasks lie at the same addresses: `task-break PLACE`, a command that gdb is given, stops in that task alone. The guest runs
+/// under emulation. When gdb ends, so does the guest.
+#[derive(Args)]
+struct Debug {
+    /// The task to debug, as system.toml names it
+    task: Option<String>,
+    /// Boot by UEFI (q35 and OVMF) instead of BIOS
+    #[arg(long)]
+    uefi: bool,
+    /// The guest's memory, as a number with K, M or G, at least 32M
+    #[arg(long, default_value = "256M", value_parser = memory)]
+    memory: String,
+    /// Where the guest's screen is shown; gdb has the terminal
+    #[arg(long, value_enum, default_value_t)]
+    display: qemu::Display,
+    /// Have gdb execute these commands and end, for scripts; the exit status is gdb's
+    #[arg(long, value_name = "CMD; CMD")]
+    batch: Option<String>,
+    /// Add the task crate in this directory; can be repeated
+    #[arg(long, value_name = "DIR")]
+    with: Vec<PathBuf>,
+    /// End gdb and the guest after this many seconds, with a failure
+    #[arg(long, value_name = "S")]
+    timeout: Option<u64>,
+    #[command(flatten)]
+    install: Install,
+}
+
 /// Check formatting, and run clippy with warnings denied, on host and bare-metal code
 #[derive(Args)]
 struct Lint {
@@ -296,6 +329,10 @@ fn perform(command: Command) -> anyhow::Result<ExitCode> {
         Command::Bench(Bench { name, record, json, compare, svg, install }) => {
             let install = !install.no_install;
             return bench::bench(&paths, &bench::Options { name, record, json, compare, svg, install });
+        }
+        Command::Debug(Debug { task, uefi, memory, display, batch, with, timeout, install }) => {
+            let install = !install.no_install;
+            debug::debug(&paths, &debug::Options { task, uefi, memory, display, batch, with, timeout, install })?;
         }
         Command::Lint(lint) => lint::lint(&paths, !lint.install.no_install)?,
         Command::Setup(setup) => setup::setup(&paths, setup.uefi, !setup.install.no_install)?,

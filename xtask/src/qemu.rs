@@ -102,6 +102,8 @@ pub struct Machine {
     pub display: Display,
     /// Its time is counted in its own instructions, so that a run repeats exactly, and its serial line goes to a file alone. TCG only.
     pub counted: bool,
+    /// A debugger can be attached, at [`Qemu::gdb_socket`]; the machine has a process group of its own, which Ctrl-C does not reach.
+    pub debugged: bool,
     /// Ports 0xEA and 0xEB lead to the files `trace-ea` and `trace-eb` among the logs.
     pub traced: bool,
     /// Whether a reset reboots the machine; else it ends it, and a triple fault is seen at once.
@@ -150,6 +152,8 @@ pub struct Qemu {
     pub qmp: Qmp,
     /// The Unix socket of the first serial line.
     pub serial_socket: PathBuf,
+    /// The Unix socket at which a debugger is served, where the machine is to be debugged.
+    pub gdb_socket: PathBuf,
     /// When the guest's first instruction ran.
     pub started: Instant,
     reason: Option<String>,
@@ -181,7 +185,8 @@ impl Machine {
         if self.display != Display::Curses {
             command.stdin(Stdio::null()).stdout(Stdio::null());
         }
-        let mut child = children::spawn(&mut command)?;
+        let mut child =
+            if self.debugged { children::spawn_build(&mut command)? } else { children::spawn(&mut command)? };
         let control = sockets.path().join("qmp");
         let end = Instant::now() + Duration::from_secs(20);
         let qmp = loop {
@@ -203,6 +208,7 @@ impl Machine {
             child,
             qmp,
             serial_socket: sockets.path().join("serial"),
+            gdb_socket: sockets.path().join("gdb"),
             started: Instant::now(),
             reason: None,
             stopped: false,
@@ -272,6 +278,9 @@ impl Machine {
         }
         command.args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]);
         command.arg("-qmp").arg(format!("unix:{},server=on,wait=off", escaped(&dir.join("qmp"))));
+        if self.debugged {
+            command.arg("-gdb").arg(format!("unix:{},server=on,wait=off", escaped(&dir.join("gdb"))));
+        }
         command.args(["-display", self.display.resolve(programs)?]);
         Ok(())
     }
@@ -446,6 +455,7 @@ mod tests {
             display: Display::None,
             counted: false,
             traced: false,
+            debugged: false,
             reboots: false,
             logs: dir.path().join("logs"),
         };

@@ -53,6 +53,7 @@ pub fn run(paths: &Paths, options: &Options) -> Result<()> {
         accel: options.accel,
         display: options.display,
         counted: false,
+        debugged: false,
         traced: false,
         reboots: script.is_none(),
         logs: paths.target.join("run-logs").join(std::process::id().to_string()),

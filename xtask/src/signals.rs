@@ -8,6 +8,26 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Set while a signal is ending this program.
 static ENDING: AtomicBool = AtomicBool::new(false);
 
+/// Set while Ctrl-C is another program's, with which we share the terminal.
+static SHARED: AtomicBool = AtomicBool::new(false);
+
+/// Leaves Ctrl-C to a child in the foreground, as long as this value lives.
+pub struct Shared;
+
+impl Shared {
+    /// From now on.
+    pub fn begin() -> Self {
+        SHARED.store(true, Ordering::SeqCst);
+        Self
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        SHARED.store(false, Ordering::SeqCst);
+    }
+}
+
 /// Waits for the end if a signal is ending this program: what went wrong then went wrong because the children were
 /// killed, and is no news.
 pub fn yield_to_end() {
@@ -30,7 +50,8 @@ pub fn install() {
     match Signals::new([SIGINT, SIGTERM, SIGHUP, SIGQUIT]) {
         Ok(mut signals) => {
             std::thread::spawn(move || {
-                if let Some(signal) = signals.forever().next() {
+                let ends = |signal: &i32| *signal != SIGINT || !SHARED.load(Ordering::SeqCst);
+                if let Some(signal) = signals.forever().find(ends) {
                     ENDING.store(true, Ordering::SeqCst);
                     interactive::restore_terminal();
                     children::kill_all();

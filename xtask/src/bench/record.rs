@@ -79,7 +79,7 @@ fn build(config: &Config) -> Result<Built> {
     paths::create_dir(&config.paths.images())?;
     let ramdisk = config.paths.images().join("traced.tar");
     archive::pack(&system, &tasks, &ramdisk)?;
-    Ok(Built { kernel, boot_kernel, ramdisk })
+    Ok(Built { kernel, boot_kernel, ramdisk, tasks })
 }
 
 /// Lines `+ADDRESS SIZE ALIGN`, `-ADDRESS`, `=ADDRESS ADDRESS SIZE` in hexadecimal, as steps by slots: see `userspace/bench/src/replay.rs`.

@@ -126,6 +126,7 @@ pub fn machine(image: PathBuf, logs: PathBuf) -> Machine {
         accel: Accel::Tcg,
         display: Display::None,
         counted: false,
+        debugged: false,
         traced: false,
         reboots: false,
         logs,

@@ -1,6 +1,7 @@
 //! The tests of the whole system: the suite that runs inside it, and what a person does at its serial line, keyboard
 //! and screen.
 
+mod debugger;
 mod outside;
 mod person;
 mod suite;
@@ -31,10 +32,13 @@ pub fn run(paths: &Paths, wanted: &Wanted, report: &Report, ready: &Ready) -> Re
     let config = Config { paths, toolchain: &ready.toolchain, with: &[] };
     let tests: Vec<_> = TESTS.iter().filter(|test| wanted.matches(&test.full())).collect();
     // What the suite's tests are called is known when they have run: a filter that names none of ours means them.
-    if wanted.filter.is_none() || (tests.is_empty() && !wanted.matches(outside::NAME)) {
+    if wanted.filter.is_none()
+        || (tests.is_empty() && !wanted.matches(outside::NAME) && !wanted.matches(debugger::NAME))
+    {
         suite::run(&config, wanted, report, ready)?;
     }
     outside::run(&config, wanted, report, ready)?;
+    debugger::run(wanted, report)?;
     for firmware in [Firmware::Bios, Firmware::Uefi] {
         let tests: Vec<_> = tests.iter().filter(|test| test.firmware == firmware).collect();
         if tests.is_empty() {

@@ -5,7 +5,7 @@ use crate::qemu::Programs;
 use crate::ui::{Step, say};
 use anyhow::{Context, Result, bail};
 use std::io::IsTerminal;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The Rust release that rustup is asked for: the newest that a boot loader release is known to fit.
@@ -89,6 +89,29 @@ pub fn ensure(needs: Needs) -> Result<Ready> {
     }
     let toolchain = search.found.context("no compiler was found")?;
     Ok(Ready { toolchain, programs })
+}
+
+/// Finds gdb, and installs it if that is allowed and it is missing.
+///
+/// # Errors
+/// When it is missing and cannot or must not be installed: the error says how to get it.
+pub fn ensure_gdb(install: bool) -> Result<PathBuf> {
+    if let Some(gdb) = find_program("gdb") {
+        return Ok(gdb);
+    }
+    let plan = Host::inspect().plan_gdb();
+    match plan {
+        Ok(actions) if install => {
+            say("gdb, the debugger, is not installed");
+            actions.iter().try_for_each(run)?;
+            find_program("gdb").context("gdb is still missing after installing it; see above for what went wrong")
+        }
+        Ok(actions) => {
+            let lines: Vec<_> = actions.iter().map(|action| format!("  {}", action.line())).collect();
+            bail!("gdb, the debugger, is not installed. To get it, run:\n{}", lines.join("\n"))
+        }
+        Err(advice) => bail!("gdb, the debugger, is not installed. To get it: {advice}."),
+    }
 }
 
 /// What is not there.
@@ -204,6 +227,20 @@ impl Host {
     fn update(&self) -> Option<Action> {
         let words = [self.admin.as_ref()?.as_slice(), &["apt-get", "update"]].concat();
         Some(Action::new("the package lists are missing or old", &words))
+    }
+
+    /// The commands that get gdb, or a sentence on why there are none.
+    fn plan_gdb(&self) -> std::result::Result<Vec<Action>, String> {
+        match &self.admin {
+            _ if !self.apt => Err("install gdb with this system's package manager, then try again".to_owned()),
+            None => Err("ask an administrator to run: apt-get install -y gdb".to_owned()),
+            Some(admin) => {
+                let words = ["apt-get", "install", "-y", "--no-install-recommends", "--no-remove", "gdb"];
+                let words = [admin.as_slice(), &words].concat();
+                let lists = self.update().filter(|_| self.lists_are_old());
+                Ok(lists.into_iter().chain([Action::new("to get the debugger", &words)]).collect())
+            }
+        }
     }
 
     /// The commands that get `missing`, or a sentence on why there are none.
@@ -358,6 +395,18 @@ mod tests {
         let line = actions.last().expect("an action").line();
         assert!(line.starts_with("sudo apt-get install -y --no-install-recommends --no-remove rustc-web"), "{line}");
         assert!(line.ends_with("lld-23 llvm-23 qemu-system-x86 ovmf"), "{line}");
+    }
+
+    #[test]
+    fn gdb_comes_from_apt_or_the_error_says_how() {
+        let line =
+            |host: Host| host.plan_gdb().map(|plan| plan.iter().map(Action::line).collect::<Vec<_>>().join("; "));
+        let install = "sudo apt-get install -y --no-install-recommends --no-remove gdb";
+        assert_eq!(line(host()).as_deref(), Ok(install));
+        let old = Host { apt_knows_compiler: false, ..host() };
+        assert_eq!(line(old), Ok(format!("sudo apt-get update; {install}")));
+        assert!(line(Host { admin: None, ..host() }).is_err_and(|advice| advice.contains("administrator")));
+        assert!(line(Host { apt: false, ..host() }).is_err_and(|advice| advice.contains("package manager")));
     }
 
     #[test]
