@@ -1,22 +1,26 @@
 //! System calls on a task by its debugger: memory, registers, ports. Who may is decided in [`kernel_core::debug`].
 
 use crate::kernel::Kernel;
-use crate::usermem::{self, Side};
+use crate::usermem;
+use abi::Status;
 use abi::message::MAX_COPY;
 use abi::task::{Registers, USER_END};
-use abi::{PAGE_SIZE, Status};
 use kernel_core::debug::Reach;
 use kernel_core::thread::{Frame, State};
 use x86_64::instructions::port::Port;
 use zerocopy::{FromZeros, IntoBytes};
+
+/// A debugger's copies go through a buffer of so many bytes, a divisor of a page's size.
+const PIECE: u64 = 256;
 
 impl Kernel {
     /// Copies from the task `id` at `from` to the caller at `to`; returns how many bytes. Errors: NoRights, NoSuchTask, BadAddress.
     pub fn debug_read(&mut self, thread: u16, id: u64, from: u64, to: u64, len: u64) -> Result<u64, Status> {
         let row = self.sys.debuggee(thread, id)?;
         let (theirs, ours) = (self.root_of(row)?, self.root(thread)?);
-        self.debug_pages(row, from, len, |_, offset, at, count| {
-            usermem::copy(theirs, at, ours, to.checked_add(offset).ok_or(Side::To)?, count)
+        self.debug_pieces(row, from, len, |_, offset, at, piece| {
+            usermem::read(theirs, at, piece)?;
+            usermem::write(ours, to.checked_add(offset).ok_or(Status::BadAddress)?, piece)
         })
     }
 
@@ -24,36 +28,38 @@ impl Kernel {
     pub fn debug_write(&mut self, thread: u16, id: u64, to: u64, from: u64, len: u64) -> Result<u64, Status> {
         let row = self.sys.debuggee(thread, id)?;
         let (theirs, ours) = (self.root_of(row)?, self.root(thread)?);
-        self.debug_pages(row, to, len, |reach, offset, at, count| {
-            let from = from.checked_add(offset).ok_or(Side::From)?;
+        self.debug_pieces(row, to, len, |reach, offset, at, piece| {
+            usermem::read(ours, from.checked_add(offset).ok_or(Status::BadAddress)?, piece)?;
             match reach {
-                Reach::Own => usermem::poke(ours, from, theirs, at, count),
-                _ => usermem::copy(ours, from, theirs, at, count),
+                Reach::Own => usermem::poke(theirs, at, piece),
+                _ => usermem::write(theirs, at, piece),
             }
         })
     }
 
-    /// Does something to each page of a range of a task: with what may be done there, the offset in the range, the address, the length.
-    fn debug_pages(
+    /// Does something to each piece of a range of a task that lies within one page: with what may be done there, the offset in the range, the
+    /// address, and a buffer as long as the piece.
+    fn debug_pieces(
         &self,
         row: u16,
         addr: u64,
         len: u64,
-        mut each: impl FnMut(Reach, u64, u64, usize) -> Result<(), Side>,
+        mut each: impl FnMut(Reach, u64, u64, &mut [u8]) -> Result<(), Status>,
     ) -> Result<u64, Status> {
         let len = len.min(MAX_COPY as u64);
         if addr >= USER_END {
             return Err(Status::BadAddress);
         }
+        let mut buffer = [0; PIECE as usize];
         let mut done = 0;
         while done < len {
             let at = addr + done;
-            let count = (len - done).min(PAGE_SIZE as u64 - at % PAGE_SIZE as u64);
+            let count = (len - done).min(PIECE - at % PIECE);
             let reach = self.sys.debug_reach(row, at);
             if reach == Reach::Nothing {
                 return Err(Status::BadAddress);
             }
-            each(reach, done, at, count as usize).map_err(|_| Status::BadAddress)?;
+            each(reach, done, at, buffer.get_mut(..count as usize).unwrap_or_default())?;
             done += count;
         }
         Ok(len)

@@ -6,7 +6,7 @@ use crate::kernel::{self, Kernel};
 use crate::{loader, log, usermem};
 use abi::error::{DeathKind, MESSAGE_LEN};
 use abi::info::ARG_LEN;
-use abi::message::{Header, Lease, MAX_COPY, MAX_LEASES, ReplyToken, Rights, bits};
+use abi::message::{Header, Lease, MAX_LEASES, ReplyToken, Rights, bits};
 use abi::task::{LEVELS, TaskState, USER_END};
 use abi::{PAGE_SIZE, Status, Syscall, TaskId};
 use kernel_core::handles::{Handle, Object};
@@ -124,8 +124,8 @@ fn dispatch(k: &mut Kernel, thread: u16, call: Syscall, a: Args) -> Outcome {
             }
             elsewhere(k.sys.recv(thread, a.rdi, a.r14))
         }
-        Syscall::LeaseRead => k.lease_copy(thread, a, Lease::READ),
-        Syscall::LeaseWrite => k.lease_copy(thread, a, Lease::WRITE),
+        Syscall::LeaseRead => value(k.lease_copy(ReplyToken(a.rdi), a.rsi, a.rdx, a.r10, a.r8, Lease::READ)?),
+        Syscall::LeaseWrite => value(k.lease_copy(ReplyToken(a.rdi), a.rsi, a.rdx, a.r10, a.r8, Lease::WRITE)?),
         Syscall::LeaseInfo => {
             let (len, access) = k.sys.lease_info(thread, ReplyToken(a.rdi), a.rsi)?;
             pair(len.into(), access.into())
@@ -302,20 +302,6 @@ impl Kernel {
         }
         self.sys.set_priority(index, priority as u8);
         Ok(())
-    }
-
-    fn lease_copy(&mut self, thread: u16, a: Args, access: u32) -> Outcome {
-        let (row, addr, left) = self.sys.lease(thread, ReplyToken(a.rdi), a.rsi, a.rdx, access)?;
-        let len = a.r8.min(left).min(MAX_COPY as u64) as usize;
-        let (theirs, ours) = (self.root_of(row)?, self.root(thread)?);
-        let result = if access == Lease::READ {
-            usermem::copy(theirs, addr, ours, a.r10, len).map_err(|side| side == usermem::Side::From)
-        } else {
-            usermem::copy(ours, a.r10, theirs, addr, len).map_err(|side| side == usermem::Side::To)
-        };
-        // The side at fault gets the blame: a bad lease is the caller's, a bad buffer the server's own.
-        result.map_err(|caller| if caller { Status::LeaseFault } else { Status::BadAddress })?;
-        value(len as u64)
     }
 
     fn memory_create(&mut self, thread: u16, pages: u64, contiguous: bool) -> Outcome {

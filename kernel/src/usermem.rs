@@ -1,8 +1,11 @@
 //! The only door to user memory. Nothing here dereferences a user's address: each page is looked up in the task's page tables, with
 //! the rights that the task itself has, and reached through the direct map; every byte is copied once.
 
-use crate::arch::paging::{direct, translate_user};
+use crate::arch::paging::{Access, TABLE_SPAN, direct, user_page, user_table};
+use abi::task::USER_END;
 use abi::{PAGE_SIZE, Status};
+use core::arch::asm;
+use core::ptr::{with_exposed_provenance, with_exposed_provenance_mut};
 
 /// Which side of a copy could not be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,75 +16,151 @@ pub enum Side {
     To,
 }
 
-/// Bytes from `addr` to the end of its page, at most `len`.
-fn in_page(addr: u64, len: usize) -> usize {
-    len.min(PAGE_SIZE - (addr as usize & (PAGE_SIZE - 1)))
+/// A task's memory, as far as it has been looked up.
+struct Place {
+    root: u64,
+    access: Access,
+    /// The lowest page table for the page that was looked up last; 0 before the first.
+    table: u64,
+    /// What is looked up next.
+    addr: u64,
+    /// What was looked up and is not copied yet: where it is in the kernel's map, and how many bytes.
+    here: usize,
+    left: usize,
 }
 
-fn reach(root: u64, addr: u64, len: usize, write: bool) -> Option<*mut u8> {
-    let phys = translate_user(root, addr, write)?;
-    direct(phys, len as u64)
+impl Place {
+    #[inline(always)]
+    fn new(root: u64, addr: u64, access: Access) -> Self {
+        Place { root, access, table: 0, addr, here: 0, left: 0 }
+    }
+
+    /// Looks the next page up where nothing is left, at most `len` bytes of it. `None`: the task has none there, or may not do that.
+    #[inline(always)]
+    fn look(&mut self, len: usize) -> Option<()> {
+        if self.left != 0 {
+            return Some(());
+        }
+        if self.table == 0 || self.addr & (TABLE_SPAN - 1) == 0 || self.addr >= USER_END {
+            self.table = user_table(self.root, self.addr, self.access)?;
+        }
+        let room = PAGE_SIZE - (self.addr as usize & (PAGE_SIZE - 1));
+        let count = if len < room { len } else { room };
+        let at = direct(user_page(self.table, self.addr, self.access)?, count as u64)?;
+        (self.here, self.left) = (at.expose_provenance(), count);
+        // No wrap: an address of a task is far below the end of all addresses.
+        self.addr += count as u64;
+        Some(())
+    }
+
+    #[inline(always)]
+    fn go(&mut self, count: usize) {
+        self.here += count;
+        self.left -= count;
+    }
+}
+
+/// Copies as `memmove` does, at its best for what does not overlap.
+///
+/// # Safety
+/// Both must be `count` bytes that may be read, or written.
+#[inline(always)]
+unsafe fn copy_bytes(from: usize, to: usize, count: usize) {
+    if to.wrapping_sub(from) < count {
+        // SAFETY: by this function's contract; they may overlap.
+        unsafe { core::ptr::copy(with_exposed_provenance::<u8>(from), with_exposed_provenance_mut(to), count) };
+        return;
+    }
+    // SAFETY: by this function's contract. Eight bytes at a time, then the rest, upwards (the direction flag is clear in Rust code):
+    // where the target does not begin within the source, no byte is written before it is read.
+    unsafe {
+        asm!(
+            "rep movsq",
+            "mov ecx, {rest:e}",
+            "rep movsb",
+            rest = in(reg) count & 7,
+            inout("rcx") count / 8 => _,
+            inout("rsi") from => _,
+            inout("rdi") to => _,
+            options(nostack, preserves_flags),
+        );
+    }
+}
+
+/// Copies between a task's memory, whose pages must allow `access`, and `len` bytes of the kernel's own.
+///
+/// # Safety
+/// They must be the caller's to write, or to read where `write` says that the task's memory is written.
+unsafe fn exchange(
+    root: u64,
+    addr: u64,
+    mut own: usize,
+    mut len: usize,
+    access: Access,
+    write: bool,
+) -> Result<(), Status> {
+    let mut place = Place::new(root, addr, access);
+    while len != 0 {
+        place.look(len).ok_or(Status::BadAddress)?;
+        let (here, count) = (place.here, place.left);
+        let (from, to) = if write { (own, here) } else { (here, own) };
+        // SAFETY: one is `count` bytes within one frame of RAM in the direct map; tasks do not run meanwhile (one core, interrupts off).
+        // The other is the caller's, by this function's contract, and never a frame of a task.
+        unsafe { copy_bytes(from, to, count) };
+        place.left = 0;
+        own += count;
+        len -= count;
+    }
+    Ok(())
 }
 
 /// Copies a task's bytes into the kernel. Errors: BadAddress; `into` may be partly filled then.
 pub fn read(root: u64, addr: u64, into: &mut [u8]) -> Result<(), Status> {
-    let mut done = 0;
-    while let Some(rest) = into.get_mut(done..).filter(|r| !r.is_empty()) {
-        let at = addr.checked_add(done as u64).ok_or(Status::BadAddress)?;
-        let count = in_page(at, rest.len());
-        let from = reach(root, at, count, false).ok_or(Status::BadAddress)?;
-        // SAFETY: `from` is `count` bytes within one frame of RAM in the direct map, `rest` is at least that long, and the kernel's own
-        // buffers are never frames of a task. Tasks do not run meanwhile (one core, interrupts off).
-        unsafe { core::ptr::copy_nonoverlapping(from, rest.as_mut_ptr(), count) };
-        done += count;
+    // SAFETY: `into` is borrowed for writing.
+    unsafe { exchange(root, addr, into.as_mut_ptr().expose_provenance(), into.len(), Access::READ, false) }
+}
+
+/// The same where all of them lie in one page; nothing is read and false returned where they do not, or cannot be read.
+#[inline(always)]
+pub fn read_in_page(root: u64, addr: u64, into: &mut [u8]) -> bool {
+    let mut place = Place::new(root, addr, Access::READ);
+    if place.look(into.len()).is_none() || place.left != into.len() {
+        return false;
     }
-    Ok(())
+    // SAFETY: as in `exchange`; `into` is borrowed for writing.
+    unsafe { copy_bytes(place.here, into.as_mut_ptr().expose_provenance(), into.len()) };
+    true
 }
 
 /// Copies bytes of the kernel to a task. Errors: BadAddress; part may be written then.
 pub fn write(root: u64, addr: u64, from: &[u8]) -> Result<(), Status> {
-    let mut done = 0;
-    while let Some(rest) = from.get(done..).filter(|r| !r.is_empty()) {
-        let at = addr.checked_add(done as u64).ok_or(Status::BadAddress)?;
-        let count = in_page(at, rest.len());
-        let to = reach(root, at, count, true).ok_or(Status::BadAddress)?;
-        // SAFETY: as in `read`, the other way round; the task itself may write this page.
-        unsafe { core::ptr::copy_nonoverlapping(rest.as_ptr(), to, count) };
-        done += count;
-    }
-    Ok(())
+    // SAFETY: `from` is borrowed for reading.
+    unsafe { exchange(root, addr, from.as_ptr().expose_provenance(), from.len(), Access::WRITE, true) }
 }
 
-/// Copies to a page of a task's own that the task itself may not write: for its debugger. The bytes lie within one page of the target.
-/// The error names the side that could not be reached.
-pub fn poke(from_root: u64, from: u64, to_root: u64, to: u64, len: usize) -> Result<(), Side> {
-    let mut done = 0;
-    while done < len {
-        let source = from.checked_add(done as u64).ok_or(Side::From)?;
-        let target = to.checked_add(done as u64).ok_or(Side::To)?;
-        let count = in_page(target, in_page(source, len - done));
-        let source = reach(from_root, source, count, false).ok_or(Side::From)?;
-        let target = reach(to_root, target, count, false).ok_or(Side::To)?;
-        // SAFETY: as in `copy`. The target's frame belongs to its task alone, and what the processor has cached of its code it
-        // looks up again: stores are seen by later fetches (Intel SDM vol. 3A, section 12.6), and the way back to ring 3 serialises.
-        unsafe { core::ptr::copy(source, target, count) };
-        done += count;
-    }
-    Ok(())
+/// The same to pages of a task's own that the task itself may not write: for its debugger. Errors: BadAddress (not even read).
+///
+/// The target's frame belongs to its task alone, and what the processor has cached of its code it looks up again: stores are seen by later
+/// fetches (Intel SDM vol. 3A, section 12.6), and the way back to ring 3 serialises.
+pub fn poke(root: u64, addr: u64, from: &[u8]) -> Result<(), Status> {
+    // SAFETY: `from` is borrowed for reading.
+    unsafe { exchange(root, addr, from.as_ptr().expose_provenance(), from.len(), Access::READ, true) }
 }
 
 /// Copies from one task to another, or within one. The error names the side that could not be reached; part may be copied then.
-pub fn copy(from_root: u64, from: u64, to_root: u64, to: u64, len: usize) -> Result<(), Side> {
-    let mut done = 0;
-    while done < len {
-        let source = from.checked_add(done as u64).ok_or(Side::From)?;
-        let target = to.checked_add(done as u64).ok_or(Side::To)?;
-        let count = in_page(target, in_page(source, len - done));
-        let source = reach(from_root, source, count, false).ok_or(Side::From)?;
-        let target = reach(to_root, target, count, true).ok_or(Side::To)?;
-        // SAFETY: both lie within one frame of RAM in the direct map for `count` bytes; they may be the same frame, so `copy`.
-        unsafe { core::ptr::copy(source, target, count) };
-        done += count;
+#[inline(always)]
+pub fn copy(from_root: u64, from: u64, to_root: u64, to: u64, mut len: usize) -> Result<(), Side> {
+    let mut source = Place::new(from_root, from, Access::READ);
+    let mut target = Place::new(to_root, to, Access::WRITE);
+    while len != 0 {
+        source.look(len).ok_or(Side::From)?;
+        target.look(len).ok_or(Side::To)?;
+        let count = if source.left < target.left { source.left } else { target.left };
+        // SAFETY: both are `count` bytes within one frame of RAM in the direct map; tasks do not run meanwhile.
+        unsafe { copy_bytes(source.here, target.here, count) };
+        source.go(count);
+        target.go(count);
+        len -= count;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
-//! The fast paths of `call` and `reply_recv`: words alone, and the one that waits runs at once.
+//! The fast paths of `call` and `reply_recv`: words and what is lent, and the one that waits runs at once.
 //!
 //! They look first and change something only where everything holds that lets the general path ([`System::call`],
-//! [`System::reply`], [`System::recv`], [`System::schedule`]) do just that: nothing lent, no handle on its way, one partner waits, its
+//! [`System::reply`], [`System::recv`], [`System::schedule`]) do just that: no handle on its way, what is lent is read, one partner waits, its
 //! budget is neither used up nor due to be filled, and nobody ready is as important as it is. Then they do the same to the
 //! state, without queues in between. The same code runs on the host, where a test compares it with the general path in many
 //! states of a small system, and another tries each check.
@@ -24,17 +24,21 @@ use crate::queue::{NIL, Queue};
 use crate::sched::Scheduler;
 use crate::system::{Counters, Endpoint, System};
 use crate::thread::{Frame, Route, State, Thread};
+use abi::message::{Header, MAX_LEASES};
 use core::arch::naked_asm;
 use core::mem::offset_of;
 
 /// Where a fast path goes on, by a jump.
 ///
 /// # Safety
-/// Both are naked functions that take the registers as described.
+/// They are naked functions that take the registers as described.
 pub unsafe trait Exits {
     /// Another thread runs: its anchor in `rbp`. Its message is in `rdi rsi rdx r10 r8 r9 r12`, as after the system call; `rbx rcx r11` and the
     /// flags hold nothing. All others are as they were.
     extern "C" fn handed_over();
+    /// To `call`, of a header in `rsi` that is a label and a number of leases: reads them from the caller's memory at `r12` into its record and
+    /// goes on at the address in `r11`, with all registers as they were but `rcx`, `rsp` and the flags; or as [`Exits::refused`].
+    extern "C" fn lend();
     /// Nothing has changed, the general path is to decide about the system call of the number in `rax`. `rbx rbp rcx r11` and the flags hold
     /// nothing. All others are as they were.
     extern "C" fn refused();
@@ -72,8 +76,6 @@ const LABEL: u32 = 0xffff;
 #[unsafe(naked)]
 pub extern "C" fn call<E: Exits>() {
     naked_asm!(
-        "cmp rsi, {label}",
-        "ja 9f",
         // The way by this handle is known.
         "mov rcx, [r15 + {epoch}]",
         "cmp rcx, [r13 + {route} + {route_epoch}]",
@@ -99,6 +101,10 @@ pub extern "C" fn call<E: Exits>() {
         "bsf r11, [r15 + {levels}]",
         "cmp ecx, r11d",
         "jae 9f",
+        // What is lent comes last: it is read once, and nothing else can be wrong.
+        "cmp rsi, {label}",
+        "ja 3f",
+        "2:",
         // The call has a name.
         "mov rcx, [r15 + {calls}]",
         "add rcx, 0x10000",
@@ -108,11 +114,11 @@ pub extern "C" fn call<E: Exits>() {
         "mov [r13 + {token}], rcx",
         "mov r12, rcx",
         // Sender and receiver note it.
-        "mov [r13 + {last_sent}], esi",
+        "mov [r13 + {last_sent}], si",
         "mov [r13 + {last_sent} + 4], edi",
         "mov rdi, [r13 + {route} + {route_tells}]",
         "mov [r13 + {sender}], rdi",
-        "mov [rbp + {last_received}], esi",
+        "mov [rbp + {last_received}], si",
         "mov [rbp + {last_received} + 4], edi",
         // One waits for the other's reply, which runs.
         "mov ecx, [rbp + {awaited}]",
@@ -129,10 +135,16 @@ pub extern "C" fn call<E: Exits>() {
         "mov byte ptr [r15 + {resched}], 0",
         "inc qword ptr [r15 + {switches}]",
         "jmp {handed_over}",
+        "3:",
+        "cmp rsi, {leases}",
+        "ja 9f",
+        "lea r11, [rip + 2b]",
+        "jmp {lend}",
         "9:",
         "mov eax, {number}",
         "jmp {refused}",
         label = const LABEL,
+        leases = const Header::new(u16::MAX).with_leases(MAX_LEASES).0,
         epoch = const offset_of!(System, epoch),
         route = const at(offset_of!(Thread, calls)),
         route_epoch = const offset_of!(Route, epoch),
@@ -165,6 +177,7 @@ pub extern "C" fn call<E: Exits>() {
         switches = const offset_of!(System, counters) + offset_of!(Counters, switches),
         handed_over = sym E::handed_over,
         number = const abi::Syscall::Call as u32,
+        lend = sym E::lend,
         refused = sym E::refused,
     )
 }

@@ -8,7 +8,7 @@ use crate::arena::Id;
 use crate::handles::{Handle, Object};
 use crate::system::{Endpoint, System};
 use crate::task::Task;
-use crate::thread::{Frame, Route, State};
+use crate::thread::{Frame, Route, State, Thread};
 use abi::Status;
 use abi::message::{Header, Lease, MAX_LEASES, ReplyToken, Rights, Sender};
 
@@ -113,51 +113,52 @@ impl System {
             return Err(Status::BadArgument);
         }
         self.check_transfer(thread, header)?;
-        let caller = self.caller(thread, token)?;
+        self.waiting(self.row_of(thread)?, token)?;
+        let caller = token.thread();
         self.transmit(thread, &frame, caller);
         self.make_ready(caller);
         Ok(())
     }
 
-    /// The thread that a reply token names, if it waits for a reply of this thread's task. Errors: StaleReply.
-    pub fn caller(&self, thread: u16, token: ReplyToken) -> Result<u16, Status> {
-        let row = self.row_of(thread)?;
+    /// The thread that a reply token names, if it waits for a reply of this row. Errors: StaleReply.
+    #[inline]
+    fn waiting(&self, row: u16, token: ReplyToken) -> Result<&Thread, Status> {
         match self.threads.at(token.thread()) {
-            Some(t) if token != ReplyToken::NONE && t.token == token && t.state == State::Replying(row) => {
-                Ok(token.thread())
-            }
+            Some(t) if token != ReplyToken::NONE && t.token == token && t.state == State::Replying(row) => Ok(t),
             _ => Err(Status::StaleReply),
         }
     }
 
-    /// A lease of the caller that a token names: its task's row, first address and length left from `offset` on.
-    /// Errors: StaleReply, LeaseBounds (no such lease, no such access, offset beyond the end).
+    /// A lease of the caller that a token names, who waits for `server`'s reply: the thread that lends, and address and length left from
+    /// `offset` on. Errors: StaleReply, LeaseBounds (no such lease, no such access, offset beyond the end).
+    #[inline]
     pub fn lease(
         &self,
-        thread: u16,
+        server: &Thread,
         token: ReplyToken,
         number: u64,
         offset: u64,
         access: u32,
-    ) -> Result<(u16, u64, u64), Status> {
-        let caller = self.caller(thread, token)?;
-        let t = self.threads.at(caller).ok_or(Status::StaleReply)?;
-        let count = Header(t.frame.rsi).leases() as u64;
-        let lease = t.leases.get(number as usize).filter(|_| number < count).ok_or(Status::LeaseBounds)?;
+    ) -> Result<(&Thread, u64, u64), Status> {
+        let caller = self.waiting(server.task, token)?;
+        let lease = Self::lease_of(caller, number)?;
         let left = u64::from(lease.len).checked_sub(offset).ok_or(Status::LeaseBounds)?;
         if lease.access & access != access {
             return Err(Status::LeaseBounds);
         }
-        Ok((t.task, lease.addr.checked_add(offset).ok_or(Status::LeaseFault)?, left))
+        Ok((caller, lease.addr.checked_add(offset).ok_or(Status::LeaseFault)?, left))
     }
 
     /// A lease's length and access. Errors: StaleReply, LeaseBounds.
     pub fn lease_info(&self, thread: u16, token: ReplyToken, number: u64) -> Result<(u32, u32), Status> {
-        let caller = self.caller(thread, token)?;
-        let t = self.threads.at(caller).ok_or(Status::StaleReply)?;
-        let count = Header(t.frame.rsi).leases() as u64;
-        let lease = t.leases.get(number as usize).filter(|_| number < count).ok_or(Status::LeaseBounds)?;
+        let lease = Self::lease_of(self.waiting(self.row_of(thread)?, token)?, number)?;
         Ok((lease.len, lease.access))
+    }
+
+    #[inline]
+    fn lease_of(caller: &Thread, number: u64) -> Result<Lease, Status> {
+        let count = Header(caller.frame.rsi).leases() as u64;
+        caller.leases.get(number as usize).filter(|_| number < count).copied().ok_or(Status::LeaseBounds)
     }
 
     /// Whether somebody serves an endpoint, or will.

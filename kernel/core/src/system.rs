@@ -163,6 +163,18 @@ impl System {
         self.sched.current()
     }
 
+    /// The running thread itself.
+    #[inline]
+    pub fn running(&self) -> Option<&Thread> {
+        self.threads.at(self.sched.current)
+    }
+
+    /// The same, to change.
+    #[inline]
+    pub fn running_mut(&mut self) -> Option<&mut Thread> {
+        self.threads.at_mut(self.sched.current)
+    }
+
     /// A thread that is known to be alive. Threads are looked up by index only where a queue or the scheduler holds them, and both
     /// let go of a thread before it is removed.
     #[inline]

@@ -7,6 +7,7 @@
 
 use super::gdt::{self, USER_CODE, USER_DATA};
 use super::percore::{EXTRAS, FRAME_END, KERNEL_STACK, ROOT, SPACE_SWITCHES, SYSTEM, USER_STACK};
+use abi::message::Lease;
 use core::arch::naked_asm;
 use core::mem::offset_of;
 use kernel_core::fast::{self, Exits, at, register};
@@ -31,6 +32,10 @@ pub extern "C" fn syscall_entry() {
         "je {fast_call}",
         "cmp rax, {reply_recv}",
         "je {fast_reply_recv}",
+        "cmp rax, {lease_read}",
+        "je {fast_lease_read}",
+        "cmp rax, {lease_write}",
+        "je {fast_lease_write}",
         "mov gs:[{user_stack}], rsp",
         "mov rsp, gs:[{frame_end}]",
         "push {user_data}",
@@ -55,10 +60,40 @@ pub extern "C" fn syscall_entry() {
         syscall = const Frame::SYSCALL,
         call = const abi::Syscall::Call as u64,
         reply_recv = const abi::Syscall::ReplyRecv as u64,
+        lease_read = const abi::Syscall::LeaseRead as u64,
+        lease_write = const abi::Syscall::LeaseWrite as u64,
         fast_call = sym fast_call,
         fast_reply_recv = sym fast_reply_recv,
+        fast_lease_read = sym lease_stub::<{ Lease::READ }>,
+        fast_lease_write = sym lease_stub::<{ Lease::WRITE }>,
         handler = sym crate::syscall::on_syscall,
         leave = sym leave,
+    )
+}
+
+/// `lease_read` and `lease_write`: the thread that asks goes on at once, so what the system call keeps is saved on the kernel's stack.
+#[unsafe(naked)]
+extern "C" fn lease_stub<const ACCESS: u32>() {
+    naked_asm!(
+        "mov gs:[{user_stack}], rsp",
+        "mov rsp, gs:[{kernel_stack}]",
+        "push rcx", "push r11", "push rdi", "push rsi", "push r8", "push r9", "push r10", "push rbp",
+        "mov rcx, r10",
+        "mov r9d, {access}",
+        "xor ebp, ebp",
+        "call {handler}",
+        "pop rbp", "pop r10", "pop r9", "pop r8", "pop rsi", "pop rdi", "pop r11", "pop rcx",
+        "mov rsp, gs:[{user_stack}]",
+        "and r11d, {flags}",
+        "or r11d, {flags_set}",
+        "swapgs",
+        "sysretq",
+        user_stack = const USER_STACK,
+        kernel_stack = const KERNEL_STACK,
+        access = const ACCESS,
+        handler = sym crate::lease::on_copy,
+        flags = const USER_FLAGS,
+        flags_set = const USER_FLAGS_SET,
     )
 }
 
@@ -211,6 +246,28 @@ unsafe impl Exits for Stubs {
             kernel_stack = const KERNEL_STACK,
             enter = sym crate::kernel::enter_current,
             leave = sym leave,
+        )
+    }
+
+    #[unsafe(naked)]
+    extern "C" fn lend() {
+        naked_asm!(
+            "mov rsp, gs:[{kernel_stack}]",
+            "push rax", "push rdi", "push rsi", "push rdx", "push r8", "push r9", "push r10", "push r11",
+            "mov rdi, r12",
+            "shr esi, 16",
+            "call {handler}",
+            "test al, al",
+            "pop r11", "pop r10", "pop r9", "pop r8", "pop rdx", "pop rsi", "pop rdi", "pop rax",
+            "jz 2f",
+            "jmp r11",
+            "2:",
+            "mov eax, {call}",
+            "jmp {refused}",
+            kernel_stack = const KERNEL_STACK,
+            handler = sym crate::lease::lend,
+            call = const abi::Syscall::Call as u32,
+            refused = sym Self::refused,
         )
     }
 

@@ -82,15 +82,18 @@ impl UserFlags {
 }
 
 /// Where a physical address is in the direct map; `None` beyond its end.
+#[inline(always)]
 pub fn direct(phys: u64, len: u64) -> Option<*mut u8> {
     let end = phys.checked_add(len)?;
     (end <= DIRECT_END.load(Ordering::Relaxed)).then(|| (DIRECT_MAP + phys) as *mut u8)
 }
 
+#[inline(always)]
 fn entry_ptr(table: u64, index: u64) -> *mut u64 {
     (DIRECT_MAP + table + (index & 511) * 8) as *mut u64
 }
 
+#[inline(always)]
 fn read(table: u64, index: u64) -> u64 {
     // SAFETY: `table` is the address of a page table: CR3, a root the kernel built, or an entry of one. Tables are frames of
     // RAM, which the direct map covers, and the index stays within the page.
@@ -110,6 +113,7 @@ pub fn zero(frame: u64) {
     }
 }
 
+#[inline(always)]
 const fn slot(addr: u64, level: u32) -> u64 {
     addr >> (12 + 9 * level) & 511
 }
@@ -247,23 +251,50 @@ pub fn unmap_user(root: u64, page: u64) {
     }
 }
 
-/// The physical address behind a task's address, if the task itself may read (or write) it.
-#[inline]
-pub fn translate_user(root: u64, addr: u64, write: bool) -> Option<u64> {
+/// What a task must be allowed to do with a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Access(u64);
+
+impl Access {
+    /// To read it.
+    pub const READ: Access = Access(PRESENT | USER);
+    /// To write it.
+    pub const WRITE: Access = Access(PRESENT | USER | WRITABLE);
+}
+
+/// Where an entry of a page table leads, if it leads there for such an access. No bit of `refused` may be set.
+#[inline(always)]
+fn step(table: u64, addr: u64, level: u32, access: Access, refused: u64) -> Option<u64> {
+    let entry = read(table, slot(addr, level));
+    (entry & (access.0 | refused) == access.0).then_some(entry & ADDRESS)
+}
+
+/// How many bytes one page table of the lowest level maps.
+pub const TABLE_SPAN: u64 = 512 * PAGE;
+
+/// The lowest page table for a task's address, if the levels above allow such an access. It is the same for all addresses within the
+/// same [`TABLE_SPAN`] bytes.
+#[inline(always)]
+pub fn user_table(root: u64, addr: u64, access: Access) -> Option<u64> {
     if addr >= abi::task::USER_END {
         return None;
     }
-    let needed = if write { PRESENT | USER | WRITABLE } else { PRESENT | USER };
-    let mut table = root;
-    for level in [3, 2, 1] {
-        let entry = read(table, slot(addr, level));
-        if entry & needed != needed || entry & HUGE != 0 {
-            return None;
-        }
-        table = entry & ADDRESS;
-    }
-    let entry = read(table, slot(addr, 0));
-    (entry & needed == needed).then_some(entry & ADDRESS | addr & (PAGE - 1))
+    // The kernel maps nothing large for a task.
+    let table = step(root, addr, 3, access, HUGE)?;
+    let table = step(table, addr, 2, access, HUGE)?;
+    step(table, addr, 1, access, HUGE)
+}
+
+/// The physical address behind a task's address, by the lowest page table for it, if the task itself may access it so.
+#[inline(always)]
+pub fn user_page(table: u64, addr: u64, access: Access) -> Option<u64> {
+    Some(step(table, addr, 0, access, 0)? | addr & (PAGE - 1))
+}
+
+/// The physical address behind a task's address, if the task itself may read (or write) it.
+pub fn translate_user(root: u64, addr: u64, write: bool) -> Option<u64> {
+    let access = if write { Access::WRITE } else { Access::READ };
+    user_page(user_table(root, addr, access)?, addr, access)
 }
 
 /// Looks for a page that is both writable and executable, in both halves of an address space: its address, if there is one.

@@ -166,8 +166,8 @@ impl Endpoint {
         loans: &mut [Loan<'_>],
         transfer: u64,
     ) -> Result<Reply, CallError> {
-        let (leases, count) = leases_of(loans).ok_or(CallError::Failed(Status::BadArgument))?;
-        let leases = leases.get(..count).unwrap_or_default();
+        let mut leases = [Lease::default(); MAX_LEASES];
+        let leases = leases_of(loans, &mut leases).ok_or(CallError::Failed(Status::BadArgument))?;
         // SAFETY: the leases were made from borrows that `loans` holds, for the same access, until after the call.
         match unsafe { syscall::call_leased(self.0, header, words, leases, transfer) } {
             Ok(message) => Ok(reply_of(message)),
@@ -214,16 +214,14 @@ fn reply_of(message: syscall::Message) -> Reply {
     Reply { label: message.header.label(), words: message.words, handle: message.handle() }
 }
 
-/// The loans as leases, and how many.
-fn leases_of(loans: &mut [Loan<'_>]) -> Option<([Lease; MAX_LEASES], usize)> {
-    let mut leases = [Lease::default(); MAX_LEASES];
-    if loans.len() > MAX_LEASES {
-        return None;
-    }
-    for (lease, loan) in leases.iter_mut().zip(loans.iter_mut()) {
+/// The loans as leases.
+#[inline]
+fn leases_of<'a>(loans: &mut [Loan<'_>], leases: &'a mut [Lease; MAX_LEASES]) -> Option<&'a [Lease]> {
+    let leases = leases.get_mut(..loans.len())?;
+    for (lease, loan) in leases.iter_mut().zip(loans) {
         *lease = loan.lease()?;
     }
-    Some((leases, loans.len()))
+    Some(leases)
 }
 
 /// Repeats `ask` while the server dies over it, [`MAX_TRIES`] times in all.

@@ -5,7 +5,8 @@ use super::{Message, NOTE, OWN, PEER, Random, call, frame, host, kill, reap, rec
 use crate::System;
 use crate::handles::Handle;
 use crate::thread::State;
-use abi::message::Rights;
+use abi::Status;
+use abi::message::{Lease, ReplyToken, Rights};
 use std::fmt::Write;
 
 /// All of the state that a call or a reply can change.
@@ -123,15 +124,39 @@ fn a_call_goes_fast_only_by_the_handle_it_went_by() {
         (99, 7, "no handle"),
         (PEER | 1 << 16, 7, "an old handle's number"),
         (PEER | 1 << 32, 7, "no handle's number"),
-        (PEER, 7 | 1 << 16, "leases or a handle"),
+        (PEER, 7 | 5 << 16, "too many leases"),
+        (PEER, 7 | 1 << 20, "a handle on its way"),
         (PEER, 7 | 1 << 63, "a forged header"),
     ] {
+        // Where so many leases are, they could be read.
+        static TABLE: [Lease; 16] = [Lease { addr: 0, len: 0, access: 0 }; 16];
+        frame(&mut s, other).r12 = TABLE.as_ptr() as u64;
         assert!(!try_call(&mut s, other, number, header), "{why}");
     }
+    frame(&mut s, other).r12 = 0;
+    assert!(!try_call(&mut s, other, PEER, 7 | 1 << 16), "leases that cannot be read");
     assert!(try_call(&mut s, other, PEER, 7), "nothing is in the way of this one");
     assert_eq!((frame(&mut s, server).rdi, frame(&mut s, server).rsi), (s.tasks[2].id(2).to_u32().into(), 7));
     assert!(!try_call(&mut s, server, 3, 7), "nobody's way");
     assert_eq!(state(&s, client), State::Receiving(s.tasks[1].endpoint.unwrap()));
+    super::sound(&s);
+}
+
+#[test]
+fn what_is_lent_goes_along() {
+    static LENT: [Lease; 2] =
+        [Lease { addr: 0x1000, len: 100, access: Lease::READ }, Lease { addr: 0x2000, len: 50, access: Lease::WRITE }];
+    let (mut s, [server, _, other]) = acquainted();
+    frame(&mut s, other).r12 = LENT.as_ptr() as u64;
+    assert!(try_call(&mut s, other, PEER, 7 | 2 << 16));
+    assert_eq!(s.threads.at(other).unwrap().leases[..2], LENT);
+    assert_eq!(s.threads.at(other).unwrap().last_sent[0], 7);
+    let f = *frame(&mut s, server);
+    assert_eq!((f.rsi, s.threads.at(server).unwrap().last_received[0]), (7 | 2 << 16, 7));
+    let token = ReplyToken(f.r12);
+    assert_eq!(super::leases::lease(&s, server, token, 1, 10, Lease::WRITE), Ok((2, 0x200a, 40)));
+    assert!(try_answer(&mut s, server, OWN, token.0, 0, 1), "nothing is in the way of this one");
+    assert_eq!(s.lease_info(server, token, 1), Err(Status::StaleReply));
     super::sound(&s);
 }
 

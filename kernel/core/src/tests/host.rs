@@ -4,6 +4,7 @@
 use crate::System;
 use crate::fast::{self, Exits};
 use crate::thread::{Frame, Thread};
+use abi::message::Lease;
 use core::arch::naked_asm;
 use core::mem::offset_of;
 
@@ -28,11 +29,37 @@ struct Registers {
 
 struct Host;
 
-// SAFETY: both put every register that the caller of `run` wants kept back as it was.
+// SAFETY: they put every register that the caller of `run` wants kept back as it was.
 unsafe impl Exits for Host {
     #[unsafe(naked)]
     extern "C" fn handed_over() {
         naked_asm!("mov ecx, 1", "jmp {out}", out = sym out)
+    }
+
+    #[unsafe(naked)]
+    extern "C" fn lend() {
+        naked_asm!(
+            "test r12, r12",
+            "jz 2f",
+            "push rsi",
+            "push rdi",
+            "mov ecx, esi",
+            "shr ecx, 16",
+            "imul ecx, ecx, {lease} / 8",
+            "mov rsi, r12",
+            "lea rdi, [r13 + {leases}]",
+            "rep movsq",
+            "pop rdi",
+            "pop rsi",
+            "jmp r11",
+            "2:",
+            "mov eax, {call}",
+            "jmp {refused}",
+            lease = const size_of::<Lease>(),
+            leases = const fast::at(offset_of!(Thread, leases)),
+            call = const abi::Syscall::Call as u32,
+            refused = sym Self::refused,
+        )
     }
 
     #[unsafe(naked)]

@@ -24,7 +24,7 @@ fn a_call_waits_for_a_receiver_and_then_for_the_reply() {
     assert_eq!((f.words(), f.rsi, f.r13), (WORDS, 7, 0));
     assert_eq!(Sender::from_u64(f.rdi), Sender { task: TaskId { index: 1, generation: 1 }, badge: 0 });
     assert_eq!(state(&s, client), State::Replying(0));
-    let answer = Message { label: 3, words: [1, 2, 3, 4], give: None };
+    let answer = Message { label: 3, words: [1, 2, 3, 4], ..Default::default() };
     reply(&mut s, server, f.r12, answer).unwrap();
     assert_eq!((woken(&s, client), frame(&mut s, client).words()), (Some(Status::Ok), [1, 2, 3, 4]));
     assert_eq!(frame(&mut s, client).rsi, 3);

@@ -6,8 +6,16 @@ use super::world::{Received, World};
 use crate::handles::Object;
 use crate::thread::{Frame, State};
 use abi::Status;
-use abi::message::{Header, ReplyToken, Rights, Sender};
+use abi::message::{Header, Lease, MAX_LEASES, ReplyToken, Rights, Sender};
 use abi::task::TaskState;
+
+/// What is lent: each call lends another number of them.
+const LENT: [Lease; MAX_LEASES] = [
+    Lease { addr: 0x1000, len: 1, access: Lease::READ },
+    Lease { addr: u64::MAX, len: u32::MAX, access: Lease::WRITE },
+    Lease { addr: 0, len: 0, access: 3 },
+    Lease { addr: 0x7fff_0000, len: 512, access: 0xffff_ffff },
+];
 
 impl World {
     fn message(&mut self, t: u16, give: Option<u64>) -> Message {
@@ -22,7 +30,7 @@ impl World {
         let f = t.frame;
         ensure!(runs(t.state), "the receiver is {:?}", t.state);
         ensure!(f.rax == 0 && f.words() == sent.words(), "words {:?} arrived as {:?}", sent.words(), f.words());
-        ensure!(f.rsi as u16 == sent.rsi as u16, "another label");
+        ensure!(f.rsi & 0xf_ffff == sent.rsi & 0xf_ffff, "another label, or other leases");
         let flags = f.rsi & (Header::HANDLE | Header::HANDLE_LOST | Header::NOTIFICATION);
         if !Header(sent.rsi).has_handle() {
             ensure!(flags == 0 && f.r13 == 0, "a handle out of nothing");
@@ -83,7 +91,7 @@ impl World {
 
     pub fn call(&mut self, t: u16, n: u64, give: Option<u64>) -> Checked {
         self.enter(t);
-        let message = self.message(t, give);
+        let message = self.message(t, give).lending(&LENT[..self.serial as usize % (MAX_LEASES + 1)]);
         let row = self.s.row_of(t).unwrap();
         let Object::Endpoint(id) = self.s.handle(t, n).unwrap().object else { return Err("no endpoint".into()) };
         let expected = match self.s.endpoints.get(id) {

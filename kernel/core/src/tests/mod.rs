@@ -42,7 +42,7 @@ use crate::queue::NIL;
 use crate::thread::{Frame, State};
 use abi::error::{DeathKind, FaultRecord};
 use abi::manifest::{Restart, TaskRecord};
-use abi::message::{Header, ReplyToken, Rights, pack_transfer};
+use abi::message::{Header, Lease, ReplyToken, Rights, pack_transfer};
 use abi::{Status, info};
 use check::check;
 use zerocopy::FromZeros;
@@ -167,21 +167,29 @@ struct Message {
     label: u16,
     words: [u64; 4],
     give: Option<(u64, Rights)>,
+    leases: &'static [Lease],
 }
 
 impl Message {
     fn words(words: [u64; 4]) -> Self {
-        Message { label: 7, words, give: None }
+        Message { label: 7, words, give: None, leases: &[] }
     }
 
     fn giving(self, handle: u64, rights: Rights) -> Self {
         Message { give: Some((handle, rights)), ..self }
     }
 
+    fn lending(self, leases: &'static [Lease]) -> Self {
+        Message { leases, ..self }
+    }
+
     fn put(self, f: &mut Frame) {
-        let header = Header::new(self.label);
+        let header = Header::new(self.label).with_leases(self.leases.len());
         f.rsi = if self.give.is_some() { header.with_handle() } else { header }.0;
         f.set_words(self.words);
+        if !self.leases.is_empty() {
+            f.r12 = self.leases.as_ptr() as u64;
+        }
         f.r13 = self.give.map_or(0, |(handle, rights)| pack_transfer(handle as u32, rights));
     }
 }
@@ -199,7 +207,7 @@ fn call(s: &mut System, thread: u16, handle: u64, message: Message) -> Result<()
     let f = frame(s, thread);
     message.put(f);
     f.rdi = handle;
-    let result = s.call(thread, &[]);
+    let result = s.call(thread, message.leases);
     finish(s, thread, result)
 }
 

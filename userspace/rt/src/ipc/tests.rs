@@ -10,8 +10,9 @@ fn loans_become_leases_in_order() {
     let (text, mut line, mut both) = (b"prompt".as_slice(), [0_u8; 80], [0_u8; 3]);
     let (text_addr, line_addr, both_addr) = (text.as_ptr() as u64, line.as_ptr() as u64, both.as_ptr() as u64);
     let mut loans = [Loan::Read(text), Loan::Write(&mut line), Loan::Both(&mut both)];
-    let (leases, count) = leases_of(&mut loans).expect("three fit");
-    assert_eq!(count, 3);
+    let mut room = [Lease::default(); MAX_LEASES];
+    let leases = leases_of(&mut loans, &mut room).expect("three fit");
+    assert_eq!(leases.len(), 3);
     assert_eq!(leases[0], Lease { addr: text_addr, len: 6, access: Lease::READ });
     assert_eq!(leases[1], Lease { addr: line_addr, len: 80, access: Lease::WRITE });
     assert_eq!(leases[2], Lease { addr: both_addr, len: 3, access: Lease::READ | Lease::WRITE });
@@ -22,7 +23,7 @@ fn too_many_loans_are_refused_before_the_kernel_sees_them() {
     let mut loans: Vec<Loan<'_>> = (0..=MAX_LEASES).map(|_| Loan::Read(b"")).collect();
     let refused = Endpoint(2).call_with(1, [0; 4], &mut loans);
     assert_eq!(refused, Err(CallError::Failed(Status::BadArgument)));
-    assert!(leases_of(&mut loans[1..]).is_some());
+    assert!(leases_of(&mut loans[1..], &mut [Lease::default(); MAX_LEASES]).is_some());
 }
 
 #[test]
