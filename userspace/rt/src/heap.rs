@@ -13,7 +13,7 @@
 //! allocation that fails leaves the quota as it was.
 
 #[cfg(not(feature = "trace"))]
-use crate::lock::YieldLock;
+use crate::lock::ThreadLock;
 use crate::syscall;
 use abi::PAGE_SIZE;
 use allocators::Source;
@@ -130,7 +130,7 @@ pub trait Choice {
 
 /// The chosen heap behind the runtime's lock, as the global allocator. [`crate::entry!`] makes the one of the task.
 #[cfg(not(feature = "trace"))]
-pub type Global<C> = allocators::Locked<YieldLock, <C as Choice>::Heap>;
+pub type Global<C> = allocators::Locked<ThreadLock, <C as Choice>::Heap>;
 #[cfg(feature = "trace")]
 pub use crate::trace::Global;
 

@@ -42,11 +42,13 @@ pub mod memory;
 pub mod notify;
 pub mod port;
 pub mod print;
+pub mod sync;
 pub mod syscall;
 pub mod task;
 pub mod thread;
 pub mod time;
 
+mod bell;
 mod lock;
 mod panic;
 #[cfg(feature = "trace")]

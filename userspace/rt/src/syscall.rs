@@ -113,6 +113,8 @@ plain!(plain5(a, b, c, d, e), rsi = b, rdx = c, { "rdi" = a, "r10" = d, "r8" = e
 pub fn yield_now() {
     // SAFETY: touches no memory of the task.
     let _ = unsafe { plain1(Syscall::Yield, 0) };
+    #[cfg(not(target_os = "none"))]
+    std::thread::yield_now();
 }
 
 /// Ends the task. On the host it panics instead.

@@ -21,6 +21,57 @@ static SLOTS: Slots = [const { AtomicU64::new(0) }; 2];
 
 type Slots = [AtomicU64; 2];
 
+/// How many threads have a place, by which the runtime tells them apart: those with a slot, and the first one.
+pub(crate) const PLACES: usize = 2 * u64::BITS as usize + 1;
+
+/// The calling thread's place, by the stack that it runs on: a thread has no other register to itself. `None` on a stack of its own making.
+#[cfg(target_os = "none")]
+pub(crate) fn place() -> Option<usize> {
+    let here = 0_u8;
+    place_of(&raw const here as u64)
+}
+
+/// Whether the calling thread is the task's first one.
+pub(crate) fn is_first() -> bool {
+    place() == Some(PLACES - 1)
+}
+
+/// The place of who has this address on the stack.
+#[cfg_attr(not(target_os = "none"), allow(dead_code, reason = "threads of the host have stacks elsewhere"))]
+fn place_of(address: u64) -> Option<usize> {
+    let slots = PLACES as u64 - 1;
+    match address.checked_sub(STACKS).map(|offset| offset / SLOT) {
+        Some(slot) if slot < slots => Some(slot as usize),
+        // The first thread's stack ends there, and no quota is as large as this.
+        _ if (abi::task::STACK_TOP - (4 << 30)..abi::task::STACK_TOP).contains(&address) => Some(slots as usize),
+        _ => None,
+    }
+}
+
+/// On the host: the lowest place that no living thread has.
+#[cfg(not(target_os = "none"))]
+pub(crate) fn place() -> Option<usize> {
+    struct Place(Option<usize>);
+    static TAKEN: std::sync::Mutex<[bool; PLACES]> = std::sync::Mutex::new([false; PLACES]);
+    fn with<T>(f: impl FnOnce(&mut [bool; PLACES]) -> T) -> T {
+        f(&mut TAKEN.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+    impl Drop for Place {
+        fn drop(&mut self) {
+            with(|taken| self.0.and_then(|place| taken.get_mut(place)).map(|taken| *taken = false));
+        }
+    }
+    std::thread_local! {
+        static PLACE: Place = Place(with(|taken| {
+            let place = taken.iter().position(|taken| !taken)?;
+            taken.get_mut(place).map(|taken| *taken = true)?;
+            Some(place)
+        }));
+    }
+    // A thread that ends has none any more.
+    PLACE.try_with(|place| place.0).ok().flatten()
+}
+
 /// A thread that can be waited for. Dropping it lets the thread run on; its stack stays until the task ends.
 #[derive(Debug)]
 pub struct JoinHandle {
@@ -137,6 +188,10 @@ impl Stack {
         // SAFETY: nobody runs on it, says the caller.
         if unsafe { syscall::memory_unmap(self.bottom()) }.is_ok() {
             let _ = close(self.memory);
+            // It is rung only while its thread waits, so no ring can come late and meet the slot's next owner.
+            if let Some(bell) = crate::bell::of(self.slot as usize) {
+                bell.close();
+            }
             free_slot(&SLOTS, self.slot);
         }
     }
@@ -218,6 +273,18 @@ mod tests {
         assert_eq!(stack(0).top() % 16, 0);
         assert!(stack(127).top() < abi::task::MAP_BASE + (512 << 30));
         assert!(stack(0).bottom() > crate::heap::END);
+    }
+
+    #[test]
+    fn a_thread_is_known_by_its_stack() {
+        let stack = |slot| Stack { slot, memory: 0, pages: MAX_STACK_PAGES };
+        for slot in [0, 1, 63, 64, 127] {
+            assert_eq!(place_of(stack(slot).top() - 1), Some(slot as usize));
+            assert_eq!(place_of(stack(slot).bottom()), Some(slot as usize));
+        }
+        let first = abi::task::STACK_TOP;
+        assert_eq!((place_of(first - 8), place_of(first - 0x10_0000), place_of(first)), (Some(128), Some(128), None));
+        assert_eq!((place_of(stack(127).top()), place_of(0), place_of(crate::heap::END)), (None, None, None));
     }
 
     #[test]

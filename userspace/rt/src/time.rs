@@ -146,8 +146,12 @@ pub fn sleep_until(deadline: u64) {
     }
 }
 
-/// Sleeps on the task's own notification; an error where another thread uses it.
+/// Sleeps on the task's own notification; an error where another thread uses it. That is for the first thread alone: others would be in the
+/// way of whoever comes to serve it.
 fn sleep_on_own(deadline: u64) -> Result<(), Status> {
+    if !crate::thread::is_first() {
+        return Err(Status::Busy);
+    }
     let mut slot = SLEEP.try_lock().ok_or(Status::Busy)?;
     let timer = match &*slot {
         Some(timer) => timer,

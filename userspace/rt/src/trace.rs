@@ -5,7 +5,7 @@
 //! A task that has none of them allocates as ever.
 
 use crate::heap::Choice;
-use crate::lock::{Mutex, YieldLock};
+use crate::lock::{Mutex, ThreadLock};
 use crate::port::{IoPorts, Port};
 use crate::print::Cut;
 use core::alloc::{GlobalAlloc, Layout};
@@ -17,7 +17,7 @@ const PORTS: [u16; 2] = [0xEA, 0xEB];
 /// A heap that tells.
 #[derive(Debug)]
 pub struct Global<C: Choice> {
-    heap: allocators::Locked<YieldLock, C::Heap>,
+    heap: allocators::Locked<ThreadLock, C::Heap>,
     /// Held while a line is written.
     line: Mutex<()>,
 }

@@ -35,8 +35,8 @@ pub fn run(paths: &Paths, wanted: &Wanted, report: &Report) -> Result<()> {
     let mut programs = Vec::new();
     let defaults = packages(&metadata, |package, is_default| is_default && has_target(package, |_| true));
     let libraries = packages(&metadata, |package, is_default| !is_default && has_target(package, |kind| kind == "lib"));
-    // The programs of tasks have no tests: they are built for the bare machine. Only their libraries are tried here.
-    for (names, what) in [(defaults, &["--lib", "--bins", "--tests"][..]), (libraries, &["--lib"])] {
+    // The programs of tasks say `test = false`: they are built for the bare machine. What they are made of is in their libraries.
+    for (names, what) in [(defaults, "--tests"), (libraries, "--lib")] {
         if !names.is_empty() {
             programs.extend(compile(paths, &names, what)?);
         }
@@ -87,10 +87,10 @@ fn has_target(package: &Value, want: impl Fn(&str) -> bool) -> bool {
     })
 }
 
-fn compile(paths: &Paths, packages: &[String], what: &[&str]) -> Result<Vec<Program>> {
+fn compile(paths: &Paths, packages: &[String], what: &str) -> Result<Vec<Program>> {
     let step = Step::begin(format!("building the host tests of {}", packages.join(", ")));
     let mut command = cargo(paths);
-    command.args(["test", "--no-run", "--message-format", "json-render-diagnostics"]).args(what);
+    command.args(["test", "--no-run", "--message-format", "json-render-diagnostics", what]);
     for package in packages {
         command.args(["--package", package]);
     }

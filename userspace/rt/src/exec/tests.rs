@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::ipc::{CallError, Endpoint, Event, Reply};
+use crate::sync::{AsyncMutex, Semaphore, channel};
 use crate::syscall::Message;
 use abi::message::{Header, ReplyToken, Sender, bits};
 use abi::{Status, TaskId};
@@ -270,7 +271,46 @@ async fn everything(exec: &Exec, trace: &RefCell<Vec<&'static str>>) {
     mark("joined all");
     yield_now().await;
     mark("yielded");
+    between_futures(exec, &mark).await;
     let _ = asked.answer(0, [0; 4]);
+}
+
+/// Waiting for another future, by all of [`crate::sync`].
+async fn between_futures(exec: &Exec, mark: &impl Fn(&'static str)) {
+    let beside = |future: Pin<Box<dyn Future<Output = ()>>>| {
+        let own = exec.clone();
+        exec.spawn(async move {
+            own.sleep_ms(1).await;
+            future.await;
+        })
+    };
+    let (sender, receiver) = channel(1);
+    let (from, to) = (receiver.clone(), sender.clone());
+    let task = beside(Box::pin(async move { assert!(to.send_async(1).await.is_ok()) }));
+    assert_eq!(receiver.recv_async().await, Ok(1));
+    mark("received");
+    task.await;
+    sender.send_async(2).await.expect("room");
+    let task = beside(Box::pin(async move { assert_eq!(from.recv_async().await, Ok(2)) }));
+    sender.send_async(3).await.expect("it listens");
+    mark("sent");
+    task.await;
+    let mutex = Rc::new(AsyncMutex::new(()));
+    let (own, held) = (exec.clone(), mutex.clone());
+    let task = exec.spawn(async move {
+        let _guard = held.lock().await;
+        own.sleep_ms(1).await;
+    });
+    yield_now().await;
+    drop(mutex.lock().await);
+    mark("locked");
+    task.await;
+    let permits = Rc::new(Semaphore::new(0));
+    let given = permits.clone();
+    let task = beside(Box::pin(async move { given.release() }));
+    permits.acquire().await.expect("open").forget();
+    mark("permitted");
+    task.await;
 }
 
 /// Polls a future at most `most` times, then drops it; whether it came to its end.
@@ -320,7 +360,7 @@ fn cancellation_leaves_nothing_behind_at_any_await_point() {
         }
     }
     stops.dedup();
-    assert_eq!(stops, (0..=10).collect::<Vec<_>>(), "it was cut at every await point");
+    assert_eq!(stops, (0..=14).collect::<Vec<_>>(), "it was cut at every await point");
 }
 
 #[test]

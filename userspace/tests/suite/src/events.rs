@@ -1,6 +1,6 @@
 //! Notifications, timers, threads.
 
-use crate::support::{Background, Context, Outcome, SPARE_BIT, check, eventually, same, want_error};
+use crate::support::{Background, Context, Outcome, SPARE_BIT, check, eventually, same, want_error, warm_up};
 use abi::Status;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -149,7 +149,7 @@ pub fn threads_share_memory() -> Outcome {
 pub fn threads_leave_nothing_behind() -> Outcome {
     let me = rt::me().index.into();
     // The first one may make the heap grow.
-    Background::run(|| {})?.finish("a thread")?;
+    warm_up()?;
     let before = rt::task::status(me).context("status")?;
     for _ in 0..100 {
         Background::run(|| {})?.finish("a thread")?;

@@ -1,8 +1,10 @@
 //! The executor of the runtime: timers, requests, calls, cancellation, and rest.
 
-use crate::support::{Context, Outcome, SPARE_BIT, ask, check, peer, row, same, status};
+use crate::support::{Context, Outcome, SPARE_BIT, ask, check, peer, row, same, status, used, warm_up};
+use abi::Status;
 use alloc::boxed::Box;
 use alloc::rc::Rc;
+use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 use assist::patient;
@@ -12,6 +14,7 @@ use core::task::Poll;
 use rt::exec::{self, Exec, Lend, join, join_all, select, timeout, yield_now};
 use rt::ipc::Endpoint;
 use rt::notify::Notification;
+use rt::sync::{AsyncMutex, Semaphore, channel};
 use rt::time::{Timer, now_ns};
 
 const MS: u64 = 1_000_000;
@@ -93,10 +96,69 @@ async fn everything(exec: &Exec, server: Endpoint, passed: &RefCell<usize>) {
     mark();
     yield_now().await;
     mark();
+    between_threads(exec, &mark).await;
+}
+
+/// Waiting for a thread, by all of `rt::sync`.
+async fn between_threads(exec: &Exec, mark: &impl Fn()) {
+    let mutex = Arc::new(AsyncMutex::new(0));
+    let ((to, from_thread), (to_thread, from)) = (channel(1), channel(1));
+    let (held, permits) = (mutex.clone(), Arc::new(Semaphore::new(0)));
+    let given = permits.clone();
+    // It does nothing before it is told, and ends at whatever point the other side is gone.
+    let thread = Beside::run(move || {
+        let mut guard = held.lock_blocking();
+        let first = from.recv();
+        // The other side waits by now.
+        rt::time::sleep_ms(1);
+        if first != Ok(1) || to.send(2).is_err() {
+            return;
+        }
+        rt::time::sleep_ms(1);
+        *guard = 3;
+        drop(guard);
+        rt::time::sleep_ms(1);
+        let _ = (from.recv(), from.recv());
+        rt::time::sleep_ms(1);
+        given.release();
+    });
+    let Ok(_thread) = thread else { return };
+    let (sender, receiver) = (to_thread, from_thread);
+    let _ = sender.send_async(1).await;
+    let first = receiver.recv_async().await;
+    mark();
+    // The first of these has room, the second has not before the thread takes the first.
+    let full = async { (sender.send_async(4).await.is_ok(), sender.send_async(5).await.is_ok()) };
+    let (guard, sent) = join(mutex.lock(), full).await;
+    let right = first == Ok(2) && *guard == 3 && sent == (true, true);
+    drop(guard);
+    if right {
+        mark();
+    }
+    permits.acquire().await.map(rt::sync::Permit::forget).unwrap_or_default();
+    mark();
+    exec.sleep_ms(0).await;
+}
+
+/// A thread that is waited for in the end, whatever happens to the future that made it.
+struct Beside(Option<rt::thread::JoinHandle>);
+
+impl Beside {
+    fn run(f: impl FnOnce() + Send + 'static) -> Result<Beside, Status> {
+        rt::thread::spawn(f, 4, rt::info().priority as u8).map(|thread| Beside(Some(thread)))
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        if let Some(thread) = self.0.take() {
+            thread.join();
+        }
+    }
 }
 
 /// How many await points that are.
-const POINTS: usize = 10;
+const POINTS: usize = 13;
 
 /// Polls a future at most `most` times, and drops it where it waits then; whether it came to its end.
 async fn cut<F: Future>(future: F, most: usize) -> bool {
@@ -117,10 +179,10 @@ async fn cut<F: Future>(future: F, most: usize) -> bool {
 }
 
 pub fn cancellation_at_every_await_point() -> Outcome {
+    warm_up()?;
     let server = peer("patient")?;
-    let own = rt::me().index.into();
-    let used = || status(own).map(|status| (status.handles, status.objects, status.threads));
-    let before = used()?;
+    let counters = || used().map(|[handles, objects, _]| [handles, objects]);
+    let before = counters()?;
     let mut stops = Vec::new();
     for most in 0..200 {
         Notification::own().poll(3 << SPARE_BIT);
@@ -132,7 +194,7 @@ pub fn cancellation_at_every_await_point() -> Outcome {
             async move { cut(everything(&exec, server, passed), most).await }
         });
         drop(bell);
-        same!(used()?, before, "handles, objects and threads after {most} polls, {} points passed", passed.borrow());
+        same!(counters()?, before, "handles and objects after {most} polls, {} points passed", passed.borrow());
         stops.push(passed.into_inner());
         if whole {
             stops.dedup();

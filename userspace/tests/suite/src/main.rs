@@ -16,6 +16,7 @@ mod lives;
 mod memory;
 mod pointers;
 mod support;
+mod threads;
 
 use rt::println;
 use support::Outcome;
@@ -39,6 +40,8 @@ tests! {
         a_signal_wakes_who_waits a_spinning_thread_loses_only_its_share registers_survive_switches;
     memory: fresh_memory_is_zero what_is_written_stays one_object_can_be_mapped_twice mappings_do_not_overlap sizes_have_limits
         contiguous_memory_has_an_address memory_is_charged_and_given_back;
+    threads: a_contended_lock_takes_no_time a_lock_goes_round who_is_less_important_gets_on_with_its_lock
+        values_go_through_a_channel_once threads_and_futures_share_a_channel blocking_leaves_nothing_behind;
     handles: unknown_numbers unknown_handles handles_are_not_truncated wrong_kinds missing_rights rights_never_grow
         the_suite_has_no_control closed_handles badges;
     pointers: reading writing a_good_address_still_works mapping_addresses thread_entries;

@@ -244,6 +244,30 @@ impl<T: Send + 'static> Background<T> {
     }
 }
 
+/// Has this thread wait for a lock once: it keeps the notification that this takes, and so counts the same afterwards whether it has to
+/// wait or not.
+pub fn warm_up() -> Outcome {
+    let lock = Arc::new(rt::sync::Mutex::new(false));
+    let (held, inside) = (lock.clone(), Arc::new(rt::sync::Semaphore::new(0)));
+    let entered = inside.clone();
+    let thread = Background::run(move || {
+        let mut done = held.lock();
+        entered.release();
+        sleep_ms(5);
+        *done = true;
+    })?;
+    inside.acquire_blocking().context("semaphore")?.forget();
+    check!(*lock.lock(), "the lock was not held");
+    thread.finish("the thread with the lock")
+}
+
+/// Handles, kernel objects and frames of the suite, once it has no thread but its first: one that was joined ends in a moment.
+pub fn used() -> Result<[u32; 3], String> {
+    let own = rt::me().index.into();
+    eventually("the end of all threads", 1_000, || Ok(status(own)?.threads == 1))?;
+    status(own).map(|status| [status.handles, status.objects, status.frames])
+}
+
 /// Calls on a thread of its own.
 pub fn call_beside(
     server: Endpoint,
