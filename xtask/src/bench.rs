@@ -1,16 +1,18 @@
 //! `cargo xtask bench`: what the kernel's operations cost, counted in guest instructions.
 //!
 //! QEMU counts the guest's time in its instructions (`-icount shift=0`), so one tick of the time-stamp counter is one instruction, and
-//! two runs give the same figures. Two systems are booted: one with the supervisor and drivers of the real one, and one in which
+//! two runs give the same figures. Several systems are booted: some with the supervisor and drivers of the real one, others in which
 //! the task that measures has the supervisor's place.
 
 mod figures;
 mod heap;
 mod plot;
 mod record;
+mod report;
 
-use crate::build::{Built, Config, build_system, with_loader, write_image};
+use crate::build::{self, Built, Config, compile, with_loader, write_image};
 use crate::loader::Firmware;
+use crate::manifest::System;
 use crate::paths::{self, Paths};
 use crate::qemu::{End, Machine};
 use crate::symbols::{Symbols, panic_report};
@@ -18,26 +20,69 @@ use crate::test::kernel::machine;
 use crate::toolchain::install::{Needs, Ready, ensure};
 use crate::ui::say;
 use anyhow::{Context, Result, bail};
-use figures::{Figure, Figures, NAMES};
+use figures::NAMES;
 use goblin::elf::Elf;
 use goblin::elf::section_header::SHF_EXECINSTR;
+pub use report::Report;
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// The systems that are booted, and the names of their archives.
-const SYSTEMS: [(&str, &str); 2] =
-    [("userspace/bench/system.toml", "bench"), ("userspace/bench/kernel.toml", "bench-kernel")];
+/// A system that is booted to measure something.
+struct Measured {
+    /// Its file in `userspace/bench`, and the name of its archive and image.
+    name: &'static str,
+    /// The figures that come from it: names, or one of [`GROUPS`].
+    gives: &'static [&'static str],
+    /// The guest's memory.
+    memory: &'static str,
+}
+
+/// Beside single figures: what a whole group is called.
+const GROUPS: [&str; 2] = ["scale", "throughput"];
+
+/// The systems, in the order in which they are booted.
+const SYSTEMS: [Measured; 5] = [
+    Measured {
+        name: "system",
+        gives: &[
+            "poll_empty_notification",
+            "ipc_cross_0w",
+            "ipc_cross_4w",
+            "ipc_same_4w",
+            "ipc_cross_512b_both",
+            "lease_4096b",
+            "notify_wake",
+            "irq_to_driver",
+            "yield_switch",
+            "timer_tick",
+            "driver_restart",
+        ],
+        memory: "128M",
+    },
+    Measured { name: "kernel", gives: &["fault_to_supervisor", "boot_to_first_task", "spawn_task"], memory: "128M" },
+    Measured { name: "scale", gives: &["scale"], memory: "1G" },
+    Measured { name: "flow", gives: &["throughput"], memory: "128M" },
+    Measured { name: "direct", gives: &["throughput"], memory: "128M" },
+];
 
 /// The name of the figure that is read off the kernel's file.
 const TEXT: &str = "kernel_text_bytes";
+
+/// The committed figures, with which the tests compare.
+pub const BASELINE: &str = "userspace/bench/baseline.json";
+
+/// The task of which the scale curve's system gets copies, until the task table is full.
+const COPIED: &str = "idle";
 
 /// How long one of them may take; it takes ten seconds.
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// What to measure, and what to do with it.
+#[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// A part of the names of the figures, if not all.
+    /// A part of the names of the figures, or a group, if not all.
     pub name: Option<String>,
     /// Whether allocations are to be recorded anew; for the heaps alone.
     pub record: bool,
@@ -51,6 +96,36 @@ pub struct Options {
     pub install: bool,
 }
 
+/// What is to be measured: everything, one group, or the figures with a part of a name.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a>(pub Option<&'a str>);
+
+impl Wanted<'_> {
+    /// Whether this figure or group is.
+    fn takes(self, name: &str) -> bool {
+        match self.0 {
+            None => true,
+            Some(group) if GROUPS.contains(&group) => name == group,
+            Some(part) => name.contains(part) && !GROUPS.contains(&name),
+        }
+    }
+
+    /// # Errors
+    /// When there is nothing of that name.
+    fn check(self) -> Result<()> {
+        let mut names: Vec<_> = NAMES.iter().map(|anchor| anchor.name).chain(GROUPS).collect();
+        if names.iter().any(|name| self.takes(name)) {
+            return Ok(());
+        }
+        names.push("heap");
+        bail!(
+            "there is nothing to measure that is called `{}`; there are {}",
+            self.0.unwrap_or_default(),
+            names.join(", ")
+        )
+    }
+}
+
 /// Builds, boots, measures, prints. The exit code says whether a figure grew where there is something to compare with.
 ///
 /// # Errors
@@ -62,56 +137,139 @@ pub fn bench(paths: &Paths, options: &Options) -> Result<ExitCode> {
     if options.record {
         bail!("--record goes with `cargo xtask bench heap`");
     }
-    let wanted = |name: &str| options.name.as_deref().is_none_or(|part| name.contains(part));
-    if let Some(part) = options.name.as_deref().filter(|_| !NAMES.iter().any(|anchor| wanted(anchor.name))) {
-        let names: Vec<_> = NAMES.iter().map(|anchor| anchor.name).collect();
-        bail!("no figure's name contains `{part}`; they are {}", names.join(", "));
-    }
-    let old = options.compare.as_deref().map(Figures::load).transpose()?;
-    let ready = ensure(Needs { qemu: true, uefi: false, clippy: false, install: options.install })?;
+    let wanted = Wanted(options.name.as_deref());
+    wanted.check()?;
+    let old = options.compare.as_deref().map(Report::load).transpose()?;
+    let boots = SYSTEMS.iter().any(|system| system.gives.iter().any(|name| wanted.takes(name)));
+    let ready = ensure(Needs { qemu: boots, uefi: false, clippy: false, install: options.install })?;
     let config = Config { paths, toolchain: &ready.toolchain, with: &[] };
-    let logs = paths.target.join("bench");
-    let mut figures = run(&config, &ready, &logs)?;
-    figures.keep(wanted);
-    let grown = old.as_ref().map(|old| figures.grown_since(old)).unwrap_or_default();
-    print!("{}", figures.table(old.as_ref()));
+    let report = run(&config, &ready, wanted, &paths.target.join("bench"))?;
+    print!("{}", shown(&report, old.as_ref()));
     if let Some(path) = &options.json {
-        paths::write_whole(path, format!("{:#}\n", figures.to_json()).as_bytes())?;
+        paths::write_whole(path, format!("{:#}\n", report.to_json()).as_bytes())?;
     }
     if let Some(path) = &options.svg {
-        paths::write_whole(path, plot::svg(&figures).as_bytes())?;
+        paths::write_whole(path, plot::svg(&report.figures).as_bytes())?;
     }
-    for one in &grown {
-        say(format!("GREW: {one}"));
+    let mut worse = Vec::new();
+    if let Some(old) = &old {
+        if report.compiler != old.compiler {
+            say(no_growth(&report, old));
+        }
+        worse = report.grown_since(old);
+        worse.extend(report.over_since(old));
     }
-    Ok(if grown.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    for one in &worse {
+        say(format!("WORSE: {one}"));
+    }
+    Ok(if worse.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Measures everything; the logs go to the directory `logs`.
+/// Why no growth is looked for.
+#[must_use]
+pub fn no_growth(now: &Report, old: &Report) -> String {
+    let (now, old) = (&now.compiler, &old.compiler);
+    format!("built by {now}, the other figures by {old}: no growth is looked for, only whether limits are kept")
+}
+
+/// For people.
+fn shown(report: &Report, old: Option<&Report>) -> String {
+    let mut out = String::new();
+    if !report.figures.is_empty() {
+        out.push_str(&report.figures.table(old.map(|old| &old.figures)));
+    }
+    let mut part = |title: &str, columns: &[&str]| {
+        out.push_str(if out.is_empty() { "" } else { "\n" });
+        let _ = write!(out, "{title:<24}");
+        columns.iter().for_each(|column| _ = write!(out, " {column:>9}"));
+        out.push('\n');
+    };
+    if !report.scale.is_empty() {
+        part("round trip beside", &["min", "median", "max", "n", "cr3"]);
+    }
+    for figure in &report.scale.0 {
+        let report::Point { what, count } = report::Point::of(&figure.name);
+        let figures::Figure { min, median, max, n, .. } = figure;
+        let name = format!("{count} {what}");
+        let _ = writeln!(out, "{name:<24} {min:>9} {median:>9} {max:>9} {n:>9} {:>9}", figure.shown_switches());
+    }
+    if !report.flows.is_empty() {
+        out.push_str(if out.is_empty() { "" } else { "\n" });
+        let _ = writeln!(
+            out,
+            "{:<24} {:>9} {:>12} {:>9} {:>12}",
+            "characters to a device", "count", "instructions", "each", "a second"
+        );
+    }
+    for flow in &report.flows {
+        let report::Flow { name, characters, instructions, .. } = flow;
+        let _ =
+            writeln!(out, "{name:<24} {characters:>9} {instructions:>12} {:>9.1} {:>12.0}", flow.each(), flow.rate());
+    }
+    out
+}
+
+/// Measures what is wanted; the logs go to the directory `logs`.
 ///
 /// # Errors
 /// As [`bench`].
-pub fn run(config: &Config, ready: &Ready, logs: &Path) -> Result<Figures> {
-    let mut all = Figures::default();
-    for (system, name) in SYSTEMS {
-        let (builder, built) =
-            with_loader(config, Firmware::Bios, || build_system(config, system, &format!("{name}.tar")))?;
-        if all.is_empty() {
-            all.push(Figure::single(TEXT, text_bytes(&built.kernel)?));
-        }
-        let image = config.paths.images().join(format!("{name}-bios.img"));
-        write_image(&builder, Firmware::Bios, &built.boot_kernel, &built.ramdisk, &image)?;
-        let log = boot(ready, &built, image, &logs.join(name))?;
-        all.read(&log).with_context(|| format!("{system}, whose log is in {}", Paths::shown(&logs.join(name))))?;
+pub fn run(config: &Config, ready: &Ready, wanted: Wanted, logs: &Path) -> Result<Report> {
+    let mut report = Report { compiler: format!("rustc {}", ready.toolchain.release), ..Report::default() };
+    if wanted.takes(TEXT) {
+        let programs = compile(config, &["build", "--package", "kernel", "--bin", "kernel"])?;
+        let kernel = programs.get("kernel").context("the package `kernel` has no program of that name")?;
+        report.figures.0.push(figures::Figure::single(TEXT, text_bytes(kernel)?));
     }
-    all.in_order();
-    Ok(all)
+    for measured in SYSTEMS.iter().filter(|system| system.gives.iter().any(|name| wanted.takes(name))) {
+        let (image, built) = image(config, measured.name)?;
+        let logs = logs.join(measured.name);
+        let log = boot(ready, &built, image, measured.memory, &logs)?;
+        report
+            .read(&log)
+            .with_context(|| format!("{}.toml, whose log is in {}", measured.name, Paths::shown(&logs)))?;
+        if measured.gives == ["throughput"] {
+            all_was_sent(&report, measured.name, &logs)?;
+        }
+    }
+    report.figures.0.retain(|figure| wanted.takes(&figure.name));
+    report.figures.in_order();
+    Ok(report)
+}
+
+/// Builds one of the systems of `userspace/bench`, and puts it on a disk image.
+fn image(config: &Config, name: &str) -> Result<(PathBuf, Built)> {
+    let file = format!("userspace/bench/{name}.toml");
+    let mut system = System::load(&config.paths.root.join(&file), config.with)?;
+    if let Some(copied) = system.task(COPIED).cloned() {
+        for number in 1..=abi::task::MAX_TASKS - system.tasks.len() {
+            let mut copy = copied.clone();
+            copy.name.value = format!("{COPIED}-{number}");
+            system.tasks.push(copy);
+        }
+    }
+    let (builder, built) =
+        with_loader(config, Firmware::Bios, || build::build_loaded(config, &system, &format!("bench-{name}.tar")))?;
+    let image = config.paths.images().join(format!("bench-{name}-bios.img"));
+    write_image(&builder, Firmware::Bios, &built.boot_kernel, &built.ramdisk, &image)?;
+    Ok((image, built))
+}
+
+/// Whether as many bytes left the serial line as were counted.
+fn all_was_sent(report: &Report, system: &str, logs: &Path) -> Result<()> {
+    let through = if system == "direct" { "serial_direct" } else { "serial_driver" };
+    let counted =
+        report.flows.iter().filter(|flow| flow.name.starts_with(through)).map(|flow| flow.characters).sum::<u64>();
+    let sent = std::fs::metadata(logs.join("serial.log")).map_or(0, |file| file.len());
+    if sent != counted {
+        bail!("{counted} characters were written, but {sent} left the serial line: {}", Paths::shown(logs));
+    }
+    Ok(())
 }
 
 /// Runs one of the systems to its end; returns what it logged.
-fn boot(ready: &Ready, built: &Built, image: PathBuf, logs: &Path) -> Result<String> {
+fn boot(ready: &Ready, built: &Built, image: PathBuf, memory: &str, logs: &Path) -> Result<String> {
     let _ = std::fs::remove_dir_all(logs);
-    let machine = Machine { counted: true, ..machine(image, logs.to_path_buf()) };
+    let machine = Machine { counted: true, memory: memory.to_owned(), ..machine(image, logs.to_path_buf()) };
     let mut qemu = machine.start(&ready.programs)?;
     qemu.go()?;
     let end = qemu.wait(LIMIT)?;

@@ -73,13 +73,21 @@ pub fn build(config: &Config) -> Result<Built> {
 /// As [`build`].
 pub fn build_system(config: &Config, system_toml: &str, archive_name: &str) -> Result<Built> {
     let system = System::load(&config.paths.root.join(system_toml), config.with)?;
+    build_loaded(config, &system, archive_name)
+}
+
+/// Builds the kernel and a system that was read already.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_loaded(config: &Config, system: &System, archive_name: &str) -> Result<Built> {
     let programs = compile(config, &["build", "--package", "kernel", "--bin", "kernel"])?;
     let kernel = programs.get("kernel").context("the package `kernel` has no program of that name")?.clone();
     let boot_kernel = stripped(config, &kernel)?;
-    let tasks = tasks::build(&system, |words| compile(config, words))?;
+    let tasks = tasks::build(system, |words| compile(config, words))?;
     paths::create_dir(&config.paths.images())?;
     let ramdisk = config.paths.images().join(archive_name);
-    archive::pack(&system, &tasks, &ramdisk)?;
+    archive::pack(system, &tasks, &ramdisk)?;
     Ok(Built { kernel, boot_kernel, ramdisk, tasks })
 }
 

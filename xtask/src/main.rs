@@ -181,10 +181,12 @@ enum NewWhat {
 /// Measure what the kernel's operations cost, in guest instructions
 ///
 /// QEMU counts the guest's time in its instructions, so two runs give the same figures. Printed is a table: the least, the middle and the
-/// greatest of the samples, how many there were, writes to CR3 in each, and seL4's figure for the same operation.
+/// greatest of the samples, how many there were, writes to CR3 in each, seL4's figure for the same operation, how much is allowed, and what
+/// would be good. Then a round trip beside more and more tasks, threads, handles and clients (`scale`), and characters to screen and
+/// serial line (`throughput`). The tests of `cargo xtask test system bench` compare all that with userspace/bench/baseline.json.
 #[derive(Args)]
 struct Bench {
-    /// Only figures whose name contains this; `heap` measures the heaps of tasks instead
+    /// Only figures whose name contains this, or `scale`, or `throughput`; `heap` measures the heaps of tasks instead
     name: Option<String>,
     /// With `heap`: first records anew what the real system's tasks allocate
     #[arg(long)]
@@ -192,7 +194,7 @@ struct Bench {
     /// Write them there
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Compare with what --json wrote; the exit status is not 0 when a figure has grown by more than 5%
+    /// Compare with what --json wrote; the exit status is not 0 when a figure has grown by more than 5%, or beyond what is allowed
     #[arg(long, value_name = "FILE")]
     compare: Option<PathBuf>,
     /// Draw them there

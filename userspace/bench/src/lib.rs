@@ -10,8 +10,10 @@ extern crate alloc;
 pub mod arena;
 pub mod calibrate;
 pub mod replay;
+pub mod throughput;
 
 use abi::message::{Header, ReplyToken};
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::hint::black_box;
 use rt::ipc::Endpoint;
@@ -45,15 +47,15 @@ pub const TRACES: [(&str, &str); 2] =
 
 /// What was measured of one operation.
 pub struct Samples {
-    name: &'static str,
+    name: String,
     values: Vec<u64>,
     switches: u64,
 }
 
 impl Samples {
     /// Room for `count` samples.
-    pub fn new(name: &'static str, count: usize) -> Samples {
-        Samples { name, values: Vec::with_capacity(count), switches: space_switches() }
+    pub fn new(name: impl Into<String>, count: usize) -> Samples {
+        Samples { name: name.into(), values: Vec::with_capacity(count), switches: space_switches() }
     }
 
     /// Adds one.
@@ -82,7 +84,7 @@ fn space_switches() -> u64 {
 }
 
 /// Measures `operation` `count` times, after as many tries as make it hot.
-pub fn measure<T>(name: &'static str, count: usize, mut operation: impl FnMut() -> T) {
+pub fn measure<T>(name: &str, count: usize, mut operation: impl FnMut() -> T) {
     for _ in 0..count.min(50) {
         black_box(operation());
     }

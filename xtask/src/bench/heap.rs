@@ -79,7 +79,7 @@ pub fn bench(paths: &Paths, options: &Options) -> Result<ExitCode> {
     let image = paths.images().join("bench-heap-bios.img");
     write_image(&builder, Firmware::Bios, &built.boot_kernel, &built.ramdisk, &image)?;
     let logs = paths.target.join("bench").join("heap");
-    let log = boot(&ready, &built, image, &logs)?;
+    let log = boot(&ready, &built, image, "128M", &logs)?;
     let runs = read(&log).with_context(|| format!("{SYSTEM}, whose log is in {}", Paths::shown(&logs)))?;
     print!("{}", table(&runs));
     if let Some(path) = &options.json {

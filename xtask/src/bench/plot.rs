@@ -49,9 +49,9 @@ mod tests {
     #[test]
     fn each_figure_that_sel4_has_gets_two_bars() {
         let mut figures = Figures::default();
-        figures.push(Figure::single("poll_empty_notification", 100));
-        figures.push(Figure::single("lease_4096b", 1500));
-        figures.push(Figure::single("ipc_cross_4w", 900));
+        figures.0.push(Figure::single("poll_empty_notification", 100));
+        figures.0.push(Figure::single("lease_4096b", 1500));
+        figures.0.push(Figure::single("ipc_cross_4w", 900));
         let svg = svg(&figures);
         assert_eq!(svg.matches("<rect x=").count(), 4);
         assert!(!svg.contains("lease_4096b"), "seL4 has no such figure");

@@ -1,5 +1,6 @@
 //! What the tasks are to each other: names, who calls whom, rights over the kernel, quotas.
 
+use super::read::MAX_HANDLES;
 use super::source::{Place, Problem, nearest};
 use super::{At, KernelRight, Task, hardware};
 use abi::manifest::MAX_CALLS;
@@ -221,7 +222,17 @@ fn order(tasks: &[Task], circles: &[Vec<usize>], problems: &mut Vec<Problem>) {
 }
 
 fn quotas(tasks: &[Task], problems: &mut Vec<Problem>) {
+    let mut handles = 0;
     for task in tasks {
+        let before = handles;
+        handles += i64::from(task.handles.value);
+        if before <= MAX_HANDLES && handles > MAX_HANDLES {
+            let text = format!(
+                "with `{}`, all tasks together may have {handles} handles, and the kernel has room for {MAX_HANDLES}; make `handles` smaller",
+                task.name.value
+            );
+            say(problems, &task.handles.place, text);
+        }
         if task.memory.value <= task.stack.value {
             let text = format!(
                 "the memory of `{}` ({}K) does not even hold its stack ({}K); make `memory` larger or `stack` smaller",

@@ -33,8 +33,9 @@ const TASK_KEYS: [&str; 19] = [
 const MAX_MEMORY: u64 = 1 << 30;
 const MAX_STACK: u64 = 8 << 20;
 const MAX_KEEP: u64 = 16 << 20;
-/// Most handles and kernel objects.
-const MAX_COUNT: i64 = 1024;
+/// Most kernel objects, and most handles of all tasks together: the kernel's heap has room for so many.
+const MAX_OBJECTS: i64 = 1024;
+pub const MAX_HANDLES: i64 = 16_384;
 
 /// Reads file number `number`: appends its tasks, and the names of outside tasks that it lets have kernel rights.
 pub fn read(
@@ -154,8 +155,8 @@ impl Reader<'_> {
             memory,
             stack,
             keep: keep.value,
-            handles: self.integer(table, "handles", 1, MAX_COUNT, 64).map(|value| value as u16),
-            objects: self.integer(table, "objects", 8, MAX_COUNT, 64).value as u16,
+            handles: self.integer(table, "handles", 1, MAX_HANDLES, 64).map(|value| value as u16),
+            objects: self.integer(table, "objects", 8, MAX_OBJECTS, 64).value as u16,
             heartbeat_ms: heartbeat.map(|value| value as u32),
             kernel: self.kernel(table),
             float: self.flag(table, "float", false).value,

@@ -1,6 +1,7 @@
 //! The tests of the whole system: the suite that runs inside it, and what a person does at its serial line, keyboard
 //! and screen.
 
+mod bench;
 mod debugger;
 mod outside;
 mod person;
@@ -38,6 +39,7 @@ pub fn run(paths: &Paths, wanted: &Wanted, report: &Report, ready: &Ready) -> Re
         suite::run(&config, wanted, report, ready)?;
     }
     outside::run(&config, wanted, report, ready)?;
+    bench::run(&config, wanted, report, ready)?;
     debugger::run(wanted, report)?;
     for firmware in [Firmware::Bios, Firmware::Uefi] {
         let tests: Vec<_> = tests.iter().filter(|test| test.firmware == firmware).collect();

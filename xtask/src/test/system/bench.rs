@@ -1,0 +1,63 @@
+//! What `cargo xtask bench --compare userspace/bench/baseline.json` says, as tests. The figures are counted instructions, so that they are
+//! the same on every machine, however busy.
+
+use super::super::{Outcome, Report, Wanted};
+use crate::bench::{self, BASELINE};
+use crate::build::Config;
+use crate::toolchain::install::Ready;
+use anyhow::Result;
+use std::time::Instant;
+
+const GROWTH: &str = "system::bench::no_figure_grows_by_more_than_5_percent";
+const LIMITS: &str = "system::bench::limits_are_kept";
+const AGAIN: &str = "system::bench::two_runs_give_the_same_figures";
+
+/// The tests' names.
+pub const NAMES: [&str; 3] = [GROWTH, LIMITS, AGAIN];
+
+/// The figures that are measured twice.
+const TWICE: &str = "ipc_cross";
+
+/// Runs those that are wanted.
+///
+/// # Errors
+/// When something does not build, or the logs cannot be kept.
+pub fn run(config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> Result<()> {
+    if !NAMES.iter().any(|name| wanted.matches(name)) {
+        return Ok(());
+    }
+    let logs = report.logs("system::bench")?;
+    let verdict = |name: &str, begun: Instant, outcome: Outcome| {
+        if wanted.matches(name) {
+            report.verdict(name, &outcome, Some(begun.elapsed()), &logs);
+        }
+    };
+    let begun = Instant::now();
+    let measured = bench::Report::load(&config.paths.root.join(BASELINE)).and_then(|old| {
+        let all = wanted.matches(GROWTH) || wanted.matches(LIMITS);
+        let part = if all { None } else { Some(TWICE) };
+        Ok((old, bench::run(config, ready, bench::Wanted(part), &logs.join("first"))?))
+    });
+    let (old, now) = match measured {
+        Ok(both) => both,
+        Err(error) => {
+            for name in NAMES {
+                verdict(name, begun, Err(format!("{error:#}")));
+            }
+            return Ok(());
+        }
+    };
+    let none = |worse: Vec<String>| if worse.is_empty() { Ok(()) } else { Err(worse.join("\n")) };
+    if now.compiler != old.compiler && wanted.matches(GROWTH) {
+        crate::ui::say(bench::no_growth(&now, &old));
+    }
+    verdict(GROWTH, begun, none([now.gone_since(&old), now.grown_since(&old)].concat()));
+    verdict(LIMITS, begun, none(now.over_since(&old)));
+    if wanted.matches(AGAIN) {
+        let begun = Instant::now();
+        let again = bench::run(config, ready, bench::Wanted(Some(TWICE)), &logs.join("second"));
+        let outcome = again.map_err(|error| format!("{error:#}")).and_then(|again| none(again.differs_from(&now)));
+        verdict(AGAIN, begun, outcome);
+    }
+    Ok(())
+}
