@@ -97,7 +97,7 @@ pub fn enter(thread: &Thread, tasks: &[Task], floats: &mut Arena<FloatState>) ->
     percore::with(|core| {
         // Nobody else has run: everything is as this thread left it. A thread in the place of one that is gone has another address
         // space or follows somebody else.
-        if core.frame_end == end && core.root == thread.root {
+        if core.frame_end == end && core.space == thread.space {
             return;
         }
         core.frame_end = end;
@@ -106,10 +106,10 @@ pub fn enter(thread: &Thread, tasks: &[Task], floats: &mut Arena<FloatState>) ->
             float::switch(floats, &mut core.float, thread.float);
         }
         core.extras = core.float.is_some() || thread.ports;
-        if core.root != thread.root {
-            core.root = thread.root;
+        if core.space != thread.space {
+            core.space = thread.space;
             core.space_switches += 1;
-            paging::switch(thread.root);
+            paging::switch(thread.space);
             gdt::clear_user_selectors();
             match thread.ports {
                 true => set_ports(thread, tasks),
@@ -141,13 +141,13 @@ fn set_ports(thread: &Thread, tasks: &[Task]) {
 impl Kernel {
     /// Ends a task: leaves its address space, closes its lines, and releases what it held.
     pub fn kill(&mut self, row: u16, record: FaultRecord) {
-        let root = self.sys.tasks.get(row as usize).map_or(0, |t| t.root);
+        let space = self.sys.tasks.get(row as usize).map_or(0, |t| t.space);
         percore::with(|core| {
-            if core.root == root {
-                core.root = paging::kernel_root();
+            if core.space == space {
+                core.space = paging::kernel_root();
                 core.space_switches += 1;
                 core.frame_end = 0;
-                paging::switch(core.root);
+                paging::switch(core.space);
             }
         });
         let lines = self.sys.lines.release(row);

@@ -2,6 +2,7 @@
 
 use crate::arch::gdt::{USER_CODE, USER_DATA};
 use crate::arch::paging::{self, UserFlags, direct};
+use crate::arch::percore;
 use crate::kernel::Kernel;
 use abi::error::DeathKind;
 use abi::info::{ARG_LEN, Entry, EntryKind, INFO_MAGIC, MAX_ENTRIES, TaskInfo};
@@ -95,7 +96,10 @@ fn build(
 ) -> Result<(), Status> {
     let root = frame(k, row)?;
     paging::new_root(root);
-    k.sys.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?.root = root;
+    let space = paging::space(root, row, k.features.pcid);
+    paging::forget(space, percore::with(|core| core.space));
+    let task = k.sys.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
+    (task.root, task.space) = (root, space);
     for segment in image.segments() {
         load_segment(k, row, root, segment, file)?;
     }

@@ -62,7 +62,7 @@ pub fn init_memory(boot: &'static mut BootInfo) -> Ready {
         cpu::init(VirtAddr::from_ptr(percore::addr()), VirtAddr::new(entry::syscall_entry as *const () as u64));
     percore::with(|core| {
         core.kernel_stack = stacks::Stack::Kernel.top().as_u64();
-        core.root = paging::kernel_root();
+        core.space = paging::kernel_root();
     });
     let heap_size = HEAP_BASE + (total * PAGE / HEAP_SHARE).next_multiple_of(PAGE);
     let heap_start = frames.take_run(heap_size / PAGE);
@@ -130,7 +130,7 @@ pub fn run(ready: Ready, entered_at: u64) -> ! {
         }
     }
     klog!(
-        "Enigma {}: {} MiB of memory, {} MHz, {} tasks; smep {} smap {} umip {}",
+        "Enigma {}: {} MiB of memory, {} MHz, {} tasks; smep {} smap {} umip {} pcid {}",
         env!("CARGO_PKG_VERSION"),
         ((frames.total() + frames_kernel) * PAGE) >> 20,
         hertz / 1_000_000,
@@ -138,6 +138,7 @@ pub fn run(ready: Ready, entered_at: u64) -> ! {
         features.smep,
         features.smap,
         features.umip,
+        features.pcid,
     );
     let mut sys = System::new(records, frames, clock);
     let archive_phys = paging::inspect(paging::kernel_root(), archive.as_ptr().addr() as u64).map(|(phys, ..)| phys);

@@ -58,7 +58,7 @@ impl System {
         task.objects.take(1, Status::QuotaObjects)?;
         let mut thread = Thread::new(row, priority);
         thread.frame = frame;
-        (thread.id, thread.root) = (task.id(row), task.root);
+        (thread.id, thread.root, thread.space) = (task.id(row), task.root, task.space);
         thread.ports = task.record.ports.iter().any(|p| p.len != 0);
         // A thread that goes on for one that has ended goes on with its budget.
         (thread.used, thread.refill_at) = task.spent;

@@ -78,6 +78,8 @@ pub struct Task {
     pub chain: Chain,
     /// Physical address of the top page table; 0 without a life.
     pub root: u64,
+    /// The same as the processor takes it: what is loaded while the life runs.
+    pub space: u64,
     /// Its endpoint, which outlives it.
     pub endpoint: Option<Id<Endpoint>>,
     /// Its notification, which outlives it (its bits do not).
@@ -118,6 +120,7 @@ impl Task {
             objects: Quota::new(u32::from(record.object_quota)),
             chain: Chain::default(),
             root: 0,
+            space: 0,
             endpoint: None,
             notification: None,
             keep: None,

@@ -155,8 +155,10 @@ pub struct Thread {
     pub task: u16,
     /// Its task's name in this life.
     pub id: TaskId,
-    /// Its task's address space.
+    /// Its task's top page table.
     pub root: u64,
+    /// The same as the processor takes it.
+    pub space: u64,
     /// Whether its task has I/O ports.
     pub ports: bool,
     /// Whether the core must be prepared for more than its address space: ports, floating-point registers.
@@ -207,6 +209,7 @@ impl Thread {
             task,
             id: TaskId { index: task, generation: 0 },
             root: 0,
+            space: 0,
             ports: false,
             extras: false,
             state: State::Ready,

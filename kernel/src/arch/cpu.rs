@@ -19,6 +19,8 @@ pub struct Features {
     pub nx: bool,
     /// Translations can outlive a change of CR3.
     pub global: bool,
+    /// Translations of several address spaces can be kept side by side.
+    pub pcid: bool,
 }
 
 /// Asks CPUID.
@@ -33,6 +35,7 @@ pub fn features() -> Features {
         umip: has7 && leaf7.ecx & 1 << 2 != 0,
         nx: extended >= 0x8000_0001 && __cpuid(0x8000_0001).edx & 1 << 20 != 0,
         global: __cpuid(1).edx & 1 << 13 != 0,
+        pcid: __cpuid(1).ecx & 1 << 17 != 0,
     }
 }
 
@@ -71,6 +74,8 @@ pub fn init(per_core: VirtAddr, syscall_entry: VirtAddr) -> Features {
             f.set(Cr4Flags::SUPERVISOR_MODE_ACCESS_PREVENTION, features.smap);
             f.set(Cr4Flags::USER_MODE_INSTRUCTION_PREVENTION, features.umip);
             f.set(Cr4Flags::PAGE_GLOBAL, features.global);
+            // CR3 holds the kernel's own table now, whose low bits are zero, as the change asks for.
+            f.set(Cr4Flags::PCID, features.pcid);
             // Every processor with 64-bit mode has FXSAVE and SSE. AVX and later stay off: their state would not be saved.
             f.insert(Cr4Flags::OSFXSR | Cr4Flags::OSXMMEXCPT_ENABLE);
             f.remove(Cr4Flags::OSXSAVE);

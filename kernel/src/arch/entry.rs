@@ -6,7 +6,7 @@
 //! in a report.
 
 use super::gdt::{self, USER_CODE, USER_DATA};
-use super::percore::{EXTRAS, FRAME_END, KERNEL_STACK, ROOT, SPACE_SWITCHES, SYSTEM, USER_STACK};
+use super::percore::{EXTRAS, FRAME_END, KERNEL_STACK, SPACE, SPACE_SWITCHES, SYSTEM, USER_STACK};
 use abi::message::Lease;
 use core::arch::naked_asm;
 use core::mem::offset_of;
@@ -178,10 +178,10 @@ unsafe impl Exits for Stubs {
             "mov gs:[{frame_end}], rbp",
             "mov [rip + {tables} + {rsp0}], rbp",
             "xor eax, eax",
-            "mov rbx, [rbp + {root}]",
-            "cmp rbx, gs:[{core_root}]",
+            "mov rbx, [rbp + {space}]",
+            "cmp rbx, gs:[{core_space}]",
             "je 2f",
-            "mov gs:[{core_root}], rbx",
+            "mov gs:[{core_space}], rbx",
             "inc qword ptr gs:[{space_switches}]",
             "mov cr3, rbx",
             "mov ds, eax",
@@ -223,8 +223,8 @@ unsafe impl Exits for Stubs {
             frame_end = const FRAME_END,
             tables = sym gdt::TABLES,
             rsp0 = const gdt::RSP0,
-            root = const at(offset_of!(Thread, root)),
-            core_root = const ROOT,
+            space = const at(offset_of!(Thread, space)),
+            core_space = const SPACE,
             space_switches = const SPACE_SWITCHES,
             rflags = const register(offset_of!(Frame, rflags)),
             flags = const USER_FLAGS,

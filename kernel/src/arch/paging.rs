@@ -28,6 +28,8 @@ const GLOBAL: u64 = 1 << 8;
 const NO_EXECUTE: u64 = 1 << 63;
 const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 const PAGE: u64 = abi::PAGE_SIZE as u64;
+/// Loading a CR3 with this bit leaves what is cached for its process-context identifier (vol. 3A, section 4.10.4.1).
+const KEEP: u64 = 1 << 63;
 
 /// The kernel's own top table.
 static KERNEL_ROOT: AtomicU64 = AtomicU64::new(0);
@@ -176,10 +178,26 @@ fn make_global(table: u64, level: u32, index: u64) {
     }
 }
 
-/// Loads an address space.
+/// What CR3 holds while a task of this row runs: where the processor has process-context identifiers, the row's own, so that what it
+/// has cached of the address space is still there when the task runs again (vol. 3A, section 4.10.1).
+pub fn space(root: u64, row: u16, pcid: bool) -> u64 {
+    // 0 is the kernel's own. There are fewer rows than identifiers.
+    const _: () = assert!(abi::task::MAX_TASKS < 0xfff);
+    if pcid { root | u64::from(row + 1) | KEEP } else { root }
+}
+
+/// Forgets what is cached of an address space with the same identifier, which was an earlier life's. `current` is what CR3 holds now.
+pub fn forget(space: u64, current: u64) {
+    if space & KEEP != 0 {
+        switch(space & !KEEP);
+        switch(current);
+    }
+}
+
+/// Loads an address space: a top table, or what [`space`] makes of one.
 #[inline(always)]
 pub fn switch(root: u64) {
-    debug_assert!(root & ADDRESS == root);
+    debug_assert!(root & !(KEEP | 0xfff) & ADDRESS == root & !(KEEP | 0xfff));
     // SAFETY: every root is a top table with the kernel's upper half, so code, stack and data stay where they are.
     unsafe { core::arch::asm!("mov cr3, {}", in(reg) root, options(nostack, preserves_flags)) };
 }

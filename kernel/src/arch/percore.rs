@@ -16,7 +16,7 @@ pub struct PerCore {
     /// The address of the kernel's [`kernel_core::System`].
     pub system: u64,
     /// The address space in CR3.
-    pub root: u64,
+    pub space: u64,
     /// How often it has changed.
     pub space_switches: u64,
     /// Whether ports are allowed or somebody's floating-point registers are in the processor.
@@ -34,8 +34,8 @@ pub const USER_STACK: usize = core::mem::offset_of!(PerCore, user_stack);
 
 /// Offset of [`PerCore::system`].
 pub const SYSTEM: usize = core::mem::offset_of!(PerCore, system);
-/// Offset of [`PerCore::root`].
-pub const ROOT: usize = core::mem::offset_of!(PerCore, root);
+/// Offset of [`PerCore::space`].
+pub const SPACE: usize = core::mem::offset_of!(PerCore, space);
 /// Offset of [`PerCore::space_switches`].
 pub const SPACE_SWITCHES: usize = core::mem::offset_of!(PerCore, space_switches);
 /// Offset of [`PerCore::extras`].
@@ -51,7 +51,7 @@ static CORE: Cell = Cell(UnsafeCell::new(PerCore {
     frame_end: 0,
     user_stack: 0,
     system: 0,
-    root: 0,
+    space: 0,
     space_switches: 0,
     extras: false,
     float: None,
