@@ -14,11 +14,15 @@ use std::path::{Path, PathBuf};
 /// Most bytes of a function's name in `sym/NAME`; generic functions have names that fill a screen.
 const MAX_SYMBOL: usize = 120;
 
-/// Checks the program of every task, strips it, and writes the archive where it is not there already.
+/// A file of the archive: its path in it, and what it holds.
+pub type File = (String, Vec<u8>);
+
+/// Checks the program of every task, strips it, and writes the archive where it is not there already; `more` are files that some task of
+/// the system looks for.
 ///
 /// # Errors
 /// Where a program is missing, is refused, or does not fit the memory of its task; where `out` cannot be written.
-pub fn pack(system: &System, programs: &BTreeMap<String, PathBuf>, out: &Path) -> Result<()> {
+pub fn pack(system: &System, programs: &BTreeMap<String, PathBuf>, more: &[File], out: &Path) -> Result<()> {
     let mut files = vec![("manifest".to_owned(), system.encode())];
     for task in &system.tasks {
         let name = &task.name.value;
@@ -30,6 +34,7 @@ pub fn pack(system: &System, programs: &BTreeMap<String, PathBuf>, out: &Path) -
         files.push((format!("bin/{name}"), strip(&elf, &bytes)));
         files.push((format!("sym/{name}"), symbols(&elf).into_bytes()));
     }
+    files.extend_from_slice(more);
     let archive = tar(&files)?;
     // An archive that did not change keeps its date, by which disk images are known to be fresh.
     if std::fs::read(out).is_ok_and(|old| old == archive) {
@@ -123,7 +128,7 @@ fn readable(mangled: &str) -> String {
 }
 
 /// A `ustar` archive that depends on nothing but its content.
-fn tar(files: &[(String, Vec<u8>)]) -> Result<Vec<u8>> {
+fn tar(files: &[File]) -> Result<Vec<u8>> {
     let mut builder = tar::Builder::new(Vec::new());
     for (name, content) in files {
         let mut header = tar::Header::new_ustar();
@@ -162,7 +167,7 @@ mod tests {
         let mut elf = good();
         elf.tail = vec![0x55; 100_000];
         let out = dir.path().join("boot.tar");
-        pack(&system("256K"), &program(dir.path(), &elf.bytes()), &out).expect("it packs");
+        pack(&system("256K"), &program(dir.path(), &elf.bytes()), &[], &out).expect("it packs");
         let bytes = std::fs::read(&out).expect("the archive");
         assert!(bytes.len() < 40_000, "what is not loaded stays out: {}", bytes.len());
         assert_eq!(&bytes[257..263], b"ustar\0");
@@ -193,13 +198,14 @@ mod tests {
     fn a_program_that_fills_its_memory_is_refused() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let out = dir.path().join("boot.tar");
-        let error = pack(&system("124K"), &program(dir.path(), &good().bytes()), &out).expect_err("it does not fit");
+        let error =
+            pack(&system("124K"), &program(dir.path(), &good().bytes()), &[], &out).expect_err("it does not fit");
         assert_eq!(
             error.to_string(),
             "system.toml:8:10: the memory of `two` is 124K, but its program (20K), stack (64K) and page tables (40K) fill 128K of it before it begins; set memory = \"256K\" or more"
         );
         assert!(!out.exists());
-        pack(&system("132K"), &program(dir.path(), &good().bytes()), &out).expect("one page of heap is enough");
+        pack(&system("132K"), &program(dir.path(), &good().bytes()), &[], &out).expect("one page of heap is enough");
     }
 
     #[test]
@@ -207,7 +213,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let out = dir.path().join("boot.tar");
         let mut programs = program(dir.path(), b"no ELF");
-        let said = |programs: &_| pack(&system("1M"), programs, &out).expect_err("it is refused").to_string();
+        let said = |programs: &_| pack(&system("1M"), programs, &[], &out).expect_err("it is refused").to_string();
         assert!(said(&programs).contains("is not a whole ELF file"));
         programs.remove("one");
         assert_eq!(said(&programs), "no program was built for `one` (system.toml:1:7)");

@@ -1,6 +1,6 @@
 //! Builds what runs on the bare machine: the kernel, and the ramdisk that the boot loader hands it.
 
-use crate::archive;
+use crate::archive::{self, File};
 use crate::children;
 use crate::loader::{Firmware, ImageBuilder};
 use crate::manifest::System;
@@ -72,22 +72,30 @@ pub fn build(config: &Config) -> Result<Built> {
 /// # Errors
 /// As [`build`].
 pub fn build_system(config: &Config, system_toml: &str, archive_name: &str) -> Result<Built> {
+    build_with_files(config, system_toml, archive_name, &[])
+}
+
+/// The same, with further files in the archive.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_with_files(config: &Config, system_toml: &str, archive_name: &str, more: &[File]) -> Result<Built> {
     let system = System::load(&config.paths.root.join(system_toml), config.with)?;
-    build_loaded(config, &system, archive_name)
+    build_loaded(config, &system, archive_name, more)
 }
 
 /// Builds the kernel and a system that was read already.
 ///
 /// # Errors
 /// As [`build`].
-pub fn build_loaded(config: &Config, system: &System, archive_name: &str) -> Result<Built> {
+pub fn build_loaded(config: &Config, system: &System, archive_name: &str, more: &[File]) -> Result<Built> {
     let programs = compile(config, &["build", "--package", "kernel", "--bin", "kernel"])?;
     let kernel = programs.get("kernel").context("the package `kernel` has no program of that name")?.clone();
     let boot_kernel = stripped(config, &kernel)?;
     let tasks = tasks::build(system, |words| compile(config, words))?;
     paths::create_dir(&config.paths.images())?;
     let ramdisk = config.paths.images().join(archive_name);
-    archive::pack(system, &tasks, &ramdisk)?;
+    archive::pack(system, &tasks, more, &ramdisk)?;
     Ok(Built { kernel, boot_kernel, ramdisk, tasks })
 }
 

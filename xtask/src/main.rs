@@ -112,8 +112,7 @@ struct Run {
 /// test ran and none failed.
 #[derive(Args)]
 struct Test {
-    /// Which kind, or all
-    #[arg(value_name = "KIND", value_parser = ["host", "kernel", "system"], hide_possible_values = false)]
+    /// Which kind (host, kernel, system), if not all; a first word that is none of these is the filter
     kind: Option<String>,
     /// Only tests whose name contains this
     filter: Option<String>,
@@ -313,12 +312,8 @@ fn perform(command: Command) -> anyhow::Result<ExitCode> {
             },
         )?,
         Command::Test(test) => {
-            let wanted = test::Wanted {
-                kind: test.kind,
-                filter: test.filter,
-                jobs: test.jobs as usize,
-                install: !test.install.no_install,
-            };
+            let (kind, filter) = test::kind_and_filter(test.kind, test.filter)?;
+            let wanted = test::Wanted { kind, filter, jobs: test.jobs as usize, install: !test.install.no_install };
             return test::test(&paths, &wanted);
         }
         Command::Image(image) => {

@@ -40,6 +40,20 @@ impl Wanted {
     }
 }
 
+/// What the two words behind `test` mean: a kind and a filter, either alone too.
+///
+/// # Errors
+/// When there are two, and the first is no kind.
+pub fn kind_and_filter(first: Option<String>, second: Option<String>) -> Result<(Option<String>, Option<String>)> {
+    const KINDS: [&str; 3] = ["host", "kernel", "system"];
+    match (first, second) {
+        (Some(first), filter) if KINDS.contains(&first.as_str()) => Ok((Some(first), filter)),
+        (Some(first), Some(_)) => bail!("there is no kind of tests `{first}`; the kinds are {}", KINDS.join(", ")),
+        (filter, None) => Ok((None, filter)),
+        (None, Some(filter)) => Ok((None, Some(filter))),
+    }
+}
+
 /// What came of a test: nothing, or the reason why it failed.
 pub type Outcome = Result<(), String>;
 
@@ -190,6 +204,17 @@ mod tests {
         });
         assert_eq!(result.expect_err("one failed").to_string(), "seven");
         assert_eq!(done.into_inner(), 50);
+    }
+
+    #[test]
+    fn one_word_is_a_kind_or_a_filter() {
+        let read = |first: &str, second: Option<&str>| {
+            kind_and_filter(Some(first.to_owned()), second.map(str::to_owned)).map_err(|error| error.to_string())
+        };
+        assert_eq!(read("host", None), Ok((Some("host".to_owned()), None)));
+        assert_eq!(read("d08", None), Ok((None, Some("d08".to_owned()))));
+        assert_eq!(read("system", Some("d08")), Ok((Some("system".to_owned()), Some("d08".to_owned()))));
+        assert!(read("sytem", Some("d08")).is_err_and(|error| error.contains("host, kernel, system")));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Tests that run inside the system, as an ordinary task. Each prints one line, `test system::NAME ... ok` or
 //! `test system::NAME ... FAILED: reason`; the last one done, the machine is switched off.
 //!
-//! The argument, where there is one, is a part of the names of the tests to run.
+//! The file `filter` of the boot archive, where there is one, is a part of the full names of the tests to run.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 extern crate alloc;
@@ -69,9 +69,10 @@ tests! {
 }
 
 fn run() {
-    let filter = rt::arg();
+    let archive = rt::archive::Archive::map();
+    let filter = archive.and_then(|archive| core::str::from_utf8(archive.file("filter")?).ok()).unwrap_or_default();
     let (mut passed, mut failed) = (0, 0);
-    for &(name, test) in TESTS.iter().filter(|(name, _)| name.contains(filter)) {
+    for &(name, test) in TESTS.iter().filter(|(name, _)| alloc::format!("system::{name}").contains(filter)) {
         // Should the test never end, this line is the last one and says which it was.
         println!("run system::{name}");
         match test() {

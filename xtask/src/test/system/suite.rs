@@ -2,8 +2,8 @@
 //! prints its verdicts, which end up in the kernel's log, and switches the machine off.
 
 use super::super::{Outcome, Report, Wanted, kernel::machine, verdict_line};
-use super::{build_system, image};
-use crate::build::{Config, with_loader};
+use super::image;
+use crate::build::{Config, build_with_files, with_loader};
 use crate::guest::Guest;
 use crate::loader::Firmware;
 use crate::qemu::{End, Machine};
@@ -25,7 +25,11 @@ const TAG: &str = "[suite] ";
 /// # Errors
 /// When it does not build.
 pub fn run(config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> Result<()> {
-    let (builder, built) = with_loader(config, Firmware::Bios, || build_system(config, SYSTEM_TOML, "suite.tar"))?;
+    // With a filter it runs only what is wanted.
+    let filter = wanted.filter.iter().map(|filter| ("filter".to_owned(), filter.clone().into_bytes()));
+    let files: Vec<_> = filter.collect();
+    let build = || build_with_files(config, SYSTEM_TOML, "suite.tar", &files);
+    let (builder, built) = with_loader(config, Firmware::Bios, build)?;
     let image = image(config.paths, &builder, &built, Firmware::Bios, "test-suite")?;
     let logs = report.logs("system::suite")?;
     let machine = Machine { memory: "256M".to_owned(), ..machine(image, logs.clone()) };
