@@ -4,6 +4,7 @@ use crate::arch::cpu::Features;
 use crate::arch::entry::halt_until_interrupt;
 use crate::arch::pic::Pic;
 use crate::arch::{cpu, float, gdt, paging, percore};
+use crate::usermem::{self, Reader};
 use abi::error::{DeathKind, FaultRecord};
 use abi::task::SystemInfo;
 use kernel_core::System;
@@ -12,7 +13,6 @@ use kernel_core::memory::Memory;
 use kernel_core::task::Task;
 use kernel_core::thread::{FloatState, Frame, Thread};
 use spin::{Mutex, MutexGuard};
-use zerocopy::FromZeros;
 
 /// Frames of gone memory objects that are freed each time the kernel is left: a small step, so that nobody waits long.
 const COLLECT_STEP: u32 = 16;
@@ -90,7 +90,7 @@ pub fn next(mut kernel: Locked) -> *const Frame {
 }
 
 /// Makes the core ready to run a thread: address space, ports, and where its registers will be saved. Returns its frame.
-#[inline(always)]
+#[inline(never)]
 pub fn enter(thread: &Thread, tasks: &[Task], floats: &mut Arena<FloatState>) -> *const Frame {
     let frame = &raw const thread.frame;
     let end = frame as u64 + size_of::<Frame>() as u64;
@@ -139,8 +139,8 @@ fn set_ports(thread: &Thread, tasks: &[Task]) {
 }
 
 impl Kernel {
-    /// Ends a task: leaves its address space, closes its lines, and releases what it held.
-    pub fn kill(&mut self, row: u16, record: FaultRecord) {
+    /// Ends a task, whose record is written: leaves its address space, closes its lines, and releases what it held.
+    pub fn kill(&mut self, row: u16) {
         let space = self.sys.tasks.get(row as usize).map_or(0, |t| t.space);
         percore::with(|core| {
             if core.space == space {
@@ -154,56 +154,42 @@ impl Kernel {
         if lines != 0 {
             self.pic.mask_all(lines);
         }
-        self.sys.kill(row, record);
+        self.sys.kill(row);
     }
 
-    /// The record of a death: registers, code and backtrace of the thread that is to blame, read while its memory is still there.
-    pub fn death_record(&self, thread: Option<u16>, row: u16, kind: DeathKind) -> FaultRecord {
-        let mut record = FaultRecord::new_zeroed();
-        record.kind = kind as u32;
-        record.time_ns = self.sys.clock.ns(self.sys.now);
-        let Some(task) = self.sys.tasks.get(row as usize) else { return record };
-        record.task = task.id(row).to_u32();
-        let thread = thread.or(task.first_thread.map(Id::index));
-        let Some(t) = thread.and_then(|t| self.sys.threads.at(t)) else { return record };
-        let f = &t.frame;
-        record.vector = f.vector as u32;
-        record.error_code = f.error;
-        record.rip = f.rip;
-        record.rsp = f.rsp;
-        record.rflags = f.rflags;
-        record.registers =
-            [f.rax, f.rbx, f.rcx, f.rdx, f.rsi, f.rdi, f.rbp, f.r8, f.r9, f.r10, f.r11, f.r12, f.r13, f.r14, f.r15];
-        record.last_received = t.last_received;
-        record.last_sent = t.last_sent;
-        let root = task.root;
-        for (offset, byte) in record.code.iter_mut().enumerate() {
-            let mut one = [0];
-            if crate::usermem::read(root, f.rip.wrapping_add(offset as u64), &mut one).is_err() {
-                break;
-            }
-            *byte = one[0];
-            record.code_len += 1;
+    /// Writes the record of a life that is about to be killed: registers, code and backtrace of the thread that is to blame, read while its
+    /// memory is still there. Returns it, for what the caller knows besides; `None` where there is no life.
+    pub fn death_record(&mut self, thread: Option<u16>, row: u16, kind: DeathKind) -> Option<&mut FaultRecord> {
+        let root = self.sys.tasks.get(row as usize).map_or(0, |t| t.root);
+        let record = self.sys.blame(row, thread, kind)?;
+        if root == 0 {
+            return Some(record);
         }
+        let mut reader = Reader::new(root);
+        record.code_len = match usermem::read_in_page(root, record.rip, &mut record.code) {
+            true => record.code.len() as u32,
+            false => reader.some(record.rip, &mut record.code) as u32,
+        };
         // Each frame holds the caller's frame pointer and the return address (System V ABI, AMD64, section 3.2.2).
-        let mut rbp = f.rbp;
+        let [.., mut rbp, _, _, _, _, _, _, _, _] = record.registers;
+        let mut len = 0;
         for slot in &mut record.backtrace {
-            let mut words = [0u8; 16];
-            if !rbp.is_multiple_of(8) || crate::usermem::read(root, rbp, &mut words).is_err() {
+            if rbp == 0 || !rbp.is_multiple_of(8) {
                 break;
             }
-            let word = |i: usize| u64::from_le_bytes(core::array::from_fn(|b| words[i * 8 + b]));
-            if word(1) == 0 {
+            let Some([next, from]) = reader.pair(rbp) else { break };
+            if from == 0 {
                 break;
             }
-            *slot = word(1);
-            record.backtrace_len += 1;
-            if word(0) <= rbp {
+            *slot = from;
+            len += 1;
+            if next <= rbp {
                 break;
             }
-            rbp = word(0);
+            rbp = next;
         }
-        record
+        record.backtrace_len = len;
+        Some(record)
     }
 
     /// The machine's counters.

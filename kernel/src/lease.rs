@@ -3,24 +3,18 @@
 //! The entry stubs come here directly: who runs stays as it is, so there is nothing to schedule and no frame to be left by.
 
 use crate::kernel::{self, Kernel};
+use crate::syscall::Returned;
 use crate::usermem::{self, Side};
 use abi::Status;
 use abi::message::{Lease, MAX_COPY, ReplyToken};
 use zerocopy::IntoBytes;
 
-/// What a system call brings back, in `rax` and `rdx`.
-#[repr(C)]
-pub struct Returned {
-    status: u64,
-    value: u64,
-}
-
 /// `lease_read` (`access` is [`Lease::READ`]) and `lease_write`, with their arguments in the order of the registers.
 pub extern "C" fn on_copy(token: u64, number: u64, offset: u64, buffer: u64, len: u64, access: u32) -> Returned {
     match kernel::look().lease_copy(ReplyToken(token), number, offset, buffer, len, access) {
-        Ok(count) => Returned { status: Status::Ok as u64, value: count },
+        Ok(count) => Returned::new(Status::Ok, count),
         // `rdx` was the offset, and stays.
-        Err(status) => Returned { status: status as u64, value: offset },
+        Err(status) => Returned::new(status, offset),
     }
 }
 

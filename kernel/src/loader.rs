@@ -70,8 +70,8 @@ pub fn spawn(kernel: &mut Kernel, row: u16, argument: &[u8]) -> Result<TaskId, S
         }
         Err(error) => {
             let expected = kernel.sys.tasks.get(row as usize).is_some_and(|t| t.expected);
-            let death = kernel.death_record(None, row, DeathKind::Killed);
-            kernel.kill(row, death);
+            kernel.death_record(None, row, DeathKind::Killed);
+            kernel.kill(row);
             while kernel.sys.reap(row, 128)? != 0 {}
             kernel.sys.expect(row, expected)?;
             Err(error.into())

@@ -39,6 +39,28 @@ pub extern "C" fn on_syscall(frame: &Frame) -> *const Frame {
     kernel::next(kernel)
 }
 
+/// What a system call brings back, in `rax` and `rdx`, where the entry stub does not come here by [`on_syscall`].
+#[repr(C)]
+pub struct Returned {
+    status: u64,
+    value: u64,
+}
+
+impl Returned {
+    /// This.
+    #[inline(always)]
+    pub fn new(status: Status, value: u64) -> Self {
+        Returned { status: status as u64, value }
+    }
+}
+
+/// `task_fault`, for which a supervisor should not wait long.
+pub extern "C" fn on_task_fault(system: u64, row: u64, to: u64) -> Returned {
+    let kernel = kernel::look();
+    let done = kernel.sys.current().ok_or(Status::BadHandle).and_then(|t| kernel.task_fault(t, system, row, to));
+    Returned::new(done.err().unwrap_or(Status::Ok), to)
+}
+
 /// The arguments in their order.
 #[derive(Clone, Copy)]
 struct Args {
@@ -194,12 +216,7 @@ fn dispatch(k: &mut Kernel, thread: u16, call: Syscall, a: Args) -> Outcome {
             let status = k.sys.task_status(row_arg(a.rsi)?)?;
             quiet(usermem::write(k.root(thread)?, a.rdx, status.as_bytes()))
         }
-        Syscall::TaskFault => {
-            k.sys.system_handle(thread, a.rdi, Rights::INSPECT)?;
-            let task = k.sys.tasks.get(row_arg(a.rsi)? as usize).ok_or(Status::NoSuchTask)?;
-            let record = task.fault.ok_or(Status::WouldBlock)?;
-            quiet(usermem::write(k.root(thread)?, a.rdx, record.as_bytes()))
-        }
+        Syscall::TaskFault => quiet(k.task_fault(thread, a.rdi, a.rsi, a.rdx)),
         Syscall::SystemInfo => {
             k.sys.system_handle(thread, a.rdi, Rights::INSPECT)?;
             k.sys.charge();
@@ -249,23 +266,24 @@ impl Kernel {
 
     fn exit(&mut self, thread: u16, code: u64) -> Outcome {
         let row = self.sys.row_of(thread)?;
-        let mut record = self.death_record(Some(thread), row, DeathKind::Exited);
-        record.error_code = code;
-        self.kill(row, record);
+        if let Some(record) = self.death_record(Some(thread), row, DeathKind::Exited) {
+            record.error_code = code;
+        }
+        self.kill(row);
         Ok(Done::Elsewhere)
     }
 
     fn panicked(&mut self, thread: u16, addr: u64, len: u64) -> Outcome {
         let row = self.sys.row_of(thread)?;
-        let mut record = self.death_record(Some(thread), row, DeathKind::Panicked);
         let len = len.min(MESSAGE_LEN as u64) as usize;
         let root = self.root_of(row)?;
-        if let Some(message) = record.message.get_mut(..len)
+        if let Some(record) = self.death_record(Some(thread), row, DeathKind::Panicked)
+            && let Some(message) = record.message.get_mut(..len)
             && usermem::read(root, addr, message).is_ok()
         {
             record.message_len = len as u32;
         }
-        self.kill(row, record);
+        self.kill(row);
         Ok(Done::Elsewhere)
     }
 
@@ -450,6 +468,17 @@ impl Kernel {
         }
     }
 
+    #[inline(always)]
+    fn task_fault(&self, thread: u16, system: u64, row: u64, to: u64) -> Result<(), Status> {
+        self.sys.system_handle(thread, system, Rights::INSPECT)?;
+        let task = self.sys.tasks.get(row_arg(row)? as usize).ok_or(Status::NoSuchTask)?;
+        if task.fault.kind == DeathKind::Alive as u32 {
+            return Err(Status::WouldBlock);
+        }
+        let (root, record) = (self.root(thread)?, task.fault.as_bytes());
+        if usermem::write_in_page(root, to, record) { Ok(()) } else { usermem::write(root, to, record) }
+    }
+
     fn task_kill(&mut self, thread: u16, a: Args) -> Result<(), Status> {
         self.sys.system_handle(thread, a.rdi, Rights::CONTROL)?;
         let id = TaskId::from_u32(u32::try_from(a.rsi).map_err(|_| Status::NoSuchTask)?);
@@ -464,8 +493,8 @@ impl Kernel {
         if id.index == self.sys.row_of(thread)? {
             return Err(Status::BadArgument);
         }
-        let record = self.death_record(None, id.index, kind);
-        self.kill(id.index, record);
+        self.death_record(None, id.index, kind);
+        self.kill(id.index);
         Ok(())
     }
 }

@@ -26,9 +26,10 @@ pub extern "C" fn from_user(frame: &Frame) -> *const Frame {
 fn exception(kernel: &mut Kernel, address: u64) {
     let Some(thread) = kernel.sys.current() else { unreachable!("an exception of ring 3 without a thread") };
     let Ok(row) = kernel.sys.row_of(thread) else { unreachable!("a thread without a task") };
-    let mut record = kernel.death_record(Some(thread), row, DeathKind::Exception);
-    record.address = address;
-    kernel.kill(row, record);
+    if let Some(record) = kernel.death_record(Some(thread), row, DeathKind::Exception) {
+        record.address = address;
+    }
+    kernel.kill(row);
 }
 
 /// From ring 0: an interrupt of the idle loop, or a bug.

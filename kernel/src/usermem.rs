@@ -6,6 +6,7 @@ use abi::task::USER_END;
 use abi::{PAGE_SIZE, Status};
 use core::arch::asm;
 use core::ptr::{with_exposed_provenance, with_exposed_provenance_mut};
+use zerocopy::IntoBytes;
 
 /// Which side of a copy could not be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,10 +133,59 @@ pub fn read_in_page(root: u64, addr: u64, into: &mut [u8]) -> bool {
     true
 }
 
+/// Reads a task's memory here and there: what is near to what was read last is found at once.
+pub struct Reader(Place);
+
+impl Reader {
+    /// Of this address space.
+    #[must_use]
+    pub fn new(root: u64) -> Self {
+        Reader(Place::new(root, 0, Access::READ))
+    }
+
+    /// Copies as many bytes as can be read in one piece; returns how many.
+    pub fn some(&mut self, addr: u64, into: &mut [u8]) -> usize {
+        if addr / TABLE_SPAN != self.0.addr / TABLE_SPAN {
+            self.0.table = 0;
+        }
+        self.0.addr = addr;
+        let mut done = 0;
+        while let Some(rest) = into.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            self.0.left = 0;
+            if self.0.look(rest.len()).is_none() {
+                break;
+            }
+            let count = self.0.left;
+            // SAFETY: as in `exchange`; `rest` is borrowed for writing and at least as long.
+            unsafe { copy_bytes(self.0.here, rest.as_mut_ptr().expose_provenance(), count) };
+            done += count;
+        }
+        done
+    }
+
+    /// Two words at an address that is a multiple of eight.
+    pub fn pair(&mut self, addr: u64) -> Option<[u64; 2]> {
+        let mut words = [0; 2];
+        (self.some(addr, words.as_mut_bytes()) == size_of_val(&words)).then_some(words)
+    }
+}
+
 /// Copies bytes of the kernel to a task. Errors: BadAddress; part may be written then.
 pub fn write(root: u64, addr: u64, from: &[u8]) -> Result<(), Status> {
     // SAFETY: `from` is borrowed for reading.
     unsafe { exchange(root, addr, from.as_ptr().expose_provenance(), from.len(), Access::WRITE, true) }
+}
+
+/// The same where all of them lie in one page; nothing is written and false returned where they do not, or may not be written.
+#[inline(always)]
+pub fn write_in_page(root: u64, addr: u64, from: &[u8]) -> bool {
+    let mut place = Place::new(root, addr, Access::WRITE);
+    if place.look(from.len()).is_none() || place.left != from.len() {
+        return false;
+    }
+    // SAFETY: as in `exchange`; `from` is borrowed for reading.
+    unsafe { copy_bytes(from.as_ptr().expose_provenance(), place.here, from.len()) };
+    true
 }
 
 /// The same to pages of a task's own that the task itself may not write: for its debugger. Errors: BadAddress (not even read).

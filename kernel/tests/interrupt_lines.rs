@@ -154,8 +154,8 @@ fn dead_driver() {
     assert!(kernel.sys.lines.claim(CLOCK, LineOwner { row: 0, bits: 1 }));
     kernel.sys.begin(0).expect("a first life");
     kernel.pic.unmask(CLOCK);
-    let record = kernel.death_record(None, 0, abi::error::DeathKind::Killed);
-    kernel.kill(0, record);
+    kernel.death_record(None, 0, abi::error::DeathKind::Killed);
+    kernel.kill(0);
     assert_eq!(kernel.sys.lines.owner(CLOCK), None);
     drop(kernel);
     assert_eq!(masks(), [0xff, 0xff]);

@@ -68,6 +68,8 @@ pub struct Arena<T> {
     slots: Vec<Slot<T>>,
     free: u16,
     live: usize,
+    /// Slots beyond this have never had a value.
+    touched: u16,
 }
 
 impl<T> Arena<T> {
@@ -76,7 +78,7 @@ impl<T> Arena<T> {
         let slots = (0..capacity)
             .map(|i| Slot { generation: 0, value: None, next_free: if i + 1 == capacity { NONE } else { i + 1 } })
             .collect();
-        Arena { slots, free: if capacity == 0 { NONE } else { 0 }, live: 0 }
+        Arena { slots, free: if capacity == 0 { NONE } else { 0 }, live: 0, touched: 0 }
     }
 
     /// Puts a value in a free slot; `None` where there is no free slot.
@@ -87,6 +89,7 @@ impl<T> Arena<T> {
         slot.generation = slot.generation.wrapping_add(1);
         slot.value = Some(value);
         self.live += 1;
+        self.touched = self.touched.max(index + 1);
         Some(Id::of(index, slot.generation))
     }
 
@@ -151,14 +154,21 @@ impl<T> Arena<T> {
         self.slots.len()
     }
 
+    /// The slots in which there has ever been a value are below this: no look at a value needs to go further. Free slots are used again
+    /// before others, so it is the most that were ever alive at a time.
+    #[inline]
+    pub fn touched(&self) -> u16 {
+        self.touched
+    }
+
     /// All values, to change.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.slots.iter_mut().filter_map(|s| s.value.as_mut())
+        self.slots.iter_mut().take(self.touched.into()).filter_map(|s| s.value.as_mut())
     }
 
     /// All values with their names.
     pub fn iter(&self) -> impl Iterator<Item = (Id<T>, &T)> {
-        self.slots.iter().enumerate().filter_map(|(i, s)| {
+        self.slots.iter().take(self.touched.into()).enumerate().filter_map(|(i, s)| {
             let id = Id::of(i as u16, s.generation);
             s.value.as_ref().map(|v| (id, v))
         })

@@ -16,6 +16,8 @@ pub struct LineOwner {
 #[derive(Debug, Default)]
 pub struct Lines {
     owners: [Option<LineOwner>; LINES],
+    /// The rows that own some, as a set of bits.
+    rows: u64,
 }
 
 impl Lines {
@@ -24,6 +26,7 @@ impl Lines {
         match self.owners.get_mut(line as usize) {
             Some(slot) if slot.is_none_or(|o| o.row == owner.row) => {
                 *slot = Some(owner);
+                self.rows |= 1 << (owner.row & 63);
                 true
             }
             _ => false,
@@ -38,6 +41,10 @@ impl Lines {
     /// Takes all lines from a task; returns them as a set of bits, to be masked.
     pub fn release(&mut self, row: u16) -> u16 {
         let mut released = 0;
+        if self.rows & 1 << (row & 63) == 0 {
+            return released;
+        }
+        self.rows &= !(1 << (row & 63));
         for (line, slot) in self.owners.iter_mut().enumerate() {
             if slot.is_some_and(|o| o.row == row) {
                 *slot = None;

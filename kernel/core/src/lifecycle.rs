@@ -2,14 +2,15 @@
 
 use crate::arena::Id;
 use crate::handles::{Handle, Object};
-use crate::queue::Queue;
+use crate::queue::{NIL, Queue};
 use crate::system::System;
 use crate::thread::{FloatState, State, Thread};
-use abi::error::FaultRecord;
+use abi::error::{DeathKind, FaultRecord};
 use abi::manifest::{Restart, TaskRecord};
 use abi::message::{Rights, bits};
 use abi::task::{Activity, TaskState, TaskStatus};
 use abi::{Status, TaskId};
+use zerocopy::FromZeros;
 
 impl System {
     /// Begins a new life in a row: handles 0 and 1 are its own endpoint and notification. The caller then builds the address space and
@@ -26,7 +27,7 @@ impl System {
         }
         task.state = TaskState::Running;
         task.generation = if task.generation == u16::MAX { 1 } else { task.generation + 1 };
-        task.fault = None;
+        task.fault.zero();
         task.spent = (0, 0);
         task.expected = task.record.restart != Restart::Never as u8;
         task.map_next = abi::task::MAP_BASE;
@@ -98,7 +99,11 @@ impl System {
     /// Ends a thread that is not its task's last; with the last one the task is to be killed instead.
     pub fn thread_exit(&mut self, index: u16) {
         debug_assert!(self.row_of(index).is_ok_and(|row| self.tasks[row as usize].threads > 1));
+        let row = self.row_of(index);
         self.thread_remove(index);
+        if let Ok(row) = row {
+            self.share_budget(row);
+        }
     }
 
     fn thread_remove(&mut self, index: u16) {
@@ -106,9 +111,13 @@ impl System {
         let row = t.task;
         self.charge();
         let Some(t) = self.threads.at(index) else { return };
-        let (spent, cpu) = ((t.used, t.refill_at), t.cpu);
+        let (spent, cpu, float) = ((t.used, t.refill_at), t.cpu, t.float);
         match t.state {
-            State::Running | State::Ready => self.unschedule(index),
+            State::Running => {
+                self.sched.current = NIL;
+                self.sched.resched = true;
+            }
+            State::Ready => self.unschedule(index),
             State::Sending(id) => {
                 if let Some(e) = self.endpoints.get_mut(id) {
                     e.senders.remove(&mut self.threads, index);
@@ -126,10 +135,11 @@ impl System {
             }
             State::Replying(_) => {}
         }
-        if let Some(thread) = self.threads.id_at(index).and_then(|id| self.threads.remove(id))
-            && let Some(float) = thread.float
-        {
+        if let Some(float) = float {
             self.floats.remove(float);
+        }
+        if let Some(id) = self.threads.id_at(index) {
+            self.threads.remove(id);
         }
         if let Some(task) = self.tasks.get_mut(row as usize) {
             // The later period counts; within one, what the last thread inherited is in its own sum.
@@ -140,31 +150,50 @@ impl System {
             task.objects.give(1);
             task.cpu += cpu;
         }
-        self.share_budget(row);
     }
 
-    /// Ends a life. Its frames stay in its chain until they are reaped; everything else is released here. The caller masks the
-    /// interrupt lines that it owned (see [`crate::grants::Lines::release`]) and leaves its address space first.
-    pub fn kill(&mut self, row: u16, record: FaultRecord) {
+    /// Begins the record of the end of a life that is about to be killed: what kills it, and the registers of the thread to blame, or else of
+    /// its first. `None` where there is no life.
+    pub fn blame(&mut self, row: u16, thread: Option<u16>, kind: DeathKind) -> Option<&mut FaultRecord> {
+        let task = self.tasks.get_mut(row as usize).filter(|t| t.state == TaskState::Running)?;
+        let id = task.id(row).to_u32();
+        let record = &mut task.fault;
+        (record.kind, record.task) = (kind as u32, id);
+        record.time_ns = self.clock.ns(self.now);
+        if let Some(t) = thread.or(task.first_thread.map(Id::index)).and_then(|t| self.threads.at(t)) {
+            let f = &t.frame;
+            record.vector = f.vector as u32;
+            record.error_code = f.error;
+            (record.rip, record.rsp, record.rflags) = (f.rip, f.rsp, f.rflags);
+            // One by one: the compiler loads what is assigned at once into registers that it has not got.
+            macro_rules! copy { ($($index:tt $name:ident),*) => { $(record.registers[$index] = f.$name;)* } }
+            copy!(0 rax, 1 rbx, 2 rcx, 3 rdx, 4 rsi, 5 rdi, 6 rbp, 7 r8, 8 r9, 9 r10, 10 r11, 11 r12, 12 r13, 13 r14, 14 r15);
+            (record.last_received, record.last_sent) = (t.last_received, t.last_sent);
+        }
+        Some(record)
+    }
+
+    /// Ends a life, whose record is written: see [`System::blame`]. Its frames stay in its chain until they are reaped; everything else is
+    /// released here. The caller masks the interrupt lines that it owned (see [`crate::grants::Lines::release`]) and leaves its address
+    /// space first.
+    ///
+    /// How long that takes depends on what the life held and on how many threads there have been at a time, not on the room in the tables.
+    pub fn kill(&mut self, row: u16) {
         let Some(task) = self.tasks.get_mut(row as usize) else { return };
         if task.state != TaskState::Running {
             return;
         }
         self.epoch += 1;
         task.state = TaskState::Dead;
-        task.fault = Some(record);
         task.first_thread = None;
         task.heartbeat = None;
         task.lose = 0;
         let died = task.generation;
-        let notification = task.notification;
-        for index in 0..self.threads.capacity() as u16 {
-            match self.threads.at(index) {
+        for index in 0..self.threads.touched() {
+            match self.threads.at_mut(index) {
                 Some(t) if t.task == row => self.thread_remove(index),
                 Some(t) if t.state == State::Replying(row) => {
-                    if let Some(t) = self.threads.at_mut(index) {
-                        t.frame.rdx = u64::from(died);
-                    }
+                    t.frame.rdx = u64::from(died);
                     self.complete(index, Status::PeerDied);
                 }
                 _ => {}
@@ -178,22 +207,8 @@ impl System {
             self.handle_dropped(row, handle);
         }
         // What it made may live on in others' handles; it does not outlive its maker.
-        for index in 0..self.endpoints.capacity() as u16 {
-            if let Some(id) = self.endpoints.id_at(index)
-                && self.endpoints.get(id).is_some_and(|e| e.owner == row && !e.permanent)
-            {
-                self.endpoint_destroy(id);
-            }
-        }
-        for index in 0..self.notifications.capacity() as u16 {
-            if let Some(id) = self.notifications.id_at(index)
-                && self.notifications.get(id).is_some_and(|n| n.owner == row && !n.permanent)
-            {
-                self.notification_destroy(id);
-            }
-        }
-        if let Some(n) = notification.and_then(|n| self.notifications.get_mut(n)) {
-            n.word = 0;
+        if self.tasks.get(row as usize).is_some_and(|t| t.made != 0) {
+            self.destroy_made(row);
         }
         if let Some(task) = self.tasks.get_mut(row as usize) {
             task.root = 0;
@@ -205,6 +220,24 @@ impl System {
         }
         if let Some(controller) = self.controller {
             self.signal_task(controller, bits::TASK_EVENT);
+        }
+    }
+
+    #[cold]
+    fn destroy_made(&mut self, row: u16) {
+        for index in 0..self.endpoints.touched() {
+            if let Some(id) = self.endpoints.id_at(index)
+                && self.endpoints.get(id).is_some_and(|e| e.owner == row && !e.permanent)
+            {
+                self.endpoint_destroy(id);
+            }
+        }
+        for index in 0..self.notifications.touched() {
+            if let Some(id) = self.notifications.id_at(index)
+                && self.notifications.get(id).is_some_and(|n| n.owner == row && !n.permanent)
+            {
+                self.notification_destroy(id);
+            }
         }
     }
 
@@ -227,7 +260,14 @@ impl System {
     }
 
     /// Frees up to `most` frames of memory objects that are gone.
+    #[inline]
     pub fn collect(&mut self, most: u32) {
+        if !self.garbage.is_empty() {
+            self.collect_some(most);
+        }
+    }
+
+    fn collect_some(&mut self, most: u32) {
         for _ in 0..most {
             if self.frames.free_first(&mut self.garbage).is_none() {
                 return;

@@ -44,6 +44,7 @@ impl System {
             task.objects.give(1);
             return Err(Status::QuotaObjects);
         };
+        task.made += 1;
         let rights = Rights::SIGNAL | Rights::WAIT | Rights::GRANT;
         task.handles.insert(Handle { object: Object::Notification(id), rights, badge: 0 })
     }
@@ -57,7 +58,8 @@ impl System {
         if let Some(waiter) = n.waiter {
             let mask = self.threads.at(waiter).map_or(0, |t| t.mask);
             if word & mask != 0 {
-                n.word &= !mask;
+                let left = word & !mask;
+                n.word = left;
                 n.waiter = None;
                 let taken = word & mask;
                 self.note_taken(id, taken);
@@ -66,6 +68,9 @@ impl System {
                     t.frame.rdx = taken;
                 }
                 self.make_ready(waiter);
+                if left == 0 {
+                    return;
+                }
             }
         }
         let Some(endpoint) = bound_to else { return };
@@ -197,6 +202,7 @@ impl System {
         }
         if let Some(task) = self.tasks.get_mut(n.owner as usize) {
             task.objects.give(1);
+            task.made -= 1;
         }
         if let Some(waiter) = n.waiter {
             self.complete(waiter, Status::BadHandle);

@@ -91,7 +91,8 @@ impl System {
         }
     }
 
-    /// Makes a thread ready, which must be in no queue and not running.
+    /// Makes a thread ready, which must be in no queue and not running. Where nobody runs and nobody ready is as important, it runs at once,
+    /// as [`System::schedule`] would have it.
     pub fn make_ready(&mut self, index: u16) {
         let (now, period) = (self.now, self.sched.period);
         let Some(t) = self.threads.at_mut(index) else { return };
@@ -106,6 +107,14 @@ impl System {
             t.effective = BACKGROUND;
         }
         let level = t.effective;
+        if self.sched.current == NIL && level < self.sched.levels.trailing_zeros() as u8 {
+            t.state = State::Running;
+            self.charge();
+            self.sched.current = index;
+            self.sched.resched = false;
+            self.counters.switches += 1;
+            return;
+        }
         self.enqueue(index, level);
         match self.threads.at(self.sched.current) {
             Some(c) if c.effective <= level => {}
@@ -228,8 +237,11 @@ impl System {
                 self.sched.levels |= 1 << level;
             }
         }
-        let next = self.sched.ready.get(best as usize)?.front()?;
-        self.dequeue(next, best);
+        let queue = self.sched.ready.get_mut(best as usize)?;
+        let next = queue.pop(&mut self.threads)?;
+        if queue.is_empty() {
+            self.sched.levels &= !(1 << best);
+        }
         self.charge();
         if let Some(t) = self.threads.at_mut(next) {
             t.state = State::Running;

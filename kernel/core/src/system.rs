@@ -227,6 +227,7 @@ impl System {
     }
 
     /// Checks that a handle is the system handle with this right. Errors: BadHandle, WrongKind, NoRights.
+    #[inline]
     pub fn system_handle(&self, thread: u16, number: u64, right: Rights) -> Result<(), Status> {
         let handle = self.handle(thread, number)?;
         if handle.object != Object::System {
@@ -255,6 +256,7 @@ impl System {
             task.objects.give(1);
             return Err(Status::QuotaObjects);
         };
+        task.made += 1;
         let rights = Rights::CALL | Rights::RECV | Rights::GRANT;
         task.handles.insert(Handle { object: Object::Endpoint(id), rights, badge: 0 })
     }
@@ -357,6 +359,7 @@ impl System {
             }
             if let Some(task) = self.tasks.get_mut(e.owner as usize) {
                 task.objects.give(1);
+                task.made -= 1;
             }
         }
     }

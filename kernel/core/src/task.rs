@@ -13,6 +13,7 @@ use abi::manifest::{MAX_RANGES, TaskRecord};
 use abi::task::TaskState;
 use abi::{Status, TaskId};
 use alloc::vec::Vec;
+use zerocopy::FromZeros;
 
 /// A quota: what is used, and the most.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,6 +67,8 @@ pub struct Task {
     pub expected: bool,
     /// Threads alive.
     pub threads: u16,
+    /// Endpoints and notifications that it made.
+    pub made: u16,
     /// The thread that the life began with.
     pub first_thread: Option<Id<Thread>>,
     /// Its handles.
@@ -92,8 +95,8 @@ pub struct Task {
     pub mappings: Vec<Mapping>,
     /// Where the next mapping without an address goes.
     pub map_next: u64,
-    /// What the last death left.
-    pub fault: Option<FaultRecord>,
+    /// What the last death left; [`DeathKind::Alive`](abi::error::DeathKind) where there is nothing.
+    pub fault: FaultRecord,
     /// Its newest text.
     pub log: Ring,
     /// Cycles of processor time of all threads that have ended, over all lives.
@@ -114,6 +117,7 @@ impl Task {
             generation: 0,
             expected: true,
             threads: 0,
+            made: 0,
             first_thread: None,
             handles: HandleTable::new(record.handle_quota),
             frames: Quota::new(record.frame_quota),
@@ -128,7 +132,7 @@ impl Task {
             // A mapping counts as an object, so this never grows.
             mappings: Vec::with_capacity(record.object_quota.into()),
             map_next: abi::task::MAP_BASE,
-            fault: None,
+            fault: FaultRecord::new_zeroed(),
             log: Ring::default(),
             cpu: 0,
             spent: (0, 0),

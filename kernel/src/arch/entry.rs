@@ -36,6 +36,8 @@ pub extern "C" fn syscall_entry() {
         "je {fast_lease_read}",
         "cmp rax, {lease_write}",
         "je {fast_lease_write}",
+        "cmp rax, {task_fault}",
+        "je {fast_task_fault}",
         "mov gs:[{user_stack}], rsp",
         "mov rsp, gs:[{frame_end}]",
         "push {user_data}",
@@ -64,37 +66,60 @@ pub extern "C" fn syscall_entry() {
         lease_write = const abi::Syscall::LeaseWrite as u64,
         fast_call = sym fast_call,
         fast_reply_recv = sym fast_reply_recv,
-        fast_lease_read = sym lease_stub::<{ Lease::READ }>,
-        fast_lease_write = sym lease_stub::<{ Lease::WRITE }>,
+        task_fault = const abi::Syscall::TaskFault as u64,
+        fast_lease_read = sym lease_read,
+        fast_lease_write = sym lease_write,
+        fast_task_fault = sym task_fault,
         handler = sym crate::syscall::on_syscall,
         leave = sym leave,
     )
 }
 
-/// `lease_read` and `lease_write`: the thread that asks goes on at once, so what the system call keeps is saved on the kernel's stack.
-#[unsafe(naked)]
-extern "C" fn lease_stub<const ACCESS: u32>() {
-    naked_asm!(
-        "mov gs:[{user_stack}], rsp",
-        "mov rsp, gs:[{kernel_stack}]",
-        "push rcx", "push r11", "push rdi", "push rsi", "push r8", "push r9", "push r10", "push rbp",
-        "mov rcx, r10",
-        "mov r9d, {access}",
-        "xor ebp, ebp",
-        "call {handler}",
-        "pop rbp", "pop r10", "pop r9", "pop r8", "pop rsi", "pop rdi", "pop r11", "pop rcx",
-        "mov rsp, gs:[{user_stack}]",
-        "and r11d, {flags}",
-        "or r11d, {flags_set}",
-        "swapgs",
-        "sysretq",
-        user_stack = const USER_STACK,
-        kernel_stack = const KERNEL_STACK,
-        access = const ACCESS,
-        handler = sym crate::lease::on_copy,
-        flags = const USER_FLAGS,
-        flags_set = const USER_FLAGS_SET,
-    )
+/// The stub of a system call after which the thread that asks goes on at once, whatever comes out of it: what the call keeps is saved on the
+/// kernel's stack. The handler has the arguments in its own registers, but for the fourth, and a number.
+macro_rules! plain_stub {
+    ($(#[$doc:meta])* $name:ident, $handler:path, $number:expr) => {
+        $(#[$doc])*
+        #[unsafe(naked)]
+        extern "C" fn $name() {
+            naked_asm!(
+                "mov gs:[{user_stack}], rsp",
+                "mov rsp, gs:[{kernel_stack}]",
+                "push rcx", "push r11", "push rdi", "push rsi", "push r8", "push r9", "push r10", "push rbp",
+                "mov rcx, r10",
+                "mov r9d, {number}",
+                "xor ebp, ebp",
+                "call {handler}",
+                "pop rbp", "pop r10", "pop r9", "pop r8", "pop rsi", "pop rdi", "pop r11", "pop rcx",
+                "mov rsp, gs:[{user_stack}]",
+                "and r11d, {flags}",
+                "or r11d, {flags_set}",
+                "swapgs",
+                "sysretq",
+                user_stack = const USER_STACK,
+                kernel_stack = const KERNEL_STACK,
+                number = const $number,
+                handler = sym $handler,
+                flags = const USER_FLAGS,
+                flags_set = const USER_FLAGS_SET,
+            )
+        }
+    };
+}
+
+plain_stub! {
+    /// `lease_read`.
+    lease_read, crate::lease::on_copy, Lease::READ
+}
+
+plain_stub! {
+    /// `lease_write`.
+    lease_write, crate::lease::on_copy, Lease::WRITE
+}
+
+plain_stub! {
+    /// `task_fault`.
+    task_fault, crate::syscall::on_task_fault, 0
 }
 
 /// The stub of a message's fast path. Saved are the registers that the system call keeps, the header, which says how much is lent, and what the

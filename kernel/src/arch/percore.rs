@@ -63,6 +63,7 @@ pub fn addr() -> *mut PerCore {
 }
 
 /// Runs `f` on this core's record.
+#[inline(always)]
 pub fn with<R>(f: impl FnOnce(&mut PerCore) -> R) -> R {
     // SAFETY: the kernel runs on one core with interrupts off wherever this is called (idle included: its interrupt handler runs to
     // its end before the idle loop goes on), and `f` cannot call `with` again through the reference it gets, as no caller in

@@ -193,6 +193,11 @@ fn quotas(s: &System) -> Result<(), String> {
         let threads = s.threads.iter().filter(|(_, t)| t.task as usize == row).count();
         let endpoints: usize = s.endpoints.iter().map(|(_, e)| owned(e.owner, e.permanent)).sum();
         let notes: usize = s.notifications.iter().map(|(_, n)| owned(n.owner, n.permanent)).sum();
+        ensure!(
+            task.made as usize == endpoints + notes,
+            "row {row} counts {} made of {endpoints} + {notes}",
+            task.made
+        );
         let timers = task.handles.iter().filter(|h| matches!(h.object, Object::Timer(_))).count();
         let objects = threads + endpoints + notes + timers + task.mappings.len();
         ensure!(task.threads as usize == threads, "row {row} counts {} threads of {threads}", task.threads);

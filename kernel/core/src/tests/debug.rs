@@ -42,7 +42,7 @@ fn only_the_table_gives_the_right() {
 fn the_right_is_for_the_life_that_is_named() {
     let (mut s, [_, debugger, _]) = scene();
     let old = id(&s, 0);
-    s.kill(0, death(DeathKind::Killed));
+    kill(&mut s, 0);
     assert_eq!(s.debuggee(debugger, old), Err(Status::NoSuchTask));
     while s.reap(0, 8).unwrap() > 0 {}
     spawn(&mut s, 0);
@@ -72,7 +72,7 @@ fn interrupts_come_twice_or_not_at_all() {
     assert_eq!(s.poll(driver, NOTE, u64::MAX), Ok(1 << 3));
     // A next life loses nothing of what was meant for the last.
     s.debug_interrupt(0, 3, INTERRUPT_DROP).unwrap();
-    s.kill(0, death(DeathKind::Killed));
+    kill(&mut s, 0);
     assert!(s.interrupt(4));
     sound(&s);
 }

@@ -21,7 +21,7 @@ fn a_row_goes_through_its_states() {
     assert_eq!((s.tasks[0].state, s.tasks[0].frames.used()), (TaskState::Empty, 0));
     assert_eq!(s.reap(0, 1), Err(Status::NoSuchTask));
     assert_eq!(s.begin(0), Ok(TaskId { index: 0, generation: 2 }));
-    assert!(s.tasks[0].fault.is_none());
+    assert_eq!(s.tasks[0].fault.kind, DeathKind::Alive as u32);
     sound(&s);
 }
 
@@ -190,14 +190,14 @@ fn the_controller_hears_of_deaths_and_peers_of_births() {
     assert_eq!(s.poll(client, NOTE, u64::MAX), Ok(0));
     kill(&mut s, 1);
     assert_eq!(s.poll(boss, NOTE, u64::MAX), Ok(bits::TASK_EVENT));
-    assert_eq!(s.tasks[1].fault.map(|f| f.kind), Some(DeathKind::Killed as u32));
+    assert_eq!(s.tasks[1].fault.kind, DeathKind::Killed as u32);
     reap(&mut s, 1);
     spawn(&mut s, 1);
     assert_eq!(s.poll(client, NOTE, u64::MAX), Ok(bits::PEER));
     assert_eq!(s.poll(boss, NOTE, u64::MAX), Ok(0));
     kill(&mut s, 1);
     kill(&mut s, 1);
-    s.kill(9, death(DeathKind::Killed));
+    kill(&mut s, 9);
     sound(&s);
 }
 

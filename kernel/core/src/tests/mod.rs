@@ -38,9 +38,8 @@ use crate::arena::Id;
 use crate::clock::Clock;
 use crate::frames::{Chain, Frames};
 use crate::handles::{Handle, Object};
-use crate::queue::NIL;
 use crate::thread::{Frame, State};
-use abi::error::{DeathKind, FaultRecord};
+use abi::error::DeathKind;
 use abi::manifest::{Restart, TaskRecord};
 use abi::message::{Header, Lease, ReplyToken, Rights, pack_transfer};
 use abi::{Status, info};
@@ -117,14 +116,9 @@ fn thread(s: &mut System, row: u16) -> u16 {
     s.thread_start(row, Frame::default(), priority).unwrap().index()
 }
 
-fn death(kind: DeathKind) -> FaultRecord {
-    let mut record = FaultRecord::new_zeroed();
-    record.kind = kind as u32;
-    record
-}
-
 fn kill(s: &mut System, row: u16) {
-    s.kill(row, death(DeathKind::Killed));
+    s.blame(row, None, DeathKind::Killed);
+    s.kill(row);
 }
 
 fn reap(s: &mut System, row: u16) {
@@ -137,13 +131,13 @@ fn run(s: &mut System, thread: u16) {
         return;
     }
     assert_eq!(s.threads.at(thread).unwrap().state, State::Ready, "only a ready thread can run");
-    if let Some(current) = s.current() {
-        s.sched.current = NIL;
-        s.make_ready(current);
-    }
+    let before = s.current();
     s.unschedule(thread);
     s.threads.at_mut(thread).unwrap().state = State::Running;
     s.sched.current = thread;
+    if let Some(before) = before {
+        s.make_ready(before);
+    }
 }
 
 fn frame(s: &mut System, thread: u16) -> &mut Frame {

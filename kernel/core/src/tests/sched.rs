@@ -149,12 +149,33 @@ fn a_priority_set_in_the_background_counts_from_the_next_period() {
 }
 
 #[test]
+fn who_is_woken_while_nobody_runs_runs_at_once() {
+    let mut s = system(&[record("a", 1, &[]), record("b", 5, &[]), record("c", 5, &[])]);
+    let b = spawn(&mut s, 1);
+    assert_eq!((s.current(), state(&s, b), s.counters.switches), (Some(b), State::Running, 1));
+    sound(&s);
+    // One as important waits its turn, one more important takes over, and whoever ran keeps its turn.
+    let c = spawn(&mut s, 2);
+    assert_eq!((s.schedule(), state(&s, c)), (Some(b), State::Ready));
+    let a = spawn(&mut s, 0);
+    assert_eq!((s.current(), s.schedule(), s.counters.switches), (Some(b), Some(a), 2));
+    sound(&s);
+    recv(&mut s, a, OWN, 0).unwrap();
+    assert_eq!(s.schedule(), Some(b));
+    // With somebody ready who is as important, it goes by turns.
+    recv(&mut s, b, OWN, 1).unwrap();
+    s.signal_task(1, 1);
+    assert_eq!((s.current(), s.schedule(), state(&s, b)), (None, Some(c), State::Ready));
+    sound(&s);
+}
+
+#[test]
 fn time_is_charged_to_whoever_used_it() {
     let mut s = system(&[record("a", 3, &[])]);
     s.now = 500;
     assert_eq!(s.schedule(), None);
-    let a = spawn(&mut s, 0);
     s.now = 700;
+    let a = spawn(&mut s, 0);
     assert_eq!(s.schedule(), Some(a));
     s.now = 1_000;
     recv(&mut s, a, OWN, 0).unwrap();

@@ -1,14 +1,13 @@
 //! What each step of a [`World`] must do, and that it does nothing else.
 
 use super::world::{Mode, Op, World};
-use super::{check, death, try_spawn};
+use super::{check, try_spawn};
 use crate::arena::Id;
 use crate::handles::{Handle, Object};
 use crate::notify::Notification;
 use crate::sched::BACKGROUND;
 use crate::thread::{Frame, State, Thread};
 use abi::Status;
-use abi::error::DeathKind;
 use abi::message::{Header, Rights};
 use abi::task::TaskState;
 use std::collections::BTreeMap;
@@ -320,7 +319,7 @@ impl World {
         let mut queued = super::check::members(&self.s, queue)?;
         asked.retain(|t| !own.contains(t));
         queued.retain(|t| !own.contains(t));
-        self.s.kill(row, death(DeathKind::Killed));
+        super::kill(&mut self.s, row);
         for &t in &asked {
             ensure!(super::woken(&self.s, t) == Some(Status::PeerDied), "thread {t} was received by the dead");
             ensure!(self.s.threads.at(t).unwrap().frame.rdx == life.into(), "thread {t} hears of another life");

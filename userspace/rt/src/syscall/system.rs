@@ -2,6 +2,7 @@
 
 use super::{CallFailure, plain2, plain3, plain4, plain5};
 use abi::{Status, Syscall, TaskId};
+use core::mem::MaybeUninit;
 
 /// Reads a log ring; returns how many bytes, and the position of the first of them.
 ///
@@ -79,10 +80,11 @@ pub fn task_status(system: u32, index: usize) -> Result<abi::task::TaskStatus, S
 /// # Errors
 /// As [`Syscall::TaskFault`].
 pub fn task_fault(system: u32, index: usize) -> Result<abi::error::FaultRecord, Status> {
-    let mut record: abi::error::FaultRecord = zerocopy::FromZeros::new_zeroed();
+    let mut record = MaybeUninit::<abi::error::FaultRecord>::uninit();
     // SAFETY: the kernel writes one `FaultRecord`, of which every bit pattern is valid, to a place that is borrowed for writing.
-    unsafe { plain3(Syscall::TaskFault, system as u64, index as u64, &raw mut record as u64) }.done()?;
-    Ok(record)
+    unsafe { plain3(Syscall::TaskFault, system as u64, index as u64, record.as_mut_ptr() as u64) }.done()?;
+    // SAFETY: the call succeeded, so all of it is written.
+    Ok(unsafe { record.assume_init() })
 }
 
 /// Reads the machine's counters.
