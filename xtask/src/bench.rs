@@ -4,11 +4,15 @@
 //! two runs give the same figures. Several systems are booted: some with the supervisor and drivers of the real one, others in which
 //! the task that measures has the supervisor's place.
 
+mod code;
 mod figures;
 mod heap;
+mod page;
 mod plot;
 mod record;
 mod report;
+mod stub;
+mod trace;
 
 use crate::build::{self, Built, Config, compile, with_loader, write_image};
 use crate::loader::Firmware;
@@ -40,7 +44,12 @@ struct Measured {
 }
 
 /// Beside single figures: what a whole group is called.
-const GROUPS: [&str; 2] = ["scale", "throughput"];
+const GROUPS: [&str; 3] = ["scale", "throughput", TRACE];
+
+/// The group of operations that are followed instruction by instruction, the system in which they are, and the one that is listed.
+const TRACE: &str = "trace";
+const TRACED: &str = "system";
+const LISTED: &str = "ipc_cross_0w";
 
 /// The systems, in the order in which they are booted.
 const SYSTEMS: [Measured; 5] = [
@@ -92,6 +101,10 @@ pub struct Options {
     pub compare: Option<PathBuf>,
     /// Where to draw them.
     pub svg: Option<PathBuf>,
+    /// Where to write each instruction of a round trip.
+    pub listing: Option<PathBuf>,
+    /// Whether the figures are to be the committed ones from now on.
+    pub accept: bool,
     /// Whether what is missing may be installed.
     pub install: bool,
 }
@@ -139,17 +152,29 @@ pub fn bench(paths: &Paths, options: &Options) -> Result<ExitCode> {
     }
     let wanted = Wanted(options.name.as_deref());
     wanted.check()?;
+    if options.accept && options.name.is_some() {
+        bail!("--accept takes all figures, so it goes with no name");
+    }
     let old = options.compare.as_deref().map(Report::load).transpose()?;
     let boots = SYSTEMS.iter().any(|system| system.gives.iter().any(|name| wanted.takes(name)));
     let ready = ensure(Needs { qemu: boots, uefi: false, clippy: false, install: options.install })?;
     let config = Config { paths, toolchain: &ready.toolchain, with: &[] };
     let report = run(&config, &ready, wanted, &paths.target.join("bench"))?;
     print!("{}", shown(&report, old.as_ref()));
+    if options.accept {
+        accept(paths, &report)?;
+    }
     if let Some(path) = &options.json {
         paths::write_whole(path, format!("{:#}\n", report.to_json()).as_bytes())?;
     }
+    if let Some(path) = &options.listing {
+        if report.listing.is_empty() {
+            bail!("--listing goes with `trace`, or with all figures");
+        }
+        paths::write_whole(path, report.listing.as_bytes())?;
+    }
     if let Some(path) = &options.svg {
-        paths::write_whole(path, plot::svg(&report.figures).as_bytes())?;
+        paths::write_whole(path, plot::svg(&report).as_bytes())?;
     }
     let mut worse = Vec::new();
     if let Some(old) = &old {
@@ -163,6 +188,17 @@ pub fn bench(paths: &Paths, options: &Options) -> Result<ExitCode> {
         say(format!("WORSE: {one}"));
     }
     Ok(if worse.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Commits the figures: the file that tests compare with, and the page that shows them.
+fn accept(paths: &Paths, report: &Report) -> Result<()> {
+    let write = |name: &str, text: String| paths::write_whole(&paths.root.join(name), text.as_bytes());
+    let old =
+        std::fs::read_to_string(paths.root.join(page::PAGE)).with_context(|| format!("cannot read {}", page::PAGE))?;
+    write(BASELINE, format!("{:#}\n", report.to_json()))?;
+    write(page::PAGE, page::filled(&old, report))?;
+    write(page::PICTURE, plot::svg(report))?;
+    write(page::LISTING, report.listing.clone())
 }
 
 /// Why no growth is looked for.
@@ -206,6 +242,20 @@ fn shown(report: &Report, old: Option<&Report>) -> String {
         let _ =
             writeln!(out, "{name:<24} {characters:>9} {instructions:>12} {:>9.1} {:>12.0}", flow.each(), flow.rate());
     }
+    if !report.traces.is_empty() {
+        out.push_str(if out.is_empty() { "" } else { "\n" });
+        let _ = write!(out, "{:<24} {:>6}", "followed step by step", "all");
+        trace::Phase::NAMES.iter().for_each(|(_, name)| _ = write!(out, " {name:>6}"));
+        out.push_str("    cr3 msr port fpu  code data\n");
+    }
+    for one in &report.traces {
+        let _ = write!(out, "{:<24} {:>6}", one.name, one.instructions);
+        let phase = |name| trace::Summary::count(&one.phases, name);
+        trace::Phase::NAMES.iter().for_each(|(_, name)| _ = write!(out, " {:>6}", phase(name)));
+        let of = |name| trace::Summary::count(&one.counts, name);
+        let [cr3, msr, port, fpu] = ["cr3_writes", "msr_writes", "port_accesses", "fpu_saves"].map(of);
+        let _ = writeln!(out, " {cr3:>6} {msr:>3} {port:>4} {fpu:>3} {:>5} {:>4}", of("code_lines"), of("data_lines"));
+    }
     out
 }
 
@@ -230,6 +280,21 @@ pub fn run(config: &Config, ready: &Ready, wanted: Wanted, logs: &Path) -> Resul
         if measured.gives == ["throughput"] {
             all_was_sent(&report, measured.name, &logs)?;
         }
+    }
+    if wanted.takes(TRACE) {
+        let (image, built) = image(config, TRACED)?;
+        let logs = logs.join(TRACE);
+        let machine = Machine { counted: true, ..machine(image, logs.clone()) };
+        let traces =
+            trace::follow(ready, &built, &machine).with_context(|| format!("the log is in {}", Paths::shown(&logs)))?;
+        for trace in &traces {
+            if let (Some(figure), Some(pair)) = (report.figures.get(&trace.name), report.pair) {
+                trace::check(trace, figure.median, pair)?;
+            }
+        }
+        report.listing =
+            traces.iter().find(|trace| trace.name == LISTED).map(trace::Trace::listing).unwrap_or_default();
+        report.traces = traces.iter().map(trace::Trace::summary).collect();
     }
     report.figures.0.retain(|figure| wanted.takes(&figure.name));
     report.figures.in_order();

@@ -182,10 +182,10 @@ enum NewWhat {
 /// QEMU counts the guest's time in its instructions, so two runs give the same figures. Printed is a table: the least, the middle and the
 /// greatest of the samples, how many there were, writes to CR3 in each, seL4's figure for the same operation, how much is allowed, and what
 /// would be good. Then a round trip beside more and more tasks, threads, handles and clients (`scale`), and characters to screen and
-/// serial line (`throughput`). The tests of `cargo xtask test system bench` compare all that with userspace/bench/baseline.json.
+/// serial line (`throughput`), and what the instructions of some operations are for (`trace`). The tests of `cargo xtask test system bench` compare all that with userspace/bench/baseline.json.
 #[derive(Args)]
 struct Bench {
-    /// Only figures whose name contains this, or `scale`, or `throughput`; `heap` measures the heaps of tasks instead
+    /// Only figures whose name contains this, or `scale`, `throughput` or `trace`; `heap` measures the heaps of tasks instead
     name: Option<String>,
     /// With `heap`: first records anew what the real system's tasks allocate
     #[arg(long)]
@@ -199,6 +199,12 @@ struct Bench {
     /// Draw them there
     #[arg(long, value_name = "FILE.svg")]
     svg: Option<PathBuf>,
+    /// Write there what each instruction of a round trip is, and what it is for
+    #[arg(long, value_name = "FILE")]
+    listing: Option<PathBuf>,
+    /// Make them the figures that tests compare with, and that docs/performance.md shows
+    #[arg(long)]
+    accept: bool,
     #[command(flatten)]
     install: Install,
 }
@@ -323,9 +329,12 @@ fn perform(command: Command) -> anyhow::Result<ExitCode> {
         Command::New(New { what: NewWhat::Driver { name, out } }) => {
             print!("{}", new::driver(&paths, &name, out.as_deref())?);
         }
-        Command::Bench(Bench { name, record, json, compare, svg, install }) => {
+        Command::Bench(Bench { name, record, json, compare, svg, listing, accept, install }) => {
             let install = !install.no_install;
-            return bench::bench(&paths, &bench::Options { name, record, json, compare, svg, install });
+            return bench::bench(
+                &paths,
+                &bench::Options { name, record, json, compare, svg, listing, accept, install },
+            );
         }
         Command::Debug(Debug { task, uefi, memory, display, batch, with, timeout, install }) => {
             let install = !install.no_install;

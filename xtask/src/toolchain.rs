@@ -358,6 +358,12 @@ fn find_versioned(names: &[&str]) -> Option<PathBuf> {
     plain.chain(versioned).find_map(|name| first_file(dirs.iter().map(|dir| dir.join(&name))))
 }
 
+/// `llvm-objdump`, of whatever version.
+#[must_use]
+pub fn find_objdump() -> Option<PathBuf> {
+    find_versioned(&["llvm-objdump"])
+}
+
 /// A program on PATH.
 #[must_use]
 pub fn find_program(name: &str) -> Option<PathBuf> {

@@ -38,4 +38,5 @@ pub fn print() {
     let nops = between!(".rept 1000", "nop", ".endr");
     let rounds = between!("mov ecx, 1000", "2:", "dec ecx", "jnz 2b");
     println!("calibration {nothing} {nops} {rounds}");
+    println!("pair {}", pair());
 }

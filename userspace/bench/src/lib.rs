@@ -83,13 +83,37 @@ fn space_switches() -> u64 {
     rt::task::system_info().map_or(0, |info| info.space_switches)
 }
 
+/// How often an operation is done before it is measured, or followed.
+pub const WARM: usize = 50;
+
+/// Tells whoever follows the machine step by step that the operation comes now, from one reading of the counter to the next: see
+/// `xtask/src/bench/trace.rs`.
+pub fn mark(name: &str) {
+    #[cfg(target_os = "none")]
+    bench_mark(MARK, name.as_ptr(), name.len());
+    #[cfg(not(target_os = "none"))]
+    let _ = name;
+}
+
+/// By which a call of `bench_mark` is told from whatever another task has at the same address.
+#[cfg(target_os = "none")]
+const MARK: u64 = u64::from_le_bytes(*b"bench-me");
+
+#[cfg(target_os = "none")]
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+extern "C" fn bench_mark(_mark: u64, _name: *const u8, _len: usize) {
+    core::arch::naked_asm!("ret");
+}
+
 /// Measures `operation` `count` times, after as many tries as make it hot.
 pub fn measure<T>(name: &str, count: usize, mut operation: impl FnMut() -> T) {
-    for _ in 0..count.min(50) {
+    for _ in 0..count.min(WARM) {
         black_box(operation());
     }
     let overhead = calibrate::pair();
     let mut samples = Samples::new(name, count);
+    mark(name);
     for _ in 0..count {
         let before = ticks();
         black_box(operation());

@@ -6,7 +6,7 @@
 extern crate alloc;
 
 use abi::message::bits;
-use bench::{DOORBELL_BIT, Samples, calibrate, label, measure};
+use bench::{DOORBELL_BIT, Samples, WARM, calibrate, label, mark, measure};
 use rt::ipc::{Endpoint, Loan, close};
 use rt::notify::Notification;
 use rt::println;
@@ -103,7 +103,10 @@ fn wake() -> Result<(), &'static str> {
     let peer = peer("peer")?;
     let handle = peer.call(label::DOORBELL, [0; 4]).ok().and_then(|reply| reply.handle).ok_or("no doorbell")?;
     let mut samples = Samples::new("notify_wake", MANY);
-    for _ in 0..MANY {
+    for round in 0..MANY {
+        if round == WARM {
+            mark("notify_wake");
+        }
         let before = ticks();
         Notification(handle).signal(DOORBELL_BIT).map_err(|_| "no signal")?;
         samples.add(woken(peer)? - before);
@@ -134,7 +137,10 @@ fn until_a_gap(end: u64) -> Option<(u64, u64)> {
 fn interrupt() -> Result<(), &'static str> {
     let line = peer("line")?;
     let mut samples = Samples::new("irq_to_driver", FEW);
-    for _ in 0..FEW {
+    for round in 0..FEW {
+        if round == FEW / 2 {
+            mark("irq_to_driver");
+        }
         let armed = line.call(label::ARM, [0; 4]).map_err(|_| "the driver does not answer")?.words[0];
         let mut end = ticks() + 2_000_000;
         // A timer tick is a gap too: the right one is that in which the driver ran.
@@ -157,7 +163,10 @@ fn yields() -> Result<(), &'static str> {
     turns.call(label::YIELD, [count, 10, 0, 0]).map_err(|_| "no answer")?;
     let overhead = calibrate::pair();
     let mut samples = Samples::new("yield_switch", MANY);
-    for _ in 0..MANY {
+    for round in 0..MANY {
+        if round == WARM {
+            mark("yield_switch");
+        }
         let before = ticks();
         rt::syscall::yield_now();
         // There and back: two switches.

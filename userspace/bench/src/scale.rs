@@ -63,9 +63,10 @@ fn trips(name: &str, peer: Endpoint) {
 /// With tasks that wait: this one and `peer` are two. As many as the table has rows for.
 fn tasks(peer: Endpoint) -> Result<(), Status> {
     let mut lives: Vec<TaskId> = Vec::new();
+    let mut rows = [POWER, CROWD].into_iter().chain(IDLE..);
     for wanted in [2, 16, 64, 128, 256, 512, 1024] {
         while lives.len() + 2 < wanted {
-            match rt::task::spawn(IDLE + lives.len(), "") {
+            match rt::task::spawn(rows.next().unwrap_or(usize::MAX), "") {
                 Ok(life) => lives.push(life),
                 // The table has no more rows.
                 Err(Status::NoSuchTask) => break,

@@ -1,6 +1,7 @@
 //! All that was measured: read from logs, written as JSON, compared with an earlier time.
 
 use super::figures::{Figure, Figures, TOLERANCE, check_ticks};
+use super::trace::Summary;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -98,6 +99,12 @@ pub struct Report {
     pub scale: Figures,
     /// Characters to the devices.
     pub flows: Vec<Flow>,
+    /// Operations instruction by instruction.
+    pub traces: Vec<Summary>,
+    /// Every instruction of one of them; not kept in JSON.
+    pub listing: String,
+    /// What reading the counter twice takes, as the measuring task found it; not kept in JSON.
+    pub pair: Option<u64>,
 }
 
 impl Report {
@@ -117,6 +124,7 @@ impl Report {
                 }
                 ("result", rest) => self.add(Figure::parse(rest).with_context(unreadable)?)?,
                 ("flow", rest) => self.flows.push(Flow::parse(rest).with_context(unreadable)?),
+                ("pair", found) => self.pair = self.pair.or(found.parse().ok()),
                 ("failed", what) => bail!("a measurement failed: {what}"),
                 ("done", _) => done = true,
                 _ => {}
@@ -209,6 +217,9 @@ impl Report {
             if !self.flows.is_empty() {
                 object.insert("throughput".to_owned(), self.flows.iter().map(Flow::to_json).collect());
             }
+            if !self.traces.is_empty() {
+                object.insert("trace".to_owned(), self.traces.iter().map(Summary::to_json).collect());
+            }
         }
         value
     }
@@ -224,7 +235,9 @@ impl Report {
             compiler: part("compiler").as_str().unwrap_or_default().to_owned(),
             figures: Figures::from_json(value.get("results")?, &part("cr3_writes"))?,
             scale: figures("scale")?,
+            traces: part("trace").as_array().into_iter().flatten().map(Summary::from_json).collect::<Option<_>>()?,
             flows: part("throughput").as_array().into_iter().flatten().map(Flow::from_json).collect::<Option<_>>()?,
+            ..Self::default()
         })
     }
 
