@@ -291,6 +291,10 @@ pub fn run(config: &Config, ready: &Ready, wanted: Wanted, logs: &Path) -> Resul
             if let (Some(figure), Some(pair)) = (report.figures.get(&trace.name), report.pair) {
                 trace::check(trace, figure.median, pair)?;
             }
+            // Of the operation alone, where the measuring task counts what lies between two samples too.
+            if let Some(figure) = report.figures.0.iter_mut().find(|figure| figure.name == trace.name) {
+                figure.switches = trace.counts.get("cr3_writes").map(|writes| writes * 100 / trace::times(&trace.name));
+            }
         }
         report.listing =
             traces.iter().find(|trace| trace.name == LISTED).map(trace::Trace::listing).unwrap_or_default();

@@ -63,6 +63,7 @@ fn trips(name: &str, peer: Endpoint) {
 /// With tasks that wait: this one and `peer` are two. As many as the table has rows for.
 fn tasks(peer: Endpoint) -> Result<(), Status> {
     let mut lives: Vec<TaskId> = Vec::new();
+    let mut measured = usize::MAX;
     let mut rows = [POWER, CROWD].into_iter().chain(IDLE..);
     for wanted in [2, 16, 64, 128, 256, 512, 1024] {
         while lives.len() + 2 < wanted {
@@ -76,10 +77,11 @@ fn tasks(peer: Endpoint) -> Result<(), Status> {
         if alive(|info| info.tasks)? != lives.len() as u32 + 2 {
             return Err(Status::NoSuchTask);
         }
-        trips(&format!("tasks_{}", lives.len() + 2), peer);
-        if lives.len() + 2 < wanted {
+        if lives.len() + 2 < wanted && lives.len() == measured {
             break;
         }
+        measured = lives.len();
+        trips(&format!("tasks_{}", measured + 2), peer);
     }
     lives.into_iter().try_for_each(end)
 }
