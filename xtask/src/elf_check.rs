@@ -195,6 +195,9 @@ fn footprint(loads: &[(usize, &ProgramHeader)], stack: u32) -> Footprint {
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 pub mod tests {
     //! Programs made by hand, each broken in one way.
 
