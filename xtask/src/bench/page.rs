@@ -179,7 +179,7 @@ fn functions(report: &Report) -> String {
 }
 
 /// The last two parts of a function's path, without what it is generic over.
-fn short(name: &str) -> String {
+pub fn short(name: &str) -> String {
     let name = match name.strip_prefix('<') {
         // A method of a trait: `<Type as Trait>::name`.
         Some(rest) => rest.replacen(" as ", "::", 1).replacen('>', "", 1),

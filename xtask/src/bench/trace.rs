@@ -4,6 +4,7 @@
 //! from the next reading of the counter by a task to the one after that, which is what the task itself measures.
 
 use super::code::{Code, Instruction};
+use super::page::short;
 use super::stub::{REGISTERS, Registers, Stub};
 use crate::build::Built;
 use crate::qemu::Machine;
@@ -225,19 +226,17 @@ impl Trace {
 
 /// An instruction without the addresses of code and data, which change with every build.
 fn shown(text: &str) -> String {
-    let name = text.split_once('<').and_then(|(_, name)| name.strip_suffix('>'));
-    match (text.split_once(" 0x"), name) {
-        // A jump: where it leads, relative to the function.
-        (Some((jump, _)), Some(name)) if jump.starts_with('j') || jump == "call" => {
-            let offset = name.rsplit_once("+0x").map_or(name, |(function, _)| function);
-            format!("{jump} <{}>", offset.rsplit("::").next().unwrap_or(offset))
-        }
-        _ => match text.split_once("[rip + ") {
-            Some((start, rest)) => {
-                format!("{start}[rip{}", rest.find(']').and_then(|end| rest.get(end..)).unwrap_or("]"))
-            }
-            None => text.to_owned(),
-        },
+    // A jump: where it leads.
+    if let Some((start, rest)) = text.split_once(" 0x")
+        && let Some((_, place)) = rest.split_once('<')
+    {
+        let name = place.strip_suffix('>').unwrap_or(place);
+        let (function, within) = name.rsplit_once("+0x").map_or((name, ""), |(function, _)| (function, " +"));
+        return format!("{start} {}{within}", short(function));
+    }
+    match text.split_once("[rip") {
+        Some((start, rest)) => format!("{start}[rip{}", rest.find(']').and_then(|end| rest.get(end..)).unwrap_or("]")),
+        None => text.to_owned(),
     }
 }
 
@@ -478,3 +477,6 @@ pub fn check(trace: &Trace, measured: u64, pair: u64) -> Result<()> {
     ensure!(same, "{}: {steps} instructions were followed, but {measured} measured", trace.name);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
