@@ -11,7 +11,7 @@ use kernel_core::System;
 use kernel_core::arena::{Arena, Id};
 use kernel_core::memory::Memory;
 use kernel_core::task::Task;
-use kernel_core::thread::{FloatState, Frame, Thread};
+use kernel_core::thread::{FLOAT, FloatState, Frame, PORTS, Thread};
 use spin::{Mutex, MutexGuard};
 
 /// Frames of gone memory objects that are freed each time the kernel is left: a small step, so that nobody waits long.
@@ -105,7 +105,7 @@ pub fn enter(thread: &Thread, tasks: &[Task], floats: &mut Arena<FloatState>) ->
         if core.float.is_some() || thread.float.is_some() {
             float::switch(floats, &mut core.float, thread.float);
         }
-        core.extras = core.float.is_some() || thread.ports;
+        core.extras = if core.float.is_some() { FLOAT } else { 0 } | if thread.ports { PORTS } else { 0 };
         if core.space != thread.space {
             core.space = thread.space;
             core.space_switches += 1;

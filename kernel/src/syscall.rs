@@ -157,7 +157,7 @@ fn dispatch(k: &mut Kernel, thread: u16, call: Syscall, a: Args) -> Outcome {
         Syscall::EndpointBind => quiet(k.sys.endpoint_bind(thread, a.rdi, a.rsi)),
         Syscall::NotificationCreate => value(k.sys.notification_create(thread)?),
         Syscall::Signal => {
-            let id = k.sys.notification_handle(thread, a.rdi, Rights::SIGNAL)?;
+            let id = k.sys.way_to_notify(thread, a.rdi, Rights::SIGNAL)?;
             k.sys.signal(id, a.rsi);
             Ok(Done::Quiet)
         }

@@ -82,8 +82,20 @@ fn interrupt(kernel: &mut Kernel, vector: u64) {
     // Masked until the driver acknowledges: a storm stops here, and a dead driver's line stays closed.
     kernel.pic.mask(line);
     kernel.pic.end(line);
+    deliver(kernel, line);
+}
+
+fn deliver(kernel: &mut Kernel, line: u8) {
     if !kernel.sys.interrupt(line) {
         // Lost for good: the line is edge-triggered and stays as it is.
         kernel.pic.unmask(line);
     }
+}
+
+/// A line has interrupted ring 3, and the stub has masked, ended and counted it.
+pub extern "C" fn line_from_user(frame: &Frame) -> *const Frame {
+    let line = (frame.vector - u64::from(pic::BASE)) as u8;
+    let mut kernel = kernel::lock();
+    deliver(&mut kernel, line);
+    kernel::next(kernel)
 }

@@ -4,6 +4,7 @@
 use crate::memory::Backing;
 use crate::system::System;
 use abi::manifest::PortRange;
+use abi::message::bits;
 use abi::syscall::{INTERRUPT_AGAIN, INTERRUPT_DROP, PORT_WRITE};
 use abi::task::{MAP_BASE, TaskState};
 use abi::{Status, TaskId};
@@ -63,7 +64,10 @@ impl System {
                 let pending = task.notification.and_then(|n| self.notifications.get_mut(n));
                 match pending.filter(|n| n.word & set != 0) {
                     Some(n) => n.word &= !set,
-                    None => task.lose |= set,
+                    None => {
+                        task.lose |= set;
+                        self.epoch += 1;
+                    }
                 }
             }
             _ => return Err(Status::BadArgument),
@@ -71,7 +75,8 @@ impl System {
         Ok(())
     }
 
-    /// A line has fired: its owner gets its bits. False where they are lost, because a debugger wants it so.
+    /// A line has fired: its owner gets its bits, and the way there is noted. False where they are lost, because a debugger wants it so.
+    #[inline(never)]
     pub fn interrupt(&mut self, line: u8) -> bool {
         let Some(owner) = self.lines.owner(line) else { return true };
         if let Some(task) = self.tasks.get_mut(owner.row as usize)
@@ -80,8 +85,20 @@ impl System {
             task.lose &= !owner.bits;
             return false;
         }
+        self.note_way(line);
         self.signal_task(owner.row, owner.bits);
         true
+    }
+
+    /// Notes where a line's bits go.
+    pub(crate) fn note_way(&mut self, line: u8) {
+        if let Some(owner) = self.lines.owner(line)
+            && let Some(id) = self.tasks.get(owner.row as usize).and_then(|t| t.notification)
+            && owner.bits & bits::HEARTBEAT == 0
+        {
+            let way = self.way_to(id, owner.bits);
+            self.lines.note(line, way);
+        }
     }
 
     /// The width in bytes of a port access by a debugger, and whether it writes. Errors: BadArgument (the width, or ports that are

@@ -1,5 +1,7 @@
 //! Who owns which interrupt line, and whether it may fire.
 
+use crate::thread::Route;
+
 /// Lines of the two 8259 interrupt controllers.
 pub const LINES: usize = 16;
 
@@ -18,6 +20,8 @@ pub struct Lines {
     owners: [Option<LineOwner>; LINES],
     /// The rows that own some, as a set of bits.
     rows: u64,
+    /// Where the bits of each go: see [`crate::fast`].
+    pub(crate) ways: [Route; LINES],
 }
 
 impl Lines {
@@ -27,9 +31,17 @@ impl Lines {
             Some(slot) if slot.is_none_or(|o| o.row == owner.row) => {
                 *slot = Some(owner);
                 self.rows |= 1 << (owner.row & 63);
+                self.note(line, Route::default());
                 true
             }
             _ => false,
+        }
+    }
+
+    /// Notes where a line's bits go.
+    pub(crate) fn note(&mut self, line: u8, way: Route) {
+        if let Some(slot) = self.ways.get_mut(line as usize) {
+            *slot = way;
         }
     }
 
@@ -45,9 +57,9 @@ impl Lines {
             return released;
         }
         self.rows &= !(1 << (row & 63));
-        for (line, slot) in self.owners.iter_mut().enumerate() {
+        for (line, (slot, way)) in self.owners.iter_mut().zip(&mut self.ways).enumerate() {
             if slot.is_some_and(|o| o.row == row) {
-                *slot = None;
+                (*slot, *way) = (None, Route::default());
                 released |= 1 << line;
             }
         }

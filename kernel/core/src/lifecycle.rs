@@ -4,7 +4,7 @@ use crate::arena::Id;
 use crate::handles::{Handle, Object};
 use crate::queue::{NIL, Queue};
 use crate::system::System;
-use crate::thread::{FloatState, State, Thread};
+use crate::thread::{FLOAT, FloatState, PORTS, State, Thread};
 use abi::error::{DeathKind, FaultRecord};
 use abi::manifest::{Restart, TaskRecord};
 use abi::message::{Rights, bits};
@@ -71,7 +71,7 @@ impl System {
         if float {
             thread.float = self.floats.insert(FloatState::new());
         }
-        thread.extras = thread.ports || float;
+        thread.extras = if thread.ports { PORTS } else { 0 } | if float { FLOAT } else { 0 };
         let id = self.threads.insert(thread).ok_or(Status::QuotaObjects)?;
         if let Some(t) = self.threads.get_mut(id) {
             (t.index, t.alone) = (u64::from(id.index()), Queue::of(id.index()));
@@ -130,7 +130,7 @@ impl System {
             }
             State::Waiting(id) => {
                 if let Some(n) = self.notifications.get_mut(id) {
-                    n.waiter = None;
+                    n.waiter = Queue::default();
                 }
             }
             State::Replying(_) => {}

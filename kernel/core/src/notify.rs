@@ -2,22 +2,27 @@
 
 use crate::arena::Id;
 use crate::handles::{Handle, Object};
+use crate::queue::Queue;
 use crate::system::{Endpoint, System};
-use crate::thread::State;
+use crate::thread::{Route, State};
 use abi::Status;
 use abi::message::{Header, Rights, bits};
 
-/// A word of bits and who waits for them.
+/// The receivers of a notification that is bound to no endpoint.
+static NOBODY: Queue = Queue::NOBODY;
+
+/// A word of bits and who waits for them. [`crate::fast`] knows that the word comes first.
+#[repr(C)]
 #[derive(Debug)]
 pub struct Notification {
+    /// Bits set and not taken.
+    pub word: u64,
+    /// The thread in `wait`: there is one at most, which is in no other queue.
+    pub waiter: Queue,
     /// The row that made it, or to which the manifest gives it.
     pub owner: u16,
     /// Whether it belongs to the row over all lives.
     pub permanent: bool,
-    /// Bits set and not taken.
-    pub word: u64,
-    /// The thread in `wait`.
-    pub waiter: Option<u16>,
     /// The endpoint whose `recv` returns its bits.
     pub bound_to: Option<Id<Endpoint>>,
     /// Handles that name it.
@@ -27,7 +32,14 @@ pub struct Notification {
 impl Notification {
     /// No bits, nobody waiting.
     pub fn new(owner: u16, permanent: bool) -> Self {
-        Notification { owner, permanent, word: 0, waiter: None, bound_to: None, handles: u32::from(!permanent) }
+        Notification {
+            word: 0,
+            waiter: Queue::default(),
+            owner,
+            permanent,
+            bound_to: None,
+            handles: u32::from(!permanent),
+        }
     }
 }
 
@@ -55,12 +67,12 @@ impl System {
         let Some(n) = self.notifications.get_mut(id) else { return };
         n.word |= set;
         let (word, bound_to) = (n.word, n.bound_to);
-        if let Some(waiter) = n.waiter {
+        if let Some(waiter) = n.waiter.front() {
             let mask = self.threads.at(waiter).map_or(0, |t| t.mask);
             if word & mask != 0 {
                 let left = word & !mask;
                 n.word = left;
-                n.waiter = None;
+                n.waiter = Queue::default();
                 let taken = word & mask;
                 self.note_taken(id, taken);
                 if let Some(t) = self.threads.at_mut(waiter) {
@@ -93,6 +105,24 @@ impl System {
         }
     }
 
+    /// Looks up a handle to signal (SIGNAL) or to poll (WAIT) by, and notes where it leads. Errors: BadHandle, WrongKind, NoRights.
+    pub fn way_to_notify(&mut self, thread: u16, number: u64, right: Rights) -> Result<Id<Notification>, Status> {
+        let id = self.notification_handle(thread, number, right)?;
+        let way = self.way_to(id, number);
+        if let Some(t) = self.threads.at_mut(thread) {
+            *if right == Rights::SIGNAL { &mut t.signals } else { &mut t.polls } = way;
+        }
+        Ok(id)
+    }
+
+    /// How [`crate::fast`] comes to a notification; a way of no epoch where there is none.
+    pub(crate) fn way_to(&mut self, id: Id<Notification>, handle: u64) -> Route {
+        let Some(n) = self.notifications.get_mut(id) else { return Route::default() };
+        let bound = n.bound_to.and_then(|e| self.endpoints.get_mut(e));
+        let endpoint = bound.map_or(&raw const NOBODY as u64, |e| &raw mut *e as u64);
+        Route { epoch: self.epoch, handle, endpoint, tells: &raw mut *n as u64, waiting: 0 }
+    }
+
     /// Sets bits in a task's own notification.
     pub fn signal_task(&mut self, row: u16, set: u64) {
         if let Some(id) = self.tasks.get(row as usize).and_then(|t| t.notification) {
@@ -116,8 +146,9 @@ impl System {
             t.frame.rax = Status::Ok as u64;
             t.frame.rdi = 0;
             t.frame.rsi = Header::NOTIFICATION;
-            t.frame.rdx = taken;
+            t.frame.set_words([taken, 0, 0, 0]);
             t.frame.r12 = 0;
+            t.frame.r13 = 0;
         }
     }
 
@@ -141,10 +172,10 @@ impl System {
         let n = self.notifications.get_mut(id).ok_or(Status::BadHandle)?;
         let taken = n.word & mask;
         if taken == 0 {
-            if n.waiter.is_some() {
+            if !n.waiter.is_empty() {
                 return Err(Status::Busy);
             }
-            n.waiter = Some(thread);
+            n.waiter = Queue::of(thread);
             if let Some(t) = self.threads.at_mut(thread) {
                 t.mask = mask;
             }
@@ -161,7 +192,7 @@ impl System {
 
     /// `poll`: takes bits, if there are any. Errors: BadHandle, WrongKind, NoRights.
     pub fn poll(&mut self, thread: u16, handle: u64, mask: u64) -> Result<u64, Status> {
-        let id = self.notification_handle(thread, handle, Rights::WAIT)?;
+        let id = self.way_to_notify(thread, handle, Rights::WAIT)?;
         let n = self.notifications.get_mut(id).ok_or(Status::BadHandle)?;
         let taken = n.word & mask;
         n.word &= !mask;
@@ -181,7 +212,7 @@ impl System {
         if e.owner != row || n.owner != row {
             return Err(Status::NoRights);
         }
-        if e.permanent || n.permanent || !e.receivers.is_empty() || n.waiter.is_some() || n.bound_to.is_some() {
+        if e.permanent || n.permanent || !e.receivers.is_empty() || !n.waiter.is_empty() || n.bound_to.is_some() {
             return Err(Status::Busy);
         }
         self.epoch += 1;
@@ -204,7 +235,7 @@ impl System {
             task.objects.give(1);
             task.made -= 1;
         }
-        if let Some(waiter) = n.waiter {
+        if let Some(waiter) = n.waiter.front() {
             self.complete(waiter, Status::BadHandle);
         }
     }

@@ -29,11 +29,14 @@ pub struct Queue {
 
 impl Default for Queue {
     fn default() -> Self {
-        Queue { head: NIL, tail: NIL }
+        Self::NOBODY
     }
 }
 
 impl Queue {
+    /// A queue in which nobody waits.
+    pub(crate) const NOBODY: Queue = Queue { head: NIL, tail: NIL };
+
     /// Whether nobody waits.
     #[inline]
     pub fn is_empty(&self) -> bool {

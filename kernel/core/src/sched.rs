@@ -28,7 +28,7 @@ pub const PERIOD_NS: u64 = 100_000_000;
 pub struct Scheduler {
     /// The running thread; [`NIL`] while the processor idles.
     pub(crate) current: u16,
-    ready: [Queue; LEVELS + 1],
+    pub(crate) ready: [Queue; LEVELS + 1],
     /// A bit for each level at which somebody is ready, and [`NOBODY`].
     pub(crate) levels: u64,
     pub(crate) resched: bool,

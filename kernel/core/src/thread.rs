@@ -100,12 +100,14 @@ pub enum State {
 impl State {
     /// The tag of [`State::Running`].
     pub(crate) const RUNNING: u16 = 0;
+    /// The tag of [`State::Ready`].
+    pub(crate) const READY: u16 = 1;
 
     /// What the first eight bytes are: the tag, and the row or the three words of the name that follow it.
     pub(crate) fn bits(self) -> u64 {
         let [tag, a, b, c] = match self {
             State::Running => [Self::RUNNING, 0, 0, 0],
-            State::Ready => [1, 0, 0, 0],
+            State::Ready => [Self::READY, 0, 0, 0],
             State::Sending(id) => id.after(2),
             State::Replying(row) => [3, row, 0, 0],
             State::Receiving(id) => id.after(4),
@@ -115,17 +117,18 @@ impl State {
     }
 }
 
-/// Where a handle was found to lead, so that the next use of it need not look again; good while [`crate::System::epoch`] stands.
-/// `crate::fast` goes by it.
+/// Where a handle or an interrupt line was found to lead, so that the next use of it need not look again; good while
+/// [`crate::System::epoch`] stands. `crate::fast` goes by it.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Route {
     /// The epoch in which it was found; 0 before all.
     pub epoch: u64,
-    /// The handle's number.
+    /// The handle's number; of a line, the bits that it sets.
     pub handle: u64,
-    /// The address of the endpoint it leads to.
+    /// The address of the endpoint it leads to. Of a notification, that of the endpoint to which it is bound, or of an empty queue.
     pub endpoint: u64,
     /// To call: what the server is told of the sender. To receive: the address of the word of the notification that is bound to the endpoint.
+    /// Of a notification: its address.
     pub tells: u64,
     /// To receive: the state of a thread that waits there.
     pub waiting: u64,
@@ -137,6 +140,11 @@ impl core::fmt::Debug for Route {
         f.write_str("Route")
     }
 }
+
+/// Of [`Thread::extras`]: it has floating-point registers.
+pub const FLOAT: u8 = 1;
+/// Of [`Thread::extras`]: its task has I/O ports.
+pub const PORTS: u8 = 2;
 
 /// A thread.
 #[derive(Debug)]
@@ -161,8 +169,8 @@ pub struct Thread {
     pub space: u64,
     /// Whether its task has I/O ports.
     pub ports: bool,
-    /// Whether the core must be prepared for more than its address space: ports, floating-point registers.
-    pub extras: bool,
+    /// For what the core must be prepared besides its address space: [`PORTS`], [`FLOAT`].
+    pub extras: u8,
     /// What it does.
     pub state: State,
     /// Its priority level.
@@ -195,6 +203,10 @@ pub struct Thread {
     pub(crate) calls: Route,
     /// Where it last received.
     pub(crate) receives: Route,
+    /// What it last signalled.
+    pub(crate) signals: Route,
+    /// What it last polled.
+    pub(crate) polls: Route,
 }
 
 impl Thread {
@@ -211,7 +223,7 @@ impl Thread {
             root: 0,
             space: 0,
             ports: false,
-            extras: false,
+            extras: 0,
             state: State::Ready,
             priority,
             effective: priority,
@@ -228,6 +240,8 @@ impl Thread {
             last_sent: [0; 2],
             calls: Route::default(),
             receives: Route::default(),
+            signals: Route::default(),
+            polls: Route::default(),
         }
     }
 }

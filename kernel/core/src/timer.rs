@@ -21,12 +21,14 @@ pub struct Timer {
 pub struct Timers {
     arena: Arena<Timer>,
     heap: Vec<u16>,
+    /// The next deadline, or the end of time.
+    pub(crate) first: u64,
 }
 
 impl Timers {
     /// Room for `capacity` timers.
     pub fn new(capacity: u16) -> Self {
-        Timers { arena: Arena::new(capacity), heap: Vec::with_capacity(capacity as usize) }
+        Timers { arena: Arena::new(capacity), heap: Vec::with_capacity(capacity as usize), first: u64::MAX }
     }
 
     /// Timers alive.
@@ -53,6 +55,7 @@ impl Timers {
         timer.place = Some(self.heap.len() as u16);
         self.heap.push(id.index());
         self.rise(self.heap.len() - 1);
+        self.first = self.deadline(0);
         true
     }
 
@@ -84,6 +87,9 @@ impl Timers {
     /// The armed timers by deadline, after a look at the order of the heap and at every timer's place in it.
     #[cfg(test)]
     pub(crate) fn armed(&self) -> Result<Vec<(u64, Id<Timer>)>, alloc::string::String> {
+        if self.first != self.deadline(0) {
+            return Err(std::format!("the next deadline is not {}", self.first));
+        }
         for (place, &index) in self.heap.iter().enumerate() {
             if place > 0 && self.deadline(place) < self.deadline((place - 1) / 2) {
                 return Err(std::format!("timer heap out of order at {place}"));
@@ -114,6 +120,7 @@ impl Timers {
             self.rise(place);
             self.sink(place);
         }
+        self.first = self.deadline(0);
     }
 
     fn deadline(&self, place: usize) -> u64 {

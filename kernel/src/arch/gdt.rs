@@ -28,7 +28,7 @@ pub const IST_MACHINE_CHECK: u16 = 3;
 
 /// Bytes of a bitmap for all 65,536 ports.
 const BITMAP: usize = 8192;
-const TSS_BODY: usize = 104;
+pub(super) const TSS_BODY: usize = 104;
 
 /// The 64-bit TSS, its bitmap and the byte of ones that must end it.
 #[repr(C, packed(4))]
@@ -47,14 +47,16 @@ struct Tss {
 const _: () = assert!(core::mem::offset_of!(Tss, bitmap) == TSS_BODY);
 const LIMIT: u32 = (TSS_BODY + BITMAP) as u32;
 /// A bitmap beyond the segment's limit: no port is allowed.
-const NO_BITMAP: u16 = 0xffff;
+pub(super) const NO_BITMAP: u16 = 0xffff;
+/// The row of no task.
+const NOBODY: u16 = 0xffff;
 
 #[repr(C, align(16))]
 struct Tables {
     tss: Tss,
     gdt: [u64; 8],
-    /// The row whose ports are clear in the bitmap now.
-    owner: Option<u16>,
+    /// The row whose ports are clear in the bitmap now, or [`NOBODY`].
+    owner: u16,
     granted: [PortRange; abi::manifest::MAX_PORTS],
 }
 
@@ -65,6 +67,10 @@ unsafe impl Sync for Cell {}
 
 /// Where TSS.RSP0 is in [`TABLES`]: see [`set_frame_end`].
 pub(super) const RSP0: usize = core::mem::offset_of!(Tables, tss) + core::mem::offset_of!(Tss, rsp);
+/// Where the bitmap's offset is in [`TABLES`]: see [`no_ports`].
+pub(super) const IOMAP: usize = core::mem::offset_of!(Tables, tss) + core::mem::offset_of!(Tss, iomap_base);
+/// Where the row is whose ports are clear in the bitmap.
+pub(super) const OWNER: usize = core::mem::offset_of!(Tables, owner);
 
 pub(super) static TABLES: Cell = Cell(UnsafeCell::new(Tables {
     tss: Tss {
@@ -79,7 +85,7 @@ pub(super) static TABLES: Cell = Cell(UnsafeCell::new(Tables {
         end: 0xff,
     },
     gdt: [0; 8],
-    owner: None,
+    owner: NOBODY,
     granted: [PortRange { base: 0, len: 0 }; abi::manifest::MAX_PORTS],
 }));
 
@@ -161,7 +167,7 @@ pub fn no_ports() {
 pub fn set_ports(row: u16, ports: &[PortRange; abi::manifest::MAX_PORTS]) {
     // SAFETY: see `Cell`: nobody else has a reference into the tables, and the processor reads the bitmap only in ring 3.
     let tables = unsafe { &mut *TABLES.0.get() };
-    if tables.owner != Some(row) {
+    if tables.owner != row {
         let old = core::mem::replace(&mut tables.granted, *ports);
         for range in old {
             change(&mut tables.tss.bitmap, range, true);
@@ -169,7 +175,7 @@ pub fn set_ports(row: u16, ports: &[PortRange; abi::manifest::MAX_PORTS]) {
         for range in *ports {
             change(&mut tables.tss.bitmap, range, false);
         }
-        tables.owner = Some(row);
+        tables.owner = row;
     }
     tables.tss.iomap_base = TSS_BODY as u16;
 }

@@ -1,7 +1,9 @@
 //! The interrupt descriptor table (Intel SDM vol. 3A, section 6.14).
 
 use super::entry::{fatal, stub, stub_with_error};
+use super::fast::{line, timer};
 use super::gdt::{IST_DOUBLE_FAULT, IST_MACHINE_CHECK, IST_NMI, KERNEL_CODE};
+use super::{pic, pit};
 use core::cell::UnsafeCell;
 use x86_64::VirtAddr;
 use x86_64::structures::DescriptorTablePointer;
@@ -42,13 +44,15 @@ pub fn init() {
         stub 0, stub 1, stub 3, stub 4, stub 5, stub 6, stub 7, stub 9, stub_with_error 10, stub_with_error 11,
         stub_with_error 12, stub_with_error 13, stub_with_error 14, stub 15, stub 16, stub_with_error 17, stub 19, stub 20,
         stub_with_error 21, stub 22, stub 23, stub 24, stub 25, stub 26, stub 27, stub 28, stub_with_error 29, stub_with_error 30, stub 31,
-        stub 32, stub 33, stub 34, stub 35, stub 36, stub 37, stub 38, stub 39, stub 40, stub 41, stub 42, stub 43, stub 44,
-        stub 45, stub 46, stub 47,
+        line 33, stub 34, line 35, line 36, line 37, line 38, stub 39, line 40, line 41, line 42, line 43, line 44, line 45,
+        line 46, stub 47,
     );
+    // The cascade, 34, never fires; 39 and 47 may be spurious.
     for (vector, handler) in all {
         // `int3` is an instruction for ring 3; every other vector it may not call.
         table[vector] = gate(handler, 0, if vector == 3 { GATE_FROM_RING_3 } else { GATE });
     }
+    table[usize::from(pic::BASE + pit::LINE)] = gate(timer, 0, GATE);
     table[2] = gate(fatal::<2, false>, IST_NMI, GATE);
     table[8] = gate(fatal::<8, true>, IST_DOUBLE_FAULT, GATE);
     table[18] = gate(fatal::<18, false>, IST_MACHINE_CHECK, GATE);

@@ -1,5 +1,6 @@
 //! What belongs to one core, reached through gs in the entry stubs.
 
+use super::fast;
 use core::cell::UnsafeCell;
 use kernel_core::arena::Id;
 use kernel_core::thread::FloatState;
@@ -19,10 +20,12 @@ pub struct PerCore {
     pub space: u64,
     /// How often it has changed.
     pub space_switches: u64,
-    /// Whether ports are allowed or somebody's floating-point registers are in the processor.
-    pub extras: bool,
+    /// What is prepared besides the address space: as [`kernel_core::thread::Thread::extras`] has it.
+    pub extras: u8,
     /// Whose floating-point registers are in the processor; `None`: nobody may use them.
     pub float: Option<Id<FloatState>>,
+    /// Where each system call goes on, by its number.
+    pub entries: [extern "C" fn(); fast::ENTRIES],
 }
 
 /// Offset of [`PerCore::kernel_stack`].
@@ -40,6 +43,8 @@ pub const SPACE: usize = core::mem::offset_of!(PerCore, space);
 pub const SPACE_SWITCHES: usize = core::mem::offset_of!(PerCore, space_switches);
 /// Offset of [`PerCore::extras`].
 pub const EXTRAS: usize = core::mem::offset_of!(PerCore, extras);
+/// Offset of [`PerCore::entries`].
+pub const ENTRIES: usize = core::mem::offset_of!(PerCore, entries);
 
 struct Cell(UnsafeCell<PerCore>);
 
@@ -53,8 +58,9 @@ static CORE: Cell = Cell(UnsafeCell::new(PerCore {
     system: 0,
     space: 0,
     space_switches: 0,
-    extras: false,
+    extras: 0,
     float: None,
+    entries: fast::TABLE,
 }));
 
 /// The address of this core's record.

@@ -1,19 +1,25 @@
 //! The two 8259 interrupt controllers (Intel 8259A data sheet). Lines are masked, end-of-interrupt is sent at once, and a line
 //! opens again when its driver acknowledges.
 
+use core::sync::atomic::{AtomicU16, Ordering::Relaxed};
 use pic8259::ChainedPics;
 use x86_64::instructions::port::Port;
 
 /// Vector of line 0.
 pub const BASE: u8 = 32;
-const COMMAND: [u16; 2] = [0x20, 0xa0];
+/// The controllers' command ports; the port behind each is that of its mask.
+pub(super) const COMMAND: [u16; 2] = [0x20, 0xa0];
+/// OCW2: a non-specific end of interrupt.
+pub(super) const END: u8 = 0x20;
 /// OCW3: read the in-service register.
 const READ_ISR: u8 = 0x0b;
+
+/// Which lines are masked. The entry stubs mask some themselves.
+pub(super) static MASK: AtomicU16 = AtomicU16::new(0xffff);
 
 /// The controllers, as the kernel drives them.
 pub struct Pic {
     chips: ChainedPics,
-    mask: u16,
 }
 
 impl Pic {
@@ -23,13 +29,14 @@ impl Pic {
         let mut chips = unsafe { ChainedPics::new(BASE, BASE + 8) };
         // SAFETY: the IDT has a handler for all of these vectors by now, and interrupts are off.
         unsafe { chips.initialize() };
-        let mut pic = Pic { chips, mask: 0xffff };
-        pic.write_mask();
+        let mut pic = Pic { chips };
+        pic.write_mask(0xffff);
         pic
     }
 
-    fn write_mask(&mut self) {
-        let [low, high] = self.mask.to_le_bytes();
+    fn write_mask(&mut self, mask: u16) {
+        MASK.store(mask, Relaxed);
+        let [low, high] = mask.to_le_bytes();
         // SAFETY: masking lines has no effect but that they do not fire.
         unsafe { self.chips.write_masks(low, high) };
     }
@@ -41,20 +48,20 @@ impl Pic {
 
     /// Keeps several lines from firing.
     pub fn mask_all(&mut self, lines: u16) {
-        self.mask |= lines;
-        if self.mask & 0xff00 == 0xff00 {
-            self.mask |= 1 << 2;
+        let mut mask = MASK.load(Relaxed) | lines;
+        if mask & 0xff00 == 0xff00 {
+            mask |= 1 << 2;
         }
-        self.write_mask();
+        self.write_mask(mask);
     }
 
     /// Lets a line fire. A line of the second controller opens the cascade too.
     pub fn unmask(&mut self, line: u8) {
-        self.mask &= !(1 << line);
+        let mut mask = MASK.load(Relaxed) & !(1 << line);
         if line >= 8 {
-            self.mask &= !(1 << 2);
+            mask &= !(1 << 2);
         }
-        self.write_mask();
+        self.write_mask(mask);
     }
 
     /// Whether an interrupt on line 7 or 15 is real: a spurious one is not in service (8259A data sheet, "default IR level 7").
@@ -73,7 +80,7 @@ impl Pic {
         let real = in_service & 0x80 != 0;
         if !real && chip == 1 {
             // SAFETY: a non-specific end of interrupt for the cascade line, which is in service.
-            unsafe { Port::<u8>::new(COMMAND[0]).write(0x20) };
+            unsafe { Port::<u8>::new(COMMAND[0]).write(END) };
         }
         real
     }

@@ -107,7 +107,12 @@ extern "C" fn bench_mark(_mark: u64, _name: *const u8, _len: usize) {
 }
 
 /// Measures `operation` `count` times, after as many tries as make it hot.
-pub fn measure<T>(name: &str, count: usize, mut operation: impl FnMut() -> T) {
+pub fn measure<T>(name: &str, count: usize, operation: impl FnMut() -> T) {
+    measure_checked(name, count, operation, |_| true);
+}
+
+/// The same; what it returns is checked each time, which is no part of what is measured.
+pub fn measure_checked<T>(name: &str, count: usize, mut operation: impl FnMut() -> T, check: impl Fn(T) -> bool) {
     for _ in 0..count.min(WARM) {
         black_box(operation());
     }
@@ -116,8 +121,12 @@ pub fn measure<T>(name: &str, count: usize, mut operation: impl FnMut() -> T) {
     mark(name);
     for _ in 0..count {
         let before = ticks();
-        black_box(operation());
+        let result = black_box(operation());
         let after = ticks();
+        if !check(result) {
+            println!("failed {name} a wrong result");
+            return;
+        }
         samples.add((after - before).saturating_sub(overhead));
     }
     samples.print();

@@ -6,7 +6,7 @@
 extern crate alloc;
 
 use abi::message::bits;
-use bench::{DOORBELL_BIT, Samples, WARM, calibrate, label, mark, measure};
+use bench::{DOORBELL_BIT, Samples, WARM, calibrate, label, mark, measure, measure_checked};
 use rt::ipc::{Endpoint, Loan, close};
 use rt::notify::Notification;
 use rt::println;
@@ -19,6 +19,8 @@ rt::entry!(run);
 const MANY: usize = 2000;
 const FEW: usize = 100;
 const LIVES: usize = 20;
+/// Instructions between two readings of the counter in a loop of ten: less than any interrupt takes, and more than the loop.
+const GAP: u64 = 20;
 /// Longer than the scheduler's period.
 const PERIOD_MS: u64 = 110;
 
@@ -64,9 +66,10 @@ fn peer(name: &str) -> Result<Endpoint, &'static str> {
 
 fn ipc_cross() -> Result<(), &'static str> {
     let peer = peer("peer")?;
-    measure("ipc_cross_0w", MANY, || peer.call(label::ECHO, [0; 4]).is_ok());
+    measure_checked("ipc_cross_0w", MANY, || peer.call(label::ECHO, [0; 4]).is_ok(), |done| done);
     let words = [1, 2, 3, 4];
-    measure("ipc_cross_4w", MANY, || peer.call(label::ECHO, words).is_ok_and(|reply| reply.words == words));
+    let call = || peer.call(label::ECHO, words).map(|reply| reply.words);
+    measure_checked("ipc_cross_4w", MANY, call, |reply| reply == Ok(words));
     Ok(())
 }
 
@@ -75,7 +78,8 @@ fn ipc_same() -> Result<(), &'static str> {
     let endpoint = Endpoint::create().map_err(|_| "no endpoint")?;
     let server = rt::thread::spawn(move || bench::echo(endpoint), 4, 10).map_err(|_| "no thread")?;
     let words = [1, 2, 3, 4];
-    measure("ipc_same_4w", MANY, || endpoint.call(label::ECHO, words).is_ok_and(|reply| reply.words == words));
+    let call = || endpoint.call(label::ECHO, words).map(|reply| reply.words);
+    measure_checked("ipc_same_4w", MANY, call, |reply| reply == Ok(words));
     let stopped = endpoint.call(label::YIELD, [0; 4]).map_err(|_| "the server does not stop");
     server.join();
     let _ = close(endpoint.0);
@@ -126,7 +130,7 @@ fn until_a_gap(end: u64) -> Option<(u64, u64)> {
     let mut last = ticks();
     while last < end {
         let now = ticks();
-        if now - last > 40 {
+        if now - last > GAP {
             return Some((last, now));
         }
         last = now;

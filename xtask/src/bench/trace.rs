@@ -36,10 +36,11 @@ pub const FOLLOWED: [&str; 9] = [
 const MARK: u64 = u64::from_le_bytes(*b"bench-me");
 
 /// The interrupt of the driver that is timed: line 3, as the kernel's stub for its vector is called.
-const INTERRUPT: (&str, &str) = ("irq_to_driver", "kernel::arch::entry::stub::<35>");
+const INTERRUPT: (&str, &str) = ("irq_to_driver", "kernel::arch::fast::lines::line::<35>");
 
 /// Where the stubs of the kernel's entry are: what is done there is entry before, and switch and exit after all else.
-const STUBS: [&str; 2] = ["kernel::arch::entry::", "<kernel::arch::entry::"];
+const STUBS: [&str; 4] =
+    ["kernel::arch::entry::", "<kernel::arch::entry::", "kernel::arch::fast::", "<kernel::arch::fast::"];
 
 /// Where the fast paths are: what they do up to their last conditional jump changes nothing.
 const FAST: &str = "kernel_core::fast::";

@@ -1,11 +1,13 @@
 //! What must be true of the system between any two operations.
 
 use crate::System;
+use crate::arena::Id;
 use crate::handles::Object;
 use crate::memory::Backing;
+use crate::notify::Notification;
 use crate::queue::{Link, Queue};
 use crate::sched::BACKGROUND;
-use crate::thread::State;
+use crate::thread::{Route, State};
 use abi::Status;
 use abi::message::{Rights, Sender};
 use abi::task::{LEVELS, TaskState};
@@ -69,7 +71,8 @@ fn threads(s: &System) -> Result<(), String> {
         ensure!(e.senders.is_empty() || open, "somebody is queued at {id:?}, which nobody will serve");
     }
     for (id, n) in s.notifications.iter() {
-        if let Some(waiter) = n.waiter {
+        ensure!(members(s, n.waiter)?.len() < 2, "several wait at {id:?}");
+        if let Some(waiter) = n.waiter.front() {
             put(waiter, State::Waiting(id))?;
         }
     }
@@ -132,6 +135,29 @@ fn routes(s: &System) -> Result<(), String> {
             );
         }
     }
+    let leads = |way: &Route, id: Id<Notification>| {
+        let n = s.notifications.get(id).ok_or("no notification")?;
+        let bound = n.bound_to.and_then(|e| s.endpoints.get(e)).map(|e| &raw const *e as u64);
+        ensure!(
+            way.tells == &raw const *n as u64 && bound.is_none_or(|bound| bound == way.endpoint),
+            "a way leads elsewhere than to {id:?}"
+        );
+        Ok(())
+    };
+    for (id, t) in s.threads.iter() {
+        for (way, right) in [(&t.signals, Rights::SIGNAL), (&t.polls, Rights::WAIT)] {
+            if way.epoch == s.epoch {
+                let to = s.notification_handle(id.index(), way.handle, right);
+                leads(way, to.map_err(|e| format!("thread {id:?} goes by {:#x}: {e}", way.handle))?)?;
+            }
+        }
+    }
+    for (line, way) in s.lines.ways.iter().enumerate().filter(|(_, way)| way.epoch == s.epoch) {
+        let owner = s.lines.owner(line as u8).ok_or(format!("line {line} is nobody's and has a way"))?;
+        let task = &s.tasks[owner.row as usize];
+        ensure!(way.handle == owner.bits && task.lose & owner.bits == 0, "line {line} sets other bits");
+        leads(way, task.notification.ok_or("no notification")?)?;
+    }
     for (id, e) in s.endpoints.iter() {
         let receivers = members(s, e.receivers)?;
         if let [alone] = receivers[..] {
@@ -145,7 +171,7 @@ fn routes(s: &System) -> Result<(), String> {
 fn wakeups(s: &System) -> Result<(), String> {
     for (id, n) in s.notifications.iter() {
         let lost = |index: u16| s.threads.at(index).is_some_and(|t| t.mask & n.word != 0);
-        ensure!(!n.waiter.is_some_and(lost), "a lost wake-up: thread {:?} waits at {id:?}", n.waiter);
+        ensure!(!n.waiter.front().is_some_and(lost), "a lost wake-up: thread {:?} waits at {id:?}", n.waiter);
         if let Some(e) = n.bound_to {
             let endpoint = s.endpoints.get(e).ok_or(format!("{id:?} is bound to {e:?}, which is gone"))?;
             ensure!(endpoint.bound == Some(id), "{id:?} is bound to {e:?}, but not the other way");

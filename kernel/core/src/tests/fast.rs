@@ -1,6 +1,6 @@
 //! The fast paths and the general one, side by side: in many states of a small system, the same call leads to the same state.
 
-use super::world::{Mode, Op, World, table};
+use super::world::{FAST, Mode, Op, World, table};
 use super::{Message, NOTE, OWN, PEER, Random, call, frame, host, kill, reap, recv, reply, run, spawn, state, trio};
 use crate::System;
 use crate::handles::Handle;
@@ -10,7 +10,7 @@ use abi::message::{Lease, ReplyToken, Rights};
 use std::fmt::Write;
 
 /// All of the state that a call or a reply can change.
-fn everything(s: &System) -> String {
+pub fn everything(s: &System) -> String {
     let mut text = format!("{:?} {:?} {}\n", s.sched, s.counters, s.calls);
     s.threads.iter().for_each(|t| writeln!(text, "{t:?}").unwrap());
     s.endpoints.iter().for_each(|e| writeln!(text, "{e:?}").unwrap());
@@ -33,7 +33,7 @@ fn go(world: &mut World, at: usize, op: Op) {
 }
 
 /// Goes the path, by the fast paths or without them. Returns the state afterwards and what went by the fast paths.
-fn after(mode: Mode, path: &[Op], fast: bool) -> (String, [u64; 2]) {
+fn after(mode: Mode, path: &[Op], fast: bool) -> (String, [u64; FAST]) {
     let mut world = World::new(table(), mode);
     world.fast = fast;
     for (at, &op) in path.iter().enumerate() {
@@ -45,22 +45,28 @@ fn after(mode: Mode, path: &[Op], fast: bool) -> (String, [u64; 2]) {
 #[test]
 fn both_paths_do_the_same() {
     let walks = if cfg!(debug_assertions) { 150 } else { 1_500 };
-    let mut went = [0; 2];
+    let mut went = [0; FAST];
     for seed in 1..=walks {
         for mode in [Mode::Scheduled, Mode::Rich] {
             let mut random = Random(seed * 0x9e37_79b9);
             let mut world = World::new(table(), mode);
             let mut path = Vec::new();
             for at in 0..40 {
-                // Whatever can be called or answered now is tried in both ways, after both ways to come here.
+                // Whatever has a fast path and can happen now is tried in both ways, after both ways to come here; of what is no message
+                // one thing.
+                let ops = world.ops();
                 let message = |op: &Op| matches!(op, Op::Call { give: None, .. } | Op::ReplyRecv { .. });
-                for op in world.ops().into_iter().filter(message) {
+                let other = |op: &Op| {
+                    matches!(op, Op::Poll { .. } | Op::Signal { .. } | Op::Yield { .. } | Op::Interrupt(_) | Op::Tick)
+                };
+                let others: Vec<Op> = ops.iter().copied().filter(other).collect();
+                for op in ops.into_iter().filter(message).chain([others[random.below(others.len())]]) {
                     path.push(op);
                     let (wanted, _) = after(mode, &path, false);
                     let (found, fast) = after(mode, &path, true);
                     let differ = found.lines().zip(wanted.lines()).find(|(a, b)| a != b);
                     assert!(found == wanted, "{differ:#?}\nafter {path:?}");
-                    went = [went[0] + fast[0], went[1] + fast[1]];
+                    went.iter_mut().zip(fast).for_each(|(went, fast)| *went += fast);
                     path.pop();
                 }
                 let op = world.pick(&mut random);
@@ -69,7 +75,7 @@ fn both_paths_do_the_same() {
             }
         }
     }
-    println!("{} calls and {} replies by the fast path", went[0], went[1]);
+    println!("calls, replies, polls, signals, turns, interrupts and ticks by the fast paths: {went:?}");
     assert!(went.iter().all(|&went| went > walks / 2), "{went:?}");
 }
 

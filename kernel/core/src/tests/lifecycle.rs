@@ -227,7 +227,7 @@ fn a_thread_leaves_wherever_it_is() {
         }
         s.thread_exit(t);
         sound(&s);
-        assert!(s.threads.at(t).is_none() && s.notifications.get(n).unwrap().waiter.is_none());
+        assert!(s.threads.at(t).is_none() && s.notifications.get(n).unwrap().waiter.is_empty());
     }
     let t = thread(&mut s, 1);
     call(&mut s, t, PEER, Message::default()).unwrap();

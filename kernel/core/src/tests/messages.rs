@@ -2,7 +2,7 @@
 
 use super::Message;
 use super::verify::{Checked, runs};
-use super::world::{Received, World};
+use super::world::{Fast, Received, World};
 use crate::handles::Object;
 use crate::thread::{Frame, State};
 use abi::Status;
@@ -110,7 +110,7 @@ impl World {
         let before = self.before();
         let result = match self.fast && give.is_none() && super::fast_call(&mut self.s, t, n, message) {
             true => {
-                self.went_fast[0] += 1;
+                self.went(Fast::Call, true);
                 Ok(())
             }
             false => super::call(&mut self.s, t, n, message),
@@ -196,7 +196,7 @@ impl World {
             let before = self.before();
             if super::fast_reply_recv(&mut self.s, t, n, token, mask, message) {
                 let caller = caller.ok_or("a stale reply was delivered")?;
-                self.went_fast[1] += 1;
+                self.went(Fast::ReplyRecv, true);
                 self.received.remove(&token);
                 let sent = self.s.threads.at(t).unwrap().frame;
                 self.delivered(sent, t, caller.index(), true)?;

@@ -28,6 +28,7 @@ mod memory;
 mod messages;
 mod notify;
 mod queue;
+mod quick;
 mod sched;
 mod timers;
 mod verify;
@@ -223,6 +224,65 @@ fn fast_reply_recv(s: &mut System, thread: u16, handle: u64, token: u64, mask: u
     (f.rdi, f.r12, f.r14) = (handle, token, mask);
     let _ = s.way_to_receive(thread, handle);
     host::reply_recv(s)
+}
+
+/// `poll`, by the fast path where it is wanted and goes. Returns whether it did, and the bits.
+fn poll(s: &mut System, thread: u16, handle: u64, mask: u64, fast: bool) -> (bool, Result<u64, Status>) {
+    run(s, thread);
+    let f = frame(s, thread);
+    (f.rdi, f.rsi) = (handle, mask);
+    let _ = s.way_to_notify(thread, handle, Rights::WAIT);
+    if fast && host::poll(s) {
+        return (true, Ok(frame(s, thread).rdx));
+    }
+    let result = s.poll(thread, handle, mask);
+    let f = frame(s, thread);
+    f.rax = result.err().unwrap_or(Status::Ok) as u64;
+    f.rdx = result.unwrap_or(f.rdx);
+    (false, result)
+}
+
+/// The same for `signal`.
+fn signal(s: &mut System, thread: u16, handle: u64, bits: u64, fast: bool) -> (bool, Result<(), Status>) {
+    run(s, thread);
+    let f = frame(s, thread);
+    (f.rdi, f.rsi) = (handle, bits);
+    let way = s.way_to_notify(thread, handle, Rights::SIGNAL);
+    if fast && host::signal(s) {
+        return (true, Ok(()));
+    }
+    frame(s, thread).rax = way.err().unwrap_or(Status::Ok) as u64;
+    (false, way.map(|id| s.signal(id, bits)))
+}
+
+/// The same for `yield`.
+fn take_turns(s: &mut System, thread: u16, fast: bool) -> bool {
+    run(s, thread);
+    if fast && host::take_turns(s) {
+        return true;
+    }
+    frame(s, thread).rax = Status::Ok as u64;
+    s.yield_now();
+    false
+}
+
+/// The same for an interrupt. Where nobody runs there is no fast path.
+fn interrupt(s: &mut System, line: u8, fast: bool) -> bool {
+    s.note_way(line);
+    if fast && s.current().is_some() && host::interrupt(s, line) {
+        return true;
+    }
+    s.interrupt(line);
+    false
+}
+
+/// The same for a tick.
+fn tick(s: &mut System, fast: bool) -> bool {
+    if fast && s.current().is_some() && host::tick(s) {
+        return true;
+    }
+    s.tick();
+    false
 }
 
 fn send(s: &mut System, thread: u16, handle: u64, message: Message) -> Result<(), Status> {

@@ -1,6 +1,6 @@
 //! What each step of a [`World`] must do, and that it does nothing else.
 
-use super::world::{Mode, Op, World};
+use super::world::{Fast, Mode, Op, World, claim};
 use super::{check, try_spawn};
 use crate::arena::Id;
 use crate::handles::{Handle, Object};
@@ -76,6 +76,7 @@ impl World {
             Op::Wait { t, n, mask } => self.wait(t, n, mask),
             Op::Signal { t, n, bits } => self.signal(t, n, bits),
             Op::Tick => self.tick(),
+            Op::Interrupt(line) => self.interrupt(line),
             Op::Kill(row) => self.kill(row),
             Op::Expect(row, expected) => self.expect(row, expected),
             Op::ThreadExit { t } => {
@@ -101,6 +102,7 @@ impl World {
                 _ => {
                     let done = try_spawn(&mut self.s, row);
                     ensure!(done.is_ok(), "an empty row does not come to life: {done:?}");
+                    claim(&mut self.s, row);
                     let peers = self.s.tasks.iter().filter(|t| t.state == TaskState::Running).map(|t| t.notification);
                     let bits: Vec<_> =
                         peers.flatten().map(|n| self.s.notifications.get(n).map_or(0, |n| n.word)).collect();
@@ -130,7 +132,9 @@ impl World {
         self.enter(t);
         let before = self.before();
         let row = self.s.row_of(t).unwrap();
+        let fast = self.fast;
         let s = &mut self.s;
+        let mut went = None;
         let done: Result<(), Status> = match op {
             Op::Poll { n, .. } => {
                 let word = s
@@ -138,12 +142,13 @@ impl World {
                     .ok()
                     .and_then(|id| s.notifications.get(id))
                     .map(|n| n.word);
-                let got = s.poll(t, n, 3);
+                let (quick, got) = super::poll(s, t, n, 3, fast);
+                went = quick.then_some(Fast::Poll);
                 ensure!(got == word.map(|w| w & 3).ok_or(Status::BadHandle), "poll took {got:?} of {word:?}");
                 got.map(drop)
             }
             Op::Yield { .. } => {
-                s.yield_now();
+                went = super::take_turns(s, t, fast).then_some(Fast::Yield);
                 Ok(())
             }
             Op::Dup { n, .. } => s.handle_dup(t, n, u64::MAX, 0).map(drop),
@@ -178,6 +183,7 @@ impl World {
             }
             _ => Ok(()),
         };
+        went.into_iter().for_each(|path| self.went(path, true));
         ensure!(done.is_ok() || done.is_err_and(|e| KNOWN.contains(&e)), "an unknown error {done:?}");
         self.others(&before, &[t])
     }
@@ -211,13 +217,13 @@ impl World {
         let Object::Notification(id) = self.s.handle(t, n).unwrap().object else {
             return Err("no notification".into());
         };
-        let was = self.s.notifications.get(id).map(|n| (n.word & mask, n.waiter));
+        let was = self.s.notifications.get(id).map(|n| (n.word & mask, !n.waiter.is_empty()));
         let result = super::wait(&mut self.s, t, n, mask);
         let state = self.s.threads.at(t).unwrap().state;
         match was {
             None => ensure!(result == Err(Status::BadHandle), "a notification that is gone: {result:?}"),
-            Some((0, Some(_))) => ensure!(result == Err(Status::Busy), "a second waiter: {result:?}"),
-            Some((0, None)) => ensure!(result == Ok(()) && state == State::Waiting(id), "{result:?}, {state:?}"),
+            Some((0, true)) => ensure!(result == Err(Status::Busy), "a second waiter: {result:?}"),
+            Some((0, false)) => ensure!(result == Ok(()) && state == State::Waiting(id), "{result:?}, {state:?}"),
             Some((bits, _)) => {
                 let got = self.s.threads.at(t).unwrap().frame.rdx;
                 ensure!(result == Ok(()) && runs(state) && got == bits, "{result:?}, took {got} of {bits}");
@@ -244,7 +250,7 @@ impl World {
         let endpoint = n.bound_to.and_then(|e| self.s.endpoints.get(e));
         let receivers = endpoint.map(|e| super::check::members(&self.s, e.receivers).unwrap_or_default());
         let waiting =
-            n.waiter.map(|w| (w, true)).into_iter().chain(receivers.into_iter().flatten().map(|r| (r, false)));
+            n.waiter.front().map(|w| (w, true)).into_iter().chain(receivers.into_iter().flatten().map(|r| (r, false)));
         for (t, waited) in waiting {
             let taken = self.s.threads.at(t).map_or(0, |t| t.mask) & *word;
             if taken != 0 && !wakes.woken.iter().any(|w| w.0 == t) {
@@ -273,10 +279,23 @@ impl World {
         let id = self.s.notification_handle(t, n, Rights::SIGNAL);
         if let Ok(id) = id {
             self.foresee(id, bits, &mut wakes);
-            self.s.signal(id, bits);
         } else {
             ensure!(id == Err(Status::BadHandle) || id == Err(Status::NoRights), "{id:?}");
         }
+        let (fast, result) = super::signal(&mut self.s, t, n, bits, self.fast);
+        self.went(Fast::Signal, fast);
+        ensure!(result == id.map(drop), "ends with {result:?}");
+        self.foreseen(&before, &wakes, &[t])
+    }
+
+    fn interrupt(&mut self, line: u8) -> Checked {
+        let owner = self.s.lines.owner(line).ok_or("nobody's line")?;
+        let before = self.before();
+        let mut wakes = Wakes::default();
+        let id = self.s.tasks[owner.row as usize].notification.ok_or("no notification")?;
+        self.foresee(id, owner.bits, &mut wakes);
+        let fast = super::interrupt(&mut self.s, line, self.fast);
+        self.went(Fast::Interrupt, fast);
         self.foreseen(&before, &wakes, &[])
     }
 
@@ -290,7 +309,8 @@ impl World {
                 self.foresee(id, bits, &mut wakes);
             }
         }
-        self.s.tick();
+        let fast = super::tick(&mut self.s, self.fast);
+        self.went(Fast::Tick, fast);
         self.foreseen(&before, &wakes, &[])
     }
 
@@ -319,6 +339,7 @@ impl World {
         let mut queued = super::check::members(&self.s, queue)?;
         asked.retain(|t| !own.contains(t));
         queued.retain(|t| !own.contains(t));
+        self.s.lines.release(row);
         super::kill(&mut self.s, row);
         for &t in &asked {
             ensure!(super::woken(&self.s, t) == Some(Status::PeerDied), "thread {t} was received by the dead");

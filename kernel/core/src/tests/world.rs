@@ -5,6 +5,7 @@ use crate::System;
 use crate::arena::Id;
 use crate::clock::Clock;
 use crate::frames::Frames;
+use crate::grants::LineOwner;
 use crate::handles::{Handle, Object};
 use crate::thread::{State, Thread};
 use abi::manifest::Restart;
@@ -39,6 +40,7 @@ pub enum Op {
     Unmap { t: u16, addr: u64 },
     Priority { t: u16, level: u8 },
     Tick,
+    Interrupt(u8),
     Kill(u16),
     Reap(u16),
     Spawn(u16),
@@ -67,10 +69,10 @@ pub struct Received {
 pub struct World {
     pub s: System,
     pub mode: Mode,
-    /// Whether calls and replies go by the fast paths where these want them.
+    /// Whether steps go by the fast paths where these want them.
     pub fast: bool,
-    /// How many went so.
-    pub went_fast: [u64; 2],
+    /// How many went so, by [`Fast`].
+    pub went_fast: [u64; FAST],
     /// Calls received and not answered, by token.
     pub received: BTreeMap<u64, Received>,
     /// The tokens that each row remembers, good or stale.
@@ -79,6 +81,29 @@ pub struct World {
     pub seen: BTreeSet<u64>,
     /// Makes words and deadlines that are each different.
     pub serial: u64,
+}
+
+/// The fast paths, and how many they are.
+#[derive(Clone, Copy, Debug)]
+pub enum Fast {
+    Call,
+    ReplyRecv,
+    Poll,
+    Signal,
+    Yield,
+    Interrupt,
+    Tick,
+}
+pub const FAST: usize = 7;
+
+/// Interrupt lines, by the row that owns them while it is alive.
+pub const LINES: [u8; 2] = [3, 4];
+
+/// Gives a row that comes to life its line.
+pub fn claim(s: &mut System, row: u16) {
+    if let Some(&line) = LINES.get(row as usize) {
+        assert!(s.lines.claim(line, LineOwner { row, bits: 1 << row }));
+    }
 }
 
 pub const ROWS: usize = 3;
@@ -113,11 +138,13 @@ impl World {
             let object = s.handle(client, number).unwrap().object;
             s.handle_insert(2, Handle { object, rights: rights | Rights::GRANT, badge: 9 }).unwrap();
         }
+        claim(&mut s, 0);
+        claim(&mut s, 1);
         if mode != Mode::AnyThread {
             let _ = s.schedule();
         }
         let (received, seen) = (BTreeMap::new(), BTreeSet::new());
-        World { s, mode, fast: false, went_fast: [0; 2], received, tokens: Default::default(), seen, serial: 0 }
+        World { s, mode, fast: false, went_fast: [0; FAST], received, tokens: Default::default(), seen, serial: 0 }
     }
 
     /// Gives the frame table back.
@@ -128,6 +155,11 @@ impl World {
     /// Everything that may happen next.
     pub fn ops(&self) -> Vec<Op> {
         let mut ops = vec![Op::Tick];
+        if self.mode != Mode::AnyThread {
+            ops.extend(
+                LINES.iter().filter(|&&line| self.s.lines.owner(line).is_some()).map(|&line| Op::Interrupt(line)),
+            );
+        }
         for (row, task) in self.s.tasks.iter().enumerate() {
             let r = row as u16;
             match task.state {
@@ -221,6 +253,11 @@ impl World {
         if hasty && random.below(4) != 0 { ops[random.below(ops.len())] } else { op }
     }
 
+    /// Counts a step that went by a fast path.
+    pub fn went(&mut self, path: Fast, fast: bool) {
+        self.went_fast[path as usize] += u64::from(fast);
+    }
+
     /// Puts the acting thread on the processor.
     pub fn enter(&mut self, t: u16) {
         if self.mode == Mode::AnyThread {
@@ -279,7 +316,11 @@ impl World {
             );
         }
         for (id, n) in self.s.notifications.iter() {
-            h.put(u64::from(id.index()) | u64::from(n.owner) << 16 | n.waiter.map_or(0, |w| u64::from(w) + 1) << 32);
+            h.put(
+                u64::from(id.index())
+                    | u64::from(n.owner) << 16
+                    | n.waiter.front().map_or(0, |w| u64::from(w) + 1) << 32,
+            );
             h.put(n.word);
         }
         for (_, id) in self.s.timers.armed().unwrap_or_default() {

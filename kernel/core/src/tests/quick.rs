@@ -1,0 +1,290 @@
+//! Each check of the fast paths of notifications, interrupts, turns and ticks: without the one thing, the path is taken; with it, the general
+//! path is to decide, and nothing has changed.
+
+use super::fast::everything;
+use super::{HERTZ, NOTE, OWN, frame, host, interrupt, kill, note, recv, run, sound, spawn, state, thread, trio, wait};
+use crate::System;
+use crate::grants::LineOwner;
+use crate::handles::Handle;
+use crate::thread::State;
+use abi::message::{Rights, bits};
+
+const MS: u64 = HERTZ / 1_000;
+
+/// The trio, of which the last two may signal the first; the handle by which they do.
+fn bells() -> (System, [u16; 3], u64) {
+    let (mut s, threads) = trio();
+    let object = s.handle(threads[0], NOTE).unwrap().object;
+    let handles = [1, 2].map(|row| s.handle_insert(row, Handle { object, rights: Rights::SIGNAL, badge: 0 }).unwrap());
+    assert_eq!(handles[0] + 1, handles[1], "the second has one peer more");
+    (s, threads, handles[0].into())
+}
+
+/// Runs a path; where it refuses, nothing may have changed.
+fn tried(s: &mut System, path: impl FnOnce(&mut System) -> bool) -> bool {
+    let before = everything(s);
+    let done = path(s);
+    assert!(done || before == everything(s), "refused, but something changed");
+    sound(s);
+    done
+}
+
+fn signals(s: &mut System, thread: u16, handle: u64, bits: u64) -> bool {
+    run(s, thread);
+    let f = frame(s, thread);
+    (f.rdi, f.rsi) = (handle, bits);
+    tried(s, host::signal)
+}
+
+fn polls(s: &mut System, thread: u16, handle: u64, mask: u64) -> bool {
+    run(s, thread);
+    let f = frame(s, thread);
+    (f.rdi, f.rsi) = (handle, mask);
+    tried(s, host::poll)
+}
+
+#[test]
+fn a_poll_goes_fast_only_by_its_own_handle_and_finds_nothing() {
+    let (mut s, [server, ..], _) = bells();
+    assert!(!polls(&mut s, server, NOTE, 1), "nobody's way");
+    assert_eq!(s.poll(server, NOTE, 1), Ok(0));
+    assert!(polls(&mut s, server, NOTE, 1), "nothing is in the way of this one");
+    let mute = u64::from(s.handle_dup(server, NOTE, Rights::SIGNAL.bits().into(), 0).unwrap());
+    for (number, why) in
+        [(mute, "no right to wait"), (OWN, "no notification"), (NOTE | 1 << 16, "an old handle's number")]
+    {
+        assert!(!polls(&mut s, server, number, 1), "{why}");
+    }
+    s.signal_task(0, 0b10);
+    assert!(polls(&mut s, server, NOTE, 1), "another bit");
+    assert_eq!(frame(&mut s, server).rdx, 0);
+    assert!(!polls(&mut s, server, NOTE, 0b110), "one of the bits is set");
+    s.handle_close(server, mute).unwrap();
+    assert!(!polls(&mut s, server, NOTE, 1), "a handle was closed");
+}
+
+#[test]
+fn a_signal_goes_fast_only_by_its_own_handle() {
+    let (mut s, [server, client, other], bell) = bells();
+    assert!(!signals(&mut s, client, bell, 1), "nobody's way");
+    s.way_to_notify(client, bell, Rights::SIGNAL).unwrap();
+    assert!(signals(&mut s, client, bell, 1), "nothing is in the way of this one");
+    assert!(signals(&mut s, client, bell, 4), "nor of the next");
+    assert_eq!(s.notifications.get(note(&s, 0)).unwrap().word, 5);
+    let deaf = Handle { object: s.handle(server, NOTE).unwrap().object, rights: Rights::WAIT, badge: 0 };
+    let deaf = u64::from(s.handle_insert(1, deaf).unwrap());
+    for (number, why) in
+        [(deaf, "no right to signal"), (OWN, "no notification"), (bell | 1 << 16, "an old handle's number")]
+    {
+        assert!(!signals(&mut s, client, number, 1), "{why}");
+    }
+    assert!(!signals(&mut s, other, bell + 1, 1), "each thread has its own way");
+    run(&mut s, client);
+    s.handle_close(client, bell).unwrap();
+    assert!(!signals(&mut s, client, bell, 1), "the handle was closed");
+}
+
+/// One waits for bits 1 and 2, by `recv` or `wait`; the client's signal of bit 1 would wake it.
+fn waiting(by_recv: bool) -> (System, [u16; 3], u64) {
+    let (mut s, threads @ [server, client, _], bell) = bells();
+    s.way_to_notify(client, bell, Rights::SIGNAL).unwrap();
+    match by_recv {
+        true => recv(&mut s, server, OWN, 0b11).unwrap(),
+        false => wait(&mut s, server, NOTE, 0b11).unwrap(),
+    }
+    (s, threads, bell)
+}
+
+#[test]
+fn a_signal_runs_who_waits() {
+    for by_recv in [true, false] {
+        let (mut s, [server, client, _], bell) = waiting(by_recv);
+        run(&mut s, client);
+        s.now += 10;
+        assert!(signals(&mut s, client, bell, 0b101), "nothing is in the way of this one");
+        assert_eq!((s.current(), state(&s, client)), (Some(server), State::Ready));
+        assert_eq!((frame(&mut s, server).rax, frame(&mut s, server).rdx), (0, 1));
+        assert_eq!(s.notifications.get(note(&s, 0)).unwrap().word, 4, "the bit that nobody waits for stays");
+        assert_eq!(s.threads.at(client).unwrap().cpu, 10);
+    }
+}
+
+#[test]
+fn a_signal_runs_only_the_one_that_is_to_run() {
+    type Change = fn(&mut System, [u16; 3]);
+    let changes: [(Change, &str); 8] = [
+        (|s, [server, ..]| s.threads.at_mut(server).unwrap().mask = 0b110, "it waits for other bits"),
+        (|s, [server, ..]| s.threads.at_mut(server).unwrap().used = u64::MAX, "its budget is used up"),
+        (|s, [server, ..]| s.now = s.threads.at(server).unwrap().refill_at, "its period is over"),
+        (|s, [server, ..]| s.set_priority(server, 5), "it is as important"),
+        (|s, [server, ..]| s.set_priority(server, 9), "it is less important"),
+        (|s, [_, client, other]| [client, other].into_iter().for_each(|t| s.set_priority(t, 7)), "others are ready"),
+        (|s, _| s.signal_task(0, 0), "nothing"),
+        (|s, [server, ..]| s.threads.at_mut(server).unwrap().mask = bits::HEARTBEAT | 1, "nothing"),
+    ];
+    for by_recv in [true, false] {
+        for (change, why) in changes {
+            let (mut s, threads @ [_, client, _], bell) = waiting(by_recv);
+            run(&mut s, client);
+            change(&mut s, threads);
+            assert_eq!(signals(&mut s, client, bell, 1), why == "nothing", "{why}, by recv: {by_recv}");
+        }
+        let (mut s, [server, client, _], bell) = waiting(by_recv);
+        s.threads.at_mut(server).unwrap().mask |= bits::HEARTBEAT;
+        assert!(!signals(&mut s, client, bell, bits::HEARTBEAT), "an answer to a heartbeat, by recv: {by_recv}");
+        // A second one that waits, by the same means or by the other.
+        let (mut s, [_, client, _], bell) = waiting(by_recv);
+        let second = thread(&mut s, 0);
+        recv(&mut s, second, OWN, 0b100).unwrap();
+        assert!(!signals(&mut s, client, bell, 0b101), "two wait, by recv: {by_recv}");
+    }
+}
+
+/// The server waits for its line, whose way is known; the client runs.
+fn driver() -> (System, [u16; 3]) {
+    let (mut s, threads @ [server, client, _]) = trio();
+    assert!(s.lines.claim(4, LineOwner { row: 0, bits: 1 << 4 }));
+    s.note_way(4);
+    recv(&mut s, server, OWN, u64::MAX).unwrap();
+    run(&mut s, client);
+    (s, threads)
+}
+
+fn fires(s: &mut System, line: u8) -> bool {
+    tried(s, |s| host::interrupt(s, line))
+}
+
+#[test]
+fn an_interrupt_goes_fast_only_to_whom_the_line_belongs() {
+    let (mut s, [server, client, _]) = driver();
+    assert!(fires(&mut s, 4), "nothing is in the way of this one");
+    assert_eq!((s.current(), state(&s, client), frame(&mut s, server).rdx), (Some(server), State::Ready, 1 << 4));
+    assert!(fires(&mut s, 4), "nobody waits");
+    assert_eq!(s.notifications.get(note(&s, 0)).unwrap().word, 1 << 4);
+    assert!(!fires(&mut s, 5), "nobody's line");
+
+    // A debugger has it lost, once.
+    let (mut s, _) = driver();
+    s.debug_interrupt(0, 4, abi::syscall::INTERRUPT_DROP).unwrap_err();
+    s.tasks[0].record.irqs[0].used = 1;
+    s.tasks[0].record.irqs[0].bit = 4;
+    s.debug_interrupt(0, 4, abi::syscall::INTERRUPT_DROP).unwrap();
+    assert!(!fires(&mut s, 4), "it is to be lost");
+    assert!(!s.interrupt(4) && s.interrupt(4), "it is lost, and the next one is not");
+
+    // The line is given up, and taken by another.
+    let (mut s, [_, client, other]) = driver();
+    s.lines.release(0);
+    assert!(!fires(&mut s, 4), "nobody's line");
+    assert!(s.lines.claim(4, LineOwner { row: 1, bits: 2 }));
+    assert!(!fires(&mut s, 4), "another's line");
+    run(&mut s, other);
+    assert!(!interrupt(&mut s, 9, true));
+    s.note_way(4);
+    assert!(fires(&mut s, 4), "its way is known, and nobody waits");
+    assert_eq!((s.current(), state(&s, client)), (Some(other), State::Ready));
+    assert_eq!(s.notifications.get(note(&s, 1)).unwrap().word, 2);
+
+    // Its owner is gone.
+    let (mut s, _) = driver();
+    kill(&mut s, 0);
+    assert!(!fires(&mut s, 4), "its owner is dead");
+
+    // A line that sets no ordinary bit has no way.
+    let (mut s, _) = driver();
+    assert!(s.lines.claim(6, LineOwner { row: 0, bits: bits::HEARTBEAT }));
+    s.note_way(6);
+    assert!(!fires(&mut s, 6), "a heartbeat is noted");
+}
+
+#[test]
+fn turns_are_taken_by_two() {
+    let (mut s, [server, client, other]) = trio();
+    run(&mut s, server);
+    s.now += 10;
+    assert!(tried(&mut s, host::take_turns), "nobody else");
+    assert_eq!((s.current(), s.threads.at(server).unwrap().cpu), (Some(server), 10));
+    let second = thread(&mut s, 0);
+    s.now += 10;
+    assert!(tried(&mut s, host::take_turns), "one other");
+    assert_eq!((s.current(), state(&s, server), s.threads.at(server).unwrap().cpu), (Some(second), State::Ready, 20));
+    let third = thread(&mut s, 0);
+    assert!(!tried(&mut s, host::take_turns), "two others");
+    s.set_priority(third, 2);
+    assert!(tried(&mut s, host::take_turns), "the third one is less important");
+    assert_eq!(s.current(), Some(server));
+    assert_eq!([client, other].map(|t| state(&s, t)), [State::Ready; 2]);
+    let t = s.threads.at_mut(server).unwrap();
+    let used = core::mem::replace(&mut t.used, t.budget);
+    assert!(!tried(&mut s, host::take_turns), "its budget is used up");
+    s.threads.at_mut(server).unwrap().used = used;
+    s.now = s.threads.at(server).unwrap().refill_at;
+    assert!(!tried(&mut s, host::take_turns), "its period is over");
+}
+
+#[test]
+fn a_budget_counts_up_to_now() {
+    let (mut s, [server, ..]) = trio();
+    run(&mut s, server);
+    let budget = s.threads.at(server).unwrap().budget;
+    s.sched.charged_to = s.now;
+    s.now += budget;
+    assert!(!tried(&mut s, host::take_turns), "the last of it has just been used");
+    assert!(!tried(&mut s, host::tick), "the same at a tick");
+    s.now -= 1;
+    assert!(tried(&mut s, host::tick), "there is some left");
+    assert_eq!(s.threads.at(server).unwrap().used, budget - 1);
+}
+
+#[test]
+fn a_tick_goes_fast_only_where_it_changes_nothing() {
+    let (mut s, [server, client, _]) = trio();
+    let timer = u64::from(s.timer_create(server, NOTE, 0).unwrap());
+    run(&mut s, server);
+    s.now += MS;
+    assert!(tried(&mut s, host::tick), "nothing is in the way of this one");
+    assert_eq!((s.threads.at(server).unwrap().used, s.threads.at(server).unwrap().cpu), (MS, MS));
+    let deadline = s.clock.ns(s.now);
+    s.timer_set(server, timer, Some(deadline + 1)).unwrap();
+    assert!(tried(&mut s, host::tick), "a deadline that has not come");
+    s.timer_set(server, timer, Some(deadline)).unwrap();
+    assert!(!tried(&mut s, host::tick), "a deadline that has come");
+    s.timer_set(server, timer, None).unwrap();
+    assert!(tried(&mut s, host::tick), "none");
+    let t = s.threads.at_mut(server).unwrap();
+    let used = core::mem::replace(&mut t.used, t.budget);
+    assert!(!tried(&mut s, host::tick), "its budget is used up");
+    s.threads.at_mut(server).unwrap().used = used;
+    let refill = core::mem::replace(&mut s.threads.at_mut(server).unwrap().refill_at, s.now);
+    assert!(!tried(&mut s, host::tick), "its period is over");
+    s.threads.at_mut(server).unwrap().refill_at = refill;
+    // One in the background.
+    s.unschedule(client);
+    s.threads.at_mut(client).unwrap().used = u64::MAX;
+    s.make_ready(client);
+    assert!(!tried(&mut s, host::tick), "somebody waits for a new period");
+}
+
+#[test]
+fn a_way_to_a_notification_ends_with_the_life_it_leads_to() {
+    let (mut s, [_, client, _], bell) = bells();
+    s.way_to_notify(client, bell, Rights::SIGNAL).unwrap();
+    kill(&mut s, 0);
+    super::reap(&mut s, 0);
+    let server = spawn(&mut s, 0);
+    recv(&mut s, server, OWN, 1).unwrap();
+    assert!(!signals(&mut s, client, bell, 1), "another life");
+    // A notification of one's own, bound to another endpoint than before.
+    let (mut s, [server, ..]) = trio();
+    let [a, b] = [0, 1].map(|_| u64::from(s.endpoint_create(server).unwrap()));
+    let n = u64::from(s.notification_create(server).unwrap());
+    s.way_to_notify(server, n, Rights::SIGNAL).unwrap();
+    s.way_to_notify(server, n, Rights::WAIT).unwrap();
+    s.endpoint_bind(server, a, n).unwrap();
+    assert!(!signals(&mut s, server, n, 1) && !polls(&mut s, server, n, 1), "it is bound now");
+    s.way_to_notify(server, n, Rights::SIGNAL).unwrap();
+    s.handle_close(server, a).unwrap();
+    assert!(!signals(&mut s, server, n, 1), "its endpoint is gone");
+    s.endpoint_bind(server, b, n).unwrap();
+    sound(&s);
+}
