@@ -80,7 +80,7 @@ fn both_paths_do_the_same() {
 }
 
 /// The server waits, and client and other have been answered once: each knows its way.
-fn acquainted() -> (System, [u16; 3]) {
+pub fn acquainted() -> (System, [u16; 3]) {
     let (mut s, threads) = trio();
     let [server, client, other] = threads;
     recv(&mut s, client, OWN, 1).unwrap();
@@ -93,7 +93,7 @@ fn acquainted() -> (System, [u16; 3]) {
 }
 
 /// Tries a call by the fast path.
-fn try_call(s: &mut System, thread: u16, number: u64, header: u64) -> bool {
+pub fn try_call(s: &mut System, thread: u16, number: u64, header: u64) -> bool {
     run(s, thread);
     let f = frame(s, thread);
     (f.rdi, f.rsi) = (number, header);
@@ -104,7 +104,7 @@ fn try_call(s: &mut System, thread: u16, number: u64, header: u64) -> bool {
 }
 
 /// Tries an answer by the fast path.
-fn try_answer(s: &mut System, thread: u16, number: u64, token: u64, header: u64, mask: u64) -> bool {
+pub fn try_answer(s: &mut System, thread: u16, number: u64, token: u64, header: u64, mask: u64) -> bool {
     run(s, thread);
     let f = frame(s, thread);
     (f.rdi, f.rsi, f.r12, f.r14) = (number, header, token, mask);

@@ -1,13 +1,15 @@
 //! Each check of the fast paths of notifications, interrupts, turns and ticks: without the one thing, the path is taken; with it, the general
 //! path is to decide, and nothing has changed.
 
-use super::fast::everything;
-use super::{HERTZ, NOTE, OWN, frame, host, interrupt, kill, note, recv, run, sound, spawn, state, thread, trio, wait};
+use super::fast::{acquainted, everything, try_answer, try_call};
+use super::{
+    HERTZ, NOTE, OWN, PEER, frame, host, interrupt, kill, note, recv, run, sound, spawn, state, thread, trio, wait,
+};
 use crate::System;
 use crate::grants::LineOwner;
 use crate::handles::Handle;
 use crate::thread::State;
-use abi::message::{Rights, bits};
+use abi::message::{Header, Rights, bits};
 
 const MS: u64 = HERTZ / 1_000;
 
@@ -88,6 +90,7 @@ fn a_signal_goes_fast_only_by_its_own_handle() {
 fn waiting(by_recv: bool) -> (System, [u16; 3], u64) {
     let (mut s, threads @ [server, client, _], bell) = bells();
     s.way_to_notify(client, bell, Rights::SIGNAL).unwrap();
+    frame(&mut s, server).rsi = 77;
     match by_recv {
         true => recv(&mut s, server, OWN, 0b11).unwrap(),
         false => wait(&mut s, server, NOTE, 0b11).unwrap(),
@@ -104,6 +107,7 @@ fn a_signal_runs_who_waits() {
         assert!(signals(&mut s, client, bell, 0b101), "nothing is in the way of this one");
         assert_eq!((s.current(), state(&s, client)), (Some(server), State::Ready));
         assert_eq!((frame(&mut s, server).rax, frame(&mut s, server).rdx), (0, 1));
+        assert_eq!(frame(&mut s, server).rsi, if by_recv { Header::NOTIFICATION } else { 77 }, "by recv: {by_recv}");
         assert_eq!(s.notifications.get(note(&s, 0)).unwrap().word, 4, "the bit that nobody waits for stays");
         assert_eq!(s.threads.at(client).unwrap().cpu, 10);
     }
@@ -111,7 +115,6 @@ fn a_signal_runs_who_waits() {
 
 #[test]
 fn a_signal_runs_only_the_one_that_is_to_run() {
-    type Change = fn(&mut System, [u16; 3]);
     let changes: [(Change, &str); 8] = [
         (|s, [server, ..]| s.threads.at_mut(server).unwrap().mask = 0b110, "it waits for other bits"),
         (|s, [server, ..]| s.threads.at_mut(server).unwrap().used = u64::MAX, "its budget is used up"),
@@ -162,6 +165,14 @@ fn an_interrupt_goes_fast_only_to_whom_the_line_belongs() {
     assert!(fires(&mut s, 4), "nobody waits");
     assert_eq!(s.notifications.get(note(&s, 0)).unwrap().word, 1 << 4);
     assert!(!fires(&mut s, 5), "nobody's line");
+
+    // The driver may wait by other means.
+    let (mut s, [server, client, _]) = driver();
+    s.signal_task(0, 1);
+    wait(&mut s, server, NOTE, u64::MAX).unwrap();
+    run(&mut s, client);
+    assert!(fires(&mut s, 4), "it waits for its notification");
+    assert_eq!((s.current(), frame(&mut s, server).rdx), (Some(server), 1 << 4));
 
     // A debugger has it lost, once.
     let (mut s, _) = driver();
@@ -219,6 +230,7 @@ fn turns_are_taken_by_two() {
     assert!(!tried(&mut s, host::take_turns), "its budget is used up");
     s.threads.at_mut(server).unwrap().used = used;
     s.now = s.threads.at(server).unwrap().refill_at;
+    s.sched.charged_to = s.now;
     assert!(!tried(&mut s, host::take_turns), "its period is over");
 }
 
@@ -287,4 +299,91 @@ fn a_way_to_a_notification_ends_with_the_life_it_leads_to() {
     assert!(!signals(&mut s, server, n, 1), "its endpoint is gone");
     s.endpoint_bind(server, b, n).unwrap();
     sound(&s);
+}
+
+type Change = fn(&mut System, [u16; 3]);
+
+/// What keeps the one that is to run next from running at once, in a call by `other` to `server` and in the answer.
+fn obstacles(next: usize) -> [(Change, &'static str); 4] {
+    match next {
+        0 => [
+            (|s, [server, ..]| s.threads.at_mut(server).unwrap().used = u64::MAX, "its budget is used up"),
+            (|s, [server, ..]| s.now = s.threads.at(server).unwrap().refill_at, "its period is over"),
+            (|s, [server, ..]| s.set_priority(server, 20), "somebody ready is more important"),
+            (|s, [_, _, other]| s.threads.at_mut(other).unwrap().mask = 0, "nothing"),
+        ],
+        _ => [
+            (|s, [.., other]| s.threads.at_mut(other).unwrap().used = u64::MAX, "its budget is used up"),
+            (|s, [.., other]| s.now = s.threads.at(other).unwrap().refill_at, "its period is over"),
+            (|s, [.., other]| s.set_priority(other, 20), "somebody ready is more important"),
+            (|s, [_, _, other]| s.threads.at_mut(other).unwrap().mask = 0, "nothing"),
+        ],
+    }
+}
+
+/// As [`acquainted`], and the client is ready.
+fn with_a_third() -> (System, [u16; 3]) {
+    let (mut s, threads @ [_, client, other]) = acquainted();
+    run(&mut s, other);
+    s.signal_task(1, 1);
+    assert_eq!(state(&s, client), State::Ready);
+    s.set_priority(client, 10);
+    (s, threads)
+}
+
+#[test]
+fn a_call_goes_fast_only_to_one_who_may_run() {
+    for (change, why) in obstacles(0) {
+        let (mut s, threads @ [.., other]) = with_a_third();
+        run(&mut s, other);
+        change(&mut s, threads);
+        assert_eq!(try_call(&mut s, other, PEER, 7), why == "nothing", "{why}");
+    }
+    let (mut s, [server, _, other]) = acquainted();
+    let second = thread(&mut s, 0);
+    recv(&mut s, second, OWN, 1).unwrap();
+    assert!(!try_call(&mut s, other, PEER, 7), "two wait");
+    s.signal_task(0, 1);
+    assert_eq!(state(&s, server), State::Ready);
+    assert!(!try_call(&mut s, other, PEER, 7), "one waits, and another one of its level is ready");
+    s.set_priority(server, 3);
+    assert!(try_call(&mut s, other, PEER, 7), "one waits");
+    let (mut s, [.., other]) = acquainted();
+    s.signal_task(0, 1);
+    assert!(!try_call(&mut s, other, PEER, 7), "nobody waits");
+    let (mut s, [.., other]) = acquainted();
+    s.calls = u64::MAX << 16;
+    assert!(!try_call(&mut s, other, PEER, 7), "the numbers begin again");
+}
+
+#[test]
+fn an_answer_goes_fast_only_to_one_who_may_run() {
+    for (change, why) in obstacles(1) {
+        let (mut s, threads @ [server, _, other]) = with_a_third();
+        assert!(try_call(&mut s, other, PEER, 7));
+        let token = frame(&mut s, server).r12;
+        change(&mut s, threads);
+        assert_eq!(try_answer(&mut s, server, OWN, token, 0, 1), why == "nothing", "{why}");
+    }
+    let called = || {
+        let (mut s, threads @ [server, _, other]) = with_a_third();
+        assert!(try_call(&mut s, other, PEER, 7));
+        let token = frame(&mut s, server).r12;
+        (s, threads, token)
+    };
+    let (mut s, [server, ..], token) = called();
+    s.signal_task(0, 1);
+    assert!(!try_answer(&mut s, server, OWN, token, 0, 1), "one of the bits is set");
+    assert!(try_answer(&mut s, server, OWN, token, 0, 2), "another one is set");
+    let (mut s, [server, client, _], token) = called();
+    super::call(&mut s, client, PEER, super::Message::default()).unwrap();
+    assert!(!try_answer(&mut s, server, OWN, token, 0, 1), "somebody is queued");
+    let (mut s, [server, ..], token) = called();
+    let second = thread(&mut s, 0);
+    recv(&mut s, second, OWN, 1).unwrap();
+    assert!(!try_answer(&mut s, server, OWN, token, 0, 1), "another one receives");
+    let (mut s, [server, ..], token) = called();
+    run(&mut s, server);
+    s.epoch += 1;
+    assert!(!try_answer(&mut s, server, OWN, token, 0, 1), "the way is of an earlier epoch");
 }
