@@ -188,3 +188,10 @@ pub const KERNEL_LOG: u64 = u64::MAX;
 
 /// Handle argument that means the calling thread, for [`Syscall::ThreadPriority`].
 pub const THIS_THREAD: u64 = u64::MAX;
+
+/// Beyond the table, known only to a kernel built with the feature `verify`, and only for the task with the control right: has the kernel check
+/// its own state. It panics where that is broken.
+pub const VERIFY_CHECK: u64 = 1 << 32;
+
+/// The same: returns `rdx` how many system calls were made by the general path, `rsi` a sum over their results.
+pub const VERIFY_TALLY: u64 = VERIFY_CHECK + 1;

@@ -18,5 +18,7 @@ pub mod syscall;
 pub mod testing;
 pub mod trap;
 pub mod usermem;
+#[cfg(feature = "verify")]
+pub mod verify;
 
 pub use start::{BOOT_CONFIG, boot_stack_holds};

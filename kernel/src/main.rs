@@ -21,6 +21,6 @@ mod bare {
 }
 
 #[cfg(not(target_os = "none"))]
-fn main() {
+pub(crate) fn main() {
     eprintln!("This is a kernel: start it with `cargo xtask run`.");
 }

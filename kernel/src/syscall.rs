@@ -28,6 +28,13 @@ pub extern "C" fn on_syscall(frame: &Frame) -> *const Frame {
     let Some(thread) = kernel.sys.current() else { unreachable!("a system call without a thread") };
     let outcome = match Syscall::from_u64(number) {
         Some(call) => dispatch(&mut kernel, thread, call, args),
+        #[cfg(feature = "verify")]
+        None => kernel
+            .sys
+            .row_of(thread)
+            .and_then(|row| crate::verify::call(&kernel, row, number))
+            .and_then(|(rdx, rsi)| pair(rdx, rsi)),
+        #[cfg(not(feature = "verify"))]
         None => Err(Status::BadSyscall),
     };
     match outcome {
@@ -36,6 +43,8 @@ pub extern "C" fn on_syscall(frame: &Frame) -> *const Frame {
         Ok(Done::Elsewhere) => {}
         Err(status) => kernel.finish(thread, status, None, None),
     }
+    #[cfg(feature = "verify")]
+    crate::verify::count(&kernel, thread, number);
     kernel::next(kernel)
 }
 

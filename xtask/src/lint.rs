@@ -35,6 +35,8 @@ pub fn lint(paths: &Paths, install: bool) -> Result<()> {
     check("clippy on the host", &mut own(&host))?;
     let mut bare = metal(&config, &["clippy", "--quiet", "--workspace", "--exclude", "xtask", "--lib", "--bins"])?;
     check("clippy on the bare machine", bare.args(["--", "-D", "warnings"]))?;
+    let verified = ["clippy", "--quiet", "--package", "kernel", "--bin", "kernel-verify", "--features", "verify"];
+    check("clippy on the kernel that checks itself", metal(&config, &verified)?.args(["--", "-D", "warnings"]))?;
     let mut kernels = metal(&config, &["clippy", "--quiet", "--package", "kernel", "--tests"])?;
     if !ready.toolchain.ships_target {
         kernels.arg("-Zpanic-abort-tests");

@@ -8,7 +8,19 @@
 
 extern crate alloc;
 
+/// Leaves the function with an error that says what is wrong.
+#[cfg(any(test, feature = "verify"))]
+macro_rules! ensure {
+    ($condition:expr, $($what:tt)*) => {
+        if !$condition {
+            return Err(alloc::format!($($what)*));
+        }
+    };
+}
+
 pub mod arena;
+#[cfg(any(test, feature = "verify"))]
+pub mod check;
 pub mod clock;
 pub mod debug;
 pub mod fast;

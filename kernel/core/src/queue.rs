@@ -100,7 +100,7 @@ impl Queue {
     }
 
     /// The threads from the last to the first, as the backward links have them.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "verify"))]
     pub(crate) fn backwards(&self, threads: &Arena<Thread>) -> alloc::vec::Vec<u16> {
         let prev = |&index: &u16| threads.at(index).map(|t| t.link.prev).filter(|&p| p != NIL);
         core::iter::successors((self.tail != NIL).then_some(self.tail), prev).take(threads.capacity() + 1).collect()

@@ -52,13 +52,13 @@ impl Scheduler {
     }
 
     /// The queue of a level.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "verify"))]
     pub(crate) fn queue(&self, level: u8) -> Queue {
         self.ready[level as usize]
     }
 
     /// Whether somebody is said to be ready at a level.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "verify"))]
     pub(crate) fn says_ready(&self, level: u8) -> bool {
         self.levels & 1 << level != 0
     }

@@ -85,17 +85,17 @@ impl Timers {
     }
 
     /// The armed timers by deadline, after a look at the order of the heap and at every timer's place in it.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "verify"))]
     pub(crate) fn armed(&self) -> Result<Vec<(u64, Id<Timer>)>, alloc::string::String> {
         if self.first != self.deadline(0) {
             return Err(std::format!("the next deadline is not {}", self.first));
         }
         for (place, &index) in self.heap.iter().enumerate() {
             if place > 0 && self.deadline(place) < self.deadline((place - 1) / 2) {
-                return Err(std::format!("timer heap out of order at {place}"));
+                return Err(alloc::format!("timer heap out of order at {place}"));
             }
             if self.arena.at(index).is_none_or(|t| t.place != Some(place as u16)) {
-                return Err(std::format!("timer {index} does not know its place {place}"));
+                return Err(alloc::format!("timer {index} does not know its place {place}"));
             }
         }
         let mut armed: Vec<_> =
@@ -105,7 +105,7 @@ impl Timers {
     }
 
     /// What a timer sets, and where.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "verify"))]
     pub(crate) fn target(&self, id: Id<Timer>) -> Option<(Id<Notification>, u64)> {
         self.arena.get(id).map(|t| (t.notification, t.bits))
     }

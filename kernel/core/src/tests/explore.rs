@@ -1,4 +1,13 @@
 //! Every short sequence of steps of a small system, and long random ones.
+//!
+//! Three tasks, of which one may call another, two endpoints and more that they make, notifications bound and unbound, timers, memory, transfers,
+//! leases, threads that come and go, deaths, lives to come. After every step all of `crate::check` is looked at, and each step is compared
+//! with what it must do to everyone concerned, and that it does nothing to anyone else ([`World::apply`]).
+//!
+//! The search is written here, not left to the crate `stateright`: its models are values that are cloned and compared, and a [`crate::System`] is
+//! neither. It holds the one frame table, and its threads hold addresses of its arenas, by which the fast paths go ([`crate::fast`]); a
+//! clone's would lead into the original. So a state is reached again by its steps, from the beginning, and only its fingerprint
+//! ([`World::canonical`]) is kept; and a step is judged by the state before it too, not by that behind it alone.
 
 use super::world::{Mode, Op, World, table};
 use super::{Random, check};

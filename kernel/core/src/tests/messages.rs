@@ -74,7 +74,7 @@ impl World {
         ensure!(self.seen.insert(f.r12), "token {:#x} was given before", f.r12);
         let caller = self.s.threads.id_at(from).ok_or("no caller")?;
         ensure!(self.s.threads.at(from).map(|t| t.state) == Some(State::Replying(server)), "the caller does not wait");
-        self.received.insert(f.r12, Received { caller, server });
+        self.received.insert(f.r12, Received { caller, server, lent: Header(sent.rsi).leases() });
         let known = &mut self.tokens[server as usize];
         known.push(f.r12);
         // A server remembers the newest stale token and all good ones.
@@ -125,7 +125,7 @@ impl World {
             }
             Ok(None) => {
                 ensure!(self.s.threads.at(t).unwrap().state == State::Sending(id), "the caller is not queued");
-                let queue = super::check::members(&self.s, self.s.endpoints.get(id).unwrap().senders)?;
+                let queue = crate::check::members(&self.s, self.s.endpoints.get(id).unwrap().senders)?;
                 ensure!(queue.last() == Some(&t), "the caller is not the last of {queue:?}");
                 self.others(&before, &[t])
             }
@@ -226,5 +226,28 @@ impl World {
         let sent = self.s.threads.at(t).unwrap().frame;
         self.delivered(sent, t, caller.index(), room)?;
         self.others(&before, &[t, caller.index()])
+    }
+
+    /// Every task finds out about the leases of the calls that it has received and not answered, all that was lent, and about no others.
+    pub fn leases(&self) -> Checked {
+        for row in 0..self.s.tasks.len() {
+            let Some((thread, _)) = self.s.threads.iter().find(|(_, t)| usize::from(t.task) == row) else { continue };
+            let known = self.tokens[row].iter().copied();
+            for token in known.chain(self.received.keys().copied()) {
+                let lent = self.received.get(&token).filter(|r| usize::from(r.server) == row).map(|r| r.lent);
+                for number in 0..=MAX_LEASES {
+                    let expected = match lent {
+                        None => Err(Status::StaleReply),
+                        Some(lent) => {
+                            let lease = LENT.get(number).filter(|_| number < lent);
+                            lease.map(|lease| (lease.len, lease.access)).ok_or(Status::LeaseBounds)
+                        }
+                    };
+                    let got = self.s.lease_info(thread.index(), ReplyToken(token), number as u64);
+                    ensure!(got == expected, "row {row}: lease {number} of {token:#x} is {got:?}, not {expected:?}");
+                }
+            }
+        }
+        Ok(())
     }
 }

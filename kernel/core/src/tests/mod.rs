@@ -1,16 +1,6 @@
 //! Host tests: each operation by itself, data structures against simple models, and the whole against its invariants.
 
-/// Leaves the function with an error that says what is wrong.
-macro_rules! ensure {
-    ($condition:expr, $($what:tt)*) => {
-        if !$condition {
-            return Err(format!($($what)*));
-        }
-    };
-}
-
 mod arena;
-mod check;
 mod clock;
 mod debug;
 mod explore;
@@ -36,6 +26,7 @@ mod world;
 
 use crate::System;
 use crate::arena::Id;
+use crate::check::check;
 use crate::clock::Clock;
 use crate::frames::{Chain, Frames};
 use crate::handles::{Handle, Object};
@@ -44,7 +35,6 @@ use abi::error::DeathKind;
 use abi::manifest::{Restart, TaskRecord};
 use abi::message::{Header, Lease, ReplyToken, Rights, pack_transfer};
 use abi::{Status, info};
-use check::check;
 use zerocopy::FromZeros;
 
 /// A frequency at which a cycle is a nanosecond.

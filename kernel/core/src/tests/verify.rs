@@ -50,7 +50,7 @@ impl World {
             let best = self.s.sched.best();
             ensure!(level.map_or(best > BACKGROUND, |l| l <= best), "{op:?}: {level:?} runs while {best:?} is ready");
         }
-        check(&self.s).map_err(|e| format!("{op:?}: {e}"))
+        check(&self.s).and_then(|()| self.leases()).map_err(|e| format!("{op:?}: {e}"))
     }
 
     /// Lets something happen, and looks only at what it did to those concerned.
@@ -248,7 +248,7 @@ impl World {
         let word = wakes.words.entry(id.index()).or_insert(n.word);
         *word |= bits;
         let endpoint = n.bound_to.and_then(|e| self.s.endpoints.get(e));
-        let receivers = endpoint.map(|e| super::check::members(&self.s, e.receivers).unwrap_or_default());
+        let receivers = endpoint.map(|e| crate::check::members(&self.s, e.receivers).unwrap_or_default());
         let waiting =
             n.waiter.front().map(|w| (w, true)).into_iter().chain(receivers.into_iter().flatten().map(|r| (r, false)));
         for (t, waited) in waiting {
@@ -319,7 +319,7 @@ impl World {
         let task = &self.s.tasks[row as usize];
         let flushed = !expected && task.state != TaskState::Running;
         let queue = task.endpoint.and_then(|e| self.s.endpoints.get(e)).map(|e| e.senders).unwrap_or_default();
-        let queued = super::check::members(&self.s, queue)?;
+        let queued = crate::check::members(&self.s, queue)?;
         self.s.expect(row, expected).map_err(|e| format!("{e:?}"))?;
         let touched = if flushed { queued } else { Vec::new() };
         for &t in &touched {
@@ -336,7 +336,7 @@ impl World {
         let mut asked: Vec<u16> =
             self.received.values().filter(|r| r.server == row).map(|r| r.caller.index()).collect();
         let queue = endpoint.and_then(|e| self.s.endpoints.get(e)).map(|e| e.senders).unwrap_or_default();
-        let mut queued = super::check::members(&self.s, queue)?;
+        let mut queued = crate::check::members(&self.s, queue)?;
         asked.retain(|t| !own.contains(t));
         queued.retain(|t| !own.contains(t));
         self.s.lines.release(row);

@@ -63,6 +63,8 @@ pub enum Mode {
 pub struct Received {
     pub caller: Id<Thread>,
     pub server: u16,
+    /// How many leases came with it.
+    pub lent: usize,
 }
 
 /// The system, and what an onlooker knows of it.
@@ -302,7 +304,7 @@ impl World {
             }
         }
         let mut queue =
-            |queue| super::check::members(&self.s, queue).unwrap_or_default().iter().for_each(|&i| h.put(i.into()));
+            |queue| crate::check::members(&self.s, queue).unwrap_or_default().iter().for_each(|&i| h.put(i.into()));
         if self.mode != Mode::AnyThread {
             queue(Default::default());
             (0..=32).for_each(|level| queue(self.s.sched.queue(level)));

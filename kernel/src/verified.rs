@@ -1,0 +1,11 @@
+//! The kernel that checks itself: `main.rs`, built with the feature `verify` under a name of its own, so that nothing takes it for the real one.
+#![cfg_attr(target_os = "none", no_std, no_main)]
+
+#[path = "main.rs"]
+#[allow(unused_attributes, reason = "the file is the root of the real kernel")]
+mod real;
+
+#[cfg(not(target_os = "none"))]
+fn main() {
+    real::main();
+}

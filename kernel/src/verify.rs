@@ -1,0 +1,78 @@
+//! What only a kernel built with the feature `verify` has: it checks its own state when it is told to, and sums up all system calls.
+//! The system of `userspace/fuzz` runs on it.
+
+use crate::arch::paging;
+use crate::kernel::Kernel;
+use abi::syscall::{VERIFY_CHECK, VERIFY_TALLY};
+use abi::task::TaskState;
+use abi::{PAGE_SIZE, Status};
+use alloc::format;
+use alloc::string::String;
+use kernel_core::memory::Backing;
+use spin::Mutex;
+
+/// How many system calls there were, and a sum over what came of each.
+static TALLY: Mutex<(u64, u64)> = Mutex::new((0, 0xcbf2_9ce4_8422_2325));
+
+/// A system call beyond the table. Only the controller has them. Returns rdx and rsi.
+///
+/// # Panics
+/// Where the state is broken: that ends the machine with a report.
+pub fn call(kernel: &Kernel, row: u16, number: u64) -> Result<(u64, u64), Status> {
+    if kernel.sys.controller != Some(row) {
+        return Err(Status::BadSyscall);
+    }
+    match number {
+        VERIFY_CHECK => match kernel_core::check::check(&kernel.sys).and_then(|()| spaces(kernel)) {
+            Ok(()) => Ok((0, 0)),
+            Err(what) => panic!("the kernel's state is broken: {what}"),
+        },
+        VERIFY_TALLY => Ok(*TALLY.lock()),
+        _ => Err(Status::BadSyscall),
+    }
+}
+
+/// Counts a system call of the general path, but for those of the controller. What calls by the fast paths return is summed up by what their
+/// callers do next.
+pub fn count(kernel: &Kernel, thread: u16, number: u64) {
+    if kernel.sys.row_of(thread).ok() == kernel.sys.controller {
+        return;
+    }
+    let mut tally = TALLY.lock();
+    tally.0 += 1;
+    let words = kernel.sys.thread(thread).map_or([0; 3], |t| [t.frame.rax, t.frame.rdx, t.frame.rsi]);
+    for word in [u64::from(thread), number].into_iter().chain(words) {
+        let mixed = (tally.1 ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        tally.1 = mixed ^ mixed >> 29;
+    }
+}
+
+/// The page tables say what the mappings say, and no page is both writable and executable.
+fn spaces(kernel: &Kernel) -> Result<(), String> {
+    let sys = &kernel.sys;
+    for (row, task) in sys.tasks.iter().enumerate().filter(|(_, task)| task.state == TaskState::Running) {
+        if let Some(addr) = paging::find_writable_executable(task.root) {
+            return Err(format!("row {row}: {addr:#x} is both writable and executable"));
+        }
+        for mapping in &task.mappings {
+            let memory = sys.memories.get(mapping.memory).ok_or(format!("row {row}: what is mapped is gone"))?;
+            let (mut frames, base) = match &memory.backing {
+                Backing::Frames(chain) => (Some(sys.frames.iter(chain)), 0),
+                Backing::Physical { base, .. } => (None, *base),
+            };
+            for page in 0..u64::from(mapping.pages) {
+                let offset = page * PAGE_SIZE as u64;
+                let wanted = match &mut frames {
+                    Some(frames) => frames.next().map(|frame| u64::from(frame) * PAGE_SIZE as u64),
+                    None => Some(base + offset),
+                };
+                let at = mapping.addr + offset;
+                let found = paging::inspect(task.root, at).map(|(phys, ..)| phys);
+                if found != wanted {
+                    return Err(format!("row {row}: {at:#x} leads to {found:x?}, and is mapped to {wanted:x?}"));
+                }
+            }
+        }
+    }
+    Ok(())
+}
