@@ -284,7 +284,7 @@ pub fn run(config: &Config, ready: &Ready, wanted: Wanted, logs: &Path) -> Resul
     if wanted.takes(TRACE) {
         let (image, built) = image(config, TRACED)?;
         let logs = logs.join(TRACE);
-        let machine = Machine { counted: true, ..machine(image, logs.clone()) };
+        let machine = Machine { counted: Some(0), ..machine(image, logs.clone()) };
         let traces =
             trace::follow(ready, &built, &machine).with_context(|| format!("the log is in {}", Paths::shown(&logs)))?;
         for trace in &traces {
@@ -339,7 +339,7 @@ fn all_was_sent(report: &Report, system: &str, logs: &Path) -> Result<()> {
 /// Runs one of the systems to its end; returns what it logged.
 fn boot(ready: &Ready, built: &Built, image: PathBuf, memory: &str, logs: &Path) -> Result<String> {
     let _ = std::fs::remove_dir_all(logs);
-    let machine = Machine { counted: true, memory: memory.to_owned(), ..machine(image, logs.to_path_buf()) };
+    let machine = Machine { counted: Some(0), memory: memory.to_owned(), ..machine(image, logs.to_path_buf()) };
     let mut qemu = machine.start(&ready.programs)?;
     qemu.go()?;
     let end = qemu.wait(LIMIT)?;

@@ -89,8 +89,28 @@ pub fn build_with_files(config: &Config, system_toml: &str, archive_name: &str, 
 /// # Errors
 /// As [`build`].
 pub fn build_loaded(config: &Config, system: &System, archive_name: &str, more: &[File]) -> Result<Built> {
-    let programs = compile(config, &["build", "--package", "kernel", "--bin", "kernel"])?;
-    let kernel = programs.get("kernel").context("the package `kernel` has no program of that name")?.clone();
+    build_with_kernel(config, "kernel", &[], system, archive_name, more)
+}
+
+/// Builds the system that a file of the workspace describes with the kernel that can check itself (kernel/src/verify.rs).
+///
+/// # Errors
+/// As [`build`].
+pub fn build_verified(config: &Config, system_toml: &str, archive_name: &str) -> Result<Built> {
+    let system = System::load(&config.paths.root.join(system_toml), config.with)?;
+    build_with_kernel(config, "kernel-verify", &["--features", "verify"], &system, archive_name, &[])
+}
+
+fn build_with_kernel(
+    config: &Config,
+    name: &str,
+    features: &[&str],
+    system: &System,
+    archive_name: &str,
+    more: &[File],
+) -> Result<Built> {
+    let programs = compile(config, &[&["build", "--package", "kernel", "--bin", name], features].concat())?;
+    let kernel = programs.get(name).with_context(|| format!("the package `kernel` has no program `{name}`"))?.clone();
     let boot_kernel = stripped(config, &kernel)?;
     let tasks = tasks::build(system, |words| compile(config, words))?;
     paths::create_dir(&config.paths.images())?;

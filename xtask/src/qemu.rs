@@ -100,8 +100,11 @@ pub struct Machine {
     pub accel: Accel,
     /// The screen.
     pub display: Display,
-    /// Its time is counted in its own instructions, so that a run repeats exactly, and its serial line goes to a file alone. TCG only.
-    pub counted: bool,
+    /// Its time is counted in its own instructions, each of 2 to the power of this nanoseconds, so that a run repeats exactly, and its
+    /// serial line goes to a file alone. TCG only.
+    pub counted: Option<u32>,
+    /// An item of QEMU's firmware configuration device for the guest, and its content.
+    pub told: Option<(&'static str, String)>,
     /// A debugger can be attached, at [`Qemu::gdb_socket`]; the machine has a process group of its own, which Ctrl-C does not reach.
     pub debugged: bool,
     /// Ports 0xEA and 0xEB lead to the files `trace-ea` and `trace-eb` among the logs.
@@ -229,8 +232,12 @@ impl Machine {
         };
         command.args(["-name", "enigma", "-nodefaults", "-no-user-config", "-vga", "std", "-S"]);
         command.args(if kvm { ["-accel", "kvm", "-cpu", "host"] } else { ["-accel", "tcg", "-cpu", "max"] });
-        if self.counted {
-            command.args(["-icount", "shift=0,sleep=off", "-rtc", "base=2026-01-01,clock=vm"]);
+        if let Some(shift) = self.counted {
+            command.args(["-icount", &format!("shift={shift},sleep=off"), "-rtc", "base=2026-01-01,clock=vm"]);
+        }
+        if let Some((name, content)) = &self.told {
+            // A comma would end the content.
+            command.arg("-fw_cfg").arg(format!("name={name},string={}", content.replace(',', ",,")));
         }
         command.args(["-m", &self.memory, "-smp", &self.smp.to_string()]);
         let action = if self.reboots { "reboot=reset,shutdown=poweroff" } else { "reboot=shutdown,shutdown=poweroff" };
@@ -256,7 +263,7 @@ impl Machine {
             .arg("-drive")
             .arg(format!("if=none,id=boot,format=raw,snapshot=on,file={}", escaped(&self.image)))
             .args(["-device", "virtio-blk-pci,drive=boot,bootindex=0"]);
-        command.arg("-chardev").arg(match self.counted {
+        command.arg("-chardev").arg(match self.counted.is_some() {
             // A file takes every byte at once; a socket does when the reader pleases.
             true => format!("file,id=serial,path={}", file("serial.log")),
             false => format!(
@@ -266,7 +273,7 @@ impl Machine {
             ),
         });
         command.args(["-serial", "chardev:serial"]);
-        if self.counted {
+        if self.counted.is_some() {
             // A second line that leads nowhere, for whoever wants a device of its own.
             command.args(["-serial", "null"]);
         }
@@ -453,7 +460,8 @@ mod tests {
             smp: 1,
             accel: Accel::Tcg,
             display: Display::None,
-            counted: false,
+            counted: None,
+            told: None,
             traced: false,
             debugged: false,
             reboots: false,

@@ -212,6 +212,10 @@ fn open(file: &[u8]) -> Result<ElfFile<'_>, ImageError> {
 }
 
 fn file_part(file: &[u8], offset: u64, len: u64) -> Result<(usize, usize), ImageError> {
+    // Where nothing is taken from the file, the linker may well name a place behind its end.
+    if len == 0 {
+        return Ok((0, 0));
+    }
     let end = offset.checked_add(len).ok_or(ImageError::FileRange)?;
     if end > file.len() as u64 {
         return Err(ImageError::FileRange);

@@ -3,6 +3,7 @@
 
 mod bench;
 mod debugger;
+mod fuzz;
 mod outside;
 mod person;
 mod suite;
@@ -37,6 +38,7 @@ pub fn run(paths: &Paths, wanted: &Wanted, report: &Report, ready: &Ready) -> Re
     outside::run(&config, wanted, report, ready)?;
     bench::run(&config, wanted, report, ready)?;
     debugger::run(wanted, report)?;
+    fuzz::run(&config, wanted, report, ready)?;
     for firmware in [Firmware::Bios, Firmware::Uefi] {
         let tests: Vec<_> = tests.iter().filter(|test| test.firmware == firmware).collect();
         if tests.is_empty() {

@@ -237,6 +237,10 @@ fn what_does_not_matter_is_let_through() {
             f.set(2, FILE_SIZE, 0);
             f.set(2, ADDR, DATA + 99);
         }),
+        ("no file part, behind the end of the file", |f| {
+            f.set(2, FILE_SIZE, 0);
+            f.set(2, OFFSET, 0x3008);
+        }),
         ("right up to the end", |f| {
             f.set(2, ADDR, MAP_BASE - 0x4000 + 8);
             f.set(2, MEM_SIZE, 0x3ff8);
@@ -272,7 +276,7 @@ fn damage(file: &mut File, random: &mut Random) {
     match random.below(8) {
         // A bit, mostly of the headers or the note.
         0 | 1 => {
-            let end = [TABLE, TABLE + 3 * 56, NOTE + 28, file.words.len() * 8][random.below(4)];
+            let end = [TABLE, TABLE + 5 * 56, NOTE + 28, file.words.len() * 8][random.below(4)];
             let (at, bit) = (random.below(end), random.below(8));
             let byte = file.words.as_bytes()[at] ^ 1 << bit;
             file.put(at, &[byte]);
@@ -281,7 +285,7 @@ fn damage(file: &mut File, random: &mut Random) {
         2..=4 => {
             let field = [TYPE, FLAGS, OFFSET, ADDR, FILE_SIZE, MEM_SIZE][random.below(6)];
             let value = if field == TYPE || field == FLAGS { random.next() % 9 } else { interesting(random) };
-            file.set(random.below(3), field, value);
+            file.set(random.below(5), field, value);
         }
         // A field of the file's header.
         5 => {
@@ -299,23 +303,113 @@ fn damage(file: &mut File, random: &mut Random) {
     }
 }
 
+/// A number of the file, little endian; 0 beyond its end.
+fn number(file: &[u8], at: usize, size: usize) -> u64 {
+    let byte = |i: usize| at.checked_add(i).and_then(|at| file.get(at)).map_or(0, |&b| u64::from(b) << (8 * i));
+    (0..size).map(byte).sum()
+}
+
+/// Whether a file that was accepted is harmless, by its bytes alone and by other means than the parser's: the program headers are read again, every
+/// page that a loader would map is entered in a list, and what the parser says is to be loaded is compared with them.
+fn harmless(file: &[u8], image: &Image) {
+    assert_eq!(number(file, 0, 4), u64::from(u32::from_le_bytes(*b"\x7fELF")));
+    assert_eq!((number(file, 16, 2), number(file, 18, 2)), (2, 62), "no executable for this machine");
+    let (table, count) = (number(file, 32, 8) as usize, number(file, 56, 2) as usize);
+    assert!(table.checked_add(count * 56).is_some_and(|end| end <= file.len()), "headers outside the file");
+    let entry = number(file, 24, 8);
+    assert_eq!(entry, image.entry);
+    let (mut pages, mut found, mut entered) = (Vec::new(), Vec::new(), false);
+    for header in (0..count).map(|i| table + i * 56) {
+        let (kind, flags) = (number(file, header, 4) as u32, number(file, header + 4, 4) as u32);
+        let [offset, addr, filled, size] =
+            [OFFSET, ADDR, FILE_SIZE, MEM_SIZE].map(|field| number(file, header + field, 8));
+        assert!(![2, 3, 7].contains(&kind), "it wants a dynamic linker or a thread's own data");
+        if kind != LOAD || size == 0 {
+            continue;
+        }
+        let wide = |value: u64| u128::from(value);
+        assert!(
+            filled <= size && (filled == 0 || wide(offset) + wide(filled) <= file.len() as u128),
+            "outside the file"
+        );
+        assert!(addr >= PAGE && wide(addr) + wide(size) <= wide(MAP_BASE), "outside the addresses for programs");
+        assert_ne!(flags & (W | X), W | X, "writable and executable");
+        assert!(filled == 0 || (addr ^ offset) % PAGE == 0, "bytes of the file would move within the page");
+        pages.push((addr / PAGE, (addr + size - 1) / PAGE));
+        entered |= flags & X != 0 && (addr..addr + size).contains(&entry);
+        let offset = if filled == 0 { 0 } else { offset };
+        found.push((addr, size, offset, filled, flags & W != 0, flags & X != 0));
+    }
+    pages.sort_unstable();
+    assert!(pages.windows(2).all(|pair| pair[0].1 < pair[1].0), "two segments share a page");
+    assert!(entered, "it begins where nothing may be executed");
+    let loaded: Vec<_> = image
+        .segments()
+        .iter()
+        .map(|s| (s.addr, s.size, s.offset as u64, s.filled as u64, s.writable, s.executable))
+        .collect();
+    assert_eq!(loaded, found, "what is loaded is not what the file says");
+}
+
+/// Programs to be damaged: one with as many segments as there may be, one with its note last, one whose data has no bytes in the file.
+fn shapes() -> [File; 4] {
+    let many = good().with(|f| {
+        f.put(56, &[5]);
+        segment(f, 3, LOAD, R, [0x1100, CODE + 0x6100, 0x40, 0x40]);
+        segment(f, 4, LOAD, R | W, [0x2000, CODE + 0x8000, 0, 0x2000]);
+    });
+    let last = good().with(|f| {
+        let headers: Vec<u8> = f.bytes()[TABLE..TABLE + 3 * 56].to_vec();
+        f.put(TABLE, &headers[56..]);
+        f.put(TABLE + 2 * 56, &headers[..56]);
+    });
+    let empty = good().with(|f| {
+        f.set(2, FILE_SIZE, 0);
+        f.set(2, OFFSET, 0x9000);
+    });
+    [good(), many, last, empty]
+}
+
+/// A header goes where another is, or two change places; or a segment comes to lie beside, upon or around another.
+fn rearrange(file: &mut File, random: &mut Random) {
+    let (one, other) = (random.below(5), random.below(5));
+    let [from, to] = [one, other].map(|i| TABLE + i * 56);
+    let header = |file: &File, at: usize| file.bytes().get(at..at + 56).map(<[u8]>::to_vec);
+    let (Some(first), Some(second)) = (header(file, from), header(file, to)) else { return };
+    match random.below(3) {
+        0 => file.put(to, &first),
+        1 => {
+            file.put(to, &first);
+            file.put(from, &second);
+        }
+        _ => {
+            let (addr, size) = (number(&second, ADDR, 8), number(&second, MEM_SIZE, 8));
+            let near = [addr, addr.wrapping_add(size), addr.wrapping_sub(PAGE), addr.wrapping_add(size - size.min(1))];
+            file.set(one, ADDR, near[random.below(4)].wrapping_add([0, 8, PAGE][random.below(3)]));
+        }
+    }
+}
+
 #[test]
-fn damaged_programs_never_panic_and_what_is_accepted_is_sound() {
+fn d06_damaged_programs_are_refused_or_harmless() {
     const COUNT: usize = 200_000;
-    let (good, mut random) = (good(), Random(0x6a09_e667_f3bc_c909));
+    let (shapes, mut random) = (shapes(), Random(0x6a09_e667_f3bc_c909));
     let mut accepted = 0;
     let mut refused = [0; 14];
-    let mut file = good.clone();
-    for _ in 0..COUNT {
+    let mut files = shapes.clone();
+    for round in 0..COUNT {
+        let (file, whole) = (&mut files[round % 4], &shapes[round % 4]);
+        whole.parse().expect("undamaged, it is good");
         // Headers and note are all that is ever changed but for single bits, so only they are put back.
-        file.words[..0x300 / 8].copy_from_slice(&good.words[..0x300 / 8]);
-        file.len = good.len;
+        file.words[..0x300 / 8].copy_from_slice(&whole.words[..0x300 / 8]);
+        file.len = whole.len;
         for _ in 0..1 + random.below(4) {
-            damage(&mut file, &mut random);
+            if random.below(5) == 0 { rearrange(file, &mut random) } else { damage(file, &mut random) }
         }
         match file.parse() {
             Ok(image) => {
                 sound(&image, file.bytes());
+                harmless(file.bytes(), &image);
                 accepted += 1;
             }
             Err(reason) => refused[reason as usize] += 1,
@@ -324,4 +418,25 @@ fn damaged_programs_never_panic_and_what_is_accepted_is_sound() {
     println!("{accepted} of {COUNT} accepted, refused by reason {refused:?}");
     assert!(accepted > COUNT / 50 && accepted < COUNT / 2, "the damage is too much or too little: {accepted} accepted");
     assert!(refused[2..].iter().all(|&n| n > 20), "a reason is hardly ever met: {refused:?}");
+}
+
+#[test]
+fn d06_random_bytes_are_no_program() {
+    let mut random = Random(0x510e_527f_ade6_82d1);
+    let mut words = [0_u64; 64];
+    for _ in 0..100_000 {
+        words.iter_mut().for_each(|word| *word = random.next());
+        let len = random.below(words.len() * 8 + 1);
+        // Half of them begin as a program does, or nothing but the first check would be tried.
+        if random.below(2) == 0 {
+            words[0] = u64::from_le_bytes(*b"\x7fELF\x02\x01\x01\0");
+            words[2] = 0x1_003e_0002;
+        }
+        if random.below(4) == 0 {
+            (words[4], words[7]) = (64, words[7] & !0xffff_ffff_ffff | 56 << 48 | words[7] & 0xffff_ffff);
+        }
+        if let Ok(image) = Image::parse(&words.as_bytes()[..len]) {
+            harmless(&words.as_bytes()[..len], &image);
+        }
+    }
 }

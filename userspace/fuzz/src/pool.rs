@@ -1,0 +1,143 @@
+//! What a fuzzer remembers, shared by its threads without any lock, so that a thread that dies holds up nobody.
+
+use crate::Random;
+use abi::message::{Header, Rights};
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// What a handle is believed to be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u64)]
+#[allow(missing_docs)]
+pub enum Kind {
+    Unknown = 1,
+    Endpoint = 2,
+    Notification = 3,
+    Memory = 4,
+    Timer = 5,
+    Thread = 6,
+    Interrupt = 7,
+    System = 8,
+}
+
+/// Numbers that are worth coming back to: the oldest make room.
+pub struct Pool<const N: usize>([AtomicU64; N]);
+
+impl<const N: usize> Pool<N> {
+    /// With nothing in it.
+    #[allow(clippy::new_without_default, reason = "it is only ever a static")]
+    pub const fn new() -> Self {
+        Pool([const { AtomicU64::new(0) }; N])
+    }
+
+    /// Remembers a number that is not 0, in an empty place if one is found at once.
+    pub fn put(&self, random: &mut Random, number: u64) {
+        let free = self.0.iter().find(|place| place.load(Relaxed) == 0);
+        if let Some(place) = free.or_else(|| random.pick(&self.0)) {
+            place.store(number, Relaxed);
+        }
+    }
+
+    /// One of them, or 0.
+    pub fn pick(&self, random: &mut Random) -> u64 {
+        (0..4)
+            .map(|_| random.pick(&self.0).map_or(0, |place| place.load(Relaxed)))
+            .find(|&n| n != 0)
+            .unwrap_or_default()
+    }
+
+    /// Forgets a number.
+    pub fn forget(&self, number: u64) {
+        self.0.iter().filter(|place| place.load(Relaxed) == number).for_each(|place| place.store(0, Relaxed));
+    }
+}
+
+/// Handles with what they are believed to be, in the upper half.
+pub struct Handles(Pool<48>);
+
+impl Handles {
+    /// None.
+    #[allow(clippy::new_without_default, reason = "it is only ever a static")]
+    pub const fn new() -> Self {
+        Handles(Pool::new())
+    }
+
+    /// Remembers a handle.
+    pub fn put(&self, random: &mut Random, kind: Kind, handle: u64) {
+        self.0.put(random, (kind as u64) << 56 | handle & 0xffff_ffff);
+    }
+
+    /// A handle, of this kind if one is found at once.
+    pub fn pick(&self, random: &mut Random, kind: Kind) -> u64 {
+        let fits = |found: u64| found >> 56 == kind as u64 || found >> 56 == Kind::Unknown as u64;
+        let mut found = 0;
+        for _ in 0..8 {
+            found = self.0.pick(random);
+            if fits(found) {
+                break;
+            }
+        }
+        found & 0xffff_ffff
+    }
+
+    /// Any handle with what it is believed to be.
+    pub fn any(&self, random: &mut Random) -> (u64, Kind) {
+        let found = self.0.pick(random);
+        let kinds = [
+            Kind::Endpoint,
+            Kind::Notification,
+            Kind::Memory,
+            Kind::Timer,
+            Kind::Thread,
+            Kind::Interrupt,
+            Kind::System,
+        ];
+        let kind = kinds.into_iter().find(|&kind| kind as u64 == found >> 56).unwrap_or(Kind::Unknown);
+        (found & 0xffff_ffff, kind)
+    }
+
+    /// Forgets a handle.
+    pub fn forget(&self, handle: u64) {
+        (Kind::Unknown as u64..=Kind::System as u64).for_each(|kind| self.0.forget(kind << 56 | handle));
+    }
+}
+
+/// The header of a message, and the handle that goes with it.
+pub fn message(random: &mut Random, handles: &Handles, leases: bool) -> (u64, u64) {
+    let mut header = Header::new(random.below(8) as u16);
+    if leases && random.once_in(3) {
+        header = header.with_leases(random.below(6) as usize);
+    }
+    let mut transfer = 0;
+    if random.once_in(4) {
+        header = header.with_handle();
+        let rights = if random.once_in(3) { random.next() as u32 } else { Rights::all().bits() };
+        transfer = u64::from(rights) << 32 | handles.any(random).0;
+    }
+    let noise = if random.once_in(40) { random.next() } else { 0 };
+    (header.0 ^ noise, transfer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn handles_come_back_by_kind() {
+        let (handles, mut random) = (Handles::new(), Random::new(1));
+        assert_eq!(handles.pick(&mut random, Kind::Memory), 0);
+        for n in 0..40 {
+            handles.put(&mut random, if n % 2 == 0 { Kind::Memory } else { Kind::Timer }, 100 + n);
+        }
+        let even = (0..100).filter(|_| handles.pick(&mut random, Kind::Memory) % 2 == 0).count();
+        assert!(even > 90, "{even}");
+        (100..140).for_each(|handle| handles.forget(handle));
+        assert_eq!(handles.any(&mut random), (0, Kind::Unknown));
+    }
+
+    #[test]
+    fn a_full_pool_takes_new_numbers() {
+        let (pool, mut random) = (Pool::<4>::new(), Random::new(1));
+        (1..100).for_each(|n| pool.put(&mut random, n));
+        assert!((0..50).any(|_| pool.pick(&mut random) > 90));
+    }
+}
