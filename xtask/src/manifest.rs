@@ -6,6 +6,8 @@
 //! one pass finds them all.
 
 mod check;
+#[cfg(test)]
+mod damage;
 mod encode;
 mod hardware;
 mod read;

@@ -15,7 +15,7 @@ fn source(shown: &str, text: &str, packages: &[&str], outside: bool) -> Source {
     }
 }
 
-fn system(texts: &[&str]) -> Result<System> {
+pub(super) fn system(texts: &[&str]) -> Result<System> {
     let sources: Vec<_> = texts
         .iter()
         .enumerate()
@@ -49,7 +49,7 @@ fn every_bad_input_is_refused_in_these_words() {
     assert!(wrong.is_empty(), "these are answered in other words:\n{wrong}");
 }
 
-const GOOD: &str = r#"
+pub(super) const GOOD: &str = r#"
 [with]
 allow = ["clock"]
 
@@ -85,7 +85,7 @@ start = false
 kernel = ["archive"]
 "#;
 
-const OUTSIDE: &str = r#"
+pub(super) const OUTSIDE: &str = r#"
 [task.clock]
 package = "outside"
 priority = 5

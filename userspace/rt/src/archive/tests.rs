@@ -192,3 +192,54 @@ proptest! {
         exercise(&bytes[..len]);
     }
 }
+
+#[test]
+fn d06_damaged_archives_are_refused_or_sound() {
+    const COUNT: usize = 100_000;
+    let whole = sample();
+    // SplitMix64, as everywhere.
+    let mut state = 0x9b05_688c_2b3e_6c1f_u64;
+    let mut below = |end: usize| {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ z >> 31) % end as u64) as usize
+    };
+    let mut words = vec![0_u64; whole.len() / 8];
+    let mut taken = 0;
+    for _ in 0..COUNT {
+        words.as_mut_bytes().copy_from_slice(&whole);
+        let mut len = whole.len();
+        for _ in 0..1 + below(3) {
+            let bytes = words.as_mut_bytes();
+            match below(8) {
+                0 => len = below(whole.len() + 1),
+                1 => bytes[below(whole.len())] ^= 1 << below(8),
+                2 => bytes[124 + below(12)] = b"01234567 \0\xff9"[below(12)],
+                // In the table: its head, and the places of priorities, peers and names.
+                3 => bytes[BLOCK + below(24)] = below(256) as u8,
+                4 => bytes[BLOCK + 24 + below(3 * size_of::<TaskRecord>())] = [0, 1, 2, 16, 32, 0xff][below(6)],
+                5 => bytes[156] = [0, b'0', b'5', b'x'][below(4)],
+                6 => bytes[345 + below(20)] = b"./ab\0"[below(5)],
+                _ => bytes[below(100)] = below(256) as u8,
+            }
+            // Most damage would be found by the checksum alone.
+            if below(4) != 0 {
+                seal(&mut bytes[..BLOCK]);
+            }
+        }
+        let bytes: *const [u8] = &raw const words.as_bytes()[..len];
+        // SAFETY: the archive is dropped before the bytes change again.
+        let Some(archive) = Archive::parse(unsafe { &*bytes }) else { continue };
+        taken += 1;
+        let count = archive.tasks().len();
+        assert!((1..=MAX_TASKS).contains(&count));
+        for (index, record) in archive.tasks().iter().enumerate() {
+            assert!(archive.name(index).is_some_and(|name| !name.is_empty() && name.len() < record.name.len()));
+            let calls = &record.calls[..record.call_count as usize];
+            assert!(calls.iter().all(|&peer| usize::from(peer) < count) && record.priority < 32);
+        }
+        assert!(archive.files().map(|(_, data)| data.len()).sum::<usize>() <= len);
+    }
+    assert!(taken > COUNT / 20 && taken < COUNT * 9 / 10, "the damage is too much or too little: {taken} taken");
+}
