@@ -29,6 +29,7 @@ mod calls;
 mod combine;
 mod kernel;
 mod pool;
+mod standing;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -36,4 +37,5 @@ mod tests;
 pub use calls::{CallFuture, Called, Job, Lend};
 pub use combine::{Either, Elapsed, join, join_all, select, timeout, yield_now};
 pub use kernel::{MAX_CALLS, run, run_with};
+pub use standing::Standing;
 pub use state::{Asked, Bits, Exec, NextRequest, OUTCOME_CANCELLED, Platform, Sleep, Task};

@@ -1,10 +1,83 @@
-//! Ports without hardware, for tests on the host.
+//! Ports without hardware, and servers without tasks, for tests on the host.
 
+use crate::exec::{Exec, Job, Platform};
+use crate::ipc::{CallError, Event, Reply};
 use crate::port::Port;
+use abi::Status;
+use abi::message::bits;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::fmt;
+
+/// Who answers calls: `None` keeps the caller waiting, and is asked again whenever nothing else happens.
+pub type FakeServer = Box<dyn FnMut(&mut Job) -> Option<Result<Reply, CallError>>>;
+
+/// An executor whose calls `server` answers, when all futures wait, and whose clock moves when nothing else happens.
+///
+/// # Panics
+/// Its wait does, where nothing will ever happen.
+pub fn fake_exec(server: FakeServer) -> Exec {
+    Exec::new(FakePlatform { now: 0, jobs: VecDeque::new(), server })
+}
+
+struct FakePlatform {
+    now: u64,
+    jobs: VecDeque<Job>,
+    server: FakeServer,
+}
+
+impl FakePlatform {
+    /// Has one call answered, if there is one that the server answers. Each is asked about twice: what it does for one that it keeps waiting may be
+    /// what another one waits for.
+    fn serve(&mut self) -> bool {
+        for _ in 0..2 * self.jobs.len() {
+            let Some(mut job) = self.jobs.pop_front() else { break };
+            // A call that was abandoned after it had begun is the server's all the same.
+            let _ = job.begin();
+            match (self.server)(&mut job) {
+                Some(reply) => {
+                    job.finish(reply);
+                    return true;
+                }
+                None => self.jobs.push_back(job),
+            }
+        }
+        false
+    }
+}
+
+impl Platform for FakePlatform {
+    fn now(&self) -> u64 {
+        self.now
+    }
+
+    fn poll(&mut self) -> u64 {
+        self.serve();
+        0
+    }
+
+    fn wait(&mut self, _: bool, deadline: Option<u64>) -> Event {
+        if self.serve() {
+            return Event::Notified(bits::RUNTIME);
+        }
+        self.now = deadline.expect("nothing will ever happen");
+        Event::Notified(bits::RUNTIME)
+    }
+
+    fn kick(&self) -> Box<dyn Fn() + Send + Sync> {
+        Box::new(|| {})
+    }
+
+    fn submit(&mut self, job: Job) -> Result<(), Status> {
+        self.jobs.push_back(job);
+        Ok(())
+    }
+
+    fn tidy(&mut self) {
+        self.jobs.retain(|job| !job.is_abandoned());
+    }
+}
 
 /// An access to a fake port, as a hook sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

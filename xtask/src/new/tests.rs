@@ -146,3 +146,11 @@ fn what_is_made_compiles_and_passes_its_tests_and_so_does_the_documented_driver(
     let rtc = system.task("rtc").expect("the documented task");
     assert_eq!(rtc.ports.first().map(|ports| ports.value.to_string()).as_deref(), Some("0x70-0x71"));
 }
+
+/// The server that the page on async shows is the one that the system tests run.
+#[test]
+fn the_page_on_async_shows_a_server_that_runs() {
+    let page = read(checkout().join("docs/async.md"));
+    let server = read(checkout().join("userspace/tests/assist/src/patient.rs"));
+    assert!(page.contains(&format!("```rust\n{server}```\n")), "docs/async.md and patient.rs differ");
+}

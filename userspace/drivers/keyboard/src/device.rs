@@ -9,7 +9,7 @@
 //! means is worked out from kept memory alone and made to count by one store ([`Keep::commit`]), so a death at any instant
 //! neither loses nor doubles a key.
 
-use crate::decode::Decoder;
+use crate::decode::{Decoder, MOST_EVENTS};
 use crate::keep::Keep;
 use crate::layout::Layout;
 use core::sync::atomic::{AtomicU8, Ordering, compiler_fence};
@@ -112,6 +112,9 @@ pub struct Serviced {
     pub more: bool,
     /// There are new events.
     pub events: bool,
+    /// There is no room for the events of another byte: it stays in the controller, which takes no more from the keyboard meanwhile. Call it
+    /// again, and acknowledge the interrupt, when something was read.
+    pub full: bool,
 }
 
 /// The controller, the keyboard, and the decoder.
@@ -187,6 +190,10 @@ impl<D: DataPort, C: Port> Keyboard<D, C> {
             if status & status::FROM_MOUSE != 0 {
                 let _ = self.data.read8(0);
                 continue;
+            }
+            if self.keep.room() < MOST_EVENTS {
+                serviced.full = true;
+                return serviced;
             }
             compiler_fence(Ordering::SeqCst);
             self.data.take(self.keep.raw_slot());

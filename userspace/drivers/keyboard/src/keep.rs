@@ -129,6 +129,11 @@ impl Keep {
         self.head().wrapping_sub(self.given.get())
     }
 
+    /// Events that there is room for.
+    pub fn room(&self) -> usize {
+        RING.saturating_sub(self.head().wrapping_sub(self.tail.get())) as usize
+    }
+
     fn head(&self) -> u32 {
         self.work.get() as u32
     }

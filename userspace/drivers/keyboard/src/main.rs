@@ -31,6 +31,8 @@ struct Service {
     irq: Irq,
     readers: VecDeque<Reader>,
     subscribers: Vec<Subscriber>,
+    /// The controller keeps a byte for which there is no room, and the interrupt masked.
+    full: bool,
 }
 
 /// A read that waits for events. A task has at most one, so there are never more than tasks.
@@ -54,12 +56,17 @@ impl Driver for Service {
         let keep = kept_memory();
         let mut keyboard = Keyboard::start(data, control, keep);
         // The last life may have left the interrupt line high, and the controller only sees it rise.
+        let mut full = false;
         for _ in 0..STALE_GOES {
-            if !keyboard.service().more {
+            let serviced = keyboard.service();
+            full = serviced.full;
+            if !serviced.more {
                 break;
             }
         }
-        irq.ack();
+        if !full {
+            irq.ack();
+        }
         let found = keyboard.found();
         if !found.controller {
             rt::println!("no keyboard controller at 0x60 and 0x64");
@@ -73,28 +80,24 @@ impl Driver for Service {
         } else if found.warm {
             rt::println!("going on with {} events unread, layout {}", keep.unread(), keyboard.layout().name());
         }
-        Service { keyboard, keep, irq, readers: VecDeque::new(), subscribers: Vec::new() }
+        Service { keyboard, keep, irq, readers: VecDeque::new(), subscribers: Vec::new(), full }
     }
 
     fn notified(&mut self, bits: u64) {
-        if bits & (self.irq.bits() | AGAIN) == 0 {
-            return;
-        }
-        let serviced = self.keyboard.service();
-        if serviced.more && Notification::own().signal(AGAIN).is_ok() {
-            // The interrupt stays masked until the rest is done.
-        } else {
-            self.irq.ack();
-        }
-        if serviced.events {
-            self.subscribers.retain(notify);
-            self.answer_readers();
+        if bits & (self.irq.bits() | AGAIN) != 0 {
+            self.serve();
         }
     }
 
     fn request(&mut self, request: &Request) -> Answer {
         match request.label {
-            label::READ => self.read(request),
+            label::READ => {
+                let answer = self.read(request);
+                if self.full {
+                    self.serve();
+                }
+                answer
+            }
             label::SUBSCRIBE => self.subscribe(request),
             label::SET_LAYOUT => match u32::try_from(request.words[0]).ok().and_then(Layout::from_u32) {
                 Some(layout) => {
@@ -114,6 +117,21 @@ impl Driver for Service {
 }
 
 impl Service {
+    /// Takes what the controller has.
+    fn serve(&mut self) {
+        let serviced = self.keyboard.service();
+        self.full = serviced.full;
+        if serviced.full || (serviced.more && Notification::own().signal(AGAIN).is_ok()) {
+            // The interrupt stays masked until the rest is done.
+        } else {
+            self.irq.ack();
+        }
+        if serviced.events {
+            self.subscribers.retain(notify);
+            self.answer_readers();
+        }
+    }
+
     fn read(&mut self, request: &Request) -> Answer {
         let Ok(room) = request.lease_len(0) else {
             return refuse(outcome::BAD_LEASE);

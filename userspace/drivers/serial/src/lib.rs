@@ -6,10 +6,12 @@
 #![no_std]
 #![warn(missing_docs)]
 
+extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
 pub mod device;
+pub mod io;
 pub mod keep;
 #[cfg(test)]
 mod model;
@@ -37,6 +39,8 @@ pub mod label {
     pub const INFO: u16 = 4;
     /// Answered when everything accepted before it has left the UART.
     pub const FLUSH: u16 = 5;
+    /// Has the read of this task that waits answered now, without bytes.
+    pub const CANCEL: u16 = 6;
 }
 
 /// Outcomes other than 0, which is success.
@@ -74,6 +78,8 @@ impl core::fmt::Display for Error {
         }
     }
 }
+
+impl core::error::Error for Error {}
 
 /// State of the line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -124,7 +130,16 @@ impl Info {
 static WRITES: AtomicU64 = AtomicU64::new(0);
 static READS: AtomicU32 = AtomicU32::new(0);
 
-/// The driver, as a client sees it.
+fn next_write() -> u64 {
+    WRITES.fetch_add(1, Ordering::Relaxed) + 1
+}
+
+/// Never 0, which means "no number".
+fn next_read() -> u32 {
+    READS.fetch_add(1, Ordering::Relaxed).wrapping_add(1).max(1)
+}
+
+/// The driver, as a client sees it. [`io::AsyncClient`] is for futures.
 #[derive(Clone, Copy, Debug)]
 pub struct Client {
     endpoint: Endpoint,
@@ -142,7 +157,7 @@ impl Client {
     /// # Errors
     /// The driver will not come back, or refuses (see [`outcome`]).
     pub fn write(&self, bytes: &[u8]) -> Result<usize, Error> {
-        let sequence = WRITES.fetch_add(1, Ordering::Relaxed) + 1;
+        let sequence = next_write();
         let reply =
             self.repeat(|| self.endpoint.call_with(label::WRITE, [sequence, 0, 0, 0], &mut [Loan::Read(bytes)]))?;
         Ok(reply.words[0] as usize)
@@ -154,8 +169,7 @@ impl Client {
     /// # Errors
     /// The driver will not come back, or refuses (see [`outcome`]).
     pub fn read(&self, buffer: &mut [u8], wait: bool) -> Result<usize, Error> {
-        // 0 means "no number".
-        let sequence = READS.fetch_add(1, Ordering::Relaxed).wrapping_add(1).max(1);
+        let sequence = next_read();
         let room = buffer.len();
         let reply = self.repeat(|| {
             let words = [wait as u64, sequence as u64, 0, 0];

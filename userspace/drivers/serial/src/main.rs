@@ -117,6 +117,7 @@ impl Driver for Serial {
             label::SUBSCRIBE => self.subscribe(request),
             label::INFO => Answer::ok(self.info().to_words()),
             label::FLUSH => self.flush(request),
+            label::CANCEL => self.cancel(request.sender.task),
             _ => Answer::bad_request(),
         }
     }
@@ -250,6 +251,15 @@ impl Serial {
             let _ = pending.reply(label, [count as u64, 0, 0, 0]);
             self.uart.received_room();
         }
+    }
+
+    fn cancel(&mut self, task: TaskId) -> Answer {
+        let waiting = self.readers.iter().position(|reader| reader.task == task);
+        if let Some(Waiting { pending, .. }) = waiting.and_then(|at| self.readers.remove(at)) {
+            // A caller that is gone wants no answer.
+            let _ = pending.reply(0, [0; 4]);
+        }
+        Answer::ok([0; 4])
     }
 
     fn subscribe(&mut self, request: &Request) -> Answer {

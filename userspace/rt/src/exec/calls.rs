@@ -48,7 +48,8 @@ pub struct Called {
 
 /// Where the caller's side stands.
 enum Progress {
-    Waiting(Option<Waker>),
+    /// For the waker's owner, if it was polled; told whether a thread has begun to make the call.
+    Waiting(Option<Waker>, bool),
     Done(Called),
     /// The future was dropped.
     Abandoned,
@@ -73,7 +74,33 @@ impl fmt::Debug for Job {
 
 impl Job {
     pub(super) fn new(endpoint: Endpoint, label: u16, words: [u64; 4], lent: Vec<Lend>) -> Job {
-        Job { endpoint, label, words, lent, progress: Arc::new(Mutex::new(Progress::Waiting(None))) }
+        Job { endpoint, label, words, lent, progress: Arc::new(Mutex::new(Progress::Waiting(None, false))) }
+    }
+
+    /// What is asked.
+    pub fn label(&self) -> u16 {
+        self.label
+    }
+
+    /// The data words.
+    pub fn words(&self) -> [u64; 4] {
+        self.words
+    }
+
+    /// The memory lent.
+    pub fn lent(&mut self) -> &mut [Lend] {
+        &mut self.lent
+    }
+
+    /// Says that it is being made from now on; false where nobody wants it any more.
+    pub fn begin(&self) -> bool {
+        match &mut *self.progress.lock() {
+            Progress::Waiting(_, begun) => {
+                *begun = true;
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Whether nobody wants it any more.
@@ -83,7 +110,7 @@ impl Job {
 
     /// Makes the call, on the thread that runs this, and tells the future. One that nobody wants is not made.
     pub fn perform(mut self) {
-        if self.is_abandoned() {
+        if !self.begin() {
             return;
         }
         let mut loans: Vec<Loan<'_>> = self.lent.iter_mut().map(Lend::loan).collect();
@@ -94,7 +121,7 @@ impl Job {
     /// Tells the future what it came to. Where nobody wants to know, what came is given up.
     pub fn finish(self, reply: Result<Reply, CallError>) {
         let mut progress = self.progress.lock();
-        if let Progress::Waiting(waker) = &mut *progress {
+        if let Progress::Waiting(waker, _) = &mut *progress {
             let waker = waker.take();
             *progress = Progress::Done(Called { reply, lent: self.lent });
             drop(progress);
@@ -128,25 +155,45 @@ impl CallFuture {
     }
 }
 
-impl Future for CallFuture {
-    type Output = Called;
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Called> {
-        {
-            let mut progress = self.progress.lock();
-            match core::mem::replace(&mut *progress, Progress::Waiting(Some(context.waker().clone()))) {
-                Progress::Done(called) => {
-                    *progress = Progress::Abandoned;
-                    return Poll::Ready(called);
-                }
-                Progress::Waiting(_) => {}
-                // It was ready before; nobody is left to say anything.
-                Progress::Abandoned => *progress = Progress::Abandoned,
-            }
-        }
+impl CallFuture {
+    /// Has the call made, if it is not under way yet.
+    pub(super) fn begin(&mut self) {
         if let Some(job) = self.job.take()
             && let Err(status) = self.exec.submit(job)
         {
-            return Poll::Ready(Called { reply: Err(CallError::Failed(status)), lent: Vec::new() });
+            let reply = Err(CallError::Failed(status));
+            *self.progress.lock() = Progress::Done(Called { reply, lent: Vec::new() });
+        }
+    }
+
+    /// What it came to, if it has ended. Else, and where no thread has begun it, it is abandoned, and that is the end: `Ok(None)`. The
+    /// error says that it is being made.
+    pub(super) fn end(&mut self) -> Result<Option<Called>, ()> {
+        let mut progress = self.progress.lock();
+        if matches!(*progress, Progress::Waiting(_, true)) {
+            return Err(());
+        }
+        match core::mem::replace(&mut *progress, Progress::Abandoned) {
+            Progress::Done(called) => Ok(Some(called)),
+            _ => {
+                drop(progress);
+                self.exec.tidy();
+                Ok(None)
+            }
+        }
+    }
+}
+
+impl Future for CallFuture {
+    type Output = Called;
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Called> {
+        self.begin();
+        let mut progress = self.progress.lock();
+        match core::mem::replace(&mut *progress, Progress::Abandoned) {
+            Progress::Done(called) => return Poll::Ready(called),
+            Progress::Waiting(_, begun) => *progress = Progress::Waiting(Some(context.waker().clone()), begun),
+            // It was ready before; nobody is left to say anything.
+            Progress::Abandoned => {}
         }
         Poll::Pending
     }
@@ -156,7 +203,7 @@ impl Drop for CallFuture {
     fn drop(&mut self) {
         let before = core::mem::replace(&mut *self.progress.lock(), Progress::Abandoned);
         match before {
-            Progress::Waiting(_) if self.job.is_none() => self.exec.tidy(),
+            Progress::Waiting(..) if self.job.is_none() => self.exec.tidy(),
             Progress::Done(Called { reply: Ok(Reply { handle: Some(handle), .. }), .. }) => {
                 // As in `Job::finish`.
                 let _ = crate::ipc::close(handle);

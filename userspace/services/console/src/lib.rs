@@ -10,6 +10,7 @@
 //! | [`label::CLEAR`] | - | - |
 //! | [`label::SET_COLOR`] | words 0 and 1 foreground and background, 0 to 15 as VGA numbers them | - |
 //! | [`label::FLUSH`] | - | once the serial line has sent everything printed so far |
+//! | [`label::CANCEL`] | - | -; the READ_LINE of this task is answered with CANCELLED, what was typed is there for the next one |
 //! | [`label::SUBSCRIBE_INTERRUPT`] | a notification (SIGNAL), word 0 bits | -; the bits are set on Ctrl-C while nobody reads a line |
 //!
 //! The answer's label is 0 where that was done, otherwise one of [`outcome`].
@@ -23,6 +24,7 @@ pub mod complete;
 pub mod editor;
 pub mod history;
 pub mod input;
+pub mod io;
 pub mod keep;
 pub mod key;
 pub mod logs;
@@ -33,6 +35,7 @@ pub mod text;
 
 use abi::message::Rights;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 use rt::ipc::{CallError, Endpoint, Loan, Reply};
 use rt::notify::Notification;
@@ -53,6 +56,8 @@ pub mod label {
     pub const SUBSCRIBE_INTERRUPT: u16 = 6;
     /// Waits until everything printed is on screen and line.
     pub const FLUSH: u16 = 7;
+    /// Ends the READ_LINE of this task.
+    pub const CANCEL: u16 = 8;
 }
 
 /// Outcomes other than 0, which is success.
@@ -65,6 +70,8 @@ pub mod outcome {
     pub const BUSY: u16 = 3;
     /// The memory lent is missing, too large, or cannot be reached.
     pub const BAD_LEASE: u16 = 4;
+    /// READ_LINE: the task gave it up.
+    pub const CANCELLED: u16 = 5;
     /// No such request, or not in this form.
     pub const BAD_REQUEST: u16 = rt::OUTCOME_BAD_REQUEST;
 }
@@ -108,19 +115,25 @@ pub enum Line {
 /// The number of this task's last write. The console counts by task, so all clients of a task share it.
 static LAST: AtomicU64 = AtomicU64::new(0);
 
-/// The console, as a client sees it. All requests survive its death: they are asked again, writes with their number,
+fn next_write() -> u64 {
+    LAST.fetch_add(1, Ordering::Relaxed) + 1
+}
+
+/// The console, as a client sees it; [`io::AsyncClient`] is for futures. All requests survive its death: they are asked again, writes with their number,
 /// so that text appears once.
 #[derive(Debug)]
 pub struct Client {
     endpoint: Endpoint,
     /// Told again to a console that died while it read a line.
     completions: String,
+    /// What of a line was not read yet, for those to whom it is a stream.
+    unread: Vec<u8>,
 }
 
 impl Client {
     /// A client of the console behind `endpoint`.
     pub const fn new(endpoint: Endpoint) -> Client {
-        Client { endpoint, completions: String::new() }
+        Client { endpoint, completions: String::new(), unread: Vec::new() }
     }
 
     /// The peer `console`, where `system.toml` lets this task call it.
@@ -133,11 +146,14 @@ impl Client {
     /// # Errors
     /// See [`Error`].
     pub fn write(&self, text: &str) -> Result<(), Error> {
+        self.write_bytes(text.as_bytes())
+    }
+
+    fn write_bytes(&self, text: &[u8]) -> Result<(), Error> {
         if text.is_empty() {
             return Ok(());
         }
-        let number = LAST.fetch_add(1, Ordering::Relaxed) + 1;
-        self.ask(label::WRITE, [number, 0, 0, 0], &mut [Loan::Read(text.as_bytes())]).map(drop)
+        self.ask(label::WRITE, [next_write(), 0, 0, 0], &mut [Loan::Read(text)]).map(drop)
     }
 
     /// Lets a person edit a line after `prompt`, and waits for it. Should the console die meanwhile, its next life goes on

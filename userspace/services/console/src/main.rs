@@ -168,6 +168,10 @@ impl Driver for Console {
                 self.devices.flush_serial();
                 Answer::ok([0; 4])
             }
+            label::CANCEL => {
+                self.cancel(request.task());
+                Answer::ok([0; 4])
+            }
             label::SUBSCRIBE_INTERRUPT => {
                 let Some(handle) = request.handle else {
                     return Answer::bad_request();
@@ -275,6 +279,17 @@ impl Console {
         };
         // A reader that has died meanwhile needs no answer.
         let _ = pending.reply(label, [len as u64, 0, 0, 0]);
+    }
+
+    /// Gives up the line that this task reads. What was typed is the beginning of the next one.
+    fn cancel(&mut self, task: TaskId) {
+        if let Some(Reader { pending, .. }) = self.reader.take_if(|reader| reader.task == task) {
+            self.left_over = self.session.editor.text();
+            self.session.stop(&mut self.out);
+            self.flush();
+            // As in `deliver`.
+            let _ = pending.reply(outcome::CANCELLED, [0; 4]);
+        }
     }
 
     fn set_interrupt(&mut self, interrupt: Option<(Notification, u64)>) {

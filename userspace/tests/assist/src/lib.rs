@@ -37,6 +37,8 @@ pub mod role {
     pub const PANIC_BAD_POINTER: &str = "panic-bad-pointer";
     /// Fills as many pages as follow with [`super::CANARY`], and exits.
     pub const CANARY: &str = "canary";
+    /// Prints on the uppermost row of the screen, again and again.
+    pub const PRINT: &str = "print";
     /// Writes as many lines as follow to its log, numbered, and exits.
     pub const LOG: &str = "log";
 }
@@ -97,6 +99,19 @@ pub mod patient {
     pub const FILL_LATER: u16 = 2;
     /// Word 0: how many callers it holds, 1: the most that it has held.
     pub const HELD: u16 = 3;
+}
+
+/// Requests to `typist`, which puts what is typed on the screen.
+pub mod typist {
+    /// Words: how many characters are on the screen, and what [`fold`] makes of them.
+    pub const TYPED: u16 = 1;
+    /// Reads no keys for word 0 milliseconds, from the next one on.
+    pub const PAUSE: u16 = 2;
+
+    /// One more character: differs where one is lost, doubled, or in another place.
+    pub fn fold(before: u64, character: char) -> u64 {
+        (before ^ u64::from(u32::from(character))).wrapping_mul(0x100_0000_01b3)
+    }
 }
 
 /// What [`FLOOD`] makes.

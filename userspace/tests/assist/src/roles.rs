@@ -39,6 +39,7 @@ pub fn play(name: &str, mut words: Split<'_, char>) -> ! {
         role::EAT_POLITELY => crate::hunger::eat_politely(number() as usize),
         role::PANIC_BAD_POINTER => panic_with_a_bad_pointer(),
         role::CANARY => leave_canaries(number() as usize),
+        role::PRINT => print_for_ever(),
         role::LOG => {
             for line in 0..number() {
                 println!("line {line:06} {}", "0123456789abcdef0123456789abcdef");
@@ -54,6 +55,18 @@ fn spin() -> ! {
     loop {
         core::hint::spin_loop();
     }
+}
+
+fn print_for_ever() -> ! {
+    let Some(mut screen) = driver_vga::Client::peer() else { rt::exit(USAGE) };
+    for number in 0_u64.. {
+        // Where the cursor was, it is again: one write of this length is not interrupted by others.
+        if screen.write(alloc::format!("\x1b7\x1b[1;1H{number:10} from another client\x1b[K\x1b8")).is_err() {
+            break;
+        }
+        rt::time::sleep_ms(1);
+    }
+    rt::exit(USAGE)
 }
 
 fn call(label: u16, word: u64) -> ! {

@@ -1,4 +1,4 @@
-//! Debugging: the suite may debug `assist`, and nobody else; what it may do there has bounds.
+//! Debugging: the suite may debug `assist` and two drivers, and nobody else; what it may do there has bounds.
 
 use crate::support::{Context, Helper, Outcome, ask, check, peer, row, same, status, want, want_error};
 use abi::error::DeathKind;
@@ -30,7 +30,7 @@ fn waiting() -> Result<Helper, alloc::string::String> {
 }
 
 pub fn only_what_the_table_names() -> Outcome {
-    for name in ["supervisor", "serial", "server", "suite"] {
+    for name in ["supervisor", "vga", "server", "suite"] {
         let id = TaskId::from_u32(status(row(name)?)?.id);
         same!(all(id), [Err(Status::NoRights); 6], "debugging {name}");
     }

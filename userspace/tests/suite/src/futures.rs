@@ -96,11 +96,11 @@ async fn everything(exec: &Exec, server: Endpoint, passed: &RefCell<usize>) {
     mark();
     yield_now().await;
     mark();
-    between_threads(exec, &mark).await;
+    between_threads(&mark).await;
 }
 
 /// Waiting for a thread, by all of `rt::sync`.
-async fn between_threads(exec: &Exec, mark: &impl Fn()) {
+async fn between_threads(mark: &impl Fn()) {
     let mutex = Arc::new(AsyncMutex::new(0));
     let ((to, from_thread), (to_thread, from)) = (channel(1), channel(1));
     let (held, permits) = (mutex.clone(), Arc::new(Semaphore::new(0)));
@@ -110,16 +110,16 @@ async fn between_threads(exec: &Exec, mark: &impl Fn()) {
         let mut guard = held.lock_blocking();
         let first = from.recv();
         // The other side waits by now.
-        rt::time::sleep_ms(1);
+        rt::time::sleep_ms(10);
         if first != Ok(1) || to.send(2).is_err() {
             return;
         }
-        rt::time::sleep_ms(1);
+        rt::time::sleep_ms(10);
         *guard = 3;
         drop(guard);
-        rt::time::sleep_ms(1);
+        rt::time::sleep_ms(10);
         let _ = (from.recv(), from.recv());
-        rt::time::sleep_ms(1);
+        rt::time::sleep_ms(10);
         given.release();
     });
     let Ok(_thread) = thread else { return };
@@ -137,7 +137,6 @@ async fn between_threads(exec: &Exec, mark: &impl Fn()) {
     }
     permits.acquire().await.map(rt::sync::Permit::forget).unwrap_or_default();
     mark();
-    exec.sleep_ms(0).await;
 }
 
 /// A thread that is waited for in the end, whatever happens to the future that made it.
@@ -160,51 +159,51 @@ impl Drop for Beside {
 /// How many await points that are.
 const POINTS: usize = 13;
 
-/// Polls a future at most `most` times, and drops it where it waits then; whether it came to its end.
-async fn cut<F: Future>(future: F, most: usize) -> bool {
+/// Polls a future, and drops it where it waits and `stop` says so; its value, where it came to its end.
+pub async fn cut<F: Future>(future: F, mut stop: impl FnMut() -> bool) -> Option<F::Output> {
     let mut future = Box::pin(future);
-    let mut polls = 0;
-    poll_fn(move |context| {
-        if polls == most {
-            return Poll::Ready(false);
-        }
-        polls += 1;
-        match future.as_mut().poll(context) {
-            Poll::Ready(_) => Poll::Ready(true),
-            Poll::Pending if polls == most => Poll::Ready(false),
-            Poll::Pending => Poll::Pending,
-        }
+    poll_fn(move |context| match future.as_mut().poll(context) {
+        Poll::Ready(value) => Poll::Ready(Some(value)),
+        Poll::Pending if stop() => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
     })
     .await
 }
 
+/// At every point, where it waits first, second and third there, as far as it does so often.
 pub fn cancellation_at_every_await_point() -> Outcome {
     warm_up()?;
     let server = peer("patient")?;
     let counters = || used().map(|[handles, objects, _]| [handles, objects]);
     let before = counters()?;
-    let mut stops = Vec::new();
-    for most in 0..200 {
+    for (point, wait) in (0..=POINTS).flat_map(|point| (0..3).map(move |wait| (point, wait))) {
         Notification::own().poll(3 << SPARE_BIT);
         let bell = Timer::new(SPARE_BIT).context("timer")?;
         bell.arm_in_ms(3);
-        let passed = RefCell::new(0);
+        let (passed, mut waits) = (RefCell::new(0), 0);
         let whole = exec::run(|exec| {
             let passed = &passed;
-            async move { cut(everything(&exec, server, passed), most).await }
+            async move {
+                let stop = || {
+                    waits += usize::from(*passed.borrow() == point);
+                    *passed.borrow() > point || waits > wait
+                };
+                cut(everything(&exec, server, passed), stop).await.is_some()
+            }
         });
         drop(bell);
-        same!(counters()?, before, "handles and objects after {most} polls, {} points passed", passed.borrow());
-        stops.push(passed.into_inner());
-        if whole {
-            stops.dedup();
-            same!(stops, (0..=POINTS).collect::<Vec<_>>(), "points at which it was cut");
-            let [held, ..] = ask(server, patient::HELD, [0; 4])?;
-            same!(held, 0, "callers that the server holds in the end");
-            return Ok(());
-        }
+        same!(counters()?, before, "handles and objects after {point} points, at wait {wait}");
+        let passed = passed.into_inner();
+        check!(passed == point || wait > 0, "it was cut after {passed} points instead of {point}");
+        same!(
+            whole,
+            point == POINTS || passed == POINTS,
+            "whether it came to its end, cut after {point} points at wait {wait}"
+        );
     }
-    Err("it never came to its end".into())
+    let [held, ..] = ask(server, patient::HELD, [0; 4])?;
+    same!(held, 0, "callers that the server holds in the end");
+    Ok(())
 }
 
 /// The server writes to a lease whose call was dropped: to memory that is still the call's.

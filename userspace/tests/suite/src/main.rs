@@ -14,8 +14,10 @@ mod handles;
 mod ipc;
 mod lives;
 mod memory;
+mod path;
 mod pointers;
 mod registers;
+mod streams;
 mod support;
 mod threads;
 
@@ -66,6 +68,8 @@ tests! {
         lines_and_ports_are_those_of_the_task;
     futures: a_thousand_timers a_hundred_requests_are_answered_out_of_order cancellation_at_every_await_point
         a_dropped_call_keeps_its_memory an_idle_async_driver_takes_no_time calls_are_limited;
+    streams: every_byte_comes_back cancellation_at_every_await_point;
+    path: a_hundred_thousand_scancodes;
     memory: a_dead_tasks_memory_is_found_nowhere quotas a_line_reaches_the_ring a_flooded_ring_keeps_the_newest
         log_arguments_are_checked;
 }

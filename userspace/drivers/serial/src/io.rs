@@ -1,0 +1,183 @@
+//! The line as `embedded-io` and `embedded-io-async` see a stream of bytes.
+//!
+//! [`Client`] is both `Read` and `Write` and blocks its thread. [`AsyncClient`] is for futures on an executor. It waits where the line does: a read
+//! until a byte is there, a write until the driver has taken the piece before it, a flush until the last bit is on the wire.
+//!
+//! | cancelled | has done |
+//! |---|---|
+//! | `read` | nothing: bytes that come meanwhile are there for the next one |
+//! | `write` | nothing: it takes bytes in the moment in which it is done |
+//! | `flush` | nothing that the next write or flush would not wait for |
+//! | `read_exact`, `write_all` | a part, as the traits say: they are loops over the others |
+
+use crate::{Client, Error, label, next_read, next_write, outcome};
+use alloc::vec;
+use alloc::vec::Vec;
+use embedded_io::ErrorKind;
+use rt::Status;
+use rt::exec::{Called, Exec, Lend, Standing};
+use rt::ipc::{CallError, Endpoint};
+
+/// Most bytes of one call, either way.
+pub const PIECE: usize = 512;
+
+impl embedded_io::Error for Error {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Error::Call(CallError::Gone) => ErrorKind::NotConnected,
+            Error::Call(CallError::Died { .. }) => ErrorKind::ConnectionReset,
+            Error::Call(CallError::Failed(Status::OutOfMemory | Status::QuotaFrames)) => ErrorKind::OutOfMemory,
+            Error::Refused(outcome::NO_DEVICE) => ErrorKind::NotFound,
+            Error::Refused(outcome::BAD_LEASE) => ErrorKind::InvalidInput,
+            Error::Refused(outcome::BAD_REQUEST) => ErrorKind::Unsupported,
+            _ => ErrorKind::Other,
+        }
+    }
+}
+
+impl embedded_io::ErrorType for Client {
+    type Error = Error;
+}
+
+impl embedded_io::Read for Client {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+        if buffer.is_empty() { Ok(0) } else { Client::read(self, buffer, true) }
+    }
+}
+
+impl embedded_io::Write for Client {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, Error> {
+        if bytes.is_empty() { Ok(0) } else { Client::write(self, bytes) }
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        Client::flush(self)
+    }
+}
+
+/// The driver, as futures see it: one read and one write under way at once, each of which takes a thread of the executor while it is. Who wants to
+/// read and write side by side has two of them.
+///
+/// Bytes go out, and come in, exactly once, even if the driver dies meanwhile. What a `write` has taken is on its way whatever happens to
+/// this; only [`embedded_io_async::Write::flush`], or the next write, says whether it failed, and asks again where the driver
+/// died. Dropping this gives up bytes that came and were not read: [`AsyncClient::close`] returns them.
+#[derive(Debug)]
+pub struct AsyncClient {
+    endpoint: Endpoint,
+    reading: Standing,
+    writing: Standing,
+    /// Bytes that came, and how many of them were read.
+    come: Vec<u8>,
+    read: usize,
+}
+
+impl AsyncClient {
+    /// Speaks to the driver behind `endpoint`, such as `Endpoint::peer("serial")`.
+    pub fn new(exec: &Exec, endpoint: Endpoint) -> AsyncClient {
+        let standing = || Standing::new(exec, endpoint);
+        AsyncClient { endpoint, reading: standing(), writing: standing(), come: Vec::new(), read: 0 }
+    }
+
+    /// Ends the read that is under way, and returns what came and was not read. The thread waits for the driver's answer.
+    pub fn close(mut self) -> Vec<u8> {
+        self.stop_reading();
+        self.come.split_off(self.read)
+    }
+
+    fn stop_reading(&mut self) {
+        let endpoint = self.endpoint;
+        let stopped = self.reading.stop(|| match endpoint.call(label::CANCEL, [0; 4]) {
+            Ok(reply) => reply.label == 0,
+            Err(error) => matches!(error, CallError::Died { .. }),
+        });
+        if let Some(called) = stopped {
+            // An error is that of a read that nobody waits for.
+            let _ = self.arrived(called);
+        }
+    }
+
+    /// Takes what a read brought.
+    fn arrived(&mut self, called: Called) -> Result<(), Error> {
+        let [count, ..] = done(called.reply)?;
+        let bytes = called.lent.into_iter().next().map(Lend::into_inner).unwrap_or_default();
+        if self.read == self.come.len() {
+            (self.come, self.read) = (bytes, 0);
+            self.come.truncate(count as usize);
+        } else {
+            self.come.extend(bytes.into_iter().take(count as usize));
+        }
+        Ok(())
+    }
+
+    /// Waits for the end of the write, or flush, that is under way.
+    async fn written(&mut self) -> Result<(), Error> {
+        match self.writing.ended().await {
+            Some(called) => done(called.reply).map(drop),
+            None => Ok(()),
+        }
+    }
+}
+
+fn done(reply: Result<rt::ipc::Reply, CallError>) -> Result<[u64; 4], Error> {
+    match reply {
+        Ok(reply) if reply.label == 0 => Ok(reply.words),
+        Ok(reply) => Err(Error::Refused(reply.label)),
+        Err(error) => Err(Error::Call(error)),
+    }
+}
+
+impl embedded_io_async::ErrorType for AsyncClient {
+    type Error = Error;
+}
+
+impl embedded_io_async::Read for AsyncClient {
+    async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        while self.read == self.come.len() {
+            if self.reading.is_free() {
+                let words = [1, next_read().into(), 0, 0];
+                self.reading.begin(label::READ, words, vec![Lend::Write(vec![0; PIECE])]);
+            }
+            if let Some(called) = self.reading.ended().await {
+                self.arrived(called)?;
+            }
+        }
+        let bytes = self.come.get(self.read..).unwrap_or_default();
+        let count = bytes.len().min(buffer.len());
+        for (to, from) in buffer.iter_mut().zip(bytes) {
+            *to = *from;
+        }
+        self.read += count;
+        Ok(count)
+    }
+}
+
+impl embedded_io_async::Write for AsyncClient {
+    /// Takes at most [`PIECE`] bytes, when the driver has those of the write before.
+    async fn write(&mut self, bytes: &[u8]) -> Result<usize, Error> {
+        if bytes.is_empty() {
+            return Ok(0);
+        }
+        self.written().await?;
+        let piece = bytes.get(..PIECE).unwrap_or(bytes);
+        self.writing.begin(label::WRITE, [next_write(), 0, 0, 0], vec![Lend::Read(piece.to_vec())]);
+        Ok(piece.len())
+    }
+
+    async fn flush(&mut self) -> Result<(), Error> {
+        self.written().await?;
+        self.writing.begin(label::FLUSH, [0; 4], Vec::new());
+        self.written().await
+    }
+}
+
+impl Drop for AsyncClient {
+    fn drop(&mut self) {
+        self.stop_reading();
+    }
+}
+
+#[cfg(test)]
+mod tests;
