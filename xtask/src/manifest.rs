@@ -173,13 +173,13 @@ impl System {
     pub fn from_sources(sources: &[Source]) -> Result<System> {
         let mut problems = Vec::new();
         let mut tasks = Vec::new();
-        let mut allowed = Vec::new();
+        let mut consent = read::Consent::default();
         for (number, source) in sources.iter().enumerate() {
-            read::read(number, source, &mut tasks, &mut allowed, &mut problems);
+            read::read(number, source, &mut tasks, &mut consent, &mut problems);
         }
         // Faults of single values would only be repeated, in other words, by the checks between tasks.
         if problems.is_empty() {
-            check::check(&mut tasks, &allowed, &mut problems);
+            check::check(&mut tasks, &consent, &mut problems);
         }
         if !problems.is_empty() {
             problems.sort_by_key(|problem| problem.place.order());

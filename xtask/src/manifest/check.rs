@@ -1,15 +1,17 @@
 //! What the tasks are to each other: names, who calls whom, rights over the kernel, quotas.
 
+use super::read::Consent;
 use super::read::MAX_HANDLES;
 use super::source::{Place, Problem, nearest};
 use super::{At, KernelRight, Task, hardware};
-use abi::manifest::MAX_CALLS;
+use abi::manifest::{MAX_CALLS, Restart};
 use abi::task::MAX_TASKS;
 
 /// Checks all tasks together. On the way, outside tasks are entered into the `calls` of their clients.
-pub fn check(tasks: &mut [Task], allowed: &[At<String>], problems: &mut Vec<Problem>) {
+pub fn check(tasks: &mut [Task], consent: &Consent, problems: &mut Vec<Problem>) {
     names(tasks, problems);
-    rights(tasks, allowed, problems);
+    rights(tasks, &consent.kernel, problems);
+    outside(tasks, &consent.calls, problems);
     clients(tasks, problems);
     peers(tasks, problems);
     debuggers(tasks, problems);
@@ -86,6 +88,34 @@ fn rights(tasks: &[Task], allowed: &[At<String>], problems: &mut Vec<Problem>) {
                 master.name.value, master.priority.value
             );
             say(problems, &task.priority.place, text);
+        }
+    }
+}
+
+/// What a task from outside may not have even where it asks for it: whom it calls could be asked to end others or to switch off, and who
+/// restarts for ever keeps the one busy that restarts it.
+fn outside(tasks: &[Task], callable: &[At<String>], problems: &mut Vec<Problem>) {
+    for name in callable {
+        if !tasks.iter().any(|task| task.outside.is_none() && task.name.value == name.value) {
+            let text = format!("there is no task `{}` to be called{}", name.value, guess(tasks, &name.value));
+            say(problems, &name.place, text);
+        }
+    }
+    for task in tasks.iter().filter(|task| task.outside.is_some()) {
+        for call in &task.calls {
+            let ours = tasks.iter().any(|other| other.outside.is_none() && other.name.value == call.value);
+            if ours && !callable.iter().any(|name| name.value == call.value) {
+                let text = format!(
+                    "a task from outside calls `{0}` only if system.toml agrees: there, under [with], write calls = [\"{0}\"]",
+                    call.value
+                );
+                say(problems, &call.place, text);
+            }
+        }
+        if task.restart == Restart::Forever {
+            let text =
+                "a task from outside is not restarted for ever, however often it dies; use \"always\"".to_owned();
+            say(problems, &task.name.place, text);
         }
     }
 }

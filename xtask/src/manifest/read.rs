@@ -37,14 +37,17 @@ const MAX_KEEP: u64 = 16 << 20;
 const MAX_OBJECTS: i64 = 1024;
 pub const MAX_HANDLES: i64 = 16_384;
 
-/// Reads file number `number`: appends its tasks, and the names of outside tasks that it lets have kernel rights.
-pub fn read(
-    number: usize,
-    source: &Source,
-    tasks: &mut Vec<Task>,
-    allowed: &mut Vec<At<String>>,
-    problems: &mut Vec<Problem>,
-) {
+/// What system.toml lets tasks from outside have.
+#[derive(Default)]
+pub struct Consent {
+    /// The tasks from outside that may have rights over the kernel.
+    pub kernel: Vec<At<String>>,
+    /// The tasks of the system that tasks from outside may call.
+    pub calls: Vec<At<String>>,
+}
+
+/// Reads file number `number`: appends its tasks, and what it lets tasks from outside have.
+pub fn read(number: usize, source: &Source, tasks: &mut Vec<Task>, consent: &mut Consent, problems: &mut Vec<Problem>) {
     let mut reader = Reader { source, number, here: 0, problems };
     let document = match Document::parse(source.text.as_str()) {
         Ok(document) => document,
@@ -66,8 +69,9 @@ pub fn read(
     if let Some(with) = root.get("with").filter(|_| source.outside.is_none())
         && let Some(table) = reader.table(with, "`with`")
     {
-        reader.known(table, &["allow"], "`with`");
-        *allowed = reader.names(table, "allow", usize::MAX);
+        reader.known(table, &["allow", "calls"], "`with`");
+        consent.kernel = reader.names(table, "allow", usize::MAX);
+        consent.calls = reader.names(table, "calls", usize::MAX);
     }
     let Some(item) = root.get("task") else {
         let text = "there is no task in it; a task is a table such as [task.serial]".to_owned();
