@@ -141,6 +141,12 @@ pub fn run(ready: Ready, entered_at: u64) -> ! {
         features.pcid,
     );
     let mut sys = System::new(records, frames, clock);
+    if let Some(most) = sys.fit_quotas() {
+        klog!(
+            "the tasks' quotas are more than this machine's memory: each has {} KiB at most",
+            u64::from(most) * PAGE >> 10
+        );
+    }
     let archive_phys = paging::inspect(paging::kernel_root(), archive.as_ptr().addr() as u64).map(|(phys, ..)| phys);
     let archive_memory = archive_phys.and_then(|base| {
         let pages = (archive.len() as u64).div_ceil(PAGE) as u32;

@@ -15,11 +15,24 @@ pub const BACKGROUND: u8 = LEVELS as u8;
 /// A level at which nobody ever is, below all others: so that the search for the best level always ends.
 const NOBODY: u8 = 63;
 
-/// Processor time that a thread may use at its priority in one period, in nanoseconds. Also the time slice.
+/// Processor time that a task may use at its priorities in one period, in nanoseconds, where there are few tasks. Also the time slice.
 pub const SLICE_NS: u64 = 10_000_000;
+/// The same where there are many.
+pub const LEAST_SLICE_NS: u64 = 4_000_000;
 
-/// Length of a period in nanoseconds.
+/// Length of a period in nanoseconds, where there are few tasks.
 pub const PERIOD_NS: u64 = 100_000_000;
+
+/// By how much a budget is exceeded at the most, because budgets are looked at when the timer ticks, in nanoseconds.
+const TICK_NS: u64 = 1_000_000;
+
+/// Slice and period for so many tasks, in nanoseconds. All slices together, each exceeded by a tick, leave a tenth of the period: so even if
+/// all other tasks are more important and spin, every task gets its slice, and what is at the background level goes on too.
+pub fn shares(tasks: usize) -> (u64, u64) {
+    let tasks = (tasks as u64).max(1);
+    let slice = (PERIOD_NS * 8 / 10 / tasks).clamp(LEAST_SLICE_NS, SLICE_NS);
+    (slice, (tasks * (slice + TICK_NS) * 10 / 9).max(PERIOD_NS))
+}
 
 /// Ready queues and who runs.
 ///
@@ -38,16 +51,17 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
-    /// Nobody is ready.
-    pub fn new(clock: &Clock) -> Self {
+    /// Nobody is ready. There will be so many tasks.
+    pub fn new(clock: &Clock, tasks: usize) -> Self {
+        let (slice, period) = shares(tasks);
         Scheduler {
             current: NIL,
             ready: [Queue::default(); LEVELS + 1],
             levels: 1 << NOBODY,
             resched: true,
             charged_to: clock.base,
-            slice: clock.span_cycles(SLICE_NS),
-            period: clock.span_cycles(PERIOD_NS),
+            slice: clock.span_cycles(slice),
+            period: clock.span_cycles(period),
         }
     }
 

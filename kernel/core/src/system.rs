@@ -113,7 +113,7 @@ impl System {
             notifications: Arena::new(room(objects + rows)),
             memories: Arena::new(room(handles + 8 * rows)),
             timers: Timers::new(room(objects)),
-            sched: Scheduler::new(&clock),
+            sched: Scheduler::new(&clock, records.len()),
             lines: Lines::default(),
             frames,
             garbage: Chain::default(),

@@ -6,7 +6,7 @@ use crate::handles::HandleTable;
 use crate::log::Ring;
 use crate::memory::{Mapping, Memory};
 use crate::notify::Notification;
-use crate::system::Endpoint;
+use crate::system::{Endpoint, System};
 use crate::thread::Thread;
 use abi::error::FaultRecord;
 use abi::manifest::{MAX_RANGES, TaskRecord};
@@ -150,5 +150,31 @@ impl Task {
     /// Whether it may call a task of this priority: one that is more important.
     pub fn may_call(&self, server: &Task) -> bool {
         server.record.priority < self.record.priority
+    }
+}
+
+/// Frames that are nobody's: for memory on its way back, and for what the kernel takes late.
+const RESERVE: u64 = 256;
+
+impl System {
+    /// Lowers the largest quotas of frames, where all together, with what outlives its tasks, are more than there is, until whoever stays
+    /// within its own finds them: so no task, however much it may have, leaves another without. One that has nothing left then
+    /// cannot start. Returns the most that a task may have, if any quota was lowered.
+    pub fn fit_quotas(&mut self) -> Option<u32> {
+        let there = self.frames.free().saturating_sub(RESERVE);
+        let whole = |t: &Task| u64::from(t.frames.limit) + u64::from(t.record.keep_frames);
+        let needed = |most: u32| self.tasks.iter().map(|t| whole(t).min(most.into())).sum::<u64>();
+        if needed(u32::MAX) <= there {
+            return None;
+        }
+        let (mut fits, mut too_much) = (0, u32::MAX);
+        while too_much - fits > 1 {
+            let most = fits + (too_much - fits) / 2;
+            if needed(most) <= there { fits = most } else { too_much = most }
+        }
+        for task in &mut self.tasks {
+            task.frames.limit = task.frames.limit.min(fits.saturating_sub(task.record.keep_frames));
+        }
+        Some(fits)
     }
 }

@@ -4,6 +4,7 @@
 mod bench;
 mod debugger;
 mod fuzz;
+mod hostile;
 mod outside;
 mod person;
 mod suite;
@@ -36,6 +37,7 @@ pub fn run(paths: &Paths, wanted: &Wanted, report: &Report, ready: &Ready) -> Re
     // What the suite's tests are called it knows itself.
     suite::run(&config, wanted, report, ready)?;
     outside::run(&config, wanted, report, ready)?;
+    hostile::run(&config, wanted, report, ready)?;
     bench::run(&config, wanted, report, ready)?;
     debugger::run(wanted, report)?;
     fuzz::run(&config, wanted, report, ready)?;

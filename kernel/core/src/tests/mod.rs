@@ -19,6 +19,7 @@ mod messages;
 mod notify;
 mod queue;
 mod quick;
+mod quotas;
 mod sched;
 mod timers;
 mod verify;

@@ -1,7 +1,7 @@
 //! Who runs, and for how long.
 
 use super::*;
-use crate::sched::{BACKGROUND, PERIOD_NS, SLICE_NS};
+use crate::sched::{BACKGROUND, LEAST_SLICE_NS, PERIOD_NS, SLICE_NS, shares};
 
 const MS: u64 = 1_000_000;
 
@@ -224,4 +224,32 @@ fn a_thread_goes_on_with_the_budget_of_those_that_ended() {
         }
     });
     assert!(left > 80 * MS, "the victim had {left} ns of a second");
+}
+
+#[test]
+fn all_slices_together_leave_time() {
+    for tasks in 0..=2000 {
+        let (slice, period) = shares(tasks);
+        assert!((LEAST_SLICE_NS..=SLICE_NS).contains(&slice) && period >= PERIOD_NS, "{tasks}: {slice} {period}");
+        // Each may exceed its slice by a tick.
+        let most = tasks as u64 * (slice + MS);
+        assert!(most * 10 <= period * 9 + 10, "{tasks} tasks take {most} of {period}");
+    }
+    assert_eq!(shares(3), (SLICE_NS, PERIOD_NS));
+    assert_eq!(shares(8), (SLICE_NS, PERIOD_NS));
+}
+
+/// Eleven tasks more important than the last one spin: it gets its slice in every period.
+#[test]
+fn the_least_important_of_many_gets_its_share() {
+    let records: Vec<_> = (0..12).map(|row| record("task", if row == 11 { 20 } else { 2 }, &[])).collect();
+    let mut s = system(&records);
+    let threads: Vec<_> = (0..12).map(|row| spawn(&mut s, row)).collect();
+    let (slice, period) = shares(12);
+    ticks(&mut s, period / MS);
+    let before = s.thread(threads[11]).unwrap().cpu;
+    ticks(&mut s, 10 * period / MS);
+    s.charge();
+    let got = s.thread(threads[11]).unwrap().cpu - before;
+    assert!(got >= 9 * slice, "it got {got} ns of {}", 10 * slice);
 }

@@ -8,19 +8,26 @@ use abi::{Status, TaskId};
 use alloc::format;
 use alloc::rc::Rc;
 use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 use console::Client;
 use driver_keyboard::Layout;
 use rt::archive::Archive;
 use rt::ipc::Endpoint;
 use rt::notify::Notification;
+use rt::sync::Mutex;
 use rt::time::Timer;
 use shell::world::{Answer, World};
 use supervisor::Supervisor;
 
-/// Notification bits: the end of a sleep, and Ctrl-C during it.
+/// Notification bits: the end of a sleep, and Ctrl-C during it or during a call.
 const TIMER_BIT: u32 = 32;
 const TIMER: u64 = 1 << TIMER_BIT;
 const INTERRUPT: u64 = 1 << 33;
+/// The end of a call that another thread makes.
+const ANSWERED: u64 = 1 << 34;
+
+/// Pages of the stack of such a thread.
+const STACK: usize = 4;
 
 /// The system.
 pub struct System<'c> {
@@ -57,6 +64,13 @@ impl<'c> System<'c> {
     pub fn new(console: &'c Client, archive: Option<Archive>) -> Self {
         let tasks = archive.as_ref().map_or(&[][..], Archive::tasks).into();
         System { console, archive, tasks }
+    }
+
+    /// Has Ctrl-C set [`INTERRUPT`].
+    fn subscribe_interrupt(&self, what: &str) {
+        if let Err(error) = self.console.subscribe_interrupt(Notification::own(), INTERRUPT) {
+            rt::println!("Ctrl-C will not end the {what}: {error}");
+        }
     }
 }
 
@@ -137,12 +151,7 @@ impl World for System<'_> {
         let deadline = rt::time::now_ns().saturating_add(ns);
         let timer = Timer::new(TIMER_BIT).map_err(kernel)?;
         own.poll(TIMER | INTERRUPT);
-        let subscribe = || {
-            if let Err(error) = self.console.subscribe_interrupt(own, INTERRUPT) {
-                rt::println!("Ctrl-C will not end the sleep: {error}");
-            }
-        };
-        subscribe();
+        self.subscribe_interrupt("sleep");
         timer.arm_at(deadline);
         loop {
             let bits = own.wait(TIMER | INTERRUPT | bits::HEARTBEAT | bits::PEER);
@@ -151,7 +160,7 @@ impl World for System<'_> {
             }
             if bits & bits::PEER != 0 {
                 // It may be the console, which has forgotten us.
-                subscribe();
+                self.subscribe_interrupt("sleep");
             }
             if rt::time::now_ns() >= deadline {
                 return Ok(false);
@@ -178,7 +187,35 @@ impl World for System<'_> {
     }
 
     fn call(&mut self, task: &str, label: u16, words: [u64; 4]) -> Result<Answer, String> {
-        let reply = peer(task)?.call(label, words).map_err(|error| error.to_string())?;
+        // The task may never answer, so another thread waits for it, which stays behind where Ctrl-C gives the answer up.
+        let (peer, own) = (peer(task)?, Notification::own());
+        let place = Arc::new(Mutex::new(None));
+        let answer = place.clone();
+        own.poll(ANSWERED | INTERRUPT);
+        self.subscribe_interrupt("call");
+        let ask = move || {
+            *answer.lock() = Some(peer.call(label, words));
+            // The task's own notification lives as long as the task.
+            let _ = own.signal(ANSWERED);
+        };
+        let thread = rt::thread::spawn(ask, STACK, rt::info().priority as u8).map_err(|status| {
+            format!("no thread to make the call: {status}; answers given up with Ctrl-C hold theirs")
+        })?;
+        let reply = loop {
+            let bits = own.wait(ANSWERED | INTERRUPT | bits::HEARTBEAT | bits::PEER);
+            if let Some(reply) = place.lock().take() {
+                break reply;
+            }
+            if bits & INTERRUPT != 0 {
+                return Err(format!("{task} has not answered; given up by Ctrl-C"));
+            }
+            if bits & bits::PEER != 0 {
+                // As in `sleep`.
+                self.subscribe_interrupt("call");
+            }
+        };
+        thread.join();
+        let reply = reply.map_err(|error| error.to_string())?;
         if let Some(handle) = reply.handle {
             // Nothing at a prompt could use it.
             let _ = rt::ipc::close(handle);

@@ -15,6 +15,12 @@ pub const CHUNK: usize = 1024;
 /// prints whenever the console waits for a device would keep it from its clients for ever.
 pub const PAUSE_NS: u64 = 20_000_000;
 
+/// Bytes that a task may have printed at once, and bytes that it may print a second in the long run. One that writes more is shown in
+/// part, and what is left out is counted: a person can still type beside a flood, and `log` has the newest of it.
+pub const BURST: u64 = 16_384;
+/// See [`BURST`].
+pub const RATE: u64 = 512;
+
 /// Decides when the logs may be looked at.
 #[derive(Default, Debug)]
 pub struct Pace {
@@ -46,6 +52,9 @@ pub struct Logs {
     positions: [u64; MAX_TASKS],
     /// Whose turn it is first.
     first: usize,
+    /// What each task may print now, in bytes, and until when it was reckoned, in nanoseconds since boot.
+    credit: [u64; MAX_TASKS],
+    reckoned_ns: u64,
 }
 
 /// A log to read: [`Status`] other than `Ok` leaves it out this time.
@@ -54,6 +63,8 @@ pub trait Rings {
     fn count(&self) -> usize;
     /// The name of a task.
     fn name(&self, index: usize) -> &str;
+    /// Whether all that a task prints is to be shown, however much it is.
+    fn is_trusted(&self, index: usize) -> bool;
     /// Reads from a position on: bytes read, and the position of the first of them.
     fn read(&mut self, index: usize, position: u64, buf: &mut [u8]) -> Result<(usize, u64), Status>;
 }
@@ -61,7 +72,7 @@ pub trait Rings {
 impl Logs {
     /// Begins where the positions say.
     pub fn new(positions: [u64; MAX_TASKS]) -> Logs {
-        Logs { positions, first: 0 }
+        Logs { positions, first: 0, credit: [BURST; MAX_TASKS], reckoned_ns: 0 }
     }
 
     /// How many bytes of each task's log are done with.
@@ -69,21 +80,37 @@ impl Logs {
         &self.positions
     }
 
+    /// Gives every task what it may print more since the last time.
+    fn reckon(&mut self, now_ns: u64) {
+        let earned = now_ns.saturating_sub(self.reckoned_ns).saturating_mul(RATE) / 1_000_000_000;
+        if earned > 0 {
+            self.reckoned_ns = now_ns;
+            self.credit.iter_mut().for_each(|credit| *credit = (*credit + earned).min(BURST));
+        }
+    }
+
     /// Appends to `out` what is new, in whole lines `[name] text`, each closed by a line feed. Returns whether there
     /// is more for another turn.
-    pub fn turn(&mut self, rings: &mut impl Rings, out: &mut String) -> bool {
+    pub fn turn(&mut self, rings: &mut impl Rings, now_ns: u64, out: &mut String) -> bool {
         let count = rings.count().min(MAX_TASKS);
         if count == 0 {
             return false;
         }
+        self.reckon(now_ns);
         let mut buf = [0; CHUNK];
         let mut budget = TURN_BYTES;
+        let mut held_back = false;
         // Round after round, so that lines of several tasks come in pieces and nobody waits behind a flood.
         loop {
             let mut any = false;
             for step in 0..count {
                 let index = (self.first + step) % count;
                 let position = self.positions.get(index).copied().unwrap_or_default();
+                let credit = self.credit.get(index).copied().unwrap_or_default();
+                if credit < CHUNK as u64 && !rings.is_trusted(index) {
+                    held_back |= rings.read(index, position, &mut [0]).is_ok_and(|(len, _)| len > 0);
+                    continue;
+                }
                 let Ok((len, at)) = rings.read(index, position, &mut buf) else {
                     continue;
                 };
@@ -95,6 +122,9 @@ impl Logs {
                 if let Some(slot) = self.positions.get_mut(index) {
                     *slot = next;
                 }
+                if let Some(credit) = self.credit.get_mut(index) {
+                    *credit = credit.saturating_sub(len as u64);
+                }
                 any = true;
                 budget = budget.saturating_sub(len);
                 if budget == 0 {
@@ -103,7 +133,7 @@ impl Logs {
                 }
             }
             if !any {
-                return false;
+                return held_back;
             }
         }
     }
@@ -196,6 +226,9 @@ mod tests {
         fn name(&self, index: usize) -> &str {
             &self.names[index]
         }
+        fn is_trusted(&self, index: usize) -> bool {
+            self.names[index] == "supervisor"
+        }
         fn read(&mut self, index: usize, position: u64, buf: &mut [u8]) -> Result<(usize, u64), Status> {
             self.reads += 1;
             let (ring, start) = &self.rings[index];
@@ -209,9 +242,15 @@ mod tests {
         }
     }
 
+    /// A turn so long after the last one that everybody may print again.
     fn turn(logs: &mut Logs, fake: &mut Fake) -> (String, bool) {
+        let now_ns = logs.reckoned_ns + BURST / RATE * 1_000_000_000;
+        turn_at(logs, fake, now_ns)
+    }
+
+    fn turn_at(logs: &mut Logs, fake: &mut Fake, now_ns: u64) -> (String, bool) {
         let mut out = String::new();
-        let more = logs.turn(fake, &mut out);
+        let more = logs.turn(fake, now_ns, &mut out);
         (out, more)
     }
 
@@ -270,6 +309,39 @@ mod tests {
         }
         assert_eq!(lines, 5001, "nothing is lost while the ring holds it");
         assert!(turns >= 90_000 / TURN_BYTES);
+    }
+
+    #[test]
+    fn a_flood_is_shown_in_part_and_keeps_nobody_from_being_heard() {
+        let (mut fake, mut logs) = (Fake::new(&["noisy", "supervisor", "quiet"], 8192), logs());
+        let mut shown = [0; 3];
+        // Ten seconds, in which the first two print 100 bytes a millisecond, and the third a line a second.
+        for ms in 0..10_000_u64 {
+            let line = format!("{}\n", "n".repeat(99));
+            fake.write(0, &line);
+            fake.write(1, &line);
+            if ms % 1000 == 0 {
+                fake.write(2, "heard\n");
+            }
+            if ms % 20 == 0 {
+                let (text, _) = turn_at(&mut logs, &mut fake, ms * 1_000_000);
+                for line in text.lines().filter(|line| !line.contains("skipped")) {
+                    let who = fake.names.iter().position(|name| line.starts_with(&format!("[{name}]"))).unwrap();
+                    shown[who] += line.len() as u64;
+                }
+            }
+        }
+        assert!((BURST..BURST + 11 * RATE + 2 * CHUNK as u64).contains(&shown[0]), "{shown:?}");
+        assert!(shown[1] > 10 * 90_000, "all of the trusted one: {shown:?}");
+        assert_eq!(shown[2], 10 * "[quiet] heard".len() as u64);
+        // What was held back is not forgotten when the flood is over.
+        let mut rest = String::new();
+        while {
+            let (text, more) = turn(&mut logs, &mut fake);
+            rest.push_str(&text);
+            more
+        } {}
+        assert!(rest.contains("[noisy] ... ") && rest.contains("[noisy] nnn"), "{rest}");
     }
 
     #[test]
@@ -332,16 +404,20 @@ mod tests {
                 fake.write(*index, text);
                 written += text.len();
                 if *drain {
-                    let mut out = String::new();
-                    logs.turn(&mut fake, &mut out);
-                    printed.push_str(&out);
+                    printed.push_str(&turn_at(&mut logs, &mut fake, 0).0);
                 }
             }
             for index in 0..3 {
                 fake.write(index, "\n");
                 written += 1;
             }
-            while logs.turn(&mut fake, &mut printed) {}
+            loop {
+                let (text, more) = turn(&mut logs, &mut fake);
+                printed.push_str(&text);
+                if !more {
+                    break;
+                }
+            }
             let mut seen = 0;
             for line in printed.lines() {
                 prop_assert!(line.starts_with('[') && &line[2..4] == "] ", "{:?}", line);

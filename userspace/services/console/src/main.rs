@@ -75,6 +75,11 @@ impl Rings for TaskRings<'_> {
         self.0.get(index).map_or("?", |task| name_str(&task.name))
     }
 
+    fn is_trusted(&self, index: usize) -> bool {
+        // The reports of deaths come from the one with control.
+        self.0.get(index).is_some_and(|task| task.flags & TaskRecord::CONTROL != 0)
+    }
+
     fn read(&mut self, index: usize, position: u64, buf: &mut [u8]) -> Result<(usize, u64), Status> {
         let (len, next) = rt::task::log_read(index, position, buf)?;
         Ok((len, next.saturating_sub(len as u64)))
@@ -202,7 +207,7 @@ impl Console {
     fn look_at_logs(&mut self) {
         let Some(archive) = &self.archive else { return };
         let mut lines = String::new();
-        let more = self.logs.turn(&mut TaskRings(archive.tasks()), &mut lines);
+        let more = self.logs.turn(&mut TaskRings(archive.tasks()), rt::time::now_ns(), &mut lines);
         self.keep.set_positions(self.logs.positions());
         self.session.print_apart(&lines, &mut self.out);
         let again = self.pace.after_turn(rt::time::now_ns(), !lines.is_empty(), more);

@@ -1,0 +1,99 @@
+//! The system beside hostile programs, which are brought as anyone would bring them: with `--with`.
+
+use super::super::{Outcome, Report, Wanted, kernel::machine};
+use super::{BOOT, image};
+use crate::build::{Config, build_system, with_loader};
+use crate::guest::Guest;
+use crate::loader::Firmware;
+use crate::qemu::Machine;
+use crate::toolchain::install::Ready;
+use anyhow::{Context, Result, ensure};
+use driver_vga::FONT;
+use std::time::{Duration, Instant};
+
+/// The test's name.
+pub const NAME: &str = "system::outside::hostile_programs_harm_nobody";
+
+/// The crate that holds them.
+const CRATE: &str = "userspace/tests/hostile";
+
+/// How long a command may take, on a busy machine, with ten tasks that leave no time unused.
+const COMMAND: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(400);
+
+/// Runs the test, if it is wanted.
+///
+/// # Errors
+/// When the logs cannot be kept.
+pub fn run(config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> Result<()> {
+    if !wanted.matches(NAME) {
+        return Ok(());
+    }
+    let logs = report.logs(NAME)?;
+    let begun = Instant::now();
+    let attempt = || {
+        let with = [config.paths.root.join(CRATE)];
+        let config = Config { with: &with, ..*config };
+        let build = || build_system(&config, crate::build::SYSTEM_TOML, "hostile.tar");
+        let (builder, built) = with_loader(&config, Firmware::Bios, build)?;
+        let image = image(config.paths, &builder, &built, Firmware::Bios, "test-hostile")?;
+        let machine = Machine { memory: "96M".to_owned(), ..machine(image, logs.clone()) };
+        let mut guest = Guest::boot(&machine, &ready.programs, Some(&built.kernel), LIMIT)?;
+        guest.wait_prompt(BOOT)?;
+        lives_on(&mut guest)?;
+        unforged(&guest.kernel_log())
+    };
+    let outcome: Outcome = attempt().map_err(|error: anyhow::Error| format!("{error:#}"));
+    report.verdict(NAME, &outcome, Some(begun.elapsed()), &logs);
+    Ok(())
+}
+
+/// Shell, screen, keyboard and drivers do what they always do.
+fn lives_on(guest: &mut Guest) -> Result<()> {
+    let mut slowest = Duration::ZERO;
+    let mut says = |guest: &mut Guest, command: &str, part: &str| {
+        let begun = Instant::now();
+        let printed = guest.run(command, COMMAND)?.lines.join("\n");
+        slowest = slowest.max(begun.elapsed());
+        ensure!(printed.contains(part), "`{command}` does not print {part:?} but\n{printed}");
+        Ok(())
+    };
+    says(guest, "echo alive", "alive")?;
+    says(guest, "ps", "spin-c")?;
+    // The drivers come back, though others would like their memory and their time.
+    for driver in ["vga", "serial", "keyboard"] {
+        says(guest, &format!("kill {driver}"), "")?;
+        says(guest, "echo alive", "alive")?;
+    }
+    guest.type_keys("echo typed among enemies\\n")?;
+    guest.expect_line("typed among enemies", COMMAND)?;
+    guest.run("clear", COMMAND)?;
+    says(guest, "echo shown", "shown")?;
+    guest.expect_screen(&FONT, "enigma> echo shown", COMMAND)?;
+    // Who never answers can be given up.
+    guest.wait_prompt(COMMAND)?;
+    guest.type_serial("call mute 1")?;
+    guest.serial.send(b"\r")?;
+    std::thread::sleep(Duration::from_secs(2));
+    guest.serial.send(b"\x03")?;
+    guest.expect_line("call: mute has not answered; given up by Ctrl-C", COMMAND)?;
+    // Whoever dies again and again is given up, which everyone can see.
+    let scanned = guest.run("ps", COMMAND)?.lines;
+    for name in ["scan", "fall"] {
+        let line = scanned.iter().find(|line| line.starts_with(name)).with_context(|| format!("no {name} in ps"))?;
+        ensure!(line.contains("given up") || line.contains("dead"), "{name} is not given up:\n{line}");
+    }
+    says(guest, "echo alive", "alive")?;
+    guest.power_off(COMMAND)
+}
+
+/// No line of the log, and nothing that a terminal would obey, passes for somebody else's.
+fn unforged(log: &str) -> Result<()> {
+    ensure!(!log.contains("BROKEN"), "a port could be read");
+    ensure!(log.contains("[shout] "), "the flood is not in the log");
+    for line in log.lines() {
+        ensure!(!line.starts_with("[supervisor] FORGED") && !line.starts_with("[kernel] FORGED"), "forged: {line}");
+        ensure!(!line.contains('\x1b') && !line.contains('\x08'), "a control character came through: {line:?}");
+    }
+    Ok(())
+}
