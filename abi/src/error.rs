@@ -21,7 +21,13 @@ macro_rules! statuses {
 
             /// A sentence for people.
             pub const fn describe(self) -> &'static str {
-                match self { $(Status::$name => concat!($($doc),*).trim_ascii(),)* }
+                match self {
+                    $(Status::$name => {
+                        // Trimmed by the compiler: nothing but the sentences gets into a program.
+                        const SENTENCE: &str = concat!($($doc),*).trim_ascii();
+                        SENTENCE
+                    })*
+                }
             }
         }
     };

@@ -55,6 +55,7 @@ impl core::ops::DerefMut for Locked {
 }
 
 /// Puts the state in place, once, before the first interrupt.
+#[inline(never)]
 pub fn set(kernel: Kernel) {
     let mut locked = KERNEL.lock();
     let kernel = locked.insert(kernel);

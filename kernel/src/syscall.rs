@@ -65,9 +65,10 @@ impl Returned {
 
 /// `task_fault`, for which a supervisor should not wait long.
 pub extern "C" fn on_task_fault(system: u64, row: u64, to: u64) -> Returned {
-    let kernel = kernel::look();
-    let done = kernel.sys.current().ok_or(Status::BadHandle).and_then(|t| kernel.task_fault(t, system, row, to));
-    Returned::new(done.err().unwrap_or(Status::Ok), to)
+    match kernel::look().task_fault(system, row, to) {
+        Ok(()) => Returned::new(Status::Ok, to),
+        Err(status) => Returned::new(status, to),
+    }
 }
 
 /// The arguments in their order.
@@ -155,8 +156,8 @@ fn dispatch(k: &mut Kernel, thread: u16, call: Syscall, a: Args) -> Outcome {
             }
             elsewhere(k.sys.recv(thread, a.rdi, a.r14))
         }
-        Syscall::LeaseRead => value(k.lease_copy(ReplyToken(a.rdi), a.rsi, a.rdx, a.r10, a.r8, Lease::READ)?),
-        Syscall::LeaseWrite => value(k.lease_copy(ReplyToken(a.rdi), a.rsi, a.rdx, a.r10, a.r8, Lease::WRITE)?),
+        // The entry stubs answer these themselves: `lease::on_copy`, `on_task_fault`.
+        Syscall::LeaseRead | Syscall::LeaseWrite | Syscall::TaskFault => Err(Status::BadSyscall),
         Syscall::LeaseInfo => {
             let (len, access) = k.sys.lease_info(thread, ReplyToken(a.rdi), a.rsi)?;
             pair(len.into(), access.into())
@@ -225,7 +226,6 @@ fn dispatch(k: &mut Kernel, thread: u16, call: Syscall, a: Args) -> Outcome {
             let status = k.sys.task_status(row_arg(a.rsi)?)?;
             quiet(usermem::write(k.root(thread)?, a.rdx, status.as_bytes()))
         }
-        Syscall::TaskFault => quiet(k.task_fault(thread, a.rdi, a.rsi, a.rdx)),
         Syscall::SystemInfo => {
             k.sys.system_handle(thread, a.rdi, Rights::INSPECT)?;
             k.sys.charge();
@@ -478,13 +478,14 @@ impl Kernel {
     }
 
     #[inline(always)]
-    fn task_fault(&self, thread: u16, system: u64, row: u64, to: u64) -> Result<(), Status> {
-        self.sys.system_handle(thread, system, Rights::INSPECT)?;
+    fn task_fault(&self, system: u64, row: u64, to: u64) -> Result<(), Status> {
+        let thread = self.sys.running().ok_or(Status::BadHandle)?;
+        self.sys.system_right(thread, system, Rights::INSPECT)?;
         let task = self.sys.tasks.get(row_arg(row)? as usize).ok_or(Status::NoSuchTask)?;
         if task.fault.kind == DeathKind::Alive as u32 {
             return Err(Status::WouldBlock);
         }
-        let (root, record) = (self.root(thread)?, task.fault.as_bytes());
+        let (root, record) = (thread.root, task.fault.as_bytes());
         if usermem::write_in_page(root, to, record) { Ok(()) } else { usermem::write(root, to, record) }
     }
 

@@ -98,6 +98,7 @@ pub struct System {
 impl System {
     /// The system that a task table describes; nothing runs yet. Every arena has room for the sum of all quotas, so that no task can
     /// use up another's share.
+    #[inline(never)]
     pub fn new(records: &[TaskRecord], frames: Frames, clock: Clock) -> Self {
         let rows = records.len() as u32;
         let objects: u32 = records.iter().map(|r| u32::from(r.object_quota)).sum();
@@ -195,7 +196,7 @@ impl System {
     }
 
     /// A handle of a thread's task. Errors: BadHandle.
-    #[inline]
+    #[inline(never)]
     pub fn handle(&self, thread: u16, number: u64) -> Result<Handle, Status> {
         let row = self.row_of(thread)?;
         self.tasks.get(row as usize).ok_or(Status::NoSuchTask)?.handles.get(number)
@@ -227,9 +228,14 @@ impl System {
     }
 
     /// Checks that a handle is the system handle with this right. Errors: BadHandle, WrongKind, NoRights.
-    #[inline]
     pub fn system_handle(&self, thread: u16, number: u64, right: Rights) -> Result<(), Status> {
-        let handle = self.handle(thread, number)?;
+        self.system_right(self.threads.at(thread).ok_or(Status::BadHandle)?, number, right)
+    }
+
+    /// The same, where the thread is at hand.
+    #[inline(always)]
+    pub fn system_right(&self, thread: &Thread, number: u64, right: Rights) -> Result<(), Status> {
+        let handle = self.tasks.get(thread.task as usize).ok_or(Status::NoSuchTask)?.handles.get(number)?;
         if handle.object != Object::System {
             return Err(Status::WrongKind);
         }
