@@ -88,7 +88,7 @@ impl Timers {
     #[cfg(any(test, feature = "verify"))]
     pub(crate) fn armed(&self) -> Result<Vec<(u64, Id<Timer>)>, alloc::string::String> {
         if self.first != self.deadline(0) {
-            return Err(std::format!("the next deadline is not {}", self.first));
+            return Err(alloc::format!("the next deadline is not {}", self.first));
         }
         for (place, &index) in self.heap.iter().enumerate() {
             if place > 0 && self.deadline(place) < self.deadline((place - 1) / 2) {
