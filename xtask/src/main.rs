@@ -3,6 +3,7 @@
 mod archive;
 mod bench;
 mod build;
+mod chaos;
 mod children;
 mod debug;
 mod elf_check;
@@ -31,6 +32,7 @@ mod test;
 mod toolchain;
 mod ui;
 
+use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -211,6 +213,41 @@ struct Bench {
     install: Install,
 }
 
+/// Do faults to running drivers while clients work, and judge what comes of it
+///
+/// Bits flip in code and data, registers go wild, interrupts are lost or come twice, drivers hang, loop, hoard memory, flood their tables, and
+/// are killed at any instant. Printed are a table by fault and driver (how it was found out, after how many instructions, when the
+/// driver served again, how long its client waited, what was damaged on the way and done over), a histogram, and a line of
+/// what must be zero. The exit status is 0 only if all of that is. The same seed gives the same run, instruction for instruction;
+/// for each batch that fails, the command that repeats it alone is printed. docs/chaos.md describes the method.
+///
+/// With --syscalls: system calls at random, on a kernel that checks itself. Six tasks make them at once, hold handles of every kind and kill
+/// themselves or are killed. The exit status is 0 only if there was no kernel panic, no hang, no broken state and no leak.
+/// docs/fuzzing.md describes the method.
+#[derive(Args)]
+struct Chaos {
+    /// Only this driver: serial, keyboard or vga [default: all three]
+    #[arg(value_name = "TASK")]
+    task: Option<String>,
+    /// From which all follows
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    seed: u64,
+    /// How many faults, or system calls [default: 1000 faults, 10000000 system calls]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000_000_000))]
+    count: Option<u64>,
+    /// Make system calls at random instead
+    #[arg(long, conflicts_with = "task")]
+    syscalls: bool,
+    /// Write the figures there, and each fault
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// How many machines run at the same time
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
+    jobs: u32,
+    #[command(flatten)]
+    install: Install,
+}
+
 /// Boot the system under gdb, with symbols
 ///
 /// Without a task the machine stops at the kernel's first instruction; with one, at that task's, and gdb knows its symbols too.
@@ -238,33 +275,6 @@ struct Debug {
     /// End gdb and the guest after this many seconds, with a failure
     #[arg(long, value_name = "S")]
     timeout: Option<u64>,
-    #[command(flatten)]
-    install: Install,
-}
-
-/// Make system calls at random, on a kernel that checks itself
-///
-/// Six tasks make them at once, hold handles of every kind and kill themselves or are killed. The calls are split into batches of a million,
-/// each of which is a boot with a seed of its own; the same seed gives the same run, instruction for instruction. The exit status
-/// is 0 only if there was no kernel panic, no hang, no broken state and no leak; for each batch that fails, the command that
-/// repeats it alone is printed. docs/fuzzing.md describes the method.
-#[derive(Args)]
-struct Chaos {
-    /// Make system calls at random
-    #[arg(long, required = true)]
-    syscalls: bool,
-    /// From which all follows
-    #[arg(long, value_name = "S", default_value_t = 1)]
-    seed: u64,
-    /// How many
-    #[arg(long, value_name = "N", default_value_t = fuzz::COUNT, value_parser = clap::value_parser!(u64).range(1..))]
-    count: u64,
-    /// Write the figures there
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// How many machines run at the same time
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
-    jobs: u32,
     #[command(flatten)]
     install: Install,
 }
@@ -365,13 +375,18 @@ fn perform(command: Command) -> anyhow::Result<ExitCode> {
                 &bench::Options { name, record, json, compare, svg, listing, accept, install },
             );
         }
+        Command::Chaos(Chaos { task, seed, count, syscalls, json, jobs, install }) => {
+            let (jobs, install) = (jobs as usize, !install.no_install);
+            if syscalls {
+                let count = count.unwrap_or(fuzz::COUNT);
+                return fuzz::syscalls(&paths, &fuzz::Options { seed, count, jobs, json, install });
+            }
+            let count = u32::try_from(count.unwrap_or(chaos::COUNT)).context("--count: at most 4294967295 faults")?;
+            return chaos::chaos(&paths, &chaos::Options { task, seed, count, jobs, json, install });
+        }
         Command::Debug(Debug { task, uefi, memory, display, batch, with, timeout, install }) => {
             let install = !install.no_install;
             debug::debug(&paths, &debug::Options { task, uefi, memory, display, batch, with, timeout, install })?;
-        }
-        Command::Chaos(Chaos { syscalls: _, seed, count, json, jobs, install }) => {
-            let (jobs, install) = (jobs as usize, !install.no_install);
-            return fuzz::syscalls(&paths, &fuzz::Options { seed, count, jobs, json, install });
         }
         Command::Lint(lint) => lint::lint(&paths, !lint.install.no_install)?,
         Command::Setup(setup) => setup::setup(&paths, setup.uefi, !setup.install.no_install)?,

@@ -45,6 +45,10 @@ pub trait Driver: Sized {
         let _ = bits;
     }
 
+    /// A heartbeat: comes a few times a second where the task is watched (`heartbeat` in `system.toml`). The time to look after a device
+    /// whose interrupt was lost: nothing else would ever tell that it waits.
+    fn pulse(&mut self) {}
+
     /// One request.
     fn request(&mut self, request: &Request) -> Answer;
 
@@ -126,10 +130,13 @@ impl Outgoing {
 #[inline]
 fn step<D: Driver>(driver: &mut D, received: Received) -> Outgoing {
     match Event::from(received) {
-        Event::Notified(bits) => {
-            let bits = bits & !RUNTIME_BITS;
-            if bits != 0 {
-                driver.notified(bits);
+        Event::Notified(set) => {
+            let own = set & !RUNTIME_BITS;
+            if own != 0 {
+                driver.notified(own);
+            }
+            if set & bits::HEARTBEAT != 0 {
+                driver.pulse();
             }
             Outgoing::NONE
         }
@@ -157,16 +164,20 @@ mod tests {
 
     struct Recorder {
         bits: Vec<u64>,
+        pulses: u32,
         seen: Vec<(u16, [u64; 4], usize, Option<u32>)>,
         answer: Answer,
     }
 
     impl Driver for Recorder {
         fn init() -> Self {
-            Recorder { bits: Vec::new(), seen: Vec::new(), answer: Answer::Later }
+            Recorder { bits: Vec::new(), pulses: 0, seen: Vec::new(), answer: Answer::Later }
         }
         fn notified(&mut self, bits: u64) {
             self.bits.push(bits);
+        }
+        fn pulse(&mut self) {
+            self.pulses += 1;
         }
         fn request(&mut self, request: &Request) -> Answer {
             self.seen.push((request.label, request.words, request.leases, request.handle));
@@ -194,6 +205,7 @@ mod tests {
         let all = step(&mut driver, received(note, [bits::HEARTBEAT | bits::PEER | 1 << 4, 0, 0, 0], 0));
         assert_eq!(all, Outgoing::NONE);
         assert_eq!(driver.bits, [bits::PEER | 1 << 4]);
+        assert_eq!(driver.pulses, 3, "one for each heartbeat");
         assert!(driver.seen.is_empty());
     }
 

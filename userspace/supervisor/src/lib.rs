@@ -10,7 +10,7 @@
 //! | [`KILL`] | words\[0\] a [`TaskId`], or lease 0 (READ) a name | - |
 //! | [`SPAWN`] | lease 0 (READ) a name, lease 1 (READ) its argument | words\[0\] the new [`TaskId`] |
 //! | [`WAIT`] | words\[0\] a [`TaskId`] | once that life has ended, is reported and cleared away: words\[0\] its [`DeathKind`] |
-//! | [`STATE`] | words\[0\] a row of the task table | words\[0\] restarts, \[1\] 1 if given up, \[2\] back-off in milliseconds, \[3\] the newest end: [`DeathKind`], from bit 16 the vector, from bit 32 the life |
+//! | [`STATE`] | words\[0\] a row of the task table | words\[0\] restarts, \[1\] bit 0: given up, above it: when the newest end was, in nanoseconds since boot, \[2\] back-off in milliseconds, \[3\] the newest end: [`DeathKind`], from bit 16 the vector, from bit 32 the life |
 //!
 //! The answer's label is 0 where that was done, otherwise a [`Refusal`].
 #![no_std]
@@ -123,6 +123,8 @@ pub struct State {
     pub kind: u16,
     /// Its exception vector, where it was an exception.
     pub vector: u16,
+    /// When that was, in nanoseconds since boot.
+    pub ended_ns: u64,
 }
 
 /// The supervisor, as its clients see it.
@@ -164,7 +166,15 @@ impl Supervisor {
     pub fn state(self, index: usize) -> Result<State, Error> {
         let [restarts, given_up, backoff_ms, end] = self.ask(STATE, index as u64, &mut [])?.words;
         let part = |shift: u32| (end >> shift) as u16;
-        Ok(State { restarts, given_up: given_up != 0, backoff_ms, ended: part(32), kind: part(0), vector: part(16) })
+        Ok(State {
+            restarts,
+            given_up: given_up & 1 != 0,
+            backoff_ms,
+            ended: part(32),
+            kind: part(0),
+            vector: part(16),
+            ended_ns: given_up >> 1,
+        })
     }
 
     fn ask(self, label: u16, word: u64, loans: &mut [Loan<'_>]) -> Result<Reply, Error> {

@@ -58,6 +58,8 @@ struct Task {
     ended: Option<(u16, DeathKind)>,
     /// Exception vector of that end, 0 for none.
     vector: u32,
+    /// When that was, in nanoseconds since boot.
+    ended_ns: u64,
     /// A client that asked for a new life while the old one is still being cleared away.
     spawn_request: Option<Pending>,
     /// When it was last seen in a call to somebody else, in nanoseconds.
@@ -128,6 +130,7 @@ impl Task {
             newest: 0,
             ended: None,
             vector: 0,
+            ended_ns: 0,
             spawn_request: None,
             blocked_ns: 0,
         }
@@ -271,6 +274,7 @@ impl Supervisor {
         let task = &mut self.tasks[index];
         task.ended = Some((id.generation, kind));
         task.vector = record.vector;
+        task.ended_ns = record.time_ns;
         let verdict = task.history.died(task.policy(), kind, record.error_code as u32 as i32, now);
         let (next, respawn_ns) = match verdict {
             Verdict::Restart { delay_ms } => (Next::Restart { delay_ms }, Some(now + delay_ms * NS_PER_MS)),

@@ -115,7 +115,8 @@ impl Supervisor {
         };
         let (life, kind) = task.ended.unwrap_or((0, DeathKind::Alive));
         let ended = u64::from(kind as u32) | u64::from(task.vector) << 16 | u64::from(life) << 32;
-        Ok(Answer::Reply(0, [task.history.restarts, task.history.given_up.into(), backoff_ms, ended]))
+        let given_up = u64::from(task.history.given_up) | task.ended_ns << 1;
+        Ok(Answer::Reply(0, [task.history.restarts, given_up, backoff_ms, ended]))
     }
 
     /// The row of the task whose name lease 0 holds.

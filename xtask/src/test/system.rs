@@ -2,6 +2,7 @@
 //! and screen.
 
 mod bench;
+mod chaos;
 mod debugger;
 mod fuzz;
 mod hostile;
@@ -38,6 +39,7 @@ pub fn run(paths: &Paths, wanted: &Wanted, report: &Report, ready: &Ready) -> Re
     suite::run(&config, wanted, report, ready)?;
     outside::run(&config, wanted, report, ready)?;
     hostile::run(&config, wanted, report, ready)?;
+    chaos::run(&config, wanted, report, ready)?;
     bench::run(&config, wanted, report, ready)?;
     debugger::run(wanted, report)?;
     fuzz::run(&config, wanted, report, ready)?;

@@ -131,7 +131,8 @@ struct Timeout;
 
 impl<D: DataPort, C: Port> Keyboard<D, C> {
     /// Sets controller and keyboard up. Where `keep` holds the state of an earlier life, they are set up already, and what they
-    /// hold is for us: nothing is sent or thrown away. Call [`Keyboard::service`] next.
+    /// hold is for us: nothing is asked or thrown away. Only the controller's configuration is written again, because nobody knows what
+    /// that life did in its last moments. Call [`Keyboard::service`] next.
     pub fn start(data: D, control: C, keep: &'static Keep) -> Self {
         let warm = keep.is_sound();
         if !warm {
@@ -142,6 +143,8 @@ impl<D: DataPort, C: Port> Keyboard<D, C> {
         if warm {
             keyboard.found = Found { controller: true, self_test: true, line: true, keyboard: true, warm };
             keyboard.work();
+            // A controller that takes no commands any more may still have keys.
+            let _ = keyboard.configure(keep.config());
         } else {
             let mut found = Found::default();
             found.controller = keyboard.set_up(&mut found).is_ok();
@@ -163,15 +166,20 @@ impl<D: DataPort, C: Port> Keyboard<D, C> {
         let before = self.ask(command::READ_CONFIG, PATIENCE)?.unwrap_or(0);
         found.self_test = self.ask(command::SELF_TEST, TEST_PATIENCE)? == Some(SELF_TEST_PASSED);
         found.line = self.ask(command::TEST_KEYBOARD_LINE, PATIENCE)? == Some(LINE_TEST_PASSED);
-        // The mouse port stays off; whatever else the firmware chose stays.
+        self.keep.set_config(before);
+        self.configure(before)?;
+        found.keyboard = self.tell(keyboard::SET_TYPEMATIC)? && self.tell(TYPEMATIC)?;
+        found.keyboard |= self.tell(keyboard::ENABLE)?;
+        Ok(())
+    }
+
+    /// Keyboard and its interrupt on, the mouse off; whatever else the firmware chose stays.
+    fn configure(&mut self, before: u8) -> Result<(), Timeout> {
         let wanted = (before | config::KEYBOARD_INTERRUPT | config::TRANSLATE | config::MOUSE_OFF)
             & !(config::MOUSE_INTERRUPT | config::KEYBOARD_OFF);
         self.command(command::WRITE_CONFIG)?;
         self.send(wanted)?;
-        self.command(command::ENABLE_KEYBOARD)?;
-        found.keyboard = self.tell(keyboard::SET_TYPEMATIC)? && self.tell(TYPEMATIC)?;
-        found.keyboard |= self.tell(keyboard::ENABLE)?;
-        Ok(())
+        self.command(command::ENABLE_KEYBOARD)
     }
 
     /// Takes what the keyboard has sent, at most a bounded number of bytes; then it says that there is more.

@@ -18,7 +18,7 @@ use zerocopy::{FromBytes, IntoBytes, KnownLayout};
 pub const RING: u32 = 256;
 
 /// Set once the controller is set up; changes with the layout of [`Keep`].
-const VERSION: u32 = 0x6b62_0001;
+pub const VERSION: u32 = 0x6b62_0002;
 
 /// Bit of the work word that says which of the two raw slots is the next one. Below it the decoder's state, and below that the ring's head.
 const SLOT_SHIFT: u32 = 32 + STATE_BITS;
@@ -35,7 +35,8 @@ pub struct Keep {
     tail: AtomicU32,
     lost: AtomicU32,
     raw: [AtomicU8; 2],
-    reserved: [AtomicU8; 2],
+    config: AtomicU8,
+    reserved: AtomicU8,
     events: [AtomicU64; RING as usize],
 }
 
@@ -102,6 +103,16 @@ impl Keep {
     /// Says that the controller is set up: from here on a next life goes on instead of starting over.
     pub fn set_ready(&self) {
         self.state.put(VERSION);
+    }
+
+    /// The controller's configuration, as the set-up made it.
+    pub fn config(&self) -> u8 {
+        self.config.get()
+    }
+
+    /// Keeps the controller's configuration.
+    pub fn set_config(&self, config: u8) {
+        self.config.put(config);
     }
 
     /// The layout chosen last.
@@ -195,6 +206,15 @@ impl Keep {
         }
         self.given.put(tail.wrapping_add(count as u32));
         Ok(count)
+    }
+
+    /// Changes one bit of the memory.
+    #[cfg(test)]
+    pub fn flip(&self, bit: usize) {
+        assert!(bit / 8 < size_of::<Keep>());
+        // SAFETY: the byte lies in this value, of which every field is made of atomics, so that it may change behind a shared reference.
+        let byte = unsafe { &*(&raw const *self).cast::<AtomicU8>().add(bit / 8) };
+        byte.fetch_xor(1 << (bit % 8), Ordering::Relaxed);
     }
 
     /// Puts a valid state word before arbitrary contents.

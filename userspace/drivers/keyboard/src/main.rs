@@ -89,6 +89,10 @@ impl Driver for Service {
         }
     }
 
+    fn pulse(&mut self) {
+        self.serve();
+    }
+
     fn request(&mut self, request: &Request) -> Answer {
         match request.label {
             label::READ => {

@@ -41,6 +41,9 @@ pub const PORTS: u16 = NUM_REGISTERS as u16;
 /// The divisor latch for 115200 baud: 1.8432 MHz / 16 / 115200 (PC16550D, table III).
 const DIVISOR: u16 = 1;
 
+/// The FIFO control register: FIFOs on, interrupt at eight bytes received (PC16550D, section 8.5).
+const FIFOS: u8 = 0x81;
+
 /// Most interrupt causes handled in one go.
 const MOST_CAUSES: usize = 64;
 
@@ -171,7 +174,7 @@ impl<P: UartPort> Uart<P> {
     /// Takes over a UART that an earlier life has set up, and settles what became of the byte in flight each way.
     fn resume(&mut self) {
         self.wide = self.keep.flags() & WIDE != 0;
-        self.port.write8(LINE, LCR::WORD_LENGTH0.union(LCR::WORD_LENGTH1).bits());
+        self.restore();
         self.port.write8(MODEM, (MCR::DTR | MCR::RTS | MCR::OUT_2_INT_ENABLE).bits());
         let marked = IER::from_bits_retain(self.port.read8(INTERRUPTS));
         if marked.contains(IER::RECEIVER_LINE_STATUS) != odd(self.keep.tx_sent()) {
@@ -181,6 +184,21 @@ impl<P: UartPort> Uart<P> {
         // An empty transmitter reports itself when its interrupt is turned on, so it must have been off before.
         self.interrupts = mark(IER::empty(), self.keep.tx_sent());
         self.port.write8(INTERRUPTS, self.interrupts.bits());
+    }
+
+    /// Puts the registers back to what the set-up made them: nobody knows what the last life did in its last moments. What is as it should be
+    /// is not touched, so that no byte in flight is harmed.
+    fn restore(&mut self) {
+        let mode = LCR::WORD_LENGTH0.union(LCR::WORD_LENGTH1);
+        self.port.write8(LINE, mode.union(LCR::DLAB).bits());
+        if [self.port.read8(DATA), self.port.read8(INTERRUPTS)] != DIVISOR.to_le_bytes() {
+            let [low, high] = DIVISOR.to_le_bytes();
+            self.port.write8(DATA, low);
+            self.port.write8(INTERRUPTS, high);
+        }
+        self.port.write8(LINE, mode.bits());
+        // The FIFOs' bytes stay where they are on already (PC16550D, section 8.5).
+        self.port.write8(CAUSE, FIFOS);
     }
 
     /// The interrupts wanted now: received data where there is room for it, transmitter empty where there is something to send.

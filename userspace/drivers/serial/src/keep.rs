@@ -21,10 +21,11 @@ pub const TX_SIZE: u32 = 8192;
 pub const RX_SIZE: u32 = 2048;
 
 /// Set once the UART is set up; changes with the layout of [`Keep`].
-const VERSION: u32 = 0x5e71_0100;
+const VERSION: u32 = 0x5e71_0200;
 
-/// Bits of the state word that are not version.
-const FLAGS: u32 = 0xff;
+/// Bits of the state word that are flags, and those in which they are repeated upside down.
+const FLAGS: u32 = 0xf;
+const FLAGS_CHECK: u32 = 0xf0;
 
 /// Flag in the state word: a 16-bit port access reaches two registers of the UART (see [`crate::device`]).
 pub const WIDE: u32 = 1;
@@ -105,6 +106,11 @@ fn key(task: TaskId, sequence: u64) -> u64 {
     (task.generation as u64) << 48 | sequence & SEQUENCE_MASK
 }
 
+/// Whether this is the state word of a driver that was set up, with any flags: the first word of the memory.
+pub fn is_state(word: u32) -> bool {
+    word & !(FLAGS | FLAGS_CHECK) == VERSION && (word & FLAGS_CHECK) >> 4 == !word & FLAGS
+}
+
 /// What is left to do of a write.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Begin {
@@ -125,10 +131,7 @@ impl Keep {
     pub fn is_sound(&self) -> bool {
         let (head, given, tail) = (self.rx_head.get(), self.rx_given.get(), self.rx_tail.get());
         let unread = head.wrapping_sub(tail);
-        self.state.get() & !FLAGS == VERSION
-            && self.tx_len() <= TX_SIZE
-            && unread < RX_SIZE
-            && given.wrapping_sub(tail) <= unread
+        is_state(self.state.get()) && self.tx_len() <= TX_SIZE && unread < RX_SIZE && given.wrapping_sub(tail) <= unread
     }
 
     /// Forgets everything: before the first set-up, or where the state makes no sense.
@@ -152,7 +155,7 @@ impl Keep {
 
     /// Says that the UART is set up: from here on a next life goes on instead of starting over. `flags` is [`WIDE`] or 0.
     pub fn set_ready(&self, flags: u32) {
-        self.state.put(VERSION | flags & FLAGS);
+        self.state.put(VERSION | flags & FLAGS | (!flags & FLAGS) << 4);
     }
 
     /// The flags given to [`Keep::set_ready`].
@@ -221,19 +224,24 @@ impl Keep {
         let sequence = sequence & SEQUENCE_MASK;
         let rows = self.done.get(task.index as usize).zip(self.partial.get(task.index as usize));
         let Some((done, partial)) = rows.filter(|_| sequence != 0) else {
-            self.suspend_write();
+            self.suspend_write(task);
             return Begin::From(0);
         };
-        let (asked, done) = (key(task, sequence), done.get());
-        if done >> 48 == asked >> 48 && done >= asked {
+        let asked = key(task, sequence);
+        // A client repeats its last write and none before that, so no other number can be done already, whatever the memory says.
+        if done.get() == asked {
             return Begin::Done;
         }
         let head = self.tx_head.get();
         if self.job_task.get() == task.to_u32() && self.job_sequence.get() == sequence {
             return Begin::From(head.wrapping_sub(self.job_start.get()));
         }
-        self.suspend_write();
+        self.suspend_write(task);
         let progress = if partial.key.get() == asked { partial.progress.get() } else { 0 };
+        if progress == 0 {
+            // An older one, which its client has given up.
+            partial.key.put(0);
+        }
         self.job_sequence.put(sequence);
         self.job_start.put(head.wrapping_sub(progress));
         self.job_task.put(task.to_u32());
@@ -255,14 +263,15 @@ impl Keep {
         self.job_task.put(0);
     }
 
-    /// Puts the running write aside, with its progress, before the ring grows by other bytes.
-    fn suspend_write(&self) {
+    /// Puts the running write aside, with its progress, before the ring grows by other bytes. Not one of `asking`, the task that begins
+    /// another: what a client does not repeat, it has given up.
+    fn suspend_write(&self, asking: TaskId) {
         let job = self.job_task.get();
         if job == 0 {
             return;
         }
         let task = TaskId::from_u32(job);
-        if let Some(partial) = self.partial.get(task.index as usize) {
+        if let Some(partial) = self.partial.get(task.index as usize).filter(|_| task != asking) {
             partial.key.put(0);
             partial.progress.put(self.tx_head.get().wrapping_sub(self.job_start.get()));
             partial.key.put(key(task, self.job_sequence.get()));
@@ -331,6 +340,15 @@ impl Keep {
         }
         self.rx_given.put(tail.wrapping_add(count as u32));
         Ok(count)
+    }
+
+    /// Changes one bit of the memory.
+    #[cfg(test)]
+    pub fn flip(&self, bit: usize) {
+        assert!(bit / 8 < size_of::<Keep>());
+        // SAFETY: the byte lies in this value, of which every field is made of atomics, so that it may change behind a shared reference.
+        let byte = unsafe { &*(&raw const *self).cast::<AtomicU8>().add(bit / 8) };
+        byte.fetch_xor(1 << (bit % 8), Ordering::Relaxed);
     }
 
     /// Puts a valid state word before arbitrary positions.

@@ -110,6 +110,15 @@ impl Driver for Serial {
         }
     }
 
+    fn pulse(&mut self) {
+        self.interrupt();
+        // The interrupt that was lost may have been the transmitter's, which comes only once.
+        if self.uart.kick() {
+            self.answer_writers();
+            self.answer_flushers();
+        }
+    }
+
     fn request(&mut self, request: &Request) -> Answer {
         match request.label {
             label::WRITE => self.write(request),
@@ -175,6 +184,8 @@ impl Serial {
             Some(progress) => progress,
             None => match self.keep.begin_write(*task, what.sequence) {
                 Begin::Done => return Some((0, [what.len as u64, 0, 0, 0])),
+                // More than there is: what was kept is damaged.
+                Begin::From(progress) if progress > what.len => 0,
                 Begin::From(progress) => progress,
             },
         };

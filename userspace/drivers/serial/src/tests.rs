@@ -12,6 +12,7 @@ use std::vec;
 use std::vec::Vec;
 
 const ALICE: TaskId = TaskId { index: 5, generation: 1 };
+const CAROL: TaskId = TaskId { index: 7, generation: 1 };
 const BOB: TaskId = TaskId { index: 6, generation: 3 };
 
 fn keep() -> &'static Keep {
@@ -217,17 +218,24 @@ fn send_with_deaths(slow: bool, first: u64, second: Option<u64>) -> bool {
     let keep = keep();
     let data = text(90, 7);
     drop(Uart::start(model.clone(), keep));
+    let answered = std::cell::Cell::new(0);
     let life = || {
         let mut uart = Uart::start(model.clone(), keep);
-        send(&mut uart, &model, keep, ALICE, 1, &data);
-        send(&mut uart, &model, keep, ALICE, 2, b"!");
+        // The client repeats what was not answered, whatever the lives before had done of it.
+        for (sequence, data) in [(1, data.as_slice()), (2, b"!")] {
+            if answered.get() < sequence {
+                send(&mut uart, &model, keep, ALICE, sequence, data);
+                // The reply is a step of its own: a death before it loses the answer.
+                fuse::tick();
+                answered.set(sequence);
+            }
+        }
         drain(&mut uart, &model, keep);
     };
     let whole = live(Some(first), life);
     if let Some(second) = second {
         live(Some(second), life);
     }
-    // The client saw its calls die and repeats them, whatever the lives before had done of them.
     assert!(live(None, life));
     let mut expected = data.clone();
     expected.push(b'!');
@@ -331,7 +339,7 @@ fn writes_are_done_once_per_number_task_and_life() {
     // Another client gets in between, and one without numbers; the first one's progress is not lost.
     assert_eq!(keep.begin_write(BOB, 1), Begin::From(0));
     keep.tx_push(b"bob");
-    assert_eq!(keep.begin_write(ALICE, 0), Begin::From(0));
+    assert_eq!(keep.begin_write(CAROL, 0), Begin::From(0));
     keep.tx_push(b"anonymous");
     assert_eq!(keep.begin_write(ALICE, 2), Begin::From(2));
     keep.end_write(ALICE, 2);
@@ -341,6 +349,77 @@ fn writes_are_done_once_per_number_task_and_life() {
     assert_eq!(keep.begin_write(reborn, 1), Begin::From(0));
     // A task index out of range is served without memory.
     assert_eq!(keep.begin_write(TaskId { index: 900, generation: 1 }, 4), Begin::From(0));
+}
+
+#[test]
+fn only_the_last_number_can_be_done_already() {
+    let keep = keep();
+    keep.begin_write(ALICE, 70);
+    keep.tx_push(b"x");
+    keep.end_write(ALICE, 70);
+    // Else a bit that changes in what is kept could have every later write be taken for done, and never sent.
+    for other in [1, 69, 71, 1 << 40] {
+        assert_eq!(keep.begin_write(ALICE, other), Begin::From(0), "write {other}");
+        keep.drop_write();
+    }
+    assert_eq!(keep.begin_write(ALICE, 70), Begin::Done);
+}
+
+/// A state with bytes unsent, unread, and given to a reader; a write done, one cut off and overtaken, one begun.
+fn used(model: &Model, keep: &'static Keep) {
+    let mut uart = Uart::start(model.clone(), keep);
+    send(&mut uart, model, keep, ALICE, 1, b"first");
+    model.0.borrow_mut().input.extend(b"in and out");
+    model.0.borrow_mut().run(1);
+    service(&mut uart);
+    keep.read(BOB, 1, 3, |_, _| -> Result<(), Status> { Ok(()) }).unwrap();
+    keep.begin_write(BOB, 7);
+    keep.tx_push(&text(30, 1));
+    keep.begin_write(ALICE, 2);
+    keep.tx_push(&text(20, 2));
+}
+
+#[test]
+fn with_any_bit_of_kept_memory_changed_the_driver_comes_up_and_serves() {
+    // The rings' contents are bytes of clients: no bit of theirs is more than a byte's.
+    let state_bits = (size_of::<Keep>() - TX_SIZE as usize - 2 * RX_SIZE as usize) * 8;
+    for bit in (0..state_bits).chain((state_bits..size_of::<Keep>() * 8).step_by(509)) {
+        let model = Model::new(true, false);
+        let keep = keep();
+        used(&model, keep);
+        keep.flip(bit);
+        let mut uart = Uart::start(model.clone(), keep);
+        for (sequence, data) in [(2, text(60, 2)), (3, b"third".to_vec()), (4, b"fourth".to_vec())] {
+            send(&mut uart, &model, keep, ALICE, sequence, &data);
+        }
+        drain(&mut uart, &model, keep);
+        let line = model.0.borrow().line.clone();
+        assert!(line.ends_with(b"thirdfourth"), "bit {bit}: {:?}", std::string::String::from_utf8_lossy(&line));
+        assert!(uart.is_exact(), "bit {bit}: the next death would double a byte");
+        model.0.borrow_mut().input.extend(b"more");
+        let received = receive_all(&mut uart, &model, keep);
+        assert!(received.ends_with(b"more"), "bit {bit}: {received:?}");
+    }
+}
+
+#[test]
+fn a_later_life_sets_right_what_the_last_one_did_to_the_uart() {
+    let model = Model::new(true, false);
+    let keep = keep();
+    drop(Uart::start(model.clone(), keep));
+    // Another speed, a break, no FIFOs, loop back: what a life may do in its last moments.
+    let mut port = model.clone();
+    for (register, value) in [(3, 0x80), (0, 7), (1, 9), (3, 0x43), (2, 0), (4, 0x10)] {
+        rt::port::Port::write8(&mut port, register, value);
+    }
+    let mut uart = Uart::start(model.clone(), keep);
+    assert!(uart.is_warm());
+    let state = model.0.borrow();
+    assert_eq!((state.divisor(), state.line_control(), state.fifo_control() & 1), (1, 3, 1));
+    drop(state);
+    send(&mut uart, &model, keep, ALICE, 1, b"hello");
+    drain(&mut uart, &model, keep);
+    assert_eq!(model.0.borrow().line, b"hello");
 }
 
 #[test]

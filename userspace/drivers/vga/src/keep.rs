@@ -23,7 +23,7 @@ use zerocopy::FromBytes;
 pub const KEEP_LEN: usize = HEAD + 2 * SLOT;
 
 /// First word; changes with the layout.
-const VERSION: u32 = u32::from_le_bytes(*b"vga1");
+pub const VERSION: u32 = u32::from_le_bytes(*b"vga1");
 const VERSION_AT: usize = 0;
 const IN_USE_AT: usize = 4;
 const HEAD: usize = 64;
@@ -177,12 +177,13 @@ impl<S: Store> Session<S> {
         core::mem::take(&mut self.unpainted)
     }
 
-    /// Where a task's write begins. Numbers rise; a number again means the same text again. 0 is no number: from the start.
+    /// Where a task's write begins. A number again means the same text again; a client repeats its last write and none before that, so
+    /// any other number is a new one, whatever the memory says. 0 is no number: from the start.
     pub fn begin(&self, task: TaskId, sequence: u64) -> Begin {
         let record = self.records[slot_of(task)];
-        if sequence == 0 || record.task != task.to_u32() || sequence > record.sequence {
+        if sequence == 0 || record.task != task.to_u32() || sequence != record.sequence {
             Begin::From(0)
-        } else if sequence < record.sequence || record.finished {
+        } else if record.finished {
             Begin::Done
         } else {
             Begin::From(record.progress as usize)

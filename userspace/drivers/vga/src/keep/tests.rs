@@ -182,7 +182,8 @@ fn numbers_are_obeyed() {
     assert_eq!(s.begin(CLIENT, 1), Begin::Done);
     assert_eq!(s.begin(CLIENT, 2), Begin::From(0));
     s.feed(CLIENT, 2, 0, b"", true);
-    assert_eq!(s.begin(CLIENT, 1), Begin::Done);
+    // A client repeats its last write and none before: else a bit that changes in what is kept could have all later writes dropped.
+    assert_eq!(s.begin(CLIENT, 1), Begin::From(0));
     // A write without a number leaves the numbers alone.
     s.feed(CLIENT, 0, 0, b"e", true);
     assert_eq!(s.begin(CLIENT, 2), Begin::Done);
@@ -232,6 +233,28 @@ fn mapped_memory_is_a_store() {
     assert!(restored);
     assert_eq!(clean(s.screen().clone()), screen);
     assert_eq!(s.begin(CLIENT, 1), Begin::Done);
+}
+
+#[test]
+fn with_any_bit_of_kept_memory_changed_the_driver_comes_up_and_serves() {
+    let (mut s, _) = Session::open(Mortal::new(usize::MAX)).unwrap();
+    write(&mut s, CLIENT, 1, b"\x1b[31mfirst\x1b[", 5);
+    s.feed(CLIENT, 2, 0, b"3;", false);
+    let bytes = s.store.bytes;
+    // Head, terminal and records of both slots bit by bit; of the cells, which are no more than cells, some.
+    let state = |slot: usize| (HEAD + slot * SLOT) * 8..(HEAD + slot * SLOT + RECORDS_AT + 10 * RECORD) * 8;
+    for bit in (0..HEAD * 8).chain(state(0)).chain(state(1)).chain((0..KEEP_LEN * 8).step_by(1009)) {
+        let mut bytes = bytes.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        let (mut s, _) = Session::open(Mortal { bytes, left: usize::MAX }).unwrap();
+        // The write that was cut off is repeated; then, as a client repaints: whatever was begun is ended, and everything is set back.
+        for (number, text) in [(2, &b"3;5H"[..]), (3, b"\x18\x1bc"), (4, b"hello\n"), (5, b"world")] {
+            write(&mut s, CLIENT, number, text, 64);
+        }
+        let mut fresh = Screen::default();
+        Stream::default().feed(&mut fresh, b"hello\nworld");
+        assert!(clean(s.screen().clone()) == clean(fresh), "bit {bit}");
+    }
 }
 
 proptest! {

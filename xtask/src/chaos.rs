@@ -1,0 +1,164 @@
+//! `cargo xtask chaos`: faults are done to running drivers while clients work, and what comes of it is judged. See `docs/chaos.md`.
+//!
+//! The faults are split into batches, each of which is a boot of its own with a seed of its own. The first has the seed that was given, so
+//! that any batch can be repeated alone.
+
+pub mod batch;
+mod line;
+mod log;
+mod report;
+
+use crate::build::{Built, Config, build_system, with_loader, write_image};
+use crate::loader::Firmware;
+use crate::paths::{self, Paths};
+use crate::test::in_parallel;
+use crate::toolchain::install::{Needs, Ready, ensure};
+use crate::ui::say;
+use ::chaos::{Driver, Random};
+use anyhow::{Result, bail};
+use batch::{Batch, Outcome};
+use report::Summary;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+/// The system that is booted.
+const SYSTEM: &str = "userspace/chaos/system.toml";
+
+/// Faults in a batch: so many that the boot is a small part of it, and few enough that a failure repeats soon.
+const BATCH: u32 = 500;
+
+/// Faults, where nothing else is said.
+pub const COUNT: u64 = 1000;
+
+/// What to do.
+pub struct Options {
+    /// The driver that faults are done to; all where it is none.
+    pub task: Option<String>,
+    /// From which all follows.
+    pub seed: u64,
+    /// Faults.
+    pub count: u32,
+    /// Machines at the same time.
+    pub jobs: usize,
+    /// Where to write the figures.
+    pub json: Option<PathBuf>,
+    /// Whether what is missing may be installed.
+    pub install: bool,
+}
+
+/// Does it all and prints what came of it. The exit code says whether all that must be zero is.
+///
+/// # Errors
+/// When something does not build, or there is no such driver.
+pub fn chaos(paths: &Paths, options: &Options) -> Result<ExitCode> {
+    let drivers = drivers(options.task.as_deref())?;
+    let begun = Instant::now();
+    let ready = ensure(Needs { qemu: true, uefi: false, clippy: false, install: options.install })?;
+    let config = Config { paths, toolchain: &ready.toolchain, with: &[] };
+    let (built, image) = system(&config)?;
+    let batches = batches(options.seed, options.count, &drivers);
+    let built_in = begun.elapsed();
+    let outcomes = run(paths, &ready, &built, &image, &batches, options.jobs)?;
+    let summary = Summary::new(&outcomes);
+    print!("{}", summary.text());
+    say(format!("{:.0} s, of which {:.0} s to build", begun.elapsed().as_secs_f32(), built_in.as_secs_f32()));
+    if let Some(path) = &options.json {
+        let json = summary.to_json(options.seed, options.count, &drivers);
+        paths::write_whole(path, format!("{json:#}\n").as_bytes())?;
+    }
+    for line in summary.failures(options.task.as_deref()) {
+        println!("{line}");
+    }
+    println!("{}", summary.verdict());
+    Ok(if summary.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The drivers that a name stands for.
+fn drivers(task: Option<&str>) -> Result<Vec<Driver>> {
+    let Some(name) = task else { return Ok(Driver::ALL.into()) };
+    let names = Driver::ALL.map(Driver::name).join(", ");
+    match Driver::named(name) {
+        Some(driver) => Ok(vec![driver]),
+        None => bail!("nothing can be done to `{name}`: the drivers are {names}"),
+    }
+}
+
+/// Builds the system; returns it with its disk image.
+///
+/// # Errors
+/// When it does not build.
+pub fn system(config: &Config) -> Result<(Built, PathBuf)> {
+    let (builder, built) = with_loader(config, Firmware::Bios, || build_system(config, SYSTEM, "chaos.tar"))?;
+    let image = config.paths.images().join("chaos-bios.img");
+    write_image(&builder, Firmware::Bios, &built.boot_kernel, &built.ramdisk, &image)?;
+    Ok((built, image))
+}
+
+/// The batches: the first has the seed itself, the others have seeds that follow from it.
+#[must_use]
+pub fn batches(seed: u64, count: u32, drivers: &[Driver]) -> Vec<Batch> {
+    let mut seeds = Random::new(seed);
+    let mut left = count;
+    let mut batches = Vec::new();
+    while left > 0 {
+        let count = left.min(BATCH);
+        // Short enough to be typed.
+        let seed = if batches.is_empty() { seed } else { seeds.next() >> 24 };
+        batches.push(Batch { seed, count, drivers: drivers.to_vec() });
+        left -= count;
+    }
+    batches
+}
+
+/// Runs the batches; tells of each as it ends.
+fn run(
+    paths: &Paths,
+    ready: &Ready,
+    built: &Built,
+    image: &std::path::Path,
+    batches: &[Batch],
+    jobs: usize,
+) -> Result<Vec<Outcome>> {
+    let logs = paths.target.join("chaos");
+    let _ = std::fs::remove_dir_all(&logs);
+    let outcomes = Mutex::new(Vec::new());
+    let numbered: Vec<_> = batches.iter().enumerate().collect();
+    in_parallel(&numbered, jobs, |(number, batch)| {
+        let begun = Instant::now();
+        let outcome = batch.run(ready, built, image, &logs.join(format!("{number}")))?;
+        let verdict = if outcome.is_good() { "good" } else { "FAILED" };
+        let (many, seed, took) = (outcome.faults.len(), batch.seed, begun.elapsed().as_secs_f32());
+        say(format!("batch {} of {}: seed {seed}, {many} faults, {verdict} ({took:.1} s)", number + 1, batches.len()));
+        outcomes.lock().unwrap_or_else(PoisonError::into_inner).push((*number, outcome));
+        Ok(())
+    })?;
+    let mut outcomes = outcomes.into_inner().unwrap_or_else(PoisonError::into_inner);
+    outcomes.sort_by_key(|(number, _)| *number);
+    Ok(outcomes.into_iter().map(|(_, outcome)| outcome).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_repeats_alone() {
+        let all = batches(7, 2 * BATCH + 3, &Driver::ALL);
+        assert_eq!(all.iter().map(|batch| batch.count).collect::<Vec<_>>(), [BATCH, BATCH, 3]);
+        assert_eq!(all[0].seed, 7);
+        for batch in &all {
+            assert_eq!(batches(batch.seed, batch.count, &Driver::ALL).as_slice(), std::slice::from_ref(batch));
+        }
+        assert_ne!(all[1].seed, all[2].seed);
+        assert_eq!(batches(7, 0, &Driver::ALL), []);
+    }
+
+    #[test]
+    fn drivers_go_by_their_names() {
+        assert_eq!(drivers(None).expect("all"), Driver::ALL);
+        assert_eq!(drivers(Some("vga")).expect("one"), [Driver::Vga]);
+        assert!(drivers(Some("console")).expect_err("not this").to_string().contains("serial, keyboard, vga"));
+    }
+}
