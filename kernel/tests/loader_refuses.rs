@@ -37,10 +37,10 @@ fn main(boot: &'static mut BootInfo) -> ! {
     testing::run(&[
         ("good_program_starts", &|| with(good_program)),
         ("program_is_missing", &|| with(missing)),
-        ("headers_are_refused", &|| with(bad_headers)),
-        ("segments_are_refused", &|| with(bad_segments)),
-        ("notes_are_refused", &|| with(bad_notes)),
-        ("every_truncation_is_refused", &|| with(truncations)),
+        ("d06_headers_are_refused", &|| with(bad_headers)),
+        ("d06_segments_are_refused", &|| with(bad_segments)),
+        ("d06_notes_are_refused", &|| with(bad_notes)),
+        ("d06_every_truncation_is_refused", &|| with(truncations)),
         ("quotas_are_refused", &|| with(quotas)),
         ("good_program_starts_after_all_that", &|| with(good_program)),
         ("first_program_refused_ends_the_boot", &|| {

@@ -36,7 +36,10 @@ pub fn run(paths: &Paths, wanted: &Wanted, report: &Report, ready: &Ready) -> Re
     let config = Config { paths, toolchain: &ready.toolchain, with: &[] };
     let tests: Vec<_> = TESTS.iter().filter(|test| wanted.matches(&test.full())).collect();
     // What the suite's tests are called it knows itself.
-    suite::run(&config, wanted, report, ready)?;
+    suite::run(&suite::SUITE, &config, wanted, report, ready)?;
+    if suite::TRIAL_NAMES.iter().any(|name| wanted.matches(name)) {
+        suite::run(&suite::TRIALS, &config, wanted, report, ready)?;
+    }
     outside::run(&config, wanted, report, ready)?;
     hostile::run(&config, wanted, report, ready)?;
     chaos::run(&config, wanted, report, ready)?;

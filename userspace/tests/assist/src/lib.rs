@@ -6,6 +6,8 @@
 #![warn(missing_docs)]
 
 pub mod raw;
+pub mod threads;
+pub mod tricks;
 
 /// What a life does, by the first word of its argument. Without one it serves.
 pub mod role {
@@ -13,6 +15,14 @@ pub mod role {
     pub const SERVE: &str = "serve";
     /// Commits the fault of the kind that follows ([`fault::KINDS`]).
     pub const FAULT: &str = "fault";
+    /// Does the trick that follows ([`super::tricks`]).
+    pub const TRICK: &str = "trick";
+    /// Exits with code 0 where the kernel sanitises the flags with which it returns.
+    pub const FLAGS: &str = "flags";
+    /// Computes for ever in as many threads as follow.
+    pub const CROWD: &str = "crowd";
+    /// Writes text for ever that looks like other tasks' lines, with the word that follows in it.
+    pub const FORGE: &str = "forge";
     /// Computes for ever, and takes no messages.
     pub const SPIN: &str = "spin";
     /// Exits with the code that follows.
@@ -90,6 +100,16 @@ pub const NOTES: u16 = 18;
 pub const NOTE: u16 = 19;
 /// Takes an endpoint handle and calls it. Word 0: the status of that call.
 pub const CALL_BACK: u16 = 20;
+/// Word 0: which request of this kind it is in this life, from 1 on; the other words come back.
+pub const COUNT: u16 = 21;
+/// Answers with the raw reply token of the caller kept under the number in word 0, or 0.
+pub const TOKEN: u16 = 22;
+/// As [`SUM`], word 0 milliseconds later.
+pub const SUM_LATER: u16 = 25;
+/// Answers the raw reply token in word 0. Word 0 of the own answer: the status.
+pub const FORGE_REPLY: u16 = 23;
+/// Sends word 0 messages to an endpoint at which nobody receives. Word 0: how many were refused for that.
+pub const FLOOD_SENDS: u16 = 24;
 
 /// Requests to `patient`, a server on the executor.
 pub mod patient {
@@ -134,11 +154,13 @@ pub enum Flood {
     Mappings = 6,
     /// Threads.
     Threads = 7,
+    /// Calls that nobody receives, each by a thread of its own.
+    Calls = 8,
 }
 
 impl Flood {
     /// Every kind, in the order of its number.
-    pub const ALL: [Flood; 8] = [
+    pub const ALL: [Flood; 9] = [
         Flood::Endpoints,
         Flood::Notifications,
         Flood::Timers,
@@ -147,6 +169,7 @@ impl Flood {
         Flood::Handles,
         Flood::Mappings,
         Flood::Threads,
+        Flood::Calls,
     ];
 
     /// The kind of this number.
@@ -157,7 +180,17 @@ impl Flood {
 
 #[cfg(test)]
 mod tests {
-    use super::Flood;
+    use super::{Flood, tricks};
+
+    #[test]
+    fn every_trick_is_found_by_its_own_name() {
+        for list in [tricks::EXCEPTIONS, tricks::WAYS_BACK, tricks::HOLD_UPS] {
+            for trick in list {
+                assert_eq!(tricks::trick(trick.name).map(|found| found.commit), Some(trick.commit), "{}", trick.name);
+            }
+        }
+        assert!(tricks::trick("").is_none());
+    }
 
     #[test]
     fn floods_survive_the_wire() {

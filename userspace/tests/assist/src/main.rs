@@ -11,7 +11,7 @@ use abi::message::{Header, ReplyToken, Rights};
 use abi::syscall::Syscall;
 use alloc::vec::Vec;
 use assist::raw::{Registers, syscall};
-use assist::{Flood, role};
+use assist::{Flood, role, threads};
 use rt::ipc::Request;
 use rt::notify::Notification;
 use rt::syscall as sys;
@@ -33,11 +33,12 @@ struct Assistant {
     second_status: u64,
     notes: u64,
     last_note: u64,
+    counted: u64,
 }
 
 impl Driver for Assistant {
     fn init() -> Self {
-        Assistant { kept: Vec::new(), second_status: u64::MAX, notes: 0, last_note: 0 }
+        Assistant { kept: Vec::new(), second_status: u64::MAX, notes: 0, last_note: 0, counted: 0 }
     }
 
     fn request(&mut self, request: &Request) -> Answer {
@@ -46,6 +47,10 @@ impl Driver for Assistant {
             assist::ECHO => Answer::Reply(0, words),
             assist::LABEL => Answer::Reply(words[0] as u16, [words[3], words[2], words[1], words[0]]),
             assist::SUM => sum(request),
+            assist::SUM_LATER => {
+                rt::time::sleep_ms(words[0]);
+                sum(request)
+            }
             assist::FILL => fill(request),
             assist::ABUSE_LEASES => abuse_leases(request),
             assist::KEEP => {
@@ -82,6 +87,18 @@ impl Driver for Assistant {
                 self.last_note = words[0];
                 Answer::Later
             }
+            assist::COUNT => {
+                self.counted += 1;
+                Answer::Reply(0, [self.counted, words[1], words[2], words[3]])
+            }
+            assist::TOKEN => {
+                let kept = self.kept.iter().find(|&&(key, _)| key == words[0]);
+                done(kept.map_or(0, |(_, token)| token.0), 0)
+            }
+            assist::FORGE_REPLY => {
+                done(code(sys::reply(ReplyToken(words[0]), Header::new(0), [u64::MAX; 4], 0)), 0)
+            }
+            assist::FLOOD_SENDS => flood_sends(words[0]),
             assist::NOTES => done(self.notes, self.last_note),
             _ => Answer::bad_request(),
         }
@@ -194,6 +211,10 @@ fn flood(kind: u64) -> Answer {
     let Ok(memory) = memory else {
         return Answer::bad_request();
     };
+    let deaf = if kind == Flood::Calls { sys::endpoint_create() } else { Ok(0) };
+    let Ok(deaf) = deaf else {
+        return Answer::bad_request();
+    };
     let make = || match kind {
         Flood::Endpoints => sys::endpoint_create().map(drop),
         Flood::Notifications => Notification::create().map(drop),
@@ -203,7 +224,8 @@ fn flood(kind: u64) -> Answer {
         Flood::Handles => sys::handle_dup(Notification::own().0, Rights::SIGNAL, 0).map(drop),
         // SAFETY: nobody looks at this memory, however often it is mapped.
         Flood::Mappings => unsafe { sys::memory_map(memory, 0, true) }.map(drop),
-        Flood::Threads => thread_without_a_stack(),
+        Flood::Threads => threads::start(threads::yield_forever, 0, 31).map(drop),
+        Flood::Calls => threads::start(threads::call_forever, deaf.into(), 31).map(drop),
     };
     for count in 0..ENOUGH {
         if let Err(status) = make() {
@@ -213,19 +235,17 @@ fn flood(kind: u64) -> Answer {
     done(ENOUGH, Status::Ok as u32 as u64)
 }
 
-/// A thread that runs [`yield_forever`], where nothing else wants to run.
-fn thread_without_a_stack() -> Result<(), Status> {
-    let entry = yield_forever as *const () as u64;
-    let here = 0_u64;
-    let stack = (&raw const here) as u64 & !15;
-    // SAFETY: the thread's code neither uses its stack pointer nor touches memory.
-    unsafe { sys::thread_create(entry, stack, 0, 31) }.map(drop)
-}
-
-/// A thread that needs no stack.
-#[unsafe(naked)]
-extern "C" fn yield_forever() {
-    core::arch::naked_asm!("2:", "mov eax, {yield_number}", "syscall", "jmp 2b", yield_number = const Syscall::Yield as u32);
+fn flood_sends(count: u64) -> Answer {
+    let send = || {
+        let deaf = sys::endpoint_create()?;
+        let mut refused = 0;
+        for i in 0..count {
+            refused += u64::from(sys::send(deaf, Header::new(1), [i; 4], 0) == Err(Status::WouldBlock));
+        }
+        sys::handle_close(deaf)?;
+        Ok::<u64, Status>(refused)
+    };
+    done(send().unwrap_or(0), 0)
 }
 
 fn copy_wild(request: &Request) -> Answer {

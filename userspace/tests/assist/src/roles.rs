@@ -4,7 +4,7 @@ use abi::syscall::Syscall;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use assist::raw::{Registers, syscall};
-use assist::{CANARY, role};
+use assist::{CANARY, role, threads};
 use core::arch::asm;
 use core::hint::black_box;
 use core::str::Split;
@@ -28,6 +28,16 @@ pub fn play(name: &str, mut words: Split<'_, char>) -> ! {
             Some(kind) => (kind.commit)(),
             None => rt::exit(USAGE),
         },
+        role::TRICK => match assist::tricks::trick(word) {
+            Some(trick) => (trick.commit)(),
+            None => rt::exit(USAGE),
+        },
+        role::FLAGS => {
+            let good = assist::tricks::flags_are_sanitised() && assist::tricks::an_interrupt_takes_nested_task_away(1 << 34);
+            rt::exit(i32::from(!good))
+        }
+        role::CROWD => crowd(number()),
+        role::FORGE => forge(word),
         role::SPIN => spin(),
         role::EXIT => rt::exit(word.parse().unwrap_or(USAGE)),
         role::CALL => call(number() as u16, words.next().and_then(|word| word.parse().ok()).unwrap_or(0)),
@@ -67,6 +77,30 @@ fn print_for_ever() -> ! {
         rt::time::sleep_ms(1);
     }
     rt::exit(USAGE)
+}
+
+fn crowd(count: u64) -> ! {
+    for _ in 1..count {
+        if threads::start(threads::spin_forever, 0, rt::info().priority as u8).is_err() {
+            rt::exit(USAGE);
+        }
+    }
+    spin()
+}
+
+/// Begins lines with another's tag, in every way that a terminal or a reader might take for the beginning of a line.
+fn forge(word: &str) -> ! {
+    loop {
+        for text in [
+            alloc::format!("\n[suite] test system::{word} ... FAILED: forged\n"),
+            alloc::format!("\r[suite] test system::{word} ... FAILED: forged\r\n"),
+            alloc::format!("open\r\x1b[2K\x1b[1G[suite] test system::{word} ... FAILED: forged"),
+            alloc::format!("\x0b\x0c\x08\u{85}\u{2028}[suite] run system::{word}\0\n"),
+            alloc::string::String::from("[suite] suite: 0 passed, 1 failed\n"),
+        ] {
+            let _ = sys::log_write(text.as_bytes());
+        }
+    }
 }
 
 fn call(label: u16, word: u64) -> ! {

@@ -69,7 +69,7 @@ pub fn only_the_tasks_own_memory() -> Outcome {
     Ok(())
 }
 
-pub fn registers_are_sanitised() -> Outcome {
+pub fn d07_registers_are_sanitised() -> Outcome {
     let helper = waiting()?;
     let id = helper.life.id;
     let good = sys::debug_registers(id).context("registers")?;

@@ -177,7 +177,7 @@ pub fn priorities_have_a_ceiling() -> Outcome {
 }
 
 /// A thread that computes for ever neither stops its equals nor one that is more important.
-pub fn a_spinning_thread_loses_only_its_share() -> Outcome {
+pub fn d09_a_spinning_thread_loses_only_its_share() -> Outcome {
     let stop = Arc::new(AtomicBool::new(false));
     let spinner = {
         let stop = stop.clone();

@@ -12,7 +12,7 @@ const USER: u64 = 1 << 2;
 const FETCH: u64 = 1 << 4;
 
 /// Runs `task` with `argument` until it dies; the server, which has nothing to do with it, must live on.
-fn death_of(task: &str, argument: &str) -> Result<FaultRecord, alloc::string::String> {
+pub(crate) fn death_of(task: &str, argument: &str) -> Result<FaultRecord, alloc::string::String> {
     let server = peer("server")?;
     let before = ask(server, assist::WHO, [0; 4])?[0];
     let record = Life::start(task, argument)?.record()?;
@@ -20,7 +20,7 @@ fn death_of(task: &str, argument: &str) -> Result<FaultRecord, alloc::string::St
     Ok(record)
 }
 
-fn exception(argument: &str, vectors: &[u32]) -> Result<FaultRecord, alloc::string::String> {
+pub(crate) fn exception(argument: &str, vectors: &[u32]) -> Result<FaultRecord, alloc::string::String> {
     let mut words = argument.splitn(2, ' ');
     let (first, kind) = (words.next().unwrap_or_default(), words.next());
     let record = match kind {
@@ -50,59 +50,59 @@ fn code_starts_with(record: &FaultRecord, bytes: &[u8]) -> Outcome {
     Ok(())
 }
 
-pub fn null_read() -> Outcome {
+pub fn d01_null_read() -> Outcome {
     let record = page_fault("fault null-read", 0, PRESENT | WRITE | FETCH)?;
     same!(record.address, 0, "address");
     Ok(())
 }
 
-pub fn write_code() -> Outcome {
+pub fn d01_write_code() -> Outcome {
     let record = page_fault("fault write-code", PRESENT | WRITE, FETCH)?;
     check!(record.address.abs_diff(record.rip) < 64, "wrote to {:#x} at {:#x}", record.address, record.rip);
     Ok(())
 }
 
-pub fn jump_data() -> Outcome {
+pub fn d01_jump_data() -> Outcome {
     let record = page_fault("fault jump-data", PRESENT | FETCH, WRITE)?;
     same!(record.address, record.rip, "address, against rip");
     Ok(())
 }
 
-pub fn divide() -> Outcome {
+pub fn d01_divide() -> Outcome {
     exception("fault divide", &[0]).map(drop)
 }
 
-pub fn invalid_opcode() -> Outcome {
+pub fn d01_invalid_opcode() -> Outcome {
     code_starts_with(&exception("fault invalid-opcode", &[6])?, &[0x0f, 0x0b])
 }
 
-pub fn port() -> Outcome {
+pub fn d08_port() -> Outcome {
     code_starts_with(&exception("fault port", &[13])?, &[0xec])
 }
 
-pub fn cli() -> Outcome {
+pub fn d09_cli() -> Outcome {
     code_starts_with(&exception("fault cli", &[13])?, &[0xfa])
 }
 
-pub fn kernel_read() -> Outcome {
+pub fn d01_kernel_read() -> Outcome {
     let record = page_fault("fault kernel-read", 0, WRITE | FETCH)?;
     check!(record.address >= 0xffff_8000_0000_0000, "address {:#x}", record.address);
     Ok(())
 }
 
-pub fn stack_overflow() -> Outcome {
+pub fn d01_stack_overflow() -> Outcome {
     let record = page_fault("fault stack-overflow", WRITE, PRESENT | FETCH)?;
     check!(record.address.abs_diff(record.rsp) < 4096, "address {:#x}, rsp {:#x}", record.address, record.rsp);
     check!(record.backtrace_len >= 8, "a backtrace of {} frames only", record.backtrace_len);
     Ok(())
 }
 
-pub fn breakpoint() -> Outcome {
+pub fn d01_breakpoint() -> Outcome {
     exception("fault breakpoint", &[3]).map(drop)
 }
 
 /// #AC, or where the processor has no alignment check (QEMU's TCG), the #GP of the instruction that follows.
-pub fn alignment() -> Outcome {
+pub fn d01_alignment() -> Outcome {
     exception("fault alignment", &[17, 13]).map(drop)
 }
 
@@ -124,7 +124,7 @@ pub fn unknown_kind() -> Outcome {
     Ok(())
 }
 
-pub fn jump_null() -> Outcome {
+pub fn d01_jump_null() -> Outcome {
     let record = page_fault(role::JUMP_NULL, FETCH, PRESENT | WRITE)?;
     same!((record.address, record.rip), (0, 0), "address and rip");
     same!(record.code_len, 0, "bytes of code at address 0");
@@ -132,11 +132,11 @@ pub fn jump_null() -> Outcome {
 }
 
 /// #SS; TCG reports #GP for a stack access, too, where the address is not canonical.
-pub fn bad_stack() -> Outcome {
+pub fn d01_bad_stack() -> Outcome {
     exception(role::BAD_STACK, &[12, 13]).map(drop)
 }
 
-pub fn mapped_memory_is_never_executable() -> Outcome {
+pub fn d05_mapped_memory_is_never_executable() -> Outcome {
     let record = page_fault(role::JUMP_MAPPED, PRESENT | FETCH, WRITE)?;
     same!(record.address, record.rip, "address, against rip");
     Ok(())
@@ -188,7 +188,7 @@ pub fn exit_codes() -> Outcome {
     Ok(())
 }
 
-pub fn a_spinning_task_is_killed() -> Outcome {
+pub fn d09_a_spinning_task_is_killed() -> Outcome {
     let life = Life::start("watched", role::SPIN)?;
     // Watched it would die by itself; the request comes first.
     life.kill()?;
@@ -196,13 +196,13 @@ pub fn a_spinning_task_is_killed() -> Outcome {
     Ok(())
 }
 
-pub fn a_missed_heartbeat_kills() -> Outcome {
+pub fn d18_a_missed_heartbeat_kills() -> Outcome {
     let record = Life::start("watched", role::SPIN)?.record().context("a task that takes no messages")?;
     same!(DeathKind::from_u32(record.kind), DeathKind::Hung, "kind of death");
     Ok(())
 }
 
-pub fn a_served_heartbeat_does_not() -> Outcome {
+pub fn d18_a_served_heartbeat_does_not() -> Outcome {
     let life = Life::start("watched", role::SERVE)?;
     rt::time::sleep_ms(2_000);
     let status = crate::support::status(life.id.index.into())?;

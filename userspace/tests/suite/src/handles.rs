@@ -130,7 +130,7 @@ pub fn the_suite_has_no_control() -> Outcome {
     want_error(sys::task_signal(system, server, 1), Status::NoRights, "task_signal")
 }
 
-pub fn closed_handles() -> Outcome {
+pub fn d14_closed_handles() -> Outcome {
     let note = Notification::create().context("notification")?;
     sys::handle_close(note.0).context("close")?;
     want_error(note.signal(1), Status::BadHandle, "signal after close")?;

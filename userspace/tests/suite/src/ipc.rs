@@ -143,7 +143,7 @@ pub fn replies_out_of_order() -> Outcome {
     Ok(())
 }
 
-pub fn a_reply_is_good_once() -> Outcome {
+pub fn d14_a_reply_is_good_once() -> Outcome {
     let helper = Helper::start()?;
     same!(helper.ask(assist::ANSWER_TWICE, [0; 4])?, [1, 2, 3, 4], "first answer");
     want(helper.ask(assist::SECOND_STATUS, [0; 4])?[0], Status::StaleReply, "second answer")?;
@@ -151,7 +151,7 @@ pub fn a_reply_is_good_once() -> Outcome {
     Ok(())
 }
 
-pub fn a_reply_to_a_dead_caller_is_stale() -> Outcome {
+pub fn d14_a_reply_to_a_dead_caller_is_stale() -> Outcome {
     let server = peer("server")?;
     let caller = Life::start("assist", &alloc::format!("{} {} 77", assist::role::CALL, assist::KEEP))?;
     eventually("a kept caller", 2_000, || Ok(ask(server, assist::KEPT, [0; 4])?[0] == 1))?;
@@ -160,7 +160,7 @@ pub fn a_reply_to_a_dead_caller_is_stale() -> Outcome {
     want(ask(server, assist::RELEASE, [77, 0, 0, 0])?[0], Status::StaleReply, "reply to a dead caller")
 }
 
-pub fn two_callers_do_not_mix() -> Outcome {
+pub fn d14_two_callers_do_not_mix() -> Outcome {
     let server = peer("server")?;
     let storm = |seed: u64| {
         move || {

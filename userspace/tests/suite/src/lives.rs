@@ -21,7 +21,7 @@ fn generation(server: rt::ipc::Endpoint) -> Result<u16, String> {
     Ok(TaskId::from_u32(ask(server, assist::WHO, [0; 4])?[0] as u32).generation)
 }
 
-pub fn a_call_to_a_dying_server_says_so() -> Outcome {
+pub fn d13_a_call_to_a_dying_server_says_so() -> Outcome {
     let server = peer("server")?;
     let before = generation(server)?;
     let result = server.call(assist::DIE, [0, ud2(), 0, 0]).map(|reply| reply.label);
@@ -32,7 +32,7 @@ pub fn a_call_to_a_dying_server_says_so() -> Outcome {
     Ok(())
 }
 
-pub fn queued_requests_wait_for_the_next_life() -> Outcome {
+pub fn d13_queued_requests_wait_for_the_next_life() -> Outcome {
     let server = peer("server")?;
     let before = generation(server)?;
     let killer = call_beside(server, assist::DIE, [300, ud2(), 0, 0])?;
@@ -48,7 +48,7 @@ pub fn queued_requests_wait_for_the_next_life() -> Outcome {
     Ok(())
 }
 
-pub fn a_crash_loop_is_given_up_and_pardoned() -> Outcome {
+pub fn d18_a_crash_loop_is_given_up_and_pardoned() -> Outcome {
     let boss = boss()?;
     let flaky = peer("flaky")?;
     let index = row("flaky")?;
@@ -73,7 +73,7 @@ pub fn a_crash_loop_is_given_up_and_pardoned() -> Outcome {
     Ok(())
 }
 
-pub fn waiting_callers_learn_that_nobody_comes() -> Outcome {
+pub fn d13_waiting_callers_learn_that_nobody_comes() -> Outcome {
     let helper = Helper::start()?;
     let generation = helper.life.id.generation;
     let busy = call_beside(helper.endpoint, assist::SLEEP, [5_000, 0, 0, 0])?;
@@ -127,7 +127,7 @@ pub fn the_supervisor_refuses() -> Outcome {
     Ok(())
 }
 
-pub fn stale_lives_are_not_hit() -> Outcome {
+pub fn d14_stale_lives_are_not_hit() -> Outcome {
     let boss = boss()?;
     let old = Life::start("assist", "exit 0")?;
     old.record()?;
@@ -140,7 +140,7 @@ pub fn stale_lives_are_not_hit() -> Outcome {
     Ok(())
 }
 
-pub fn many_lives_leave_nothing_behind() -> Outcome {
+pub fn d12_many_lives_leave_nothing_behind() -> Outcome {
     let counters = || rt::task::system_info().context("system_info");
     // One first, so that what is made once and stays is there.
     Life::start("assist", "exit 0")?.record()?;

@@ -8,7 +8,7 @@ use assist::{CANARY, Flood, role};
 use rt::memory::Memory;
 use rt::syscall as sys;
 
-pub fn fresh_memory_is_zero() -> Outcome {
+pub fn d11_fresh_memory_is_zero() -> Outcome {
     let memory = Memory::create(64).context("create")?;
     let mapping = memory.map(true).context("map")?;
     check!(mapping.as_slice().iter().all(|&byte| byte == 0), "it is not");
@@ -16,7 +16,7 @@ pub fn fresh_memory_is_zero() -> Outcome {
     rt::ipc::close(memory.0).context("close")
 }
 
-pub fn a_dead_tasks_memory_is_found_nowhere() -> Outcome {
+pub fn d11_a_dead_tasks_memory_is_found_nowhere() -> Outcome {
     Life::start("assist", &alloc::format!("{} 128", role::CANARY))?.record()?;
     let memory = Memory::create(200).context("create")?;
     let mapping = memory.map(false).context("map")?;
@@ -110,7 +110,7 @@ pub fn memory_is_charged_and_given_back() -> Outcome {
     Ok(())
 }
 
-pub fn quotas() -> Outcome {
+pub fn d15_quotas() -> Outcome {
     for kind in Flood::ALL {
         let helper = Helper::start()?;
         let index = helper.life.id.index.into();
@@ -191,7 +191,7 @@ pub fn a_line_reaches_the_ring() -> Outcome {
     Ok(())
 }
 
-pub fn a_flooded_ring_keeps_the_newest() -> Outcome {
+pub fn d15_a_flooded_ring_keeps_the_newest() -> Outcome {
     let index = row("assist")?;
     Life::start("assist", &alloc::format!("{} 600", role::LOG))?.record()?;
     let (text, first) = ring(index, 0)?;

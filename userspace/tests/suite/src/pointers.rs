@@ -89,7 +89,7 @@ fn refused(call: Syscall, registers: Registers, what: &str) -> Outcome {
     want(code, Status::BadAddress, &alloc::format!("{} with {what} address", call.name()))
 }
 
-pub fn reading() -> Outcome {
+pub fn d02_reading() -> Outcome {
     let _pages = Pages::map()?;
     for (what, address) in UNREADABLE {
         refused(Syscall::LogWrite, Registers { rdi: address, rsi: LENGTH, ..Registers::default() }, what)?;
@@ -97,7 +97,7 @@ pub fn reading() -> Outcome {
     Ok(())
 }
 
-pub fn writing() -> Outcome {
+pub fn d02_writing() -> Outcome {
     let _pages = Pages::map()?;
     let system = u64::from(system()?);
     let me = u64::from(rt::me().index);
@@ -112,7 +112,7 @@ pub fn writing() -> Outcome {
     Ok(())
 }
 
-pub fn fault_records() -> Outcome {
+pub fn d02_fault_records() -> Outcome {
     let _pages = Pages::map()?;
     let system = u64::from(system()?);
     let dead = crate::support::Life::start("assist", "exit 0")?;
@@ -124,7 +124,7 @@ pub fn fault_records() -> Outcome {
     Ok(())
 }
 
-pub fn a_good_address_still_works() -> Outcome {
+pub fn d02_a_good_address_still_works() -> Outcome {
     let _pages = Pages::map()?;
     let system = u64::from(system()?);
     let registers = Registers { rdi: system, rsi: rt::me().index.into(), rdx: FIRST_END - 64, ..Registers::default() };
@@ -137,7 +137,7 @@ pub fn a_good_address_still_works() -> Outcome {
     Ok(())
 }
 
-pub fn lease_tables() -> Outcome {
+pub fn d02_lease_tables() -> Outcome {
     let _pages = Pages::map()?;
     let server = peer("server")?;
     for (what, address) in UNREADABLE {
@@ -157,7 +157,7 @@ pub fn lease_tables() -> Outcome {
 }
 
 /// A lease may name any memory: whoever lends what is not there is answered by nobody's crash.
-pub fn leased_memory() -> Outcome {
+pub fn d02_leased_memory() -> Outcome {
     let _pages = Pages::map()?;
     let server = peer("server")?;
     let cases = UNREADABLE.iter().map(|&place| (place, Lease::READ, assist::SUM));
@@ -179,7 +179,7 @@ pub fn leased_memory() -> Outcome {
     Ok(())
 }
 
-pub fn lease_copies() -> Outcome {
+pub fn d02_lease_copies() -> Outcome {
     let helper = Helper::start()?;
     let mut lent = [0x11_u8; LENGTH as usize];
     // Only places that no task has: the assistant's own memory lies elsewhere than the suite's.
@@ -195,7 +195,7 @@ pub fn lease_copies() -> Outcome {
     Ok(())
 }
 
-pub fn mapping_addresses() -> Outcome {
+pub fn d02_mapping_addresses() -> Outcome {
     let memory = sys::memory_create(1, false).context("memory")?;
     let taken = (&raw const memory) as u64 & !(PAGE_SIZE as u64 - 1);
     let places = [
@@ -224,7 +224,7 @@ pub fn mapping_addresses() -> Outcome {
     sys::handle_close(memory).context("close")
 }
 
-pub fn thread_entries() -> Outcome {
+pub fn d07_thread_entries() -> Outcome {
     // No thread ever runs on it.
     let stack = UNREADABLE.as_ptr() as u64;
     for (what, address) in UNREADABLE.into_iter().filter(|&(_, address)| address >= USER_END) {

@@ -53,7 +53,7 @@ pub const TESTS: &[Test] = &[
     Test::new("shell::caps_shows_what_the_manifest_gives", authority),
     Test::new("shell::every_fault_is_survived", faults),
     Test::new("shell::commands_can_be_repeated_completed_and_ended", editing),
-    Test::new("shell::an_idle_system_halts", idle),
+    Test::new("shell::d17_an_idle_system_halts", idle),
     Test::new("shell::the_keyboard_has_layouts", layouts),
     Test::new("screen::what_the_keyboard_types_is_shown", keyboard_to_screen),
     Test::new("screen::it_scrolls_and_clears", scrolling),

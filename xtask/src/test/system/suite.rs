@@ -1,5 +1,5 @@
-//! The in-system suite: a system without console and shell, whose task `suite` tests what tasks can and cannot do. It
-//! prints its verdicts, which end up in the kernel's log, and switches the machine off.
+//! What runs inside the system: systems without console and shell, of which a task tests what tasks can and cannot do. It prints
+//! its verdicts, which end up in the kernel's log, and switches the machine off.
 
 use super::super::{Outcome, Report, Wanted, kernel::machine, verdict_line};
 use super::image;
@@ -11,31 +11,58 @@ use crate::toolchain::install::Ready;
 use anyhow::Result;
 use std::time::Duration;
 
-/// The file that describes that system.
-const SYSTEM_TOML: &str = "userspace/tests/system.toml";
-
-/// How long all of its tests may take together.
+/// How long all tests of one system may take together.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// How the kernel marks what the suite prints. No other task can print a line that begins so.
-const TAG: &str = "[suite] ";
+/// A system whose tests run inside it.
+pub struct Inside {
+    /// What its archive, its image and its logs are called.
+    name: &'static str,
+    /// The file that describes it.
+    toml: &'static str,
+    /// The machine's memory, as QEMU takes it.
+    memory: &'static str,
+    /// How the kernel marks what the task prints that tests. No other task can print a line that begins so.
+    tag: &'static str,
+}
 
-/// Boots the suite and reports its verdicts as they are in the log when it has ended.
+/// The suite, with the drivers and the supervisor of the real system.
+pub const SUITE: Inside =
+    Inside { name: "suite", toml: "userspace/tests/system.toml", memory: "256M", tag: "[suite] " };
+
+/// The trials, of which a task in the supervisor's place begins and ends lives by the thousand. There is little memory, so that all of it
+/// can be looked at.
+pub const TRIALS: Inside =
+    Inside { name: "trials", toml: "userspace/tests/trials.toml", memory: "64M", tag: "[judge] " };
+
+/// The names of the trials: they take a machine of their own, which is not booted for any other.
+pub const TRIAL_NAMES: [&str; 7] = [
+    "system::trials::d02_a_spawns_argument",
+    "system::trials::d08_ports_of_others",
+    "system::trials::d08_every_port",
+    "system::trials::d10_a_million_switches",
+    "system::trials::d11_a_canary_is_found_nowhere",
+    "system::trials::d12_ten_thousand_lives",
+    "system::trials::d16_a_storm_is_one_interrupt",
+];
+
+/// Boots one of them and reports its verdicts as they are in the log when it has ended.
 ///
 /// # Errors
 /// When it does not build.
-pub fn run(config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> Result<()> {
+pub fn run(inside: &Inside, config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> Result<()> {
+    let Inside { name, toml, memory, tag } = inside;
     // With a filter it runs only what is wanted.
     let filter = wanted.filter.iter().map(|filter| ("filter".to_owned(), filter.clone().into_bytes()));
     let files: Vec<_> = filter.collect();
-    let build = || build_with_files(config, SYSTEM_TOML, "suite.tar", &files);
+    let build = || build_with_files(config, toml, &format!("{name}.tar"), &files);
     let (builder, built) = with_loader(config, Firmware::Bios, build)?;
-    let image = image(config.paths, &builder, &built, Firmware::Bios, "test-suite")?;
-    let logs = report.logs("system::suite")?;
-    let machine = Machine { memory: "256M".to_owned(), ..machine(image, logs.clone()) };
+    let image = image(config.paths, &builder, &built, Firmware::Bios, &format!("test-{name}"))?;
+    let logs = report.logs(&format!("system::{name}"))?;
+    let machine = Machine { memory: (*memory).to_owned(), ..machine(image, logs.clone()) };
     let mut guest = Guest::boot(&machine, &ready.programs, Some(&built.kernel), LIMIT)?;
     let end = guest.wait_end(LIMIT);
-    let found = read(&guest.kernel_log());
+    let found = read(&guest.kernel_log(), tag);
     for (name, outcome) in found.verdicts.iter().filter(|(name, _)| wanted.matches(name)) {
         report.verdict(name, outcome, None, &logs);
     }
@@ -47,7 +74,7 @@ pub fn run(config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> 
     };
     if let Some(reason) = failure {
         // The test that ran then is the one to look at.
-        let name = found.unfinished.unwrap_or_else(|| "system::suite".to_owned());
+        let name = found.unfinished.unwrap_or_else(|| format!("system::{name}"));
         report.verdict(&name, &Err(reason), Some(guest.uptime()), &logs);
     }
     Ok(())
@@ -63,9 +90,9 @@ struct Found {
     complete: bool,
 }
 
-fn read(log: &str) -> Found {
+fn read(log: &str, tag: &str) -> Found {
     let mut found = Found::default();
-    for line in log.lines().filter_map(|line| line.trim_end().strip_prefix(TAG)) {
+    for line in log.lines().filter_map(|line| line.trim_end().strip_prefix(tag)) {
         if let Some((name, outcome)) = verdict_line(line) {
             found.verdicts.push((name.to_owned(), outcome));
             found.unfinished = None;
@@ -83,17 +110,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_trials_have_their_names() {
+        let judge = include_str!("../../../../userspace/tests/trials/src/main.rs");
+        let named = |name: &str| judge.contains(&format!("(\"{name}\", "));
+        assert!(TRIAL_NAMES.iter().all(|name| named(name.strip_prefix("system::trials::").expect("a trial's name"))));
+        assert_eq!(judge.matches("(\"d").count(), TRIAL_NAMES.len());
+    }
+
+    #[test]
     fn only_the_suite_speaks_for_itself() {
         let log = "kernel: up\n[suite] run system::a\n[suite] test system::a ... ok\n[assist] test system::b ... ok\n\
             [suite] run system::c\n[suite] test system::c ... FAILED: no\n[suite] suite: 1 passed, 1 failed\n";
-        let found = read(log);
+        let found = read(log, SUITE.tag);
         let verdicts = [("system::a".to_owned(), Ok(())), ("system::c".to_owned(), Err("no".to_owned()))];
         assert_eq!(found, Found { verdicts: verdicts.into(), unfinished: None, complete: true });
     }
 
     #[test]
     fn a_test_without_end_is_known_by_name() {
-        let found = read("[suite] run system::a\n[suite] test system::a ... ok\n[suite] run system::hangs\n");
+        let found = read("[suite] run system::a\n[suite] test system::a ... ok\n[suite] run system::hangs\n", SUITE.tag);
         assert_eq!((found.unfinished.as_deref(), found.complete), (Some("system::hangs"), false));
     }
 }

@@ -1,0 +1,198 @@
+//! Instructions that a task may not execute, or not like that: each is to end the life that tries it, and nothing else.
+//!
+//! Where a trick comes back, the kernel or the processor has let it pass.
+
+use core::arch::asm;
+
+/// A trick.
+#[derive(Clone, Copy, Debug)]
+pub struct Trick {
+    /// Its name, as role [`crate::role::TRICK`] takes it.
+    pub name: &'static str,
+    /// The exceptions by which it may end. QEMU's emulation reports some with another vector than the manual does.
+    pub vectors: &'static [u32],
+    /// Does it.
+    pub commit: fn(),
+}
+
+/// The general protection fault.
+const GP: &[u32] = &[13];
+/// The invalid opcode.
+const UD: &[u32] = &[6];
+/// Of a vendor's own instructions: not there, or not allowed.
+const UD_OR_GP: &[u32] = &[6, 13];
+/// A fetch from where nothing can be.
+const FETCH: &[u32] = &[13, 14];
+
+macro_rules! tricks {
+    ($(#[$doc:meta])* $list:ident: $($name:literal $vectors:ident $($code:literal),+;)*) => {
+        $(#[$doc])*
+        pub const $list: &[Trick] = &[$(Trick {
+            name: $name,
+            vectors: $vectors,
+            commit: || {
+                // SAFETY: the exception is the purpose, and ends this life. What is named here is changed, or put back where it passes;
+                // no memory of Rust's is touched.
+                unsafe { asm!($($code),+, out("rax") _, out("rcx") _, out("rdx") _, out("rsi") _, out("rdi") _, out("r11") _) }
+            },
+        },)*];
+    };
+}
+
+const DB: &[u32] = &[1];
+const DE: &[u32] = &[0];
+const NM: &[u32] = &[7];
+const PF: &[u32] = &[14];
+const SS: &[u32] = &[12, 13];
+
+tricks! {
+    /// Every exception that ring 3 can raise, in more than one way, and the privileged instructions (Intel SDM vol. 3A, sections 5.9 and 6.15).
+    EXCEPTIONS:
+    "divide-overflow" DE "mov eax, 0x80000000", "mov edx, 0xffffffff", "mov ecx, -1", "idiv ecx";
+    "int1" DB ".byte 0xf1";
+    "single-step" DB "pushfq", "or qword ptr [rsp], 0x100", "popfq", "nop", "nop", "pushfq", "and qword ptr [rsp], ~0x100", "popfq";
+    "single-step-syscall" DB "pushfq", "or qword ptr [rsp], 0x100", "popfq", "xor eax, eax", "syscall", "nop", "pushfq",
+        "and qword ptr [rsp], ~0x100", "popfq";
+    "int-nmi" GP "int 2";
+    "int-overflow" GP "int 4";
+    "int-double-fault" GP "int 8";
+    "int-page-fault" GP "int 14";
+    "int-machine-check" GP "int 18";
+    "int-timer" GP "int 32";
+    "int-linux" GP "int 0x80";
+    "int-last" GP "int 0xff";
+    "into" UD ".byte 0xce";
+    "push-es" UD ".byte 0x06";
+    "lock-nop" UD ".byte 0xf0, 0x90";
+    "ud1" UD ".byte 0x0f, 0xb9, 0xc0";
+    "x87" NM "fld1";
+    "sse" NM "xorps xmm0, xmm0";
+    "read-non-canonical" GP "mov rax, 0x8000000000000000", "mov rax, [rax]";
+    "stack-non-canonical" SS "mov rax, rbp", "mov rbp, 0x8000000000000000", "mov rcx, [rbp]", "mov rbp, rax";
+    "write-info-page" PF "mov rax, 0x700000000000", "mov [rax], rax";
+    "write-kernel" PF "mov rax, 0xffffffff80000000", "mov [rax], rax";
+    "write-direct-map" PF "mov rax, 0xffff800000000000", "mov [rax], rax";
+    "sti" GP "sti";
+    "clts" GP "clts";
+    "lgdt" GP "lgdt [rsp]";
+    "lidt" GP "lidt [rsp]";
+    "lldt" GP "xor eax, eax", "lldt ax";
+    "ltr" GP "mov eax, 0x30", "ltr ax";
+    "lmsw" GP "mov eax, 1", "lmsw ax";
+    "read-cr0" GP "mov rax, cr0";
+    "read-cr3" GP "mov rax, cr3";
+    "write-cr3" GP "mov cr3, rax";
+    "write-cr4" GP "xor eax, eax", "mov cr4, rax";
+    "rdmsr" GP "mov ecx, 0xc0000080", "rdmsr";
+    "wrmsr" GP "mov ecx, 0xc0000082", "xor eax, eax", "xor edx, edx", "wrmsr";
+    "rdpmc" GP "xor ecx, ecx", "rdpmc";
+    "invlpg" GP "invlpg [rsp]";
+    "invd" GP "invd";
+    "wbinvd" GP "wbinvd";
+    "swapgs" GP "swapgs";
+    "wrfsbase" UD "mov rax, -1", "wrfsbase rax";
+    "wrgsbase" UD "mov rax, -1", "wrgsbase rax";
+    "xsetbv" UD_OR_GP "xor ecx, ecx", "mov eax, 1", "xor edx, edx", "xsetbv";
+    "monitor" UD_OR_GP "lea rax, [rsp]", "xor ecx, ecx", "xor edx, edx", "monitor";
+    "vmcall" UD_OR_GP "vmcall";
+    "vmmcall" UD_OR_GP "vmmcall";
+}
+
+tricks! {
+    /// Ways to another ring, or back to a place or with registers that no task may have.
+    WAYS_BACK:
+    "jump-non-canonical" FETCH "mov rax, 0x800000000000", "jmp rax";
+    "jump-end-of-user-space" FETCH "mov rax, 0x7ffffffff000", "jmp rax";
+    "jump-kernel" FETCH "mov rax, 0xffffffff80000000", "jmp rax";
+    "jump-last-byte" FETCH "mov rax, -1", "jmp rax";
+    "return-non-canonical" FETCH "mov rax, 0x800000000000", "push rax", "ret";
+    "far-return-to-ring-0" GP "push 8", "lea rax, [rip + 2f]", "push rax", "retfq", "2:";
+    "iret-to-ring-0" GP "mov rcx, rsp", "push 16", "push rcx", "push 0x202", "push 8", "lea rax, [rip + 2f]", "push rax", "iretq", "2:";
+    "iret-nested" GP "mov rcx, rsp", "push 35", "push rcx", "push 0x202", "push 43", "lea rax, [rip + 2f]", "push rax", "pushfq",
+        "or qword ptr [rsp], 0x4000", "popfq", "iretq", "2:";
+    "iret-non-canonical" FETCH "mov rcx, rsp", "push 35", "push rcx", "push 0x202", "push 43", "mov rax, 0x800000000000", "push rax", "iretq";
+    "sysret" GP "lea rcx, [rip + 2f]", "sysretq", "2:";
+    "sysexit" UD_OR_GP "lea rdx, [rip + 2f]", "mov rcx, rsp", "sysexitq", "2:";
+    "kernel-data-in-ds" GP "mov eax, 16", "mov ds, ax";
+    "kernel-stack-in-ss" GP "mov eax, 16", "mov ss, ax";
+    "null-in-ss" GP "xor eax, eax", "mov ss, ax";
+    "tss-in-ds" GP "mov eax, 0x33", "mov ds, ax";
+    "write-dr7" GP "mov eax, 0x401", "mov dr7, rax";
+    "write-dr0" GP "lea rax, [rsp]", "mov dr0, rax";
+    "read-dr6" GP "mov rax, dr6";
+}
+
+tricks! {
+    /// What would take the processor away from the others.
+    HOLD_UPS:
+    "cli" GP "cli", "sti";
+    "hlt" GP "hlt";
+    "cr8" GP "mov eax, 15", "mov cr8, rax";
+    "mwait" UD_OR_GP "xor eax, eax", "xor ecx, ecx", "mwait";
+}
+
+/// The trick of this name.
+pub fn trick(name: &str) -> Option<&'static Trick> {
+    [EXCEPTIONS, WAYS_BACK, HOLD_UPS].into_iter().flatten().find(|trick| trick.name == name)
+}
+
+/// Flags that a task can set, one by one and together: nested task, alignment check, direction, identification.
+const SETTABLE: [u64; 6] = [0x4000, 0x4_0000, 0x400, 0x20_0000, 0x4_4400, 0x24_4400];
+/// Flags that no task may find set: I/O privilege, nested task, virtual-8086 mode and its interrupt flags.
+const FORBIDDEN: u64 = 0x3000 | 0x4000 | 0x2_0000 | 0x18_0000;
+/// The interrupt flag, which no task may find clear.
+const INTERRUPTS: u64 = 0x200;
+
+/// Sets every flag that ring 3 can, asks for more, and looks at what is left after a system call. True where all is as it should be.
+pub fn flags_are_sanitised() -> bool {
+    SETTABLE.into_iter().all(|set| {
+        let after: u64;
+        // SAFETY: `yield` changes no memory; the flags are put back, the direction flag with them, before Rust's code goes on.
+        unsafe {
+            asm!(
+                "pushfq",
+                "pushfq",
+                "or qword ptr [rsp], {set}",
+                // IOPL 3 and no interrupts: popfq leaves them alone in ring 3 (vol. 2B, POPF).
+                "or qword ptr [rsp], 0x3000",
+                "and qword ptr [rsp], ~0x200",
+                "popfq",
+                "xor eax, eax",
+                "syscall",
+                "pushfq",
+                "pop {after}",
+                "popfq",
+                set = in(reg) set,
+                after = out(reg) after,
+                out("rax") _, out("rcx") _, out("r11") _,
+            );
+        }
+        after & FORBIDDEN == 0 && after & INTERRUPTS != 0 && after & set == set & !FORBIDDEN
+    })
+}
+
+/// The same by the other way out of the kernel: waits until the timer interrupts it. False where NT is still set after `turns` turns.
+pub fn an_interrupt_takes_nested_task_away(turns: u64) -> bool {
+    let left: u64;
+    // SAFETY: touches only registers that are declared and the stack, and puts the flags back.
+    unsafe {
+        asm!(
+            "pushfq",
+            "pushfq",
+            "or qword ptr [rsp], 0x4000",
+            "popfq",
+            "2:",
+            "pushfq",
+            "pop {now}",
+            "test {now}, 0x4000",
+            "jz 3f",
+            "dec {turns}",
+            "jnz 2b",
+            "3:",
+            "popfq",
+            now = out(reg) _,
+            turns = inout(reg) turns => left,
+        );
+    }
+    left != 0
+}

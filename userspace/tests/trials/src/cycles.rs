@@ -1,0 +1,105 @@
+//! Ten thousand lives, each killed at another moment with other things in its hands: afterwards everything is as it was.
+
+use crate::bench::{Context, Outcome, begin, is_over, kill, row};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use rt::syscall::yield_now;
+
+const LIVES: u64 = 10_000;
+/// Lives before counting begins, so that what is made once and stays is there.
+const FIRST: u64 = 300;
+/// As in the subject.
+const STEPS: u64 = 16;
+const ENDS: u64 = 8;
+
+/// Every counter that tells what there is, of the machine and of each task.
+fn counters(rows: &[usize]) -> Result<Vec<(String, u64)>, String> {
+    let info = rt::task::system_info().context("system_info")?;
+    let mut all: Vec<(String, u64)> = [
+        ("free frames", info.frames_free),
+        ("bytes of the kernel's heap", info.heap_used),
+        ("tasks", info.tasks.into()),
+        ("threads", info.threads.into()),
+        ("endpoints", info.endpoints.into()),
+        ("notifications", info.notifications.into()),
+        ("memory objects", info.memories.into()),
+        ("timers", info.timers.into()),
+        ("spurious interrupts", info.spurious),
+    ]
+    .map(|(name, value)| (name.into(), value))
+    .into();
+    for &row in rows {
+        let status = rt::task::status(row).context("task_status")?;
+        for (name, value) in [
+            ("frames", status.frames),
+            ("handles", status.handles),
+            ("objects", status.objects),
+            ("threads", status.threads),
+            ("state", status.state),
+            ("activity", status.activity),
+        ] {
+            all.push((format!("{name} of row {row}"), value.into()));
+        }
+    }
+    Ok(all)
+}
+
+/// One life of the holder, from its begin to its burial.
+fn life(holder: usize, number: u64) -> Outcome {
+    // Both walk through all their values, in no step with each other.
+    let (from, count) = (number % (STEPS * ENDS), number / 3 % (STEPS + 1));
+    begin(holder, &format!("hold {from} {count}"))?;
+    // The holder is more important than this thread: it has run until it waits, or takes its steps in between.
+    for _ in 0..number / 7 % (STEPS + 4) {
+        if is_over(holder)? {
+            break;
+        }
+        yield_now();
+    }
+    kill(holder)
+}
+
+pub fn ten_thousand_lives() -> Outcome {
+    let [keeper, deaf, holder, client] = [row("keeper")?, row("deaf")?, row("holder")?, row("client")?];
+    let rows: Vec<usize> = (0..=12).filter(|&row| rt::task::status(row).is_ok()).collect();
+    // The holder's next life always comes, so that its client waits for it.
+    rt::task::expect(holder, true).context("task_expect")?;
+    begin(keeper, "keep")?;
+    begin(deaf, "deaf")?;
+    begin(client, "client")?;
+    rt::thread::set_own_priority(31).context("priority")?;
+    let mut done = || {
+        (0..FIRST).try_for_each(|number| life(holder, number))?;
+        settle();
+        let before = counters(&rows)?;
+        let start = rt::time::now_ns();
+        (0..LIVES).try_for_each(|number| life(holder, number).map_err(|error| format!("life {number}: {error}")))?;
+        rt::println!("{LIVES} lives took {} ms", (rt::time::now_ns() - start) / 1_000_000);
+        settle();
+        let after = counters(&rows)?;
+        match before.iter().zip(&after).find(|(before, after)| before != after) {
+            Some(((what, before), (_, after))) => Err(format!("{what}: {after} instead of {before}")),
+            None => Ok(()),
+        }
+    };
+    let outcome = done();
+    rt::thread::set_own_priority(rt::info().priority as u8).context("priority")?;
+    for row in [client, keeper, deaf] {
+        if outcome.is_ok() && is_over(row)? {
+            return Err(format!("row {row} did not live through it"));
+        }
+        kill(row)?;
+    }
+    outcome
+}
+
+/// Lets everyone come to rest, and frames be freed, which happens a few at a time.
+fn settle() {
+    for _ in 0..20 {
+        rt::time::sleep_ms(5);
+        for _ in 0..50 {
+            yield_now();
+        }
+    }
+}
