@@ -49,7 +49,7 @@ tricks! {
     /// Every exception that ring 3 can raise, in more than one way, and the privileged instructions (Intel SDM vol. 3A, sections 5.9 and 6.15).
     EXCEPTIONS:
     "divide-overflow" DE "mov eax, 0x80000000", "mov edx, 0xffffffff", "mov ecx, -1", "idiv ecx";
-    "int1" DB ".byte 0xf1";
+    "int-debug" GP "int 1";
     "single-step" DB "pushfq", "or qword ptr [rsp], 0x100", "popfq", "nop", "nop", "pushfq", "and qword ptr [rsp], ~0x100", "popfq";
     "single-step-syscall" DB "pushfq", "or qword ptr [rsp], 0x100", "popfq", "xor eax, eax", "syscall", "nop", "pushfq",
         "and qword ptr [rsp], ~0x100", "popfq";

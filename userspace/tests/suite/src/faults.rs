@@ -20,7 +20,7 @@ pub(crate) fn death_of(task: &str, argument: &str) -> Result<FaultRecord, alloc:
     Ok(record)
 }
 
-pub(crate) fn exception(argument: &str, vectors: &[u32]) -> Result<FaultRecord, alloc::string::String> {
+fn exception(argument: &str, vectors: &[u32]) -> Result<FaultRecord, alloc::string::String> {
     let mut words = argument.splitn(2, ' ');
     let (first, kind) = (words.next().unwrap_or_default(), words.next());
     let record = match kind {

@@ -219,7 +219,7 @@ pub fn log_arguments_are_checked() -> Outcome {
 }
 
 /// A ring's text from a position on, and the position of its first byte.
-fn ring(index: usize, from: u64) -> Result<(alloc::string::String, u64), alloc::string::String> {
+pub(crate) fn ring(index: usize, from: u64) -> Result<(alloc::string::String, u64), alloc::string::String> {
     let system = crate::support::system()?;
     let mut buffer = alloc::vec![0; 1024];
     let (mut text, mut at, mut first) = (Vec::new(), from, None);

@@ -69,7 +69,7 @@ pub fn ten_thousand_lives() -> Outcome {
     begin(deaf, "deaf")?;
     begin(client, "client")?;
     rt::thread::set_own_priority(31).context("priority")?;
-    let mut done = || {
+    let done = || {
         (0..FIRST).try_for_each(|number| life(holder, number))?;
         settle();
         let before = counters(&rows)?;
