@@ -78,7 +78,11 @@ pub fn task_text(row: u16, name: &str, text: &[u8]) {
             debugcon::write(name.as_bytes());
             debugcon::write(b"] ");
         }
-        debugcon::write(piece);
+        for &byte in piece {
+            // What a terminal would obey could make one line look like another.
+            let plain = matches!(byte, b'\n' | b'\t' | b' '..=b'~' | 0x80..);
+            debugcon::write(&[if plain { byte } else { b'?' }]);
+        }
         log.open = piece.last() != Some(&b'\n');
     }
 }

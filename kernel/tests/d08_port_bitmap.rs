@@ -33,7 +33,9 @@ fn tss() -> &'static [u8] {
     let mut pointer = [0_u8; 10];
     let selector: u16;
     // SAFETY: both only tell what is loaded; the pointer has room for ten bytes.
-    unsafe { asm!("sgdt [{}]", "str {:x}", in(reg) &mut pointer, out(reg) selector, options(nostack, preserves_flags)) };
+    unsafe {
+        asm!("sgdt [{}]", "str {:x}", in(reg) &mut pointer, out(reg) selector, options(nostack, preserves_flags))
+    };
     let table = u64::from_le_bytes(core::array::from_fn(|i| pointer[2 + i]));
     let descriptor = (table + u64::from(selector & !7)) as *const u64;
     // SAFETY: the task register names two words of the table that the processor uses.
@@ -63,7 +65,9 @@ fn grant(row: u16, ranges: &[(u16, u16)]) {
     }
     gdt::set_ports(row, &ports);
     for port in 0..=u16::MAX {
-        let granted = ranges.iter().any(|&(base, len)| u32::from(port) >= base.into() && u32::from(port) < u32::from(base) + u32::from(len));
+        let granted = ranges
+            .iter()
+            .any(|&(base, len)| u32::from(port) >= base.into() && u32::from(port) < u32::from(base) + u32::from(len));
         assert_eq!(allowed(port), granted, "port {port:#x} of row {row}");
     }
 }
@@ -104,4 +108,9 @@ fn io_privilege() {
     unsafe { asm!("pushfq", "pop {}", out(reg) flags) };
     assert_eq!(flags & 0x3000, 0);
     assert_eq!(kernel::loader::user_frame(0x40_0000, 0x50_0000, 0).rflags, 0x202, "what a thread begins with");
+}
+
+#[panic_handler]
+fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+    testing::failed(info)
 }

@@ -103,7 +103,8 @@ fn divisions(line: &str) -> usize {
     for operator in [" / ", " % ", " /= ", " %= "] {
         for (at, _) in line.match_indices(operator) {
             let right = line[at + operator.len()..].trim_start_matches('(');
-            let word: String = right.chars().take_while(|c| c.is_alphanumeric() || matches!(c, '_' | ':' | '<' | '>')).collect();
+            let word: String =
+                right.chars().take_while(|c| c.is_alphanumeric() || matches!(c, '_' | ':' | '<' | '>')).collect();
             let last = word.rsplit("::").next().unwrap_or_default();
             let constant = last.chars().next().is_some_and(|c| c.is_ascii_digit())
                 || (!last.is_empty() && last.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_'))
@@ -116,11 +117,14 @@ fn divisions(line: &str) -> usize {
 
 #[test]
 fn the_scanner_sees_what_it_should() {
-    assert_eq!(code_of("a[0] // b[1]\nlet s = \"c[2] \\\" // d[3]\"; e[4]\n#[cfg(test)]\nmod tests { f[5] }"), [
-        "a[0] ".to_owned(),
-        "let s = \"\"; e[4]".to_owned()
-    ]);
-    assert_eq!(code_of("let quote = '\"'; x[0] // \""), ["let quote = '; x[0] ".to_owned()].map(|s| s.replace("';", "'; ").replace(";  ", "; ")));
+    assert_eq!(
+        code_of("a[0] // b[1]\nlet s = \"c[2] \\\" // d[3]\"; e[4]\n#[cfg(test)]\nmod tests { f[5] }"),
+        ["a[0] ".to_owned(), "let s = \"\"; e[4]".to_owned()]
+    );
+    assert_eq!(
+        code_of("let quote = '\"'; x[0] // \""),
+        ["let quote = '; x[0] ".to_owned()].map(|s| s.replace("';", "'; ").replace(";  ", "; "))
+    );
     assert_eq!(indexes("a[0] b(1)[2] #[test] [u8; 4] &[1] vec![1] c[1][2]"), 4);
     assert_eq!(divisions("a / 2 + b / PAGE + c / u64::MAX + d % size_of::<u8>() + e / rate + f / (g - h)"), 2);
 }
@@ -167,8 +171,16 @@ fn d03_one_door_to_user_memory() {
 const PANICS: &[(&str, usize, &str)] = &[
     ("kernel/src/start.rs", 6, "it ends before the first task runs"),
     ("kernel/src/boot.rs", 1, "it ends before the first task runs"),
-    ("kernel/src/arch/paging.rs", 4, "one before the first task; three debug assertions on what the kernel itself makes"),
-    ("kernel/src/kernel.rs", 4, "the state is there once it was set; the scheduler lets go of a thread before it is removed"),
+    (
+        "kernel/src/arch/paging.rs",
+        4,
+        "one before the first task; three debug assertions on what the kernel itself makes",
+    ),
+    (
+        "kernel/src/kernel.rs",
+        4,
+        "the state is there once it was set; the scheduler lets go of a thread before it is removed",
+    ),
     ("kernel/src/syscall.rs", 1, "who makes a system call is the running thread"),
     ("kernel/src/trap.rs", 2, "who raises an exception in ring 3 is the running thread, and has a task"),
     ("kernel/core/src/lifecycle.rs", 1, "a debug assertion about the kernel's own caller"),
@@ -180,7 +192,7 @@ const INDEXES: &[(&str, usize, &str)] = &[
     ("kernel/core/src/frames.rs", 8, "frames that the allocator handed out, within the table as long as memory"),
     ("kernel/core/src/image.rs", 7, "constants below the header's length, which was checked"),
     ("kernel/core/src/log.rs", 2, "remainders of the ring's length"),
-    ("kernel/core/src/lifecycle.rs", 1, "in a debug assertion"),
+    ("kernel/core/src/lifecycle.rs", 2, "one in a debug assertion, one a thread's own row"),
     ("kernel/core/src/sched.rs", 1, "a constant level"),
     ("kernel/core/src/system.rs", 1, "rows of the table, before the first task runs"),
     ("kernel/core/src/thread.rs", 4, "constants within 512 bytes"),
@@ -204,7 +216,17 @@ const DIVISIONS: &[(&str, usize, &str)] = &[
 
 #[test]
 fn d20_no_panic_that_a_task_can_reach() {
-    let words = ["unwrap()", ".expect(\"", "panic!(", "unreachable!(", "todo!(", "unimplemented!(", "assert!(", "assert_eq!(", "assert_ne!("];
+    let words = [
+        "unwrap()",
+        ".expect(\"",
+        "panic!(",
+        "unreachable!(",
+        "todo!(",
+        "unimplemented!(",
+        "assert!(",
+        "assert_eq!(",
+        "assert_ne!(",
+    ];
     let runs_at_build = |line: &str| line.contains("const _: () = assert!(");
     let panics = count(|line| if runs_at_build(line) { 0 } else { occurrences(line, &words) });
     none_but(&panics, PANICS, "panics");
@@ -228,15 +250,29 @@ fn d20_no_lock_is_held_while_a_task_runs() {
         text("kernel/src/kernel.rs").contains("pub fn next(mut kernel: Locked) -> *const Frame"),
         "whoever decides who runs owns the lock, and lets go of it"
     );
-    for (name, text) in [("kernel/src/log.rs", text("kernel/src/log.rs")), ("kernel/src/heap.rs", text("kernel/src/heap.rs"))] {
-        assert!(!text.contains("kernel::lock") && !text.contains("kernel::look"), "{name} asks for the state under its own lock");
+    for (name, text) in
+        [("kernel/src/log.rs", text("kernel/src/log.rs")), ("kernel/src/heap.rs", text("kernel/src/heap.rs"))]
+    {
+        assert!(
+            !text.contains("kernel::lock") && !text.contains("kernel::look"),
+            "{name} asks for the state under its own lock"
+        );
     }
     // The three that leave the kernel take the state's lock and give it to `next`, or to nobody.
-    for (name, takers) in [("kernel/src/syscall.rs", 2), ("kernel/src/trap.rs", 2), ("kernel/src/kernel.rs", 2), ("kernel/src/lease.rs", 2)] {
+    for (name, takers) in [
+        ("kernel/src/syscall.rs", 2),
+        ("kernel/src/trap.rs", 2),
+        ("kernel/src/kernel.rs", 2),
+        ("kernel/src/lease.rs", 2),
+    ] {
         let taken = occurrences(&text(name), &["kernel::lock()", "kernel::look()", " = lock()"]);
         assert!(taken <= takers, "{name} takes the state's lock in {taken} places instead of {takers}");
     }
-    assert_eq!(count(|line| occurrences(line, &["mem::forget", "ManuallyDrop"])), BTreeMap::new(), "a guard is never forgotten");
+    assert_eq!(
+        count(|line| occurrences(line, &["mem::forget", "ManuallyDrop"])),
+        BTreeMap::new(),
+        "a guard is never forgotten"
+    );
 }
 
 /// Who has control waits for no task: it may call nobody but what it needs to switch the machine off, which is more important still.

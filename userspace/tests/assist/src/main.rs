@@ -95,9 +95,7 @@ impl Driver for Assistant {
                 let kept = self.kept.iter().find(|&&(key, _)| key == words[0]);
                 done(kept.map_or(0, |(_, token)| token.0), 0)
             }
-            assist::FORGE_REPLY => {
-                done(code(sys::reply(ReplyToken(words[0]), Header::new(0), [u64::MAX; 4], 0)), 0)
-            }
+            assist::FORGE_REPLY => done(code(sys::reply(ReplyToken(words[0]), Header::new(0), [u64::MAX; 4], 0)), 0),
             assist::FLOOD_SENDS => flood_sends(words[0]),
             assist::NOTES => done(self.notes, self.last_note),
             _ => Answer::bad_request(),

@@ -33,7 +33,8 @@ pub fn play(name: &str, mut words: Split<'_, char>) -> ! {
             None => rt::exit(USAGE),
         },
         role::FLAGS => {
-            let good = assist::tricks::flags_are_sanitised() && assist::tricks::an_interrupt_takes_nested_task_away(1 << 34);
+            let good =
+                assist::tricks::flags_are_sanitised() && assist::tricks::an_interrupt_takes_nested_task_away(1 << 34);
             rt::exit(i32::from(!good))
         }
         role::CROWD => crowd(number()),
@@ -81,7 +82,9 @@ fn print_for_ever() -> ! {
 
 fn crowd(count: u64) -> ! {
     for _ in 1..count {
-        if threads::start(threads::spin_forever, 0, rt::info().priority as u8).is_err() {
+        // The thread lives on without its handle, of which the quota is smaller.
+        let started = threads::start(threads::spin_forever, 0, rt::info().priority as u8);
+        if started.and_then(sys::handle_close).is_err() {
             rt::exit(USAGE);
         }
     }

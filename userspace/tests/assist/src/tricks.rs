@@ -21,6 +21,8 @@ const GP: &[u32] = &[13];
 const UD: &[u32] = &[6];
 /// Of a vendor's own instructions: not there, or not allowed.
 const UD_OR_GP: &[u32] = &[6, 13];
+/// A far return. QEMU reads the stack for it as the kernel would, which SMAP does not allow (helper_ret_protected, release 7.2).
+const RETURN: &[u32] = &[13, 14];
 /// A fetch from where nothing can be.
 const FETCH: &[u32] = &[13, 14];
 
@@ -106,11 +108,11 @@ tricks! {
     "jump-kernel" FETCH "mov rax, 0xffffffff80000000", "jmp rax";
     "jump-last-byte" FETCH "mov rax, -1", "jmp rax";
     "return-non-canonical" FETCH "mov rax, 0x800000000000", "push rax", "ret";
-    "far-return-to-ring-0" GP "push 8", "lea rax, [rip + 2f]", "push rax", "retfq", "2:";
-    "iret-to-ring-0" GP "mov rcx, rsp", "push 16", "push rcx", "push 0x202", "push 8", "lea rax, [rip + 2f]", "push rax", "iretq", "2:";
-    "iret-nested" GP "mov rcx, rsp", "push 35", "push rcx", "push 0x202", "push 43", "lea rax, [rip + 2f]", "push rax", "pushfq",
+    "far-return-to-ring-0" RETURN "push 8", "lea rax, [rip + 2f]", "push rax", "retfq", "2:";
+    "iret-to-ring-0" RETURN "mov rcx, rsp", "push 16", "push rcx", "push 0x202", "push 8", "lea rax, [rip + 2f]", "push rax", "iretq", "2:";
+    "iret-nested" RETURN "mov rcx, rsp", "push 35", "push rcx", "push 0x202", "push 43", "lea rax, [rip + 2f]", "push rax", "pushfq",
         "or qword ptr [rsp], 0x4000", "popfq", "iretq", "2:";
-    "iret-non-canonical" FETCH "mov rcx, rsp", "push 35", "push rcx", "push 0x202", "push 43", "mov rax, 0x800000000000", "push rax", "iretq";
+    "iret-non-canonical" RETURN "mov rcx, rsp", "push 35", "push rcx", "push 0x202", "push 43", "mov rax, 0x800000000000", "push rax", "iretq";
     "sysret" GP "lea rcx, [rip + 2f]", "sysretq", "2:";
     "sysexit" UD_OR_GP "lea rdx, [rip + 2f]", "mov rcx, rsp", "sysexitq", "2:";
     "kernel-data-in-ds" GP "mov eax, 16", "mov ds, ax";

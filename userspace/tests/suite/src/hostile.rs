@@ -3,7 +3,8 @@
 use crate::faults::death_of;
 use crate::memory::ring;
 use crate::support::{
-    Background, Context, Helper, Life, Outcome, ask, boss, call_beside, check, eventually, peer, row, same, status, want,
+    Background, Context, Helper, Life, Outcome, ask, boss, call_beside, check, eventually, peer, row, same, status,
+    want,
 };
 use abi::error::DeathKind;
 use abi::message::{Header, Lease};
@@ -14,6 +15,7 @@ use alloc::vec::Vec;
 use assist::raw::{Registers, syscall};
 use assist::tricks::{EXCEPTIONS, HOLD_UPS, Trick, WAYS_BACK};
 use assist::{Flood, role};
+use core::fmt::Write;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use rt::ipc::{CallError, Endpoint};
 use rt::syscall as sys;
@@ -29,16 +31,19 @@ const SLOW_MS: u64 = 500;
 
 /// Each of them ends the life that tries it, with one of its exceptions.
 fn all_end(tricks: &[Trick]) -> Outcome {
+    let mut wrong = alloc::string::String::new();
     for trick in tricks {
         let record = death_of("assist", &format!("{} {}", role::TRICK, trick.name)).context(trick.name)?;
         let (kind, vector) = (DeathKind::from_u32(record.kind), record.vector);
-        check!(
-            kind == DeathKind::Exception && trick.vectors.contains(&vector),
-            "{} ended as {kind:?}, vector {vector} instead of one of {:?}",
-            trick.name,
-            trick.vectors
-        );
+        if kind != DeathKind::Exception || !trick.vectors.contains(&vector) {
+            let _ = write!(
+                wrong,
+                "{} ended as {kind:?}, vector {vector} at {:#x}, address {:#x}, code {:x?}, instead of {:?}; ",
+                trick.name, record.rip, record.address, record.code, trick.vectors
+            );
+        }
     }
+    check!(wrong.is_empty(), "{wrong}");
     Ok(())
 }
 
@@ -219,7 +224,9 @@ pub fn d14_tokens_are_worth_nothing_elsewhere() -> Outcome {
     })?;
     let old = {
         let helper = Helper::start()?;
-        for guess in [token, token + 1, token - 1, token ^ 1 << 16, token + (1 << 16), token - (1 << 16), 0, 1, u64::MAX] {
+        for guess in
+            [token, token + 1, token - 1, token ^ 1 << 16, token + (1 << 16), token - (1 << 16), 0, 1, u64::MAX]
+        {
             let status = helper.ask(assist::FORGE_REPLY, [guess, 0, 0, 0])?[0];
             want(status, Status::StaleReply, &format!("another task's reply to token {guess:#x}"))?;
         }

@@ -53,7 +53,7 @@ pub fn d18_a_crash_loop_is_given_up_and_pardoned() -> Outcome {
     let flaky = peer("flaky")?;
     let index = row("flaky")?;
     let life = Life::start("flaky", assist::role::SERVE)?;
-    let mut deaths = 0;
+    let (mut deaths, start) = (0, now_ns());
     let gone = loop {
         match flaky.call(assist::DIE, [0, ud2(), 0, 0]) {
             Err(CallError::Died { .. }) => deaths += 1,
@@ -63,6 +63,11 @@ pub fn d18_a_crash_loop_is_given_up_and_pardoned() -> Outcome {
     };
     same!(gone, Err(CallError::Gone), "the call after {deaths} deaths");
     same!(deaths, supervisor::policy::LOOP_DEATHS, "deaths before it was given up");
+    // The first restart waits not at all, the second for the first delay, each further one twice as long; there is none after the last death.
+    let waits =
+        (0..supervisor::policy::LOOP_DEATHS as u32 - 2).map(|n| supervisor::policy::FIRST_DELAY_MS << n).sum::<u64>();
+    let took = (now_ns() - start) / 1_000_000;
+    check!(took >= waits, "{deaths} deaths took {took} ms only, where the waits alone are {waits}");
     let state = boss.state(index).context("state")?;
     check!(state.given_up, "the supervisor says {state:?}");
     same!(state.restarts, supervisor::policy::LOOP_DEATHS as u64 - 1, "restarts");

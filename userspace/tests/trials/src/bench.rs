@@ -95,7 +95,9 @@ pub fn live(row: usize, argument: &str) -> Result<i32, String> {
 pub fn exit_code(record: &FaultRecord) -> Result<i32, String> {
     match DeathKind::from_u32(record.kind) {
         DeathKind::Exited => Ok(record.error_code as i32),
-        kind => Err(format!("it ended as {kind:?}, vector {} at {:#x}: {}", record.vector, record.rip, record.message())),
+        kind => {
+            Err(format!("it ended as {kind:?}, vector {} at {:#x}: {}", record.vector, record.rip, record.message()))
+        }
     }
 }
 

@@ -35,7 +35,11 @@ fn refused(row: usize, port: u16, access: usize) -> Outcome {
     let record = probe(row, port, access)?;
     let (name, _, code) = ACCESSES[access];
     let tried = record.registers[3] as u16 == port && record.code.starts_with(code);
-    if DeathKind::from_u32(record.kind) != DeathKind::Exception || record.vector != GP || record.error_code != 0 || !tried {
+    if DeathKind::from_u32(record.kind) != DeathKind::Exception
+        || record.vector != GP
+        || record.error_code != 0
+        || !tried
+    {
         return Err(format!(
             "{name} at port {port:#x} ended as {:?}, vector {}, at port {:#x}, code {:x?}",
             DeathKind::from_u32(record.kind),
@@ -50,7 +54,8 @@ fn refused(row: usize, port: u16, access: usize) -> Outcome {
 /// Every port there is: reads one, writes the next, and the other way about.
 pub fn every_port() -> Outcome {
     let probe = row("probe")?;
-    let (life, before) = (|| rt::task::status(probe).context("task_status").map(|status| status.id >> 16), rt::time::now_ns());
+    let (life, before) =
+        (|| rt::task::status(probe).context("task_status").map(|status| status.id >> 16), rt::time::now_ns());
     let first = life()?;
     for port in 0..=u16::MAX {
         refused(probe, port, usize::from(port % 2))?;
@@ -75,7 +80,8 @@ pub fn borders() -> Outcome {
             if granted.contains(&port) && granted.contains(&last) {
                 // Reading harms nobody here, and writing would configure a device.
                 if access.is_multiple_of(2) {
-                    let code = exit_code(&probe(some, port, access)?).map_err(|e| format!("{name} at {port:#x}: {e}"))?;
+                    let code =
+                        exit_code(&probe(some, port, access)?).map_err(|e| format!("{name} at {port:#x}: {e}"))?;
                     if code != PASSED {
                         return Err(format!("{name} at {port:#x}, which was granted, ended with code {code}"));
                     }

@@ -22,7 +22,10 @@ pub fn a_million_switches() -> Outcome {
         begin(thief, "steal")?;
         let record = end(thief)?;
         if DeathKind::from_u32(record.kind) != DeathKind::Exception || record.vector != 7 {
-            return Err(format!("a task without such registers used them: kind {}, vector {}", record.kind, record.vector));
+            return Err(format!(
+                "a task without such registers used them: kind {}, vector {}",
+                record.kind, record.vector
+            ));
         }
     }
     for row in rows {

@@ -66,6 +66,9 @@ pub fn run(inside: &Inside, config: &Config, wanted: &Wanted, report: &Report, r
     for (name, outcome) in found.verdicts.iter().filter(|(name, _)| wanted.matches(name)) {
         report.verdict(name, outcome, None, &logs);
     }
+    if let Some(outcome) = found.plain.filter(|_| wanted.matches(PLAIN)) {
+        report.verdict(PLAIN, &outcome, None, &logs);
+    }
     let failure = match end {
         Ok(End::PoweredOff) if found.complete => None,
         Ok(End::PoweredOff) => Some("it switched the machine off before its last line".to_owned()),
@@ -80,18 +83,33 @@ pub fn run(inside: &Inside, config: &Config, wanted: &Wanted, report: &Report, r
     Ok(())
 }
 
+/// The test that looks at what the forger's lines have become in the log.
+const PLAIN: &str = "system::hostile::d20_no_line_commands_a_terminal";
+
+/// A word in every line of the task that forges lines.
+const FORGED: &str = "counterfeit";
+
 /// What a log says about the suite.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Found {
     verdicts: Vec<(String, Outcome)>,
     /// The test that was begun and has no verdict.
     unfinished: Option<String>,
+    /// Whether no line of the forger's has anything in it that a terminal obeys; nothing where it did not run.
+    plain: Option<Outcome>,
     /// Whether the suite said that it has done all.
     complete: bool,
 }
 
 fn read(log: &str, tag: &str) -> Found {
     let mut found = Found::default();
+    let controls = |line: &str| line.chars().any(|c| c.is_ascii_control() && c != '\t');
+    for line in log.split('\n').filter(|line| line.starts_with("[assist] ") && line.contains(FORGED)) {
+        let plain = found.plain.get_or_insert(Ok(()));
+        if controls(line) {
+            *plain = Err(format!("the log has the line {line:?}"));
+        }
+    }
     for line in log.lines().filter_map(|line| line.trim_end().strip_prefix(tag)) {
         if let Some((name, outcome)) = verdict_line(line) {
             found.verdicts.push((name.to_owned(), outcome));
@@ -123,12 +141,22 @@ mod tests {
             [suite] run system::c\n[suite] test system::c ... FAILED: no\n[suite] suite: 1 passed, 1 failed\n";
         let found = read(log, SUITE.tag);
         let verdicts = [("system::a".to_owned(), Ok(())), ("system::c".to_owned(), Err("no".to_owned()))];
-        assert_eq!(found, Found { verdicts: verdicts.into(), unfinished: None, complete: true });
+        assert_eq!(found, Found { verdicts: verdicts.into(), unfinished: None, plain: None, complete: true });
+    }
+
+    #[test]
+    fn what_a_forger_writes_must_be_plain() {
+        let plain = |log: &str| read(log, SUITE.tag).plain;
+        assert_eq!(plain("[assist] text\n"), None);
+        assert_eq!(plain("[assist] ?[suite] counterfeit??\n"), Some(Ok(())));
+        assert!(plain("[assist] \r[suite] counterfeit\n").is_some_and(|outcome| outcome.is_err()));
+        assert!(plain("[assist] counterfeit\x1b[2K\n[assist] counterfeit\n").is_some_and(|outcome| outcome.is_err()));
     }
 
     #[test]
     fn a_test_without_end_is_known_by_name() {
-        let found = read("[suite] run system::a\n[suite] test system::a ... ok\n[suite] run system::hangs\n", SUITE.tag);
+        let found =
+            read("[suite] run system::a\n[suite] test system::a ... ok\n[suite] run system::hangs\n", SUITE.tag);
         assert_eq!((found.unfinished.as_deref(), found.complete), (Some("system::hangs"), false));
     }
 }
