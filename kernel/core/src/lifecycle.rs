@@ -3,6 +3,7 @@
 use crate::arena::Id;
 use crate::handles::{Handle, Object};
 use crate::queue::{NIL, Queue};
+use crate::sched::BACKGROUND;
 use crate::system::System;
 use crate::thread::{FLOAT, FloatState, PORTS, State, Thread};
 use abi::error::{DeathKind, FaultRecord};
@@ -28,7 +29,7 @@ impl System {
         task.state = TaskState::Running;
         task.generation = if task.generation == u16::MAX { 1 } else { task.generation + 1 };
         task.fault.zero();
-        task.spent = (0, 0);
+        (task.spent, task.crowd) = ((0, 0), (0, 0));
         task.expected = task.record.restart != Restart::Never as u8;
         task.map_next = abi::task::MAP_BASE;
         let id = task.id(row);
@@ -49,6 +50,7 @@ impl System {
 
     /// Starts a thread. Errors: NoSuchTask, Ceiling, QuotaObjects.
     pub fn thread_start(&mut self, row: u16, frame: crate::thread::Frame, priority: u8) -> Result<Id<Thread>, Status> {
+        let crowded = self.crowded(row);
         let task = self.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
         if priority < task.record.priority || priority as usize >= abi::task::LEVELS {
             return Err(Status::Ceiling);
@@ -63,6 +65,9 @@ impl System {
         thread.ports = task.record.ports.iter().any(|p| p.len != 0);
         // A thread that goes on for one that has ended goes on with its budget.
         (thread.used, thread.refill_at) = task.spent;
+        if let Some(until) = crowded {
+            (thread.used, thread.refill_at, thread.effective) = (0, until, BACKGROUND);
+        }
         let float = task.record.flags & TaskRecord::FLOAT != 0;
         if !self.threads.has_room() || float && !self.floats.has_room() {
             task.objects.give(1);

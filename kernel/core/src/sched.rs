@@ -34,6 +34,9 @@ pub fn shares(tasks: usize) -> (u64, u64) {
     (slice, (tasks * (slice + TICK_NS) * 10 / 9).max(PERIOD_NS))
 }
 
+/// How many of those that wait longest in the background are looked at in one tick.
+const REFILLS: usize = 64;
+
 /// Ready queues and who runs.
 ///
 /// [`crate::fast`] reads and writes some of it.
@@ -109,6 +112,7 @@ impl System {
     /// as [`System::schedule`] would have it.
     pub fn make_ready(&mut self, index: u16) {
         let (now, period) = (self.now, self.sched.period);
+        self.watch_crowd(index);
         let Some(t) = self.threads.at_mut(index) else { return };
         t.state = State::Ready;
         if now >= t.refill_at {
@@ -273,14 +277,12 @@ impl System {
             self.signal(notification, bits);
         }
         let (now, period) = (self.now, self.sched.period);
-        // Whoever waits longest in the background may have a new period.
-        if let Some(front) = self.sched.ready[BACKGROUND as usize].front()
-            && self.threads.at(front).is_some_and(|t| now >= t.refill_at)
-        {
-            self.dequeue(front, BACKGROUND);
-            self.make_ready(front);
-        }
+        self.refill_background();
         let Some(index) = self.sched.current() else { return };
+        self.watch_crowd(index);
+        if self.sched.current != index {
+            return;
+        }
         let Some(t) = self.threads.at_mut(index) else { return };
         if now >= t.refill_at {
             t.used = 0;
@@ -294,5 +296,68 @@ impl System {
             self.enqueue(index, BACKGROUND);
         }
         self.sched.resched = true;
+    }
+
+    /// Gives those in the background whose period is over the next one. More than one at a time: a task with many threads there must not keep
+    /// the others from their turn. And not without bound: this is done at every tick.
+    fn refill_background(&mut self) {
+        let Some(queue) = self.sched.ready.get(BACKGROUND as usize).copied() else { return };
+        let mut next = queue.front();
+        for _ in 0..REFILLS {
+            let Some(index) = next else { return };
+            next = queue.next(&self.threads, index);
+            if self.threads.at(index).is_some_and(|t| self.now >= t.refill_at) {
+                self.dequeue(index, BACKGROUND);
+                self.make_ready(index);
+            }
+        }
+    }
+
+    /// Before a thread that has had its share is put into the background: adds what it had to what the others of its task had so. Where that is
+    /// the task's budget, they all go: their shares are less than a tick where there are many, and each of them would have a tick all the same.
+    fn watch_crowd(&mut self, index: u16) {
+        let (now, slice, period) = (self.now, self.sched.slice, self.sched.period);
+        let Some(t) = self.threads.at(index).filter(|t| t.effective != BACKGROUND) else { return };
+        if now >= t.refill_at || t.used < t.budget {
+            return;
+        }
+        let (row, used) = (t.task, t.used);
+        let Some(task) = self.tasks.get_mut(row as usize).filter(|t| t.threads > 1) else { return };
+        if now >= task.crowd.1 {
+            task.crowd = (0, now + period);
+        }
+        task.crowd.0 += used;
+        if task.crowd.0 >= slice {
+            let until = task.crowd.1;
+            self.crowd_out(row, until, index);
+        }
+    }
+
+    /// Until when a task's threads have had its budget, if they have.
+    pub(crate) fn crowded(&self, row: u16) -> Option<u64> {
+        let (had, until) = self.tasks.get(row as usize)?.crowd;
+        (had >= self.sched.slice && self.now < until).then_some(until)
+    }
+
+    /// Puts every thread of a task into the background until its next period. `unqueued` is in no queue, unless it runs.
+    fn crowd_out(&mut self, row: u16, until: u64, unqueued: u16) {
+        for index in 0..self.threads.capacity() as u16 {
+            let Some(t) = self.threads.at_mut(index).filter(|t| t.task == row) else { continue };
+            let level = core::mem::replace(&mut t.effective, BACKGROUND);
+            (t.used, t.refill_at) = (0, until);
+            match t.state {
+                State::Running if self.sched.current == index => {
+                    t.state = State::Ready;
+                    self.sched.current = NIL;
+                    self.sched.resched = true;
+                    self.enqueue(index, BACKGROUND);
+                }
+                State::Ready if index != unqueued => {
+                    self.dequeue(index, level);
+                    self.enqueue(index, BACKGROUND);
+                }
+                _ => {}
+            }
+        }
     }
 }

@@ -103,6 +103,8 @@ pub struct Task {
     pub cpu: u64,
     /// Cycles used of their budget, and the end of that period, by threads that have ended.
     pub spent: (u64, u64),
+    /// Cycles that those of its threads had that have had their shares, and the end of that period.
+    pub crowd: (u64, u64),
     /// When a heartbeat was sent that has not been taken, in cycles.
     pub heartbeat: Option<u64>,
     /// Bits of interrupt lines of which a debugger has the next interrupt lost.
@@ -136,6 +138,7 @@ impl Task {
             log: Ring::default(),
             cpu: 0,
             spent: (0, 0),
+            crowd: (0, 0),
             heartbeat: None,
             lose: 0,
             record,

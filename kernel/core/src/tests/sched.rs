@@ -187,9 +187,9 @@ fn time_is_charged_to_whoever_used_it() {
 }
 
 /// Processor time of the second row over a second in which the first does `evil` after each tick.
-fn what_is_left(mut evil: impl FnMut(&mut System)) -> u64 {
+fn what_is_left(quota: u16, mut evil: impl FnMut(&mut System)) -> u64 {
     let mut hog = record("hog", 1, &[]);
-    hog.object_quota = 30;
+    hog.object_quota = quota;
     let mut s = system(&[hog, record("victim", 9, &[])]);
     for row in [0, 1] {
         spawn(&mut s, row);
@@ -207,16 +207,18 @@ fn what_is_left(mut evil: impl FnMut(&mut System)) -> u64 {
 }
 
 #[test]
-fn many_threads_share_the_budget_of_one() {
-    let left = what_is_left(|s| {
-        let _ = s.thread_start(0, Frame::default(), 1);
-    });
-    assert!(left > 80 * MS, "the victim had {left} ns of a second");
+fn d09_many_threads_share_the_budget_of_one() {
+    for quota in [2, 30, 300] {
+        let left = what_is_left(quota, |s| {
+            let _ = s.thread_start(0, Frame::default(), 1);
+        });
+        assert!(left > 80 * MS, "the victim had {left} ns of a second beside {quota} threads");
+    }
 }
 
 #[test]
 fn a_thread_goes_on_with_the_budget_of_those_that_ended() {
-    let left = what_is_left(|s| {
+    let left = what_is_left(30, |s| {
         let Some(current) = s.current().filter(|&t| s.row_of(t) == Ok(0)) else { return };
         if s.thread(current).unwrap().used > 7 * MS / 2 {
             s.thread_start(0, Frame::default(), 1).unwrap();
