@@ -144,7 +144,7 @@ pub fn run(ready: Ready, entered_at: u64) -> ! {
     if let Some(most) = sys.fit_quotas() {
         klog!(
             "the tasks' quotas are more than this machine's memory: each has {} KiB at most",
-            u64::from(most) * PAGE >> 10
+            (u64::from(most) * PAGE) >> 10
         );
     }
     let archive_phys = paging::inspect(paging::kernel_root(), archive.as_ptr().addr() as u64).map(|(phys, ..)| phys);
