@@ -19,8 +19,10 @@ const PAGE: u64 = PAGE_SIZE as u64;
 const BOOT_STACK: u64 = 0xffff_ff00_0000_0000;
 const BOOT_STACK_SIZE: u64 = 64 * 1024;
 
-/// Bytes of the kernel's heap on any machine: tables and arenas, which are all made at boot.
+/// Bytes of the kernel's heap on any machine: tables and arenas, which are all made at boot; more where a task table asks for more.
 const HEAP_BASE: u64 = 4 << 20;
+/// Bytes of it that are for other things than what a task table asks for.
+const HEAP_REST: u64 = 1 << 20;
 /// The heap has one byte more for so many bytes of memory. The frame allocator's free lists are in it, and they are longest when
 /// every second frame is free: about 33 bytes for each such pair of frames, one byte in 248.
 const HEAP_SHARE: u64 = 128;
@@ -64,7 +66,16 @@ pub fn init_memory(boot: &'static mut BootInfo) -> Ready {
         core.kernel_stack = stacks::Stack::Kernel.top().as_u64();
         core.space = paging::kernel_root();
     });
-    let heap_size = HEAP_BASE + (total * PAGE / HEAP_SHARE).next_multiple_of(PAGE);
+    let archive = archive_virt.map(|start| {
+        // SAFETY: the loader mapped the archive there for ever, in the upper half, which the kernel's top table took over.
+        unsafe { core::slice::from_raw_parts(start as *const u8, boot.ramdisk_len as usize) }
+    });
+    let archive = archive.unwrap_or_default();
+    // A table that is wrong, or none, is for whoever wants to start its tasks.
+    let records =
+        kernel_core::manifest::find_file(archive, "manifest").and_then(|m| kernel_core::manifest::parse(m).ok());
+    let tables = HEAP_REST + kernel_core::system::heap_needed(records.unwrap_or_default());
+    let heap_size = (tables.max(HEAP_BASE) + total * PAGE / HEAP_SHARE).next_multiple_of(PAGE);
     let heap_start = frames.take_run(heap_size / PAGE);
     // SAFETY: these frames were just taken, and the direct map covers all usable memory for ever.
     unsafe { heap::init((paging::DIRECT_MAP + heap_start) as usize, heap_size as usize) };
@@ -78,11 +89,7 @@ pub fn init_memory(boot: &'static mut BootInfo) -> Ready {
         all.add(range);
     }
     let frames_kernel = total - all.free();
-    let archive = archive_virt.map(|start| {
-        // SAFETY: the loader mapped the archive there for ever, in the upper half, which the kernel's top table took over.
-        unsafe { core::slice::from_raw_parts(start as *const u8, boot.ramdisk_len as usize) }
-    });
-    Ready { frames: all, frames_kernel, archive: archive.unwrap_or_default(), features, regions: &boot.memory_regions }
+    Ready { frames: all, frames_kernel, archive, features, regions: &boot.memory_regions }
 }
 
 /// What [`init_memory`] prepared.

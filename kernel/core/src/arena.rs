@@ -73,6 +73,12 @@ pub struct Arena<T> {
 }
 
 impl<T> Arena<T> {
+    /// Bytes of its slots.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> usize {
+        self.slots.capacity() * size_of::<Slot<T>>()
+    }
+
     /// An arena of `capacity` slots, less than 65,534.
     pub fn new(capacity: u16) -> Self {
         let slots = (0..capacity)

@@ -66,6 +66,12 @@ impl HandleTable {
         HandleTable { slots: Vec::with_capacity(quota.into()), free: NONE, live: 0, quota }
     }
 
+    /// Bytes of its slots.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> usize {
+        self.slots.capacity() * size_of::<Slot>()
+    }
+
     /// Handles in use.
     pub fn live(&self) -> u16 {
         self.live

@@ -5,7 +5,7 @@ use crate::clock::Clock;
 use crate::frames::{Chain, Frames};
 use crate::grants::Lines;
 use crate::handles::{Handle, Object};
-use crate::memory::Memory;
+use crate::memory::{Mapping, Memory};
 use crate::notify::Notification;
 use crate::queue::Queue;
 use crate::sched::Scheduler;
@@ -95,6 +95,23 @@ pub struct System {
     pub log_readers: u64,
 }
 
+/// Bytes of heap that [`System::new`] may need for a task table. A buddy allocator gives blocks of a power of two, each aligned to
+/// its size, so this is four times what the tables hold.
+pub fn heap_needed(records: &[TaskRecord]) -> u64 {
+    let sum = |part: fn(&TaskRecord) -> u16| records.iter().map(|r| u64::from(part(r))).sum::<u64>();
+    let (rows, objects, handles) = (records.len() as u64, sum(|r| r.object_quota), sum(|r| r.handle_quota));
+    let object = size_of::<Thread>() + size_of::<Endpoint>() + size_of::<Notification>() + size_of::<Mapping>();
+    // Each slot of an arena has a few words besides; a timer is smaller than they are together, and has a place in the heap of timers.
+    const SLOT: usize = 64;
+    let floats =
+        records.iter().filter(|r| r.flags & TaskRecord::FLOAT != 0).map(|r| u64::from(r.object_quota)).sum::<u64>();
+    let tables = (objects + rows) * (object + 4 * SLOT) as u64
+        + floats * (size_of::<FloatState>() + SLOT) as u64
+        + (handles + 8 * rows) * (size_of::<Memory>() + 2 * SLOT) as u64
+        + rows * size_of::<Task>() as u64;
+    4 * tables
+}
+
 impl System {
     /// The system that a task table describes; nothing runs yet. Every arena has room for the sum of all quotas, so that no task can
     /// use up another's share.
@@ -156,6 +173,24 @@ impl System {
             }
         }
         system
+    }
+
+    /// Bytes of each block of the heap that [`System::new`] took.
+    #[cfg(test)]
+    pub(crate) fn blocks(&self) -> Vec<usize> {
+        let mut blocks = alloc::vec![
+            self.tasks.capacity() * size_of::<Task>(),
+            self.threads.bytes(),
+            self.floats.bytes(),
+            self.endpoints.bytes(),
+            self.notifications.bytes(),
+            self.memories.bytes(),
+        ];
+        blocks.extend(self.timers.blocks());
+        for task in &self.tasks {
+            blocks.extend([task.handles.bytes(), task.mappings.capacity() * size_of::<Mapping>()]);
+        }
+        blocks
     }
 
     /// The running thread.

@@ -31,6 +31,12 @@ impl Timers {
         Timers { arena: Arena::new(capacity), heap: Vec::with_capacity(capacity as usize), first: u64::MAX }
     }
 
+    /// Bytes of what it took of the heap.
+    #[cfg(test)]
+    pub(crate) fn blocks(&self) -> [usize; 2] {
+        [self.arena.bytes(), self.heap.capacity() * size_of::<u16>()]
+    }
+
     /// Timers alive.
     pub fn live(&self) -> usize {
         self.arena.live()

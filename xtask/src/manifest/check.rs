@@ -1,7 +1,7 @@
 //! What the tasks are to each other: names, who calls whom, rights over the kernel, quotas.
 
 use super::read::Consent;
-use super::read::MAX_HANDLES;
+use super::read::{MAX_ALL_OBJECTS, MAX_HANDLES};
 use super::source::{Place, Problem, nearest};
 use super::{At, KernelRight, Task, hardware};
 use abi::manifest::{MAX_CALLS, Restart};
@@ -252,8 +252,17 @@ fn order(tasks: &[Task], circles: &[Vec<usize>], problems: &mut Vec<Problem>) {
 }
 
 fn quotas(tasks: &[Task], problems: &mut Vec<Problem>) {
-    let mut handles = 0;
+    let (mut handles, mut objects) = (0, 0);
     for task in tasks {
+        let before = objects;
+        objects += i64::from(task.objects);
+        if before <= MAX_ALL_OBJECTS && objects > MAX_ALL_OBJECTS {
+            let text = format!(
+                "with `{}`, all tasks together may have {objects} kernel objects, and the kernel has room for {MAX_ALL_OBJECTS}; make `objects` smaller",
+                task.name.value
+            );
+            say(problems, &task.name.place, text);
+        }
         let before = handles;
         handles += i64::from(task.handles.value);
         if before <= MAX_HANDLES && handles > MAX_HANDLES {

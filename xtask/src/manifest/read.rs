@@ -35,6 +35,8 @@ const MAX_STACK: u64 = 8 << 20;
 const MAX_KEEP: u64 = 16 << 20;
 /// Most kernel objects, and most handles of all tasks together: the kernel's heap has room for so many.
 const MAX_OBJECTS: i64 = 1024;
+/// The same for the objects of all tasks together.
+pub const MAX_ALL_OBJECTS: i64 = 8192;
 pub const MAX_HANDLES: i64 = 16_384;
 
 /// What system.toml lets tasks from outside have.

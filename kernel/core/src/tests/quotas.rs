@@ -48,3 +48,21 @@ fn no_memory_at_all_is_no_quota() {
     assert_eq!(s.fit_quotas(), Some(0));
     assert_eq!(limits(&s), [0, 0]);
 }
+
+/// Bytes that the parts of a system take, each as a power of two, and the largest once more, because a block has to lie at a multiple of its size.
+#[test]
+fn the_heap_that_is_asked_for_holds_the_tables() {
+    for (tasks, objects, handles) in [(1, 8, 8), (8, 64, 64), (3, 1024, 1024), (64, 64, 64), (60, 128, 256)] {
+        let mut r = record("task", 1, &[]);
+        (r.object_quota, r.handle_quota) = (objects, handles);
+        r.flags |= abi::manifest::TaskRecord::FLOAT;
+        let records = vec![r; tasks];
+        let s = System::new(&records, frames(300), Clock::new(0, super::HERTZ));
+        let blocks = s.blocks();
+        let needed = blocks.iter().map(|b| b.next_power_of_two()).sum::<usize>()
+            + blocks.iter().max().unwrap().next_power_of_two();
+        let given = crate::system::heap_needed(&records) as usize;
+        assert!(needed <= given, "{tasks} tasks, {objects} objects, {handles} handles: {needed} of {given}");
+        assert!(given <= 8 * needed, "much too much: {given} for {needed}");
+    }
+}
