@@ -1,6 +1,7 @@
 //! Ten thousand lives, each killed at another moment with other things in its hands: afterwards everything is as it was.
 
 use crate::bench::{Context, Outcome, begin, is_over, kill, row};
+use abi::error::DeathKind;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -45,8 +46,8 @@ fn counters(rows: &[usize]) -> Result<Vec<(String, u64)>, String> {
     Ok(all)
 }
 
-/// One life of the holder, from its begin to its burial.
-fn life(holder: usize, number: u64) -> Outcome {
+/// One life of the holder, from its begin to its burial. Returns how many kernel objects it held when it was killed.
+fn life(holder: usize, number: u64) -> Result<u64, String> {
     // Both walk through all their values, in no step with each other.
     let (from, count) = (number % (STEPS * ENDS), number / 3 % (STEPS + 1));
     begin(holder, &format!("hold {from} {count}"))?;
@@ -57,7 +58,17 @@ fn life(holder: usize, number: u64) -> Outcome {
         }
         yield_now();
     }
-    kill(holder)
+    let held = rt::task::status(holder).context("task_status")?.objects;
+    if is_over(holder)? {
+        // It ended as it was told, with all its steps behind it.
+        let record = rt::task::fault(holder).context("task_fault")?;
+        match (DeathKind::from_u32(record.kind), record.error_code as u32, record.vector) {
+            (DeathKind::Exited, 0, _) | (DeathKind::Exception, _, 6) => {}
+            other => return Err(format!("hold {from} {count} ended as {other:?}")),
+        }
+    }
+    kill(holder)?;
+    Ok(held.into())
 }
 
 pub fn ten_thousand_lives() -> Outcome {
@@ -70,12 +81,18 @@ pub fn ten_thousand_lives() -> Outcome {
     begin(client, "client")?;
     rt::thread::set_own_priority(31).context("priority")?;
     let done = || {
-        (0..FIRST).try_for_each(|number| life(holder, number))?;
+        (0..FIRST).try_for_each(|number| life(holder, number).map(drop))?;
         settle();
         let before = counters(&rows)?;
         let start = rt::time::now_ns();
-        (0..LIVES).try_for_each(|number| life(holder, number).map_err(|error| format!("life {number}: {error}")))?;
-        rt::println!("{LIVES} lives took {} ms", (rt::time::now_ns() - start) / 1_000_000);
+        let mut held = 0;
+        for number in 0..LIVES {
+            held += life(holder, number).map_err(|error| format!("life {number}: {error}"))?;
+        }
+        rt::println!("{LIVES} lives with {held} objects took {} ms", (rt::time::now_ns() - start) / 1_000_000);
+        if held < 4 * LIVES {
+            return Err(format!("they held {held} objects only when they were killed"));
+        }
         settle();
         let after = counters(&rows)?;
         match before.iter().zip(&after).find(|(before, after)| before != after) {
