@@ -129,7 +129,8 @@ syscalls! {
 
     /// Starts a task of the table. `rdi` system handle (CONTROL), `rsi` task index, `rdx` address and `r10` length (at most
     /// [`crate::info::ARG_LEN`]) of its argument. Returns `rdx` its TaskId. Errors: NoRights, NoSuchTask, AlreadyRunning, NotReaped,
-    /// BadImage (`rdx` the loader's reason), QuotaFrames, OutOfMemory, BadAddress, BadArgument.
+    /// BadImage (`rdx` the loader's reason), Busy (it would have a line of another task's, or a range that reaches RAM on this machine),
+    /// QuotaFrames, QuotaHandles, QuotaObjects, OutOfMemory, BadAddress, BadArgument.
     TaskSpawn = 40, "task_spawn";
     /// Ends a task. `rdi` system handle (CONTROL), `rsi` TaskId, `rdx` [`crate::error::DeathKind`] to record (Killed or Hung).
     /// Errors: NoRights, NoSuchTask, BadArgument.

@@ -43,6 +43,11 @@ impl BootFrames {
         self.free.iter().map(|r| r.end).max().unwrap_or(0)
     }
 
+    /// Frames of the largest usable region that are left.
+    pub fn largest(&self) -> u64 {
+        self.free.iter().map(|r| (r.end - r.start) / PAGE).max().unwrap_or(0)
+    }
+
     /// Takes adjacent frames; returns the physical address of the first.
     ///
     /// # Panics

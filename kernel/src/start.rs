@@ -8,10 +8,10 @@ use abi::PAGE_SIZE;
 use bootloader_api::config::Mapping;
 use bootloader_api::info::{MemoryRegion, MemoryRegionKind, MemoryRegions};
 use bootloader_api::{BootInfo, BootloaderConfig};
-use kernel_core::System;
 use kernel_core::clock::Clock;
 use kernel_core::frames::Frames;
 use kernel_core::memory::{Backing, Memory};
+use kernel_core::{System, system};
 use x86_64::VirtAddr;
 
 const PAGE: u64 = PAGE_SIZE as u64;
@@ -26,6 +26,8 @@ const HEAP_REST: u64 = 1 << 20;
 /// The heap has one byte more for so many bytes of memory. The frame allocator's free lists are in it, and they are longest when
 /// every second frame is free: about 33 bytes for each such pair of frames, one byte in 248.
 const HEAP_SHARE: u64 = 128;
+/// What a task table asks for gets one byte in so many of the largest piece of memory: who asks for more than there is gets less.
+const TABLES_SHARE: u64 = 4;
 
 /// What the kernel asks of the boot loader: everything in the upper half, and its page tables mapped recursively, from which the kernel
 /// builds its own map of physical memory. (The loader's map would cover all that the firmware's memory map names, a terabyte of
@@ -74,7 +76,9 @@ pub fn init_memory(boot: &'static mut BootInfo) -> Ready {
     // A table that is wrong, or none, is for whoever wants to start its tasks.
     let records =
         kernel_core::manifest::find_file(archive, "manifest").and_then(|m| kernel_core::manifest::parse(m).ok());
-    let tables = HEAP_REST + kernel_core::system::heap_needed(records.unwrap_or_default());
+    let records = records.unwrap_or_default();
+    let most = system::most_that_fits(records, frames.largest() * PAGE / TABLES_SHARE);
+    let tables = HEAP_REST + system::heap_needed(records, most);
     let heap_size = (tables.max(HEAP_BASE) + total * PAGE / HEAP_SHARE).next_multiple_of(PAGE);
     let heap_start = frames.take_run(heap_size / PAGE);
     // SAFETY: these frames were just taken, and the direct map covers all usable memory for ever.
@@ -89,7 +93,7 @@ pub fn init_memory(boot: &'static mut BootInfo) -> Ready {
         all.add(range);
     }
     let frames_kernel = total - all.free();
-    Ready { frames: all, frames_kernel, archive, features, regions: &boot.memory_regions }
+    Ready { frames: all, frames_kernel, most, archive, features, regions: &boot.memory_regions }
 }
 
 /// What [`init_memory`] prepared.
@@ -98,6 +102,8 @@ pub struct Ready {
     pub frames: Frames,
     /// How many of the machine's are in the kernel's own tables and heap.
     pub frames_kernel: u64,
+    /// The most handles and objects of a task for which the heap has room.
+    pub most: u16,
     /// The boot archive; empty where the image has none.
     pub archive: &'static [u8],
     /// What the processor offers.
@@ -106,7 +112,22 @@ pub struct Ready {
     pub regions: &'static MemoryRegions,
 }
 
-/// Whether a physical range reaches memory that the kernel manages or runs in: no task may have such a range.
+/// Bars the tasks that would have a physical range in memory that the kernel manages or runs in: that depends on the machine, so it may come
+/// to light only here, and it must cost nobody else the boot.
+pub fn bar(sys: &mut System, regions: &MemoryRegions) {
+    for task in &mut sys.tasks {
+        let Some(range) = task.record.ranges.iter().find(|r| reaches_ram(regions, r.base, r.len)) else { continue };
+        task.barred = true;
+        klog!(
+            "{} does not start: its range `{}` ({:#x}, {:#x} bytes) reaches RAM on this machine; change the range, or give the machine less memory",
+            abi::name_str(&task.record.name),
+            abi::name_str(&range.name),
+            range.base,
+            range.len
+        );
+    }
+}
+
 fn reaches_ram(regions: &MemoryRegions, base: u64, len: u64) -> bool {
     let ram = |r: &&MemoryRegion| matches!(r.kind, MemoryRegionKind::Usable | MemoryRegionKind::Bootloader);
     regions.iter().filter(ram).any(|r| base < r.end && r.start < base.saturating_add(len))
@@ -118,24 +139,13 @@ pub fn run(ready: Ready, entered_at: u64) -> ! {
     let hertz = pit::measure_tsc();
     let measured = cpu::now() - measuring;
     let clock = Clock::new(entered_at, hertz);
-    let Ready { frames, frames_kernel, archive, features, regions } = ready;
+    let Ready { frames, frames_kernel, most, archive, features, regions } = ready;
     let table = kernel_core::manifest::find_file(archive, "manifest")
         .unwrap_or_else(|| panic!("the boot archive ({} bytes) has no task table `manifest`", archive.len()));
     let records = match kernel_core::manifest::parse(table) {
         Ok(records) => records,
         Err(what) => panic!("{what}"),
     };
-    for record in records {
-        if let Some(range) = record.ranges.iter().find(|r| reaches_ram(regions, r.base, r.len)) {
-            panic!(
-                "the range `{}` of task {} ({:#x}, {:#x} bytes) reaches RAM on this machine",
-                abi::name_str(&range.name),
-                abi::name_str(&record.name),
-                range.base,
-                range.len
-            );
-        }
-    }
     klog!(
         "Enigma {}: {} MiB of memory, {} MHz, {} tasks; smep {} smap {} umip {} pcid {}",
         env!("CARGO_PKG_VERSION"),
@@ -147,7 +157,13 @@ pub fn run(ready: Ready, entered_at: u64) -> ! {
         features.umip,
         features.pcid,
     );
-    let mut sys = System::new(records, frames, clock);
+    let mut sys = System::with_most(records, most, frames, clock);
+    bar(&mut sys, regions);
+    if most < records.iter().map(|r| r.handle_quota.max(r.object_quota)).max().unwrap_or(0) {
+        klog!(
+            "the tasks' quotas are more tables than this machine has memory for: each has {most} handles and objects at most"
+        );
+    }
     if let Some(most) = sys.fit_quotas() {
         klog!(
             "the tasks' quotas are more than this machine's memory: each has {} KiB at most",

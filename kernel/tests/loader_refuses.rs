@@ -11,6 +11,7 @@ mod archive;
 use abi::{AbiNote, Status};
 use alloc::vec::Vec;
 use archive::{BASE, INTERP, LOAD, Part, R, W, X, manifest, parts, program, record, tar};
+use bootloader_api::info::{MemoryRegionKind, MemoryRegions};
 use bootloader_api::{BootInfo, entry_point};
 use core::cell::RefCell;
 use kernel::arch::paging;
@@ -28,12 +29,14 @@ entry_point!(main, config = &BOOT_CONFIG);
 
 fn main(boot: &'static mut BootInfo) -> ! {
     let ready = start::init_memory(boot);
-    let (features, regions, frames_kernel) = (ready.features, ready.regions, ready.frames_kernel);
-    let records = records(&[record("one")]);
+    let (features, regions, frames_kernel, most) = (ready.features, ready.regions, ready.frames_kernel, ready.most);
+    let records = records(&[record("one"), reaching(regions)]);
     let sys = System::new(records, ready.frames, Clock::new(0, 1_000_000_000));
     let kernel = Kernel { sys, pic: Pic::new(), features, archive: &[], archive_memory: None, frames_kernel };
     let kernel = RefCell::new(Some(kernel));
     let with = |f: fn(&mut Kernel)| f(kernel.borrow_mut().as_mut().expect("not taken yet"));
+    let with_regions =
+        |f: fn(&mut Kernel, &MemoryRegions)| f(kernel.borrow_mut().as_mut().expect("still there"), regions);
     testing::run(&[
         ("good_program_starts", &|| with(good_program)),
         ("program_is_missing", &|| with(missing)),
@@ -42,11 +45,12 @@ fn main(boot: &'static mut BootInfo) -> ! {
         ("d06_notes_are_refused", &|| with(bad_notes)),
         ("d06_every_truncation_is_refused", &|| with(truncations)),
         ("quotas_are_refused", &|| with(quotas)),
+        ("a_range_in_ram_bars_its_task_alone", &|| with_regions(range_in_ram)),
         ("good_program_starts_after_all_that", &|| with(good_program)),
         ("first_program_refused_ends_the_boot", &|| {
             let frames = kernel.take().expect("not taken yet").sys.frames;
             let archive = archive(&program(&writable_code(), AbiNote::CURRENT));
-            let ready = Ready { frames, frames_kernel, archive, features, regions };
+            let ready = Ready { frames, frames_kernel, most, archive, features, regions };
             let report = expect_report(|| start::run(ready, cpu::now()));
             assert!(
                 report.says("the first task's program is refused: a segment is both writable and executable"),
@@ -55,6 +59,34 @@ fn main(boot: &'static mut BootInfo) -> ! {
             );
         }),
     ])
+}
+
+/// A task that would have a page of this machine's memory.
+fn reaching(regions: &MemoryRegions) -> abi::manifest::TaskRecord {
+    let ram = regions.iter().filter(|r| r.kind == MemoryRegionKind::Usable).max_by_key(|r| r.end).expect("some memory");
+    let mut r = record("two");
+    r.flags = 0;
+    r.ranges[1].name = abi::name_from("loot").expect("a proper name");
+    (r.ranges[1].base, r.ranges[1].len) = ((ram.end - 1) & !0xfff, 0x1000);
+    r
+}
+
+fn range_in_ram(kernel: &mut Kernel, regions: &MemoryRegions) {
+    let good = program(&parts(), AbiNote::CURRENT);
+    kernel.archive = tar(&[("bin/one", &good), ("bin/two", &good)]);
+    start::bar(&mut kernel.sys, regions);
+    let before = state(kernel);
+    assert_eq!(loader::spawn(kernel, 1, b""), Err(SpawnError::Status(Status::Busy)));
+    assert_eq!(state(kernel), before);
+    assert_eq!(kernel.sys.tasks[1].generation, 0, "it had a life");
+    // A page that is no memory of this machine's is for whoever asks for it.
+    let task = &mut kernel.sys.tasks[1];
+    (task.barred, task.record.ranges[1].base) = (false, 0xb_8000);
+    start::bar(&mut kernel.sys, regions);
+    assert!(loader::spawn(kernel, 1, b"").is_ok());
+    assert!(!kernel.sys.tasks[0].barred);
+    kernel.kill(1);
+    while kernel.sys.reap(1, 128).expect("it is dead") != 0 {}
 }
 
 fn records(records: &[abi::manifest::TaskRecord]) -> &'static [abi::manifest::TaskRecord] {

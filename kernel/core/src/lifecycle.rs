@@ -15,13 +15,17 @@ use zerocopy::FromZeros;
 
 impl System {
     /// Begins a new life in a row: handles 0 and 1 are its own endpoint and notification. The caller then builds the address space and
-    /// starts the first thread, or takes it back by [`System::kill`]. Errors: NoSuchTask, AlreadyRunning, NotReaped, QuotaHandles.
+    /// starts the first thread, or takes it back by [`System::kill`]. Errors: NoSuchTask, AlreadyRunning, NotReaped, QuotaHandles, Busy
+    /// (the row is barred).
     pub fn begin(&mut self, row: u16) -> Result<TaskId, Status> {
         let task = self.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
         match task.state {
             TaskState::Running => return Err(Status::AlreadyRunning),
             TaskState::Dead => return Err(Status::NotReaped),
             TaskState::Empty => {}
+        }
+        if task.barred {
+            return Err(Status::Busy);
         }
         if task.handles.quota() < 2 {
             return Err(Status::QuotaHandles);

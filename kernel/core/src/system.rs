@@ -95,16 +95,41 @@ pub struct System {
     pub log_readers: u64,
 }
 
-/// Bytes of heap that [`System::new`] may need for a task table. A buddy allocator gives blocks of a power of two, each aligned to
-/// its size, so this is four times what the tables hold.
-pub fn heap_needed(records: &[TaskRecord]) -> u64 {
-    let sum = |part: fn(&TaskRecord) -> u16| records.iter().map(|r| u64::from(part(r))).sum::<u64>();
-    let (rows, objects, handles) = (records.len() as u64, sum(|r| r.object_quota), sum(|r| r.handle_quota));
+/// The quotas of handles and objects that a row has where none is to be above `most`. The task with control keeps its own: without it
+/// nothing runs.
+fn lowered(r: &TaskRecord, most: u16) -> (u16, u16) {
+    let most = if r.flags & TaskRecord::CONTROL != 0 { u16::MAX } else { most };
+    (r.handle_quota.min(most), r.object_quota.min(most))
+}
+
+/// The most handles and objects that each task may have for all tables to fit into so many bytes of heap.
+pub fn most_that_fits(records: &[TaskRecord], bytes: u64) -> u16 {
+    if heap_needed(records, u16::MAX) <= bytes {
+        return u16::MAX;
+    }
+    let (mut fits, mut too_much) = (0, u16::MAX);
+    while too_much - fits > 1 {
+        let most = fits + (too_much - fits) / 2;
+        if heap_needed(records, most) <= bytes { fits = most } else { too_much = most }
+    }
+    fits
+}
+
+/// Bytes of heap that [`System::new`] may need for a task table whose quotas are lowered to `most`. A buddy allocator gives blocks of a
+/// power of two, each aligned to its size, so this is four times what the tables hold.
+pub fn heap_needed(records: &[TaskRecord], most: u16) -> u64 {
+    let (rows, mut objects, mut handles, mut floats) = (records.len() as u64, 0, 0, 0);
+    for r in records {
+        let (own_handles, own_objects) = lowered(r, most);
+        handles += u64::from(own_handles);
+        objects += u64::from(own_objects);
+        if r.flags & TaskRecord::FLOAT != 0 {
+            floats += u64::from(own_objects);
+        }
+    }
     let object = size_of::<Thread>() + size_of::<Endpoint>() + size_of::<Notification>() + size_of::<Mapping>();
     // Each slot of an arena has a few words besides; a timer is smaller than they are together, and has a place in the heap of timers.
     const SLOT: usize = 64;
-    let floats =
-        records.iter().filter(|r| r.flags & TaskRecord::FLOAT != 0).map(|r| u64::from(r.object_quota)).sum::<u64>();
     let tables = (objects + rows) * (object + 4 * SLOT) as u64
         + floats * (size_of::<FloatState>() + SLOT) as u64
         + (handles + 8 * rows) * (size_of::<Memory>() + 2 * SLOT) as u64
@@ -113,18 +138,30 @@ pub fn heap_needed(records: &[TaskRecord]) -> u64 {
 }
 
 impl System {
-    /// The system that a task table describes; nothing runs yet. Every arena has room for the sum of all quotas, so that no task can
+    /// The system that a task table describes; nothing runs yet.
+    pub fn new(records: &[TaskRecord], frames: Frames, clock: Clock) -> Self {
+        Self::with_most(records, u16::MAX, frames, clock)
+    }
+
+    /// The same with at most so many handles and objects for each task. Every arena has room for the sum of all quotas, so that no task can
     /// use up another's share.
     #[inline(never)]
-    pub fn new(records: &[TaskRecord], frames: Frames, clock: Clock) -> Self {
+    pub fn with_most(records: &[TaskRecord], most: u16, frames: Frames, clock: Clock) -> Self {
         let rows = records.len() as u32;
-        let objects: u32 = records.iter().map(|r| u32::from(r.object_quota)).sum();
-        let floats =
-            records.iter().filter(|r| r.flags & TaskRecord::FLOAT != 0).map(|r| u32::from(r.object_quota)).sum();
-        let handles: u32 = records.iter().map(|r| u32::from(r.handle_quota)).sum();
+        let (mut objects, mut handles, mut floats) = (0, 0, 0);
+        let mut tasks = Vec::with_capacity(records.len());
+        for r in records {
+            let (handle_quota, object_quota) = lowered(r, most);
+            handles += u32::from(handle_quota);
+            objects += u32::from(object_quota);
+            if r.flags & TaskRecord::FLOAT != 0 {
+                floats += u32::from(object_quota);
+            }
+            tasks.push(Task::new(TaskRecord { handle_quota, object_quota, ..*r }));
+        }
         let room = |n: u32| n.min(u32::from(u16::MAX) - 1) as u16;
         let mut system = System {
-            tasks: records.iter().map(|r| Task::new(*r)).collect(),
+            tasks,
             threads: Arena::new(room(objects)),
             floats: Arena::new(room(floats)),
             endpoints: Arena::new(room(objects + rows)),

@@ -65,6 +65,8 @@ pub struct Task {
     pub generation: u16,
     /// Whether a next life is to be expected where there is none now.
     pub expected: bool,
+    /// Whether it never starts: it would have what is the kernel's.
+    pub barred: bool,
     /// Threads alive.
     pub threads: u16,
     /// Endpoints and notifications that it made.
@@ -118,6 +120,7 @@ impl Task {
             state: TaskState::Empty,
             generation: 0,
             expected: true,
+            barred: false,
             threads: 0,
             made: 0,
             first_thread: None,
@@ -162,11 +165,14 @@ const RESERVE: u64 = 256;
 impl System {
     /// Lowers the largest quotas of frames, where all together, with what outlives its tasks, are more than there is, until whoever stays
     /// within its own finds them: so no task, however much it may have, leaves another without. One that has nothing left then
-    /// cannot start. Returns the most that a task may have, if any quota was lowered.
+    /// cannot start; the task with control keeps its own, since without it nothing runs. Returns the most that a task may have, if
+    /// any quota was lowered.
     pub fn fit_quotas(&mut self) -> Option<u32> {
         let there = self.frames.free().saturating_sub(RESERVE);
+        let control = |t: &Task| t.record.flags & TaskRecord::CONTROL != 0;
         let whole = |t: &Task| u64::from(t.frames.limit) + u64::from(t.record.keep_frames);
-        let needed = |most: u32| self.tasks.iter().map(|t| whole(t).min(most.into())).sum::<u64>();
+        let most_of = |t: &Task, most: u32| whole(t).min(if control(t) { u64::MAX } else { most.into() });
+        let needed = |most: u32| self.tasks.iter().map(|t| most_of(t, most)).sum::<u64>();
         if needed(u32::MAX) <= there {
             return None;
         }
@@ -175,7 +181,7 @@ impl System {
             let most = fits + (too_much - fits) / 2;
             if needed(most) <= there { fits = most } else { too_much = most }
         }
-        for task in &mut self.tasks {
+        for task in self.tasks.iter_mut().filter(|t| !control(t)) {
             task.frames.limit = task.frames.limit.min(fits.saturating_sub(task.record.keep_frames));
         }
         Some(fits)

@@ -3,6 +3,8 @@
 use super::{frames, record};
 use crate::System;
 use crate::clock::Clock;
+use crate::system::{heap_needed, most_that_fits};
+use abi::manifest::TaskRecord;
 
 /// A system of tasks with these quotas and kept frames, on a machine with so many frames besides the reserve.
 fn system(there: usize, tasks: &[(u32, u32)]) -> System {
@@ -55,14 +57,55 @@ fn the_heap_that_is_asked_for_holds_the_tables() {
     for (tasks, objects, handles) in [(1, 8, 8), (8, 64, 64), (3, 1024, 1024), (64, 64, 64), (60, 128, 256)] {
         let mut r = record("task", 1, &[]);
         (r.object_quota, r.handle_quota) = (objects, handles);
-        r.flags |= abi::manifest::TaskRecord::FLOAT;
+        r.flags |= TaskRecord::FLOAT;
         let records = vec![r; tasks];
         let s = System::new(&records, frames(300), Clock::new(0, super::HERTZ));
         let blocks = s.blocks();
         let needed = blocks.iter().map(|b| b.next_power_of_two()).sum::<usize>()
             + blocks.iter().max().unwrap().next_power_of_two();
-        let given = crate::system::heap_needed(&records) as usize;
+        let given = heap_needed(&records, u16::MAX) as usize;
         assert!(needed <= given, "{tasks} tasks, {objects} objects, {handles} handles: {needed} of {given}");
         assert!(given <= 8 * needed, "much too much: {given} for {needed}");
     }
+}
+
+#[test]
+fn tables_that_do_not_fit_are_lowered_and_whoever_stays_below_keeps_all() {
+    let quotas = |handles, objects| {
+        let mut r = record("task", 1, &[]);
+        (r.handle_quota, r.object_quota) = (handles, objects);
+        r
+    };
+    let records = [quotas(64, 64), quotas(10_000, 4000), quotas(64, 4000), quotas(4000, 32)];
+    let asked = heap_needed(&records, u16::MAX);
+    assert_eq!(most_that_fits(&records, asked), u16::MAX);
+    let most = most_that_fits(&records, asked / 4);
+    assert!(heap_needed(&records, most) <= asked / 4 && heap_needed(&records, most + 1) > asked / 4, "{most}");
+    let s = System::with_most(&records, most, frames(300), Clock::new(0, super::HERTZ));
+    let given = |row: usize| (s.tasks[row].handles.quota(), s.tasks[row].objects.limit());
+    let most_objects = u32::from(most);
+    assert_eq!(
+        [given(0), given(1), given(2), given(3)],
+        [(64, 64), (most, most_objects), (64, most_objects), (most, 32)]
+    );
+    assert_eq!(most_that_fits(&records, 0), 0);
+}
+
+/// What others ask for, on however small a machine, is never at the cost of the task that starts the rest.
+#[test]
+fn the_task_with_control_keeps_its_quotas() {
+    let mut first = record("first", 1, &[]);
+    first.flags |= TaskRecord::CONTROL;
+    (first.frame_quota, first.keep_frames) = (90, 5);
+    let mut greedy = record("greedy", 2, &[]);
+    (greedy.frame_quota, greedy.handle_quota, greedy.object_quota) = (1_000_000, 60_000, 60_000);
+    let mut s = System::with_most(&[first, greedy, greedy], 1, frames(100 + 256), Clock::new(0, super::HERTZ));
+    assert_eq!(s.fit_quotas(), Some(2));
+    assert_eq!(limits(&s), [90, 2, 2]);
+    assert_eq!(s.tasks[0].handles.quota(), first.handle_quota);
+    assert_eq!(s.tasks[0].objects.limit(), u32::from(first.object_quota));
+    assert_eq!((s.tasks[1].handles.quota(), s.tasks[1].objects.limit()), (1, 1));
+    // Even where its own do not fit.
+    let mut s = System::new(&[first, greedy], frames(50 + 256), Clock::new(0, super::HERTZ));
+    assert_eq!((s.fit_quotas(), limits(&s)), (Some(0), vec![90, 0]));
 }

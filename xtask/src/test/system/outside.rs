@@ -1,4 +1,5 @@
-//! A driver from outside: generated from the template, added with `--with`, asked from the shell.
+//! A driver from outside: generated from the template, added with `--with`, asked from the shell; and tables that ask for what a machine
+//! has not got, which must not cost it the boot.
 
 use super::super::{Outcome, Report, Wanted, kernel::machine};
 use super::{BOOT, LIMIT, image};
@@ -6,55 +7,134 @@ use crate::build::{Config, SYSTEM_TOML, build_system, with_loader};
 use crate::guest::Guest;
 use crate::loader::Firmware;
 use crate::new;
+use crate::paths;
+use crate::qemu::Machine;
 use crate::toolchain::install::Ready;
 use anyhow::{Context, Result, ensure};
 use std::time::{Duration, Instant};
 
-/// The test's name.
-pub const NAME: &str = "system::outside::a_generated_driver_answers";
+/// The tests' names.
+pub const NAMES: [&str; 3] = [
+    "system::outside::a_generated_driver_answers",
+    "system::outside::a_range_in_ram_costs_its_task_alone",
+    "system::outside::who_asks_for_everything_gets_less",
+];
 
 /// How long a command may take, on a busy machine.
 const COMMAND: Duration = Duration::from_secs(20);
 
-/// Runs the test, if it is wanted.
+/// What a crate writes that wants all there is, and a page where large machines have RAM.
+const GREEDY: &str = r#"
+[task.reach]
+package = "driver-metronome"
+priority = 3
+ranges = [{ name = "loot", base = 0xC8000000, len = 0x1000, write = true }]
+clients = ["shell"]
+
+[task.greedy-NUMBER]
+package = "driver-metronome"
+priority = 3
+memory = "1024M"
+stack = "8M"
+keep = "16M"
+handles = 2200
+objects = 1024
+float = true
+"#;
+
+/// Memory of a machine that has RAM where [`GREEDY`] wants a page: QEMU's "pc" puts up to 3.5 GiB below 4 GiB.
+const LARGE: &str = "3500M";
+/// The least that a machine may have.
+const SMALL: &str = "32M";
+
+/// Runs the tests that are wanted.
 ///
 /// # Errors
 /// When the logs cannot be kept.
 pub fn run(config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> Result<()> {
-    if !wanted.matches(NAME) {
-        return Ok(());
-    }
-    let logs = report.logs(NAME)?;
-    let begun = Instant::now();
-    let attempt = || {
-        let dir = tempfile::tempdir().context("cannot make a temporary directory")?;
-        let driver = dir.path().join("metronome");
-        new::driver(config.paths, "metronome", Some(&driver))?;
-        let with = [driver];
-        let config = Config { with: &with, ..*config };
-        let build = || build_system(&config, SYSTEM_TOML, "outside.tar");
-        let (builder, built) = with_loader(&config, Firmware::Bios, build)?;
-        let image = image(config.paths, &builder, &built, Firmware::Bios, "test-outside")?;
-        let mut guest = Guest::boot(&machine(image, logs.clone()), &ready.programs, Some(&built.kernel), LIMIT)?;
-        guest.wait_prompt(BOOT)?;
-        answers(&mut guest)
+    let [answering, reaching, greedy] = NAMES;
+    let one = |name: &'static str, toml: Option<String>, memory: &str, judge: fn(&mut Guest) -> Result<()>| {
+        if !wanted.matches(name) {
+            return Ok(());
+        }
+        let logs = report.logs(name)?;
+        let begun = Instant::now();
+        let attempt = || {
+            let dir = tempfile::tempdir().context("cannot make a temporary directory")?;
+            let driver = dir.path().join("metronome");
+            new::driver(config.paths, "metronome", Some(&driver))?;
+            if let Some(toml) = &toml {
+                paths::write_whole(&driver.join("enigma.toml"), toml.as_bytes())?;
+            }
+            let with = [driver];
+            let config = Config { with: &with, ..*config };
+            let build = || build_system(&config, SYSTEM_TOML, "outside.tar");
+            let (builder, built) = with_loader(&config, Firmware::Bios, build)?;
+            let image = image(config.paths, &builder, &built, Firmware::Bios, "test-outside")?;
+            let machine = Machine { memory: memory.to_owned(), ..machine(image, logs.clone()) };
+            let mut guest = Guest::boot(&machine, &ready.programs, Some(&built.kernel), LIMIT)?;
+            guest.wait_prompt(BOOT)?;
+            judge(&mut guest)
+        };
+        let outcome: Outcome = attempt().map_err(|error: anyhow::Error| format!("{error:#}"));
+        report.verdict(name, &outcome, Some(begun.elapsed()), &logs);
+        Ok(())
     };
-    let outcome: Outcome = attempt().map_err(|error: anyhow::Error| format!("{error:#}"));
-    report.verdict(NAME, &outcome, Some(begun.elapsed()), &logs);
+    one(answering, None, "128M", answers)?;
+    let (task, many) = GREEDY.split_once("\n\n").unwrap_or((GREEDY, ""));
+    one(reaching, Some(task.to_owned()), LARGE, reaches)?;
+    let many: Vec<_> = (0..7).map(|number| many.replace("NUMBER", &number.to_string())).collect();
+    one(greedy, Some(format!("{task}\n{}", many.join("\n"))), SMALL, gets_less)
+}
+
+/// The system goes on without the task; the log says why.
+fn reaches(guest: &mut Guest) -> Result<()> {
+    let begun = Instant::now();
+    while !guest.kernel_log().contains("[supervisor] reach is given up") {
+        ensure!(begun.elapsed() < COMMAND, "it is not given up:\n{}", guest.kernel_log());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    says(guest, "echo alive", "alive")?;
+    // Nobody waits for what never comes.
+    says(guest, "call reach 1", "call: ")?;
+    let log = guest.kernel_log();
+    for line in [
+        "reach does not start: its range `loot` (0xc8000000, 0x1000 bytes) reaches RAM on this machine",
+        "[supervisor] reach cannot be started: ",
+    ] {
+        ensure!(log.contains(line), "the log does not say {line:?}:\n{log}");
+    }
+    guest.power_off(COMMAND)
+}
+
+/// Whoever asks for little has it, and drivers still come back.
+fn gets_less(guest: &mut Guest) -> Result<()> {
+    says(guest, "echo alive", "alive")?;
+    for driver in ["vga", "keyboard", "serial"] {
+        says(guest, &format!("kill {driver}"), "")?;
+        says(guest, "echo alive", "alive")?;
+    }
+    // On a machine of this size the page is nobody's.
+    says(guest, "call reach 1", "outcome 0")?;
+    let log = guest.kernel_log();
+    for line in ["handles and objects at most", "KiB at most"] {
+        ensure!(log.contains(line), "the log does not say {line:?}:\n{log}");
+    }
+    guest.power_off(COMMAND)
+}
+
+fn says(guest: &mut Guest, command: &str, part: &str) -> Result<()> {
+    let printed = guest.run(command, COMMAND)?.lines.join("\n");
+    ensure!(printed.contains(part), "`{command}` does not print {part:?} but\n{printed}");
     Ok(())
 }
 
 fn answers(guest: &mut Guest) -> Result<()> {
-    let mut says = |command: &str, part: &str| {
-        let printed = guest.run(command, COMMAND)?.lines.join("\n");
-        ensure!(printed.contains(part), "`{command}` does not print {part:?} but\n{printed}");
-        Ok(())
-    };
-    says("call metronome 1", "outcome 0")?;
+    says(guest, "call metronome 1", "outcome 0")?;
     // Its third request is answered at the next tick: by then the driver has been woken by its timer.
-    says("call metronome 3", "outcome 0")?;
-    says("caps metronome", "called by  shell")?;
-    says("kill metronome", "killed metronome (life 1)")?;
-    says("call metronome 1", "outcome 0")?;
+    says(guest, "call metronome 3", "outcome 0")?;
+    says(guest, "caps metronome", "called by  shell")?;
+    says(guest, "kill metronome", "killed metronome (life 1)")?;
+    says(guest, "call metronome 1", "outcome 0")?;
     guest.power_off(COMMAND)
 }
