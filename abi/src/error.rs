@@ -82,6 +82,8 @@ statuses! {
     Ceiling = 22,
     /// The call was refused: the server's priority is not above the caller's.
     CallOrder = 23,
+    /// The task has written more to its log than it may, and is not heard for a moment.
+    QuotaLog = 24,
 }
 
 impl core::fmt::Display for Status {

@@ -120,7 +120,8 @@ syscalls! {
     HandleDup = 33, "handle_dup";
 
     /// Appends text to the task's log ring; the oldest text makes room. `rdi` address, `rsi` length (at most 1024 are taken).
-    /// Returns `rdx` bytes taken. Errors: BadAddress.
+    /// Returns `rdx` bytes taken. Errors: BadAddress, QuotaLog (nothing is taken: the task has used up [`crate::task::LOG_BURST`], and is
+    /// heard again when [`crate::task::LOG_AGAIN`] bytes of it are back, [`crate::task::LOG_PER_MS`] in each millisecond).
     LogWrite = 34, "log_write";
     /// Reads a log ring from a position on. `rdi` system handle (LOGS), `rsi` task index or [`KERNEL_LOG`], `rdx` position (bytes ever
     /// written before it), `r10` buffer, `r8` length. Returns `rdx` bytes, `rsi` the position of the first of them: later than asked

@@ -2,6 +2,13 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+/// Bytes of log text that a task may write at once.
+pub const LOG_BURST: u32 = 64 << 10;
+/// Bytes of log text that a task may write in each millisecond in the long run.
+pub const LOG_PER_MS: u32 = 64;
+/// Bytes that a task which was refused must have again before it is heard: so a flood comes in pieces that one can read.
+pub const LOG_AGAIN: u32 = 16 << 10;
+
 /// Most tasks that a system can have: the rows of the task table.
 pub const MAX_TASKS: usize = 64;
 

@@ -434,7 +434,9 @@ impl Kernel {
         let mut buffer = [0; MAX_LOG];
         let text = buffer.get_mut(..len.min(MAX_LOG as u64) as usize).unwrap_or_default();
         usermem::read(root, addr, text)?;
+        let now_ms = self.sys.clock.ns(self.sys.now) / 1_000_000;
         let task = self.sys.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
+        task.log_quota.take(text.len(), now_ms)?;
         task.log.write(text);
         log::task_text(row, abi::name_str(&task.record.name), text);
         let mut readers = self.sys.log_readers;

@@ -1,5 +1,7 @@
-//! Log rings: the newest text of each task, and of the kernel. A flood overwrites only its own ring.
+//! Log rings: the newest text of each task, and of the kernel. A flood overwrites only its own ring, and is refused before long.
 
+use abi::Status;
+use abi::task::{LOG_AGAIN, LOG_BURST, LOG_PER_MS};
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -42,5 +44,30 @@ impl Ring {
     /// Bytes ever written.
     pub fn written(&self) -> u64 {
         self.written
+    }
+}
+
+/// What of its share a task has written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Allowance {
+    used: u32,
+    /// Up to when that was reckoned, in milliseconds since boot.
+    at_ms: u64,
+    mute: bool,
+}
+
+impl Allowance {
+    /// Takes so many bytes, or nothing. Errors: QuotaLog.
+    pub fn take(&mut self, bytes: usize, now_ms: u64) -> Result<(), Status> {
+        let back = now_ms.saturating_sub(self.at_ms).saturating_mul(LOG_PER_MS.into());
+        self.at_ms = now_ms;
+        self.used = self.used.saturating_sub(u32::try_from(back).unwrap_or(u32::MAX));
+        let used = self.used.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
+        self.mute = used > LOG_BURST || self.mute && self.used > LOG_BURST - LOG_AGAIN;
+        if self.mute {
+            return Err(Status::QuotaLog);
+        }
+        self.used = used;
+        Ok(())
     }
 }

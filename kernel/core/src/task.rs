@@ -3,7 +3,7 @@
 use crate::arena::Id;
 use crate::frames::Chain;
 use crate::handles::HandleTable;
-use crate::log::Ring;
+use crate::log::{Allowance, Ring};
 use crate::memory::{Mapping, Memory};
 use crate::notify::Notification;
 use crate::system::{Endpoint, System};
@@ -101,6 +101,8 @@ pub struct Task {
     pub fault: FaultRecord,
     /// Its newest text.
     pub log: Ring,
+    /// What it may write there now; a new life goes on with what the last one left.
+    pub log_quota: Allowance,
     /// Cycles of processor time of all threads that have ended, over all lives.
     pub cpu: u64,
     /// Cycles used of their budget, and the end of that period, by threads that have ended.
@@ -139,6 +141,7 @@ impl Task {
             map_next: abi::task::MAP_BASE,
             fault: FaultRecord::new_zeroed(),
             log: Ring::default(),
+            log_quota: Allowance::default(),
             cpu: 0,
             spent: (0, 0),
             crowd: (0, 0),

@@ -1,6 +1,9 @@
-//! `print!` and `println!`: lines for the task's log ring in the kernel, which the console shows under the task's name.
+//! `print!` and `println!`: lines for the task's log ring in the kernel, which the console shows under the task's name. Nobody waits there: what
+//! the kernel does not take of a flood is lost, and said to be, as soon as the task is heard again.
 
+use abi::Status;
 use core::fmt::{self, Write};
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// Most bytes that one system call takes.
 const LINE: usize = 1024;
@@ -39,11 +42,37 @@ fn chunks(text: &str, mut sink: impl FnMut(&[u8])) {
 fn log(text: &[u8]) {
     #[cfg(target_os = "none")]
     {
-        // The ring always has room, and where a log line goes astray there is nobody to tell.
-        let _ = crate::syscall::log_write(text);
+        static LOST: Lost = Lost(AtomicUsize::new(0));
+        LOST.write(text, crate::syscall::log_write);
     }
     #[cfg(not(target_os = "none"))]
     std::print!("{}", alloc::string::String::from_utf8_lossy(text));
+}
+
+/// Bytes that were refused since it was last said how many.
+#[cfg_attr(not(any(target_os = "none", test)), allow(dead_code, reason = "standard output refuses nothing"))]
+struct Lost(AtomicUsize);
+
+#[cfg_attr(not(any(target_os = "none", test)), allow(dead_code, reason = "standard output refuses nothing"))]
+impl Lost {
+    /// Writes text by `sink`, and before it how much was lost.
+    fn write(&self, text: &[u8], sink: impl Fn(&[u8]) -> Result<usize, Status>) {
+        // Taken by one thread, which says it or puts it back.
+        let mut lost = self.0.swap(0, Ordering::Relaxed);
+        if lost != 0 {
+            let mut note = Cut::<48>::new();
+            let _ = writeln!(note, "[{lost} bytes of log lost]");
+            if sink(note.as_str().as_bytes()).is_ok() {
+                lost = 0;
+            }
+        }
+        if sink(text) == Err(Status::QuotaLog) {
+            lost += text.len();
+        }
+        if lost != 0 {
+            self.0.fetch_add(lost, Ordering::Relaxed);
+        }
+    }
 }
 
 /// Gathers text, and hands it on when full or flushed.
@@ -99,7 +128,7 @@ impl<const SIZE: usize> Cut<SIZE> {
         Cut { bytes: [0; SIZE], len: 0, full: false }
     }
 
-    #[cfg_attr(not(target_os = "none"), allow(dead_code, reason = "for the panic handler"))]
+    #[cfg_attr(not(target_os = "none"), allow(dead_code, reason = "for the panic handler and refused text"))]
     pub(crate) fn as_str(&self) -> &str {
         let bytes = self.bytes.get(..self.len).unwrap_or_default();
         core::str::from_utf8(bytes).unwrap_or_default()
@@ -164,6 +193,32 @@ mod tests {
         let mut cut = Cut::<5>::new();
         assert!(["ab", "cdä", "z"].iter().all(|part| cut.write_str(part).is_ok()));
         assert_eq!(cut.as_str(), "abcd", "half a character does not fit, and nothing comes after the cut");
+    }
+
+    #[test]
+    fn what_is_refused_is_counted_and_told_once() {
+        let lost = Lost(AtomicUsize::new(0));
+        let heard = core::cell::RefCell::new(String::new());
+        let open = core::cell::Cell::new(true);
+        let sink = |text: &[u8]| {
+            if !open.get() {
+                return Err(Status::QuotaLog);
+            }
+            heard.borrow_mut().push_str(core::str::from_utf8(text).expect("text"));
+            Ok(text.len())
+        };
+        lost.write(b"first\n", sink);
+        open.set(false);
+        lost.write(b"123\n", sink);
+        lost.write(b"45678\n", sink);
+        open.set(true);
+        lost.write(b"second\n", sink);
+        lost.write(b"third\n", sink);
+        assert_eq!(*heard.borrow(), "first\n[10 bytes of log lost]\nsecond\nthird\n");
+        // Text that is refused for another reason is no flood.
+        lost.write(b"gone\n", |_| Err(Status::BadAddress));
+        lost.write(b"fourth\n", sink);
+        assert!(heard.borrow().ends_with("third\nfourth\n"));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! [`Ring`] against the whole text.
 
-use crate::log::{RING_SIZE, Ring};
+use crate::log::{Allowance, RING_SIZE, Ring};
+use abi::Status;
+use abi::task::{LOG_AGAIN, LOG_BURST, LOG_PER_MS};
 use proptest::prelude::*;
 
 #[test]
@@ -21,6 +23,34 @@ fn the_oldest_text_makes_room() {
     assert_eq!(ring.read(0, &mut buffer), (2, 3));
     assert_eq!(ring.read(RING_SIZE as u64 + 1, &mut buffer), (2, RING_SIZE as u64 + 1));
     assert_eq!(&buffer, b"nd");
+}
+
+#[test]
+fn whoever_writes_too_much_is_refused_and_heard_again_in_pieces() {
+    let mut allowance = Allowance::default();
+    let chunk = 1024;
+    let all = |allowance: &mut Allowance, now| (0..).take_while(|_| allowance.take(chunk, now).is_ok()).count();
+    assert_eq!(all(&mut allowance, 5), LOG_BURST as usize / chunk);
+    assert_eq!(allowance.take(1, 5), Err(Status::QuotaLog), "a single byte is too much then");
+    let wait = u64::from(LOG_AGAIN / LOG_PER_MS);
+    for ms in 1..wait {
+        assert_eq!(allowance.take(1, 5 + ms), Err(Status::QuotaLog), "after {ms} ms");
+    }
+    assert_eq!(all(&mut allowance, 5 + wait), LOG_AGAIN as usize / chunk);
+    // Long afterwards there is all of it, and no more than that; a clock that stands still or goes back gives nothing.
+    for now in [u64::MAX / 2, u64::MAX] {
+        assert_eq!(all(&mut allowance, now), LOG_BURST as usize / chunk);
+        assert_eq!(allowance.take(0, 0), Err(Status::QuotaLog));
+    }
+    assert_eq!(Allowance::default().take(usize::MAX, u64::MAX), Err(Status::QuotaLog));
+}
+
+#[test]
+fn whoever_keeps_to_the_rate_is_never_refused() {
+    let mut allowance = Allowance::default();
+    for ms in 0..10_000 {
+        assert_eq!(allowance.take(LOG_PER_MS as usize, ms), Ok(()), "at {ms} ms");
+    }
 }
 
 proptest! {

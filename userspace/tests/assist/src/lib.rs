@@ -110,6 +110,8 @@ pub const SUM_LATER: u16 = 25;
 pub const FORGE_REPLY: u16 = 23;
 /// Sends word 0 messages to an endpoint at which nobody receives. Word 0: how many were refused for that.
 pub const FLOOD_SENDS: u16 = 24;
+/// Prints `said` and word 0.
+pub const SAY: u16 = 26;
 
 /// Requests to `patient`, a server on the executor.
 pub mod patient {
@@ -156,11 +158,13 @@ pub enum Flood {
     Threads = 7,
     /// Calls that nobody receives, each by a thread of its own.
     Calls = 8,
+    /// Lines for the log.
+    Log = 9,
 }
 
 impl Flood {
     /// Every kind, in the order of its number.
-    pub const ALL: [Flood; 9] = [
+    pub const ALL: [Flood; 10] = [
         Flood::Endpoints,
         Flood::Notifications,
         Flood::Timers,
@@ -170,6 +174,7 @@ impl Flood {
         Flood::Mappings,
         Flood::Threads,
         Flood::Calls,
+        Flood::Log,
     ];
 
     /// The kind of this number.

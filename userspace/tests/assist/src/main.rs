@@ -97,6 +97,10 @@ impl Driver for Assistant {
             }
             assist::FORGE_REPLY => done(code(sys::reply(ReplyToken(words[0]), Header::new(0), [u64::MAX; 4], 0)), 0),
             assist::FLOOD_SENDS => flood_sends(words[0]),
+            assist::SAY => {
+                rt::println!("said {}", words[0]);
+                done(0, 0)
+            }
             assist::NOTES => done(self.notes, self.last_note),
             _ => Answer::bad_request(),
         }
@@ -224,6 +228,7 @@ fn flood(kind: u64) -> Answer {
         Flood::Mappings => unsafe { sys::memory_map(memory, 0, true) }.map(drop),
         Flood::Threads => threads::start(threads::yield_forever, 0, 31).map(drop),
         Flood::Calls => threads::start(threads::call_forever, deaf.into(), 31).map(drop),
+        Flood::Log => sys::log_write(&LINE).map(drop),
     };
     for count in 0..ENOUGH {
         if let Err(status) = make() {
@@ -232,6 +237,13 @@ fn flood(kind: u64) -> Answer {
     }
     done(ENOUGH, Status::Ok as u32 as u64)
 }
+
+/// What floods the log: a line, as long as one call takes.
+static LINE: [u8; 1024] = {
+    let mut line = [b'.'; 1024];
+    line[1023] = b'\n';
+    line
+};
 
 fn flood_sends(count: u64) -> Answer {
     let send = || {

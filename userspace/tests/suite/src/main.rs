@@ -76,7 +76,7 @@ tests! {
     streams: every_byte_comes_back cancellation_at_every_await_point;
     path: a_hundred_thousand_scancodes;
     memory: d11_a_dead_tasks_memory_is_found_nowhere d15_quotas a_line_reaches_the_ring d15_a_flooded_ring_keeps_the_newest
-        log_arguments_are_checked;
+        d15_a_log_flood_is_refused log_arguments_are_checked;
 }
 
 fn run() {

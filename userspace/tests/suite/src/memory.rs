@@ -1,6 +1,7 @@
 //! Memory objects, the heap, quotas, log rings.
 
-use crate::support::{Context, Helper, Life, Outcome, check, row, same, status, want_error};
+use crate::support::{Context, Helper, Life, Outcome, check, row, same, status, want, want_error};
+use abi::task::{LOG_AGAIN, LOG_BURST, LOG_PER_MS};
 use abi::{PAGE_SIZE, Status};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -114,10 +115,18 @@ pub fn d15_quotas() -> Outcome {
     for kind in Flood::ALL {
         let helper = Helper::start()?;
         let index = helper.life.id.index.into();
+        if kind == Flood::Log {
+            // What its lives before have written counts too.
+            rt::time::sleep_ms(u64::from(LOG_BURST / LOG_PER_MS));
+        }
         let [count, code, ..] = helper.ask(assist::FLOOD, [kind as u64, 0, 0, 0])?;
         let status_now = u32::try_from(code).ok().and_then(Status::from_u32);
         check!(
-            matches!(status_now, Some(Status::QuotaFrames | Status::QuotaHandles | Status::QuotaObjects)),
+            match status_now {
+                Some(Status::QuotaFrames | Status::QuotaHandles | Status::QuotaObjects) => kind != Flood::Log,
+                Some(Status::QuotaLog) => kind == Flood::Log,
+                _ => false,
+            },
             "{kind:?}: {} after {count}",
             crate::support::name_of(code)
         );
@@ -193,6 +202,8 @@ pub fn a_line_reaches_the_ring() -> Outcome {
 
 pub fn d15_a_flooded_ring_keeps_the_newest() -> Outcome {
     let index = row("assist")?;
+    // Whatever its lives before have written, it may write all of this.
+    rt::time::sleep_ms(u64::from(LOG_BURST / LOG_PER_MS));
     Life::start("assist", &alloc::format!("{} 600", role::LOG))?.record()?;
     let (text, first) = ring(index, 0)?;
     check!(first > 0, "nothing was lost, although 30,000 bytes were written: the ring holds {}", text.len());
@@ -205,6 +216,36 @@ pub fn d15_a_flooded_ring_keeps_the_newest() -> Outcome {
     let end = first + text.len() as u64;
     let (more, at) = ring(index, end)?;
     same!((more.len(), at), (0, end), "bytes and position at the end");
+    Ok(())
+}
+
+/// Who floods its log is told so, and heard again before long, with how much was lost; others are heard meanwhile, and a panic is recorded.
+pub fn d15_a_log_flood_is_refused() -> Outcome {
+    let helper = Helper::start()?;
+    let index = helper.life.id.index.into();
+    let flood = || helper.ask(assist::FLOOD, [Flood::Log as u64, 0, 0, 0]);
+    rt::time::sleep_ms(u64::from(LOG_BURST / LOG_PER_MS));
+    let [lines, code, ..] = flood()?;
+    want(code, Status::QuotaLog, "a flood of lines")?;
+    let burst = u64::from(LOG_BURST) >> 10;
+    check!((burst..2 * burst).contains(&lines), "{lines} KiB of log were taken at once");
+    // At once afterwards nothing is heard of it, and everything of others.
+    helper.ask(assist::SAY, [1, 0, 0, 0])?;
+    let marker = alloc::format!("heard beside a flood, {}", rt::time::now_ns());
+    rt::println!("{marker}");
+    check!(ring(rt::me().index.into(), 0)?.0.lines().any(|line| line == marker), "the suite is not heard");
+    rt::time::sleep_ms(u64::from(LOG_AGAIN / LOG_PER_MS) + 50);
+    helper.ask(assist::SAY, [2, 0, 0, 0])?;
+    let (text, _) = ring(index, 0)?;
+    let last: Vec<&str> = text.lines().skip_while(|line| line.starts_with('.')).collect();
+    same!(last, ["[7 bytes of log lost]", "said 2"], "what follows the flood");
+    // A panic is no log text.
+    want(flood()?[1], Status::QuotaLog, "another flood")?;
+    let panics = fault::KINDS.iter().position(|kind| kind.name == "panic").ok_or("no fault `panic`")?;
+    let call = helper.endpoint.call(assist::DIE, [0, panics as u64, 0, 0]);
+    check!(call.is_err(), "the helper lives on");
+    let record = helper.life.record()?;
+    check!(!record.message().is_empty(), "nothing is recorded of a panic in silence");
     Ok(())
 }
 
