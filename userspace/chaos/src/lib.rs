@@ -10,12 +10,10 @@ extern crate alloc;
 pub mod client;
 pub mod fault;
 pub mod keys;
-pub mod leaks;
 pub mod line;
-pub mod random;
 pub mod rows;
 
-pub use random::Random;
+pub use seeded::Random;
 
 /// Requests to the task `chaos` by its clients.
 pub mod label {

@@ -11,14 +11,14 @@ use abi::task::TaskState;
 use abi::{Status, TaskId};
 use alloc::format;
 use alloc::string::ToString;
-use fuzz::leaks::Counters;
-use fuzz::{Random, Registers, told};
+use fuzz::{Random, Registers};
 use rt::ipc::Endpoint;
 use rt::notify::Notification;
-use rt::port::IoPorts;
 use rt::println;
 use rt::task;
 use rt::time::Timer;
+use seeded::leaks::Counters;
+use seeded::told;
 
 rt::entry!(run);
 
@@ -63,7 +63,7 @@ struct Boss {
 }
 
 fn run() {
-    let told = IoPorts::granted(told::BASE, told::LEN).and_then(|mut ports| told::read(&mut ports, TOLD));
+    let told = told::text(TOLD);
     let mut words = told.as_deref().unwrap_or_default().split_whitespace().map(str::parse::<u64>);
     let (Some(Ok(seed)), Some(Ok(count))) = (words.next(), words.next()) else {
         println!("failed there is no seed");

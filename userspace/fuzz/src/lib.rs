@@ -4,14 +4,11 @@
 
 extern crate alloc;
 
-pub mod leaks;
 pub mod plan;
 pub mod pool;
-pub mod random;
-pub mod told;
 pub mod values;
 
-pub use random::Random;
+pub use seeded::Random;
 
 /// The registers of a system call: those that carry arguments, before it and after it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
