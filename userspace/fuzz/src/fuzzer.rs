@@ -1,8 +1,9 @@
 //! Makes system calls at random, with several threads, for as long as it lives. What every call returns decides what comes next, so two
-//! runs in which one result differs are soon not alike at all.
+//! runs in which one result differs are soon not alike at all. Where a call succeeds that must not, as far as can be known here, it says so.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 use abi::info::EntryKind;
+use abi::message::Rights;
 use abi::{Syscall, syscall};
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -37,7 +38,7 @@ fn run() {
     let seed = rt::arg().parse().unwrap_or(1);
     let mut random = Random::new(seed);
     for (kind, handle) in [(Kind::Endpoint, abi::info::ENDPOINT), (Kind::Notification, abi::info::NOTIFICATION)] {
-        SHARED.handles.put(&mut random, kind, handle.into());
+        SHARED.handles.put(&mut random, kind, handle.into(), Rights::empty());
     }
     for entry in rt::entries() {
         let kinds = [
@@ -49,7 +50,7 @@ fn run() {
             (EntryKind::System, Kind::System),
         ];
         if let Some((_, kind)) = kinds.into_iter().find(|(kind, _)| *kind as u32 == entry.kind) {
-            SHARED.handles.put(&mut random, kind, entry.handle.into());
+            SHARED.handles.put(&mut random, kind, entry.handle.into(), Rights::empty());
         }
     }
     go_on(random, None)
@@ -90,10 +91,14 @@ fn go_on(mut random: Random, stack: Option<usize>) -> ! {
             give_back(stack);
         }
         let asked = regs;
+        let forbidden = plan::forbidden(&SHARED, &asked);
         // SAFETY: whatever this breaks is this task's own, which is there to be broken.
         unsafe { regs.call() };
         if let (Some(number), true) = (started, regs.rax != 0) {
             give_back(Some(number));
+        }
+        if let (Some(why), 0) = (forbidden, regs.rax) {
+            rt::println!("succeeded {why}: call {} by {:#x}", asked.rax, asked.rdi);
         }
         plan::learn(&mut random, &SHARED, &asked, &regs);
         let received = regs.rax == 0 && [Some(Syscall::Recv), Some(Syscall::ReplyRecv)].contains(&call);

@@ -4,7 +4,7 @@ use crate::Random;
 use crate::Registers;
 use crate::pool::{Handles, Kind, Pool, message};
 use crate::values::{any, bits, edge, length};
-use abi::message::{Header, Lease, MAX_LEASES};
+use abi::message::{Header, Lease, MAX_LEASES, Rights};
 use abi::{Status, Syscall};
 
 /// Bytes of the memory at which calls may read and write what they like.
@@ -16,6 +16,8 @@ pub struct Shared {
     pub handles: Handles,
     /// Callers it has not answered, or has.
     pub tokens: Pool<12>,
+    /// Callers that it has surely answered.
+    pub answered: Pool<12>,
     /// Addresses at which it has mapped something, or had.
     pub mappings: Pool<12>,
 }
@@ -24,7 +26,7 @@ impl Shared {
     /// With nothing in it.
     #[allow(clippy::new_without_default, reason = "it is only ever a static")]
     pub const fn new() -> Self {
-        Shared { handles: Handles::new(), tokens: Pool::new(), mappings: Pool::new() }
+        Shared { handles: Handles::new(), tokens: Pool::new(), answered: Pool::new(), mappings: Pool::new() }
     }
 }
 
@@ -109,7 +111,7 @@ pub fn leases(random: &mut Random, scratch: u64) -> [Lease; MAX_LEASES] {
 /// where four leases are. What a new thread needs, the caller adds.
 pub fn call(random: &mut Random, shared: &Shared, scratch: u64, leases: u64) -> Registers {
     let mut regs = Registers::new(number(random));
-    let Shared { handles, tokens, mappings } = shared;
+    let Shared { handles, tokens, mappings, .. } = shared;
     for place in [&mut regs.rdi, &mut regs.rsi, &mut regs.rdx, &mut regs.r10, &mut regs.r8, &mut regs.r9] {
         *place = any(random);
     }
@@ -150,7 +152,8 @@ pub fn call(random: &mut Random, shared: &Shared, scratch: u64, leases: u64) -> 
             }
         }
         Syscall::LeaseRead | Syscall::LeaseWrite | Syscall::LeaseInfo => {
-            (regs.rdi, regs.rsi) = (tokens.pick(random), random.below(5));
+            let from = if random.once_in(6) { &shared.answered } else { tokens };
+            (regs.rdi, regs.rsi) = (from.pick(random), random.below(5));
             (regs.rdx, regs.r10, regs.r8) = (length(random) / 4, address(random, scratch), length(random));
         }
         Syscall::EndpointCreate | Syscall::NotificationCreate => {}
@@ -263,9 +266,41 @@ fn victim(random: &mut Random) -> u64 {
     (random.below(60) + 1) << 16 | row
 }
 
+/// What a call must not succeed with: rights that its handle, the one in `rdi`, would need.
+fn needs(asked: &Registers) -> Rights {
+    match Syscall::from_u64(asked.rax) {
+        Some(Syscall::Call | Syscall::Send) => Rights::CALL,
+        Some(Syscall::Recv | Syscall::ReplyRecv | Syscall::EndpointBind) => Rights::RECV,
+        Some(Syscall::Signal | Syscall::TimerCreate) => Rights::SIGNAL,
+        Some(Syscall::Wait | Syscall::Poll) => Rights::WAIT,
+        Some(Syscall::MemoryMap) if asked.rdx == 1 => Rights::READ | Rights::WRITE,
+        Some(Syscall::MemoryMap) => Rights::READ,
+        Some(Syscall::HandleDup) => Rights::GRANT,
+        Some(Syscall::LogRead) => Rights::LOGS,
+        Some(Syscall::TaskStatus | Syscall::TaskFault | Syscall::SystemInfo) => Rights::INSPECT,
+        Some(
+            Syscall::TaskSpawn | Syscall::TaskKill | Syscall::TaskReap | Syscall::TaskExpect | Syscall::TaskSignal,
+        ) => Rights::CONTROL,
+        _ => Rights::empty(),
+    }
+}
+
+/// Why a call must not succeed, as far as a fuzzer can know before it makes it: nobody here has control, a copy of a handle has the rights
+/// that were asked for at most, and who has been answered is nobody's caller any more.
+pub fn forbidden(shared: &Shared, asked: &Registers) -> Option<&'static str> {
+    if needs(asked).intersects(shared.handles.lacks(asked.rdi) | Rights::CONTROL) {
+        return Some("without the right");
+    }
+    let token = match Syscall::from_u64(asked.rax) {
+        Some(Syscall::Reply | Syscall::LeaseRead | Syscall::LeaseWrite | Syscall::LeaseInfo) => asked.rdi,
+        _ => 0,
+    };
+    shared.answered.has(token).then_some("for a caller that was answered")
+}
+
 /// Remembers what came of a call.
 pub fn learn(random: &mut Random, shared: &Shared, asked: &Registers, got: &Registers) {
-    let Shared { handles, tokens, mappings } = shared;
+    let Shared { handles, tokens, answered, mappings } = shared;
     if got.rax != Status::Ok as u64 {
         // A handle that names nothing is tried again only now and then.
         if got.rax == Status::BadHandle as u64 && !random.once_in(8) {
@@ -275,22 +310,29 @@ pub fn learn(random: &mut Random, shared: &Shared, asked: &Registers, got: &Regi
     }
     let Some(call) = Syscall::from_u64(asked.rax) else { return };
     match call {
-        Syscall::EndpointCreate => handles.put(random, Kind::Endpoint, got.rdx),
-        Syscall::NotificationCreate => handles.put(random, Kind::Notification, got.rdx),
-        Syscall::MemoryCreate => handles.put(random, Kind::Memory, got.rdx),
-        Syscall::TimerCreate => handles.put(random, Kind::Timer, got.rdx),
-        Syscall::ThreadCreate => handles.put(random, Kind::Thread, got.rdx),
-        Syscall::HandleDup => handles.put(random, Kind::Unknown, got.rdx),
+        Syscall::EndpointCreate => handles.put(random, Kind::Endpoint, got.rdx, Rights::empty()),
+        Syscall::NotificationCreate => handles.put(random, Kind::Notification, got.rdx, Rights::empty()),
+        Syscall::MemoryCreate => handles.put(random, Kind::Memory, got.rdx, Rights::empty()),
+        Syscall::TimerCreate => handles.put(random, Kind::Timer, got.rdx, Rights::empty()),
+        Syscall::ThreadCreate => handles.put(random, Kind::Thread, got.rdx, Rights::empty()),
+        Syscall::HandleDup => {
+            let lacks = handles.lacks(asked.rdi) | !Rights::from_bits_truncate(asked.rsi as u32) | Rights::RECV;
+            handles.put(random, Kind::Unknown, got.rdx, lacks);
+        }
         Syscall::HandleClose => handles.forget(asked.rdi),
         Syscall::MemoryMap => mappings.put(random, got.rdx),
         Syscall::MemoryUnmap => mappings.forget(asked.rdi),
         Syscall::Call | Syscall::Recv | Syscall::ReplyRecv => {
             if Header(got.rsi).has_handle() {
-                handles.put(random, Kind::Unknown, got.r13);
+                handles.put(random, Kind::Unknown, got.r13, Rights::RECV);
             }
             if call != Syscall::Call && got.r12 != 0 {
                 tokens.put(random, got.r12);
             }
+        }
+        Syscall::Reply => {
+            tokens.forget(asked.rdi);
+            answered.put(random, asked.rdi);
         }
         _ => {}
     }
@@ -330,5 +372,26 @@ mod tests {
             regs.rax == Syscall::MemoryMap as u64 && regs.rdi == 77
         };
         assert!((0..2000).any(|_| uses(&mut random)));
+    }
+
+    #[test]
+    fn what_must_fail_is_known() {
+        static SHARED: Shared = Shared::new();
+        let mut random = Random::new(9);
+        let asked = |call: Syscall, rdi, rsi| Registers { rdi, rsi, ..Registers::new(call as u64) };
+        let done = Registers { rdx: 0x1_0005, ..Registers::default() };
+        learn(&mut random, &SHARED, &asked(Syscall::NotificationCreate, 0, 0), &Registers { rdx: 4, ..done });
+        assert_eq!(forbidden(&SHARED, &asked(Syscall::Signal, 4, 1)), None);
+        learn(&mut random, &SHARED, &asked(Syscall::HandleDup, 4, Rights::WAIT.bits().into()), &done);
+        assert_eq!(forbidden(&SHARED, &asked(Syscall::Wait, 0x1_0005, 1)), None);
+        for call in [Syscall::Signal, Syscall::HandleDup, Syscall::TimerCreate] {
+            assert_eq!(forbidden(&SHARED, &asked(call, 0x1_0005, 1)), Some("without the right"), "{call:?}");
+        }
+        assert!(forbidden(&SHARED, &asked(Syscall::TaskKill, 77, 0)).is_some(), "nobody has control");
+        assert_eq!(forbidden(&SHARED, &asked(Syscall::Reply, 0x7_0001, 0)), None);
+        learn(&mut random, &SHARED, &asked(Syscall::Reply, 0x7_0001, 0), &done);
+        for call in [Syscall::Reply, Syscall::LeaseRead] {
+            assert!(forbidden(&SHARED, &asked(call, 0x7_0001, 0)).is_some(), "{call:?}");
+        }
     }
 }

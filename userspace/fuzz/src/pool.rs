@@ -45,14 +45,27 @@ impl<const N: usize> Pool<N> {
             .unwrap_or_default()
     }
 
+    /// Whether it remembers this number.
+    pub fn has(&self, number: u64) -> bool {
+        number != 0 && self.0.iter().any(|place| place.load(Relaxed) == number)
+    }
+
     /// Forgets a number.
     pub fn forget(&self, number: u64) {
         self.0.iter().filter(|place| place.load(Relaxed) == number).for_each(|place| place.store(0, Relaxed));
     }
 }
 
-/// Handles with what they are believed to be, in the upper half.
+/// Handles with what they are believed to be, in the upper half: kind, a seal, rights that they cannot have. Calls write everywhere, into this
+/// too: what the seal does not fit says nothing about rights.
 pub struct Handles(Pool<48>);
+
+const SEAL: u64 = 0xfff << 44;
+
+fn sealed(word: u64) -> u64 {
+    let word = word & !SEAL;
+    word | word.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 8 & SEAL
+}
 
 impl Handles {
     /// None.
@@ -61,9 +74,16 @@ impl Handles {
         Handles(Pool::new())
     }
 
-    /// Remembers a handle.
-    pub fn put(&self, random: &mut Random, kind: Kind, handle: u64) {
-        self.0.put(random, (kind as u64) << 56 | handle & 0xffff_ffff);
+    /// Remembers a handle, and rights that it was made without.
+    pub fn put(&self, random: &mut Random, kind: Kind, handle: u64, lacks: Rights) {
+        self.0.put(random, sealed((kind as u64) << 56 | u64::from(lacks.bits()) << 32 | handle & 0xffff_ffff));
+    }
+
+    /// Rights that a handle surely has not got.
+    pub fn lacks(&self, handle: u64) -> Rights {
+        let all = self.0.0.iter().map(|place| place.load(Relaxed));
+        let known = all.filter(|&word| word & 0xffff_ffff == handle && sealed(word) == word);
+        known.fold(Rights::empty(), |lacks, word| lacks | Rights::from_bits_truncate((word >> 32) as u32 & 0xfff))
     }
 
     /// A handle, of this kind if one is found at once.
@@ -97,7 +117,8 @@ impl Handles {
 
     /// Forgets a handle.
     pub fn forget(&self, handle: u64) {
-        (Kind::Unknown as u64..=Kind::System as u64).for_each(|kind| self.0.forget(kind << 56 | handle));
+        let places = self.0.0.iter().filter(|place| place.load(Relaxed) & 0xffff_ffff == handle);
+        places.for_each(|place| place.store(0, Relaxed));
     }
 }
 
@@ -126,11 +147,29 @@ mod tests {
         let (handles, mut random) = (Handles::new(), Random::new(1));
         assert_eq!(handles.pick(&mut random, Kind::Memory), 0);
         for n in 0..40 {
-            handles.put(&mut random, if n % 2 == 0 { Kind::Memory } else { Kind::Timer }, 100 + n);
+            handles.put(&mut random, if n % 2 == 0 { Kind::Memory } else { Kind::Timer }, 100 + n, Rights::empty());
         }
         let even = (0..100).filter(|_| handles.pick(&mut random, Kind::Memory) % 2 == 0).count();
         assert!(even > 90, "{even}");
         (100..140).for_each(|handle| handles.forget(handle));
+        assert_eq!(handles.any(&mut random), (0, Kind::Unknown));
+    }
+
+    #[test]
+    fn rights_are_known_until_somebody_writes_over_them() {
+        let (handles, mut random) = (Handles::new(), Random::new(1));
+        handles.put(&mut random, Kind::Memory, 0x3_0007, Rights::WRITE | Rights::LOGS);
+        assert_eq!(handles.lacks(0x3_0007), Rights::WRITE | Rights::LOGS);
+        assert_eq!(handles.lacks(0x4_0007), Rights::empty());
+        let place = handles.0.0.iter().find(|place| place.load(Relaxed) != 0).expect("one");
+        let word = place.load(Relaxed);
+        let known = |changed: u64| {
+            place.store(changed, Relaxed);
+            handles.lacks(0x3_0007) != Rights::empty()
+        };
+        let noticed = (32..64).filter(|bit| !known(word ^ 1 << bit)).count();
+        assert_eq!(noticed, 32);
+        handles.forget(0x3_0007);
         assert_eq!(handles.any(&mut random), (0, Kind::Unknown));
     }
 
