@@ -235,6 +235,18 @@ impl Guest {
         }
     }
 
+    /// Whether the processor is halted at this moment, as QEMU sees it.
+    ///
+    /// # Errors
+    /// When QEMU has gone.
+    pub fn is_halted(&mut self) -> Result<bool> {
+        let asked = json!({ "command-line": "info registers" });
+        let registers = self.qemu.qmp.execute("human-monitor-command", asked)?;
+        let text = registers.as_str().unwrap_or_default();
+        let halted = text.split_whitespace().find_map(|word| word.strip_prefix("HLT="));
+        Ok(halted.with_context(|| format!("QEMU does not say whether the processor is halted:\n{text}"))? == "1")
+    }
+
     /// What the kernel logged so far.
     #[must_use]
     pub fn kernel_log(&self) -> String {

@@ -131,6 +131,14 @@ fn faults(guest: &mut Guest) -> Result<()> {
 fn idle(guest: &mut Guest) -> Result<()> {
     guest.run("ps", COMMAND)?;
     guest.run("sleep 5", COMMAND)?;
+    // The kernel's own count goes on whether it halts or goes round in a loop: QEMU tells which.
+    const LOOKS: usize = 200;
+    let mut halted = 0;
+    for _ in 0..LOOKS {
+        halted += usize::from(guest.is_halted()?);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    ensure!(halted * 10 > LOOKS * 8, "the processor was halted at {halted} of {LOOKS} looks");
     let printed = guest.run("ps", COMMAND)?.lines;
     let line = printed.iter().find(|line| line.starts_with("idle ")).context("`ps` says nothing of idling")?;
     let share = line.split("s, ").nth(1).and_then(|rest| rest.split(' ').next()).and_then(|n| n.parse::<f32>().ok());
