@@ -11,7 +11,7 @@ const LOW_END: u64 = 0x10_0000;
 /// Usable regions that are remembered; a memory map has about a dozen.
 const MAX_REGIONS: usize = 64;
 
-/// Hands out frames from the usable regions of the boot memory map.
+/// Hands out frames from the usable regions of the boot memory map, which it puts in ascending order.
 pub struct BootFrames {
     free: [Range<u64>; MAX_REGIONS],
     count: usize,
@@ -26,6 +26,11 @@ impl BootFrames {
             let (start, end) = (r.start.max(LOW_END).next_multiple_of(PAGE), r.end & !(PAGE - 1));
             if start < end && this.count < MAX_REGIONS {
                 this.free[this.count] = start..end;
+                let mut at = this.count;
+                while at > 0 && this.free[at - 1].start > this.free[at].start {
+                    this.free.swap(at - 1, at);
+                    at -= 1;
+                }
                 this.count += 1;
                 this.total += (end - start) / PAGE;
             }
@@ -52,6 +57,7 @@ impl BootFrames {
     ///
     /// # Panics
     /// Where the machine has no such memory: nothing can run then.
+    #[unsafe(link_section = "boot_text")]
     pub fn take_run(&mut self, frames: u64) -> u64 {
         let bytes = frames * PAGE;
         let Some(r) = self.free[..self.count].iter_mut().find(|r| r.end - r.start >= bytes) else {
@@ -63,11 +69,12 @@ impl BootFrames {
     }
 
     /// Takes one frame.
+    #[unsafe(link_section = "boot_text")]
     pub fn take(&mut self) -> u64 {
         self.take_run(1)
     }
 
-    /// What is left, in frame numbers.
+    /// What is left, in frame numbers and ascending order.
     pub fn rest(&self) -> impl Iterator<Item = Range<u64>> + '_ {
         self.free[..self.count].iter().map(|r| r.start / PAGE..r.end / PAGE)
     }

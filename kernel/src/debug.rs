@@ -69,7 +69,7 @@ impl Kernel {
         let first = self.sys.tasks.get(row as usize).and_then(|t| t.first_thread).ok_or(Status::NoSuchTask)?;
         let thread = self.sys.threads.get_mut(first).ok_or(Status::NoSuchTask)?;
         // One core, and a task never debugs itself: whoever calls runs, so this one does not.
-        if thread.state == State::Running { Err(Status::Busy) } else { Ok(&mut thread.frame) }
+        if matches!(thread.state, State::Running) { Err(Status::Busy) } else { Ok(&mut thread.frame) }
     }
 
     /// Writes the registers of the first thread of the task `id` to the caller's memory. Errors: NoRights, NoSuchTask, BadAddress.

@@ -1,5 +1,5 @@
-//! The kernel's heap: one arena of fixed size. It serves the tables and arenas that are made at boot, for all that quotas allow, and the
-//! free lists of the frame allocator; nothing on a hot path allocates.
+//! The kernel's heap: one arena of fixed size. It serves the tables and arenas that are made at boot, for all that quotas allow;
+//! nothing allocates afterwards.
 
 use buddy_system_allocator::Heap;
 use core::alloc::{GlobalAlloc, Layout};

@@ -4,9 +4,11 @@ use crate::arch::cpu::Features;
 use crate::arch::entry::halt_until_interrupt;
 use crate::arch::pic::Pic;
 use crate::arch::{cpu, float, gdt, paging, percore};
+use crate::loader::Program;
 use crate::usermem::{self, Reader};
 use abi::error::{DeathKind, FaultRecord};
 use abi::task::SystemInfo;
+use alloc::vec::Vec;
 use kernel_core::System;
 use kernel_core::arena::{Arena, Id};
 use kernel_core::memory::Memory;
@@ -27,6 +29,8 @@ pub struct Kernel {
     pub features: Features,
     /// The boot archive.
     pub archive: &'static [u8],
+    /// The program of each row.
+    pub programs: Vec<Program>,
     /// The boot archive as a memory object.
     pub archive_memory: Option<Id<Memory>>,
     /// Frames in the kernel's own heap and tables.
@@ -42,20 +46,21 @@ impl core::ops::Deref for Locked {
     type Target = Kernel;
     #[inline(always)]
     fn deref(&self) -> &Kernel {
-        // `lock` is the only way to make one, and it looked.
-        self.0.as_ref().unwrap_or_else(|| unreachable!("locked before it was set"))
+        // SAFETY: `look` is the only way to make one and saw the state in place; nothing ever takes it away.
+        unsafe { self.0.as_ref().unwrap_unchecked() }
     }
 }
 
 impl core::ops::DerefMut for Locked {
     #[inline(always)]
     fn deref_mut(&mut self) -> &mut Kernel {
-        self.0.as_mut().unwrap_or_else(|| unreachable!("locked before it was set"))
+        // SAFETY: as for `deref`.
+        unsafe { self.0.as_mut().unwrap_unchecked() }
     }
 }
 
 /// Puts the state in place, once, before the first interrupt.
-#[inline(never)]
+#[inline(always)]
 pub fn set(kernel: Kernel) {
     let mut locked = KERNEL.lock();
     let kernel = locked.insert(kernel);
@@ -64,7 +69,7 @@ pub fn set(kernel: Kernel) {
 
 /// Locks the state and notes the time.
 pub fn lock() -> Locked {
-    let mut locked = Locked(KERNEL.lock());
+    let mut locked = look();
     locked.sys.now = cpu::now();
     locked
 }
@@ -72,7 +77,9 @@ pub fn lock() -> Locked {
 /// Locks the state for what takes no time: who runs stays as it is, and nothing becomes due.
 #[inline(always)]
 pub fn look() -> Locked {
-    Locked(KERNEL.lock())
+    let locked = KERNEL.lock();
+    assert!(locked.is_some(), "locked before it was set");
+    Locked(locked)
 }
 
 /// Decides who runs, halting while nobody can, and makes everything ready for it. Returns the frame to leave the kernel with.

@@ -10,11 +10,14 @@ use abi::manifest::{RangeRecord, TaskRecord};
 use abi::message::Rights;
 use abi::task::{INFO_ADDR, STACK_TOP};
 use abi::{Name, PAGE_SIZE, Status, TaskId};
+use alloc::vec::Vec;
+use kernel_core::archive::find_file;
 use kernel_core::arena::Id;
 use kernel_core::grants::LineOwner;
 use kernel_core::handles::{Handle, Object};
 use kernel_core::image::{Image, ImageError, Segment};
 use kernel_core::memory::{Backing, Memory};
+use kernel_core::task::Task;
 use kernel_core::thread::Frame;
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -55,13 +58,23 @@ pub fn user_frame(rip: u64, rsp: u64, argument: u64) -> Frame {
     }
 }
 
+/// A row's program in the boot archive, with what of it goes where; or why it is refused.
+pub type Program = Result<(Image, &'static [u8]), ImageError>;
+
+/// The programs of all rows: looked for and checked once, for all their lives.
+pub fn programs(tasks: &[Task], archive: &'static [u8]) -> Vec<Program> {
+    let program = |task: &Task| {
+        let mut path = [0; 4 + abi::NAME_LEN];
+        let file = find_file(archive, program_path(&task.record.name, &mut path)).ok_or(ImageError::Missing)?;
+        Ok((Image::parse(file)?, file))
+    };
+    tasks.iter().map(program).collect()
+}
+
 /// Starts a task. Where that fails, everything is as before, but that the row counts one life more.
 pub fn spawn(kernel: &mut Kernel, row: u16, argument: &[u8]) -> Result<TaskId, SpawnError> {
     let record = kernel.sys.tasks.get(row as usize).ok_or(Status::NoSuchTask)?.record;
-    let mut path = [0; 4 + abi::NAME_LEN];
-    let file = kernel_core::manifest::find_file(kernel.archive, program_path(&record.name, &mut path))
-        .ok_or(ImageError::Missing)?;
-    let image = Image::parse(file)?;
+    let (image, file) = (*kernel.programs.get(row as usize).ok_or(Status::NoSuchTask)?)?;
     let id = kernel.sys.begin(row)?;
     match build(kernel, row, &record, &image, file, argument) {
         Ok(()) => {

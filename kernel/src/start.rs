@@ -2,14 +2,15 @@
 
 use crate::arch::{cpu, entry, gdt, idt, paging, percore, pic::Pic, pit, stacks};
 use crate::boot::BootFrames;
-use crate::kernel::{self, Kernel};
+use crate::kernel::{self, Kernel, Locked};
 use crate::{heap, klog, loader, log};
 use abi::PAGE_SIZE;
 use bootloader_api::config::Mapping;
 use bootloader_api::info::{MemoryRegion, MemoryRegionKind, MemoryRegions};
 use bootloader_api::{BootInfo, BootloaderConfig};
+use core::ops::Range;
 use kernel_core::clock::Clock;
-use kernel_core::frames::Frames;
+use kernel_core::frames::{Frames, Link};
 use kernel_core::memory::{Backing, Memory};
 use kernel_core::{System, system};
 use x86_64::VirtAddr;
@@ -23,9 +24,6 @@ const BOOT_STACK_SIZE: u64 = 64 * 1024;
 const HEAP_BASE: u64 = 4 << 20;
 /// Bytes of it that are for other things than what a task table asks for.
 const HEAP_REST: u64 = 1 << 20;
-/// The heap has one byte more for so many bytes of memory. The frame allocator's free lists are in it, and they are longest when
-/// every second frame is free: about 33 bytes for each such pair of frames, one byte in 248.
-const HEAP_SHARE: u64 = 128;
 /// What a task table asks for gets one byte in so many of the largest piece of memory: who asks for more than there is gets less.
 const TABLES_SHARE: u64 = 4;
 
@@ -54,6 +52,8 @@ pub fn boot_guard_holds(addr: u64) -> bool {
 
 /// What every kernel needs, test kernels too: memory, stacks, descriptor tables, heap, log. Returns all frames, the boot archive and the
 /// processor's features.
+#[inline(never)]
+#[unsafe(link_section = "boot_text")]
 pub fn init_memory(boot: &'static mut BootInfo) -> Ready {
     let mut frames = BootFrames::new(&boot.memory_regions);
     let total = frames.total();
@@ -75,25 +75,36 @@ pub fn init_memory(boot: &'static mut BootInfo) -> Ready {
     let archive = archive.unwrap_or_default();
     // A table that is wrong, or none, is for whoever wants to start its tasks.
     let records =
-        kernel_core::manifest::find_file(archive, "manifest").and_then(|m| kernel_core::manifest::parse(m).ok());
+        kernel_core::archive::find_file(archive, "manifest").and_then(|m| kernel_core::manifest::parse(m).ok());
     let records = records.unwrap_or_default();
     let most = system::most_that_fits(records, frames.largest() * PAGE / TABLES_SHARE);
     let tables = HEAP_REST + system::heap_needed(records, most);
-    let heap_size = (tables.max(HEAP_BASE) + total * PAGE / HEAP_SHARE).next_multiple_of(PAGE);
+    let heap_size = tables.max(HEAP_BASE).next_multiple_of(PAGE);
     let heap_start = frames.take_run(heap_size / PAGE);
     // SAFETY: these frames were just taken, and the direct map covers all usable memory for ever.
     unsafe { heap::init((paging::DIRECT_MAP + heap_start) as usize, heap_size as usize) };
     log::init();
     let table_len = (frames.end() / PAGE) as usize;
-    let table_start = frames.take_run((table_len as u64 * 4).div_ceil(PAGE));
-    // SAFETY: as above; the frames are nobody else's, `u32` has no invalid values, and the table is page-aligned.
-    let links = unsafe { core::slice::from_raw_parts_mut((paging::DIRECT_MAP + table_start) as *mut u32, table_len) };
+    let table_start = frames.take_run((table_len as u64 * size_of::<Link>() as u64).div_ceil(PAGE));
+    // SAFETY: as above; the frames are nobody else's, a `Link` is words that may have any value, and the table is page-aligned.
+    let links = unsafe { core::slice::from_raw_parts_mut((paging::DIRECT_MAP + table_start) as *mut Link, table_len) };
     let mut all = Frames::new(links);
     for range in frames.rest() {
         all.add(range);
     }
     let frames_kernel = total - all.free();
     Ready { frames: all, frames_kernel, most, archive, features, regions: &boot.memory_regions }
+}
+
+/// Where the code is that only the boot runs: see `boot.ld`.
+pub fn boot_text() -> Range<u64> {
+    unsafe extern "C" {
+        #[link_name = "boot_text_start"]
+        static START: u8;
+        #[link_name = "boot_text_end"]
+        static END: u8;
+    }
+    (&raw const START).addr() as u64..(&raw const END).addr() as u64
 }
 
 /// What [`init_memory`] prepared.
@@ -134,13 +145,15 @@ fn reaches_ram(regions: &MemoryRegions, base: u64, len: u64) -> bool {
 }
 
 /// Starts the system that the boot archive holds. Never returns: the kernel is entered by interrupts and system calls from then on.
+#[inline(never)]
+#[unsafe(link_section = "boot_text")]
 pub fn run(ready: Ready, entered_at: u64) -> ! {
     let measuring = cpu::now();
     let hertz = pit::measure_tsc();
     let measured = cpu::now() - measuring;
     let clock = Clock::new(entered_at, hertz);
     let Ready { frames, frames_kernel, most, archive, features, regions } = ready;
-    let table = kernel_core::manifest::find_file(archive, "manifest")
+    let table = kernel_core::archive::find_file(archive, "manifest")
         .unwrap_or_else(|| panic!("the boot archive ({} bytes) has no task table `manifest`", archive.len()));
     let records = match kernel_core::manifest::parse(table) {
         Ok(records) => records,
@@ -180,7 +193,8 @@ pub fn run(ready: Ready, entered_at: u64) -> ! {
     let mut pic = Pic::new();
     pit::start();
     pic.unmask(pit::LINE);
-    kernel::set(Kernel { sys, pic, features, archive, archive_memory, frames_kernel });
+    let programs = loader::programs(&sys.tasks, archive);
+    kernel::set(Kernel { sys, pic, features, archive, programs, archive_memory, frames_kernel });
     let mut kernel = kernel::lock();
     match loader::spawn(&mut kernel, first, b"") {
         Ok(id) => klog!("first task: {} (row {})", abi::name_str(&records[first as usize].name), id.index),
@@ -188,6 +202,22 @@ pub fn run(ready: Ready, entered_at: u64) -> ! {
         Err(loader::SpawnError::Status(e)) => panic!("the first task does not start: {e}"),
     }
     kernel.sys.counters.boot = cpu::now().saturating_sub(entered_at + measured);
+    leave(kernel)
+}
+
+/// Gives the pages that hold nothing but code of the boot to the free memory, and runs the first task.
+#[inline(never)]
+fn leave(mut kernel: Locked) -> ! {
+    let (root, mut page) = (paging::kernel_root(), boot_text().start.next_multiple_of(PAGE));
+    while page + PAGE <= boot_text().end {
+        if let Some((frame, ..)) = paging::inspect(root, page) {
+            paging::unmap(root, page);
+            if paging::inspect(root, page).is_none() {
+                kernel.sys.frames.adopt(frame / PAGE);
+            }
+        }
+        page += PAGE;
+    }
     let frame = kernel::next(kernel);
     // SAFETY: `next` returned the frame of a thread that was made ready to run, and everything on this stack is done with.
     unsafe { core::arch::asm!("jmp {leave}", leave = sym entry::leave, in("rax") frame, options(noreturn)) }

@@ -423,7 +423,7 @@ impl Kernel {
         let mapping = *task.mappings.iter().find(|m| m.addr == addr).ok_or(Status::BadAddress)?;
         // The tables first: afterwards the frames may be free.
         for page in 0..u64::from(mapping.pages) {
-            paging::unmap_user(root, addr + page * PAGE_SIZE as u64);
+            paging::unmap(root, addr + page * PAGE_SIZE as u64);
         }
         self.sys.memory_unmap(row, addr).map(|_| ())
     }

@@ -242,7 +242,7 @@ fn straddling(frames: &RefCell<Frames>) {
     assert_eq!(usermem::read(space.root, READ_ONLY - 1, &mut buffer), Ok(()));
     assert_eq!(usermem::write(space.root, READ_ONLY - 1, &buffer), Err(Status::BadAddress));
     // Pages go away, and their addresses with them.
-    paging::unmap_user(space.root, DATA + PAGE);
+    paging::unmap(space.root, DATA + PAGE);
     buffer.resize(3 * 4096, 0);
     assert_eq!(usermem::read(space.root, DATA, &mut buffer), Err(Status::BadAddress));
     assert_eq!(usermem::read(space.root, DATA + 2 * PAGE, &mut buffer[..4096]), Ok(()));
@@ -259,7 +259,7 @@ fn bad_sides(frames: &RefCell<Frames>) {
     assert_eq!(usermem::copy(one.root, DATA_END - 10, other.root, DATA, 11), Err(Side::From));
     assert_eq!(usermem::copy(one.root, DATA, other.root, DATA_END - 10, 11), Err(Side::To));
     // Each side is looked up in its own tables.
-    paging::unmap_user(one.root, DATA);
+    paging::unmap(one.root, DATA);
     assert_eq!(usermem::copy(one.root, DATA, other.root, DATA, 1), Err(Side::From));
     assert_eq!(usermem::copy(other.root, DATA, one.root, DATA, 1), Err(Side::To));
     one.give_back();

@@ -31,10 +31,11 @@ fn main(boot: &'static mut BootInfo) -> ! {
         klog!("NX is not offered by this processor: the tables are checked all the same");
     }
     let archive = tar(&[("manifest", &manifest(&[record("one")])), ("bin/one", &program(&parts(), AbiNote::CURRENT))]);
-    let records = kernel_core::manifest::parse(kernel_core::manifest::find_file(archive, "manifest").unwrap()).unwrap();
+    let records = kernel_core::manifest::parse(kernel_core::archive::find_file(archive, "manifest").unwrap()).unwrap();
     let sys = System::new(records, ready.frames, Clock::new(0, 1_000_000_000));
-    let mut kernel =
-        Kernel { sys, pic: Pic::new(), features, archive, archive_memory: None, frames_kernel: ready.frames_kernel };
+    let programs = loader::programs(&sys.tasks, archive);
+    let frames_kernel = ready.frames_kernel;
+    let mut kernel = Kernel { sys, pic: Pic::new(), features, archive, programs, archive_memory: None, frames_kernel };
     loader::spawn(&mut kernel, 0, b"").expect("the task starts");
     let task = kernel.sys.tasks[0].root;
     let frames = RefCell::new(kernel.sys.frames);

@@ -60,8 +60,8 @@ fn total_fits(frames: &Frames, regions: &MemoryRegions, of_kernel: u64) {
     assert_eq!(frames.free(), frames.total());
     let named: u64 = usable(regions).map(|(start, end)| end - start).sum();
     assert_eq!(frames.total() + of_kernel, named, "frames are lost at boot");
-    // The heap is a thirty-second, at least 4 MiB; tables and stacks are little.
-    assert!(of_kernel < named / 32 + 5 * MIB / PAGE, "the kernel keeps {of_kernel} of {named} frames");
+    // The heap is 4 MiB, the table of frames a three-hundredth; page tables and stacks are little.
+    assert!(of_kernel < named / 200 + 5 * MIB / PAGE, "the kernel keeps {of_kernel} of {named} frames");
     let size = memory_size().expect("this test wants QEMU's fw_cfg device");
     klog!("{} MiB of memory, {} frames, {} of them the kernel's", size / MIB, named, of_kernel);
     assert!(named * PAGE <= size, "more frames than memory");

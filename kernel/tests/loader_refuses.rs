@@ -32,7 +32,8 @@ fn main(boot: &'static mut BootInfo) -> ! {
     let (features, regions, frames_kernel, most) = (ready.features, ready.regions, ready.frames_kernel, ready.most);
     let records = records(&[record("one"), reaching(regions)]);
     let sys = System::new(records, ready.frames, Clock::new(0, 1_000_000_000));
-    let kernel = Kernel { sys, pic: Pic::new(), features, archive: &[], archive_memory: None, frames_kernel };
+    let programs = Vec::new();
+    let kernel = Kernel { sys, pic: Pic::new(), features, archive: &[], programs, archive_memory: None, frames_kernel };
     let kernel = RefCell::new(Some(kernel));
     let with = |f: fn(&mut Kernel)| f(kernel.borrow_mut().as_mut().expect("not taken yet"));
     let with_regions =
@@ -91,7 +92,7 @@ fn range_in_ram(kernel: &mut Kernel, regions: &MemoryRegions) {
 
 fn records(records: &[abi::manifest::TaskRecord]) -> &'static [abi::manifest::TaskRecord] {
     let table = tar(&[("manifest", &manifest(records))]);
-    kernel_core::manifest::parse(kernel_core::manifest::find_file(table, "manifest").expect("just written"))
+    kernel_core::manifest::parse(kernel_core::archive::find_file(table, "manifest").expect("just written"))
         .expect("a good table")
 }
 
@@ -100,7 +101,7 @@ fn archive(file: &[u8]) -> &'static [u8] {
 }
 
 fn spawn(kernel: &mut Kernel, archive: &'static [u8]) -> Result<abi::TaskId, SpawnError> {
-    kernel.archive = archive;
+    kernel.programs = loader::programs(&kernel.sys.tasks, archive);
     loader::spawn(kernel, 0, b"an argument")
 }
 

@@ -202,12 +202,12 @@ fn map_and_unmap(frames: &RefCell<Frames>) {
         }
     }
     // Neighbours stay.
-    paging::unmap_user(space.root, PAGE);
+    paging::unmap(space.root, PAGE);
     assert_eq!(translate_user(space.root, PAGE, false), None);
     assert!(translate_user(space.root, 0, true).is_some());
     // Where nothing is mapped, or not even a table is, unmapping does nothing.
-    paging::unmap_user(space.root, PAGE);
-    paging::unmap_user(space.root, 0x5555_5555_5000);
+    paging::unmap(space.root, PAGE);
+    paging::unmap(space.root, 0x5555_5555_5000);
     // Mapped again, it is the new frame.
     let frame = space.map(PAGE, UserFlags::READ);
     assert_eq!(translate_user(space.root, PAGE + 5, false), Some(frame + 5));
@@ -285,7 +285,7 @@ fn takes_effect(frames: &RefCell<Frames>, features: Features) {
     let frame = space.map(AT, UserFlags::DATA);
     bytes(frame)[0] = 9;
     assert_eq!(read(), 9);
-    paging::unmap_user(space.root, AT);
+    paging::unmap(space.root, AT);
     let report = testing::expect_report(|| {
         core::hint::black_box(read());
     });

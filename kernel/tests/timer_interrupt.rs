@@ -27,6 +27,7 @@ fn main(boot: &'static mut BootInfo) -> ! {
         pic: Pic::new(),
         features: ready.features,
         archive: ready.archive,
+        programs: Default::default(),
         archive_memory: None,
         frames_kernel: ready.frames_kernel,
     });

@@ -1,18 +1,31 @@
 //! Physical frames: who is free, and chains of those that belong together.
 //!
-//! `buddy_system_allocator` finds free frames, but accepts a double free silently. So a table with one word per frame stands before it: it
-//! says whether a frame is free, and links the frames of one owner into a [`Chain`]. Freeing a task is then popping a chain, in
-//! steps as small as one likes, without walking its page tables.
+//! A buddy system (Knuth, The Art of Computer Programming, vol. 1, section 2.5) over one [`Link`] per frame, beside memory rather than in it: a free
+//! frame is never read or written. Taking and freeing a frame is a few steps, at most one per size of block. The same table links
+//! the frames of one owner into a [`Chain`], so that freeing a task is popping a chain, in steps as small as one likes, without
+//! walking its page tables.
 
-use buddy_system_allocator::FrameAllocator;
 use core::ops::Range;
 
 /// A frame's number: its physical address divided by [`abi::PAGE_SIZE`].
 pub type Frame = u32;
 
 const END: u32 = u32::MAX;
-const FREE: u32 = u32::MAX - 1;
-const RESERVED: u32 = u32::MAX - 2;
+/// Blocks are of 2^0 to 2^(ORDERS - 1) frames: 4 KiB to 4 GiB.
+const ORDERS: usize = 21;
+
+/// What the table knows of a frame.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Link {
+    /// [`USED`]; the order plus one where a free block begins; 0 inside of one, and where there is no memory to give out.
+    state: u32,
+    /// The one behind it among the free blocks of its size, or in its chain.
+    next: u32,
+    /// The one before it among the free blocks of its size.
+    prev: u32,
+}
+
+const USED: u32 = u32::MAX;
 
 /// Frames of one owner, linked through the table.
 #[derive(Debug, PartialEq, Eq)]
@@ -48,32 +61,99 @@ impl Chain {
 
 /// All frames of the machine.
 pub struct Frames {
-    links: &'static mut [u32],
-    buddy: FrameAllocator<33>,
+    links: &'static mut [Link],
+    /// The first free block of each size.
+    heads: [u32; ORDERS],
+    /// The end of the last range added.
+    added: u64,
     free: u64,
     total: u64,
 }
 
 impl Frames {
-    /// A table over `links`, one word for each frame from 0 on; all are reserved.
-    pub fn new(links: &'static mut [u32]) -> Self {
-        links.fill(RESERVED);
-        Frames { links, buddy: FrameAllocator::new(), free: 0, total: 0 }
+    /// A table over `links`, for the frames from 0 on, of which none can be taken yet.
+    pub fn new(links: &'static mut [Link]) -> Self {
+        links.fill(Link::default());
+        Frames { links, heads: [END; ORDERS], added: 0, free: 0, total: 0 }
     }
 
-    /// Makes reserved frames free. Frames beyond the table, or not reserved, are left out.
+    /// Makes frames free. Ranges come in ascending order: what lies below the end of an earlier one, or beyond the table, is left out.
     pub fn add(&mut self, range: Range<u64>) {
         let end = range.end.min(self.links.len() as u64);
-        let mut start = range.start;
-        while start < end {
-            let Some(from) = (start..end).find(|&f| self.links[f as usize] == RESERVED) else { return };
-            let to = (from..end).find(|&f| self.links[f as usize] != RESERVED).unwrap_or(end);
-            self.links[from as usize..to as usize].fill(FREE);
-            self.buddy.add_frame(from as usize, to as usize);
-            self.free += to - from;
-            self.total += to - from;
-            start = to;
+        let start = range.start.max(self.added);
+        if start < end {
+            self.added = end;
+            self.total += end - start;
+            self.give(start as u32, end as u32);
         }
+    }
+
+    /// Makes one frame free that was in no range. False where it was, or lies beyond the table.
+    pub fn adopt(&mut self, frame: u64) -> bool {
+        let unknown = |link: &&Link| link.state == 0;
+        let Ok(frame) = Frame::try_from(frame) else { return false };
+        if self.links.get(frame as usize).filter(unknown).is_none() || self.is_free(frame) {
+            return false;
+        }
+        self.total += 1;
+        self.give(frame, frame + 1);
+        true
+    }
+
+    /// Frees adjacent frames, which are in no chain, in blocks as large as their addresses allow.
+    fn give(&mut self, mut start: u32, end: u32) {
+        self.free += u64::from(end - start);
+        while start < end {
+            let order = start.trailing_zeros().min((end - start).ilog2()).min(ORDERS as u32 - 1);
+            self.insert(start, order as usize);
+            start += 1 << order;
+        }
+    }
+
+    /// Puts a block among the free ones, joined with its other half where that is free too, and so on.
+    fn insert(&mut self, mut block: u32, mut order: usize) {
+        while order + 1 < ORDERS {
+            let buddy = block ^ 1 << order;
+            if self.links.get(buddy as usize).is_none_or(|b| b.state != order as u32 + 1) {
+                break;
+            }
+            self.unlink(buddy, order);
+            block &= !(1 << order);
+            order += 1;
+        }
+        self.push(block, order);
+    }
+
+    fn push(&mut self, block: u32, order: usize) {
+        let next = core::mem::replace(&mut self.heads[order], block);
+        self.links[block as usize] = Link { state: order as u32 + 1, next, prev: END };
+        if let Some(next) = self.links.get_mut(next as usize) {
+            next.prev = block;
+        }
+    }
+
+    fn unlink(&mut self, block: u32, order: usize) {
+        let Link { next, prev, .. } = core::mem::take(&mut self.links[block as usize]);
+        match self.links.get_mut(prev as usize) {
+            Some(prev) => prev.next = next,
+            None => self.heads[order] = next,
+        }
+        if let Some(next) = self.links.get_mut(next as usize) {
+            next.prev = prev;
+        }
+    }
+
+    /// Takes a block of 2^`order` frames: the smallest that is large enough, of which what is over stays free.
+    fn take(&mut self, order: usize) -> Option<u32> {
+        let mut from = (order..ORDERS).find(|&o| self.heads[o] != END)?;
+        let block = self.heads[from];
+        self.unlink(block, from);
+        while from > order {
+            from -= 1;
+            self.push(block + (1 << from), from);
+        }
+        self.free -= 1 << order;
+        Some(block)
     }
 
     /// Frames free now.
@@ -88,8 +168,7 @@ impl Frames {
 
     /// Takes a frame and puts it at the end of a chain. Its contents are what they were.
     pub fn alloc(&mut self, chain: &mut Chain) -> Option<Frame> {
-        let frame = self.buddy.alloc(1)? as u32;
-        self.free -= 1;
+        let frame = self.take(0)?;
         self.append(chain, frame);
         Some(frame)
     }
@@ -100,13 +179,10 @@ impl Frames {
         if count == 0 {
             return None;
         }
-        // The buddy system rounds to a power of two: what is over goes back at once.
         let size = count.checked_next_power_of_two()?;
-        let first = self.buddy.alloc(size as usize)? as u32;
-        for frame in first + count..first + size {
-            self.buddy.dealloc(frame as usize, 1);
-        }
-        self.free -= u64::from(count);
+        let first = self.take(size.ilog2() as usize)?;
+        // What the power of two has over goes back at once.
+        self.give(first + count, first + size);
         for frame in first..first + count {
             self.append(chain, frame);
         }
@@ -114,9 +190,9 @@ impl Frames {
     }
 
     fn append(&mut self, chain: &mut Chain, frame: Frame) {
-        self.links[frame as usize] = END;
+        self.links[frame as usize] = Link { state: USED, next: END, prev: END };
         match self.links.get_mut(chain.tail as usize) {
-            Some(tail) if chain.len != 0 => *tail = frame,
+            Some(tail) if chain.len != 0 => tail.next = frame,
             _ => chain.head = frame,
         }
         chain.tail = frame;
@@ -126,21 +202,21 @@ impl Frames {
     /// Frees a chain's first frame; `None` for an empty chain.
     pub fn free_first(&mut self, chain: &mut Chain) -> Option<Frame> {
         let frame = chain.first()?;
-        let next = self.links[frame as usize];
-        if next == FREE || next == RESERVED {
+        let link = self.links.get_mut(frame as usize)?;
+        let next = link.next;
+        if link.state != USED {
             // A chain that names a frame which is not in use would be the kernel's own mistake: forget the chain, free nothing.
             *chain = Chain::default();
             return None;
         }
+        link.state = 0;
         chain.head = next;
         chain.len -= 1;
         if chain.len == 0 {
-            chain.tail = END;
-            chain.head = END;
+            *chain = Chain::default();
         }
-        self.links[frame as usize] = FREE;
-        self.buddy.dealloc(frame as usize, 1);
         self.free += 1;
+        self.insert(frame, 0);
         Some(frame)
     }
 
@@ -154,14 +230,15 @@ impl Frames {
             *to = from;
             return;
         }
-        self.links[to.tail as usize] = from.head;
+        self.links[to.tail as usize].next = from.head;
         to.tail = from.tail;
         to.len += from.len;
     }
 
     /// The frame behind this one in its chain.
     pub fn next(&self, frame: Frame) -> Option<Frame> {
-        self.links.get(frame as usize).copied().filter(|&next| (next as usize) < self.links.len())
+        let link = self.links.get(frame as usize).filter(|link| link.state == USED)?;
+        (link.next != END).then_some(link.next)
     }
 
     /// The frames of a chain, in order.
@@ -171,19 +248,20 @@ impl Frames {
         core::iter::from_fn(move || {
             left = left.checked_sub(1)?;
             let frame = next;
-            next = *self.links.get(frame as usize)?;
+            next = self.links.get(frame as usize)?.next;
             Some(frame)
         })
     }
 
     /// Gives the table back, to be used for other frames.
     #[cfg(test)]
-    pub(crate) fn into_table(self) -> &'static mut [u32] {
+    pub(crate) fn into_table(self) -> &'static mut [Link] {
         self.links
     }
 
-    /// Whether a frame is free.
+    /// Whether a frame is free: it lies in one of the blocks of any size that may hold it.
     pub fn is_free(&self, frame: Frame) -> bool {
-        self.links.get(frame as usize) == Some(&FREE)
+        let begins = |order: usize, block: u32| self.links.get(block as usize).is_some_and(|l| l.state == order as u32 + 1);
+        (frame as usize) < self.links.len() && (0..ORDERS).any(|order| begins(order, frame >> order << order))
     }
 }

@@ -92,15 +92,18 @@ impl HandleTable {
         if !self.has_room() {
             return Err(Status::QuotaHandles);
         }
-        self.live += 1;
         if let Some(slot) = self.slots.get_mut(self.free as usize) {
             let index = self.free;
             self.free = slot.next_free;
             slot.handle = Some(handle);
+            self.live += 1;
             return Ok(u32::from(slot.uses) << 16 | u32::from(index));
         }
         let index = self.slots.len() as u32;
-        self.slots.push(Slot { uses: 0, next_free: NONE, handle: Some(handle) });
+        if !crate::push(&mut self.slots, Slot { uses: 0, next_free: NONE, handle: Some(handle) }) {
+            return Err(Status::QuotaHandles);
+        }
+        self.live += 1;
         Ok(index)
     }
 

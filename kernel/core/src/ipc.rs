@@ -124,7 +124,7 @@ impl System {
     #[inline]
     fn waiting(&self, row: u16, token: ReplyToken) -> Result<&Thread, Status> {
         match self.threads.at(token.thread()) {
-            Some(t) if token != ReplyToken::NONE && t.token == token && t.state == State::Replying(row) => Ok(t),
+            Some(t) if token != ReplyToken::NONE && t.token == token && t.state.is_replying(row) => Ok(t),
             _ => Err(Status::StaleReply),
         }
     }

@@ -18,6 +18,17 @@ macro_rules! ensure {
     };
 }
 
+/// Puts a value at the end of a list where it has room: nothing here takes memory after the boot. False where it has none.
+#[inline(always)]
+fn push<T>(list: &mut alloc::vec::Vec<T>, value: T) -> bool {
+    let room = list.len() < list.capacity();
+    if room {
+        list.push(value);
+    }
+    room
+}
+
+pub mod archive;
 pub mod arena;
 #[cfg(any(test, feature = "verify"))]
 pub mod check;

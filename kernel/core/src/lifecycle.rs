@@ -201,7 +201,7 @@ impl System {
         for index in 0..self.threads.touched() {
             match self.threads.at_mut(index) {
                 Some(t) if t.task == row => self.thread_remove(index),
-                Some(t) if t.state == State::Replying(row) => {
+                Some(t) if t.state.is_replying(row) => {
                     t.frame.rdx = u64::from(died);
                     self.complete(index, Status::PeerDied);
                 }

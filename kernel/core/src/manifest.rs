@@ -1,15 +1,8 @@
-//! The boot archive and the task table in it: found and checked before anything is believed.
+//! The task table of the boot archive: checked before anything in it is believed.
 
 use abi::manifest::{IrqRecord, MAGIC, ManifestHeader, RangeRecord, Restart, TaskRecord};
 use abi::task::{LEVELS, MAX_TASKS};
-use tar_no_std::TarArchiveRef;
 use zerocopy::FromBytes;
-
-/// Finds a file of the boot archive by its exact name.
-pub fn find_file<'a>(archive: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    let archive = TarArchiveRef::new(archive).ok()?;
-    archive.entries().find(|e| e.filename().as_str().is_ok_and(|n| n == name)).map(|e| e.data())
-}
 
 /// Reads the task table from the file `manifest`. The error says what is wrong with it.
 pub fn parse(bytes: &[u8]) -> Result<&[TaskRecord], &'static str> {
@@ -34,11 +27,13 @@ pub fn parse(bytes: &[u8]) -> Result<&[TaskRecord], &'static str> {
     }
     for (row, record) in records.iter().enumerate() {
         let (others, _) = records.split_at(row);
-        if others.iter().any(|o| o.name == record.name) {
-            return Err("two tasks have the same name");
-        }
-        if others.iter().any(|o| shares_hardware(o, record)) {
-            return Err("two tasks share a port, a line or a range");
+        for other in others {
+            if other.name == record.name {
+                return Err("two tasks have the same name");
+            }
+            if shares_hardware(other, record) {
+                return Err("two tasks share a port, a line or a range");
+            }
         }
     }
     Ok(records)

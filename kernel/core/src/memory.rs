@@ -117,11 +117,14 @@ impl System {
         }
         task.objects.take(1, Status::QuotaObjects)?;
         let mapping = Mapping { addr: at, pages: memory.pages, memory: id };
+        if !crate::push(&mut task.mappings, mapping) {
+            task.objects.give(1);
+            return Err(Status::QuotaObjects);
+        }
         if addr == 0 {
             task.map_next = mapping.end() + abi::PAGE_SIZE as u64;
         }
         memory.mappings += 1;
-        task.mappings.push(mapping);
         Ok(mapping)
     }
 

@@ -112,7 +112,6 @@ impl System {
     /// as [`System::schedule`] would have it.
     pub fn make_ready(&mut self, index: u16) {
         let (now, period) = (self.now, self.sched.period);
-        self.watch_crowd(index);
         let Some(t) = self.threads.at_mut(index) else { return };
         t.state = State::Ready;
         if now >= t.refill_at {
@@ -120,9 +119,8 @@ impl System {
             t.refill_at = now + period;
             t.effective = t.priority;
         } else if t.used >= t.budget {
-            // Waiting at each tick, when budgets are looked at, does not stretch a budget.
-            t.used = 0;
-            t.effective = BACKGROUND;
+            self.make_ready_spent(index);
+            return;
         }
         let level = t.effective;
         if self.sched.current == NIL && level < self.sched.levels.trailing_zeros() as u8 {
@@ -133,6 +131,20 @@ impl System {
             self.counters.switches += 1;
             return;
         }
+        self.line_up(index, level);
+    }
+
+    /// The same for a thread that has had its share: waiting at each tick, when budgets are looked at, does not stretch a budget.
+    #[cold]
+    fn make_ready_spent(&mut self, index: u16) {
+        self.watch_crowd(index);
+        let Some(t) = self.threads.at_mut(index) else { return };
+        t.used = 0;
+        t.effective = BACKGROUND;
+        self.line_up(index, BACKGROUND);
+    }
+
+    fn line_up(&mut self, index: u16, level: u8) {
         self.enqueue(index, level);
         match self.threads.at(self.sched.current) {
             Some(c) if c.effective <= level => {}

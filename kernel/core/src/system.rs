@@ -237,7 +237,7 @@ impl System {
     }
 
     /// The running thread itself.
-    #[inline]
+    #[inline(always)]
     pub fn running(&self) -> Option<&Thread> {
         self.threads.at(self.sched.current)
     }

@@ -103,6 +103,12 @@ impl State {
     /// The tag of [`State::Ready`].
     pub(crate) const READY: u16 = 1;
 
+    /// Whether a call is received by this task and not answered.
+    #[inline(always)]
+    pub(crate) fn is_replying(self, row: u16) -> bool {
+        matches!(self, State::Replying(server) if server == row)
+    }
+
     /// What the first eight bytes are: the tag, and the row or the three words of the name that follow it.
     pub(crate) fn bits(self) -> u64 {
         let [tag, a, b, c] = match self {

@@ -58,8 +58,11 @@ impl Timers {
         self.disarm(id);
         let Some(timer) = self.arena.get_mut(id) else { return false };
         timer.deadline = deadline;
-        timer.place = Some(self.heap.len() as u16);
-        self.heap.push(id.index());
+        let place = self.heap.len() as u16;
+        if !crate::push(&mut self.heap, id.index()) {
+            return false;
+        }
+        timer.place = Some(place);
         self.rise(self.heap.len() - 1);
         self.first = self.deadline(0);
         true

@@ -164,6 +164,7 @@ pub fn init(regions: &MemoryRegions, frames: &mut BootFrames) {
 }
 
 /// Marks the kernel image's pages global: they are the same in every address space.
+#[unsafe(link_section = "boot_text")]
 fn make_global(table: u64, level: u32, index: u64) {
     let entry = read(table, index);
     if entry & PRESENT == 0 {
@@ -253,12 +254,12 @@ pub fn map_user(
     Some(())
 }
 
-/// Takes a page of a task away. The page is flushed where the address space is in use.
-pub fn unmap_user(root: u64, page: u64) {
+/// Takes a page away. It is flushed where the address space is in use.
+pub fn unmap(root: u64, page: u64) {
     let mut table = root;
     for level in [3, 2, 1] {
         let entry = read(table, slot(page, level));
-        if entry & PRESENT == 0 {
+        if entry & PRESENT == 0 || entry & HUGE != 0 {
             return;
         }
         table = entry & ADDRESS;

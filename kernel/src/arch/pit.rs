@@ -40,6 +40,7 @@ impl Channel2 {
     }
 
     /// The count, and the time-stamp counter before and after it was latched.
+    #[unsafe(link_section = "boot_text")]
     fn sample(&mut self) -> (u16, u64, u64) {
         // SAFETY: as above. The latch command stops what is read, not the count.
         unsafe {
@@ -51,6 +52,7 @@ impl Channel2 {
     }
 
     /// The narrowest of a few samples: a hypervisor may take the processor away between the chip and the counter.
+    #[unsafe(link_section = "boot_text")]
     fn narrow_sample(&mut self) -> (u16, u64) {
         let mut best = self.sample();
         for _ in 0..8 {

@@ -1,7 +1,9 @@
 //! The task table: a good one, a bad one for each reason, and very many that are damaged.
 
 use super::{Random, record};
-use crate::manifest::{find_file, parse};
+use proptest::prelude::*;
+use crate::archive::find_file;
+use crate::manifest::parse;
 use abi::manifest::{IrqRecord, MAGIC, MAX_CALLS, ManifestHeader, PortRange, RangeRecord, Restart, TaskRecord};
 use abi::task::{LEVELS, MAX_TASKS};
 use zerocopy::{FromBytes, IntoBytes};
@@ -234,6 +236,53 @@ fn files_are_found_by_their_exact_names() {
     assert!(ManifestHeader::read_from_prefix(&table).is_ok());
 }
 
+proptest! {
+    /// What another reader of the format finds in an archive is found here, and the other way round.
+    #[test]
+    fn files_are_those_that_tar_no_std_finds(files in prop::collection::vec(("[a-c/]{1,3}", prop::collection::vec(any::<u8>(), 0..1100)), 0..6)) {
+        let files: Vec<_> = files.iter().map(|(name, data)| (name.as_str(), data.as_slice())).collect();
+        let tar = archive(&files);
+        let other = tar_no_std::TarArchiveRef::new(&tar).map(|a| a.entries().collect::<Vec<_>>()).unwrap_or_default();
+        for name in files.iter().map(|f| f.0).chain(["a", "absent"]) {
+            let theirs = other.iter().find(|e| e.filename().as_str() == Ok(name)).map(|e| e.data());
+            prop_assert_eq!(find_file(&tar, name), theirs);
+        }
+    }
+}
+
+#[test]
+fn sizes_are_octal_numbers_or_the_archive_ends() {
+    let whole = archive(&[("first", b"12345678"), ("second", b"")]);
+    for (size, found) in [
+        (&b"00000000010\0"[..], Some(8)),
+        (b"         10 \0", Some(8)),
+        (b"10 9999\xff\0\0\0\0", Some(8)),
+        (b"000000000010", Some(8)),
+        (b"00000000018\0", None),
+        (b"-0000000010\0", None),
+        (b"\0\0\0\0\0\0\0\0\0\0\0\0", None),
+        (b"            ", None),
+        // More than there is, and more than any number.
+        (b"00000030001\0", None),
+        (b"777777777777", None),
+    ] {
+        let mut tar = whole.clone();
+        tar[124..136].copy_from_slice(&size[..12]);
+        assert_eq!(find_file(&tar, "first").map(<[u8]>::len), found, "{size:?}");
+        assert_eq!(find_file(&tar, "second").map(<[u8]>::len), found.map(|_| 0), "{size:?}");
+    }
+}
+
+#[test]
+fn only_plain_files_are_found() {
+    for (at, byte) in [(156, b'5'), (156, b'x'), (345, b'p'), (257, b'U')] {
+        let mut tar = archive(&[("first", b"12345678"), ("second", b"")]);
+        tar[at] = byte;
+        assert_eq!(find_file(&tar, "first"), None);
+        assert_eq!(find_file(&tar, "second").is_some(), at != 257, "the next one is found where the archive goes on");
+    }
+}
+
 #[test]
 fn d06_damaged_archives_are_refused_or_give_what_is_in_them() {
     const COUNT: usize = 100_000;
@@ -279,7 +328,7 @@ fn d06_damaged_archives_are_refused_or_give_what_is_in_them() {
     }
     println!("{found} files found, {taken} tables taken");
     assert!(
-        found > COUNT / 5 && taken > COUNT / 20 && taken < COUNT / 2,
+        found > COUNT / 5 && taken > COUNT / 20 && taken < COUNT * 2 / 3,
         "the damage is too much or too little: {found}, {taken}"
     );
 }

@@ -29,7 +29,7 @@ use crate::System;
 use crate::arena::Id;
 use crate::check::check;
 use crate::clock::Clock;
-use crate::frames::{Chain, Frames};
+use crate::frames::{Chain, Frames, Link};
 use crate::handles::{Handle, Object};
 use crate::thread::{Frame, State};
 use abi::error::DeathKind;
@@ -62,7 +62,7 @@ fn record(name: &str, priority: u8, calls: &[u8]) -> TaskRecord {
 
 /// Frames `0..count`, all free.
 fn frames(count: usize) -> Frames {
-    let mut frames = Frames::new(Box::leak(vec![0; count].into_boxed_slice()));
+    let mut frames = Frames::new(Box::leak(vec![Link::default(); count].into_boxed_slice()));
     frames.add(0..count as u64);
     frames
 }

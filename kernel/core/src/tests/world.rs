@@ -4,7 +4,7 @@ use super::{Random, record, run, spawn, thread};
 use crate::System;
 use crate::arena::Id;
 use crate::clock::Clock;
-use crate::frames::Frames;
+use crate::frames::{Frames, Link};
 use crate::grants::LineOwner;
 use crate::handles::{Handle, Object};
 use crate::thread::{State, Thread};
@@ -112,14 +112,14 @@ pub const ROWS: usize = 3;
 const FRAMES: usize = 32;
 
 /// A frame table to be used again and again.
-pub fn table() -> &'static mut [u32] {
-    Box::leak(vec![0; FRAMES].into_boxed_slice())
+pub fn table() -> &'static mut [Link] {
+    Box::leak(vec![Link::default(); FRAMES].into_boxed_slice())
 }
 
 impl World {
     /// Row 0 serves with two threads, row 1 calls it and serves row 2 by two endpoints, the second bound to a notification
     /// that row 2 holds too.
-    pub fn new(table: &'static mut [u32], mode: Mode) -> World {
+    pub fn new(table: &'static mut [Link], mode: Mode) -> World {
         let mut records = [record("server", 1, &[]), record("client", 5, &[0]), record("other", 6, &[0, 1])];
         let rich = mode == Mode::Rich;
         for (r, restart) in records.iter_mut().zip([Restart::Always, Restart::Never, Restart::OnFailure]) {
@@ -150,7 +150,7 @@ impl World {
     }
 
     /// Gives the frame table back.
-    pub fn into_table(self) -> &'static mut [u32] {
+    pub fn into_table(self) -> &'static mut [Link] {
         self.s.frames.into_table()
     }
 
