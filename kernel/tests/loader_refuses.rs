@@ -74,7 +74,7 @@ fn reaching(regions: &MemoryRegions) -> abi::manifest::TaskRecord {
 
 fn range_in_ram(kernel: &mut Kernel, regions: &MemoryRegions) {
     let good = program(&parts(), AbiNote::CURRENT);
-    kernel.archive = tar(&[("bin/one", &good), ("bin/two", &good)]);
+    kernel.programs = loader::programs(&kernel.sys.tasks, tar(&[("bin/one", &good), ("bin/two", &good)]));
     start::bar(&mut kernel.sys, regions);
     let before = state(kernel);
     assert_eq!(loader::spawn(kernel, 1, b""), Err(SpawnError::Status(Status::Busy)));

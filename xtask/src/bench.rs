@@ -29,6 +29,7 @@ use goblin::elf::Elf;
 use goblin::elf::section_header::SHF_EXECINSTR;
 pub use report::Report;
 use std::fmt::Write;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -357,10 +358,34 @@ fn boot(ready: &Ready, built: &Built, image: PathBuf, memory: &str, logs: &Path)
     }
 }
 
-/// Bytes of code in a program.
-fn text_bytes(program: &Path) -> Result<u64> {
+/// The section of the kernel's code that only the boot runs, and that is free memory afterwards: see `kernel/boot.ld`.
+const BOOT_TEXT: &str = "boot_text";
+
+/// The sections of a program that hold code: names and addresses.
+fn code_sections(program: &Path) -> Result<Vec<(String, Range<u64>)>> {
     let bytes = std::fs::read(program).with_context(|| format!("cannot read {}", program.display()))?;
     let elf = Elf::parse(&bytes).with_context(|| format!("{} is no ELF file", program.display()))?;
-    let code = |flags: u64| flags & u64::from(SHF_EXECINSTR) != 0;
-    Ok(elf.section_headers.iter().filter(|section| code(section.sh_flags)).map(|section| section.sh_size).sum())
+    let code = elf.section_headers.iter().filter(|section| section.sh_flags & u64::from(SHF_EXECINSTR) != 0);
+    let name = |at: usize| elf.shdr_strtab.get_at(at).unwrap_or_default().to_owned();
+    Ok(code.map(|section| (name(section.sh_name), section.sh_addr..section.sh_addr + section.sh_size)).collect())
+}
+
+/// Bytes of code that stay in memory.
+fn text_bytes(program: &Path) -> Result<u64> {
+    let sections = code_sections(program)?;
+    let stays = sections.iter().filter(|(name, _)| name != BOOT_TEXT);
+    Ok(stays.map(|(_, section)| section.end - section.start).sum())
+}
+
+/// What of the kernel's code leads from the rest into the part that is gone after the boot.
+///
+/// # Errors
+/// When the kernel does not build, has no such part, or llvm-objdump cannot read it.
+pub fn leading_into_the_boot(config: &Config) -> Result<Vec<String>> {
+    let programs = compile(config, &["build", "--package", "kernel", "--bin", "kernel"])?;
+    let kernel = programs.get("kernel").context("the package `kernel` has no program of that name")?;
+    let sections = code_sections(kernel)?;
+    let (_, part) =
+        sections.iter().find(|(name, _)| name == BOOT_TEXT).context("the kernel has no code for the boot alone")?;
+    Ok(code::Code::load(kernel)?.leading_into(part))
 }

@@ -154,12 +154,11 @@ pub fn metal(config: &Config, words: &[&str]) -> Result<Command> {
         .env("CARGO_TARGET_DIR", config.paths.metal())
         .current_dir(&config.paths.root)
         .stdin(Stdio::null());
-    if !config.toolchain.ships_target {
-        // The libraries come as source: building them is not stable yet, the language used is.
-        command
-            .args(["-Zbuild-std=core,alloc,compiler_builtins", "-Zbuild-std-features=compiler-builtins-mem"])
-            .env("RUSTC_BOOTSTRAP", "1");
-    }
+    // The libraries come as source, the same for every compiler and as small as they can be: building them is not stable yet, the
+    // language used is.
+    command
+        .args(["-Zbuild-std=core,alloc,compiler_builtins", "-Zbuild-std-features=compiler-builtins-mem,optimize_for_size"])
+        .env("RUSTC_BOOTSTRAP", "1");
     Ok(command)
 }
 

@@ -66,8 +66,6 @@ pub struct Toolchain {
     pub origin: String,
     /// The loader release to build with it.
     pub loader: &'static str,
-    /// Whether `core` and `alloc` for [`METAL`] came with it; if not, they are built from source.
-    pub ships_target: bool,
     sysroot: PathBuf,
     lld: PathBuf,
     objcopy: PathBuf,
@@ -204,7 +202,6 @@ impl Toolchain {
         }
         match (loader, lld, objcopy, lacks.is_empty()) {
             (Some(loader), Some(lld), Some(objcopy), true) => Ok(Self {
-                ships_target: rustlib.join(METAL).join("lib").is_dir(),
                 sysroot: prefix.to_path_buf(),
                 rustc,
                 cargo,

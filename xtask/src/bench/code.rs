@@ -3,6 +3,7 @@
 use crate::toolchain::find_objdump;
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 use std::process::Command;
 use std::rc::Rc;
@@ -16,6 +17,21 @@ pub struct Instruction {
     pub function: Rc<str>,
     /// Where the next one begins.
     pub next: u64,
+}
+
+impl Instruction {
+    /// The numbers in it, as addresses: targets of jumps, pointers, and what lies at a distance from the next instruction.
+    fn addresses(&self) -> impl Iterator<Item = u64> + '_ {
+        let near = self.text.contains("[rip");
+        let words = self.text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').filter(|word| !word.is_empty());
+        let mut minus = false;
+        words.filter_map(move |word| {
+            let negative = std::mem::replace(&mut minus, word == "-") || word.starts_with('-');
+            let number = u64::from_str_radix(word.trim_start_matches('-').strip_prefix("0x")?, 16).ok()?;
+            let number = if negative { number.wrapping_neg() } else { number };
+            Some(if near { self.next.wrapping_add(number) } else { number })
+        })
+    }
 }
 
 /// A program's instructions by their addresses.
@@ -70,6 +86,16 @@ impl Code {
         self.0.get(&address)
     }
 
+    /// The instructions outside of a part of the code that name an address in it, each with its function.
+    #[must_use]
+    pub fn leading_into(&self, part: &Range<u64>) -> Vec<String> {
+        let outside = self.0.iter().filter(|(address, _)| !part.contains(address));
+        outside
+            .filter(|(_, instruction)| instruction.addresses().any(|address| part.contains(&address)))
+            .map(|(_, instruction)| format!("{}: {}", instruction.function, instruction.text))
+            .collect()
+    }
+
     /// Where a function begins.
     #[must_use]
     pub fn function(&self, name: &str) -> Option<u64> {
@@ -91,5 +117,27 @@ mod tests {
         assert_eq!((second.text.as_str(), &*second.function), ("mov rax, qword ptr [rip + 0x12]", "kernel::go"));
         assert_eq!((second.next, code.function("end")), (0xffff_ffff_8000_2000, Some(0xffff_ffff_8000_2000)));
         assert_eq!(code.at(0xffff_ffff_8000_1001), None);
+    }
+
+    #[test]
+    fn what_leads_into_a_part_is_found_in_every_form() {
+        let part = 0xffff_ffff_8000_2000..0xffff_ffff_8000_3000;
+        for (instruction, leads) in [
+            ("call\t0xffffffff80002abc <there>", true),
+            ("jne\t0xffffffff80002000 <there>", true),
+            ("jmp\t0xffffffff80003000 <behind>", false),
+            ("lea\trax, [rip + 0xff8] # 0xffffffff80002000 <there>", true),
+            ("lea\trax, [rip + 0xff7]", false),
+            ("lea\trax, [rip - 0x10]", false),
+            ("mov\trdi, -0x7fffdf00", true),
+            ("cmp\tqword ptr [8*rcx - 0x7fffdf00], 0x10", true),
+            ("mov\trdi, 0x2abc", false),
+        ] {
+            let text = format!(
+                "ffffffff80001000 <go>:\nffffffff80001000:\t{instruction}\nffffffff80001008:\tret\n\n\
+                 ffffffff80002000 <there>:\nffffffff80002000:\tjmp\t0xffffffff80002000 <there>\n"
+            );
+            assert_eq!(!Code::parse(&text).leading_into(&part).is_empty(), leads, "{instruction}");
+        }
     }
 }

@@ -30,12 +30,9 @@ pub fn run(paths: &Paths, wanted: &Wanted, report: &Report, ready: &Ready) -> Re
         return Ok(());
     }
     let config = Config { paths, toolchain: &ready.toolchain, with: &[] };
-    let mut words = vec!["test", "--no-run", "--package", "kernel"];
+    // Without the flag cargo would build the libraries a second time, to unwind, which no kernel does.
+    let mut words = vec!["test", "--no-run", "-Zpanic-abort-tests", "--package", "kernel"];
     words.extend(names.iter().flat_map(|name| ["--test", name.as_str()]));
-    if !ready.toolchain.ships_target {
-        // Else cargo would build the libraries a second time, to unwind, which no kernel does.
-        words.push("-Zpanic-abort-tests");
-    }
     let (builder, programs) = with_loader(&config, Firmware::Bios, || compile(&config, &words))?;
     let ramdisk = paths.images().join("empty");
     paths::create_dir(&paths.images())?;

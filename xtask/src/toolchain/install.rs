@@ -304,12 +304,11 @@ impl Host {
             if !self.rustup {
                 return Err(format!(
                     "install rustup (https://rustup.rs), then run: rustup toolchain install {RUSTUP_RELEASE} \
-                     --profile minimal -c rust-src -c llvm-tools -t {}",
-                    super::METAL
+                     --profile minimal -c rust-src -c llvm-tools"
                 ));
             }
             let words = ["rustup", "toolchain", "install", RUSTUP_RELEASE, "--profile", "minimal"];
-            let parts = ["-c", "rust-src", "-c", "llvm-tools", "-t", super::METAL];
+            let parts = ["-c", "rust-src", "-c", "llvm-tools"];
             let words = [words.as_slice(), &parts].concat();
             actions
                 .push(Action::new("to get a compiler with the source of core (your default stays as it is)", &words));

@@ -11,9 +11,10 @@ use std::time::Instant;
 const GROWTH: &str = "system::bench::no_figure_grows_by_more_than_5_percent";
 const LIMITS: &str = "system::bench::limits_are_kept";
 const AGAIN: &str = "system::bench::two_runs_give_the_same_figures";
+const BOOT_CODE: &str = "system::bench::boot_code_is_reached_by_the_boot_alone";
 
 /// The tests' names.
-pub const NAMES: [&str; 3] = [GROWTH, LIMITS, AGAIN];
+pub const NAMES: [&str; 4] = [GROWTH, LIMITS, AGAIN, BOOT_CODE];
 
 /// The figures that are measured twice.
 const TWICE: &str = "ipc_cross";
@@ -32,6 +33,14 @@ pub fn run(config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> 
             report.verdict(name, &outcome, Some(begun.elapsed()), &logs);
         }
     };
+    let none = |worse: Vec<String>| if worse.is_empty() { Ok(()) } else { Err(worse.join("\n")) };
+    if wanted.matches(BOOT_CODE) {
+        let leading = bench::leading_into_the_boot(config).map_err(|error| format!("{error:#}"));
+        verdict(BOOT_CODE, Instant::now(), leading.and_then(none));
+    }
+    if ![GROWTH, LIMITS, AGAIN].iter().any(|name| wanted.matches(name)) {
+        return Ok(());
+    }
     let begun = Instant::now();
     let measured = bench::Report::load(&config.paths.root.join(BASELINE)).and_then(|old| {
         let all = wanted.matches(GROWTH) || wanted.matches(LIMITS);
@@ -41,13 +50,12 @@ pub fn run(config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> 
     let (old, now) = match measured {
         Ok(both) => both,
         Err(error) => {
-            for name in NAMES {
+            for name in [GROWTH, LIMITS, AGAIN] {
                 verdict(name, begun, Err(format!("{error:#}")));
             }
             return Ok(());
         }
     };
-    let none = |worse: Vec<String>| if worse.is_empty() { Ok(()) } else { Err(worse.join("\n")) };
     if now.compiler != old.compiler && wanted.matches(GROWTH) {
         crate::ui::say(bench::no_growth(&now, &old));
     }
