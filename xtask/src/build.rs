@@ -157,7 +157,10 @@ pub fn metal(config: &Config, words: &[&str]) -> Result<Command> {
     // The libraries come as source, the same for every compiler and as small as they can be: building them is not stable yet, the
     // language used is.
     command
-        .args(["-Zbuild-std=core,alloc,compiler_builtins", "-Zbuild-std-features=compiler-builtins-mem,optimize_for_size"])
+        .args([
+            "-Zbuild-std=core,alloc,compiler_builtins",
+            "-Zbuild-std-features=compiler-builtins-mem,optimize_for_size",
+        ])
         .env("RUSTC_BOOTSTRAP", "1");
     Ok(command)
 }

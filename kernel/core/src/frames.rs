@@ -261,7 +261,8 @@ impl Frames {
 
     /// Whether a frame is free: it lies in one of the blocks of any size that may hold it.
     pub fn is_free(&self, frame: Frame) -> bool {
-        let begins = |order: usize, block: u32| self.links.get(block as usize).is_some_and(|l| l.state == order as u32 + 1);
+        let begins =
+            |order: usize, block: u32| self.links.get(block as usize).is_some_and(|l| l.state == order as u32 + 1);
         (frame as usize) < self.links.len() && (0..ORDERS).any(|order| begins(order, frame >> order << order))
     }
 }

@@ -1,11 +1,11 @@
 //! The task table: a good one, a bad one for each reason, and very many that are damaged.
 
 use super::{Random, record};
-use proptest::prelude::*;
 use crate::archive::find_file;
 use crate::manifest::parse;
 use abi::manifest::{IrqRecord, MAGIC, MAX_CALLS, ManifestHeader, PortRange, RangeRecord, Restart, TaskRecord};
 use abi::task::{LEVELS, MAX_TASKS};
+use proptest::prelude::*;
 use zerocopy::{FromBytes, IntoBytes};
 
 const PAGE: u64 = abi::PAGE_SIZE as u64;
