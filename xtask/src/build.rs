@@ -3,7 +3,7 @@
 use crate::archive::{self, File};
 use crate::children;
 use crate::loader::{Firmware, ImageBuilder};
-use crate::manifest::System;
+use crate::manifest::{Source, System};
 use crate::paths::{self, Paths};
 use crate::tasks;
 use crate::toolchain::{METAL, Toolchain};
@@ -46,17 +46,7 @@ pub struct Built {
 /// # Errors
 /// When one is no task crate.
 pub fn check_with(with: &[PathBuf]) -> Result<()> {
-    for dir in with {
-        for file in ["Cargo.toml", "enigma.toml"] {
-            if !dir.join(file).is_file() {
-                bail!(
-                    "--with {}: there is no {file}; a task crate has one (enigma.toml says what the task may do)",
-                    dir.display()
-                );
-            }
-        }
-    }
-    Ok(())
+    with.iter().try_for_each(|dir| Source::outside(dir).map(drop))
 }
 
 /// Builds the whole system.
@@ -204,6 +194,8 @@ pub fn stripped(config: &Config, program: &Path) -> Result<PathBuf> {
 /// # Errors
 /// When either fails.
 pub fn system_image(config: &Config, firmware: Firmware) -> Result<(Built, PathBuf)> {
+    // What is wrong with the tasks is said before the first build of the loader, which takes minutes.
+    System::load(&config.paths.root.join(SYSTEM_TOML), config.with)?;
     let (builder, built) = with_loader(config, firmware, || build(config))?;
     let image = config.paths.images().join(format!("enigma-{}.img", firmware.name()));
     write_image(&builder, firmware, &built.boot_kernel, &built.ramdisk, &image)?;

@@ -160,8 +160,11 @@ impl System {
     /// Everything that is wrong with them, one line for each fault: `file:line:column: what, and how to mend it`.
     pub fn load(system_toml: &Path, with: &[PathBuf]) -> Result<System> {
         let mut sources = vec![Source::system(system_toml)?];
-        for dir in with {
+        for (number, dir) in with.iter().enumerate() {
             sources.push(Source::outside(dir)?);
+            if with.iter().take(number).any(|other| other.canonicalize().ok() == dir.canonicalize().ok()) {
+                bail!("--with {}: it is given twice; take one out", dir.display());
+            }
         }
         System::from_sources(&sources)
     }

@@ -70,7 +70,7 @@ fn outside(paths: &Paths, name: &str, out: &Path) -> Result<String> {
     if let Ok(lock) = std::fs::read(paths.root.join("Cargo.lock")) {
         paths::write_whole(&dir.join("Cargo.lock"), &lock)?;
     }
-    let shown = Paths::shown(&dir);
+    let shown = for_a_shell(&Paths::shown(&dir));
     Ok(format!(
         "made the driver `{name}` in {shown}\n\n\
          test it on this machine:   cargo test --manifest-path {shown}/Cargo.toml\n\
@@ -78,6 +78,12 @@ fn outside(paths: &Paths, name: &str, out: &Path) -> Result<String> {
          what it may touch:         {shown}/enigma.toml\n\
          how to go on:              docs/writing-a-driver.md\n"
     ))
+}
+
+/// A path as it is to be typed: in quotes where a shell would see more than a path.
+fn for_a_shell(path: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "/._-+,:@".contains(c);
+    if path.chars().all(plain) { path.to_owned() } else { format!("'{}'", path.replace('\'', "'\\''")) }
 }
 
 /// A member of this workspace.

@@ -1,9 +1,14 @@
 //! Builds the programs of all tasks: those of this tree in one run of cargo, each outside crate in one of its own.
 
 use crate::manifest::System;
-use anyhow::{Result, anyhow};
+use crate::paths::Paths;
+use anyhow::{Context, Result, anyhow};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+
+/// What to do about a crate that does not build, since the compiler cannot say how a task begins.
+const NO_TASK: &str = "it does not build; where `std`, an allocator or a panic handler is missed, src/main.rs needs \
+#![cfg_attr(target_os = \"none\", no_std, no_main)] at its top, and rt::entry! or rt::driver! (docs/writing-a-driver.md)";
 
 /// One run of cargo.
 #[derive(Debug, PartialEq, Eq)]
@@ -59,7 +64,11 @@ pub fn build(
     let mut programs = BTreeMap::new();
     for job in jobs(system) {
         let words = job.words();
-        let built = compile(&words.iter().map(String::as_str).collect::<Vec<_>>())?;
+        let built = compile(&words.iter().map(String::as_str).collect::<Vec<_>>());
+        let built = match job.outside {
+            None => built,
+            Some(dir) => built.with_context(|| format!("--with {}: {NO_TASK}", Paths::shown(dir))),
+        }?;
         for task in system.tasks.iter().filter(|task| task.outside.as_deref() == job.outside) {
             let program = built.get(&task.bin).ok_or_else(|| {
                 anyhow!(
@@ -112,5 +121,16 @@ mod tests {
             error,
             "t.toml:6:11: the package `x` has no program `y`; give it a src/main.rs, or name another with `bin`"
         );
+
+        // Of a crate that does not build it is said which, where it is not of this tree.
+        let fails = |part: &'static str| {
+            move |words: &[&str]| match words.iter().any(|word| word.contains(part)) {
+                true => Err(anyhow!("no")),
+                false => made(&["x", "y", "z"])(words),
+            }
+        };
+        let said = |part| format!("{:#}", build(&system, fails(part)).expect_err("it fails"));
+        assert!(said("elsewhere").starts_with("--with /elsewhere/z: it does not build; "), "{}", said("elsewhere"));
+        assert_eq!(said("x"), "no");
     }
 }

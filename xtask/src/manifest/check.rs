@@ -7,9 +7,13 @@ use super::{At, KernelRight, Task, hardware};
 use abi::manifest::{MAX_CALLS, Restart};
 use abi::task::MAX_TASKS;
 
+/// The programs that are kernels.
+const KERNELS: [&str; 2] = ["kernel", "kernel-verify"];
+
 /// Checks all tasks together. On the way, outside tasks are entered into the `calls` of their clients.
 pub fn check(tasks: &mut [Task], consent: &Consent, problems: &mut Vec<Problem>) {
     names(tasks, problems);
+    programs(tasks, problems);
     rights(tasks, &consent.kernel, problems);
     outside(tasks, &consent.calls, problems);
     clients(tasks, problems);
@@ -36,6 +40,26 @@ fn names(tasks: &[Task], problems: &mut Vec<Problem>) {
             let text = format!("there are {} tasks; a system has at most {MAX_TASKS}: take some out", tasks.len());
             say(problems, &name.place, text);
         }
+    }
+}
+
+/// All programs are built into one directory, whatever crate they are of: of two with one name, both tasks would run the one that came last.
+fn programs(tasks: &[Task], problems: &mut Vec<Problem>) {
+    for (row, task) in tasks.iter().enumerate() {
+        let other_crate = |other: &&Task| other.outside != task.outside || other.package.value != task.package.value;
+        let mut earlier = tasks.iter().take(row).filter(|other| other.bin == task.bin);
+        let owner = if KERNELS.contains(&task.bin.as_str()) {
+            "the kernel's".to_owned()
+        } else if let Some(other) = earlier.find(other_crate) {
+            format!("that of {}", other.package.place)
+        } else {
+            continue;
+        };
+        let text = format!(
+            "the program `{}` would take the place of {owner}, which has the same name; give it another in its Cargo.toml",
+            task.bin
+        );
+        say(problems, &task.package.place, text);
     }
 }
 

@@ -5,7 +5,7 @@ use super::{At, Ports, Task};
 use abi::PAGE_SIZE;
 
 /// Ports that no task gets, and why.
-const KERNEL_PORTS: [(Ports, &str); 8] = [
+const KERNEL_PORTS: [(Ports, &str); 13] = [
     (Ports { base: 0x20, len: 2 }, "the first interrupt controller (8259), which the kernel drives"),
     (Ports { base: 0xA0, len: 2 }, "the second interrupt controller (8259), which the kernel drives"),
     (Ports { base: 0x4D0, len: 2 }, "the interrupt controllers' trigger modes, which the kernel sets"),
@@ -16,6 +16,17 @@ const KERNEL_PORTS: [(Ports, &str); 8] = [
         Ports { base: 0xCF8, len: 8 },
         "PCI configuration, through which any device can be made to reach any memory (but 0xCF9 alone, the reset register, may be had)",
     ),
+    (
+        Ports { base: 0x00, len: 0x10 },
+        "the first DMA controller (8237), which can be made to write anywhere below 16 MiB",
+    ),
+    (
+        Ports { base: 0xC0, len: 0x20 },
+        "the second DMA controller (8237), which can be made to write anywhere below 16 MiB",
+    ),
+    (Ports { base: 0x81, len: 15 }, "the pages of the DMA controllers (8237)"),
+    (Ports { base: 0xB2, len: 2 }, "the way into system management mode, where firmware runs above the kernel"),
+    (Ports { base: 0x510, len: 12 }, "QEMU's fw_cfg, which can be made to write anywhere in memory"),
     (Ports { base: 0x92, len: 1 }, "system control port A, which can switch off address line 20 for everyone"),
 ];
 
@@ -27,8 +38,10 @@ const RESET_CONTROL: Ports = Ports { base: 0xCF9, len: 1 };
 const HOLES: [(u64, u64); 2] = [(0xA_0000, 0x10_0000), (0xC000_0000, 0x1_0000_0000)];
 
 /// Parts of these holes that no task gets, and why.
-const KERNEL_RANGES: [(u64, u64, &str); 2] = [
+const KERNEL_RANGES: [(u64, u64, &str); 4] = [
     (0xFEC0_0000, 0xFEC0_1000, "the I/O APIC, which decides what interrupts do"),
+    (0xFED0_0000, 0xFED0_1000, "the HPET, whose interrupts can be made to write anywhere in memory"),
+    (0xFED9_0000, 0xFED9_4000, "the IOMMU, which decides where devices reach"),
     (0xFEE0_0000, 0xFEF0_0000, "the processors' local APICs, which can stop and start processors"),
 ];
 

@@ -39,17 +39,19 @@ impl Source {
         if !dir.is_dir() {
             bail!("--with {shown}: there is no such directory; name the directory of a task crate");
         }
+        let cargo = dir.join("Cargo.toml");
         let path = dir.join("enigma.toml");
-        if !path.is_file() {
-            bail!(
-                "--with {shown}: it holds no enigma.toml; `cargo xtask new driver NAME --out DIR` makes a crate that has one"
-            );
+        for (file, what) in [(&cargo, "a crate"), (&path, "a task's authority")] {
+            if !file.is_file() {
+                let name = file.file_name().unwrap_or_default().display();
+                bail!(
+                    "--with {shown}: it holds no {name}, {what}; `cargo xtask new driver NAME --out DIR` makes a crate that has all that it needs"
+                );
+            }
         }
         let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", Paths::shown(&path)))?;
-        let cargo = dir.join("Cargo.toml");
-        let package = package_name(&cargo).with_context(|| {
-            format!("--with {shown}: {} holds no package; name the directory of a crate", Paths::shown(&cargo))
-        })?;
+        let package = package_name(&cargo)?
+            .with_context(|| format!("{}: it is no package's; write [package] with a `name`", Paths::shown(&cargo)))?;
         let dir = std::path::absolute(dir).with_context(|| format!("cannot resolve {shown}"))?;
         Ok(Source { shown: Paths::shown(&path).into(), text, packages: Some(vec![package]), outside: Some(dir) })
     }
@@ -105,11 +107,13 @@ impl fmt::Display for Problem {
     }
 }
 
-/// The name of the package in a `Cargo.toml`.
-fn package_name(cargo_toml: &Path) -> Option<String> {
-    let text = std::fs::read_to_string(cargo_toml).ok()?;
-    let document: toml_edit::DocumentMut = text.parse().ok()?;
-    Some(document.get("package")?.get("name")?.as_str()?.to_owned())
+/// The name of the package in a `Cargo.toml`, if it is a package's.
+fn package_name(cargo_toml: &Path) -> Result<Option<String>> {
+    let shown = || Paths::shown(cargo_toml);
+    let text = std::fs::read_to_string(cargo_toml).with_context(|| format!("cannot read {}", shown()))?;
+    let document: toml_edit::DocumentMut = text.parse().with_context(|| format!("{} is no TOML", shown()))?;
+    let name = document.get("package").and_then(|package| package.get("name"));
+    Ok(name.and_then(|name| name.as_str()).map(str::to_owned))
 }
 
 /// The packages of the workspace around a file. `None` where there is none, or its members are not a plain list: then
@@ -119,7 +123,7 @@ fn workspace_packages(file: &Path) -> Option<Vec<String>> {
     file.ancestors().skip(1).find_map(|dir| {
         let document: toml_edit::DocumentMut = std::fs::read_to_string(dir.join("Cargo.toml")).ok()?.parse().ok()?;
         let members = document.get("workspace")?.get("members")?.as_array()?;
-        members.iter().map(|member| package_name(&dir.join(member.as_str()?).join("Cargo.toml"))).collect()
+        members.iter().map(|member| package_name(&dir.join(member.as_str()?).join("Cargo.toml")).ok()?).collect()
     })
 }
 

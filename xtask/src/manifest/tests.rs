@@ -6,12 +6,12 @@ use zerocopy::FromBytes;
 
 const CASES: &str = include_str!("bad_inputs.txt");
 
-fn source(shown: &str, text: &str, packages: &[&str], outside: bool) -> Source {
+fn source(shown: &str, text: &str, packages: &[&str], outside: Option<&str>) -> Source {
     Source {
         shown: shown.into(),
         text: text.to_owned(),
         packages: Some(packages.iter().map(|&package| package.to_owned()).collect()),
-        outside: outside.then(|| PathBuf::from("outside")),
+        outside: outside.map(PathBuf::from),
     }
 }
 
@@ -20,9 +20,9 @@ pub(super) fn system(texts: &[&str]) -> Result<System> {
         .iter()
         .enumerate()
         .map(|(number, text)| match number {
-            0 => source("system.toml", text, &["a", "b", "c", "supervisor"], false),
-            1 => source("enigma.toml", text, &["outside"], true),
-            _ => source("more/enigma.toml", text, &["outside"], true),
+            0 => source("system.toml", text, &["a", "b", "c", "supervisor"], None),
+            1 => source("enigma.toml", text, &["outside"], Some("outside")),
+            _ => source("more/enigma.toml", text, &["outside"], Some("more")),
         })
         .collect();
     System::from_sources(&sources)
@@ -172,9 +172,13 @@ fn directories_that_are_no_task_crates_are_told_so() {
     assert!(
         said(&dir.path().join("nowhere")).ends_with("there is no such directory; name the directory of a task crate")
     );
+    assert!(said(dir.path()).contains("it holds no Cargo.toml"));
+    std::fs::write(dir.path().join("Cargo.toml"), "[package\n").expect("a file");
     assert!(said(dir.path()).contains("it holds no enigma.toml"));
     std::fs::write(dir.path().join("enigma.toml"), OUTSIDE).expect("a file");
-    assert!(said(dir.path()).contains("holds no package"));
+    assert!(said(dir.path()).ends_with("Cargo.toml is no TOML"));
+    std::fs::write(dir.path().join("Cargo.toml"), "[workspace]\n").expect("a file");
+    assert!(said(dir.path()).ends_with("it is no package's; write [package] with a `name`"));
     std::fs::write(dir.path().join("Cargo.toml"), "[package]\nname = \"outside\"\n").expect("a file");
     let system = System::load(&path, &[dir.path().to_path_buf()]).expect("a crate");
     assert_eq!(system.outside(), [(dir.path(), "outside")]);

@@ -154,3 +154,10 @@ fn the_page_on_async_shows_a_server_that_runs() {
     let server = read(checkout().join("userspace/tests/assist/src/patient.rs"));
     assert!(page.contains(&format!("```rust\n{server}```\n")), "docs/async.md and patient.rs differ");
 }
+
+#[test]
+fn what_is_to_be_typed_can_be_typed() {
+    assert_eq!(for_a_shell("../my-driver_2/ä.b"), "../my-driver_2/ä.b");
+    assert_eq!(for_a_shell("/my dir/x"), "'/my dir/x'");
+    assert_eq!(for_a_shell("it's$(x)"), "'it'\\''s$(x)'");
+}
