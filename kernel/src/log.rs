@@ -79,8 +79,8 @@ pub fn task_text(row: u16, name: &str, text: &[u8]) {
             debugcon::write(b"] ");
         }
         for &byte in piece {
-            // What a terminal would obey could make one line look like another.
-            let plain = matches!(byte, b'\n' | b'\t' | b' '..=b'~' | 0x80..);
+            // What a terminal would obey could make one line look like another; beyond ASCII there is more of that than can be told here.
+            let plain = matches!(byte, b'\n' | b'\t' | b' '..=b'~');
             debugcon::write(&[if plain { byte } else { b'?' }]);
         }
         log.open = piece.last() != Some(&b'\n');

@@ -21,6 +21,14 @@ macro_rules! println {
     ($($arg:tt)*) => { $crate::print::print(::core::format_args!("{}\n", ::core::format_args!($($arg)*))) };
 }
 
+/// Whether a terminal shows `c` where it stands and obeys it in nothing: neither a control character, nor one that begins a line or turns the
+/// direction of writing (Unicode Standard Annex 9, section 2). Who shows what another task wrote replaces the others.
+#[must_use]
+pub fn is_plain(c: char) -> bool {
+    !c.is_control()
+        && !matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// What the macros call.
 #[doc(hidden)]
 pub fn print(args: fmt::Arguments<'_>) {

@@ -247,9 +247,9 @@ impl Crash<'_> {
 }
 
 /// Appends `text` behind `indent` spaces, broken into lines of at most [`WIDTH`] columns, at spaces where there are any.
-/// Control characters, which a task could put into its message to forge lines, become question marks.
+/// What a task could put into its message to forge lines becomes question marks.
 fn push(out: &mut Vec<String>, indent: usize, text: &str) {
-    let clean: Vec<char> = text.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+    let clean: Vec<char> = text.chars().map(|c| if rt::print::is_plain(c) { c } else { '?' }).collect();
     let mut rest = clean.as_slice();
     let mut indent = indent;
     while !rest.is_empty() {
@@ -272,7 +272,7 @@ fn push(out: &mut Vec<String>, indent: usize, text: &str) {
 /// function's own name last, and both matter more than the modules between them.
 fn push_tail(out: &mut Vec<String>, head: &str, text: &str) {
     let room = WIDTH - head.len();
-    let chars: Vec<char> = text.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+    let chars: Vec<char> = text.chars().map(|c| if rt::print::is_plain(c) { c } else { '?' }).collect();
     if chars.len() <= room {
         out.push(head.chars().chain(chars).collect());
         return;

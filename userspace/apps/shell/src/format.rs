@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write;
+use rt::print::is_plain;
 
 /// Which side of its column a cell keeps to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -111,8 +112,8 @@ pub fn plain(text: &[u8]) -> String {
         '\n' => Some('\n'),
         '\r' => None,
         '\t' => Some(' '),
-        c if c.is_control() => Some('?'),
-        c => Some(c),
+        c if is_plain(c) => Some(c),
+        _ => Some('?'),
     };
     String::from_utf8_lossy(text).chars().filter_map(keep).collect()
 }
@@ -170,5 +171,6 @@ mod tests {
     #[test]
     fn logs_command_no_terminal() {
         assert_eq!(plain(b"a\x1b[2J\r\nb\tc\xff\n"), "a?[2J\nb c\u{fffd}\n");
+        assert_eq!(plain("\u{202e}a\u{2028}b\u{e4}".as_bytes()), "?a?b\u{e4}");
     }
 }

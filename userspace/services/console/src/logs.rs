@@ -4,6 +4,7 @@ use abi::Status;
 use abi::task::MAX_TASKS;
 use alloc::string::String;
 use core::fmt::Write;
+use rt::print::is_plain;
 
 /// Most bytes of log text that one turn prints; a task that prints faster than that loses text here, visibly, and nobody waits for it.
 pub const TURN_BYTES: usize = 4096;
@@ -177,8 +178,8 @@ fn push_plain(line: &[u8], out: &mut String) {
     for c in String::from_utf8_lossy(line).chars() {
         match c {
             '\t' => out.push_str("    "),
-            c if c.is_control() => out.push('?'),
-            c => out.push(c),
+            c if is_plain(c) => out.push(c),
+            _ => out.push('?'),
         }
     }
 }
@@ -356,8 +357,8 @@ mod tests {
     #[test]
     fn nothing_a_task_prints_commands_the_terminal() {
         let (mut fake, mut logs) = (Fake::new(&["evil"], 4096), logs());
-        fake.write(0, "\x1b[2J\x07a\tb\u{9b}\n");
-        assert_eq!(turn(&mut logs, &mut fake).0, "[evil] ?[2J?a    b?\n");
+        fake.write(0, "\x1b[2J\x07a\tb\u{9b}\u{202e}\n");
+        assert_eq!(turn(&mut logs, &mut fake).0, "[evil] ?[2J?a    b??\n");
     }
 
     #[test]
