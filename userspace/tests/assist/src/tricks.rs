@@ -41,7 +41,10 @@ macro_rules! tricks {
     };
 }
 
+const BP: &[u32] = &[3];
 const DB: &[u32] = &[1];
+/// Of INT1, which QEMU does not know (translate.c, release 7.2).
+const DB_OR_UD: &[u32] = &[1, 6];
 const DE: &[u32] = &[0];
 const NM: &[u32] = &[7];
 const PF: &[u32] = &[14];
@@ -54,6 +57,10 @@ tricks! {
     "int-debug" GP "int 1";
     "single-step" DB "pushfq", "or qword ptr [rsp], 0x100", "popfq", "nop", "nop", "pushfq", "and qword ptr [rsp], ~0x100", "popfq";
     "single-step-syscall" DB "pushfq", "or qword ptr [rsp], 0x100", "popfq", "xor eax, eax", "syscall", "nop", "pushfq",
+        "and qword ptr [rsp], ~0x100", "popfq";
+    "icebp" DB_OR_UD ".byte 0xf1";
+    "stack-segment-then-breakpoint" BP "mov eax, 35", "mov ss, ax", "int3";
+    "stack-segment-then-syscall" DB "mov eax, 35", "pushfq", "or qword ptr [rsp], 0x100", "popfq", "mov ss, ax", "syscall", "nop", "pushfq",
         "and qword ptr [rsp], ~0x100", "popfq";
     "int-nmi" GP "int 2";
     "int-overflow" GP "int 4";
@@ -74,6 +81,23 @@ tricks! {
     "write-info-page" PF "mov rax, 0x700000000000", "mov [rax], rax";
     "write-kernel" PF "mov rax, 0xffffffff80000000", "mov [rax], rax";
     "write-direct-map" PF "mov rax, 0xffff800000000000", "mov [rax], rax";
+    "exchange-with-kernel" PF "mov rcx, 0xffffffff80000000", "lock cmpxchg [rcx], rax";
+    "string-to-kernel" PF "mov rdi, 0xffff800000000000", "mov ecx, 64", "rep stosb";
+    "no-stack" UD "xor esp, esp", "ud2";
+    "no-stack-in-a-call" UD "xor esp, esp", "xor eax, eax", "syscall", "ud2";
+    "kernel-stack" UD "mov rsp, 0xffff800000001000", "ud2";
+    "kernel-stack-in-a-call" UD "mov rsp, 0xffff800000001000", "xor eax, eax", "syscall", "ud2";
+    "non-canonical-stack-in-a-call" UD "mov rsp, 0x800000000000", "xor eax, eax", "syscall", "ud2";
+    "frame-in-kernel" UD "mov rbp, 0xffff800000000000", "ud2";
+    "frame-non-canonical" UD "mov rbp, 0x7ffffffffffffffa", "ud2";
+    "frame-at-the-end" UD "mov rbp, 0x7fffffffeffc", "ud2";
+    "frame-of-itself" UD "push rax", "mov [rsp], rsp", "mov rbp, rsp", "ud2";
+    "segments-in-a-call" UD "mov eax, 35", "mov ds, ax", "mov es, ax", "mov fs, ax", "mov gs, ax", "xor eax, eax", "syscall", "ud2";
+    "sysenter" UD_OR_GP "sysenter";
+    "reset-by-keyboard" GP "mov edx, 0x64", "mov al, 0xfe", "out dx, al";
+    "reset-by-chipset" GP "mov edx, 0xcf9", "mov al, 6", "out dx, al";
+    "last-ports" GP "mov edx, 0xffff", "in eax, dx";
+    "string-of-ports" GP "mov edx, 0x1f0", "mov rdi, rsp", "mov ecx, 1", "rep insd";
     "sti" GP "sti";
     "clts" GP "clts";
     "lgdt" GP "lgdt [rsp]";
@@ -109,6 +133,7 @@ tricks! {
     "jump-last-byte" FETCH "mov rax, -1", "jmp rax";
     "return-non-canonical" FETCH "mov rax, 0x800000000000", "push rax", "ret";
     "far-return-to-ring-0" RETURN "push 8", "lea rax, [rip + 2f]", "push rax", "retfq", "2:";
+    "far-return-to-32-bit" RETURN "push 0x1b", "lea rax, [rip + 2f]", "push rax", "retfq", "2:";
     "iret-to-ring-0" RETURN "mov rcx, rsp", "push 16", "push rcx", "push 0x202", "push 8", "lea rax, [rip + 2f]", "push rax", "iretq", "2:";
     "iret-nested" RETURN "mov rcx, rsp", "push 35", "push rcx", "push 0x202", "push 43", "lea rax, [rip + 2f]", "push rax", "pushfq",
         "or qword ptr [rsp], 0x4000", "popfq", "iretq", "2:";
