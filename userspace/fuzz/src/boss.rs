@@ -60,6 +60,7 @@ struct Boss {
     fuzzers: [Fuzzer; FUZZERS.end],
     deaths: Deaths,
     lives: u32,
+    checks: u32,
 }
 
 fn run() {
@@ -70,7 +71,8 @@ fn run() {
         return;
     };
     println!("seed {seed} count {count}");
-    let mut boss = Boss { random: Random::new(seed), fuzzers: Default::default(), deaths: Deaths::default(), lives: 0 };
+    let (random, deaths) = (Random::new(seed), Deaths::default());
+    let mut boss = Boss { random, fuzzers: Default::default(), deaths, lives: 0, checks: 0 };
     if let Err(status) = boss.fuzz(count) {
         println!("failed {status}");
     }
@@ -110,7 +112,7 @@ impl Boss {
         counters()?;
         let before = counters()?;
         FUZZERS.into_iter().try_for_each(|row| self.begin(row))?;
-        let (mut checks, mut next_check) = (0, 0);
+        let mut next_check = 0;
         loop {
             timer.arm_in_ms(1);
             Notification::own().wait(bits::TASK_EVENT | 1 << TICK);
@@ -119,8 +121,8 @@ impl Boss {
             }
             let [calls, _] = verify(VERIFY_TALLY)?;
             if calls >= next_check {
-                verify(VERIFY_CHECK)?;
-                (checks, next_check) = (checks + 1, calls + CHECK_EVERY);
+                self.check()?;
+                next_check = calls + CHECK_EVERY;
             }
             if calls >= count {
                 break;
@@ -129,7 +131,7 @@ impl Boss {
         timer.disarm();
         self.bury_all()?;
         let [calls, sum] = verify(VERIFY_TALLY)?;
-        verify(VERIFY_CHECK)?;
+        self.check()?;
         let Deaths { exited, panicked, faulted, killed, stuck } = self.deaths;
         println!(
             "lives {} exited {exited} panicked {panicked} faulted {faulted} killed {killed} stuck {stuck}",
@@ -138,8 +140,13 @@ impl Boss {
         for leak in before.compare(&counters()?) {
             println!("leak {} {} {} {}", leak.who, leak.what, leak.values[0], leak.values[1]);
         }
-        println!("calls {calls} hash {sum:016x} checks {}", checks + 1);
+        println!("calls {calls} hash {sum:016x} checks {}", self.checks);
         Ok(())
+    }
+
+    fn check(&mut self) -> Result<(), Status> {
+        self.checks += 1;
+        verify(VERIFY_CHECK).map(|_| ())
     }
 
     fn begin(&mut self, row: usize) -> Result<(), Status> {
@@ -157,6 +164,8 @@ impl Boss {
         let status = task::status(row)?;
         if status.state == TaskState::Dead as u32 {
             self.note(row)?;
+            // Before there is a next life that could pass for the one that somebody waits for.
+            self.check()?;
             while task::reap(row)? != 0 {}
             return self.begin(row);
         }
