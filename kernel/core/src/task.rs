@@ -168,14 +168,15 @@ const RESERVE: u64 = 256;
 impl System {
     /// Lowers the largest quotas of frames, where all together, with what outlives its tasks, are more than there is, until whoever stays
     /// within its own finds them: so no task, however much it may have, leaves another without. One that has nothing left then
-    /// cannot start; the task with control keeps its own, since without it nothing runs. Returns the most that a task may have, if
-    /// any quota was lowered.
+    /// cannot start; the task with control keeps its own up to a quarter of all, since without it nothing runs. Returns the most that
+    /// another task may have, if any quota was lowered.
     pub fn fit_quotas(&mut self) -> Option<u32> {
         let there = self.frames.free().saturating_sub(RESERVE);
-        let control = |t: &Task| t.record.flags & TaskRecord::CONTROL != 0;
+        let quarter = u32::try_from(there / 4).unwrap_or(u32::MAX);
+        let cap =
+            |t: &Task, most: u32| if t.record.flags & TaskRecord::CONTROL != 0 { most.max(quarter) } else { most };
         let whole = |t: &Task| u64::from(t.frames.limit) + u64::from(t.record.keep_frames);
-        let most_of = |t: &Task, most: u32| whole(t).min(if control(t) { u64::MAX } else { most.into() });
-        let needed = |most: u32| self.tasks.iter().map(|t| most_of(t, most)).sum::<u64>();
+        let needed = |most: u32| self.tasks.iter().map(|t| whole(t).min(cap(t, most).into())).sum::<u64>();
         if needed(u32::MAX) <= there {
             return None;
         }
@@ -184,8 +185,8 @@ impl System {
             let most = fits + (too_much - fits) / 2;
             if needed(most) <= there { fits = most } else { too_much = most }
         }
-        for task in self.tasks.iter_mut().filter(|t| !control(t)) {
-            task.frames.limit = task.frames.limit.min(fits.saturating_sub(task.record.keep_frames));
+        for task in &mut self.tasks {
+            task.frames.limit = task.frames.limit.min(cap(task, fits).saturating_sub(task.record.keep_frames));
         }
         Some(fits)
     }

@@ -96,16 +96,21 @@ fn tables_that_do_not_fit_are_lowered_and_whoever_stays_below_keeps_all() {
 fn the_task_with_control_keeps_its_quotas() {
     let mut first = record("first", 1, &[]);
     first.flags |= TaskRecord::CONTROL;
-    (first.frame_quota, first.keep_frames) = (90, 5);
+    (first.frame_quota, first.keep_frames) = (20, 5);
     let mut greedy = record("greedy", 2, &[]);
     (greedy.frame_quota, greedy.handle_quota, greedy.object_quota) = (1_000_000, 60_000, 60_000);
     let mut s = System::with_most(&[first, greedy, greedy], 1, frames(100 + 256), Clock::new(0, super::HERTZ));
-    assert_eq!(s.fit_quotas(), Some(2));
-    assert_eq!(limits(&s), [90, 2, 2]);
+    assert_eq!(s.fit_quotas(), Some(37));
+    assert_eq!(limits(&s), [20, 37, 37]);
     assert_eq!(s.tasks[0].handles.quota(), first.handle_quota);
     assert_eq!(s.tasks[0].objects.limit(), u32::from(first.object_quota));
     assert_eq!((s.tasks[1].handles.quota(), s.tasks[1].objects.limit()), (1, 1));
-    // Even where its own do not fit.
-    let mut s = System::new(&[first, greedy], frames(50 + 256), Clock::new(0, super::HERTZ));
-    assert_eq!((s.fit_quotas(), limits(&s)), (Some(0), vec![90, 0]));
+    // Among many, of whom each gets less.
+    let mut s =
+        System::new(&[first, greedy, greedy, greedy, greedy, greedy], frames(100 + 256), Clock::new(0, super::HERTZ));
+    assert_eq!((s.fit_quotas(), limits(&s)), (Some(15), vec![20, 15, 15, 15, 15, 15]));
+    // One that asks for more than a quarter itself gets what others get.
+    first.frame_quota = 1_000_000;
+    let mut s = System::new(&[first, greedy, record("modest", 2, &[])], frames(100 + 256), Clock::new(0, super::HERTZ));
+    assert_eq!((s.fit_quotas(), limits(&s)), (Some(42), vec![37, 42, 16]));
 }
