@@ -29,9 +29,14 @@ impl Answer {
         Answer::Reply(0, words)
     }
 
+    /// Not done, for the reason that this outcome stands for.
+    pub const fn refuse(outcome: u16) -> Answer {
+        Answer::Reply(outcome, [0; 4])
+    }
+
     /// [`OUTCOME_BAD_REQUEST`].
     pub const fn bad_request() -> Answer {
-        Answer::Reply(OUTCOME_BAD_REQUEST, [0; 4])
+        Answer::refuse(OUTCOME_BAD_REQUEST)
     }
 }
 

@@ -372,6 +372,14 @@ impl Pending {
     pub fn write(&self, lease: usize, offset: usize, buf: &[u8]) -> Result<usize, Status> {
         write(self.token, lease, offset, buf)
     }
+
+    /// The same, all of `buf`.
+    ///
+    /// # Errors
+    /// As there; [`Status::LeaseBounds`] also where the lease ends before.
+    pub fn write_all(&self, lease: usize, offset: usize, buf: &[u8]) -> Result<(), Status> {
+        if self.write(lease, offset, buf)? == buf.len() { Ok(()) } else { Err(Status::LeaseBounds) }
+    }
 }
 
 fn lease_len(token: ReplyToken, lease: usize) -> Result<usize, Status> {

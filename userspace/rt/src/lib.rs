@@ -30,6 +30,7 @@ use abi::TaskId;
 use abi::info::{Entry, EntryKind, TaskInfo};
 
 pub mod archive;
+pub mod callers;
 pub mod driver;
 pub mod entry;
 pub mod exec;

@@ -4,7 +4,9 @@ use crate::lock::Mutex;
 use crate::syscall;
 use abi::info::{Entry, EntryKind};
 use abi::{PAGE_SIZE, Status};
+use alloc::vec;
 use alloc::vec::Vec;
+use zerocopy::IntoBytes;
 
 /// The handle of a memory object: frames, or a physical range. A plain number: dropping it closes nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,6 +46,16 @@ impl Memory {
     /// The memory that outlives the task: zero in its first life, as the last life left it in every other.
     pub fn keep() -> Option<Memory> {
         crate::entry_of(EntryKind::Keep).map(handle)
+    }
+
+    /// The memory that outlives the task, for the rest of its life, where there are at least `len` bytes; else as many zeroed ones that do not. Tells
+    /// whether it does. It is aligned to 8 bytes.
+    pub fn kept(len: usize) -> (&'static mut [u8], bool) {
+        let mapped = Memory::keep().and_then(|memory| memory.map(true).ok()).filter(|mapping| mapping.len() >= len);
+        match mapped {
+            Some(mapping) => (mapping.leak(), true),
+            None => (vec![0_u64; len.div_ceil(8)].leak().as_mut_bytes(), false),
+        }
     }
 
     /// The boot archive, which can only be read: [`crate::archive::Archive::map`] reads it.
@@ -278,5 +290,8 @@ mod tests {
         assert_eq!(Memory::create(1), Err(Status::BadSyscall));
         assert_eq!(Memory(3).map(true).err(), Some(Status::BadSyscall));
         assert_eq!((Memory::range("text"), Memory::keep(), Memory::archive()), (None, None, None));
+        let (memory, kept) = Memory::kept(13);
+        assert_eq!((memory.len(), memory.as_ptr() as usize % 8, kept), (16, 0, false));
+        assert!(memory.iter().all(|&byte| byte == 0));
     }
 }

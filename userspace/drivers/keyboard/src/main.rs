@@ -3,14 +3,12 @@
 
 extern crate alloc;
 
-use abi::{Status, TaskId};
-use alloc::collections::VecDeque;
-use alloc::vec::Vec;
 use driver_keyboard::device::Keyboard;
 use driver_keyboard::keep::Keep;
 use driver_keyboard::ports::Data;
 use driver_keyboard::{KeyEvent, Layout, label, outcome};
-use rt::ipc::{Pending, Request};
+use rt::callers::{Caller, Callers, Ready, Subscribers};
+use rt::ipc::Request;
 use rt::irq::Irq;
 use rt::memory::Memory;
 use rt::notify::Notification;
@@ -29,24 +27,17 @@ struct Service {
     keyboard: Keyboard<Data, IoPorts>,
     keep: &'static Keep,
     irq: Irq,
-    readers: VecDeque<Reader>,
-    subscribers: Vec<Subscriber>,
+    readers: Callers<Read>,
+    subscribers: Subscribers,
     /// The controller keeps a byte for which there is no room, and the interrupt masked.
     full: bool,
 }
 
-/// A read that waits for events. A task has at most one, so there are never more than tasks.
-struct Reader {
-    task: TaskId,
-    pending: Pending,
+struct Read {
     sequence: u32,
+    /// Events.
     capacity: usize,
-}
-
-struct Subscriber {
-    task: TaskId,
-    notification: u32,
-    bits: u64,
+    wait: bool,
 }
 
 impl Driver for Service {
@@ -80,7 +71,7 @@ impl Driver for Service {
         } else if found.warm {
             rt::println!("going on with {} events unread, layout {}", keep.unread(), keyboard.layout().name());
         }
-        Service { keyboard, keep, irq, readers: VecDeque::new(), subscribers: Vec::new(), full }
+        Service { keyboard, keep, irq, readers: Callers::default(), subscribers: Subscribers::default(), full }
     }
 
     fn notified(&mut self, bits: u64) {
@@ -108,7 +99,7 @@ impl Driver for Service {
                     self.keyboard.set_layout(layout);
                     Answer::ok([0; 4])
                 }
-                None => refuse(outcome::NO_LAYOUT),
+                None => Answer::refuse(outcome::NO_LAYOUT),
             },
             label::GET_LAYOUT => Answer::ok([self.keyboard.layout() as u64, self.keep.lost() as u64, 0, 0]),
             _ => Answer::bad_request(),
@@ -131,102 +122,49 @@ impl Service {
             self.irq.ack();
         }
         if serviced.events {
-            self.subscribers.retain(notify);
-            self.answer_readers();
+            self.subscribers.signal();
+            self.readers.serve(|read| give(self.keep, read));
         }
     }
 
     fn read(&mut self, request: &Request) -> Answer {
         let Ok(room) = request.lease_len(0) else {
-            return refuse(outcome::BAD_LEASE);
+            return Answer::refuse(outcome::BAD_LEASE);
         };
         let [wait, sequence, ..] = request.words;
-        let (task, sequence, capacity) = (request.sender.task, sequence as u32, room / KeyEvent::LEN);
-        // A reader of an earlier life of the task has nobody left to answer and makes room.
-        self.readers.retain(|other| other.task.index != task.index || other.task == task);
-        if self.readers.iter().any(|other| other.task == task) {
-            return refuse(outcome::BUSY);
-        }
-        let given = self
-            .keep
-            .read(task, sequence, capacity, |number, event| all(request.write(0, number * KeyEvent::LEN, event)));
-        match given {
-            Ok(0) if wait != 0 && capacity != 0 => {
-                self.readers.push_back(Reader { task, pending: request.pending(), sequence, capacity });
-                Answer::Later
-            }
-            Ok(count) => Answer::ok([count as u64, 0, 0, 0]),
-            Err(_) => refuse(outcome::BAD_LEASE),
-        }
-    }
-
-    fn answer_readers(&mut self) {
-        while self.keep.unread() > 0 {
-            let Some(reader) = self.readers.pop_front() else {
-                return;
-            };
-            let Reader { task, pending, sequence, capacity } = reader;
-            let given = self
-                .keep
-                .read(task, sequence, capacity, |number, event| all(pending.write(0, number * KeyEvent::LEN, event)));
-            let (label, count) = given.map_or((outcome::BAD_LEASE, 0), |count| (0, count));
-            // A caller that is gone wants no answer.
-            let _ = pending.reply(label, [count as u64, 0, 0, 0]);
-        }
+        let read = Read { sequence: sequence as u32, capacity: room / KeyEvent::LEN, wait: wait != 0 };
+        self.readers.ask(request, read, outcome::BUSY, |read| give(self.keep, read))
     }
 
     fn subscribe(&mut self, request: &Request) -> Answer {
-        let Some(notification) = request.handle else {
-            return refuse(outcome::NOT_SUBSCRIBED);
-        };
-        let subscriber = Subscriber { task: request.sender.task, notification, bits: request.words[0] };
-        self.subscribers.retain(|other| {
-            let keep = other.task.index != subscriber.task.index;
-            if !keep {
-                close(other.notification);
-            }
-            keep
-        });
-        if self.keep.unread() == 0 || notify(&subscriber) {
-            self.subscribers.push(subscriber);
+        if self.subscribers.add(request, self.keep.unread() > 0) {
+            Answer::ok([0; 4])
+        } else {
+            Answer::refuse(outcome::NOT_SUBSCRIBED)
         }
-        Answer::ok([0; 4])
     }
 }
 
-fn refuse(outcome: u16) -> Answer {
-    Answer::Reply(outcome, [0; 4])
+/// Gives a reader the events that there are; no answer where there is none and it waits.
+fn give(keep: &Keep, read: &mut Caller<Read>) -> Option<Ready> {
+    let Caller { task, pending, what } = read;
+    let copy = |number, event: &[u8; KeyEvent::LEN]| pending.write_all(0, number * KeyEvent::LEN, event);
+    match keep.read(*task, what.sequence, what.capacity, copy) {
+        Ok(0) if what.wait && what.capacity != 0 => None,
+        Ok(count) => Some((0, [count as u64, 0, 0, 0])),
+        Err(_) => Some((outcome::BAD_LEASE, [0; 4])),
+    }
 }
 
 fn verdict(passed: bool) -> &'static str {
     if passed { "passed" } else { "failed" }
 }
 
-/// A copy to a caller that came short means that the lease is shorter than it said.
-fn all(copied: Result<usize, Status>) -> Result<(), Status> {
-    if copied? == KeyEvent::LEN { Ok(()) } else { Err(Status::LeaseBounds) }
-}
-
-/// Signals a subscriber; one that is gone is given up.
-fn notify(subscriber: &Subscriber) -> bool {
-    let lives = Notification(subscriber.notification).signal(subscriber.bits).is_ok();
-    if !lives {
-        close(subscriber.notification);
-    }
-    lives
-}
-
-fn close(handle: u32) {
-    // The handle is the driver's own: closing it can fail only where it is closed already.
-    let _ = rt::ipc::close(handle);
-}
-
 /// The memory that outlives the driver; without any, memory of its own that does not.
 fn kept_memory() -> &'static Keep {
-    let kept = Memory::keep().and_then(|memory| memory.map(true).ok()).and_then(|mapping| Keep::open(mapping.leak()));
-    kept.unwrap_or_else(|| {
+    let (memory, kept) = Memory::kept(size_of::<Keep>());
+    if !kept {
         rt::println!("no memory to keep: a restart loses unread keys and the layout");
-        let words = alloc::vec![0_u64; size_of::<Keep>().div_ceil(8)].leak();
-        Keep::open(zerocopy::IntoBytes::as_mut_bytes(words)).expect("the memory is as large as the state")
-    })
+    }
+    Keep::open(memory).expect("the memory is as large as the state")
 }

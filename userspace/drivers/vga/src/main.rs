@@ -7,7 +7,6 @@
 extern crate alloc;
 
 use abi::TaskId;
-use alloc::boxed::Box;
 use alloc::vec;
 use driver_vga::device::{Adapter, Window};
 use driver_vga::keep::{Begin, KEEP_LEN, Session};
@@ -67,8 +66,11 @@ rt::driver!(Vga);
 
 impl Driver for Vga {
     fn init() -> Self {
-        let session = Session::open(kept()).or_else(|| Session::open(vec![0; KEEP_LEN].leak()));
-        let Some((mut session, restored)) = session else { unreachable!("{KEEP_LEN} bytes are enough") };
+        let (memory, kept) = Memory::kept(KEEP_LEN);
+        if !kept {
+            println!("no memory that outlives the driver: the screen will not");
+        }
+        let Some((mut session, restored)) = Session::open(memory) else { unreachable!("{KEEP_LEN} bytes are enough") };
         let mut adapter = adapter();
         let rows = session.take_unpainted();
         if let Some(adapter) = &mut adapter {
@@ -137,14 +139,14 @@ impl Driver for Vga {
 impl Vga {
     fn write(&mut self, request: &Request) -> Answer {
         if self.turns.is_full() {
-            return Answer::Reply(OUTCOME_BUSY, [0; 4]);
+            return Answer::refuse(OUTCOME_BUSY);
         }
         let [sequence, ..] = request.words;
         let job = Write { pending: request.pending(), task: request.sender.task, sequence, at: None };
         if self.turns.is_empty() {
             self.turn(job);
         } else if self.turns.add(job).is_err() {
-            return Answer::Reply(OUTCOME_BUSY, [0; 4]);
+            return Answer::refuse(OUTCOME_BUSY);
         }
         self.wake();
         Answer::Later
@@ -199,17 +201,6 @@ impl Vga {
     fn wake(&self) {
         if !self.turns.is_empty() {
             self.timer.arm_at(now_ns());
-        }
-    }
-}
-
-/// The memory that outlives the driver; empty where it was given none.
-fn kept() -> &'static mut [u8] {
-    match Memory::keep().map(|memory| memory.map(true)) {
-        Some(Ok(mapping)) if mapping.len() >= KEEP_LEN => mapping.leak(),
-        _ => {
-            println!("no memory that outlives the driver: the screen will not");
-            Box::leak(Box::new([]))
         }
     }
 }

@@ -88,12 +88,9 @@ impl Rings for TaskRings<'_> {
 
 impl Driver for Console {
     fn init() -> Self {
-        let kept = Memory::keep().and_then(|memory| memory.map(true).ok()).map(|mapping| mapping.leak());
         // Without memory that outlives it the console works all the same, and forgets when it dies.
-        let (keep, resumed) = kept
-            .and_then(Keep::open)
-            .or_else(|| Keep::open(vec![0; console::keep::SIZE].leak()))
-            .unwrap_or_else(|| panic!("the memory for the console's state is too small"));
+        let (memory, _) = Memory::kept(console::keep::SIZE);
+        let (keep, resumed) = Keep::open(memory).expect("the memory is as large as the state");
         let mut session = if resumed { Session::resumed() } else { Session::default() };
         session.editor.history = History::from_text(keep.history());
         let mut console = Console {
@@ -307,7 +304,7 @@ impl Console {
     /// Prints a client's text, piece by piece, remembering how far each device has it.
     fn write(&mut self, request: &Request) -> Answer {
         let Ok(total) = request.lease_len(0) else {
-            return Answer::Reply(outcome::BAD_LEASE, [0; 4]);
+            return Answer::refuse(outcome::BAD_LEASE);
         };
         let (client, number) = (request.task(), request.words[0]);
         let mut progress = Progress { number, ..Progress::default() };
@@ -371,13 +368,13 @@ impl Console {
             Err(answer) => return answer,
         };
         if request.lease_len(1).is_err() {
-            return Answer::Reply(outcome::BAD_LEASE, [0; 4]);
+            return Answer::refuse(outcome::BAD_LEASE);
         }
         if let Some(reader) = &self.reader {
             // One that has died leaves its place; so does a former life of the same task.
             let lives = reader.pending.lease_len(1).is_ok();
             if lives && reader.task.index != request.task().index {
-                return Answer::Reply(outcome::BUSY, [0; 4]);
+                return Answer::refuse(outcome::BUSY);
             }
         }
         self.reader = Some(Reader { task: request.task(), pending: request.pending() });
@@ -394,7 +391,7 @@ impl Console {
 
 /// The text in a lease of at most `most` bytes.
 fn read_all(request: &Request, lease: usize, most: usize) -> Result<String, Answer> {
-    const BAD: Answer = Answer::Reply(outcome::BAD_LEASE, [0; 4]);
+    const BAD: Answer = Answer::refuse(outcome::BAD_LEASE);
     let len = request.lease_len(lease).map_err(|_| BAD)?;
     if len > most {
         return Err(BAD);

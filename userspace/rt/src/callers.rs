@@ -1,0 +1,243 @@
+//! Whom a driver answers later, and whom it tells: [`Callers`] wait for a reply, [`Subscribers`] go on and are signalled.
+//!
+//! Both are bounded by the number of tasks, whatever clients do: of each task there is one, and a new life takes the place of an old one.
+
+use crate::driver::Answer;
+use crate::ipc::{Pending, Request, close};
+use crate::notify::Notification;
+use abi::TaskId;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+/// An answer that is ready: outcome and words.
+pub type Ready = (u16, [u64; 4]);
+
+/// One who waits.
+#[derive(Debug)]
+pub struct Caller<T> {
+    /// The task.
+    pub task: TaskId,
+    /// Its call: what it lent, and the right to answer.
+    pub pending: Pending,
+    /// What it wants, and how far that is done.
+    pub what: T,
+}
+
+/// Calls of one kind that wait, in the order in which they came.
+#[derive(Debug)]
+pub struct Callers<T>(VecDeque<Caller<T>>);
+
+impl<T> Default for Callers<T> {
+    fn default() -> Self {
+        Callers(VecDeque::new())
+    }
+}
+
+impl<T> Callers<T> {
+    /// Whether nobody waits.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Answers a request at once where `serve` has an answer; else it waits for [`Callers::serve`]. Where a request of the same task waits already,
+    /// the answer is `busy`; one of an earlier life of the task has nobody left to answer, and makes room.
+    pub fn ask(
+        &mut self,
+        request: &Request,
+        what: T,
+        busy: u16,
+        serve: impl FnOnce(&mut Caller<T>) -> Option<Ready>,
+    ) -> Answer {
+        let task = request.sender.task;
+        self.0.retain(|other| other.task.index != task.index || other.task == task);
+        if self.0.iter().any(|other| other.task == task) {
+            return Answer::refuse(busy);
+        }
+        let mut caller = Caller { task, pending: request.pending(), what };
+        if let Some((label, words)) = serve(&mut caller) {
+            return Answer::Reply(label, words);
+        }
+        self.0.push_back(caller);
+        Answer::Later
+    }
+
+    /// The same for what is done in the order in which it is asked for: a request waits behind all that wait before it.
+    pub fn ask_in_turn(
+        &mut self,
+        request: &Request,
+        what: T,
+        busy: u16,
+        serve: impl FnOnce(&mut Caller<T>) -> Option<Ready>,
+    ) -> Answer {
+        let first = self.is_empty();
+        self.ask(request, what, busy, |caller| if first { serve(caller) } else { None })
+    }
+
+    /// Answers those who wait, in their order, up to the first for whom `serve` has no answer yet.
+    pub fn serve(&mut self, mut serve: impl FnMut(&mut Caller<T>) -> Option<Ready>) {
+        while let Some((label, words)) = self.0.front_mut().and_then(&mut serve) {
+            if let Some(Caller { pending, .. }) = self.0.pop_front() {
+                // A caller that is gone wants no answer.
+                let _ = pending.reply(label, words);
+            }
+        }
+    }
+
+    /// Answers the task's call, if one waits, with outcome 0 and zeros.
+    pub fn cancel(&mut self, task: TaskId) {
+        let place = self.0.iter().position(|caller| caller.task == task);
+        if let Some(Caller { pending, .. }) = place.and_then(|place| self.0.remove(place)) {
+            // As in `serve`.
+            let _ = pending.reply(0, [0; 4]);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Subscriber {
+    task: TaskId,
+    notification: u32,
+    bits: u64,
+}
+
+impl Subscriber {
+    /// Signals it; one that is gone is given up.
+    fn signal(&self) -> bool {
+        let lives = Notification(self.notification).signal(self.bits).is_ok();
+        if !lives {
+            self.give_up();
+        }
+        lives
+    }
+
+    fn give_up(&self) {
+        // The handle is the driver's own: closing it can fail only where it is closed already.
+        let _ = close(self.notification);
+    }
+}
+
+/// Clients that wait for something on notifications of their own.
+#[derive(Debug, Default)]
+pub struct Subscribers(Vec<Subscriber>);
+
+impl Subscribers {
+    /// Adds who asks: a handle of a notification, and in word 0 the bits to set in it. Takes the place of the task's last one. It is signalled
+    /// at once where what it waits for is there `already`. False where no handle came along.
+    pub fn add(&mut self, request: &Request, already: bool) -> bool {
+        let Some(notification) = request.handle else { return false };
+        let (task, [bits, ..]) = (request.sender.task, request.words);
+        let new = Subscriber { task, notification, bits };
+        self.0.extract_if(.., |old| old.task.index == task.index).for_each(|old| old.give_up());
+        if !already || new.signal() {
+            self.0.push(new);
+        }
+        true
+    }
+
+    /// Tells all.
+    pub fn signal(&mut self) {
+        self.0.retain(Subscriber::signal);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use abi::message::{ReplyToken, Sender};
+
+    fn request(index: u16, generation: u16, handle: Option<u32>) -> Request {
+        let sender = Sender { task: TaskId { index, generation }, badge: 0 };
+        Request { sender, label: 1, words: [5, 0, 0, 0], leases: 0, handle, token: ReplyToken::new(index.into(), 1) }
+    }
+
+    const BUSY: Answer = Answer::refuse(9);
+    const NOT_YET: Option<Ready> = None;
+
+    /// The waiting callers of these tasks, each with a number.
+    fn waiting(tasks: &[u16]) -> Callers<u32> {
+        let mut callers = Callers::default();
+        for (number, &index) in tasks.iter().enumerate() {
+            assert_eq!(callers.ask(&request(index, 1, None), number as u32, 9, |_| NOT_YET), Answer::Later);
+        }
+        callers
+    }
+
+    fn order(callers: &Callers<u32>) -> Vec<(u16, u16, u32)> {
+        callers.0.iter().map(|caller| (caller.task.index, caller.task.generation, caller.what)).collect()
+    }
+
+    #[test]
+    fn what_is_there_is_answered_at_once_also_where_others_wait() {
+        let mut callers = waiting(&[1, 2]);
+        assert_eq!(
+            callers.ask(&request(3, 1, None), 7, 9, |own| Some((4, [own.what.into(); 4]))),
+            Answer::Reply(4, [7; 4])
+        );
+        assert_eq!(order(&callers), [(1, 1, 0), (2, 1, 1)]);
+    }
+
+    #[test]
+    fn in_turn_nobody_is_served_before_those_who_wait() {
+        let mut callers = waiting(&[]);
+        assert_eq!(callers.ask_in_turn(&request(3, 1, None), 7, 9, |_| Some((0, [1; 4]))), Answer::ok([1; 4]));
+        let mut callers = waiting(&[1]);
+        assert_eq!(callers.ask_in_turn(&request(3, 1, None), 7, 9, |_| panic!("not its turn")), Answer::Later);
+        assert_eq!(order(&callers), [(1, 1, 0), (3, 1, 7)]);
+    }
+
+    #[test]
+    fn a_task_waits_once_and_a_new_life_takes_the_place_of_the_old() {
+        let mut callers = waiting(&[1, 2]);
+        assert_eq!(callers.ask(&request(1, 1, None), 8, 9, |_| panic!("one waits already")), BUSY);
+        assert_eq!(callers.ask_in_turn(&request(2, 1, None), 8, 9, |_| panic!("one waits already")), BUSY);
+        assert_eq!(callers.ask(&request(1, 2, None), 8, 9, |_| NOT_YET), Answer::Later);
+        assert_eq!(order(&callers), [(2, 1, 1), (1, 2, 8)]);
+        // So there are never more than tasks, however often each comes back.
+        for generation in 3..500 {
+            assert_eq!(callers.ask(&request(1, generation, None), 0, 9, |_| NOT_YET), Answer::Later);
+        }
+        assert_eq!(order(&callers), [(2, 1, 1), (1, 499, 0)]);
+    }
+
+    #[test]
+    fn serving_ends_at_the_first_who_goes_on_waiting_and_keeps_how_far_it_was() {
+        let mut callers = waiting(&[1, 2, 3]);
+        let mut seen = Vec::new();
+        let mut room = 2;
+        callers.serve(|caller| {
+            seen.push(caller.task.index);
+            caller.what += 10;
+            room -= 1;
+            (room > 0).then_some((0, [0; 4]))
+        });
+        assert_eq!(seen, [1, 2]);
+        assert_eq!(order(&callers), [(2, 1, 11), (3, 1, 2)]);
+        callers.serve(|_| Some((0, [0; 4])));
+        assert!(callers.is_empty());
+    }
+
+    #[test]
+    fn cancelling_takes_one_task_out() {
+        let mut callers = waiting(&[1, 2, 3]);
+        callers.cancel(TaskId { index: 2, generation: 1 });
+        callers.cancel(TaskId { index: 3, generation: 2 });
+        callers.cancel(TaskId { index: 9, generation: 1 });
+        assert_eq!(order(&callers), [(1, 1, 0), (3, 1, 2)]);
+    }
+
+    #[test]
+    fn a_subscription_replaces_the_tasks_last_and_ends_with_its_notification() {
+        let mut subscribers = Subscribers::default();
+        assert!(!subscribers.add(&request(1, 1, None), false));
+        for (index, generation, handle) in [(1, 1, 11), (2, 1, 12), (1, 2, 13)] {
+            assert!(subscribers.add(&request(index, generation, Some(handle)), false));
+        }
+        let held: Vec<_> = subscribers.0.iter().map(|one| (one.task.index, one.notification, one.bits)).collect();
+        assert_eq!(held, [(2, 12, 5), (1, 13, 5)]);
+        // On the host no notification lives: who is to be signalled at once is given up at once, the others when they are.
+        assert!(subscribers.add(&request(3, 1, Some(14)), true));
+        assert_eq!(subscribers.0.len(), 2);
+        subscribers.signal();
+        assert!(subscribers.0.is_empty());
+    }
+}
