@@ -33,9 +33,11 @@ mod standing;
 mod state;
 #[cfg(test)]
 mod tests;
+mod waits;
 
 pub use calls::{CallFuture, Called, Job, Lend};
 pub use combine::{Either, Elapsed, join, join_all, select, timeout, yield_now};
-pub use kernel::{MAX_CALLS, run, run_with};
+pub use kernel::{MAX_CALLS, run, run_with, start};
 pub use standing::Standing;
-pub use state::{Asked, Bits, Exec, NextRequest, OUTCOME_CANCELLED, Platform, Sleep, Task};
+pub use state::{Exec, Platform, Task};
+pub use waits::{Asked, Bits, NextRequest, OUTCOME_CANCELLED, Sleep};

@@ -19,6 +19,11 @@ pub const MAX_STACK_PAGES: usize = 256;
 /// The slots in use, one bit each.
 static SLOTS: Slots = [const { AtomicU64::new(0) }; 2];
 
+/// How many threads there are beside the first one, those counted that have ended and that nobody has joined.
+pub(crate) fn spawned() -> usize {
+    SLOTS.iter().map(|slots| slots.load(Ordering::SeqCst).count_ones() as usize).sum()
+}
+
 type Slots = [AtomicU64; 2];
 
 /// How many threads have a place, by which the runtime tells them apart: those with a slot, and the first one.

@@ -8,32 +8,27 @@ use abi::{Status, TaskId};
 use alloc::format;
 use alloc::rc::Rc;
 use alloc::string::{String, ToString};
-use alloc::sync::Arc;
 use console::Client;
 use driver_keyboard::Layout;
 use rt::archive::Archive;
+use rt::exec::{Either, Exec, select};
 use rt::ipc::Endpoint;
 use rt::notify::Notification;
-use rt::sync::Mutex;
-use rt::time::Timer;
 use shell::world::{Answer, World};
 use supervisor::Supervisor;
 
-/// Notification bits: the end of a sleep, and Ctrl-C during it or during a call.
-const TIMER_BIT: u32 = 32;
-const TIMER: u64 = 1 << TIMER_BIT;
-const INTERRUPT: u64 = 1 << 33;
-/// The end of a call that another thread makes.
-const ANSWERED: u64 = 1 << 34;
+/// Notification bit of Ctrl-C.
+const INTERRUPT: u64 = 1 << 32;
 
-/// Pages of the stack of such a thread.
-const STACK: usize = 4;
+/// Most calls that may be without an answer, those included that Ctrl-C gave up: a further one waits until a thread is free to make it.
+const CALLS: usize = 8;
 
 /// The system.
 pub struct System<'c> {
     console: &'c Client,
     archive: Option<Archive>,
     tasks: Rc<[TaskRecord]>,
+    exec: Exec,
 }
 
 fn peer(name: &str) -> Result<Endpoint, String> {
@@ -63,13 +58,29 @@ impl<'c> System<'c> {
     /// The system whose console is behind `console`, as this archive describes it.
     pub fn new(console: &'c Client, archive: Option<Archive>) -> Self {
         let tasks = archive.as_ref().map_or(&[][..], Archive::tasks).into();
-        System { console, archive, tasks }
+        System { console, archive, tasks, exec: rt::exec::start(CALLS) }
     }
 
-    /// Has Ctrl-C set [`INTERRUPT`].
-    fn subscribe_interrupt(&self, what: &str) {
-        if let Err(error) = self.console.subscribe_interrupt(Notification::own(), INTERRUPT) {
-            rt::println!("Ctrl-C will not end the {what}: {error}");
+    /// Waits for Ctrl-C.
+    async fn interrupted(&self, what: &str) {
+        loop {
+            if let Err(error) = self.console.subscribe_interrupt(Notification::own(), INTERRUPT) {
+                rt::println!("Ctrl-C will not end the {what}: {error}");
+            }
+            // The other bit may be the console's, which begins a new life and has forgotten us.
+            if self.exec.bits(INTERRUPT | bits::PEER).await & INTERRUPT != 0 {
+                return;
+            }
+        }
+    }
+
+    /// What a future comes to, or nothing where Ctrl-C comes first.
+    fn unless_interrupted<T>(&self, what: &str, future: impl Future<Output = T>) -> Option<T> {
+        // One from before was not meant for this.
+        self.exec.take_bits(INTERRUPT);
+        match self.exec.block_on(select(self.interrupted(what), future)) {
+            Either::First(()) => None,
+            Either::Second(value) => Some(value),
         }
     }
 }
@@ -147,26 +158,8 @@ impl World for System<'_> {
     }
 
     fn sleep(&mut self, ns: u64) -> Result<bool, String> {
-        let own = Notification::own();
         let deadline = rt::time::now_ns().saturating_add(ns);
-        let timer = Timer::new(TIMER_BIT).map_err(kernel)?;
-        own.poll(TIMER | INTERRUPT);
-        self.subscribe_interrupt("sleep");
-        timer.arm_at(deadline);
-        loop {
-            let bits = own.wait(TIMER | INTERRUPT | bits::HEARTBEAT | bits::PEER);
-            if bits & INTERRUPT != 0 {
-                return Ok(true);
-            }
-            if bits & bits::PEER != 0 {
-                // It may be the console, which has forgotten us.
-                self.subscribe_interrupt("sleep");
-            }
-            if rt::time::now_ns() >= deadline {
-                return Ok(false);
-            }
-            timer.arm_at(deadline);
-        }
+        Ok(self.unless_interrupted("sleep", self.exec.sleep_until(deadline)).is_none())
     }
 
     fn shutdown(&mut self) -> Result<(), String> {
@@ -187,35 +180,10 @@ impl World for System<'_> {
     }
 
     fn call(&mut self, task: &str, label: u16, words: [u64; 4]) -> Result<Answer, String> {
-        // The task may never answer, so another thread waits for it, which stays behind where Ctrl-C gives the answer up.
-        let (peer, own) = (peer(task)?, Notification::own());
-        let place = Arc::new(Mutex::new(None));
-        let answer = place.clone();
-        own.poll(ANSWERED | INTERRUPT);
-        self.subscribe_interrupt("call");
-        let ask = move || {
-            *answer.lock() = Some(peer.call(label, words));
-            // The task's own notification lives as long as the task.
-            let _ = own.signal(ANSWERED);
-        };
-        let thread = rt::thread::spawn(ask, STACK, rt::info().priority as u8).map_err(|status| {
-            format!("no thread to make the call: {status}; answers given up with Ctrl-C hold theirs")
-        })?;
-        let reply = loop {
-            let bits = own.wait(ANSWERED | INTERRUPT | bits::HEARTBEAT | bits::PEER);
-            if let Some(reply) = place.lock().take() {
-                break reply;
-            }
-            if bits & INTERRUPT != 0 {
-                return Err(format!("{task} has not answered; given up by Ctrl-C"));
-            }
-            if bits & bits::PEER != 0 {
-                // As in `sleep`.
-                self.subscribe_interrupt("call");
-            }
-        };
-        thread.join();
-        let reply = reply.map_err(|error| error.to_string())?;
+        // The task may never answer: the thread that waits for it stays behind where Ctrl-C gives the answer up.
+        let called = self.unless_interrupted("call", self.exec.call(peer(task)?, label, words));
+        let called = called.ok_or_else(|| format!("{task} has not answered; given up by Ctrl-C"))?;
+        let reply = called.reply.map_err(|error| error.to_string())?;
         if let Some(handle) = reply.handle {
             // Nothing at a prompt could use it.
             let _ = rt::ipc::close(handle);

@@ -1,4 +1,4 @@
-//! Outgoing calls as futures. A call blocks a thread, so another thread makes it: see `pool.rs`.
+//! Outgoing calls as futures. A call blocks a thread, so another thread makes it, where this one has anything else to wait for: see `pool.rs`.
 
 use super::state::Exec;
 use crate::ipc::{CallError, Endpoint, Loan, Reply};
@@ -158,11 +158,8 @@ impl CallFuture {
 impl CallFuture {
     /// Has the call made, if it is not under way yet.
     pub(super) fn begin(&mut self) {
-        if let Some(job) = self.job.take()
-            && let Err(status) = self.exec.submit(job)
-        {
-            let reply = Err(CallError::Failed(status));
-            *self.progress.lock() = Progress::Done(Called { reply, lent: Vec::new() });
+        if let Some(job) = self.job.take() {
+            self.exec.submit(job);
         }
     }
 

@@ -6,7 +6,6 @@ use super::state::{Exec, Platform};
 use crate::ipc::{Endpoint, Event};
 use crate::notify::Notification;
 use crate::time::{Timer, now_ns};
-use abi::Status;
 use abi::message::bits;
 use alloc::boxed::Box;
 
@@ -27,8 +26,14 @@ pub fn run<F: Future>(main: impl FnOnce(Exec) -> F) -> F::Output {
 /// # Panics
 /// As [`run`].
 pub fn run_with<F: Future>(calls: usize, main: impl FnOnce(Exec) -> F) -> F::Output {
-    let exec = Exec::new(Kernel { timer: None, armed: None, pool: Pool::new(calls) });
+    let exec = start(calls);
     exec.block_on(main(exec.clone()))
+}
+
+/// An executor for a program that is no server, and waits for several things now and then: [`Exec::block_on`] runs one future after the
+/// other on it. Calls that have begun stay under way between them, also those that nobody wants any more.
+pub fn start(calls: usize) -> Exec {
+    Exec::new(Kernel { timer: None, armed: None, pool: Pool::new(calls) })
 }
 
 struct Kernel {
@@ -62,11 +67,13 @@ impl Platform for Kernel {
     }
 
     fn poll(&mut self) -> u64 {
+        self.pool.start();
         Notification::own().poll(u64::MAX)
     }
 
     fn wait(&mut self, wanted: bool, deadline: Option<u64>) -> Event {
         self.arm(deadline);
+        self.pool.start();
         let event = if wanted {
             Endpoint::own().receive(u64::MAX)
         } else {
@@ -87,8 +94,12 @@ impl Platform for Kernel {
         })
     }
 
-    fn submit(&mut self, job: Job) -> Result<(), Status> {
-        self.pool.submit(job)
+    fn submit(&mut self, job: Job) {
+        self.pool.submit(job);
+    }
+
+    fn alone(&mut self) -> Option<Job> {
+        self.pool.alone()
     }
 
     fn tidy(&mut self) {

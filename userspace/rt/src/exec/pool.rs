@@ -1,6 +1,7 @@
 //! The threads that make calls: as many as there are calls under way at once, up to a limit; further calls wait their turn.
 
 use super::calls::Job;
+use crate::ipc::CallError;
 use crate::lock::Mutex;
 use crate::notify::Notification;
 use crate::thread::{self, JoinHandle};
@@ -26,6 +27,8 @@ struct State {
 /// The threads. Dropping it waits until calls that have begun have ended.
 pub struct Pool {
     limit: usize,
+    /// Jobs that no thread knows of yet.
+    fresh: VecDeque<Job>,
     state: Arc<Mutex<State>>,
     threads: Vec<(JoinHandle, Notification)>,
 }
@@ -33,14 +36,37 @@ pub struct Pool {
 impl Pool {
     /// A pool without threads, which will have `limit` at the most.
     pub fn new(limit: usize) -> Pool {
-        Pool { limit, state: Arc::default(), threads: Vec::new() }
+        Pool { limit, fresh: VecDeque::new(), state: Arc::default(), threads: Vec::new() }
     }
 
-    /// Has a call made by a thread that is idle, else by a new one, else by the first that has time.
-    ///
-    /// # Errors
-    /// Those of [`thread::spawn`] where there is no thread at all.
-    pub fn submit(&mut self, job: Job) -> Result<(), Status> {
+    /// Takes a call, to be made from the next [`Pool::start`] on.
+    pub fn submit(&mut self, job: Job) {
+        self.fresh.push_back(job);
+    }
+
+    /// The only call there is, where none is under way and the task has no threads but its first, which asks, and these. The supervisor sees the first
+    /// one wait for an answer, and wants no other sign of life meanwhile.
+    pub fn alone(&mut self) -> Option<Job> {
+        if self.fresh.len() != 1 || !thread::is_first() || thread::spawned() != self.threads.len() {
+            return None;
+        }
+        let state = self.state.lock();
+        let idle = state.jobs.is_empty() && state.idle.len() == self.threads.len();
+        if idle { self.fresh.pop_front() } else { None }
+    }
+
+    /// Has the calls that were submitted made, each by a thread that is idle, else by a new one, else by the first that has time. Where there
+    /// can be no thread at all, they fail.
+    pub fn start(&mut self) {
+        while let Some(job) = self.fresh.pop_front() {
+            if let Err(status) = self.hand_out(job) {
+                let jobs = core::mem::take(&mut self.state.lock().jobs);
+                jobs.into_iter().for_each(|job| job.finish(Err(CallError::Failed(status))));
+            }
+        }
+    }
+
+    fn hand_out(&mut self, job: Job) -> Result<(), Status> {
         let idle = {
             let mut state = self.state.lock();
             state.jobs.push_back(job);
@@ -53,7 +79,6 @@ impl Pool {
             && let Err(status) = self.grow()
         {
             if self.threads.is_empty() {
-                self.state.lock().jobs.clear();
                 return Err(status);
             }
             // There is room for no more: this is the limit.
@@ -79,7 +104,8 @@ impl Pool {
     }
 
     /// Forgets calls that nobody wants and that have not begun.
-    pub fn tidy(&self) {
+    pub fn tidy(&mut self) {
+        self.fresh.retain(|job| !job.is_abandoned());
         let mut state = self.state.lock();
         let (gone, kept) = core::mem::take(&mut state.jobs).into_iter().partition(Job::is_abandoned);
         state.jobs = kept;

@@ -1,28 +1,23 @@
 //! The executor itself. What it needs of the system is behind [`Platform`], so that it is tested on the host.
 
 use super::calls::{CallFuture, Job, Lend};
+use super::waits::{Asked, Bits, NextRequest, Sleep};
 use crate::ipc::{Endpoint, Event, Request};
 use crate::irq::Irq;
 use crate::lock::Mutex;
-use crate::syscall;
-use abi::Status;
-use abi::message::{Header, ReplyToken, bits};
+use abi::message::bits;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::rc::Rc;
 use alloc::sync::Arc;
 use alloc::task::Wake;
 use alloc::vec::Vec;
-use core::cell::RefCell;
+use core::cell::{RefCell, RefMut};
 use core::fmt;
 use core::mem;
-use core::ops::Deref;
 use core::pin::{Pin, pin};
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Poll, Waker};
-
-/// The outcome of a request whose handler was cancelled.
-pub const OUTCOME_CANCELLED: u16 = 0xfffe;
 
 /// The bits that stay with the runtime.
 const RUNTIME_BITS: u64 = bits::HEARTBEAT | bits::RUNTIME;
@@ -37,11 +32,12 @@ pub trait Platform {
     fn wait(&mut self, wanted: bool, deadline: Option<u64>) -> Event;
     /// What ends a `wait` from another thread.
     fn kick(&self) -> Box<dyn Fn() + Send + Sync>;
-    /// Has a call made, sooner or later.
-    ///
-    /// # Errors
-    /// When nobody is there to make it.
-    fn submit(&mut self, job: Job) -> Result<(), Status>;
+    /// Has a call made, from the next `poll` or `wait` on.
+    fn submit(&mut self, job: Job);
+    /// The one call that is to be made, if no other is under way, and the task has no other thread that could wake a future meanwhile.
+    fn alone(&mut self) -> Option<Job> {
+        None
+    }
     /// Forgets jobs that were abandoned and have not begun.
     fn tidy(&mut self);
 }
@@ -90,21 +86,26 @@ struct Spawned {
 }
 
 #[derive(Default)]
-struct State {
+pub(super) struct State {
     /// For names of futures, sleeps and waiters; 0 is the main future.
     last: u64,
     spawned: BTreeMap<u64, Spawned>,
-    timers: BTreeMap<(u64, u64), Waker>,
+    pub(super) timers: BTreeMap<(u64, u64), Waker>,
     /// Bits that came and were not taken.
-    bits: u64,
-    bit_waiters: BTreeMap<u64, (u64, Waker)>,
+    pub(super) bits: u64,
+    pub(super) bit_waiters: BTreeMap<u64, (u64, Waker)>,
     /// Requests that came and were not taken.
-    requests: VecDeque<Request>,
-    request_waiters: BTreeMap<u64, Waker>,
+    pub(super) requests: VecDeque<Request>,
+    pub(super) request_waiters: BTreeMap<u64, Waker>,
 }
 
 impl State {
-    fn name(&mut self) -> u64 {
+    /// Whether nothing but a thread can make a future ready.
+    fn waits_for_threads_alone(&self) -> bool {
+        self.timers.is_empty() && self.bit_waiters.is_empty() && self.request_waiters.is_empty()
+    }
+
+    pub(super) fn name(&mut self) -> u64 {
         self.last += 1;
         self.last
     }
@@ -175,8 +176,15 @@ impl Exec {
     /// Takes what has happened; waits where nothing is ready.
     fn next_events(&self) {
         let ready = &self.0.ready;
+        if ready.queue.lock().is_empty()
+            && self.state().waits_for_threads_alone()
+            && let Some(job) = self.alone()
+        {
+            // Its end is the only thing that can happen, so this thread makes it, and no other has to be woken.
+            return job.perform();
+        }
         let mut platform = self.0.platform.borrow_mut();
-        let mut state = self.0.state.borrow_mut();
+        let mut state = self.state();
         ready.idle.store(true, Ordering::SeqCst);
         let event = if ready.queue.lock().is_empty() {
             let deadline = state.timers.first_key_value().map(|((deadline, _), _)| *deadline);
@@ -193,6 +201,10 @@ impl Exec {
         while let Some(entry) = state.timers.first_entry().filter(|entry| entry.key().0 <= now) {
             entry.remove().wake();
         }
+    }
+
+    fn alone(&self) -> Option<Job> {
+        self.0.platform.borrow_mut().alone()
     }
 
     fn alarm(&self, id: u64) -> Arc<Alarm> {
@@ -285,6 +297,16 @@ impl Exec {
         Bits { exec: self.clone(), mask, name: None }
     }
 
+    /// Takes and returns those bits of the mask that are set, without waiting.
+    pub fn take_bits(&self, mask: u64) -> u64 {
+        let set = self.0.platform.borrow_mut().poll();
+        let mut state = self.0.state.borrow_mut();
+        state.deliver(Event::Notified(set));
+        let taken = state.bits & mask;
+        state.bits &= !taken;
+        taken
+    }
+
     /// Waits for a line to fire. It stays masked until [`Irq::ack`].
     pub fn interrupt(&self, irq: Irq) -> Bits {
         self.bits(irq.bits())
@@ -305,8 +327,12 @@ impl Exec {
         CallFuture::new(self.clone(), Job::new(endpoint, label, words, lent))
     }
 
-    pub(super) fn submit(&self, job: Job) -> Result<(), Status> {
-        self.0.platform.borrow_mut().submit(job)
+    pub(super) fn submit(&self, job: Job) {
+        self.0.platform.borrow_mut().submit(job);
+    }
+
+    pub(super) fn state(&self) -> RefMut<'_, State> {
+        self.0.state.borrow_mut()
     }
 
     pub(super) fn tidy(&self) {
@@ -372,146 +398,5 @@ impl<T> Drop for Task<T> {
 impl<T> fmt::Debug for Task<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Task").field("id", &self.id).finish_non_exhaustive()
-    }
-}
-
-/// See [`Exec::sleep_until`].
-#[derive(Debug)]
-#[must_use = "futures do nothing unless awaited"]
-pub struct Sleep {
-    exec: Exec,
-    deadline: u64,
-    name: Option<u64>,
-}
-
-impl Future for Sleep {
-    type Output = ();
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let exec = self.exec.clone();
-        if exec.now_ns() >= self.deadline {
-            return Poll::Ready(());
-        }
-        let mut state = exec.0.state.borrow_mut();
-        let name = *self.name.get_or_insert_with(|| state.name());
-        state.timers.insert((self.deadline, name), context.waker().clone());
-        Poll::Pending
-    }
-}
-
-impl Drop for Sleep {
-    fn drop(&mut self) {
-        if let Some(name) = self.name {
-            self.exec.0.state.borrow_mut().timers.remove(&(self.deadline, name));
-        }
-    }
-}
-
-/// See [`Exec::bits`].
-#[derive(Debug)]
-#[must_use = "futures do nothing unless awaited"]
-pub struct Bits {
-    exec: Exec,
-    mask: u64,
-    name: Option<u64>,
-}
-
-impl Future for Bits {
-    type Output = u64;
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<u64> {
-        let exec = self.exec.clone();
-        let mut state = exec.0.state.borrow_mut();
-        let taken = state.bits & self.mask;
-        if taken != 0 {
-            state.bits &= !taken;
-            return Poll::Ready(taken);
-        }
-        let name = *self.name.get_or_insert_with(|| state.name());
-        state.bit_waiters.insert(name, (self.mask, context.waker().clone()));
-        Poll::Pending
-    }
-}
-
-impl Drop for Bits {
-    fn drop(&mut self) {
-        if let Some(name) = self.name {
-            self.exec.0.state.borrow_mut().bit_waiters.remove(&name);
-        }
-    }
-}
-
-/// See [`Exec::request`].
-#[derive(Debug)]
-#[must_use = "futures do nothing unless awaited"]
-pub struct NextRequest {
-    exec: Exec,
-    name: Option<u64>,
-}
-
-impl Future for NextRequest {
-    type Output = Asked;
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Asked> {
-        let exec = self.exec.clone();
-        let mut state = exec.0.state.borrow_mut();
-        if let Some(request) = state.requests.pop_front() {
-            return Poll::Ready(Asked::from(request));
-        }
-        let name = *self.name.get_or_insert_with(|| state.name());
-        state.request_waiters.insert(name, context.waker().clone());
-        Poll::Pending
-    }
-}
-
-impl Drop for NextRequest {
-    fn drop(&mut self) {
-        if let Some(name) = self.name {
-            self.exec.0.state.borrow_mut().request_waiters.remove(&name);
-        }
-    }
-}
-
-/// A request that is to be answered, whenever that may be. Dropped, it is answered with [`OUTCOME_CANCELLED`], and a handle
-/// that came along and was not taken is closed.
-#[derive(Debug)]
-#[must_use = "dropping it refuses the request"]
-pub struct Asked(Request);
-
-impl From<Request> for Asked {
-    fn from(request: Request) -> Asked {
-        Asked(request)
-    }
-}
-
-impl Deref for Asked {
-    type Target = Request;
-    fn deref(&self) -> &Request {
-        &self.0
-    }
-}
-
-impl Asked {
-    /// Answers.
-    ///
-    /// # Errors
-    /// [`Status::StaleReply`] where the caller is gone.
-    pub fn answer(mut self, label: u16, words: [u64; 4]) -> Result<(), Status> {
-        let token = mem::replace(&mut self.0.token, ReplyToken::NONE);
-        syscall::reply(token, Header::new(label), words, 0)
-    }
-
-    /// The handle that came along, now the taker's.
-    pub fn take_handle(&mut self) -> Option<u32> {
-        self.0.handle.take()
-    }
-}
-
-impl Drop for Asked {
-    fn drop(&mut self) {
-        if self.0.token != ReplyToken::NONE {
-            // A caller that is gone wants no answer.
-            let _ = syscall::reply(self.0.token, Header::new(OUTCOME_CANCELLED), [0; 4], 0);
-        }
-        if let Some(handle) = self.0.handle {
-            let _ = syscall::handle_close(handle);
-        }
     }
 }

@@ -26,6 +26,9 @@ struct Script {
     waits: Vec<bool>,
     polls: usize,
     jobs: VecDeque<Job>,
+    makes_calls_itself: bool,
+    /// Bits for the next poll.
+    set: u64,
 }
 
 #[derive(Clone, Default)]
@@ -37,8 +40,9 @@ impl Platform for Fake {
     }
 
     fn poll(&mut self) -> u64 {
-        self.0.borrow_mut().polls += 1;
-        0
+        let mut script = self.0.borrow_mut();
+        script.polls += 1;
+        core::mem::take(&mut script.set)
     }
 
     fn wait(&mut self, wanted: bool, deadline: Option<u64>) -> Event {
@@ -62,9 +66,14 @@ impl Platform for Fake {
         Box::new(|| {})
     }
 
-    fn submit(&mut self, job: Job) -> Result<(), Status> {
+    fn submit(&mut self, job: Job) {
         self.0.borrow_mut().jobs.push_back(job);
-        Ok(())
+    }
+
+    fn alone(&mut self) -> Option<Job> {
+        let mut script = self.0.borrow_mut();
+        let alone = script.makes_calls_itself && script.jobs.len() == 1;
+        if alone { script.jobs.pop_front() } else { None }
     }
 
     fn tidy(&mut self) {
@@ -200,6 +209,50 @@ fn a_dropped_call_keeps_its_memory_until_it_has_ended() {
         drop(call);
         assert_eq!(fake.0.borrow().jobs.len(), 0);
         drop(exec.call(Endpoint(9), 1, [0; 4]));
+        assert_eq!(fake.0.borrow().jobs.len(), 0);
+    });
+}
+
+#[test]
+fn bits_can_be_taken_without_waiting() {
+    let (fake, exec) = start();
+    exec.block_on(async {
+        assert_eq!(exec.take_bits(u64::MAX), 0);
+        fake.0.borrow_mut().set = 7 | bits::RUNTIME;
+        assert_eq!((exec.take_bits(3), exec.take_bits(3)), (3, 0));
+        // The other one is there for who waits for it.
+        assert_eq!(exec.bits(u64::MAX).await, 4);
+        assert_eq!(fake.0.borrow().waits.len(), 0);
+    });
+}
+
+/// On the host a call that is really made fails at once; one that the script answers has label 7.
+#[test]
+fn a_call_is_made_by_the_executors_own_thread_where_nothing_else_can_happen() {
+    let (fake, exec) = start();
+    fake.0.borrow_mut().makes_calls_itself = true;
+    let call = || async { exec.call_with(Endpoint(9), 1, [0; 4], vec![Lend::Write(vec![5])]).await };
+    let here = Err(CallError::Failed(Status::BadSyscall));
+    exec.block_on(async {
+        for _ in 0..3 {
+            let called = call().await;
+            assert_eq!((called.reply, called.lent), (here, vec![Lend::Write(vec![5])]));
+        }
+        // Nobody had to wait.
+        assert_eq!(fake.0.borrow().waits.len(), 0);
+        // Two at once; beside a sleep; beside bits; beside a request: the thread has something else to wait for.
+        let (one, other) = join(call(), call()).await;
+        assert_eq!((one.reply, other.reply), (reply(7, None), here), "the second is alone, once the first has ended");
+        assert_eq!(join(call(), exec.sleep_ms(1)).await.0.reply, reply(7, None));
+        assert!(matches!(select(exec.bits(1), call()).await, Either::Second(called) if called.reply == reply(7, None)));
+        assert!(
+            matches!(select(exec.request(), call()).await, Either::Second(called) if called.reply == reply(7, None))
+        );
+        // One that was dropped is not made.
+        let mut dropped = Box::pin(call());
+        once(dropped.as_mut()).await;
+        drop(dropped);
+        assert_eq!(call().await.reply, here);
         assert_eq!(fake.0.borrow().jobs.len(), 0);
     });
 }
@@ -385,9 +438,8 @@ fn a_waker_on_another_thread_ends_the_wait() {
             let bell = std::sync::Mutex::new(self.bell.clone());
             Box::new(move || bell.lock().expect("nobody panics").send(()).expect("it listens"))
         }
-        fn submit(&mut self, job: Job) -> Result<(), Status> {
+        fn submit(&mut self, job: Job) {
             std::thread::spawn(move || job.finish(reply(7, None)));
-            Ok(())
         }
         fn tidy(&mut self) {}
     }

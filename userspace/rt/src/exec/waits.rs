@@ -1,0 +1,155 @@
+//! What a future of the executor waits for: time, bits, requests. Each enters itself where it is polled, and takes itself out when it is dropped.
+
+use super::state::Exec;
+use crate::ipc::Request;
+use crate::syscall;
+use abi::Status;
+use abi::message::{Header, ReplyToken};
+use core::mem;
+use core::ops::Deref;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+
+/// The outcome of a request whose handler was cancelled.
+pub const OUTCOME_CANCELLED: u16 = 0xfffe;
+
+/// See [`Exec::sleep_until`].
+#[derive(Debug)]
+#[must_use = "futures do nothing unless awaited"]
+pub struct Sleep {
+    pub(super) exec: Exec,
+    pub(super) deadline: u64,
+    pub(super) name: Option<u64>,
+}
+
+impl Future for Sleep {
+    type Output = ();
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let exec = self.exec.clone();
+        if exec.now_ns() >= self.deadline {
+            return Poll::Ready(());
+        }
+        let mut state = exec.state();
+        let name = *self.name.get_or_insert_with(|| state.name());
+        state.timers.insert((self.deadline, name), context.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        if let Some(name) = self.name {
+            self.exec.state().timers.remove(&(self.deadline, name));
+        }
+    }
+}
+
+/// See [`Exec::bits`].
+#[derive(Debug)]
+#[must_use = "futures do nothing unless awaited"]
+pub struct Bits {
+    pub(super) exec: Exec,
+    pub(super) mask: u64,
+    pub(super) name: Option<u64>,
+}
+
+impl Future for Bits {
+    type Output = u64;
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<u64> {
+        let exec = self.exec.clone();
+        let mut state = exec.state();
+        let taken = state.bits & self.mask;
+        if taken != 0 {
+            state.bits &= !taken;
+            return Poll::Ready(taken);
+        }
+        let name = *self.name.get_or_insert_with(|| state.name());
+        state.bit_waiters.insert(name, (self.mask, context.waker().clone()));
+        Poll::Pending
+    }
+}
+
+impl Drop for Bits {
+    fn drop(&mut self) {
+        if let Some(name) = self.name {
+            self.exec.state().bit_waiters.remove(&name);
+        }
+    }
+}
+
+/// See [`Exec::request`].
+#[derive(Debug)]
+#[must_use = "futures do nothing unless awaited"]
+pub struct NextRequest {
+    pub(super) exec: Exec,
+    pub(super) name: Option<u64>,
+}
+
+impl Future for NextRequest {
+    type Output = Asked;
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Asked> {
+        let exec = self.exec.clone();
+        let mut state = exec.state();
+        if let Some(request) = state.requests.pop_front() {
+            return Poll::Ready(Asked::from(request));
+        }
+        let name = *self.name.get_or_insert_with(|| state.name());
+        state.request_waiters.insert(name, context.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl Drop for NextRequest {
+    fn drop(&mut self) {
+        if let Some(name) = self.name {
+            self.exec.state().request_waiters.remove(&name);
+        }
+    }
+}
+
+/// A request that is to be answered, whenever that may be. Dropped, it is answered with [`OUTCOME_CANCELLED`], and a handle
+/// that came along and was not taken is closed.
+#[derive(Debug)]
+#[must_use = "dropping it refuses the request"]
+pub struct Asked(Request);
+
+impl From<Request> for Asked {
+    fn from(request: Request) -> Asked {
+        Asked(request)
+    }
+}
+
+impl Deref for Asked {
+    type Target = Request;
+    fn deref(&self) -> &Request {
+        &self.0
+    }
+}
+
+impl Asked {
+    /// Answers.
+    ///
+    /// # Errors
+    /// [`Status::StaleReply`] where the caller is gone.
+    pub fn answer(mut self, label: u16, words: [u64; 4]) -> Result<(), Status> {
+        let token = mem::replace(&mut self.0.token, ReplyToken::NONE);
+        syscall::reply(token, Header::new(label), words, 0)
+    }
+
+    /// The handle that came along, now the taker's.
+    pub fn take_handle(&mut self) -> Option<u32> {
+        self.0.handle.take()
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        if self.0.token != ReplyToken::NONE {
+            // A caller that is gone wants no answer.
+            let _ = syscall::reply(self.0.token, Header::new(OUTCOME_CANCELLED), [0; 4], 0);
+        }
+        if let Some(handle) = self.0.handle {
+            let _ = syscall::handle_close(handle);
+        }
+    }
+}
