@@ -4,6 +4,7 @@ use crate::support::{Context, Outcome, SPARE_BIT, ask, check, peer, row, same, s
 use abi::Status;
 use alloc::boxed::Box;
 use alloc::rc::Rc;
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -18,6 +19,12 @@ use rt::sync::{AsyncMutex, Semaphore, channel};
 use rt::time::{Timer, now_ns};
 
 const MS: u64 = 1_000_000;
+
+/// For how long the machine may stand still, where others use the processor it is emulated on.
+const STANDSTILL_MS: u64 = 500;
+
+/// How often a test is done again whose time the machine has slept away.
+const TRIES: usize = 10;
 
 pub fn a_thousand_timers() -> Outcome {
     let fired = Rc::new(RefCell::new(Vec::new()));
@@ -40,7 +47,7 @@ pub fn a_thousand_timers() -> Outcome {
         for (at, (number, late)) in (0..).zip(fired) {
             same!(number, at, "the timer that fired as number {at}");
             let late = late.ok_or_else(|| alloc::format!("timer {number} was early"))?;
-            check!(late < 500 * MS, "timer {number} was {late} ns late");
+            check!(late < STANDSTILL_MS * MS, "timer {number} was {late} ns late");
         }
         Ok(())
     })
@@ -48,6 +55,8 @@ pub fn a_thousand_timers() -> Outcome {
 
 pub fn a_hundred_requests_are_answered_out_of_order() -> Outcome {
     const COUNT: u64 = 100;
+    /// Milliseconds between two answers.
+    const APART_MS: u64 = 20;
     let server = peer("patient")?;
     let order = Rc::new(RefCell::new(Vec::new()));
     let done = order.clone();
@@ -56,7 +65,7 @@ pub fn a_hundred_requests_are_answered_out_of_order() -> Outcome {
             let (exec, done) = (exec.clone(), done.clone());
             async move {
                 // The first call is answered last.
-                let words = [1000 + (COUNT - number) * 20, number, !number, 7];
+                let words = [1000 + (COUNT - number) * APART_MS, number, !number, 7];
                 let reply = exec.call(server, patient::LATER, words).await.reply;
                 done.borrow_mut().push(number);
                 reply.is_ok_and(|reply| reply.label == 0 && reply.words == words)
@@ -67,7 +76,11 @@ pub fn a_hundred_requests_are_answered_out_of_order() -> Outcome {
     same!(replies.iter().filter(|right| **right).count(), COUNT as usize, "right replies");
     let [_, most, ..] = ask(server, patient::HELD, [0; 4])?;
     same!(most, COUNT, "callers that the server held at once");
-    same!(order.take(), (0..COUNT).rev().collect::<Vec<_>>(), "order of the replies");
+    // The last one comes first. Where the machine stood still, several are due at once, and their threads may take turns.
+    for (place, number) in order.take().into_iter().rev().enumerate() {
+        let away = number.abs_diff(place as u64);
+        check!(away <= STANDSTILL_MS / APART_MS, "reply {number} came {away} places from its own");
+    }
     Ok(())
 }
 
@@ -170,6 +183,25 @@ pub async fn cut<F: Future>(future: F, mut stop: impl FnMut() -> bool) -> Option
     .await
 }
 
+/// Cuts it behind so many points, where it waits for the `wait`th time there; says behind how many that was, and whether it came to its end.
+fn one_cut(server: Endpoint, point: usize, wait: usize) -> Result<(usize, bool), String> {
+    Notification::own().poll(3 << SPARE_BIT);
+    let bell = Timer::new(SPARE_BIT).context("timer")?;
+    bell.arm_in_ms(3);
+    let (passed, mut waits) = (RefCell::new(0), 0);
+    let whole = exec::run(|exec| {
+        let passed = &passed;
+        async move {
+            let stop = || {
+                waits += usize::from(*passed.borrow() == point);
+                *passed.borrow() > point || waits > wait
+            };
+            cut(everything(&exec, server, passed), stop).await.is_some()
+        }
+    });
+    Ok((passed.into_inner(), whole))
+}
+
 /// At every point, where it waits first, second and third there, as far as it does so often.
 pub fn cancellation_at_every_await_point() -> Outcome {
     warm_up()?;
@@ -177,29 +209,22 @@ pub fn cancellation_at_every_await_point() -> Outcome {
     let counters = || used().map(|[handles, objects, _]| [handles, objects]);
     let before = counters()?;
     for (point, wait) in (0..=POINTS).flat_map(|point| (0..3).map(move |wait| (point, wait))) {
-        Notification::own().poll(3 << SPARE_BIT);
-        let bell = Timer::new(SPARE_BIT).context("timer")?;
-        bell.arm_in_ms(3);
-        let (passed, mut waits) = (RefCell::new(0), 0);
-        let whole = exec::run(|exec| {
-            let passed = &passed;
-            async move {
-                let stop = || {
-                    waits += usize::from(*passed.borrow() == point);
-                    *passed.borrow() > point || waits > wait
-                };
-                cut(everything(&exec, server, passed), stop).await.is_some()
+        // What it waits for first at a point comes a moment later, but where the machine stands still in that moment, it is there.
+        let mut cut_there = false;
+        for _ in 0..TRIES {
+            let (passed, whole) = one_cut(server, point, wait)?;
+            same!(counters()?, before, "handles and objects after {point} points, at wait {wait}");
+            same!(
+                whole,
+                point == POINTS || passed == POINTS,
+                "whether it came to its end, cut after {point} points at wait {wait}"
+            );
+            cut_there = passed == point || wait > 0;
+            if cut_there {
+                break;
             }
-        });
-        drop(bell);
-        same!(counters()?, before, "handles and objects after {point} points, at wait {wait}");
-        let passed = passed.into_inner();
-        check!(passed == point || wait > 0, "it was cut after {passed} points instead of {point}");
-        same!(
-            whole,
-            point == POINTS || passed == POINTS,
-            "whether it came to its end, cut after {point} points at wait {wait}"
-        );
+        }
+        check!(cut_there, "it was never cut after {point} points");
     }
     let [held, ..] = ask(server, patient::HELD, [0; 4])?;
     same!(held, 0, "callers that the server holds in the end");
@@ -235,14 +260,20 @@ pub fn an_idle_async_driver_takes_no_time() -> Outcome {
     let index = row("patient")?;
     let server = peer("patient")?;
     ask(server, patient::LATER, [1, 0, 0, 0])?;
-    let before = status(index)?;
-    rt::time::sleep_ms(2_500);
-    let after = status(index)?;
-    same!(after.id, before.id, "its life");
-    // Signs of life are all that it does: a few thousand instructions in two seconds and a half.
-    let taken = after.cpu_ns - before.cpu_ns;
-    check!(taken < 2 * MS, "it took {taken} ns in 2.5 s");
-    Ok(())
+    let mut taken = u64::MAX;
+    for _ in 0..TRIES {
+        let before = status(index)?;
+        rt::time::sleep_ms(2_500);
+        let after = status(index)?;
+        same!(after.id, before.id, "its life");
+        // Signs of life are all that it does: a few thousand instructions in two seconds and a half. Where the machine stands still while it
+        // does so, they seem to take longer, but not each time.
+        taken = after.cpu_ns - before.cpu_ns;
+        if taken < 2 * MS {
+            return Ok(());
+        }
+    }
+    Err(alloc::format!("it takes {taken} ns in 2.5 s"))
 }
 
 /// No more calls are under way than were allowed: the others wait at home.

@@ -247,6 +247,8 @@ impl<T: Send + 'static> Background<T> {
 /// Has this thread wait for a lock once: it keeps the notification that this takes, and so counts the same afterwards whether it has to
 /// wait or not.
 pub fn warm_up() -> Outcome {
+    // The timer on which the first thread sleeps: whoever waits for others to end sleeps only where they have not.
+    sleep_ms(1);
     let lock = Arc::new(rt::sync::Mutex::new(false));
     let (held, inside) = (lock.clone(), Arc::new(rt::sync::Semaphore::new(0)));
     let entered = inside.clone();
