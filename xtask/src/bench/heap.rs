@@ -1,6 +1,7 @@
 //! `cargo xtask bench heap`: what the heap designs cost over the allocations of the system's own tasks, and over synthetic ones.
 
 use super::figures::check_ticks;
+use super::plot::{gap, grouped};
 use super::{Options, boot, record};
 use crate::build::{Config, build_system, with_loader, write_image};
 use crate::loader::Firmware;
@@ -184,10 +185,12 @@ fn svg(runs: &[Run]) -> String {
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" font-family=\"sans-serif\" font-size=\"11\">\n\
          <rect width=\"{WIDTH}\" height=\"{height}\" fill=\"#fff\"/>\n\
          <text x=\"{}\" y=\"24\" font-size=\"14\">Guest instructions a step</text>\n\
-         <text x=\"{SECOND}\" y=\"24\" font-size=\"14\">Bytes taken for each byte alive</text>\n",
+         <text x=\"{SECOND}\" y=\"24\" font-size=\"14\">Bytes taken for each byte alive</text>\n\
+         <text x=\"{}\" y=\"42\" fill=\"#666\">A bar with a gap goes on: its number says how far.</text>\n",
+        LEFT + 70,
         LEFT + 70
     );
-    let mut y = 40;
+    let mut y = 56;
     for name in names {
         let _ = writeln!(out, "<text x=\"4\" y=\"{}\" font-weight=\"bold\">{name}</text>", y + 10);
         for (run, colour) in runs.iter().filter(|run| run.trace == name).zip(COLOURS.iter().cycle()) {
@@ -201,8 +204,11 @@ fn svg(runs: &[Run]) -> String {
                      <text x=\"{:.1}\" y=\"{base}\">{text}</text>",
                     x as f64 + length + 4.0,
                 );
+                if value > most {
+                    out.push_str(&gap(x as f64 + LENGTH, y as f64, BAR as f64));
+                }
             };
-            bar(LEFT + 70, run.each(), MOST[0], format!("{:.0}", run.each()));
+            bar(LEFT + 70, run.each(), MOST[0], grouped(run.each().round() as u64));
             let ratio = run.taken as f64 / run.live.max(1) as f64;
             let refused = if run.refused > 0 { ", then refused" } else { "" };
             bar(SECOND, ratio, MOST[1], format!("{ratio:.2}{refused}"));
@@ -249,6 +255,8 @@ mod tests {
     fn each_run_gets_two_bars() {
         let svg = svg(&read(LOG).expect("it is whole"));
         assert_eq!(svg.matches("<rect x=").count(), 4);
+        // Both take more than four bytes for each that lives.
+        assert_eq!(svg.matches("h3 l4").count(), 2);
         assert!(svg.contains("then refused") && svg.contains(">42<") || svg.contains(">43<"), "{svg}");
     }
 }

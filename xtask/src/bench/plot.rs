@@ -85,8 +85,8 @@ impl Picture {
     /// A row for each operation: one bar against what is needed, a thin one for seL4's, a mark where to go.
     fn operations(&mut self, figures: &[Figure]) {
         self.title(
-            "Operations, in guest instructions",
-            "Bars are parts of what is needed: the line. Grey: seL4. The triangle: where to go beyond that.",
+            "Operations, in guest instructions (the kernel's text in bytes)",
+            "Bars are parts of what is needed: the line. Grey: seL4. The triangle: where to go beyond that. A bar with a gap goes on.",
         );
         self.y += 12.0;
         for (x, head) in [
@@ -120,6 +120,9 @@ impl Picture {
             }
             if let Some(sel4) = anchor.sel4 {
                 self.bar(LEFT, self.y + 3.0 + BAR, length(sel4), 4.0, OTHER);
+                if part(sel4) > MOST {
+                    self.out.push_str(&gap(LEFT + LENGTH, self.y + 3.0 + BAR, 4.0));
+                }
             }
             let goal = LEFT + length(anchor.goal);
             let y = self.y + 3.0;
@@ -221,6 +224,12 @@ impl Picture {
     }
 }
 
+/// A gap near the end of a bar of this height that ends at `end`: it would go on beyond the picture.
+pub fn gap(end: f64, y: f64, height: f64) -> String {
+    let (x, y, down) = (end - 12.0, y - 1.0, height + 2.0);
+    format!("<path d=\"M{x:.1} {y:.1} l-4 {down} h3 l4 -{down} z\" fill=\"#ffffff\"/>\n")
+}
+
 /// With commas between thousands.
 pub fn grouped(value: u64) -> String {
     let digits = value.to_string();
@@ -239,6 +248,7 @@ mod tests {
         report.figures.0 = vec![Figure::single("poll_empty_notification", 55), Figure::single("lease_4096b", 36_000)];
         let drawn = svg(&report);
         // Half of what is needed is a quarter of the width; seL4 is beyond the end; the other has no seL4 and goes beyond.
+        assert_eq!(drawn.matches("h3 l4").count(), 1);
         for part in ["width=\"100.0\"", "width=\"400.0\"", "20.0 times", ">36,000<", KEPT, OVER] {
             assert!(drawn.contains(part), "{part}\n{drawn}");
         }
