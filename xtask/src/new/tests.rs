@@ -161,3 +161,15 @@ fn what_is_to_be_typed_can_be_typed() {
     assert_eq!(for_a_shell("/my dir/x"), "'/my dir/x'");
     assert_eq!(for_a_shell("it's$(x)"), "'it'\\''s$(x)'");
 }
+
+/// Whoever follows a template to a page finds it.
+#[test]
+fn pages_that_the_templates_name_are_there() {
+    let named: Vec<_> = SOURCES
+        .iter()
+        .flat_map(|(_, text)| text.split('`'))
+        .filter(|word| word.starts_with("docs/") && word.ends_with(".md"))
+        .collect();
+    assert_eq!(named, ["docs/async.md"]);
+    assert!(named.iter().all(|page| checkout().join(page).is_file()), "{named:?}");
+}

@@ -1,4 +1,7 @@
 //! The task: joins the device to timer, interrupts and clients. Only what needs the kernel is here; the rest is in `device.rs`.
+//!
+//! It is callbacks, which suits a device. A server in which a request waits for one thing after the other is shorter as futures, on
+//! `rt::exec`: `docs/async.md` in Enigma's tree shows one.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 #![forbid(unsafe_code)]
 
