@@ -45,7 +45,7 @@ struct Measured {
 }
 
 /// Beside single figures: what a whole group is called.
-const GROUPS: [&str; 3] = ["scale", "throughput", TRACE];
+const GROUPS: [&str; 4] = ["scale", "throughput", "async", TRACE];
 
 /// The group of operations that are followed instruction by instruction, the system in which they are, and the one that is listed.
 const TRACE: &str = "trace";
@@ -53,7 +53,7 @@ const TRACED: &str = "system";
 const LISTED: &str = "ipc_cross_0w";
 
 /// The systems, in the order in which they are booted.
-const SYSTEMS: [Measured; 5] = [
+const SYSTEMS: [Measured; 6] = [
     Measured {
         name: "system",
         gives: &[
@@ -75,6 +75,7 @@ const SYSTEMS: [Measured; 5] = [
     Measured { name: "scale", gives: &["scale"], memory: "1G" },
     Measured { name: "flow", gives: &["throughput"], memory: "128M" },
     Measured { name: "direct", gives: &["throughput"], memory: "128M" },
+    Measured { name: "async", gives: &["async"], memory: "128M" },
 ];
 
 /// The name of the figure that is read off the kernel's file.
@@ -191,13 +192,14 @@ pub fn bench(paths: &Paths, options: &Options) -> Result<ExitCode> {
     Ok(if worse.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Commits the figures: the file that tests compare with, and the page that shows them.
+/// Commits the figures: the file that tests compare with, and the pages that show them.
 fn accept(paths: &Paths, report: &Report) -> Result<()> {
     let write = |name: &str, text: String| paths::write_whole(&paths.root.join(name), text.as_bytes());
-    let old =
-        std::fs::read_to_string(paths.root.join(page::PAGE)).with_context(|| format!("cannot read {}", page::PAGE))?;
     write(BASELINE, format!("{:#}\n", report.to_json()))?;
-    write(page::PAGE, page::filled(&old, report))?;
+    for name in [page::PAGE, page::ASYNC] {
+        let old = std::fs::read_to_string(paths.root.join(name)).with_context(|| format!("cannot read {name}"))?;
+        write(name, page::filled(&old, report))?;
+    }
     write(page::PICTURE, plot::svg(report))?;
     write(page::LISTING, report.listing.clone())
 }
@@ -215,21 +217,27 @@ fn shown(report: &Report, old: Option<&Report>) -> String {
     if !report.figures.is_empty() {
         out.push_str(&report.figures.table(old.map(|old| &old.figures)));
     }
-    let mut part = |title: &str, columns: &[&str]| {
+    let line = |out: &mut String, name: &str, figure: &figures::Figure| {
+        let figures::Figure { min, median, max, n, .. } = figure;
+        let _ = writeln!(out, "{name:<24} {min:>9} {median:>9} {max:>9} {n:>9} {:>9}", figure.shown_switches());
+    };
+    let part = |out: &mut String, title: &str, columns: &[&str]| {
         out.push_str(if out.is_empty() { "" } else { "\n" });
         let _ = write!(out, "{title:<24}");
         columns.iter().for_each(|column| _ = write!(out, " {column:>9}"));
         out.push('\n');
     };
     if !report.scale.is_empty() {
-        part("round trip beside", &["min", "median", "max", "n", "cr3"]);
+        part(&mut out, "round trip beside", &["min", "median", "max", "n", "cr3"]);
     }
     for figure in &report.scale.0 {
         let report::Point { what, count } = report::Point::of(&figure.name);
-        let figures::Figure { min, median, max, n, .. } = figure;
-        let name = format!("{count} {what}");
-        let _ = writeln!(out, "{name:<24} {min:>9} {median:>9} {max:>9} {n:>9} {:>9}", figure.shown_switches());
+        line(&mut out, &format!("{count} {what}"), figure);
     }
+    if !report.futures.is_empty() {
+        part(&mut out, "threads and futures", &["min", "median", "max", "n", "cr3"]);
+    }
+    report.futures.0.iter().for_each(|figure| line(&mut out, &figure.name, figure));
     if !report.flows.is_empty() {
         out.push_str(if out.is_empty() { "" } else { "\n" });
         let _ = writeln!(

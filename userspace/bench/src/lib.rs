@@ -36,6 +36,8 @@ pub mod label {
     pub const ARM: u16 = 6;
     /// To `turns`: answers, then yields as often as word 0 says at the priority in word 1.
     pub const YIELD: u16 = 7;
+    /// To `served`: the words come back, from a future of the request's own.
+    pub const ECHO_SPAWNED: u16 = 8;
 }
 
 /// The bit by which `bench` wakes `peer`.

@@ -1,4 +1,4 @@
-//! docs/performance.md: its tables are made from the committed figures, so that the two never differ.
+//! docs/performance.md, and the table of docs/async.md: made from the committed figures, so that the two never differ.
 
 use super::figures::{Figure, NAMES};
 use super::plot::grouped;
@@ -8,6 +8,8 @@ use std::fmt::Write;
 
 /// The page, its picture, and the listing that goes with it.
 pub const PAGE: &str = "docs/performance.md";
+/// The page about futures and threads.
+pub const ASYNC: &str = "docs/async.md";
 /// See [`PAGE`].
 pub const PICTURE: &str = "docs/performance.svg";
 /// See [`PAGE`].
@@ -40,6 +42,7 @@ fn table(name: &str, report: &Report) -> String {
         "phases" => phases(report),
         "counts" => counts(report),
         "functions" => functions(report),
+        "async" => futures(report),
         _ => format!("There is no table `{name}`.\n"),
     }
 }
@@ -76,6 +79,30 @@ fn scale(report: &Report) -> String {
         let Point { what, count } = Point::of(&figure.name);
         let Figure { min, median, max, n, .. } = figure;
         let _ = writeln!(out, "| {what} | {} | {min} | {median} | {max} | {n} |", grouped(count));
+    }
+    out
+}
+
+/// What the figures of docs/async.md stand for, in the order of its table.
+const FUTURES: [(&str, &str); 10] = [
+    ("async_blocking_call", "a call of four words, blocking, to a server of callbacks"),
+    ("async_served_call", "the same to a server on the executor"),
+    ("async_served_spawned", "the same, and it spawns a future for each request"),
+    ("async_pool_call", "the first one as a future, one at a time"),
+    ("async_pool_call_of_8", "eight under way at once, each"),
+    ("async_pool_lease_4096b", "a future that lends 4,096 bytes"),
+    ("async_mutex_blocking", "`sync::Mutex`, nobody in the way: lock and unlock"),
+    ("async_mutex", "`sync::AsyncMutex`, the same"),
+    ("async_channel_ready", "channel, nobody waits: send and receive"),
+    ("async_channel_threads", "channel between two threads: there and back, both wait each time"),
+];
+
+fn futures(report: &Report) -> String {
+    let mut out = String::from("| operation | figure | min | median | max |\n|---|---|---:|---:|---:|\n");
+    for (name, what) in FUTURES {
+        let Some(Figure { min, median, max, .. }) = report.futures.get(name) else { continue };
+        let [min, median, max] = [min, median, max].map(|number| grouped(*number));
+        let _ = writeln!(out, "| {what} | `{name}` | {min} | **{median}** | {max} |");
     }
     out
 }
@@ -221,7 +248,12 @@ mod tests {
     fn page_and_picture_show_the_committed_figures() {
         let report = committed();
         let hint = "`cargo xtask bench --accept` makes it anew";
-        assert!(filled(&read(PAGE), &report) == read(PAGE), "{PAGE} has other tables: {hint}");
+        for page in [PAGE, ASYNC] {
+            assert!(filled(&read(page), &report) == read(page), "{page} has other tables: {hint}");
+        }
+        let shown = FUTURES.map(|(name, _)| name);
+        let measured: Vec<_> = report.futures.0.iter().map(|figure| figure.name.as_str()).collect();
+        assert!(shown.iter().all(|name| measured.contains(name)) && measured.len() == shown.len(), "{measured:?}");
         assert!(plot::svg(&report) == read(PICTURE), "{PICTURE} shows other figures: {hint}");
     }
 

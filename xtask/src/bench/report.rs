@@ -7,10 +7,13 @@ use serde_json::{Value, json};
 use std::path::Path;
 
 /// What a line of a measuring task begins with: the tag that the kernel gives it.
-const TAGS: [&str; 5] = ["[bench] ", "[boss] ", "[scale] ", "[flow] ", "[direct] "];
+const TAGS: [&str; 6] = ["[bench] ", "[boss] ", "[scale] ", "[flow] ", "[direct] ", "[futures] "];
 
 /// The names of the points of the scale curve begin so; a number follows.
 pub const SCALE: [&str; 4] = ["tasks_", "threads_", "handles_", "queued_"];
+
+/// The names of what threads and futures cost begin so.
+const FUTURES: &str = "async_";
 
 /// A point of the scale curve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +100,8 @@ pub struct Report {
     pub figures: Figures,
     /// The round trip beside more and more of everything.
     pub scale: Figures,
+    /// Threads and futures.
+    pub futures: Figures,
     /// Characters to the devices.
     pub flows: Vec<Flow>,
     /// Operations instruction by instruction.
@@ -142,6 +147,8 @@ impl Report {
             self.figures.0.push(figure);
         } else if SCALE.iter().any(|series| figure.name.starts_with(series)) {
             self.scale.0.push(figure);
+        } else if figure.name.starts_with(FUTURES) {
+            self.futures.0.push(figure);
         } else if figure.name.starts_with(REPAINT) {
             let Figure { name, median, .. } = figure;
             self.flows.push(Flow { name, characters: CELLS, instructions: median, elapsed: median });
@@ -153,7 +160,8 @@ impl Report {
 
     /// Every number that must not grow, with its name.
     fn numbers(&self) -> impl Iterator<Item = (&str, u64)> {
-        let figures = self.figures.0.iter().chain(&self.scale.0).map(|figure| (figure.name.as_str(), figure.median));
+        let figures = self.figures.0.iter().chain(&self.scale.0).chain(&self.futures.0);
+        let figures = figures.map(|figure| (figure.name.as_str(), figure.median));
         figures.chain(self.flows.iter().map(|flow| (flow.name.as_str(), flow.instructions)))
     }
 
@@ -214,6 +222,9 @@ impl Report {
             if !self.scale.is_empty() {
                 object.insert("scale".to_owned(), self.scale.to_json());
             }
+            if !self.futures.is_empty() {
+                object.insert("async".to_owned(), self.futures.to_json());
+            }
             if !self.flows.is_empty() {
                 object.insert("throughput".to_owned(), self.flows.iter().map(Flow::to_json).collect());
             }
@@ -235,6 +246,7 @@ impl Report {
             compiler: part("compiler").as_str().unwrap_or_default().to_owned(),
             figures: Figures::from_json(value.get("results")?, &part("cr3_writes"))?,
             scale: figures("scale")?,
+            futures: figures("async")?,
             traces: part("trace").as_array().into_iter().flatten().map(Summary::from_json).collect::<Option<_>>()?,
             flows: part("throughput").as_array().into_iter().flatten().map(Flow::from_json).collect::<Option<_>>()?,
             ..Self::default()

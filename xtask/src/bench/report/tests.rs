@@ -3,7 +3,8 @@ use super::*;
 const LOG: &str = "Enigma\n[bench] calibration 2 1002 2003\n[bench] result ipc_cross_4w 300 310 900 2000 200\n\
     [serial] result forged 1 1 1 1 1\n[bench] result poll_empty_notification 100 100 800 2000 0\n\
     [scale] result queued_16 500 510 900 200 200\n[flow] flow serial_driver 1000 90000 120000\n\
-    [direct] result screen_repaint_direct 6000 6100 7000 20 0\n[bench] done\n";
+    [direct] result screen_repaint_direct 6000 6100 7000 20 0\n\
+    [futures] result async_pool_call 3400 3410 5000 400 200\n[bench] done\n";
 
 fn read(log: &str) -> Result<Report> {
     let mut report = Report { compiler: "rustc 1.96.0".to_owned(), ..Report::default() };
@@ -18,7 +19,14 @@ fn a_log_is_read() {
     let names: Vec<_> = report.numbers().map(|(name, _)| name).collect();
     assert_eq!(
         names,
-        ["poll_empty_notification", "ipc_cross_4w", "queued_16", "serial_driver", "screen_repaint_direct"]
+        [
+            "poll_empty_notification",
+            "ipc_cross_4w",
+            "queued_16",
+            "async_pool_call",
+            "serial_driver",
+            "screen_repaint_direct"
+        ]
     );
     let ipc = report.figures.get("ipc_cross_4w").expect("it is there");
     assert_eq!((ipc.min, ipc.median, ipc.max, ipc.n, ipc.switches), (300, 310, 900, 2000, Some(200)));
@@ -68,8 +76,8 @@ fn json_has_the_shape_that_others_read() {
         (&json!(2.0), Some(2))
     );
     assert_eq!(
-        (&value["scale"][0]["name"], &value["throughput"][0]["characters_per_second"]),
-        (&json!("queued_16"), &json!(8_333_333.0))
+        (&value["scale"][0]["name"], &value["throughput"][0]["characters_per_second"], &value["async"][0]["median"]),
+        (&json!("queued_16"), &json!(8_333_333.0), &json!(3410))
     );
 }
 
@@ -82,6 +90,10 @@ fn growth_beyond_the_tolerance_is_told() {
     let grown = with("310 900", "326 900").grown_since(&old);
     assert_eq!(grown, ["ipc_cross_4w from 310 to 326, by more than 5%"]);
     assert_eq!(with("510 900", "536 900").grown_since(&old), ["queued_16 from 510 to 536, by more than 5%"]);
+    assert_eq!(
+        with("3410 5000", "3581 5000").grown_since(&old),
+        ["async_pool_call from 3410 to 3581, by more than 5%"]
+    );
     assert_eq!(with("90000 1", "94501 1").grown_since(&old), ["serial_driver from 90000 to 94501, by more than 5%"]);
     let table = with("310 900", "326 900").figures.table(Some(&old.figures));
     assert!(table.contains("225      +16 over\n") && table.contains("60       +0\n"), "{table}");
