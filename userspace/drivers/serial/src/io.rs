@@ -63,7 +63,6 @@ impl embedded_io::Write for Client {
 /// died. Dropping this gives up bytes that came and were not read: [`AsyncClient::close`] returns them.
 #[derive(Debug)]
 pub struct AsyncClient {
-    endpoint: Endpoint,
     reading: Standing,
     writing: Standing,
     /// Bytes that came, and how many of them were read.
@@ -75,7 +74,7 @@ impl AsyncClient {
     /// Speaks to the driver behind `endpoint`, such as `Endpoint::peer("serial")`.
     pub fn new(exec: &Exec, endpoint: Endpoint) -> AsyncClient {
         let standing = || Standing::new(exec, endpoint);
-        AsyncClient { endpoint, reading: standing(), writing: standing(), come: Vec::new(), read: 0 }
+        AsyncClient { reading: standing(), writing: standing(), come: Vec::new(), read: 0 }
     }
 
     /// Ends the read that is under way, and returns what came and was not read. The thread waits for the driver's answer.
@@ -85,12 +84,7 @@ impl AsyncClient {
     }
 
     fn stop_reading(&mut self) {
-        let endpoint = self.endpoint;
-        let stopped = self.reading.stop(|| match endpoint.call(label::CANCEL, [0; 4]) {
-            Ok(reply) => reply.label == 0,
-            Err(error) => matches!(error, CallError::Died { .. }),
-        });
-        if let Some(called) = stopped {
+        if let Some(called) = self.reading.cancel(label::CANCEL) {
             // An error is that of a read that nobody waits for.
             let _ = self.arrived(called);
         }

@@ -113,8 +113,12 @@ impl Job {
         if !self.begin() {
             return;
         }
-        let mut loans: Vec<Loan<'_>> = self.lent.iter_mut().map(Lend::loan).collect();
-        let reply = self.endpoint.call_with(self.label, self.words, &mut loans);
+        let reply = if self.lent.is_empty() {
+            self.endpoint.call(self.label, self.words)
+        } else {
+            let mut loans: Vec<Loan<'_>> = self.lent.iter_mut().map(Lend::loan).collect();
+            self.endpoint.call_with(self.label, self.words, &mut loans)
+        };
         self.finish(reply);
     }
 

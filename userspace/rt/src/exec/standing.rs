@@ -8,7 +8,7 @@ use core::future::poll_fn;
 use core::pin::Pin;
 use core::task::Poll;
 
-/// How often [`Standing::stop`] asks the server, a millisecond apart.
+/// How often [`Standing::cancel`] asks the server, a millisecond apart.
 const TRIES: usize = 1_000;
 
 /// Room for one call, of a request that may be repeated: while the server dies over it, it is asked again. Whoever waits for its end may be cancelled: the call stays under way, and the next one to wait has what it came to. So a
@@ -54,16 +54,18 @@ impl Standing {
         .await
     }
 
-    /// Ends the call from outside a future, which a `drop` may have to: where it is with the server, `ask` has the server answer it, and the thread
-    /// waits for that; false says that the server does not. Returns what the call came to, where it came to anything.
-    pub fn stop(&mut self, mut ask: impl FnMut() -> bool) -> Option<Called> {
+    /// Ends the call from outside a future, which a `drop` may have to: where it is with the server, a request of this label, answered with outcome 0,
+    /// has the server answer it, and the thread waits for that. Returns what the call came to, where it came to anything.
+    pub fn cancel(&mut self, label: u16) -> Option<Called> {
         let mut call = self.call.take()?;
         for _ in 0..TRIES {
             if let Ok(end) = call.end() {
                 return end;
             }
-            if !ask() {
-                return None;
+            match self.endpoint.call(label, [0; 4]) {
+                Ok(reply) if reply.label == 0 => {}
+                Err(CallError::Died { .. }) => {}
+                _ => return None,
             }
             if let Ok(end) = call.end() {
                 return end;

@@ -93,16 +93,43 @@ pub(super) struct State {
     pub(super) timers: BTreeMap<(u64, u64), Waker>,
     /// Bits that came and were not taken.
     pub(super) bits: u64,
-    pub(super) bit_waiters: BTreeMap<u64, (u64, Waker)>,
+    pub(super) bit_waiters: Waiters<(u64, Waker)>,
     /// Requests that came and were not taken.
     pub(super) requests: VecDeque<Request>,
-    pub(super) request_waiters: BTreeMap<u64, Waker>,
+    pub(super) request_waiters: Waiters<Waker>,
+}
+
+/// Who waits, by name, in the order in which they came. They are few.
+pub(super) struct Waiters<T>(Vec<(u64, T)>);
+
+impl<T> Default for Waiters<T> {
+    fn default() -> Self {
+        Waiters(Vec::new())
+    }
+}
+
+impl<T> Waiters<T> {
+    /// Enters a waiter, or what it has become.
+    pub(super) fn enter(&mut self, name: u64, waiter: T) {
+        match self.0.iter_mut().find(|(other, _)| *other == name) {
+            Some((_, old)) => *old = waiter,
+            None => self.0.push((name, waiter)),
+        }
+    }
+
+    pub(super) fn leave(&mut self, name: u64) {
+        self.0.retain(|(other, _)| *other != name);
+    }
+
+    fn all(&self) -> impl Iterator<Item = &T> {
+        self.0.iter().map(|(_, waiter)| waiter)
+    }
 }
 
 impl State {
     /// Whether nothing but a thread can make a future ready.
     fn waits_for_threads_alone(&self) -> bool {
-        self.timers.is_empty() && self.bit_waiters.is_empty() && self.request_waiters.is_empty()
+        self.timers.is_empty() && self.bit_waiters.0.is_empty() && self.request_waiters.0.is_empty()
     }
 
     pub(super) fn name(&mut self) -> u64 {
@@ -115,12 +142,12 @@ impl State {
             Event::Notified(bits) => {
                 let bits = bits & !RUNTIME_BITS;
                 self.bits |= bits;
-                let waiting = self.bit_waiters.values().filter(|(mask, _)| mask & bits != 0);
+                let waiting = self.bit_waiters.all().filter(|(mask, _)| mask & bits != 0);
                 waiting.for_each(|(_, waker)| waker.wake_by_ref());
             }
             Event::Request(request) => {
                 self.requests.push_back(request);
-                self.request_waiters.values().for_each(Waker::wake_by_ref);
+                self.request_waiters.all().for_each(Waker::wake_by_ref);
             }
         }
     }
@@ -156,9 +183,11 @@ impl Exec {
         let alarm = self.alarm(0);
         let waker = Waker::from(alarm.clone());
         alarm.wake_by_ref();
+        // The queue's two halves take turns, so that neither is allocated again.
+        let mut ready = VecDeque::new();
         loop {
-            let ready = mem::take(&mut *self.0.ready.queue.lock());
-            for id in ready {
+            mem::swap(&mut ready, &mut *self.0.ready.queue.lock());
+            for id in ready.drain(..) {
                 if id == 0 {
                     alarm.queued.store(false, Ordering::SeqCst);
                     if let Poll::Ready(value) = main.as_mut().poll(&mut Context::from_waker(&waker)) {
@@ -190,7 +219,7 @@ impl Exec {
             let deadline = state.timers.first_key_value().map(|((deadline, _), _)| *deadline);
             match deadline {
                 Some(deadline) if deadline <= platform.now() => Event::Notified(0),
-                _ => platform.wait(!state.request_waiters.is_empty() && state.requests.is_empty(), deadline),
+                _ => platform.wait(!state.request_waiters.0.is_empty() && state.requests.is_empty(), deadline),
             }
         } else {
             Event::Notified(platform.poll())
@@ -346,8 +375,8 @@ impl Exec {
         [
             state.spawned.len(),
             state.timers.len(),
-            state.bit_waiters.len(),
-            state.request_waiters.len(),
+            state.bit_waiters.0.len(),
+            state.request_waiters.0.len(),
             state.requests.len(),
         ]
     }

@@ -64,7 +64,7 @@ impl Future for Bits {
             return Poll::Ready(taken);
         }
         let name = *self.name.get_or_insert_with(|| state.name());
-        state.bit_waiters.insert(name, (self.mask, context.waker().clone()));
+        state.bit_waiters.enter(name, (self.mask, context.waker().clone()));
         Poll::Pending
     }
 }
@@ -72,7 +72,7 @@ impl Future for Bits {
 impl Drop for Bits {
     fn drop(&mut self) {
         if let Some(name) = self.name {
-            self.exec.state().bit_waiters.remove(&name);
+            self.exec.state().bit_waiters.leave(name);
         }
     }
 }
@@ -94,7 +94,7 @@ impl Future for NextRequest {
             return Poll::Ready(Asked::from(request));
         }
         let name = *self.name.get_or_insert_with(|| state.name());
-        state.request_waiters.insert(name, context.waker().clone());
+        state.request_waiters.enter(name, context.waker().clone());
         Poll::Pending
     }
 }
@@ -102,7 +102,7 @@ impl Future for NextRequest {
 impl Drop for NextRequest {
     fn drop(&mut self) {
         if let Some(name) = self.name {
-            self.exec.state().request_waiters.remove(&name);
+            self.exec.state().request_waiters.leave(name);
         }
     }
 }

@@ -98,7 +98,6 @@ impl embedded_io::Write for Client {
 /// again where the console died. Dropping this gives up the line that is being read, to the next who reads one.
 #[derive(Debug)]
 pub struct AsyncClient {
-    endpoint: Endpoint,
     prompt: String,
     reading: Standing,
     writing: Standing,
@@ -112,7 +111,7 @@ impl AsyncClient {
     pub fn new(exec: &Exec, endpoint: Endpoint, prompt: &str) -> AsyncClient {
         let standing = || Standing::new(exec, endpoint);
         let (unread, cut) = (Vec::new(), Vec::new());
-        AsyncClient { endpoint, prompt: prompt.into(), reading: standing(), writing: standing(), unread, cut }
+        AsyncClient { prompt: prompt.into(), reading: standing(), writing: standing(), unread, cut }
     }
 
     /// Takes what a READ_LINE brought; false at the end of the stream.
@@ -187,11 +186,7 @@ impl embedded_io_async::Write for AsyncClient {
 
 impl Drop for AsyncClient {
     fn drop(&mut self) {
-        let endpoint = self.endpoint;
-        self.reading.stop(|| match endpoint.call(label::CANCEL, [0; 4]) {
-            Ok(reply) => reply.label == 0,
-            Err(error) => matches!(error, CallError::Died { .. }),
-        });
+        self.reading.cancel(label::CANCEL);
     }
 }
 
