@@ -17,7 +17,11 @@ rt::entry!(run);
 /// Samples of each.
 const MANY: usize = 400;
 /// Calls under way at once.
-const AT_ONCE: usize = 8;
+const AT_ONCE: u64 = 8;
+/// How often so many are made for one sample.
+const ROUNDS: u64 = 16;
+/// A bit that nobody sets.
+const NEVER: u64 = 1 << 40;
 const WORDS: [u64; 4] = [1, 2, 3, 4];
 
 fn run() {
@@ -68,23 +72,30 @@ async fn sampled<T>(name: &str, parts: u64, mut operation: impl AsyncFnMut() -> 
     samples.print();
 }
 
-/// Calls as futures, which threads make.
+/// Calls as futures: first where nothing else is waited for, then beside something that is.
 async fn futures(exec: Exec) -> Result<(), &'static str> {
     let peer = peer("peer")?;
     let call = async || exec.call(peer, label::ECHO, WORDS).await.reply.map(|reply| reply.words) == Ok(WORDS);
     let failed = RefCell::new(None);
     let check = |name, done: bool| _ = (!done).then(|| failed.replace(Some(name)));
-    sampled("async_pool_call", 1, async || check("a call", call().await)).await;
-    sampled("async_pool_call_of_8", AT_ONCE as u64, async || {
-        let done = join_all((0..AT_ONCE).map(|_| call())).await;
-        check("eight calls", done == [true; AT_ONCE]);
-    })
-    .await;
     let page = RefCell::new(vec![7; 4096]);
-    sampled("async_pool_lease_4096b", 1, async || {
+    let lend = async || {
         let mut called = exec.call_with(peer, label::TAKE, [0; 4], vec![Lend::Read(page.take())]).await;
         check("a lease", called.reply.is_ok_and(|reply| reply.words[0] == 4096));
         page.replace(called.lent.pop().map(Lend::into_inner).unwrap_or_default());
+    };
+    sampled("async_call_alone", 1, async || check("a call", call().await)).await;
+    sampled("async_lease_4096b_alone", 1, &lend).await;
+    let other = exec.clone();
+    let _waiting = exec.spawn(async move { other.bits(NEVER).await });
+    sampled("async_pool_call", 1, async || check("a call", call().await)).await;
+    sampled("async_pool_lease_4096b", 1, &lend).await;
+    // Which thread comes first differs from time to time: these are means.
+    sampled("async_pool_call_of_8", AT_ONCE * ROUNDS, async || {
+        for _ in 0..ROUNDS {
+            let done = join_all((0..AT_ONCE).map(|_| call())).await;
+            check("eight calls", done.iter().all(|done| *done));
+        }
     })
     .await;
     let (sender, receiver) = channel::<u64>(4);

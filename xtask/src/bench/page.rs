@@ -84,13 +84,15 @@ fn scale(report: &Report) -> String {
 }
 
 /// What the figures of docs/async.md stand for, in the order of its table.
-const FUTURES: [(&str, &str); 10] = [
+const FUTURES: [(&str, &str); 12] = [
     ("async_blocking_call", "a call of four words, blocking, to a server of callbacks"),
     ("async_served_call", "the same to a server on the executor"),
     ("async_served_spawned", "the same, and it spawns a future for each request"),
-    ("async_pool_call", "the first one as a future, one at a time"),
+    ("async_call_alone", "the first one as a future, where nothing else is waited for"),
+    ("async_pool_call", "the same beside a future that waits for something else: a thread makes it"),
     ("async_pool_call_of_8", "eight under way at once, each"),
-    ("async_pool_lease_4096b", "a future that lends 4,096 bytes"),
+    ("async_lease_4096b_alone", "a future that lends 4,096 bytes, where nothing else is waited for"),
+    ("async_pool_lease_4096b", "the same beside a future that waits for something else"),
     ("async_mutex_blocking", "`sync::Mutex`, nobody in the way: lock and unlock"),
     ("async_mutex", "`sync::AsyncMutex`, the same"),
     ("async_channel_ready", "channel, nobody waits: send and receive"),
