@@ -94,6 +94,8 @@ fn growth_beyond_the_tolerance_is_told() {
         with("3410 5000", "3581 5000").grown_since(&old),
         ["async_pool_call from 3410 to 3581, by more than 5%"]
     );
+    let jumping = |median: u64| with("async_pool_call 3400 3410", &format!("async_channel_threads 3400 {median}"));
+    assert_eq!(jumping(9000).grown_since(&jumping(3400)), [""; 0]);
     assert_eq!(with("90000 1", "94501 1").grown_since(&old), ["serial_driver from 90000 to 94501, by more than 5%"]);
     let table = with("310 900", "326 900").figures.table(Some(&old.figures));
     assert!(table.contains("225      +16 over\n") && table.contains("60       +0\n"), "{table}");
