@@ -147,7 +147,7 @@ mod tests {
 
     fn request(index: u16, generation: u16, handle: Option<u32>) -> Request {
         let sender = Sender { task: TaskId { index, generation }, badge: 0 };
-        Request { sender, label: 1, words: [5, 0, 0, 0], leases: 0, handle, token: ReplyToken::new(index.into(), 1) }
+        Request { sender, label: 1, words: [5, 0, 0, 0], leases: 0, handle, token: ReplyToken::new(index, 1) }
     }
 
     const BUSY: Answer = Answer::refuse(9);
