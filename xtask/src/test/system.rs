@@ -8,6 +8,7 @@ mod fuzz;
 mod hostile;
 mod outside;
 mod person;
+mod siege;
 mod suite;
 
 use super::{Outcome, Report, Wanted, in_parallel};
@@ -42,6 +43,7 @@ pub fn run(paths: &Paths, wanted: &Wanted, report: &Report, ready: &Ready) -> Re
     }
     outside::run(&config, wanted, report, ready)?;
     hostile::run(&config, wanted, report, ready)?;
+    siege::run(&config, wanted, report, ready)?;
     chaos::run(&config, wanted, report, ready)?;
     bench::run(&config, wanted, report, ready)?;
     debugger::run(wanted, report)?;
