@@ -366,6 +366,17 @@ fn a_list_joins_what_is_freed() {
 }
 
 #[test]
+fn a_list_keeps_what_lies_before_an_aligned_block() {
+    let (arena, given) = plain();
+    let mut heap = LinkedList::new(arena);
+    let first = heap.allocate(layout(16)).expect("room");
+    let aligned = heap.allocate(Layout::from_size_align(64, 1024).expect("a layout")).expect("room");
+    let between = heap.allocate(layout(1008)).expect("room");
+    assert_eq!((between.addr().get(), aligned.addr().get()), (first.addr().get() + 16, first.addr().get() + 1024));
+    assert_eq!(given.bytes(), 4096);
+}
+
+#[test]
 fn a_list_grows_a_block_into_the_hole_behind_it() {
     let (arena, given) = plain();
     let mut heap = LinkedList::new(arena);
