@@ -68,7 +68,7 @@ fn run() {
         let calls = move || {
             let mut bytes = [b'\x1b'; 4096];
             while let Some(server) = Endpoint::peer(name) {
-                let _ = server.call_with(label, [1, 0, 0, 0], &mut [Loan::Read(&mut bytes)]);
+                let _ = server.call_with(label, [1, 0, 0, 0], &mut [Loan::Read(&bytes)]);
             }
         };
         let _ = thread::spawn(calls, 8, priority);
