@@ -27,8 +27,10 @@ impl BootFrames {
             if start < end && this.count < MAX_REGIONS {
                 this.free[this.count] = start..end;
                 let mut at = this.count;
-                while at > 0 && this.free[at - 1].start > this.free[at].start {
-                    this.free.swap(at - 1, at);
+                while let Some([earlier, later]) = at.checked_sub(1).and_then(|first| this.free.get_mut(first..=at))
+                    && earlier.start > later.start
+                {
+                    core::mem::swap(earlier, later);
                     at -= 1;
                 }
                 this.count += 1;

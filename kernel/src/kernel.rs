@@ -14,7 +14,8 @@ use kernel_core::arena::{Arena, Id};
 use kernel_core::memory::Memory;
 use kernel_core::task::Task;
 use kernel_core::thread::{FLOAT, FloatState, Frame, PORTS, Thread};
-use spin::{Mutex, MutexGuard};
+use lock_api::{MappedMutexGuard, MutexGuard};
+use spin::lock_api::Mutex;
 
 /// Frames of gone memory objects that are freed each time the kernel is left: a small step, so that nobody waits long.
 const COLLECT_STEP: u32 = 16;
@@ -40,22 +41,20 @@ pub struct Kernel {
 static KERNEL: Mutex<Option<Kernel>> = Mutex::new(None);
 
 /// The kernel's state, locked.
-pub struct Locked(MutexGuard<'static, Option<Kernel>>);
+pub struct Locked(MappedMutexGuard<'static, spin::Mutex<()>, Kernel>);
 
 impl core::ops::Deref for Locked {
     type Target = Kernel;
     #[inline(always)]
     fn deref(&self) -> &Kernel {
-        // SAFETY: `look` is the only way to make one and saw the state in place; nothing ever takes it away.
-        unsafe { self.0.as_ref().unwrap_unchecked() }
+        &self.0
     }
 }
 
 impl core::ops::DerefMut for Locked {
     #[inline(always)]
     fn deref_mut(&mut self) -> &mut Kernel {
-        // SAFETY: as for `deref`.
-        unsafe { self.0.as_mut().unwrap_unchecked() }
+        &mut self.0
     }
 }
 
@@ -77,9 +76,10 @@ pub fn lock() -> Locked {
 /// Locks the state for what takes no time: who runs stays as it is, and nothing becomes due.
 #[inline(always)]
 pub fn look() -> Locked {
-    let locked = KERNEL.lock();
-    assert!(locked.is_some(), "locked before it was set");
-    Locked(locked)
+    match MutexGuard::try_map(KERNEL.lock(), Option::as_mut) {
+        Ok(locked) => Locked(locked),
+        Err(_) => unreachable!("locked before it was set"),
+    }
 }
 
 /// Decides who runs, halting while nobody can, and makes everything ready for it. Returns the frame to leave the kernel with.

@@ -14,7 +14,7 @@ pub fn find_file<'a>(archive: &'a [u8], name: &str) -> Option<&'a [u8]> {
         }
         let len = octal(header.get(124..136)?)?;
         // Names of more than 100 bytes begin in a field of their own; nothing that is looked for has one.
-        let plain = matches!(header[156], b'0' | 0) && header[345] == 0;
+        let plain = matches!(header.get(156), Some(b'0' | 0)) && header.get(345) == Some(&0);
         let (found, padding) = header.get(..100)?.split_at_checked(name.len())?;
         if plain && found == name.as_bytes() && padding.first().is_none_or(|&end| end == 0) {
             return data.get(..len);

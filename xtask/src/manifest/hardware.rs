@@ -26,7 +26,7 @@ const KERNEL_PORTS: [(Ports, &str); 13] = [
     ),
     (Ports { base: 0x81, len: 15 }, "the pages of the DMA controllers (8237)"),
     (Ports { base: 0xB2, len: 2 }, "the way into system management mode, where firmware runs above the kernel"),
-    (Ports { base: 0x510, len: 12 }, "QEMU's fw_cfg, which can be made to write anywhere in memory"),
+    (Ports { base: 0x514, len: 8 }, "by which QEMU's fw_cfg can be made to write anywhere in memory"),
     (Ports { base: 0x92, len: 1 }, "system control port A, which can switch off address line 20 for everyone"),
 ];
 

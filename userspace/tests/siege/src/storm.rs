@@ -66,7 +66,7 @@ fn run() {
     // what is typed next must be safe.
     for (name, label) in [("vga", 1), ("console", 1), ("keyboard", 2), ("serial", 2)] {
         let calls = move || {
-            let mut bytes = [b'\x1b'; 4096];
+            let bytes = [b'\x1b'; 4096];
             while let Some(server) = Endpoint::peer(name) {
                 let _ = server.call_with(label, [1, 0, 0, 0], &mut [Loan::Read(&bytes)]);
             }
