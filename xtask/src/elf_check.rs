@@ -14,8 +14,8 @@ use std::path::Path;
 /// The first address at which a program may lie: the page at 0 stays unmapped, so that null pointers fault.
 const FIRST_ADDR: u64 = PAGE_SIZE as u64;
 
-/// Most bytes of a program in memory that make sense.
-const MAX_IMAGE: u64 = 64 << 20;
+/// Most bytes of a program in memory: the kernel clears and maps them all in one system call, in which nobody else runs.
+const MAX_IMAGE: u64 = 16 << 20;
 
 /// What a program takes of its task's memory before its first instruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +55,10 @@ pub fn inspect(shown: &str, bytes: &[u8], stack: u32) -> Result<Footprint> {
     }
     for (number, load) in &loads {
         segment(shown, *number, load, bytes.len() as u64)?;
+    }
+    let size: u64 = loads.iter().map(|(_, load)| load.p_memsz).sum();
+    if size > MAX_IMAGE {
+        bail!("{shown} is larger than {} MiB in memory; put what is large on the heap", MAX_IMAGE >> 20);
     }
     apart(shown, &loads)?;
     if !loads.iter().any(|(_, load)| load.p_flags & PF_X != 0 && load.vm_range_contains(elf.entry)) {
@@ -122,7 +126,7 @@ fn segment(shown: &str, number: usize, load: &ProgramHeader, file_len: u64) -> R
         );
     }
     if load.p_memsz > MAX_IMAGE {
-        bail!("{place} is larger than {} MiB; make its static variables smaller", MAX_IMAGE >> 20);
+        bail!("{place} is larger than {} MiB; put what is large on the heap", MAX_IMAGE >> 20);
     }
     Ok(())
 }
@@ -322,7 +326,20 @@ pub mod tests {
             (broken(|p| p.segments[1].addr = MAP_BASE - 2), "is not where programs go"),
             (broken(|p| p.segments[1].addr = 0xFFFF_8000_0000_0000), "is not where programs go"),
             (broken(|p| p.segments[1].addr = u64::MAX), "is not where programs go"),
-            (broken(|p| p.segments[2].memsz = 1 << 30), "is larger than 64 MiB"),
+            (broken(|p| p.segments[2].memsz = 1 << 30), "is larger than 16 MiB; put"),
+            (
+                broken(|p| {
+                    p.segments[2].memsz = 9 << 20;
+                    p.segments.push(Segment {
+                        kind: PT_LOAD,
+                        flags: PF_R,
+                        addr: 1 << 30,
+                        memsz: 8 << 20,
+                        content: vec![],
+                    });
+                }),
+                "is larger than 16 MiB in memory",
+            ),
             (broken(|p| p.segments[1].memsz = 3), "segment 1 (0x202000-0x202002) goes past the end of the file"),
             (broken(|p| p.segments[1].addr = 0x20_1900), "segments 0 and 1 share a page, but not their permissions"),
             (broken(|p| p.segments[1].addr = 0x20_17FF), "segments 0 and 1 overlap"),
