@@ -417,3 +417,13 @@ fn nothing_is_lost_when_a_source_runs_dry() {
     unsafe { heap.deallocate(block, layout(4000)) };
     assert_eq!(heap.allocate(layout(200)), Some(block));
 }
+
+#[test]
+fn fixed_blocks_end_with_the_last_that_fits() {
+    let (arena, given) = Arena::new(Habit { grain: 16, gap: 0, limit: 256 + 3 * 64 });
+    let mut heap = FixedBlocks::new(arena);
+    // A run of four blocks at first; then there is no room for a run, but for three single blocks.
+    let blocks = (0..7).filter(|_| heap.allocate(layout(64)).is_some()).count();
+    assert_eq!((blocks, given.bytes()), (7, 256 + 3 * 64));
+    assert_eq!(heap.allocate(layout(64)), None);
+}
