@@ -25,7 +25,7 @@ pub extern "C" fn from_user(frame: &Frame) -> *const Frame {
 
 fn exception(kernel: &mut Kernel, address: u64) {
     let Some(thread) = kernel.sys.current() else { unreachable!("an exception of ring 3 without a thread") };
-    let Ok(row) = kernel.sys.row_of(thread) else { unreachable!("a thread without a task") };
+    let Some(row) = kernel.sys.running().map(|t| t.task) else { unreachable!("a thread that is gone") };
     if let Some(record) = kernel.death_record(Some(thread), row, DeathKind::Exception) {
         record.address = address;
     }

@@ -269,7 +269,7 @@ impl System {
     }
 
     /// Frees up to `most` frames of memory objects that are gone.
-    #[inline]
+    #[inline(always)]
     pub fn collect(&mut self, most: u32) {
         if !self.garbage.is_empty() {
             self.collect_some(most);
