@@ -16,36 +16,19 @@ const PIECE: u64 = 256;
 impl Kernel {
     /// Copies from the task `id` at `from` to the caller at `to`; returns how many bytes. Errors: NoRights, NoSuchTask, BadAddress.
     pub fn debug_read(&mut self, thread: u16, id: u64, from: u64, to: u64, len: u64) -> Result<u64, Status> {
-        let row = self.sys.debuggee(thread, id)?;
-        let (theirs, ours) = (self.root_of(row)?, self.root(thread)?);
-        self.debug_pieces(row, from, len, |_, offset, at, piece| {
-            usermem::read(theirs, at, piece)?;
-            usermem::write(ours, to.checked_add(offset).ok_or(Status::BadAddress)?, piece)
-        })
+        self.debug_copy(thread, id, from, to, len, false)
     }
 
     /// Copies from the caller at `from` to the task `id` at `to`; returns how many bytes. Errors: NoRights, NoSuchTask, BadAddress.
     pub fn debug_write(&mut self, thread: u16, id: u64, to: u64, from: u64, len: u64) -> Result<u64, Status> {
-        let row = self.sys.debuggee(thread, id)?;
-        let (theirs, ours) = (self.root_of(row)?, self.root(thread)?);
-        self.debug_pieces(row, to, len, |reach, offset, at, piece| {
-            usermem::read(ours, from.checked_add(offset).ok_or(Status::BadAddress)?, piece)?;
-            match reach {
-                Reach::Own => usermem::poke(theirs, at, piece),
-                _ => usermem::write(theirs, at, piece),
-            }
-        })
+        self.debug_copy(thread, id, to, from, len, true)
     }
 
-    /// Does something to each piece of a range of a task that lies within one page: with what may be done there, the offset in the range, the
-    /// address, and a buffer as long as the piece.
-    fn debug_pieces(
-        &self,
-        row: u16,
-        addr: u64,
-        len: u64,
-        mut each: impl FnMut(Reach, u64, u64, &mut [u8]) -> Result<(), Status>,
-    ) -> Result<u64, Status> {
+    /// Copies between the task `id` at `addr` and the caller at `own`, in pieces that each lie within one page.
+    #[inline(never)]
+    fn debug_copy(&mut self, thread: u16, id: u64, addr: u64, own: u64, len: u64, write: bool) -> Result<u64, Status> {
+        let row = self.sys.debuggee(thread, id)?;
+        let (theirs, ours) = (self.root_of(row)?, self.root(thread)?);
         let len = len.min(MAX_COPY as u64);
         if addr >= USER_END {
             return Err(Status::BadAddress);
@@ -55,11 +38,23 @@ impl Kernel {
         while done < len {
             let at = addr + done;
             let count = (len - done).min(PIECE - at % PIECE);
+            let piece = buffer.get_mut(..count as usize).unwrap_or_default();
+            let own = own.checked_add(done).ok_or(Status::BadAddress)?;
             let reach = self.sys.debug_reach(row, at);
-            if reach == Reach::Nothing {
-                return Err(Status::BadAddress);
+            match (reach, write) {
+                (Reach::Nothing, _) => return Err(Status::BadAddress),
+                (_, false) => {
+                    usermem::read(theirs, at, piece)?;
+                    usermem::write(ours, own, piece)?;
+                }
+                (_, true) => {
+                    usermem::read(ours, own, piece)?;
+                    match reach {
+                        Reach::Own => usermem::poke(theirs, at, piece)?,
+                        _ => usermem::write(theirs, at, piece)?,
+                    }
+                }
             }
-            each(reach, done, at, buffer.get_mut(..count as usize).unwrap_or_default())?;
             done += count;
         }
         Ok(len)
@@ -76,8 +71,7 @@ impl Kernel {
     pub fn debug_registers(&mut self, thread: u16, id: u64, to: u64) -> Result<(), Status> {
         let row = self.sys.debuggee(thread, id)?;
         let f = self.debug_thread(row)?;
-        let general =
-            [f.rax, f.rbx, f.rcx, f.rdx, f.rsi, f.rdi, f.rbp, f.r8, f.r9, f.r10, f.r11, f.r12, f.r13, f.r14, f.r15];
+        let general = f.general_mut().map(|register| *register);
         let registers = Registers { general, rip: f.rip, rsp: f.rsp, rflags: f.rflags };
         usermem::write(self.root(thread)?, to, registers.as_bytes())
     }
@@ -92,8 +86,9 @@ impl Kernel {
             return Err(Status::BadAddress);
         }
         let f = self.debug_thread(row)?;
-        [f.rax, f.rbx, f.rcx, f.rdx, f.rsi, f.rdi, f.rbp, f.r8, f.r9, f.r10, f.r11, f.r12, f.r13, f.r14, f.r15] =
-            new.general;
+        for (register, value) in f.general_mut().into_iter().zip(new.general) {
+            *register = value;
+        }
         // Selectors stay; the flags are cut to those of a task on the way out, as always.
         (f.rip, f.rsp, f.rflags) = (new.rip, new.rsp, new.rflags & 0xffff_ffff);
         // Not by `sysret`, which would take rcx and r11 for itself.

@@ -2,6 +2,7 @@
 //! line tagged with its task, so that no task can forge another's.
 
 use crate::arch::debugcon;
+use abi::Name;
 use core::fmt::{self, Write};
 use kernel_core::log::Ring;
 use spin::Mutex;
@@ -69,13 +70,13 @@ impl Log {
 }
 
 /// Copies a task's text to the port, line by line with its tag.
-pub fn task_text(row: u16, name: &str, text: &[u8]) {
+pub fn task_text(row: u16, name: &Name, text: &[u8]) {
     let mut log = LOG.lock();
     log.turn_to(row);
     for piece in text.split_inclusive(|&b| b == b'\n') {
         if !log.open {
             debugcon::write(b"[");
-            debugcon::write(name.as_bytes());
+            name.iter().take_while(|&&byte| byte != 0).for_each(|&byte| debugcon::write(&[byte]));
             debugcon::write(b"] ");
         }
         for &byte in piece {

@@ -438,7 +438,7 @@ impl Kernel {
         let task = self.sys.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
         task.log_quota.take(text.len(), now_ms)?;
         task.log.write(text);
-        log::task_text(row, abi::name_str(&task.record.name), text);
+        log::task_text(row, &task.record.name, text);
         let mut readers = self.sys.log_readers;
         while readers != 0 {
             let reader = readers.trailing_zeros() as u16;

@@ -44,6 +44,13 @@ impl Frame {
     /// `vector` of a frame saved by the `syscall` entry: it may be left by `sysret`.
     pub const SYSCALL: u64 = 0x100;
 
+    /// The general registers in the order of [`abi::task::Registers::general`].
+    #[inline(never)]
+    pub fn general_mut(&mut self) -> [&mut u64; 15] {
+        let Frame { rax, rbx, rcx, rdx, rsi, rdi, rbp, r8, r9, r10, r11, r12, r13, r14, r15, .. } = self;
+        [rax, rbx, rcx, rdx, rsi, rdi, rbp, r8, r9, r10, r11, r12, r13, r14, r15]
+    }
+
     /// The four data words of a message.
     #[inline]
     pub fn words(&self) -> [u64; 4] {
