@@ -23,13 +23,16 @@ const MS: u64 = 1_000_000;
 /// For how long the machine may stand still, where others use the processor it is emulated on.
 const STANDSTILL_MS: u64 = 500;
 
+/// How late a timer may be there; that none is early, and all come in their order, has no such limit.
+const LATE_MS: u64 = 5000;
+
 /// How often a test is done again whose time the machine has slept away.
 const TRIES: usize = 10;
 
 pub fn a_thousand_timers() -> Outcome {
     let fired = Rc::new(RefCell::new(Vec::new()));
     exec::run(|exec| async move {
-        let start = exec.now_ns() + 50 * MS;
+        let start = exec.now_ns() + 200 * MS;
         let sleeps: Vec<_> = (0..1000_u64)
             .map(|i| (i * 7919) % 1000)
             .map(|number| {
@@ -47,7 +50,7 @@ pub fn a_thousand_timers() -> Outcome {
         for (at, (number, late)) in (0..).zip(fired) {
             same!(number, at, "the timer that fired as number {at}");
             let late = late.ok_or_else(|| alloc::format!("timer {number} was early"))?;
-            check!(late < STANDSTILL_MS * MS, "timer {number} was {late} ns late");
+            check!(late < LATE_MS * MS, "timer {number} was {late} ns late");
         }
         Ok(())
     })
