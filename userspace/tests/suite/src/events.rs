@@ -11,7 +11,7 @@ use rt::time::{Timer, now_ns, sleep_ms};
 const MS: u64 = 1_000_000;
 
 /// What the clock may be late on a busy emulated machine, in milliseconds.
-const LATE_MS: u64 = 5000;
+const LATE_MS: u64 = 500;
 
 pub fn bits_are_taken_once() -> Outcome {
     let note = Notification::create().context("notification")?;

@@ -23,16 +23,26 @@ const MS: u64 = 1_000_000;
 /// For how long the machine may stand still, where others use the processor it is emulated on.
 const STANDSTILL_MS: u64 = 500;
 
-/// How late a timer may be there; that none is early, and all come in their order, has no such limit.
-const LATE_MS: u64 = 5000;
-
 /// How often a test is done again whose time the machine has slept away.
 const TRIES: usize = 10;
 
+/// None is early, all come in their order, and at one of a few tries none is late: at the others the machine stood still.
 pub fn a_thousand_timers() -> Outcome {
+    let mut latest = u64::MAX;
+    for _ in 0..TRIES {
+        latest = latest_of_a_thousand()?;
+        if latest < STANDSTILL_MS * MS {
+            return Ok(());
+        }
+    }
+    Err(alloc::format!("at each of {TRIES} tries a timer was late, at the last by {latest} ns"))
+}
+
+/// By how many nanoseconds the latest was late.
+fn latest_of_a_thousand() -> Result<u64, String> {
     let fired = Rc::new(RefCell::new(Vec::new()));
     exec::run(|exec| async move {
-        let start = exec.now_ns() + 200 * MS;
+        let start = exec.now_ns() + 50 * MS;
         let sleeps: Vec<_> = (0..1000_u64)
             .map(|i| (i * 7919) % 1000)
             .map(|number| {
@@ -47,16 +57,28 @@ pub fn a_thousand_timers() -> Outcome {
         join_all(sleeps).await;
         let fired = fired.take();
         same!(fired.len(), 1000, "timers that fired");
+        let mut latest = 0;
         for (at, (number, late)) in (0..).zip(fired) {
             same!(number, at, "the timer that fired as number {at}");
-            let late = late.ok_or_else(|| alloc::format!("timer {number} was early"))?;
-            check!(late < LATE_MS * MS, "timer {number} was {late} ns late");
+            latest = latest.max(late.ok_or_else(|| alloc::format!("timer {number} was early"))?);
         }
-        Ok(())
+        Ok(latest)
     })
 }
 
+/// The last one comes first, and so on: exactly so at one of a few tries, at the others the machine stood still, several were due at
+/// once, and their threads took turns.
 pub fn a_hundred_requests_are_answered_out_of_order() -> Outcome {
+    for _ in 0..TRIES {
+        if a_hundred_requests()? {
+            return Ok(());
+        }
+    }
+    Err(alloc::format!("at none of {TRIES} tries the replies came in the order in which they were due"))
+}
+
+/// Whether they came in the order in which they were due.
+fn a_hundred_requests() -> Result<bool, String> {
     const COUNT: u64 = 100;
     /// Milliseconds between two answers.
     const APART_MS: u64 = 20;
@@ -79,12 +101,12 @@ pub fn a_hundred_requests_are_answered_out_of_order() -> Outcome {
     same!(replies.iter().filter(|right| **right).count(), COUNT as usize, "right replies");
     let [_, most, ..] = ask(server, patient::HELD, [0; 4])?;
     same!(most, COUNT, "callers that the server held at once");
-    // The last one comes first. Where the machine stood still, several are due at once, and their threads may take turns.
-    for (place, number) in order.take().into_iter().rev().enumerate() {
+    let order = order.take();
+    for (place, number) in order.iter().rev().enumerate() {
         let away = number.abs_diff(place as u64);
         check!(away <= STANDSTILL_MS / APART_MS, "reply {number} came {away} places from its own");
     }
-    Ok(())
+    Ok(order.into_iter().eq((0..COUNT).rev()))
 }
 
 /// Every kind of await point, alone and combined, over the kernel.
