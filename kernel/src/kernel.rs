@@ -1,7 +1,7 @@
 //! The kernel's state behind its one lock, and the step from one thread to the next.
 
 use crate::arch::cpu::Features;
-use crate::arch::entry::halt_until_interrupt;
+use crate::arch::entry::{halt_until_interrupt, let_interrupts_in};
 use crate::arch::pic::Pic;
 use crate::arch::{cpu, float, gdt, paging, percore};
 use crate::loader::Program;
@@ -13,7 +13,7 @@ use kernel_core::System;
 use kernel_core::arena::{Arena, Id};
 use kernel_core::memory::Memory;
 use kernel_core::task::Task;
-use kernel_core::thread::{FLOAT, FloatState, Frame, PORTS, Thread};
+use kernel_core::thread::{FLOAT, FloatState, Frame, PORTS, STEP, Thread};
 use lock_api::{MappedMutexGuard, MutexGuard};
 use spin::lock_api::Mutex;
 
@@ -82,17 +82,33 @@ pub fn look() -> Locked {
     }
 }
 
-/// Decides who runs, halting while nobody can, and makes everything ready for it. Returns the frame to leave the kernel with.
+/// Decides who runs, halting while nobody can, and makes everything ready for it. Returns the frame to leave the kernel with. A thread whose
+/// system call is not done does a step of it first, and interrupts are let in before each: see [`kernel_core::step`].
 pub fn next(mut kernel: Locked) -> *const Frame {
+    let mut let_in = false;
     loop {
         kernel.sys.collect(COLLECT_STEP);
-        if let Some(thread) = kernel.sys.schedule() {
+        let chosen = kernel.sys.schedule();
+        if let Some(index) = chosen {
             let System { threads, tasks, floats, .. } = &mut kernel.sys;
-            let Some(thread) = threads.at(thread) else { unreachable!("the scheduler chose a thread that is gone") };
-            return enter(thread, tasks, floats);
+            let Some(thread) = threads.at(index) else { unreachable!("the scheduler chose a thread that is gone") };
+            // Its steps, too, are done in its address space: what they change there is flushed.
+            let frame = enter(thread, tasks, floats);
+            if thread.extras & STEP == 0 {
+                return frame;
+            }
+            if core::mem::take(&mut let_in) {
+                kernel.go_on(index);
+                continue;
+            }
         }
         drop(kernel);
-        halt_until_interrupt();
+        if chosen.is_some() {
+            let_interrupts_in()
+        } else {
+            halt_until_interrupt()
+        }
+        let_in = true;
         kernel = lock();
     }
 }
@@ -131,6 +147,9 @@ pub fn enter(thread: &Thread, tasks: &[Task], floats: &mut Arena<FloatState>) ->
 /// Does for the thread that has just been handed the core by a fast path what [`next`] does. Returns its frame.
 pub extern "C" fn enter_current() -> *const Frame {
     let mut kernel = lock();
+    if kernel.sys.running().is_some_and(|thread| thread.extras & STEP != 0) {
+        return next(kernel);
+    }
     let System { threads, tasks, floats, sched, .. } = &mut kernel.sys;
     match sched.current().and_then(|current| threads.at(current)) {
         Some(thread) => enter(thread, tasks, floats),

@@ -14,6 +14,7 @@ pub mod loader;
 pub mod log;
 pub mod panic;
 pub mod start;
+pub mod step;
 pub mod syscall;
 pub mod testing;
 pub mod trap;

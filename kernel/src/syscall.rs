@@ -11,12 +11,13 @@ use abi::task::{LEVELS, TaskState, USER_END};
 use abi::{PAGE_SIZE, Status, Syscall, TaskId};
 use kernel_core::handles::{Handle, Object};
 use kernel_core::memory::Backing;
+use kernel_core::step::Step;
 use kernel_core::thread::Frame;
 use zerocopy::IntoBytes;
 
 /// Most bytes of one `log_write`.
 const MAX_LOG: usize = 1024;
-/// Most pages of one `memory_create`: they are zeroed at once, with interrupts off.
+/// Most pages of one `memory_create`.
 const MAX_PAGES: u64 = 256;
 /// Frames that one `task_reap` frees.
 const REAP_STEP: u32 = 128;
@@ -37,12 +38,7 @@ pub extern "C" fn on_syscall(frame: &Frame) -> *const Frame {
         #[cfg(not(feature = "verify"))]
         None => Err(Status::BadSyscall),
     };
-    match outcome {
-        Ok(Done::Value(a, b)) => kernel.finish(thread, Status::Ok, a, b),
-        Ok(Done::Quiet) => kernel.finish(thread, Status::Ok, None, None),
-        Ok(Done::Elsewhere) => {}
-        Err(status) => kernel.finish(thread, status, None, None),
-    }
+    kernel.conclude(thread, outcome);
     #[cfg(feature = "verify")]
     crate::verify::count(&kernel, thread, number);
     kernel::next(kernel)
@@ -90,18 +86,20 @@ impl Args {
 }
 
 /// How a successful call ends.
-enum Done {
+pub(crate) enum Done {
     /// With Ok and nothing else.
     Quiet,
     /// With Ok and these values in rdx and rsi.
     Value(Option<u64>, Option<u64>),
     /// The frame says so already, or will when the thread wakes; or the thread is gone.
     Elsewhere,
+    /// Not yet: this is left of it.
+    Again(Step),
 }
 
-type Outcome = Result<Done, Status>;
+pub(crate) type Outcome = Result<Done, Status>;
 
-fn value(rdx: impl Into<u64>) -> Outcome {
+pub(crate) fn value(rdx: impl Into<u64>) -> Outcome {
     Ok(Done::Value(Some(rdx.into()), None))
 }
 
@@ -250,6 +248,17 @@ fn row_arg(raw: u64) -> Result<u16, Status> {
 }
 
 impl Kernel {
+    /// Puts what has come of a thread's system call into its frame, or what is left of the call into the thread.
+    pub(crate) fn conclude(&mut self, thread: u16, outcome: Outcome) {
+        match outcome {
+            Ok(Done::Value(a, b)) => self.finish(thread, Status::Ok, a, b),
+            Ok(Done::Quiet) => self.finish(thread, Status::Ok, None, None),
+            Ok(Done::Elsewhere) => {}
+            Ok(Done::Again(step)) => self.sys.step_set(thread, step),
+            Err(status) => self.finish(thread, status, None, None),
+        }
+    }
+
     fn finish(&mut self, thread: u16, status: Status, rdx: Option<u64>, rsi: Option<u64>) {
         let Some(t) = self.sys.thread_mut(thread) else { return };
         t.frame.rax = status as u64;
@@ -336,37 +345,8 @@ impl Kernel {
         if pages == 0 || pages > MAX_PAGES {
             return Err(Status::BadArgument);
         }
-        let task = self.sys.tasks.get(row as usize).ok_or(Status::NoSuchTask)?;
-        if !task.handles.has_room() {
-            return Err(Status::QuotaHandles);
-        }
-        if u64::from(task.frames.limit() - task.frames.used()) < pages {
-            return Err(Status::QuotaFrames);
-        }
-        // Whoever makes and drops memory in a loop clears away as much as it takes; and nothing is taken that is not all there.
-        self.sys.collect(pages as u32);
-        if self.sys.frames.free() < pages {
-            return Err(Status::OutOfMemory);
-        }
-        let mut chain = Default::default();
-        let mut physical = None;
-        let complete = if contiguous || pages == 1 {
-            physical =
-                self.sys.frames.alloc_contiguous(&mut chain, pages as u32).map(|f| u64::from(f) * PAGE_SIZE as u64);
-            physical.is_some()
-        } else {
-            (0..pages).all(|_| self.sys.frames.alloc(&mut chain).is_some())
-        };
-        if !complete {
-            self.sys.frames.join(&mut self.sys.garbage, &mut chain);
-            return Err(Status::OutOfMemory);
-        }
-        for frame in self.sys.frames.iter(&chain) {
-            paging::zero(u64::from(frame) * PAGE_SIZE as u64);
-        }
-        let result = self.sys.memory_create(row, &mut chain, physical);
-        self.sys.frames.join(&mut self.sys.garbage, &mut chain);
-        value(result?)
+        let create = self.sys.memory_begin(row, pages as u32, contiguous)?;
+        self.create_step(row, create)
     }
 
     fn memory_map(&mut self, thread: u16, handle: u64, addr: u64, writable: bool) -> Outcome {

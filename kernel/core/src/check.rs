@@ -7,7 +7,8 @@ use crate::memory::Backing;
 use crate::notify::Notification;
 use crate::queue::{Link, Queue};
 use crate::sched::BACKGROUND;
-use crate::thread::{Route, State};
+use crate::step::{Create, Step};
+use crate::thread::{Route, STEP, State, Thread};
 use abi::Status;
 use abi::message::{Rights, Sender};
 use abi::task::{LEVELS, TaskState};
@@ -105,6 +106,9 @@ fn routes(s: &System) -> Result<(), String> {
         let index = id.index();
         ensure!(t.index == u64::from(index) && t.alone == Queue::of(index), "thread {index} does not know its index");
         ensure!(State::Replying(t.task).bits() == u64::from(t.awaited), "thread {index} does not know its row");
+        ensure!(t.step.is_some() == (t.extras & STEP != 0), "thread {index} has a step, and its mark says otherwise");
+        let can_run = matches!(t.state, State::Running | State::Ready);
+        ensure!(t.step.is_none() || can_run, "thread {index} waits, and its system call is not done");
         let queued = members(s, t.alone).is_ok_and(|m| m.len() == 1) && free(t.link);
         let linked = matches!(t.state, State::Ready | State::Sending(_) | State::Receiving(_));
         ensure!(linked || queued, "thread {index} is in no queue, but linked");
@@ -216,6 +220,14 @@ fn references(s: &System) -> Result<(), String> {
     Ok(())
 }
 
+/// The memory object that a thread makes, if its system call is not done.
+fn created(t: &Thread) -> Option<&Create> {
+    match &t.step {
+        Some(Step::Create(create)) => Some(create),
+        _ => None,
+    }
+}
+
 /// No quota is exceeded, and each says what is held.
 fn quotas(s: &System) -> Result<(), String> {
     for (row, task) in s.tasks.iter().enumerate() {
@@ -240,7 +252,10 @@ fn quotas(s: &System) -> Result<(), String> {
             }),
             _ => 0,
         };
-        let frames = task.chain.len() + task.handles.iter().map(|h| charged(h.object)).sum::<u32>();
+        let being_made = s.threads.iter().filter(|(_, t)| t.task as usize == row).filter_map(|(_, t)| created(t));
+        let frames = task.chain.len()
+            + task.handles.iter().map(|h| charged(h.object)).sum::<u32>()
+            + being_made.map(|c| c.pages).sum::<u32>();
         ensure!(task.frames.used() == frames, "row {row}: {} frames charged, {frames} held", task.frames.used());
         ensure!(task.frames.used() <= task.frames.limit(), "row {row} has too many frames");
         let live = task.handles.iter().count();
@@ -263,7 +278,8 @@ fn quotas(s: &System) -> Result<(), String> {
 
 /// Every frame is free or in one chain.
 fn frames(s: &System) -> Result<(), String> {
-    let chains = s.tasks.iter().map(|t| &t.chain).chain([&s.garbage]);
+    let being_made = s.threads.iter().filter_map(|(_, t)| created(t)).map(|c| &c.chain);
+    let chains = s.tasks.iter().map(|t| &t.chain).chain([&s.garbage]).chain(being_made);
     let memories = s.memories.iter().filter_map(|(_, m)| match &m.backing {
         Backing::Frames(chain) => Some(chain),
         Backing::Physical { .. } => None,

@@ -47,6 +47,7 @@ pub mod memory;
 pub mod notify;
 pub mod queue;
 pub mod sched;
+pub mod step;
 pub mod system;
 pub mod task;
 pub mod thread;

@@ -119,6 +119,9 @@ impl System {
         let Some(t) = self.threads.at(index) else { return };
         let row = t.task;
         self.charge();
+        if let Some(step) = self.step_take(index) {
+            self.step_abandon(row, step);
+        }
         let Some(t) = self.threads.at(index) else { return };
         let (spent, cpu, float) = ((t.used, t.refill_at), t.cpu, t.float);
         match t.state {

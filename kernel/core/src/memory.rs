@@ -1,8 +1,9 @@
 //! Memory objects: frames, a granted physical range, or the boot archive; and where they are mapped.
 
 use crate::arena::Id;
-use crate::frames::Chain;
+use crate::frames::{Chain, Frame};
 use crate::handles::{Handle, Object};
+use crate::step::Create;
 use crate::system::System;
 use abi::Status;
 use abi::message::Rights;
@@ -66,20 +67,64 @@ impl System {
         }
     }
 
-    /// Makes a memory object from a chain of zeroed frames, for the task `row`, which is charged for them.
-    /// Takes the chain only on success. Errors: QuotaFrames, QuotaHandles.
-    pub fn memory_create(&mut self, row: u16, chain: &mut Chain, physical: Option<u64>) -> Result<u32, Status> {
-        let pages = chain.len();
+    /// Begins to make a memory object of `pages` frames for the task `row`, which is charged for them. The caller takes the frames, zeroes
+    /// them, and comes to [`System::memory_finish`], or to [`System::memory_abandon`]. Nothing is begun where not all of it is there.
+    /// Errors: QuotaHandles, QuotaFrames, OutOfMemory.
+    pub fn memory_begin(&mut self, row: u16, pages: u32, contiguous: bool) -> Result<Create, Status> {
         let task = self.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
         if !task.handles.has_room() || !self.memories.has_room() {
             return Err(Status::QuotaHandles);
         }
+        if self.frames.free() + u64::from(self.garbage.len()) < u64::from(pages) {
+            return Err(Status::OutOfMemory);
+        }
         task.frames.take(pages, Status::QuotaFrames)?;
-        let backing = Backing::Frames(core::mem::take(chain));
+        Ok(Create { pages, contiguous: contiguous || pages == 1, ..Create::default() })
+    }
+
+    /// Takes the next frame of a memory object that is being made, to be zeroed; `None`: they are all there. What others have dropped is cleared
+    /// away meanwhile, as much as is taken. Errors: OutOfMemory.
+    pub fn memory_frame(&mut self, create: &mut Create) -> Result<Option<Frame>, Status> {
+        if create.zeroed == create.pages {
+            return Ok(None);
+        }
+        self.collect(1);
+        let frame = match create.first {
+            Some(first) => first + create.zeroed,
+            None if create.contiguous => {
+                let first = self.frames.alloc_contiguous(&mut create.chain, create.pages);
+                create.first = first;
+                first.ok_or(Status::OutOfMemory)?
+            }
+            None => self.frames.alloc(&mut create.chain).ok_or(Status::OutOfMemory)?,
+        };
+        create.zeroed += 1;
+        Ok(Some(frame))
+    }
+
+    /// Makes the memory object whose frames are there. Where that fails, nothing stays of it. Errors: QuotaHandles.
+    pub fn memory_finish(&mut self, row: u16, mut create: Create) -> Result<u32, Status> {
+        let has_room = self.tasks.get(row as usize).is_some_and(|t| t.handles.has_room()) && self.memories.has_room();
+        if !has_room {
+            self.memory_abandon(row, create);
+            return Err(Status::QuotaHandles);
+        }
+        let physical = create.first.map(|frame| u64::from(frame) * abi::PAGE_SIZE as u64);
+        let pages = create.pages;
+        let backing = Backing::Frames(core::mem::take(&mut create.chain));
         let memory = Memory { pages, backing, physical, handles: 1, mappings: 0, kept_by: None };
         let id = self.memories.insert(memory).ok_or(Status::QuotaHandles)?;
         let rights = Rights::READ | Rights::WRITE | Rights::GRANT;
+        let task = self.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
         task.handles.insert(Handle { object: Object::Memory(id), rights, badge: 0 })
+    }
+
+    /// Gives back what a memory object has taken that will not be made.
+    pub fn memory_abandon(&mut self, row: u16, mut create: Create) {
+        self.frames.join(&mut self.garbage, &mut create.chain);
+        if let Some(task) = self.tasks.get_mut(row as usize) {
+            task.frames.give(create.pages);
+        }
     }
 
     /// Checks that a task may map the object of `handle` at `addr` (0: the kernel's choice), and enters the mapping. The caller

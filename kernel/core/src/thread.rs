@@ -3,6 +3,7 @@
 use crate::arena::Id;
 use crate::notify::Notification;
 use crate::queue::{Link, Queue};
+use crate::step::Step;
 use crate::system::Endpoint;
 use abi::TaskId;
 use abi::message::{Lease, MAX_LEASES, ReplyToken};
@@ -158,6 +159,8 @@ impl core::fmt::Debug for Route {
 pub const FLOAT: u8 = 1;
 /// Of [`Thread::extras`]: its task has I/O ports.
 pub const PORTS: u8 = 2;
+/// Of [`Thread::extras`]: its system call is not done; see [`crate::step`].
+pub const STEP: u8 = 4;
 
 /// A thread.
 #[derive(Debug)]
@@ -182,7 +185,7 @@ pub struct Thread {
     pub space: u64,
     /// Whether its task has I/O ports.
     pub ports: bool,
-    /// For what the core must be prepared besides its address space: [`PORTS`], [`FLOAT`].
+    /// For what the core must be prepared besides its address space, and whether the kernel goes on first: [`PORTS`], [`FLOAT`], [`STEP`].
     pub extras: u8,
     /// What it does.
     pub state: State,
@@ -220,6 +223,8 @@ pub struct Thread {
     pub(crate) signals: Route,
     /// What it last polled.
     pub(crate) polls: Route,
+    /// What is left of its system call, if it is not done.
+    pub step: Option<Step>,
 }
 
 impl Thread {
@@ -255,6 +260,7 @@ impl Thread {
             receives: Route::default(),
             signals: Route::default(),
             polls: Route::default(),
+            step: None,
         }
     }
 }

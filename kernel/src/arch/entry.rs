@@ -2,8 +2,8 @@
 //!
 //! From ring 3, registers go straight into the running thread's [`Frame`]: the processor's own five words because TSS.RSP0 points
 //! to the frame's end, the rest by these stubs. The kernel then runs on its one stack with interrupts off and returns the frame
-//! to leave with, which may be another thread's. From ring 0 only the idle loop is ever interrupted; anything else is a bug and ends
-//! in a report.
+//! to leave with, which may be another thread's. From ring 0 only the idle loop and the pause between two steps of a system call are ever
+//! interrupted; anything else is a bug and ends in a report.
 
 use super::fast;
 use super::gdt::{USER_CODE, USER_DATA};
@@ -218,4 +218,10 @@ pub extern "C" fn fatal<const VECTOR: u8, const ERROR: bool>() {
 pub fn halt_until_interrupt() {
     x86_64::instructions::interrupts::enable_and_hlt();
     x86_64::instructions::interrupts::disable();
+}
+
+/// Lets interrupts in that wait: `sti` takes effect after the instruction that follows it (vol. 2B, STI).
+pub fn let_interrupts_in() {
+    // SAFETY: as in the idle loop: the kernel's state is unlocked, and an interrupt of ring 0 runs to its end on this stack.
+    unsafe { core::arch::asm!("sti", "nop", "cli", options(nomem)) };
 }

@@ -110,15 +110,13 @@ fn what_others_share_is_reached_as_the_task_reaches_it() {
         assert_eq!(s.debug_reach(0, addr), Reach::Own, "{addr:#x}");
     }
     assert_eq!(s.debug_reach(0, MAP_BASE), Reach::Nothing);
-    let mut chain = Chain::default();
-    s.frames.alloc(&mut chain).unwrap();
     let row = s.row_of(driver).unwrap();
-    let memory = s.memory_create(row, &mut chain, None).unwrap();
-    let mapping = s.memory_map(row, memory.into(), 0, false).unwrap();
+    let memory = memory(&mut s, row, 1).unwrap();
+    let mapping = s.memory_map(row, memory, 0, false).unwrap();
     assert_eq!(s.debug_reach(0, mapping.addr), Reach::Shared);
     assert_eq!(s.debug_reach(0, mapping.addr + 4095), Reach::Shared);
     assert_eq!(s.debug_reach(0, mapping.addr + 4096), Reach::Nothing);
-    let Object::Memory(object) = s.handle(driver, memory.into()).unwrap().object else { panic!("a memory object") };
+    let Object::Memory(object) = s.handle(driver, memory).unwrap().object else { panic!("a memory object") };
     let frames = core::mem::replace(
         &mut s.memories.get_mut(object).unwrap().backing,
         crate::memory::Backing::Physical { base: 0xb8000, cached: false },

@@ -15,7 +15,7 @@ fn memory_is_charged_while_it_is_held() {
     assert_eq!(memory(&mut s, 1, 1), Err(Status::QuotaFrames));
     s.handle_close(client, m).unwrap();
     s.collect(4);
-    assert_eq!(s.garbage.len(), 11);
+    assert_eq!(s.garbage.len(), 10);
     s.collect(100);
     assert_eq!((s.tasks[1].frames.used(), s.frames.free()), (2, free));
     while s.handle_dup(client, NOTE, u64::MAX, 0).is_ok() {}

@@ -312,13 +312,9 @@ fn note(s: &System, row: u16) -> Id<crate::notify::Notification> {
 
 /// A memory object of so many frames; the handle.
 fn memory(s: &mut System, row: u16, pages: u32) -> Result<u64, Status> {
-    let mut chain = Chain::default();
-    for _ in 0..pages {
-        s.frames.alloc(&mut chain).ok_or(Status::OutOfMemory)?;
-    }
-    let result = s.memory_create(row, &mut chain, None);
-    s.frames.join(&mut s.garbage, &mut chain);
-    result.map(u64::from)
+    let mut create = s.memory_begin(row, pages, false)?;
+    while s.memory_frame(&mut create)?.is_some() {}
+    s.memory_finish(row, create).map(u64::from)
 }
 
 /// The invariants, as an assertion.

@@ -7,7 +7,7 @@ use crate::arch::{gdt, pic};
 use core::arch::naked_asm;
 use core::mem::offset_of;
 use kernel_core::fast::{self, at, register};
-use kernel_core::thread::{FLOAT, Frame, PORTS, Thread};
+use kernel_core::thread::{FLOAT, Frame, PORTS, STEP, Thread};
 
 /// The timer's line. From ring 0, which is idle then, it takes the general path.
 #[unsafe(naked)]

@@ -25,7 +25,7 @@ use abi::Syscall;
 use core::arch::naked_asm;
 use core::mem::offset_of;
 use kernel_core::fast::{self, Exits, at, register};
-use kernel_core::thread::{FLOAT, Frame, PORTS, Thread};
+use kernel_core::thread::{FLOAT, Frame, PORTS, STEP, Thread};
 
 mod lines;
 
@@ -57,7 +57,7 @@ macro_rules! stub_asm {
         naked_asm!(
             $($line,)+
             "# {r15}{r14}{r13}{r12}{r10}{r9}{r8}{rdi}{rsi}{rbp}{rbx}{rdx}{rcx}{rax}{vector}{syscall}{rip}{rflags}{rsp}{flags}{flags_set}{size}",
-            "# {frame_end}{kernel_stack}{system}{core_space}{space}{space_switches}{tables}{rsp0}{extras}{core_extras}{float}{ports}{task}{owner}",
+            "# {frame_end}{kernel_stack}{system}{core_space}{space}{space_switches}{tables}{rsp0}{extras}{core_extras}{float}{step}{ports}{task}{owner}",
             "# {iomap}{bitmap}{no_bitmap}",
             r15 = const register(offset_of!(Frame, r15)),
             r14 = const register(offset_of!(Frame, r14)),
@@ -92,6 +92,7 @@ macro_rules! stub_asm {
             extras = const at(offset_of!(Thread, extras)),
             core_extras = const EXTRAS,
             float = const FLOAT,
+            step = const STEP,
             ports = const PORTS,
             task = const at(offset_of!(Thread, task)),
             owner = const gdt::OWNER,
@@ -167,11 +168,11 @@ macro_rules! enter {
 }
 
 /// The part of `enter` that is seldom needed, behind all others: ports go with the bitmap where it is the task's already, and without it
-/// where the task has none. Floating-point registers are nothing for here.
+/// where the task has none. Floating-point registers and system calls that are not done are nothing for here.
 macro_rules! enter_ports {
     () => {
         "7:
-        test cl, {float}
+        test cl, {float} | {step}
         jnz 9f
         movzx ecx, byte ptr [rbp + {extras}]
         mov eax, {no_bitmap}
