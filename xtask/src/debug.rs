@@ -5,6 +5,7 @@
 
 use crate::build::{Config, check_with, system_image};
 use crate::children;
+use crate::hardware::Hardware;
 use crate::loader::Firmware;
 use crate::manifest::System;
 use crate::paths::{self, Paths};
@@ -27,6 +28,7 @@ pub struct Options {
     pub task: Option<String>,
     pub uefi: bool,
     pub memory: String,
+    pub hardware: Hardware,
     pub display: Display,
     pub batch: Option<String>,
     pub with: Vec<PathBuf>,
@@ -39,14 +41,16 @@ pub struct Options {
 /// # Errors
 /// When there is no such task, something does not build or is missing, or gdb fails.
 pub fn debug(paths: &Paths, options: &Options) -> Result<()> {
+    let firmware = if options.uefi { Firmware::Uefi } else { Firmware::Bios };
+    options.hardware.check(firmware.board())?;
     check_with(&options.with)?;
     let system = System::load(&paths.root.join(crate::build::SYSTEM_TOML), &options.with)?;
     let row = options.task.as_deref().map(|name| row(&system, name)).transpose()?;
     let gdb = ensure_gdb(options.install)?;
     let ready = ensure(Needs { qemu: true, uefi: options.uefi, clippy: false, install: options.install })?;
     say(format!("{}, {}", ready.toolchain.summary(), ready.programs.version()));
+    options.hardware.check_cpu(&ready.programs)?;
     let config = Config { paths, toolchain: &ready.toolchain, with: &options.with };
-    let firmware = if options.uefi { Firmware::Uefi } else { Firmware::Bios };
     let (built, image) = system_image(&config, firmware)?;
     let task = match (&options.task, row) {
         (Some(name), Some(row)) => {
@@ -67,6 +71,8 @@ pub fn debug(paths: &Paths, options: &Options) -> Result<()> {
         told: None,
         traced: false,
         debugged: true,
+        hardware: options.hardware.clone(),
+        keeps_disks: false,
         reboots: false,
         logs: logs.clone(),
     };

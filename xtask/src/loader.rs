@@ -4,6 +4,7 @@
 //! `target/loader/KEY/image-builder`. As long as it is there, nothing is asked of cargo: its no-op would cost more
 //! than writing the image.
 
+use crate::hardware::Board;
 use crate::paths::{self, Paths};
 use crate::toolchain::{PINNED_LOADER, Toolchain};
 use crate::ui::{Step, say};
@@ -31,6 +32,15 @@ impl Firmware {
         match self {
             Self::Bios => "bios",
             Self::Uefi => "uefi",
+        }
+    }
+
+    /// The board that has it, where nothing else is said.
+    #[must_use]
+    pub fn board(self) -> Board {
+        match self {
+            Self::Bios => Board::Pc,
+            Self::Uefi => Board::Q35,
         }
     }
 }

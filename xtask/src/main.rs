@@ -9,6 +9,7 @@ mod debug;
 mod elf_check;
 mod fuzz;
 mod guest;
+mod hardware;
 mod image;
 mod interactive;
 mod keys;
@@ -85,6 +86,8 @@ struct Run {
     /// The guest's processors (the kernel uses the first)
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=255))]
     smp: u32,
+    #[command(flatten)]
+    hardware: hardware::Hardware,
     /// Where the guest's screen is shown; curses puts it in this terminal, in place of the serial console
     #[arg(long, value_enum, default_value_t)]
     display: qemu::Display,
@@ -114,7 +117,8 @@ struct Run {
 ///
 /// There are three kinds: `host` tests the pure logic on this machine, `kernel` boots one small kernel for each
 /// property of the real one, `system` boots the whole system and uses it as a person would. The names have the form
-/// KIND::PLACE::NAME. What each test printed is kept in target/test-logs. The exit status is 0 only if at least one
+/// KIND::PLACE::NAME. What each test printed is kept in target/test-logs. --cpu, --machine, --disk and --qemu are for every machine of the
+/// kinds `kernel` and `system` but those whose instructions are counted (`bench`, `chaos`, `fuzz`). The exit status is 0 only if at least one
 /// test ran and none failed.
 #[derive(Args)]
 struct Test {
@@ -126,12 +130,15 @@ struct Test {
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
     jobs: u32,
     #[command(flatten)]
+    hardware: hardware::Hardware,
+    #[command(flatten)]
     install: Install,
 }
 
 /// Write a bootable disk image
 ///
-/// Prints the path of each image. It can be booted with QEMU, or written to a USB stick with dd.
+/// Prints the path of each image. It can be booted with QEMU, or written to a USB stick with dd. With -v, and wherever a machine is
+/// described, it says on the standard error how QEMU boots each on that machine; the images are the same for all.
 #[derive(Args)]
 struct Image {
     /// Write an image for UEFI too, not only for BIOS
@@ -143,6 +150,8 @@ struct Image {
     /// Add the task crate in this directory; can be repeated
     #[arg(long, value_name = "DIR")]
     with: Vec<PathBuf>,
+    #[command(flatten)]
+    hardware: hardware::Hardware,
     #[command(flatten)]
     install: Install,
 }
@@ -265,6 +274,8 @@ struct Debug {
     /// The guest's memory, as a number with K, M or G, at least 32M
     #[arg(long, default_value = "256M", value_parser = memory)]
     memory: String,
+    #[command(flatten)]
+    hardware: hardware::Hardware,
     /// Where the guest's screen is shown; gdb has the terminal
     #[arg(long, value_enum, default_value_t)]
     display: qemu::Display,
@@ -349,6 +360,7 @@ fn perform(command: Command) -> anyhow::Result<ExitCode> {
                 accel: run.accel,
                 memory: run.memory,
                 smp: run.smp,
+                hardware: run.hardware,
                 display: run.display,
                 exec: run.exec,
                 screenshot: run.screenshot,
@@ -360,11 +372,14 @@ fn perform(command: Command) -> anyhow::Result<ExitCode> {
         )?,
         Command::Test(test) => {
             let (kind, filter) = test::kind_and_filter(test.kind, test.filter)?;
-            let wanted = test::Wanted { kind, filter, jobs: test.jobs as usize, install: !test.install.no_install };
+            let (jobs, install) = (test.jobs as usize, !test.install.no_install);
+            let wanted = test::Wanted { kind, filter, hardware: test.hardware, jobs, install };
             return test::test(&paths, &wanted);
         }
         Command::Image(image) => {
-            image::image(&paths, image.uefi, image.out.as_deref(), &image.with, !image.install.no_install)?;
+            let Image { uefi, out, with, hardware, install } = image;
+            let install = !install.no_install;
+            image::image(&paths, &image::Options { uefi, out, with, hardware, install })?;
         }
         Command::System(system) => print!("{}", system::report(&paths, &system.with, system.json)?),
         Command::New(New { what: NewWhat::Driver { name, out } }) => {
@@ -386,9 +401,12 @@ fn perform(command: Command) -> anyhow::Result<ExitCode> {
             let count = u32::try_from(count.unwrap_or(chaos::COUNT)).context("--count: at most 4294967295 faults")?;
             return chaos::chaos(&paths, &chaos::Options { task, seed, count, jobs, json, install });
         }
-        Command::Debug(Debug { task, uefi, memory, display, batch, with, timeout, install }) => {
+        Command::Debug(Debug { task, uefi, memory, hardware, display, batch, with, timeout, install }) => {
             let install = !install.no_install;
-            debug::debug(&paths, &debug::Options { task, uefi, memory, display, batch, with, timeout, install })?;
+            debug::debug(
+                &paths,
+                &debug::Options { task, uefi, memory, hardware, display, batch, with, timeout, install },
+            )?;
         }
         Command::Lint(lint) => lint::lint(&paths, !lint.install.no_install)?,
         Command::Setup(setup) => setup::setup(&paths, setup.uefi, !setup.install.no_install)?,

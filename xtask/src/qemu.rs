@@ -1,10 +1,12 @@
 //! Starts QEMU, watches it, and tells how it ended.
 
 use crate::children::{self, Guarded};
+use crate::hardware::{Hardware, check_features, shell_line};
 use crate::loader::{Firmware, tail};
 use crate::paths;
 use crate::qmp::Qmp;
 use crate::toolchain::find_program;
+use crate::ui::say;
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -40,8 +42,10 @@ pub enum Display {
 /// UEFI firmware for QEMU: the code, and the empty variable store that goes with it.
 #[derive(Clone, Debug)]
 pub struct Ovmf {
-    code: PathBuf,
-    vars: PathBuf,
+    /// The code, which stays as it is.
+    pub code: PathBuf,
+    /// The variables as they are at first.
+    pub vars: PathBuf,
 }
 
 /// The programs and files that run a machine, as far as they are installed.
@@ -109,6 +113,10 @@ pub struct Machine {
     pub debugged: bool,
     /// Ports 0xEA and 0xEB lead to the files `trace-ea` and `trace-eb` among the logs.
     pub traced: bool,
+    /// Processor, board, disks, and further arguments.
+    pub hardware: Hardware,
+    /// Whether what the guest writes to those disks is forgotten, so that several machines can have the same ones.
+    pub keeps_disks: bool,
     /// Whether a reset reboots the machine; else it ends it, and a triple fault is seen at once.
     pub reboots: bool,
     /// Where the serial line, the kernel's log and QEMU's own words are kept.
@@ -184,6 +192,9 @@ impl Machine {
         self.arguments(&mut command, programs, sockets.path())?;
         let stderr_path = self.logs.join("qemu.log");
         let stderr = std::fs::File::create(&stderr_path).map_err(|error| paths::disk_error(&error, &stderr_path))?;
+        if self.hardware.verbose {
+            say(format!("QEMU's command line: {}", shell_line(&command)));
+        }
         command.env("TMPDIR", sockets.path()).env_remove("LD_LIBRARY_PATH").stderr(stderr);
         if self.display != Display::Curses {
             command.stdin(Stdio::null()).stdout(Stdio::null());
@@ -192,7 +203,7 @@ impl Machine {
             if self.debugged { children::spawn_build(&mut command)? } else { children::spawn(&mut command)? };
         let control = sockets.path().join("qmp");
         let end = Instant::now() + Duration::from_secs(20);
-        let qmp = loop {
+        let mut qmp = loop {
             match Qmp::connect(&control) {
                 Ok(qmp) => break qmp,
                 Err(_) if child.try_wait()?.is_none() && Instant::now() < end => {
@@ -207,6 +218,9 @@ impl Machine {
                 }
             }
         };
+        if let Some(cpu) = &self.hardware.cpu {
+            check_features(cpu, &mut qmp)?;
+        }
         Ok(Qemu {
             child,
             qmp,
@@ -231,7 +245,8 @@ impl Machine {
             ),
         };
         command.args(["-name", "enigma", "-nodefaults", "-no-user-config", "-vga", "std", "-S"]);
-        command.args(if kvm { ["-accel", "kvm", "-cpu", "host"] } else { ["-accel", "tcg", "-cpu", "max"] });
+        let (accel, cpu) = if kvm { ("kvm", "host") } else { ("tcg", "max") };
+        command.args(["-accel", accel, "-cpu", self.hardware.cpu.as_deref().unwrap_or(cpu)]);
         if let Some(shift) = self.counted {
             command.args(["-icount", &format!("shift={shift},sleep=off"), "-rtc", "base=2026-01-01,clock=vm"]);
         }
@@ -242,8 +257,9 @@ impl Machine {
         command.args(["-m", &self.memory, "-smp", &self.smp.to_string()]);
         let action = if self.reboots { "reboot=reset,shutdown=poweroff" } else { "reboot=shutdown,shutdown=poweroff" };
         command.args(["-action", action]);
+        command.args(["-machine", self.hardware.machine.unwrap_or(self.firmware.board()).name()]);
         match self.firmware {
-            Firmware::Bios => command.args(["-machine", "pc"]),
+            Firmware::Bios => {}
             Firmware::Uefi => {
                 let ovmf = programs.ovmf.as_ref().context(
                     "OVMF, the UEFI firmware for QEMU, is not installed; `cargo xtask setup --uefi` installs it \
@@ -252,9 +268,8 @@ impl Machine {
                 // The firmware writes to its variables: each machine has its own.
                 let vars = dir.join("vars.fd");
                 std::fs::copy(&ovmf.vars, &vars).map_err(|error| paths::disk_error(&error, &vars))?;
-                command.args(["-machine", "q35"]);
                 command.arg("-drive").arg(format!("if=pflash,format=raw,readonly=on,file={}", escaped(&ovmf.code)));
-                command.arg("-drive").arg(format!("if=pflash,format=raw,file={}", escaped(&vars)))
+                command.arg("-drive").arg(format!("if=pflash,format=raw,file={}", escaped(&vars)));
             }
         };
         // snapshot: the image stays as it is, and several machines can boot the same one. virtio: the loader reads
@@ -289,6 +304,8 @@ impl Machine {
             command.arg("-gdb").arg(format!("unix:{},server=on,wait=off", escaped(&dir.join("gdb"))));
         }
         command.args(["-display", self.display.resolve(programs)?]);
+        command.args(self.hardware.disk_arguments(self.firmware.board(), self.keeps_disks)?);
+        command.args(self.hardware.words()?);
         Ok(())
     }
 }
@@ -389,7 +406,7 @@ fn socket_dir() -> Result<tempfile::TempDir> {
 }
 
 /// A path inside one of QEMU's comma-separated options.
-fn escaped(path: &Path) -> String {
+pub fn escaped(path: &Path) -> String {
     path.display().to_string().replace(',', ",,")
 }
 
@@ -421,6 +438,14 @@ fn advice(said: &str) -> &'static str {
         ("Failed to get", "Another program holds the disk image or a log: end it, or wait for it. "),
         ("Address already in use", "The port or socket is in use: end the other QEMU, or wait for it. "),
         ("gtk initialization failed", "No window can be opened: use --display none. "),
+        ("Failed to lock byte", "Another program has the disk: end it, or wait for it. "),
+        ("requires KVM", "That processor needs --accel kvm; emulation has --cpu max. "),
+        ("Property", "The processor or the device has no such feature: see --cpu and --qemu. "),
+        ("invalid option", "QEMU does not know what --qemu gave it. "),
+        (
+            "is not a valid device model name",
+            "QEMU has no such device: see --qemu, and `qemu-system-x86_64 -device help`. ",
+        ),
         ("SMP CPUs", "This machine type takes fewer processors: use a smaller --smp. "),
         ("Invalid SMP", "This machine type takes fewer processors: use a smaller --smp. "),
     ];
@@ -465,6 +490,8 @@ mod tests {
             traced: false,
             debugged: false,
             reboots: false,
+            hardware: Hardware::default(),
+            keeps_disks: false,
             logs: dir.path().join("logs"),
         };
         let programs = Programs { qemu: Some("/bin/false".into()), ovmf: None };

@@ -2,6 +2,7 @@
 
 use crate::build::{Built, Config, check_with, system_image};
 use crate::guest::{Guest, split_commands};
+use crate::hardware::Hardware;
 use crate::interactive;
 use crate::keys;
 use crate::loader::Firmware;
@@ -21,6 +22,7 @@ pub struct Options {
     pub accel: Accel,
     pub memory: String,
     pub smp: u32,
+    pub hardware: Hardware,
     pub display: Display,
     pub exec: Option<String>,
     pub screenshot: Option<PathBuf>,
@@ -38,12 +40,14 @@ const SCRIPT_LIMIT: Duration = Duration::from_secs(60);
 /// # Errors
 /// When anything fails on the way, and when the machine does not end with a clean power-off.
 pub fn run(paths: &Paths, options: &Options) -> Result<()> {
+    let firmware = if options.uefi { Firmware::Uefi } else { Firmware::Bios };
     let script = Script::parse(options)?;
+    options.hardware.check(firmware.board())?;
     check_with(&options.with)?;
     let ready = ensure(Needs { qemu: true, uefi: options.uefi, clippy: false, install: options.install })?;
     say(format!("{}, {}", ready.toolchain.summary(), ready.programs.version()));
+    options.hardware.check_cpu(&ready.programs)?;
     let config = Config { paths, toolchain: &ready.toolchain, with: &options.with };
-    let firmware = if options.uefi { Firmware::Uefi } else { Firmware::Bios };
     let (built, image) = system_image(&config, firmware)?;
     let machine = Machine {
         image,
@@ -56,6 +60,8 @@ pub fn run(paths: &Paths, options: &Options) -> Result<()> {
         told: None,
         debugged: false,
         traced: false,
+        hardware: options.hardware.clone(),
+        keeps_disks: false,
         reboots: script.is_none(),
         logs: paths.target.join("run-logs").join(std::process::id().to_string()),
     };
@@ -186,6 +192,7 @@ mod tests {
             accel: Accel::Tcg,
             memory: "64M".to_owned(),
             smp: 1,
+            hardware: Hardware::default(),
             display: Display::None,
             exec: None,
             screenshot: None,

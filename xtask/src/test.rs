@@ -4,7 +4,10 @@ pub mod host;
 pub mod kernel;
 pub mod system;
 
+use crate::hardware::Hardware;
+use crate::loader::Firmware;
 use crate::paths::{self, Paths};
+use crate::qemu::Machine;
 use crate::toolchain::install::{Needs, Ready, ensure};
 use crate::ui::say;
 use anyhow::{Result, bail};
@@ -22,6 +25,8 @@ pub struct Wanted {
     pub kind: Option<String>,
     /// A part of the name.
     pub filter: Option<String>,
+    /// What the machines of kernel and system tests are made of, but for those that count instructions.
+    pub hardware: Hardware,
     /// Machines at the same time.
     pub jobs: usize,
     /// Whether what is missing may be installed.
@@ -31,6 +36,12 @@ pub struct Wanted {
 impl Wanted {
     fn kind(&self, kind: &str) -> bool {
         self.kind.as_deref().is_none_or(|wanted| wanted == kind)
+    }
+
+    /// The machine that a test boots an image on.
+    #[must_use]
+    pub fn machine(&self, image: PathBuf, logs: PathBuf) -> Machine {
+        Machine { hardware: self.hardware.clone(), ..kernel::machine(image, logs) }
     }
 
     /// Whether the test of this full name is to be run.
@@ -110,6 +121,7 @@ impl Report {
 /// # Errors
 /// When something does not build or is missing. Failed tests are not an error but show in the exit code.
 pub fn test(paths: &Paths, wanted: &Wanted) -> Result<ExitCode> {
+    wanted.hardware.check(Firmware::Bios.board())?;
     let report = Report::new(paths.test_logs());
     // A kind that cannot even be built must not keep the others from being tested.
     let mut broken = Vec::new();
@@ -125,6 +137,7 @@ pub fn test(paths: &Paths, wanted: &Wanted) -> Result<ExitCode> {
     if wanted.kind("kernel") || wanted.kind("system") {
         let ready: Ready = ensure(Needs { qemu: true, uefi: false, clippy: false, install: wanted.install })?;
         say(format!("{}, {}", ready.toolchain.summary(), ready.programs.version()));
+        wanted.hardware.check_cpu(&ready.programs)?;
         if wanted.kind("kernel") {
             note("kernel", kernel::run(paths, wanted, &report, &ready));
         }
@@ -219,7 +232,13 @@ mod tests {
 
     #[test]
     fn kinds_and_filters() {
-        let wanted = Wanted { kind: Some("host".to_owned()), filter: Some("ipc".to_owned()), jobs: 1, install: false };
+        let wanted = Wanted {
+            kind: Some("host".to_owned()),
+            filter: Some("ipc".to_owned()),
+            hardware: Hardware::default(),
+            jobs: 1,
+            install: false,
+        };
         assert!(wanted.kind("host") && !wanted.kind("kernel"));
         assert!(wanted.matches("host::kernel-core::ipc::call") && !wanted.matches("host::abi"));
         let all = Wanted { kind: None, filter: None, ..wanted };

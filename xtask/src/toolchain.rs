@@ -369,7 +369,10 @@ pub fn find_program(name: &str) -> Option<PathBuf> {
 }
 
 /// Writes a shell script, unless it is there already with the same content.
-fn script(path: &Path, body: &str) -> Result<()> {
+///
+/// # Errors
+/// When the directory cannot be written.
+pub fn script(path: &Path, body: &str) -> Result<()> {
     let content = format!("#!/bin/sh\n{body}");
     if std::fs::read(path).is_ok_and(|old| old == content.as_bytes()) {
         return Ok(());

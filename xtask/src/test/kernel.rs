@@ -3,6 +3,7 @@
 use super::{Outcome, Report, Wanted, in_parallel, verdict_line};
 use crate::build::{Config, compile, stripped, with_loader, write_image};
 use crate::guest::Guest;
+use crate::hardware::Hardware;
 use crate::loader::{Firmware, ImageBuilder};
 use crate::paths::{self, Paths};
 use crate::qemu::{Accel, Display, End, Machine, PANIC_VALUE};
@@ -82,7 +83,7 @@ fn one(name: &str, boot: &Boot, wanted: &Wanted, report: &Report) -> Result<()> 
     let image = boot.config.paths.images().join(format!("test-{name}.img"));
     let kernel = stripped(boot.config, boot.program)?;
     write_image(boot.builder, Firmware::Bios, &kernel, boot.ramdisk, &image)?;
-    let machine = machine(image, logs.clone());
+    let machine = wanted.machine(image, logs.clone());
     let mut guest = Guest::boot(&machine, &boot.ready.programs, Some(boot.program), LIMIT)?;
     let end = guest.wait_end(LIMIT);
     let took = guest.uptime();
@@ -126,6 +127,8 @@ pub fn machine(image: PathBuf, logs: PathBuf) -> Machine {
         told: None,
         debugged: false,
         traced: false,
+        hardware: Hardware::default(),
+        keeps_disks: true,
         reboots: false,
         logs,
     }
@@ -137,7 +140,13 @@ mod tests {
 
     #[test]
     fn a_filter_can_name_what_a_kernel_has_not_said_yet() {
-        let wanted = |part: &str| Wanted { kind: None, filter: Some(part.to_owned()), jobs: 1, install: false };
+        let wanted = |part: &str| Wanted {
+            kind: None,
+            filter: Some(part.to_owned()),
+            hardware: Hardware::default(),
+            jobs: 1,
+            install: false,
+        };
         assert!(may_match(&wanted("heap"), "heap"));
         assert!(may_match(&wanted("many_boxes"), "heap"));
         assert!(may_match(&wanted("kernel::heap::many"), "heap"));

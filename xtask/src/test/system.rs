@@ -3,6 +3,7 @@
 
 mod bench;
 mod chaos;
+mod commands;
 mod debugger;
 mod fuzz;
 mod hostile;
@@ -47,6 +48,7 @@ pub fn run(paths: &Paths, wanted: &Wanted, report: &Report, ready: &Ready) -> Re
     chaos::run(&config, wanted, report, ready)?;
     bench::run(&config, wanted, report, ready)?;
     debugger::run(wanted, report)?;
+    commands::run(wanted, report)?;
     fuzz::run(&config, wanted, report, ready)?;
     for firmware in [Firmware::Bios, Firmware::Uefi] {
         let tests: Vec<_> = tests.iter().filter(|test| test.firmware == firmware).collect();
@@ -60,11 +62,8 @@ pub fn run(paths: &Paths, wanted: &Wanted, report: &Report, ready: &Ready) -> Re
         let image = image(paths, &builder, &built, firmware, "test-system")?;
         in_parallel(&tests, wanted.jobs, |test| {
             let logs = report.logs(&test.full())?;
-            let machine = Machine {
-                firmware,
-                memory: test.memory.to_owned(),
-                ..super::kernel::machine(image.clone(), logs.clone())
-            };
+            let machine =
+                Machine { firmware, memory: test.memory.to_owned(), ..wanted.machine(image.clone(), logs.clone()) };
             let begun = Instant::now();
             let outcome = perform(test, &machine, ready, &built.kernel);
             report.verdict(&test.full(), &outcome, Some(begun.elapsed()), &logs);

@@ -1,6 +1,6 @@
 //! The system beside hostile programs, which are brought as anyone would bring them: with `--with`.
 
-use super::super::{Outcome, Report, Wanted, kernel::machine};
+use super::super::{Outcome, Report, Wanted};
 use super::{BOOT, image};
 use crate::build::{Config, build_system, with_loader};
 use crate::guest::Guest;
@@ -37,7 +37,7 @@ pub fn run(config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> 
         let build = || build_system(&config, crate::build::SYSTEM_TOML, "hostile.tar");
         let (builder, built) = with_loader(&config, Firmware::Bios, build)?;
         let image = image(config.paths, &builder, &built, Firmware::Bios, "test-hostile")?;
-        let machine = Machine { memory: "96M".to_owned(), ..machine(image, logs.clone()) };
+        let machine = Machine { memory: "96M".to_owned(), ..wanted.machine(image, logs.clone()) };
         let mut guest = Guest::boot(&machine, &ready.programs, Some(&built.kernel), LIMIT)?;
         guest.wait_prompt(BOOT)?;
         lives_on(&mut guest)?;

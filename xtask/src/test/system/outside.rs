@@ -1,7 +1,7 @@
 //! A driver from outside: generated from the template, added with `--with`, asked from the shell; and tables that ask for what a machine
 //! has not got, which must not cost it the boot.
 
-use super::super::{Outcome, Report, Wanted, kernel::machine};
+use super::super::{Outcome, Report, Wanted};
 use super::{BOOT, LIMIT, image};
 use crate::build::{Config, SYSTEM_TOML, build_system, with_loader};
 use crate::guest::Guest;
@@ -71,7 +71,7 @@ pub fn run(config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> 
             let build = || build_system(&config, SYSTEM_TOML, "outside.tar");
             let (builder, built) = with_loader(&config, Firmware::Bios, build)?;
             let image = image(config.paths, &builder, &built, Firmware::Bios, "test-outside")?;
-            let machine = Machine { memory: memory.to_owned(), ..machine(image, logs.clone()) };
+            let machine = Machine { memory: memory.to_owned(), ..wanted.machine(image, logs.clone()) };
             let mut guest = Guest::boot(&machine, &ready.programs, Some(&built.kernel), LIMIT)?;
             guest.wait_prompt(BOOT)?;
             judge(&mut guest)

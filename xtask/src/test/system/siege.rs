@@ -1,6 +1,6 @@
 //! The system beside clients that may call each of its servers, and ask for what makes no sense.
 
-use super::super::{Outcome, Report, Wanted, kernel::machine};
+use super::super::{Outcome, Report, Wanted};
 use super::{BOOT, image};
 use crate::build::{Config, SYSTEM_TOML, build_system, with_loader};
 use crate::guest::Guest;
@@ -46,7 +46,7 @@ pub fn run(config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> 
         let config = Config { with: &with, ..*config };
         let (builder, built) = with_loader(&config, Firmware::Bios, || build_system(&config, &system, "siege.tar"))?;
         let image = image(config.paths, &builder, &built, Firmware::Bios, "test-siege")?;
-        let mut guest = Guest::boot(&machine(image, logs.clone()), &ready.programs, Some(&built.kernel), LIMIT)?;
+        let mut guest = Guest::boot(&wanted.machine(image, logs.clone()), &ready.programs, Some(&built.kernel), LIMIT)?;
         guest.wait_prompt(BOOT)?;
         unharmed(&mut guest)
     };

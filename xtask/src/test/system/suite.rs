@@ -1,7 +1,7 @@
 //! What runs inside the system: systems without console and shell, of which a task tests what tasks can and cannot do. It prints
 //! its verdicts, which end up in the kernel's log, and switches the machine off.
 
-use super::super::{Outcome, Report, Wanted, kernel::machine, verdict_line};
+use super::super::{Outcome, Report, Wanted, verdict_line};
 use super::image;
 use crate::build::{Config, build_with_files, with_loader};
 use crate::guest::Guest;
@@ -59,7 +59,7 @@ pub fn run(inside: &Inside, config: &Config, wanted: &Wanted, report: &Report, r
     let (builder, built) = with_loader(config, Firmware::Bios, build)?;
     let image = image(config.paths, &builder, &built, Firmware::Bios, &format!("test-{name}"))?;
     let logs = report.logs(&format!("system::{name}"))?;
-    let machine = Machine { memory: (*memory).to_owned(), ..machine(image, logs.clone()) };
+    let machine = Machine { memory: (*memory).to_owned(), ..wanted.machine(image, logs.clone()) };
     let mut guest = Guest::boot(&machine, &ready.programs, Some(&built.kernel), LIMIT)?;
     let end = guest.wait_end(LIMIT);
     let found = read(&guest.kernel_log(), tag);

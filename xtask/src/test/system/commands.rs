@@ -1,0 +1,130 @@
+//! The commands as a script calls them: flags, what is printed where, and the exit status.
+
+use super::super::{Outcome, Report, Wanted, in_parallel};
+use anyhow::{Context, Result, ensure};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+/// A test: its name, and what it does in a directory of its own.
+type Test = (&'static str, fn(&Path) -> Result<()>);
+
+/// Every test.
+pub const TESTS: [Test; 2] = [
+    ("system::commands::a_machine_is_as_the_flags_say", machine),
+    ("system::commands::what_no_machine_can_be_is_said_before_it_runs", nonsense),
+];
+
+/// Runs those that are wanted.
+///
+/// # Errors
+/// When the logs cannot be kept.
+pub fn run(wanted: &Wanted, report: &Report) -> Result<()> {
+    let tests: Vec<_> = TESTS.iter().filter(|(name, _)| wanted.matches(name)).collect();
+    in_parallel(&tests, wanted.jobs, |(name, test)| {
+        let logs = report.logs(name)?;
+        let begun = Instant::now();
+        let outcome: Outcome = test(&logs).map_err(|error| format!("{error:#}"));
+        report.verdict(name, &outcome, Some(begun.elapsed()), &logs);
+        Ok(())
+    })
+}
+
+/// What a run of this program came to.
+struct Said {
+    status: Option<i32>,
+    out: String,
+    errors: String,
+}
+
+impl Said {
+    fn contains(&self, part: &str) -> Result<()> {
+        let found = self.errors.contains(part) || self.out.contains(part);
+        ensure!(found, "{part:?} is not said, but (status {:?})\n{}\n{}", self.status, self.out, self.errors);
+        Ok(())
+    }
+
+    fn status(&self, status: i32) -> Result<()> {
+        let right = self.status == Some(status);
+        ensure!(right, "the status is {:?} instead of {status}:\n{}\n{}", self.status, self.out, self.errors);
+        Ok(())
+    }
+}
+
+/// Runs this program with these words, and keeps what it said.
+fn run_this(logs: &Path, words: &[&str]) -> Result<Said> {
+    let this = std::env::current_exe().context("cannot find this program")?;
+    let done = Command::new(this)
+        .args(words)
+        .args(["--no-install"])
+        .stdin(Stdio::null())
+        .output()
+        .context("cannot run this program")?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let said = Said { status: done.status.code(), out: text(&done.stdout), errors: text(&done.stderr) };
+    let log = format!("{words:?}\nstatus {:?}\n{}\n{}\n", said.status, said.out, said.errors);
+    let number = std::fs::read_dir(logs).map(Iterator::count).unwrap_or_default();
+    std::fs::write(logs.join(format!("{number}.log")), log).context("cannot keep the log")?;
+    Ok(said)
+}
+
+/// QEMU itself says what it was made to be.
+fn machine(logs: &Path) -> Result<()> {
+    let disk = logs.join("a disk, with a comma.img");
+    // A socket's path must be short.
+    let short = tempfile::tempdir().context("cannot make a temporary directory")?;
+    let socket = short.path().join("monitor");
+    let listener = UnixListener::bind(&socket).context("cannot make a socket")?;
+    let asked = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept()?;
+        stream.write_all(b"info block\ninfo qtree\ninfo cpus\n")?;
+        let mut said = Vec::new();
+        // It ends with the machine, which may be a reset of the connection.
+        let _ = stream.read_to_end(&mut said);
+        std::io::Result::Ok(String::from_utf8_lossy(&said).into_owned())
+    });
+    std::fs::write(&disk, vec![7; 1 << 20]).context("cannot make a disk")?;
+    let monitor = format!("-chardev 'socket,id=m,path={}' -mon m", socket.display());
+    let disk_path = disk.display().to_string();
+    let flags = ["--cpu", "Nehalem,-x2apic", "--machine", "q35", "--smp", "2", "--disk", &disk_path, "-v"];
+    let words = ["run", "--exec", "echo it boots; shutdown", "--timeout", "120", "--display", "none"];
+    let done = run_this(logs, &[&words, &flags[..], &["--qemu", "-device edu", "--qemu", &monitor]].concat())?;
+    done.status(0)?;
+    done.contains("it boots")?;
+    for part in ["QEMU's command line: ", " -cpu Nehalem,-x2apic ", " -machine q35 ", "-device edu"] {
+        done.contains(part)?;
+    }
+    let asked = asked.join().ok().context("the monitor's reader panicked")?;
+    let said = asked.context("QEMU's monitor said nothing")?;
+    for part in ["dev: ide-hd", "a disk, with a comma.img", "dev: edu", "bus: ide.0", "mch", "CPU #1"] {
+        ensure!(said.contains(part), "the machine has no {part:?}:\n{said}");
+    }
+    ensure!(std::fs::read(&disk).is_ok_and(|bytes| bytes == vec![7; 1 << 20]), "the disk was written to");
+    Ok(())
+}
+
+/// Each mistake names the flag, and what to give instead.
+fn nonsense(logs: &Path) -> Result<()> {
+    let file = logs.join("a directory");
+    std::fs::create_dir(&file).context("cannot make a directory")?;
+    let file = file.display().to_string();
+    for (flags, parts) in [
+        (["--cpu", "nonsense"], ["--cpu nonsense", "Haswell"]),
+        (["--cpu", "haswell"], ["--cpu haswell", "did you mean Haswell?"]),
+        (["--cpu", "qemu32"], ["--cpu qemu32", "64-bit mode"]),
+        (["--cpu", "max,+nonsense"], ["nonsense", "--cpu"]),
+        (["--machine", "isapc"], ["--machine", "possible values: pc, q35"]),
+        (["--disk", "/no/such/disk"], ["--disk /no/such/disk", "truncate"]),
+        (["--disk", &file], ["--disk", "directory"]),
+        (["--qemu", "-device 'edu"], ["--qemu", "quote"]),
+        (["--qemu", "-device nonsense"], ["--qemu", "nonsense"]),
+    ] {
+        let words = ["run", "--exec", "shutdown", "--timeout", "60", "--display", "none"];
+        let done = run_this(logs, &[&words, &flags[..]].concat())?;
+        ensure!(done.status != Some(0), "{flags:?} is accepted");
+        parts.iter().try_for_each(|part| done.contains(part))?;
+    }
+    Ok(())
+}
