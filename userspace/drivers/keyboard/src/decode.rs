@@ -3,7 +3,7 @@
 use crate::event::{Key, KeyEvent, Mods, Special};
 use crate::layout::{Accent, Layout};
 use pc_keyboard::layouts::AnyLayout;
-use pc_keyboard::{DecodedKey, HandleControl, KeyCode, KeyState, Modifiers, PS2Keyboard, ScancodeSet1};
+use pc_keyboard::{DecodedKey, HandleControl, KeyCode, KeyState, KeyboardLayout, Modifiers, PS2Keyboard, ScancodeSet1};
 
 /// Most events that one scan code makes: an accent left alone, and the character after it.
 pub const MOST_EVENTS: usize = 2;
@@ -13,6 +13,9 @@ const EXTENDED: u8 = 0xe0;
 
 /// First byte of the pause key's code, which is longer.
 const EXTENDED_MORE: u8 = 0xe1;
+
+/// Second byte of what the pause key sends while control is held (Break), which the library does not know.
+const BREAK: u8 = 0x46;
 
 /// Bits of the state word, from the modifiers on.
 const LSHIFT: u32 = 1 << 0;
@@ -47,6 +50,11 @@ impl State {
     /// The word.
     pub const fn bits(self) -> u32 {
         self.0
+    }
+
+    /// Without the keys held and what of a scan code has come: codes were lost, which may have been of keys let go. Locks and accent stay.
+    pub const fn released(self) -> Self {
+        State(self.0 & (CAPS | NO_NUM | 7 << ACCENT_SHIFT))
     }
 
     fn has(self, bit: u32) -> bool {
@@ -145,8 +153,12 @@ impl Decoder {
         let mut accent = self.state.accent();
         let mut held = self.state.held();
         let mut events = [None; MOST_EVENTS];
+        let is_break = (self.state.prefix(), byte) == (1, BREAK);
         // An unknown code is an error of the library's that means nothing to anybody.
-        if let Ok(Some(event)) = self.keyboard.add_byte(byte) {
+        let event = self.keyboard.add_byte(byte).unwrap_or_default();
+        let event =
+            if is_break { Some(pc_keyboard::KeyEvent::new(KeyCode::PauseBreak, KeyState::Down)) } else { event };
+        if let Some(event) = event {
             let code = event.code;
             let lock = match code {
                 KeyCode::CapsLock => CAPS_HELD,
@@ -166,10 +178,43 @@ impl Decoder {
         events
     }
 
-    /// What a decoded key means; `None` for one that says nothing by itself.
+    /// What is printed on a key for these modifiers.
+    fn printed(&self, code: KeyCode, modifiers: &Modifiers) -> DecodedKey {
+        self.layout.table().map_keycode(code, modifiers, HandleControl::MapLettersToUnicode)
+    }
+
+    /// The modifiers as this key takes them:
+    ///
+    /// - Shift inverts num lock for the number pad (IBM PS/2 Hardware Interface Technical Reference, "Keyboard").
+    /// - Windows, and with it QEMU and VNC viewers that run there, send AltGr as left control and AltGr. Where the layout has AltGr characters,
+    ///   that control key is not one.
+    /// - Control and left alt together are AltGr on a key that has a character for it, as on Windows.
+    fn modifiers(&self, code: KeyCode) -> Modifiers {
+        let mut held = self.keyboard.get_modifiers().clone();
+        held.numlock ^= held.is_shifted();
+        if held.ralt && self.layout.has_alt_gr() {
+            held.lctrl = false;
+        }
+        if held.is_altgr() {
+            let alt_gr = Modifiers { lctrl: false, rctrl: false, lalt: false, ralt: true, ..held.clone() };
+            let without = Modifiers { ralt: false, ..alt_gr.clone() };
+            if self.printed(code, &alt_gr) != self.printed(code, &without) {
+                return alt_gr;
+            }
+        }
+        held
+    }
+
+    /// What a key that was pressed means; `None` for one that says nothing by itself. `decoded` is what the library takes it for.
     fn meaning(&self, code: KeyCode, decoded: DecodedKey) -> Option<KeyEvent> {
-        let mods = mods(self.keyboard.get_modifiers());
+        let held = self.modifiers(code);
+        let mods = mods(&held);
+        // As num lock, the library tells the pause key by what came before it.
+        let decoded = if code == KeyCode::NumpadLock { decoded } else { self.printed(code, &held) };
         let key = match decoded {
+            // In the middle of the number pad there is no arrow.
+            DecodedKey::Unicode(_) if code == KeyCode::Numpad5 && !held.numlock => return None,
+            DecodedKey::Unicode('.') if code == KeyCode::NumpadPeriod => Key::Char(self.layout.decimal()),
             DecodedKey::Unicode('\u{7f}') => Key::Special(Special::Delete),
             DecodedKey::Unicode(char) if mods.contains(Mods::CTRL) => Key::Char(control(char)),
             DecodedKey::Unicode(char) => Key::Char(char),

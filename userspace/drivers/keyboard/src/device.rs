@@ -59,6 +59,8 @@ mod keyboard {
     pub const ENABLE: u8 = 0xf4;
     pub const ACK: u8 = 0xfa;
     pub const RESEND: u8 = 0xfe;
+    /// More keys came than its buffer holds, or than it can tell apart: codes are lost.
+    pub const OVERRUN: u8 = 0xff;
 }
 
 const SELF_TEST_PASSED: u8 = 0x55;
@@ -115,6 +117,8 @@ pub struct Serviced {
     /// There is no room for the events of another byte: it stays in the controller, which takes no more from the keyboard meanwhile. Call it
     /// again, and acknowledge the interrupt, when something was read.
     pub full: bool,
+    /// The keyboard says that it has lost codes.
+    pub overrun: bool,
 }
 
 /// The controller, the keyboard, and the decoder.
@@ -206,6 +210,7 @@ impl<D: DataPort, C: Port> Keyboard<D, C> {
             compiler_fence(Ordering::SeqCst);
             self.data.take(self.keep.raw_slot());
             compiler_fence(Ordering::SeqCst);
+            serviced.overrun |= self.keep.raw() == Some(keyboard::OVERRUN);
             serviced.events |= self.work();
         }
         serviced.more = true;
@@ -218,8 +223,12 @@ impl<D: DataPort, C: Port> Keyboard<D, C> {
             return false;
         };
         let events = match byte {
-            // Not keys: answers to commands, and 0xff, an overrun.
-            keyboard::ACK | keyboard::RESEND | 0xff => [None; _],
+            // Not keys: answers to commands.
+            keyboard::ACK | keyboard::RESEND => [None; _],
+            keyboard::OVERRUN => {
+                self.decoder = Decoder::new(self.decoder.layout(), self.decoder.state().released());
+                [None; _]
+            }
             byte => self.decoder.add(byte),
         };
         self.keep.commit(events.into_iter().flatten(), self.decoder.state())

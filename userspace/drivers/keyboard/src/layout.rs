@@ -50,6 +50,22 @@ impl Layout {
         }
     }
 
+    /// Whether keys have a third character, which the right alt key selects.
+    pub(crate) fn has_alt_gr(self) -> bool {
+        match self {
+            Layout::Uk | Layout::De | Layout::Fr => true,
+            Layout::Us | Layout::Dvorak => false,
+        }
+    }
+
+    /// What is printed on the number pad's decimal key, as Windows and X have it for these layouts.
+    pub(crate) fn decimal(self) -> char {
+        match self {
+            Layout::De => ',',
+            Layout::Us | Layout::Uk | Layout::Fr | Layout::Dvorak => '.',
+        }
+    }
+
     /// The accent, if this key waits for a letter to put it on.
     pub(crate) fn dead(self, key: KeyCode, accent: char) -> Option<Accent> {
         let dead = match self {

@@ -171,6 +171,134 @@ fn the_number_pad_follows_its_lock() {
     assert_eq!(specials(&[tap(0x45), tap(0x47), tap(0x53)].concat()), [Special::Home, Special::Delete]);
 }
 
+/// The number pad: scan codes, the characters with num lock, and what the keys are without it.
+const PAD: [(&[u8], char, Option<Special>); 16] = [
+    (&[0x52], '0', Some(Special::Insert)),
+    (&[0x4f], '1', Some(Special::End)),
+    (&[0x50], '2', Some(Special::Down)),
+    (&[0x51], '3', Some(Special::PageDown)),
+    (&[0x4b], '4', Some(Special::Left)),
+    (&[0x4c], '5', None),
+    (&[0x4d], '6', Some(Special::Right)),
+    (&[0x47], '7', Some(Special::Home)),
+    (&[0x48], '8', Some(Special::Up)),
+    (&[0x49], '9', Some(Special::PageUp)),
+    (&[0x53], '.', Some(Special::Delete)),
+    (&[0xe0, 0x35], '/', None),
+    (&[0x37], '*', None),
+    (&[0x4a], '-', None),
+    (&[0x4e], '+', None),
+    (&[0xe0, 0x1c], '\n', None),
+];
+
+#[test]
+fn the_number_pad_in_every_layout_with_and_without_its_lock_and_shift() {
+    const NUM: u8 = 0x45;
+    let decimals = [('.', Layout::Us), ('.', Layout::Uk), (',', Layout::De), ('.', Layout::Fr), ('.', Layout::Dvorak)];
+    assert_eq!(decimals.map(|(_, layout)| layout), Layout::ALL.map(|(layout, _)| layout));
+    for (decimal, layout) in decimals {
+        for ((code, digit, other), lock, caps, shift) in PAD
+            .into_iter()
+            .flat_map(|key| [(key, true), (key, false)])
+            .flat_map(|(key, lock)| [(key, lock, true), (key, lock, false)])
+            .flat_map(|(key, lock, caps)| [None, Some(SHIFT), Some(0x36)].map(|shift| (key, lock, caps, shift)))
+        {
+            let mut bytes = Vec::new();
+            bytes.extend(if lock { [].as_slice() } else { &[NUM, NUM | UP] });
+            bytes.extend(if caps { [CAPS, CAPS | UP].as_slice() } else { &[] });
+            bytes.extend(shift);
+            bytes.extend(code);
+            bytes.extend(code.iter().map(|byte| byte | UP));
+            bytes.extend(shift.map(|code| code | UP));
+            let is_number = digit.is_ascii_digit() || digit == '.';
+            let expected = match (is_number, lock == shift.is_none(), other) {
+                (true, false, other) => other.map(Key::Special),
+                (true, true, _) if digit == '.' => Some(Key::Char(decimal)),
+                _ => Some(Key::Char(digit)),
+            };
+            let made: Vec<Key> = events(layout, &bytes).into_iter().map(|event| event.key).collect();
+            assert_eq!(made, expected.as_slice(), "{layout:?} {bytes:x?}");
+        }
+    }
+}
+
+/// Every single-byte code of a key that is no modifier and no lock.
+fn plain_codes() -> impl Iterator<Item = u8> {
+    (0x01..=0x58).filter(|code| ![SHIFT, 0x36, CTRL, ALT, CAPS, 0x45].contains(code))
+}
+
+#[test]
+fn alt_gr_sent_with_a_left_control_is_alt_gr_on_every_key() {
+    for (layout, _) in Layout::ALL {
+        let mut third = 0;
+        for (code, caps, shift) in
+            plain_codes().flat_map(|code| [(0, 0), (0, SHIFT), (CAPS, 0), (CAPS, SHIFT)].map(|(c, s)| (code, c, s)))
+        {
+            let make = |held: &[u8]| {
+                let caps = if caps != 0 { [CAPS, CAPS | UP].as_slice() } else { &[] };
+                let shift = if shift != 0 { [SHIFT].as_slice() } else { &[] };
+                events(layout, &[caps, shift, held, &[code, code | UP]].concat())
+            };
+            let plain: Vec<Key> = make(&[]).iter().map(|event| event.key).collect();
+            let alone = make(&[0xe0, ALT]);
+            // A dead key says nothing by itself, and with AltGr the accent, which is no third character.
+            let differs = !plain.is_empty() && alone.iter().map(|event| event.key).ne(plain);
+            let has_third = differs && layout.has_alt_gr();
+            third += usize::from(has_third);
+            if layout.has_alt_gr() {
+                // In the order in which Windows sends them, and in the other one.
+                for held in [[CTRL, 0xe0, ALT], [0xe0, ALT, CTRL]] {
+                    assert_eq!(make(&held), alone, "{layout:?} {code:x} {held:x?}");
+                }
+            }
+            if has_third {
+                assert_eq!(make(&[CTRL, ALT]), alone, "{layout:?} {code:x}");
+                assert_eq!(make(&[0xe0, CTRL, ALT]), alone, "{layout:?} {code:x}");
+                assert!(alone.iter().all(|event| !event.mods.intersects(Mods::CTRL | Mods::ALT)));
+            } else if code == 0x2e {
+                // Control is control where alt has nothing to say.
+                let [event] = make(&[0xe0, CTRL, 0xe0, ALT])[..] else { panic!("one event") };
+                assert!(event.mods.contains(Mods::CTRL), "{layout:?} {event:?}");
+            }
+        }
+        assert_eq!(third > 0, layout.has_alt_gr(), "{layout:?}");
+    }
+    assert_eq!(typed(Layout::De, &[CTRL, 0xe0, ALT, 0x10, 0x90, CTRL | UP, 0xe0, ALT | UP, 0x10]), "@q");
+    assert_eq!(typed(Layout::De, &[CTRL, 0xe0, ALT, 0x2e, 0xae]), "c", "no Ctrl-C by a slip of the finger");
+    assert_eq!(typed(Layout::Us, &[CTRL, 0xe0, ALT, 0x2e, 0xae]), "\u{3}", "there it is a second alt key");
+}
+
+#[test]
+fn false_shifts_and_the_longer_codes_leave_nothing_behind() {
+    let wrapped: [(&[u8], Special); 6] = [
+        (&[0xe0, 0x2a, 0xe0, 0x37, 0xe0, 0xb7, 0xe0, 0xaa], Special::PrintScreen),
+        (&[0xe0, 0x37, 0xe0, 0xb7], Special::PrintScreen),
+        (&[0xe0, 0xaa, 0xe0, 0x47, 0xe0, 0xc7, 0xe0, 0x2a], Special::Home),
+        (&[0xe0, 0xb6, 0xe0, 0x53, 0xe0, 0xd3, 0xe0, 0x36], Special::Delete),
+        (&[0xe1, 0x1d, 0x45, 0xe1, 0x9d, 0xc5], Special::Pause),
+        (&[0xe0, 0x46, 0xe0, 0xc6], Special::Pause),
+    ];
+    for (bytes, special) in wrapped {
+        for shift in [&[][..], &[SHIFT], &[0x36]] {
+            let after = [0x1e, 0x47];
+            let mut made = events(Layout::Us, &[shift, bytes, &after].concat()).into_iter().map(|event| event.key);
+            assert_eq!(made.next(), Some(Key::Special(special)), "{bytes:x?}");
+            let expected = match shift {
+                [] => [Key::Char('a'), Key::Char('7')],
+                _ => [Key::Char('A'), Key::Special(Special::Home)],
+            };
+            assert_eq!(made.collect::<Vec<_>>(), expected, "{bytes:x?} after {shift:x?}");
+        }
+    }
+    // Codes of keys let go that were pressed before anybody listened.
+    for code in 0x01..=0x58_u8 {
+        for bytes in [&[code | UP][..], &[0xe0, code | UP]] {
+            assert_eq!(events(Layout::Us, bytes), [], "{bytes:x?}");
+            assert_eq!(typed(Layout::Us, &[bytes, &tap(0x1e)].concat()), "a", "{bytes:x?}");
+        }
+    }
+}
+
 #[test]
 fn layouts_have_names_and_numbers() {
     for (number, (layout, name)) in Layout::ALL.into_iter().enumerate() {

@@ -31,6 +31,8 @@ struct Service {
     subscribers: Subscribers,
     /// The controller keeps a byte for which there is no room, and the interrupt masked.
     full: bool,
+    /// It was said that nobody reads; once more when somebody has.
+    said: bool,
 }
 
 struct Read {
@@ -71,7 +73,15 @@ impl Driver for Service {
         } else if found.warm {
             rt::println!("going on with {} events unread, layout {}", keep.unread(), keyboard.layout().name());
         }
-        Service { keyboard, keep, irq, readers: Callers::default(), subscribers: Subscribers::default(), full }
+        Service {
+            keyboard,
+            keep,
+            irq,
+            readers: Callers::default(),
+            subscribers: Subscribers::default(),
+            full,
+            said: false,
+        }
     }
 
     fn notified(&mut self, bits: u64) {
@@ -116,6 +126,16 @@ impl Service {
     fn serve(&mut self) {
         let serviced = self.keyboard.service();
         self.full = serviced.full;
+        self.said &= self.keep.unread() > 0;
+        if serviced.full && !core::mem::replace(&mut self.said, true) {
+            rt::println!(
+                "{} keys wait to be read: a keyboard that holds no more loses the next ones",
+                self.keep.unread()
+            );
+        }
+        if serviced.overrun {
+            rt::println!("the keyboard has lost keys: it held as many as it can");
+        }
         if serviced.full || (serviced.more && Notification::own().signal(AGAIN).is_ok()) {
             // The interrupt stays masked until the rest is done.
         } else {

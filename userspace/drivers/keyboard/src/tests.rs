@@ -162,6 +162,20 @@ fn layout_and_held_keys_outlive_the_driver() {
     assert!(events.iter().all(|event| event.mods == Mods::SHIFT));
 }
 
+#[test]
+fn after_an_overrun_no_key_is_held() {
+    let (data, control) = Model::ports();
+    let state = data.state.clone();
+    let keep = keep();
+    let mut keyboard = Keyboard::start(data, control, keep);
+    // Shift, control and caps lock down; then the keyboard loses codes, in the middle of one.
+    state.borrow_mut().keys(&[0x2a, 0x1d, 0x3a, 0xba, 0xe0, 0xff, 0x1e, 0x9e]);
+    let serviced = keyboard.service();
+    assert!(serviced.overrun && serviced.events);
+    assert_eq!(read(keep, 1, 9), [KeyEvent { key: Key::Char('A'), mods: Mods::CAPS }]);
+    assert!(!keyboard.service().overrun);
+}
+
 /// What is typed: shift, extended keys, a dead key and its letter, pause.
 const TYPED: [u8; 26] = [
     0x2a, 0x23, 0xa3, 0xaa, 0x17, 0x97, 0x29, 0xa9, 0x1e, 0x9e, 0xe0, 0x4b, 0xe0, 0xcb, 0x29, 0xa9, 0x31, 0xb1, 0xe1,
