@@ -129,6 +129,9 @@ struct Test {
     /// How many machines run at the same time
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
     jobs: u32,
+    /// Run the hostile programs on every machine of the matrix: processor models, sizes of memory, boards, firmwares; without it on a few
+    #[arg(long, conflicts_with_all = ["cpu", "machine"])]
+    matrix: bool,
     #[command(flatten)]
     hardware: hardware::Hardware,
     #[command(flatten)]
@@ -373,7 +376,7 @@ fn perform(command: Command) -> anyhow::Result<ExitCode> {
         Command::Test(test) => {
             let (kind, filter) = test::kind_and_filter(test.kind, test.filter)?;
             let (jobs, install) = (test.jobs as usize, !test.install.no_install);
-            let wanted = test::Wanted { kind, filter, hardware: test.hardware, jobs, install };
+            let wanted = test::Wanted { kind, filter, hardware: test.hardware, matrix: test.matrix, jobs, install };
             return test::test(&paths, &wanted);
         }
         Command::Image(image) => {

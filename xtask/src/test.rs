@@ -27,6 +27,8 @@ pub struct Wanted {
     pub filter: Option<String>,
     /// What the machines of kernel and system tests are made of, but for those that count instructions.
     pub hardware: Hardware,
+    /// Whether the hostile programs are run on every machine of the matrix; else they are on a few.
+    pub matrix: bool,
     /// Machines at the same time.
     pub jobs: usize,
     /// Whether what is missing may be installed.
@@ -236,6 +238,7 @@ mod tests {
             kind: Some("host".to_owned()),
             filter: Some("ipc".to_owned()),
             hardware: Hardware::default(),
+            matrix: false,
             jobs: 1,
             install: false,
         };

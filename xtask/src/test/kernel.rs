@@ -144,6 +144,7 @@ mod tests {
             kind: None,
             filter: Some(part.to_owned()),
             hardware: Hardware::default(),
+            matrix: false,
             jobs: 1,
             install: false,
         };

@@ -7,6 +7,7 @@ mod commands;
 mod debugger;
 mod fuzz;
 mod hostile;
+mod matrix;
 mod outside;
 mod person;
 mod siege;
@@ -44,6 +45,7 @@ pub fn run(paths: &Paths, wanted: &Wanted, report: &Report, ready: &Ready) -> Re
     }
     outside::run(&config, wanted, report, ready)?;
     hostile::run(&config, wanted, report, ready)?;
+    matrix::run(&config, wanted, report, ready)?;
     siege::run(&config, wanted, report, ready)?;
     chaos::run(&config, wanted, report, ready)?;
     bench::run(&config, wanted, report, ready)?;

@@ -1,7 +1,7 @@
 //! Tests that run inside the system, as an ordinary task. Each prints one line, `test system::NAME ... ok` or
 //! `test system::NAME ... FAILED: reason`; the last one done, the machine is switched off.
 //!
-//! The file `filter` of the boot archive, where there is one, is a part of the full names of the tests to run.
+//! The file `filter` of the boot archive, where there is one, has in each line a part of the full names of tests to run.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 extern crate alloc;
@@ -83,7 +83,8 @@ fn run() {
     let archive = rt::archive::Archive::map();
     let filter = archive.and_then(|archive| core::str::from_utf8(archive.file("filter")?).ok()).unwrap_or_default();
     let (mut passed, mut failed) = (0, 0);
-    for &(name, test) in TESTS.iter().filter(|(name, _)| alloc::format!("system::{name}").contains(filter)) {
+    let wanted = |name: &str| filter.lines().any(|part| name.contains(part)) || filter.is_empty();
+    for &(name, test) in TESTS.iter().filter(|(name, _)| wanted(&alloc::format!("system::{name}"))) {
         // Should the test never end, this line is the last one and says which it was.
         println!("run system::{name}");
         match test() {

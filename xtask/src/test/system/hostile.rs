@@ -2,13 +2,14 @@
 
 use super::super::{Outcome, Report, Wanted};
 use super::{BOOT, image};
-use crate::build::{Config, build_system, with_loader};
+use crate::build::{Built, Config, build_system, with_loader};
 use crate::guest::Guest;
 use crate::loader::Firmware;
 use crate::qemu::Machine;
 use crate::toolchain::install::Ready;
 use anyhow::{Context, Result, ensure};
 use driver_vga::FONT;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// The test's name.
@@ -32,20 +33,37 @@ pub fn run(config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> 
     let logs = report.logs(NAME)?;
     let begun = Instant::now();
     let attempt = || {
-        let with = [config.paths.root.join(CRATE)];
-        let config = Config { with: &with, ..*config };
-        let build = || build_system(&config, crate::build::SYSTEM_TOML, "hostile.tar");
-        let (builder, built) = with_loader(&config, Firmware::Bios, build)?;
-        let image = image(config.paths, &builder, &built, Firmware::Bios, "test-hostile")?;
+        let (built, image) = build(config, Firmware::Bios)?;
         let machine = Machine { memory: "96M".to_owned(), ..wanted.machine(image, logs.clone()) };
-        let mut guest = Guest::boot(&machine, &ready.programs, Some(&built.kernel), LIMIT)?;
-        guest.wait_prompt(BOOT)?;
-        lives_on(&mut guest)?;
-        unforged(&guest.kernel_log())
+        harm_nobody(&machine, ready, &built)
     };
     let outcome: Outcome = attempt().map_err(|error: anyhow::Error| format!("{error:#}"));
     report.verdict(NAME, &outcome, Some(begun.elapsed()), &logs);
     Ok(())
+}
+
+/// Builds the real system with them in it.
+///
+/// # Errors
+/// When it does not build.
+pub fn build(config: &Config, firmware: Firmware) -> Result<(Built, PathBuf)> {
+    let with = [config.paths.root.join(CRATE)];
+    let config = Config { with: &with, ..*config };
+    let build = || build_system(&config, crate::build::SYSTEM_TOML, "hostile.tar");
+    let (builder, built) = with_loader(&config, firmware, build)?;
+    let image = image(config.paths, &builder, &built, firmware, "test-hostile")?;
+    Ok((built, image))
+}
+
+/// Boots that system on a machine, and uses it.
+///
+/// # Errors
+/// When anything is not as it would be without them.
+pub fn harm_nobody(machine: &Machine, ready: &Ready, built: &Built) -> Result<()> {
+    let mut guest = Guest::boot(machine, &ready.programs, Some(&built.kernel), LIMIT)?;
+    guest.wait_prompt(BOOT)?;
+    lives_on(&mut guest)?;
+    unforged(&guest.kernel_log())
 }
 
 /// Shell, screen, keyboard and drivers do what they always do.

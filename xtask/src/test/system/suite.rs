@@ -3,12 +3,13 @@
 
 use super::super::{Outcome, Report, Wanted, verdict_line};
 use super::image;
-use crate::build::{Config, build_with_files, with_loader};
+use crate::build::{Built, Config, build_with_files, with_loader};
 use crate::guest::Guest;
 use crate::loader::Firmware;
 use crate::qemu::{End, Machine};
 use crate::toolchain::install::Ready;
 use anyhow::Result;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How long all tests of one system may take together.
@@ -51,36 +52,72 @@ pub const TRIAL_NAMES: [&str; 7] = [
 /// # Errors
 /// When it does not build.
 pub fn run(inside: &Inside, config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> Result<()> {
-    let Inside { name, toml, memory, tag } = inside;
+    let Inside { name, memory, .. } = inside;
     // With a filter it runs only what is wanted.
-    let filter = wanted.filter.iter().map(|filter| ("filter".to_owned(), filter.clone().into_bytes()));
-    let files: Vec<_> = filter.collect();
-    let build = || build_with_files(config, toml, &format!("{name}.tar"), &files);
-    let (builder, built) = with_loader(config, Firmware::Bios, build)?;
-    let image = image(config.paths, &builder, &built, Firmware::Bios, &format!("test-{name}"))?;
+    let parts: Vec<_> = wanted.filter.iter().map(String::as_str).collect();
+    let (built, image) = inside.build(config, Firmware::Bios, name, &parts)?;
     let logs = report.logs(&format!("system::{name}"))?;
     let machine = Machine { memory: (*memory).to_owned(), ..wanted.machine(image, logs.clone()) };
-    let mut guest = Guest::boot(&machine, &ready.programs, Some(&built.kernel), LIMIT)?;
-    let end = guest.wait_end(LIMIT);
-    let found = read(&guest.kernel_log(), tag);
-    for (name, outcome) in found.verdicts.iter().filter(|(name, _)| wanted.matches(name)) {
-        report.verdict(name, outcome, None, &logs);
-    }
-    if let Some(outcome) = found.plain.filter(|_| wanted.matches(PLAIN)) {
-        report.verdict(PLAIN, &outcome, None, &logs);
-    }
-    let failure = match end {
-        Ok(End::PoweredOff) if found.complete => None,
-        Ok(End::PoweredOff) => Some("it switched the machine off before its last line".to_owned()),
-        Ok(end) => Some(format!("{:#}", guest.ended(&end))),
-        Err(error) => Some(format!("{error:#}")),
-    };
-    if let Some(reason) = failure {
-        // The test that ran then is the one to look at.
-        let name = found.unfinished.unwrap_or_else(|| format!("system::{name}"));
-        report.verdict(&name, &Err(reason), Some(guest.uptime()), &logs);
+    for verdict in inside.boot(&machine, ready, &built)? {
+        // What went wrong with the whole is told whatever is wanted.
+        if wanted.matches(&verdict.name) || verdict.took.is_some() {
+            report.verdict(&verdict.name, &verdict.outcome, verdict.took, &logs);
+        }
     }
     Ok(())
+}
+
+/// What a boot says about one test.
+pub struct Verdict {
+    /// The test's full name.
+    pub name: String,
+    /// Whether it passed.
+    pub outcome: Outcome,
+    /// How long the whole boot took, where the verdict is about that.
+    pub took: Option<Duration>,
+}
+
+impl Inside {
+    /// Builds it, to run only tests of which a full name contains one of `parts`, where there are any. `name` is what archive and image are
+    /// called.
+    ///
+    /// # Errors
+    /// When it does not build.
+    pub fn build(&self, config: &Config, firmware: Firmware, name: &str, parts: &[&str]) -> Result<(Built, PathBuf)> {
+        let mut files = Vec::new();
+        if !parts.is_empty() {
+            files.push(("filter".to_owned(), parts.join("\n").into_bytes()));
+        }
+        let build = || build_with_files(config, self.toml, &format!("{name}.tar"), &files);
+        let (builder, built) = with_loader(config, firmware, build)?;
+        let image = image(config.paths, &builder, &built, firmware, &format!("test-{name}"))?;
+        Ok((built, image))
+    }
+
+    /// Boots it on a machine, waits for its end, and returns the verdicts.
+    ///
+    /// # Errors
+    /// When QEMU cannot be started.
+    pub fn boot(&self, machine: &Machine, ready: &Ready, built: &Built) -> Result<Vec<Verdict>> {
+        let mut guest = Guest::boot(machine, &ready.programs, Some(&built.kernel), LIMIT)?;
+        let end = guest.wait_end(LIMIT);
+        let found = read(&guest.kernel_log(), self.tag);
+        let plain = found.plain.map(|outcome| (PLAIN.to_owned(), outcome));
+        let verdicts = found.verdicts.into_iter().chain(plain);
+        let mut verdicts: Vec<_> = verdicts.map(|(name, outcome)| Verdict { name, outcome, took: None }).collect();
+        let failure = match end {
+            Ok(End::PoweredOff) if found.complete => None,
+            Ok(End::PoweredOff) => Some("it switched the machine off before its last line".to_owned()),
+            Ok(end) => Some(format!("{:#}", guest.ended(&end))),
+            Err(error) => Some(format!("{error:#}")),
+        };
+        if let Some(reason) = failure {
+            // The test that ran then is the one to look at.
+            let name = found.unfinished.unwrap_or_else(|| format!("system::{}", self.name));
+            verdicts.push(Verdict { name, outcome: Err(reason), took: Some(guest.uptime()) });
+        }
+        Ok(verdicts)
+    }
 }
 
 /// The test that looks at what the forger's lines have become in the log.
