@@ -21,6 +21,11 @@ pub const INFO_ADDR: u64 = 0x7000_0000_0000;
 /// First address past the initial thread's stack. Below the stack lies an unmapped guard page.
 pub const STACK_TOP: u64 = 0x7fff_f000_0000;
 
+/// First address that a program may be linked at, and the lowest that is ever mapped for a task. Below it nothing is the task's own, so
+/// that whatever takes an address that was never set, or a small offset from it, finds nothing there: null pointers, descriptor tables of
+/// a segment register with base 0 and 64 KiB of limit.
+pub const PROGRAM_BASE: u64 = 0x1_0000;
+
 /// Where the kernel places mappings for which the task names no address.
 pub const MAP_BASE: u64 = 0x1000_0000_0000;
 

@@ -214,6 +214,8 @@ fn bad_segments(kernel: &mut Kernel) {
     with(|p| p[2].addr = 0x7fff_ffff_e200, ImageError::OutOfRange);
     with(|p| p[2].addr = u64::MAX - 0xdff, ImageError::OutOfRange);
     with(|p| p[0].addr = 0, ImageError::OutOfRange);
+    with(|p| p[0].addr = 0x1000, ImageError::OutOfRange);
+    with(|p| p[0].addr = 0xf000, ImageError::OutOfRange);
     with(|p| p[2].addr += 1, ImageError::Misaligned);
     with(|p| p[1].offset += 8, ImageError::Misaligned);
     with(|p| p[1].addr = BASE + 0x100, ImageError::Overlap);

@@ -2,7 +2,7 @@
 //! refuse; here the user is told what to do.
 
 use crate::paths::Paths;
-use abi::task::{INFO_ADDR, MAP_BASE, STACK_TOP};
+use abi::task::{INFO_ADDR, MAP_BASE, PROGRAM_BASE, STACK_TOP};
 use abi::{ABI_HASH, NOTE_NAME, NOTE_TYPE_ABI, PAGE_SIZE};
 use anyhow::{Context, Result, bail};
 use goblin::elf::Elf;
@@ -10,9 +10,6 @@ use goblin::elf::header::{EI_CLASS, EI_DATA, ELFCLASS64, ELFDATA2LSB, EM_X86_64,
 use goblin::elf::program_header::{PF_R, PF_W, PF_X, PT_DYNAMIC, PT_INTERP, PT_LOAD, PT_NOTE, PT_TLS, ProgramHeader};
 use std::collections::BTreeSet;
 use std::path::Path;
-
-/// The first address at which a program may lie: the page at 0 stays unmapped, so that null pointers fault.
-const FIRST_ADDR: u64 = PAGE_SIZE as u64;
 
 /// Most bytes of a program in memory: the kernel clears and maps them all in one system call, in which nobody else runs.
 const MAX_IMAGE: u64 = 16 << 20;
@@ -119,9 +116,9 @@ fn segment(shown: &str, number: usize, load: &ProgramHeader, file_len: u64) -> R
     if load.p_flags & PF_R == 0 {
         bail!("{place} is not readable; take the linker script out that makes it so");
     }
-    if load.p_vaddr < FIRST_ADDR || end.is_none_or(|end| end > MAP_BASE) {
+    if load.p_vaddr < PROGRAM_BASE || end.is_none_or(|end| end > MAP_BASE) {
         bail!(
-            "{place} is not where programs go, {FIRST_ADDR:#x}-{:#x}; take the linker script or the image base out that puts it there",
+            "{place} is not where programs go, {PROGRAM_BASE:#x}-{:#x}; take the linker script or the image base out that puts it there",
             MAP_BASE - 1
         );
     }
@@ -320,9 +317,10 @@ pub mod tests {
             (broken(|p| p.segments[0].flags |= PF_W), "segment 0 (0x200000-0x2017ff) is both writable and executable"),
             (broken(|p| p.segments[1].flags = 0), "segment 1 (0x202000-0x202003) is not readable"),
             (
-                broken(|p| p.segments[1].addr = 0xFFF),
-                "segment 1 (0xfff-0x1002) is not where programs go, 0x1000-0xfffffffffff",
+                broken(|p| p.segments[1].addr = 0xFFFF),
+                "segment 1 (0xffff-0x10002) is not where programs go, 0x10000-0xfffffffffff",
             ),
+            (broken(|p| p.segments[1].addr = 0x1000), "is not where programs go, 0x10000-"),
             (broken(|p| p.segments[1].addr = MAP_BASE - 2), "is not where programs go"),
             (broken(|p| p.segments[1].addr = 0xFFFF_8000_0000_0000), "is not where programs go"),
             (broken(|p| p.segments[1].addr = u64::MAX), "is not where programs go"),

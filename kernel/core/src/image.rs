@@ -4,7 +4,7 @@
 //! (ELF-64 Object File Format, version 1.5; System V ABI, AMD64 supplement).
 
 use abi::AbiNote;
-use abi::task::MAP_BASE;
+use abi::task::{MAP_BASE, PROGRAM_BASE};
 use xmas_elf::ElfFile;
 use xmas_elf::header::{Data, Machine, Type as FileType};
 use xmas_elf::program::{ProgramHeader, Type};
@@ -32,7 +32,7 @@ pub enum ImageError {
     Segments = 5,
     /// A segment's file part is longer than its memory, or outside the file.
     FileRange = 6,
-    /// A segment lies outside the addresses for programs.
+    /// A segment lies outside the addresses for programs, [`PROGRAM_BASE`] to [`MAP_BASE`].
     OutOfRange = 7,
     /// A segment's file offset and address differ within a page.
     Misaligned = 8,
@@ -58,7 +58,7 @@ impl ImageError {
             Self::NotStatic => "not a static executable at fixed addresses",
             Self::Segments => "no loadable segment, or too many",
             Self::FileRange => "a segment lies outside the file or is longer there than in memory",
-            Self::OutOfRange => "a segment lies outside the addresses for programs",
+            Self::OutOfRange => "a segment lies outside the addresses for programs, 0x10000 to 0xfffffffffff",
             Self::Misaligned => "a segment's file offset and address differ within a page",
             Self::Overlap => "two segments share a page",
             Self::WriteExecute => "a segment is both writable and executable",
@@ -165,7 +165,7 @@ impl Image {
         if s.writable && s.executable {
             return Err(ImageError::WriteExecute);
         }
-        if s.addr < PAGE || s.addr.checked_add(s.size).is_none_or(|end| end > MAP_BASE) {
+        if s.addr < PROGRAM_BASE || s.addr.checked_add(s.size).is_none_or(|end| end > MAP_BASE) {
             return Err(ImageError::OutOfRange);
         }
         if s.filled != 0 && s.addr % PAGE != s.offset as u64 % PAGE {

@@ -11,7 +11,7 @@ const KERNEL_PORTS: [(Ports, &str); 13] = [
     (Ports { base: 0x4D0, len: 2 }, "the interrupt controllers' trigger modes, which the kernel sets"),
     (Ports { base: 0x40, len: 4 }, "the timer (8254), which the kernel drives"),
     (Ports { base: 0xE9, len: 1 }, "the kernel's log"),
-    (Ports { base: 0xF4, len: 1 }, "the way in which a test kernel ends QEMU"),
+    (Ports { base: 0xF4, len: 4 }, "the way in which a test kernel ends QEMU"),
     (
         Ports { base: 0xCF8, len: 8 },
         "PCI configuration, through which any device can be made to reach any memory (but 0xCF9 alone, the reset register, may be had)",
@@ -38,11 +38,16 @@ const RESET_CONTROL: Ports = Ports { base: 0xCF9, len: 1 };
 const HOLES: [(u64, u64); 2] = [(0xA_0000, 0x10_0000), (0xC000_0000, 0x1_0000_0000)];
 
 /// Parts of these holes that no task gets, and why.
-const KERNEL_RANGES: [(u64, u64, &str); 4] = [
+const KERNEL_RANGES: [(u64, u64, &str); 5] = [
     (0xFEC0_0000, 0xFEC0_1000, "the I/O APIC, which decides what interrupts do"),
     (0xFED0_0000, 0xFED0_1000, "the HPET, whose interrupts can be made to write anywhere in memory"),
     (0xFED9_0000, 0xFED9_4000, "the IOMMU, which decides where devices reach"),
     (0xFEE0_0000, 0xFEF0_0000, "the processors' local APICs, which can stop and start processors"),
+    (
+        0xE000_0000,
+        0xF000_0000,
+        "where PCI configuration is on many machines (ECAM), through which any device can be made to reach any memory",
+    ),
 ];
 
 /// Checks each claim by itself, then against all earlier claims.

@@ -3,7 +3,7 @@
 use super::Random;
 use crate::image::{Image, ImageError, MAX_SEGMENTS};
 use abi::AbiNote;
-use abi::task::MAP_BASE;
+use abi::task::{MAP_BASE, PROGRAM_BASE};
 use zerocopy::IntoBytes;
 
 const PAGE: u64 = abi::PAGE_SIZE as u64;
@@ -99,7 +99,7 @@ fn sound(image: &Image, file: &[u8]) {
     assert!((1..=MAX_SEGMENTS).contains(&segments.len()));
     for s in segments {
         assert!(!(s.writable && s.executable), "writable and executable");
-        assert!(s.addr >= PAGE && s.size > 0 && s.addr.checked_add(s.size).is_some_and(|end| end <= MAP_BASE));
+        assert!(s.addr >= PROGRAM_BASE && s.size > 0 && s.addr.checked_add(s.size).is_some_and(|end| end <= MAP_BASE));
         assert!(s.offset.checked_add(s.filled).is_some_and(|end| end <= file.len()) && s.filled as u64 <= s.size);
         assert!(s.filled == 0 || s.addr % PAGE == s.offset as u64 % PAGE);
         assert!(s.first_page() <= s.addr && s.end_page() >= s.addr + s.size && s.end_page() <= MAP_BASE);
@@ -165,6 +165,8 @@ const BAD: &[(ImageError, &str, Edit)] = &[
     (ImageError::FileRange, "longer than in memory", |f| f.set(2, MEM_SIZE, 0x2ff)),
     (ImageError::FileRange, "the note outside the file", |f| f.set(0, OFFSET, 0x23f0)),
     (ImageError::OutOfRange, "the first page", |f| f.set(1, ADDR, 0)),
+    (ImageError::OutOfRange, "where a table that was never set may lie", |f| f.set(1, ADDR, 0x1000)),
+    (ImageError::OutOfRange, "the last page below the first", |f| f.set(1, ADDR, PROGRAM_BASE - PAGE)),
     (ImageError::OutOfRange, "the upper half", |f| f.set(2, ADDR, 0xffff_8000_0000_0008)),
     (ImageError::OutOfRange, "where memory is mapped", |f| f.set(2, ADDR, MAP_BASE - PAGE + 8)),
     (ImageError::OutOfRange, "wraps", |f| f.set(2, MEM_SIZE, u64::MAX)),
@@ -263,7 +265,7 @@ fn what_does_not_matter_is_let_through() {
 
 /// Values at which comparisons and sums go wrong.
 fn interesting(random: &mut Random) -> u64 {
-    let base = [0, 1, 7, 8, 56, 64, 0xfff, PAGE, CODE, DATA, MAP_BASE, 1 << 31, 1 << 32, 1 << 47, 1 << 63, u64::MAX];
+    let base = [0, 1, 7, 8, 56, 64, 0xfff, PAGE, PROGRAM_BASE, CODE, DATA, MAP_BASE, 1 << 31, 1 << 32, 1 << 47, 1 << 63, u64::MAX];
     let value = base[random.below(base.len())];
     match random.below(4) {
         0 => value.wrapping_sub(1 + random.next() % 16),
@@ -332,7 +334,7 @@ fn harmless(file: &[u8], image: &Image) {
             filled <= size && (filled == 0 || wide(offset) + wide(filled) <= file.len() as u128),
             "outside the file"
         );
-        assert!(addr >= PAGE && wide(addr) + wide(size) <= wide(MAP_BASE), "outside the addresses for programs");
+        assert!(addr >= PROGRAM_BASE && wide(addr) + wide(size) <= wide(MAP_BASE), "outside the addresses for programs");
         assert_ne!(flags & (W | X), W | X, "writable and executable");
         assert!(filled == 0 || (addr ^ offset) % PAGE == 0, "bytes of the file would move within the page");
         pages.push((addr / PAGE, (addr + size - 1) / PAGE));
