@@ -1,43 +1,37 @@
 //! What happens once, before the frame allocator and the heap exist: frames are handed out from the boot memory map.
 
+use crate::arch::ram;
 use bootloader_api::info::{MemoryRegionKind, MemoryRegions};
 use core::ops::Range;
+use kernel_core::ram::Regions;
 use x86_64::PhysAddr;
 use x86_64::structures::paging::{FrameAllocator, PhysFrame, Size4KiB};
 
 const PAGE: u64 = abi::PAGE_SIZE as u64;
 /// The first MiB is left alone: firmware tables, and the place where other cores start.
 const LOW_END: u64 = 0x10_0000;
-/// Usable regions that are remembered; a memory map has about a dozen.
-const MAX_REGIONS: usize = 64;
 
-/// Hands out frames from the usable regions of the boot memory map, which it puts in ascending order.
+/// Hands out frames from the usable regions of the boot memory map, in ascending order.
 pub struct BootFrames {
-    free: [Range<u64>; MAX_REGIONS],
-    count: usize,
+    free: Regions,
     total: u64,
 }
 
 impl BootFrames {
-    /// Takes the usable regions above 1 MiB; where there are more than 64, the rest is left unused.
+    /// Takes the RAM above 1 MiB that is usable, and that no other entry of the memory map names. [`ram::init`] comes first.
+    #[unsafe(link_section = "boot_text")]
     pub fn new(regions: &MemoryRegions) -> Self {
-        let mut this = BootFrames { free: [const { 0..0 }; MAX_REGIONS], count: 0, total: 0 };
-        for r in regions.iter().filter(|r| r.kind == MemoryRegionKind::Usable) {
-            let (start, end) = (r.start.max(LOW_END).next_multiple_of(PAGE), r.end & !(PAGE - 1));
-            if start < end && this.count < MAX_REGIONS {
-                this.free[this.count] = start..end;
-                let mut at = this.count;
-                while let Some([earlier, later]) = at.checked_sub(1).and_then(|first| this.free.get_mut(first..=at))
-                    && earlier.start > later.start
-                {
-                    core::mem::swap(earlier, later);
-                    at -= 1;
-                }
-                this.count += 1;
-                this.total += (end - start) / PAGE;
-            }
+        let mut free = ram::named(regions, |kind| kind == MemoryRegionKind::Usable);
+        // What is not in the direct map, because there are too many pieces, cannot be used.
+        let mut end = LOW_END;
+        free.remove(0, end);
+        for region in ram::regions().list() {
+            free.remove(end, region.start);
+            end = end.max(region.end);
         }
-        this
+        free.remove(end, u64::MAX);
+        let total = free.list().iter().map(|r| r.size() / PAGE).sum();
+        BootFrames { free, total }
     }
 
     /// Usable frames in all.
@@ -47,12 +41,12 @@ impl BootFrames {
 
     /// First address past the last usable region.
     pub fn end(&self) -> u64 {
-        self.free.iter().map(|r| r.end).max().unwrap_or(0)
+        self.free.end()
     }
 
     /// Frames of the largest usable region that are left.
     pub fn largest(&self) -> u64 {
-        self.free.iter().map(|r| (r.end - r.start) / PAGE).max().unwrap_or(0)
+        self.free.largest() / PAGE
     }
 
     /// Takes adjacent frames; returns the physical address of the first.
@@ -62,12 +56,10 @@ impl BootFrames {
     #[unsafe(link_section = "boot_text")]
     pub fn take_run(&mut self, frames: u64) -> u64 {
         let bytes = frames * PAGE;
-        let Some(r) = self.free[..self.count].iter_mut().find(|r| r.end - r.start >= bytes) else {
-            panic!("too little memory: no {} KiB free in one piece at boot", bytes / 1024);
-        };
-        let start = r.start;
-        r.start += bytes;
-        start
+        match self.free.take(bytes) {
+            Some(start) => start,
+            None => panic!("too little memory: no {} KiB free in one piece at boot", bytes / 1024),
+        }
     }
 
     /// Takes one frame.
@@ -78,7 +70,7 @@ impl BootFrames {
 
     /// What is left, in frame numbers and ascending order.
     pub fn rest(&self) -> impl Iterator<Item = Range<u64>> + '_ {
-        self.free[..self.count].iter().map(|r| r.start / PAGE..r.end / PAGE)
+        self.free.list().iter().map(|r| r.start / PAGE..r.end / PAGE)
     }
 }
 

@@ -1,8 +1,9 @@
 //! From a row of the task table and a program of the boot archive to a running task.
 
 use crate::arch::gdt::{USER_CODE, USER_DATA};
-use crate::arch::paging::{self, UserFlags, direct};
+use crate::arch::paging::{self, UserFlags};
 use crate::arch::percore;
+use crate::arch::ram::Ram;
 use crate::kernel::Kernel;
 use abi::error::DeathKind;
 use abi::info::{ARG_LEN, Entry, EntryKind, INFO_MAGIC, MAX_ENTRIES, TaskInfo};
@@ -149,9 +150,9 @@ fn frame(k: &mut Kernel, row: u16) -> Result<u64, Status> {
 /// Copies bytes into a frame at an offset; what does not fit is left out.
 fn fill(frame: u64, offset: u64, bytes: &[u8]) {
     let len = bytes.len().min((PAGE - offset) as usize);
-    if let Some(to) = direct(frame + offset, len as u64) {
+    if let Some(to) = Ram::at(frame + offset, len as u64) {
         // SAFETY: the frame was just taken for this task, nobody runs in it yet, and `offset + len` stays within it.
-        unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), to, len) };
+        unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), to.pointer(), len) };
     }
 }
 

@@ -1,12 +1,12 @@
 //! From the boot loader's hands to the first task, step by step.
 
-use crate::arch::{cpu, entry, gdt, idt, paging, percore, pic::Pic, pit, stacks};
+use crate::arch::{cpu, entry, gdt, idt, paging, percore, pic::Pic, pit, ram, stacks};
 use crate::boot::BootFrames;
 use crate::kernel::{self, Kernel, Locked};
 use crate::{heap, klog, loader, log};
 use abi::PAGE_SIZE;
 use bootloader_api::config::Mapping;
-use bootloader_api::info::{MemoryRegion, MemoryRegionKind, MemoryRegions};
+use bootloader_api::info::MemoryRegions;
 use bootloader_api::{BootInfo, BootloaderConfig};
 use core::ops::Range;
 use kernel_core::clock::Clock;
@@ -55,10 +55,11 @@ pub fn boot_guard_holds(addr: u64) -> bool {
 #[inline(never)]
 #[unsafe(link_section = "boot_text")]
 pub fn init_memory(boot: &'static mut BootInfo) -> Ready {
+    ram::init(&boot.memory_regions);
     let mut frames = BootFrames::new(&boot.memory_regions);
     let total = frames.total();
     let archive_virt = boot.ramdisk_addr.into_option();
-    paging::init(&boot.memory_regions, &mut frames);
+    paging::init(&mut frames);
     stacks::init(&mut || frames.take());
     gdt::init();
     idt::init();
@@ -125,9 +126,9 @@ pub struct Ready {
 
 /// Bars the tasks that would have a physical range in memory that the kernel manages or runs in: that depends on the machine, so it may come
 /// to light only here, and it must cost nobody else the boot.
-pub fn bar(sys: &mut System, regions: &MemoryRegions) {
+pub fn bar(sys: &mut System) {
     for task in &mut sys.tasks {
-        let Some(range) = task.record.ranges.iter().find(|r| reaches_ram(regions, r.base, r.len)) else { continue };
+        let Some(range) = task.record.ranges.iter().find(|r| ram::regions().touch(r.base, r.len)) else { continue };
         task.barred = true;
         klog!(
             "{} does not start: its range `{}` ({:#x}, {:#x} bytes) reaches RAM on this machine; change the range, or give the machine less memory",
@@ -139,11 +140,6 @@ pub fn bar(sys: &mut System, regions: &MemoryRegions) {
     }
 }
 
-fn reaches_ram(regions: &MemoryRegions, base: u64, len: u64) -> bool {
-    let ram = |r: &&MemoryRegion| matches!(r.kind, MemoryRegionKind::Usable | MemoryRegionKind::Bootloader);
-    regions.iter().filter(ram).any(|r| base < r.end && r.start < base.saturating_add(len))
-}
-
 /// Starts the system that the boot archive holds. Never returns: the kernel is entered by interrupts and system calls from then on.
 #[inline(never)]
 #[unsafe(link_section = "boot_text")]
@@ -152,7 +148,7 @@ pub fn run(ready: Ready, entered_at: u64) -> ! {
     let hertz = pit::measure_tsc();
     let measured = cpu::now() - measuring;
     let clock = Clock::new(entered_at, hertz);
-    let Ready { frames, frames_kernel, most, archive, features, regions } = ready;
+    let Ready { frames, frames_kernel, most, archive, features, .. } = ready;
     let table = kernel_core::archive::find_file(archive, "manifest")
         .unwrap_or_else(|| panic!("the boot archive ({} bytes) has no task table `manifest`", archive.len()));
     let records = match kernel_core::manifest::parse(table) {
@@ -171,7 +167,7 @@ pub fn run(ready: Ready, entered_at: u64) -> ! {
         features.pcid,
     );
     let mut sys = System::with_most(records, most, frames, clock);
-    bar(&mut sys, regions);
+    bar(&mut sys);
     if most < records.iter().map(|r| r.handle_quota.max(r.object_quota)).max().unwrap_or(0) {
         klog!(
             "the tasks' quotas are more tables than this machine has memory for: each has {most} handles and objects at most"

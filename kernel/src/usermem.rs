@@ -1,7 +1,8 @@
 //! The only door to user memory. Nothing here dereferences a user's address: each page is looked up in the task's page tables, with
-//! the rights that the task itself has, and reached through the direct map; every byte is copied once.
+//! the rights that the task itself has, and reached through the direct map where it is RAM; every byte is copied once. A device's registers
+//! that a task has mapped are no memory for the kernel: reading them can have effects, and nothing says what lies behind them.
 
-use crate::arch::paging::{Access, TABLE_SPAN, direct, user_page, user_table};
+use crate::arch::paging::{Access, TABLE_SPAN, user_page, user_table};
 use abi::task::USER_END;
 use abi::{PAGE_SIZE, Status};
 use core::arch::asm;
@@ -47,8 +48,8 @@ impl Place {
         }
         let room = PAGE_SIZE - (self.addr as usize & (PAGE_SIZE - 1));
         let count = if len < room { len } else { room };
-        let at = direct(user_page(self.table, self.addr, self.access)?, count as u64)?;
-        (self.here, self.left) = (at.expose_provenance(), count);
+        let at = user_page(self.table, self.addr, self.access)?;
+        (self.here, self.left) = (at.pointer().expose_provenance(), count);
         // No wrap: an address of a task is far below the end of all addresses.
         self.addr += count as u64;
         Some(())

@@ -14,6 +14,7 @@ use alloc::vec::Vec;
 use bootloader_api::{BootInfo, entry_point};
 use core::cell::RefCell;
 use kernel::arch::paging::{self, UserFlags};
+use kernel::arch::ram::Ram;
 use kernel::usermem::{self, Side};
 use kernel::{BOOT_CONFIG, start, testing};
 use kernel_core::frames::Frames;
@@ -79,14 +80,16 @@ fn large(root: u64) {
     let mut table = root;
     for level in [3, 2] {
         // SAFETY: a page table that `map_user` made, in the direct map.
-        let entry =
-            unsafe { paging::direct(table + (LARGE >> (12 + 9 * level) & 511) * 8, 8).unwrap().cast::<u64>().read() };
+        let entry = unsafe {
+            Ram::at(table + (LARGE >> (12 + 9 * level) & 511) * 8, 8).unwrap().pointer().cast::<u64>().read()
+        };
         table = entry & 0x000f_ffff_ffff_f000;
     }
     // SAFETY: as above. Only the tests use this address space, and nobody loads it.
     unsafe {
-        paging::direct(table + (LARGE >> 21 & 511) * 8, 8)
+        Ram::at(table + (LARGE >> 21 & 511) * 8, 8)
             .unwrap()
+            .pointer()
             .cast::<u64>()
             .write(HUGE | USER | WRITABLE | NO_EXECUTE | 1)
     };

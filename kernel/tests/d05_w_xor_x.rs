@@ -16,6 +16,7 @@ use bootloader_api::{BootInfo, entry_point};
 use core::cell::RefCell;
 use kernel::arch::paging::{self, UserFlags, find_writable_executable};
 use kernel::arch::pic::Pic;
+use kernel::arch::ram::Ram;
 use kernel::kernel::Kernel;
 use kernel::{BOOT_CONFIG, klog, loader, start, testing};
 use kernel_core::System;
@@ -117,7 +118,7 @@ fn upper_levels(space: Space<'_>) {
     space.map(PAGE, UserFlags::DATA);
     change(space.root, PAGE, 0, NO_EXECUTE);
     assert_eq!(find_writable_executable(space.root), Some(PAGE));
-    let top = paging::direct(space.root, 8).expect("in the direct map").cast::<u64>();
+    let top = Ram::at(space.root, 8).expect("in the direct map").pointer().cast::<u64>();
     // SAFETY: the first entry of the space's own top table; nobody has loaded it.
     unsafe {
         top.write(top.read() | NO_EXECUTE);

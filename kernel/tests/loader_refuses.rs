@@ -36,8 +36,6 @@ fn main(boot: &'static mut BootInfo) -> ! {
     let kernel = Kernel { sys, pic: Pic::new(), features, archive: &[], programs, archive_memory: None, frames_kernel };
     let kernel = RefCell::new(Some(kernel));
     let with = |f: fn(&mut Kernel)| f(kernel.borrow_mut().as_mut().expect("not taken yet"));
-    let with_regions =
-        |f: fn(&mut Kernel, &MemoryRegions)| f(kernel.borrow_mut().as_mut().expect("still there"), regions);
     testing::run(&[
         ("good_program_starts", &|| with(good_program)),
         ("program_is_missing", &|| with(missing)),
@@ -46,7 +44,7 @@ fn main(boot: &'static mut BootInfo) -> ! {
         ("d06_notes_are_refused", &|| with(bad_notes)),
         ("d06_every_truncation_is_refused", &|| with(truncations)),
         ("quotas_are_refused", &|| with(quotas)),
-        ("a_range_in_ram_bars_its_task_alone", &|| with_regions(range_in_ram)),
+        ("a_range_in_ram_bars_its_task_alone", &|| with(range_in_ram)),
         ("good_program_starts_after_all_that", &|| with(good_program)),
         ("first_program_refused_ends_the_boot", &|| {
             let frames = kernel.take().expect("not taken yet").sys.frames;
@@ -72,10 +70,10 @@ fn reaching(regions: &MemoryRegions) -> abi::manifest::TaskRecord {
     r
 }
 
-fn range_in_ram(kernel: &mut Kernel, regions: &MemoryRegions) {
+fn range_in_ram(kernel: &mut Kernel) {
     let good = program(&parts(), AbiNote::CURRENT);
     kernel.programs = loader::programs(&kernel.sys.tasks, tar(&[("bin/one", &good), ("bin/two", &good)]));
-    start::bar(&mut kernel.sys, regions);
+    start::bar(&mut kernel.sys);
     let before = state(kernel);
     assert_eq!(loader::spawn(kernel, 1, b""), Err(SpawnError::Status(Status::Busy)));
     assert_eq!(state(kernel), before);
@@ -83,7 +81,7 @@ fn range_in_ram(kernel: &mut Kernel, regions: &MemoryRegions) {
     // A page that is no memory of this machine's is for whoever asks for it.
     let task = &mut kernel.sys.tasks[1];
     (task.barred, task.record.ranges[1].base) = (false, 0xb_8000);
-    start::bar(&mut kernel.sys, regions);
+    start::bar(&mut kernel.sys);
     assert!(loader::spawn(kernel, 1, b"").is_ok());
     assert!(!kernel.sys.tasks[0].barred);
     kernel.kill(1);

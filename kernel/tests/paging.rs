@@ -7,13 +7,14 @@ extern crate alloc;
 #[path = "support/tables.rs"]
 mod tables;
 
-use abi::task::USER_END;
+use abi::task::{PROGRAM_BASE, USER_END};
 use alloc::boxed::Box;
 use bootloader_api::info::{MemoryRegionKind, MemoryRegions};
 use bootloader_api::{BootInfo, entry_point};
 use core::cell::RefCell;
 use kernel::arch::cpu::Features;
-use kernel::arch::paging::{self, DIRECT_MAP, UserFlags, direct, inspect, kernel_root, translate_user};
+use kernel::arch::paging::{self, DIRECT_MAP, UserFlags, inspect, kernel_root, translate_user};
+use kernel::arch::ram::Ram;
 use kernel::{BOOT_CONFIG, start, testing};
 use kernel_core::frames::Frames;
 use tables::{HUGE, Space, USER, bytes, entry};
@@ -41,6 +42,7 @@ fn main(boot: &'static mut BootInfo) -> ! {
         ("kernel_half_is_not_the_users", &kernel_half_is_not_the_users),
         ("new_root_shares_the_upper_half", &|| shares_upper_half(&frames)),
         ("map_and_unmap", &|| map_and_unmap(&frames)),
+        ("d21_low_addresses_stay_empty", &|| d21_low_addresses_stay_empty(&frames)),
         ("flags_of_user_pages", &|| flags(&frames)),
         ("map_without_frames_for_tables", &|| without_frames(&frames)),
         ("translation_respects_the_half", &|| translation_of_kernel_addresses(&frames)),
@@ -96,32 +98,30 @@ fn is_ram(kind: MemoryRegionKind) -> bool {
 
 fn direct_map_covers(regions: &MemoryRegions) {
     for r in regions.iter().filter(|r| is_ram(r.kind)) {
-        for phys in (r.start..r.end).step_by(PAGE as usize).chain([r.end - 1]) {
+        for phys in (r.start.next_multiple_of(PAGE)..r.end & !(PAGE - 1)).step_by(PAGE as usize) {
             assert_eq!(inspect(kernel_root(), DIRECT_MAP + phys), Some((phys, true, false)), "{phys:#x}");
-            assert_eq!(direct(phys, 1).map(|p| p.addr() as u64), Some(DIRECT_MAP + phys));
+            assert_eq!(Ram::at(phys, 1).map(|ram| ram.pointer().addr() as u64), Some(DIRECT_MAP + phys));
         }
     }
 }
 
 fn direct_map_ends(regions: &MemoryRegions) {
     let end = regions.iter().filter(|r| is_ram(r.kind)).map(|r| r.end).max().expect("some memory");
-    // A page of 2 MiB reaches a little further than memory does; nothing hands out addresses there.
-    let mapped_end = end.next_multiple_of(2 << 20);
-    for phys in [mapped_end, 0xfee0_0000, 0xfec0_0000, 0xfd_0000_0000, (1 << 46) - PAGE] {
+    for phys in [end, 0xfee0_0000, 0xfec0_0000, 0xfd_0000_0000, (1 << 46) - PAGE] {
         assert_eq!(inspect(kernel_root(), DIRECT_MAP + phys), None, "{phys:#x}");
     }
-    assert_eq!(direct(end, 1), None);
-    assert_eq!(direct(end - 1, 2), None);
-    assert_eq!(direct(end - PAGE, PAGE).map(|p| p.addr() as u64), Some(DIRECT_MAP + end - PAGE));
-    assert_eq!(direct(u64::MAX, 2), None);
-    assert_eq!(direct(0xfee0_0000, PAGE), None, "a device's registers are no memory");
+    assert_eq!(Ram::at(end, 1), None);
+    assert_eq!(Ram::at(end - 1, 2), None);
+    assert_eq!(Ram::at(end - PAGE, PAGE).map(|ram| ram.pointer().addr() as u64), Some(DIRECT_MAP + end - PAGE));
+    assert_eq!(Ram::at(u64::MAX, 2), None);
+    assert_eq!(Ram::at(0xfee0_0000, PAGE), None, "a device's registers are no memory");
 }
 
 fn same_memory(frames: &RefCell<Frames>) {
     static mut DATA: u64 = 0;
     let at = &raw mut DATA;
     let (phys, ..) = inspect(kernel_root(), at as u64).expect("mapped");
-    let alias = direct(phys, 8).expect("memory").cast::<u64>();
+    let alias = Ram::at(phys, 8).expect("memory").pointer().cast::<u64>();
     // SAFETY: both are addresses of the same variable, which nobody else uses, and volatile accesses assume nothing.
     unsafe {
         at.write_volatile(0x1122_3344);
@@ -140,7 +140,7 @@ fn same_memory(frames: &RefCell<Frames>) {
 }
 
 fn top(root: u64) -> &'static [u64; 512] {
-    let table = direct(root, PAGE).expect("memory").cast::<[u64; 512]>();
+    let table = Ram::at(root, PAGE).expect("memory").pointer().cast::<[u64; 512]>();
     // SAFETY: a top table of the kernel's making; nobody writes it while the tests compare.
     unsafe { &*table }
 }
@@ -193,7 +193,7 @@ fn shares_upper_half(frames: &RefCell<Frames>) {
 
 fn map_and_unmap(frames: &RefCell<Frames>) {
     let space = Space::new(frames);
-    for page in [0, PAGE, 0x40_0000, 0x3fff_ffff_f000, 0x7000_0000_0000, USER_END - PAGE] {
+    for page in [PROGRAM_BASE, PROGRAM_BASE + PAGE, 0x40_0000, 0x3fff_ffff_f000, 0x7000_0000_0000, USER_END - PAGE] {
         assert_eq!(translate_user(space.root, page, false), None);
         let frame = space.map(page, UserFlags::DATA);
         for offset in [0, 1, 0x123, PAGE - 1] {
@@ -202,16 +202,29 @@ fn map_and_unmap(frames: &RefCell<Frames>) {
         }
     }
     // Neighbours stay.
-    paging::unmap(space.root, PAGE);
-    assert_eq!(translate_user(space.root, PAGE, false), None);
-    assert!(translate_user(space.root, 0, true).is_some());
+    let second = PROGRAM_BASE + PAGE;
+    paging::unmap(space.root, second);
+    assert_eq!(translate_user(space.root, second, false), None);
+    assert!(translate_user(space.root, PROGRAM_BASE, true).is_some());
     // Where nothing is mapped, or not even a table is, unmapping does nothing.
-    paging::unmap(space.root, PAGE);
+    paging::unmap(space.root, second);
     paging::unmap(space.root, 0x5555_5555_5000);
     // Mapped again, it is the new frame.
-    let frame = space.map(PAGE, UserFlags::READ);
-    assert_eq!(translate_user(space.root, PAGE + 5, false), Some(frame + 5));
-    assert_eq!(translate_user(space.root, PAGE + 5, true), None, "a read-only page can be written");
+    let frame = space.map(second, UserFlags::READ);
+    assert_eq!(translate_user(space.root, second + 5, false), Some(frame + 5));
+    assert_eq!(translate_user(space.root, second + 5, true), None, "a read-only page can be written");
+    space.give_back();
+}
+
+/// Nothing is ever mapped for a task below the first address of programs, nor above the last that a task may use.
+fn d21_low_addresses_stay_empty(frames: &RefCell<Frames>) {
+    let space = Space::new(frames);
+    let frame = space.frame();
+    for page in [0, PAGE, 0x8000, PROGRAM_BASE - PAGE, USER_END, 1 << 47, DIRECT_MAP] {
+        let mapped = paging::map_user(space.root, page, frame, UserFlags::DATA, || Some(space.frame()));
+        assert_eq!((mapped, translate_user(space.root, page, false)), (None, None), "{page:#x}");
+    }
+    assert!(top(space.root)[..256].iter().all(|&entry| entry == 0), "a table was made");
     space.give_back();
 }
 

@@ -46,6 +46,7 @@ pub mod manifest;
 pub mod memory;
 pub mod notify;
 pub mod queue;
+pub mod ram;
 pub mod sched;
 pub mod step;
 pub mod system;

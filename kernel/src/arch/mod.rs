@@ -11,4 +11,5 @@ pub mod paging;
 pub mod percore;
 pub mod pic;
 pub mod pit;
+pub mod ram;
 pub mod stacks;

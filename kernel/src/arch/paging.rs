@@ -3,15 +3,16 @@
 //! The boot loader hands over a recursive slot and nothing else of physical memory. With it the direct map is built; then the
 //! kernel moves to a top table of its own that has no lower half.
 
+use super::ram::{self, Ram};
 use crate::boot::BootFrames;
-use bootloader_api::info::{MemoryRegionKind, MemoryRegions};
 use core::sync::atomic::{AtomicU64, Ordering};
 use x86_64::registers::control::Cr3;
 use x86_64::structures::paging::mapper::Mapper;
-use x86_64::structures::paging::{Page, PageTable, PageTableFlags, PhysFrame, RecursivePageTable, Size2MiB};
+use x86_64::structures::paging::page::PageSize;
+use x86_64::structures::paging::{Page, PageTable, PageTableFlags, PhysFrame, RecursivePageTable, Size2MiB, Size4KiB};
 use x86_64::{PhysAddr, VirtAddr};
 
-/// Where physical memory is mapped: 64 TiB from here on, not executable.
+/// Where RAM is mapped, and nothing else of physical memory (see [`super::ram`]): 64 TiB from here on, not executable.
 pub const DIRECT_MAP: u64 = 0xffff_8000_0000_0000;
 /// The slot of the top table through which the boot loader maps the page tables recursively.
 pub const RECURSIVE: u64 = 508;
@@ -25,6 +26,8 @@ const WRITE_THROUGH: u64 = 1 << 3;
 const NO_CACHE: u64 = 1 << 4;
 const HUGE: u64 = 1 << 7;
 const GLOBAL: u64 = 1 << 8;
+/// Of the bits that the processor ignores: what a task's entry maps is RAM, which the kernel may reach through the direct map.
+const IS_RAM: u64 = 1 << 9;
 const NO_EXECUTE: u64 = 1 << 63;
 const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 const PAGE: u64 = abi::PAGE_SIZE as u64;
@@ -33,8 +36,6 @@ const KEEP: u64 = 1 << 63;
 
 /// The kernel's own top table.
 static KERNEL_ROOT: AtomicU64 = AtomicU64::new(0);
-/// Physical memory above this is not in the direct map.
-static DIRECT_END: AtomicU64 = AtomicU64::new(0);
 
 /// The kernel's own top table, for when no task's is in use.
 pub fn kernel_root() -> u64 {
@@ -83,13 +84,6 @@ impl UserFlags {
     }
 }
 
-/// Where a physical address is in the direct map; `None` beyond its end.
-#[inline(always)]
-pub fn direct(phys: u64, len: u64) -> Option<*mut u8> {
-    let end = phys.checked_add(len)?;
-    (end <= DIRECT_END.load(Ordering::Relaxed)).then(|| (DIRECT_MAP + phys) as *mut u8)
-}
-
 #[inline(always)]
 fn entry_ptr(table: u64, index: u64) -> *mut u64 {
     (DIRECT_MAP + table + (index & 511) * 8) as *mut u64
@@ -109,9 +103,9 @@ fn write(table: u64, index: u64, entry: u64) {
 
 /// Fills a frame with zeros.
 pub fn zero(frame: u64) {
-    if let Some(p) = direct(frame, PAGE) {
-        // SAFETY: the frame was just taken from the allocator, so nobody else uses it, and it lies in the direct map.
-        unsafe { core::ptr::write_bytes(p, 0, PAGE as usize) };
+    if let Some(ram) = Ram::at(frame, PAGE) {
+        // SAFETY: the frame was just taken from the allocator, so nobody else uses it, and it is RAM in the direct map.
+        unsafe { core::ptr::write_bytes(ram.pointer(), 0, PAGE as usize) };
     }
 }
 
@@ -120,32 +114,42 @@ const fn slot(addr: u64, level: u32) -> u64 {
     addr >> (12 + 9 * level) & 511
 }
 
-/// Builds the direct map and the kernel's top table, and switches to it.
-pub fn init(regions: &MemoryRegions, frames: &mut BootFrames) {
-    let ram = |r: &&bootloader_api::info::MemoryRegion| {
-        matches!(r.kind, MemoryRegionKind::Usable | MemoryRegionKind::Bootloader)
-    };
-    let end = regions.iter().filter(ram).map(|r| r.end).max().unwrap_or(0);
+/// Maps a page of the direct map; returns its size.
+#[unsafe(link_section = "boot_text")]
+fn map_ram<'a, S: PageSize>(mapper: &mut RecursivePageTable<'a>, phys: u64, frames: &mut BootFrames) -> u64
+where
+    RecursivePageTable<'a>: Mapper<S>,
+{
+    let flags =
+        PageTableFlags::PRESENT | PageTableFlags::WRITABLE | PageTableFlags::NO_EXECUTE | PageTableFlags::GLOBAL;
+    let page = Page::<S>::containing_address(VirtAddr::new(DIRECT_MAP + phys));
+    let frame = PhysFrame::containing_address(PhysAddr::new(phys));
+    // SAFETY: the page lies in a slot that nothing else uses. What it maps may be mapped elsewhere too (the kernel's image); the direct map
+    // is written only at frames that the kernel owns.
+    match unsafe { mapper.map_to(page, frame, flags, frames) } {
+        Ok(flush) => flush.ignore(),
+        Err(_) => panic!("the boot loader has mapped something where the kernel maps RAM ({phys:#x})"),
+    }
+    S::SIZE
+}
+
+/// Builds the direct map and the kernel's top table, and switches to it. [`ram::init`] comes first.
+pub fn init(frames: &mut BootFrames) {
     let p4 = (RECURSIVE_ADDR | RECURSIVE << 30 | RECURSIVE << 21 | RECURSIVE << 12) as *mut PageTable;
     // SAFETY: the loader was asked to map its tables recursively in this slot, and no other reference to the top table exists.
     let mut mapper =
         RecursivePageTable::new(unsafe { &mut *p4 }).expect("the boot loader's page tables are not recursive");
-    let flags =
-        PageTableFlags::PRESENT | PageTableFlags::WRITABLE | PageTableFlags::NO_EXECUTE | PageTableFlags::GLOBAL;
-    for region in regions.iter().filter(ram) {
-        let mut phys = region.start & !0x1f_ffff;
+    for region in ram::regions().list() {
+        let mut phys = region.start;
         while phys < region.end {
-            let page = Page::<Size2MiB>::containing_address(VirtAddr::new(DIRECT_MAP + phys));
-            let frame = PhysFrame::containing_address(PhysAddr::new(phys));
-            // SAFETY: the page lies in a slot that nothing else uses. What it maps may be mapped elsewhere too (the kernel's image); the
-            // direct map is written only at frames that the kernel owns. A page mapped already (by a neighbouring region) stays.
-            if let Ok(flush) = unsafe { mapper.map_to(page, frame, flags, frames) } {
-                flush.ignore();
-            }
-            phys += 0x20_0000;
+            // Large pages inside, small ones at the edges: nothing beyond is mapped.
+            phys += if phys.is_multiple_of(Size2MiB::SIZE) && region.end - phys >= Size2MiB::SIZE {
+                map_ram::<Size2MiB>(&mut mapper, phys, frames)
+            } else {
+                map_ram::<Size4KiB>(&mut mapper, phys, frames)
+            };
         }
     }
-    DIRECT_END.store(end, Ordering::Relaxed);
     let old = Cr3::read().0.start_address().as_u64();
     let root = frames.take();
     zero(root);
@@ -228,7 +232,8 @@ pub fn new_root(root: u64) {
     }
 }
 
-/// Maps a page of a task. `table_frame` gives frames for tables; where it gives none, nothing is mapped and `None` is returned.
+/// Maps a page of a task, RAM or a device's. `table_frame` gives frames for tables; where it gives none, or the page is not one that a task
+/// may have, nothing is mapped and `None` is returned.
 #[must_use]
 pub fn map_user(
     root: u64,
@@ -237,7 +242,9 @@ pub fn map_user(
     flags: UserFlags,
     mut table_frame: impl FnMut() -> Option<u64>,
 ) -> Option<()> {
-    debug_assert!(page < abi::task::USER_END);
+    if !(abi::task::PROGRAM_BASE..abi::task::USER_END).contains(&page) {
+        return None;
+    }
     let mut table = root;
     for level in [3, 2, 1] {
         let entry = read(table, slot(page, level));
@@ -250,7 +257,8 @@ pub fn map_user(
             new
         };
     }
-    write(table, slot(page, 0), frame & ADDRESS | flags.bits());
+    let is_ram = if Ram::at(frame & ADDRESS, PAGE).is_some() { IS_RAM } else { 0 };
+    write(table, slot(page, 0), frame & ADDRESS | flags.bits() | is_ram);
     Some(())
 }
 
@@ -304,16 +312,17 @@ pub fn user_table(root: u64, addr: u64, access: Access) -> Option<u64> {
     step(table, addr, 1, access, HUGE)
 }
 
-/// The physical address behind a task's address, by the lowest page table for it, if the task itself may access it so.
+/// The memory behind a task's address, up to the end of its page, by the lowest page table for it: if the task itself may access it so, and
+/// it is RAM. What else a task has mapped, a device's registers, the kernel does not touch.
 #[inline(always)]
-pub fn user_page(table: u64, addr: u64, access: Access) -> Option<u64> {
-    Some(step(table, addr, 0, access, 0)? | addr & (PAGE - 1))
+pub fn user_page(table: u64, addr: u64, access: Access) -> Option<Ram> {
+    Some(Ram::marked(step(table, addr, 0, Access(access.0 | IS_RAM), 0)? | addr & (PAGE - 1)))
 }
 
-/// The physical address behind a task's address, if the task itself may read (or write) it.
+/// The physical address behind a task's address, if the task itself may read (or write) it: RAM or a device's.
 pub fn translate_user(root: u64, addr: u64, write: bool) -> Option<u64> {
     let access = if write { Access::WRITE } else { Access::READ };
-    user_page(user_table(root, addr, access)?, addr, access)
+    Some(step(user_table(root, addr, access)?, addr, 0, access, 0)? | addr & (PAGE - 1))
 }
 
 /// Looks for a page that is both writable and executable, in both halves of an address space: its address, if there is one.

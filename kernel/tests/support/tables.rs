@@ -2,7 +2,8 @@
 #![allow(dead_code, reason = "no kernel uses all of it")]
 
 use core::cell::RefCell;
-use kernel::arch::paging::{self, UserFlags, direct};
+use kernel::arch::paging::{self, UserFlags};
+use kernel::arch::ram::Ram;
 use kernel_core::frames::{Chain, Frames};
 
 /// Bits of an entry (Intel SDM vol. 3A, section 4.5.4).
@@ -16,7 +17,7 @@ pub fn entry(root: u64, addr: u64) -> Option<(*mut u64, u32)> {
     let mut table = root;
     for level in [3, 2, 1, 0] {
         let index = addr >> (12 + 9 * level) & 511;
-        let entry = direct(table + index * 8, 8)?.cast::<u64>();
+        let entry = Ram::at(table + index * 8, 8)?.pointer().cast::<u64>();
         // SAFETY: `table` is a page table of the kernel's making, a frame of RAM in the direct map.
         let value = unsafe { entry.read_volatile() };
         if value & 1 == 0 {
@@ -83,7 +84,7 @@ impl<'a> Space<'a> {
 
 /// The bytes of a frame.
 pub fn bytes(phys: u64) -> &'static mut [u8] {
-    let start = direct(phys, 4096).expect("the frame is not in the direct map");
+    let start = Ram::at(phys, 4096).expect("the frame is not in the direct map").pointer();
     // SAFETY: a frame that a `Space` took, so it belongs to the test, which uses no two of these slices of a frame at a time.
     unsafe { core::slice::from_raw_parts_mut(start, 4096) }
 }

@@ -54,8 +54,27 @@ const PROGRAM_FIELDS: [(usize, usize); 8] = [(0, 4), (4, 4), (8, 8), (16, 8), (2
 
 /// Values at which comparisons and sums go wrong.
 fn interesting(random: &mut Random) -> u64 {
-    let values =
-        [0, 1, 2, 3, 4, 5, 7, 56, 64, 0xfff, PAGE, PROGRAM_BASE, 0x20_0000, 0x20_3000, MAP_BASE, 1 << 32, 1 << 47, 1 << 63, u64::MAX];
+    let values = [
+        0,
+        1,
+        2,
+        3,
+        4,
+        5,
+        7,
+        56,
+        64,
+        0xfff,
+        PAGE,
+        PROGRAM_BASE,
+        0x20_0000,
+        0x20_3000,
+        MAP_BASE,
+        1 << 32,
+        1 << 47,
+        1 << 63,
+        u64::MAX,
+    ];
     let value = values[random.below(values.len())];
     match random.below(4) {
         0 => value.wrapping_sub(1 + random.next() % 16),

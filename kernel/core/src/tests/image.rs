@@ -265,7 +265,25 @@ fn what_does_not_matter_is_let_through() {
 
 /// Values at which comparisons and sums go wrong.
 fn interesting(random: &mut Random) -> u64 {
-    let base = [0, 1, 7, 8, 56, 64, 0xfff, PAGE, PROGRAM_BASE, CODE, DATA, MAP_BASE, 1 << 31, 1 << 32, 1 << 47, 1 << 63, u64::MAX];
+    let base = [
+        0,
+        1,
+        7,
+        8,
+        56,
+        64,
+        0xfff,
+        PAGE,
+        PROGRAM_BASE,
+        CODE,
+        DATA,
+        MAP_BASE,
+        1 << 31,
+        1 << 32,
+        1 << 47,
+        1 << 63,
+        u64::MAX,
+    ];
     let value = base[random.below(base.len())];
     match random.below(4) {
         0 => value.wrapping_sub(1 + random.next() % 16),
@@ -334,7 +352,10 @@ fn harmless(file: &[u8], image: &Image) {
             filled <= size && (filled == 0 || wide(offset) + wide(filled) <= file.len() as u128),
             "outside the file"
         );
-        assert!(addr >= PROGRAM_BASE && wide(addr) + wide(size) <= wide(MAP_BASE), "outside the addresses for programs");
+        assert!(
+            addr >= PROGRAM_BASE && wide(addr) + wide(size) <= wide(MAP_BASE),
+            "outside the addresses for programs"
+        );
         assert_ne!(flags & (W | X), W | X, "writable and executable");
         assert!(filled == 0 || (addr ^ offset) % PAGE == 0, "bytes of the file would move within the page");
         pages.push((addr / PAGE, (addr + size - 1) / PAGE));

@@ -20,6 +20,7 @@ mod notify;
 mod queue;
 mod quick;
 mod quotas;
+mod ram;
 mod sched;
 mod timers;
 mod verify;
