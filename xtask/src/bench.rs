@@ -325,11 +325,10 @@ fn image(config: &Config, name: &str) -> Result<(PathBuf, Built)> {
             system.tasks.push(copy);
         }
     }
-    let (builder, built) = with_loader(config, Firmware::Bios, || {
-        build::build_loaded(config, &system, &format!("bench-{name}.tar"), &[])
-    })?;
+    let (builder, built) =
+        with_loader(config, Firmware::Pvh, || build::build_loaded(config, &system, &format!("bench-{name}.tar"), &[]))?;
     let image = config.paths.images().join(format!("bench-{name}-bios.img"));
-    write_image(&builder, Firmware::Bios, &built.boot_kernel, &built.ramdisk, &image)?;
+    write_image(&builder, Firmware::Pvh, &built.boot_kernel, &built.ramdisk, &image)?;
     Ok((image, built))
 }
 

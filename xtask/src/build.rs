@@ -2,6 +2,7 @@
 
 use crate::archive::{self, File};
 use crate::children;
+use crate::direct;
 use crate::loader::{Firmware, ImageBuilder};
 use crate::manifest::{Source, System};
 use crate::paths::{self, Paths};
@@ -202,7 +203,7 @@ pub fn system_image(config: &Config, firmware: Firmware) -> Result<(Built, PathB
     Ok((built, image))
 }
 
-/// Gets the boot loader ready while `work` is done: both leave a processor idle for much of their time.
+/// Gets the boot loader ready while `work` is done, where one is needed: both leave a processor idle for much of their time.
 ///
 /// # Errors
 /// When either fails.
@@ -211,6 +212,10 @@ pub fn with_loader<T>(
     firmware: Firmware,
     work: impl FnOnce() -> Result<T>,
 ) -> Result<(ImageBuilder, T)> {
+    if firmware == Firmware::Pvh {
+        let done = work()?;
+        return Ok((ImageBuilder::direct(direct::program(config)?), done));
+    }
     std::thread::scope(|scope| {
         let loader = scope.spawn(|| ImageBuilder::get(config.paths, config.toolchain, firmware));
         let done = work();

@@ -90,9 +90,9 @@ fn drivers(task: Option<&str>) -> Result<Vec<Driver>> {
 /// # Errors
 /// When it does not build.
 pub fn system(config: &Config) -> Result<(Built, PathBuf)> {
-    let (builder, built) = with_loader(config, Firmware::Bios, || build_system(config, SYSTEM, "chaos.tar"))?;
+    let (builder, built) = with_loader(config, Firmware::Pvh, || build_system(config, SYSTEM, "chaos.tar"))?;
     let image = config.paths.images().join("chaos-bios.img");
-    write_image(&builder, Firmware::Bios, &built.boot_kernel, &built.ramdisk, &image)?;
+    write_image(&builder, Firmware::Pvh, &built.boot_kernel, &built.ramdisk, &image)?;
     Ok((built, image))
 }
 

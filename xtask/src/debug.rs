@@ -26,6 +26,7 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub struct Options {
     pub task: Option<String>,
+    pub bios: bool,
     pub uefi: bool,
     pub memory: String,
     pub hardware: Hardware,
@@ -41,7 +42,7 @@ pub struct Options {
 /// # Errors
 /// When there is no such task, something does not build or is missing, or gdb fails.
 pub fn debug(paths: &Paths, options: &Options) -> Result<()> {
-    let firmware = if options.uefi { Firmware::Uefi } else { Firmware::Bios };
+    let firmware = Firmware::chosen(options.bios, options.uefi);
     options.hardware.check(firmware.board())?;
     check_with(&options.with)?;
     let system = System::load(&paths.root.join(crate::build::SYSTEM_TOML), &options.with)?;

@@ -154,9 +154,9 @@ fn to_json(options: &Options, outcomes: &[(usize, Batch, Outcome)]) -> Value {
 /// # Errors
 /// When it does not build.
 pub fn system(config: &Config) -> Result<(Built, PathBuf)> {
-    let (builder, built) = with_loader(config, Firmware::Bios, || build_verified(config, SYSTEM, "fuzz.tar"))?;
+    let (builder, built) = with_loader(config, Firmware::Pvh, || build_verified(config, SYSTEM, "fuzz.tar"))?;
     let image = config.paths.images().join("fuzz-bios.img");
-    write_image(&builder, Firmware::Bios, &built.boot_kernel, &built.ramdisk, &image)?;
+    write_image(&builder, Firmware::Pvh, &built.boot_kernel, &built.ramdisk, &image)?;
     Ok((built, image))
 }
 

@@ -6,6 +6,7 @@ mod build;
 mod chaos;
 mod children;
 mod debug;
+mod direct;
 mod elf_check;
 mod fuzz;
 mod guest;
@@ -74,7 +75,10 @@ enum Command {
 /// cleanly.
 #[derive(Args)]
 struct Run {
-    /// Boot by UEFI (q35 and OVMF) instead of BIOS
+    /// Boot from a disk image by BIOS and the boot loader, as a PC would; otherwise QEMU starts the kernel by itself
+    #[arg(long, conflicts_with = "uefi")]
+    bios: bool,
+    /// Boot from a disk image by UEFI (q35 and OVMF) and the boot loader
     #[arg(long)]
     uefi: bool,
     /// What runs the guest's instructions; auto takes KVM only where the processor itself has VT-x or AMD-V
@@ -271,7 +275,10 @@ struct Chaos {
 struct Debug {
     /// The task to debug, as system.toml names it
     task: Option<String>,
-    /// Boot by UEFI (q35 and OVMF) instead of BIOS
+    /// Boot from a disk image by BIOS and the boot loader, as a PC would; otherwise QEMU starts the kernel by itself
+    #[arg(long, conflicts_with = "uefi")]
+    bios: bool,
+    /// Boot from a disk image by UEFI (q35 and OVMF) and the boot loader
     #[arg(long)]
     uefi: bool,
     /// The guest's memory, as a number with K, M or G, at least 32M
@@ -359,6 +366,7 @@ fn perform(command: Command) -> anyhow::Result<ExitCode> {
         Command::Run(run) => run::run(
             &paths,
             &run::Options {
+                bios: run.bios,
                 uefi: run.uefi,
                 accel: run.accel,
                 memory: run.memory,
@@ -404,11 +412,11 @@ fn perform(command: Command) -> anyhow::Result<ExitCode> {
             let count = u32::try_from(count.unwrap_or(chaos::COUNT)).context("--count: at most 4294967295 faults")?;
             return chaos::chaos(&paths, &chaos::Options { task, seed, count, jobs, json, install });
         }
-        Command::Debug(Debug { task, uefi, memory, hardware, display, batch, with, timeout, install }) => {
+        Command::Debug(Debug { task, bios, uefi, memory, hardware, display, batch, with, timeout, install }) => {
             let install = !install.no_install;
             debug::debug(
                 &paths,
-                &debug::Options { task, uefi, memory, hardware, display, batch, with, timeout, install },
+                &debug::Options { task, bios, uefi, memory, hardware, display, batch, with, timeout, install },
             )?;
         }
         Command::Lint(lint) => lint::lint(&paths, !lint.install.no_install)?,

@@ -1,6 +1,7 @@
 //! Starts QEMU, watches it, and tells how it ended.
 
 use crate::children::{self, Guarded};
+use crate::direct;
 use crate::hardware::{Hardware, check_features, shell_line};
 use crate::loader::{Firmware, tail};
 use crate::paths;
@@ -259,7 +260,7 @@ impl Machine {
         command.args(["-action", action]);
         command.args(["-machine", self.hardware.machine.unwrap_or(self.firmware.board()).name()]);
         match self.firmware {
-            Firmware::Bios => {}
+            Firmware::Pvh | Firmware::Bios => {}
             Firmware::Uefi => {
                 let ovmf = programs.ovmf.as_ref().context(
                     "OVMF, the UEFI firmware for QEMU, is not installed; `cargo xtask setup --uefi` installs it \
@@ -272,12 +273,16 @@ impl Machine {
                 command.arg("-drive").arg(format!("if=pflash,format=raw,file={}", escaped(&vars)));
             }
         };
-        // snapshot: the image stays as it is, and several machines can boot the same one. virtio: the loader reads
-        // the disk through the firmware, which takes half the time of the whole boot with an IDE disk.
-        command
-            .arg("-drive")
-            .arg(format!("if=none,id=boot,format=raw,snapshot=on,file={}", escaped(&self.image)))
-            .args(["-device", "virtio-blk-pci,drive=boot,bootindex=0"]);
+        if self.firmware == Firmware::Pvh {
+            command.arg("-kernel").arg(direct::beside(&self.image)).arg("-initrd").arg(&self.image);
+        } else {
+            // snapshot: the image stays as it is, and several machines can boot the same one. virtio: the loader reads
+            // the disk through the firmware, which takes half the time of the whole boot with an IDE disk.
+            command
+                .arg("-drive")
+                .arg(format!("if=none,id=boot,format=raw,snapshot=on,file={}", escaped(&self.image)))
+                .args(["-device", "virtio-blk-pci,drive=boot,bootindex=0"]);
+        }
         command.arg("-chardev").arg(match self.counted.is_some() {
             // A file takes every byte at once; a socket does when the reader pleases.
             true => format!("file,id=serial,path={}", file("serial.log")),
@@ -480,7 +485,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let machine = Machine {
             image: dir.path().join("no.img"),
-            firmware: Firmware::Bios,
+            firmware: Firmware::Pvh,
             memory: "64M".to_owned(),
             smp: 1,
             accel: Accel::Tcg,

@@ -18,6 +18,7 @@ use std::time::Duration;
 /// What `run` was asked for; the command line's help tells what each means.
 #[derive(Clone, Debug)]
 pub struct Options {
+    pub bios: bool,
     pub uefi: bool,
     pub accel: Accel,
     pub memory: String,
@@ -40,7 +41,7 @@ const SCRIPT_LIMIT: Duration = Duration::from_secs(60);
 /// # Errors
 /// When anything fails on the way, and when the machine does not end with a clean power-off.
 pub fn run(paths: &Paths, options: &Options) -> Result<()> {
-    let firmware = if options.uefi { Firmware::Uefi } else { Firmware::Bios };
+    let firmware = Firmware::chosen(options.bios, options.uefi);
     let script = Script::parse(options)?;
     options.hardware.check(firmware.board())?;
     check_with(&options.with)?;
@@ -188,6 +189,7 @@ mod tests {
 
     fn options() -> Options {
         Options {
+            bios: false,
             uefi: false,
             accel: Accel::Tcg,
             memory: "64M".to_owned(),

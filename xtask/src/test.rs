@@ -123,7 +123,7 @@ impl Report {
 /// # Errors
 /// When something does not build or is missing. Failed tests are not an error but show in the exit code.
 pub fn test(paths: &Paths, wanted: &Wanted) -> Result<ExitCode> {
-    wanted.hardware.check(Firmware::Bios.board())?;
+    wanted.hardware.check(Firmware::Pvh.board())?;
     let report = Report::new(paths.test_logs());
     // A kind that cannot even be built must not keep the others from being tested.
     let mut broken = Vec::new();

@@ -1,7 +1,5 @@
 //! Loads the kernel as the boot loader would, and enters it.
 
-use crate::module::Module;
-use crate::regions::{Entry, MOST_REGIONS, Memory};
 use crate::tables::{Access, Tables, zeroed};
 use bootloader_api::config::Mapping;
 use bootloader_api::info::{MemoryRegion, Optional};
@@ -10,6 +8,8 @@ use core::arch::asm;
 use core::arch::x86_64::__cpuid;
 use core::fmt::{self, Write};
 use core::ops::Range;
+use pvh::module::Module;
+use pvh::regions::{Entry, MOST_REGIONS, Memory};
 use xmas_elf::ElfFile;
 use xmas_elf::program::Type;
 

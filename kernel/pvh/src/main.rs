@@ -4,11 +4,6 @@
 //! over the same [`BootInfo`](bootloader_api::BootInfo). So the kernel need not know by which door it was entered.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
-#[cfg(any(target_os = "none", test))]
-mod module;
-#[cfg(any(target_os = "none", test))]
-mod regions;
-
 #[cfg(target_os = "none")]
 mod entry;
 #[cfg(target_os = "none")]

@@ -1,6 +1,6 @@
 //! Page tables for the kernel (Intel SDM vol. 3A, section 4.5). All of this program's memory is mapped where it physically is.
 
-use crate::regions::Memory;
+use pvh::regions::Memory;
 
 const PRESENT: u64 = 1;
 const WRITABLE: u64 = 1 << 1;

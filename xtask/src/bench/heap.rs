@@ -76,9 +76,9 @@ pub fn bench(paths: &Paths, options: &Options) -> Result<ExitCode> {
     if options.record {
         record::record(&config, &ready, &paths.root.join(TRACES))?;
     }
-    let (builder, built) = with_loader(&config, Firmware::Bios, || build_system(&config, SYSTEM, "bench-heap.tar"))?;
+    let (builder, built) = with_loader(&config, Firmware::Pvh, || build_system(&config, SYSTEM, "bench-heap.tar"))?;
     let image = paths.images().join("bench-heap-bios.img");
-    write_image(&builder, Firmware::Bios, &built.boot_kernel, &built.ramdisk, &image)?;
+    write_image(&builder, Firmware::Pvh, &built.boot_kernel, &built.ramdisk, &image)?;
     let logs = paths.target.join("bench").join("heap");
     let log = boot(&ready, &built, image, "128M", &logs)?;
     let runs = read(&log).with_context(|| format!("{SYSTEM}, whose log is in {}", Paths::shown(&logs)))?;

@@ -39,9 +39,9 @@ const LIMIT: Duration = Duration::from_secs(240);
 /// # Errors
 /// When something does not build, or the machine does not end as it should.
 pub fn record(config: &Config, ready: &Ready, dir: &Path) -> Result<()> {
-    let (builder, built) = with_loader(config, Firmware::Bios, || build(config))?;
+    let (builder, built) = with_loader(config, Firmware::Pvh, || build(config))?;
     let image = config.paths.images().join("traced-bios.img");
-    write_image(&builder, Firmware::Bios, &built.boot_kernel, &built.ramdisk, &image)?;
+    write_image(&builder, Firmware::Pvh, &built.boot_kernel, &built.ramdisk, &image)?;
     let logs = config.paths.target.join("bench").join("traced");
     let _ = std::fs::remove_dir_all(&logs);
     let machine = Machine { traced: true, ..machine(image, logs.clone()) };

@@ -34,7 +34,7 @@ pub fn run(paths: &Paths, wanted: &Wanted, report: &Report, ready: &Ready) -> Re
     // Without the flag cargo would build the libraries a second time, to unwind, which no kernel does.
     let mut words = vec!["test", "--no-run", "-Zpanic-abort-tests", "--package", "kernel"];
     words.extend(names.iter().flat_map(|name| ["--test", name.as_str()]));
-    let (builder, programs) = with_loader(&config, Firmware::Bios, || compile(&config, &words))?;
+    let (builder, programs) = with_loader(&config, Firmware::Pvh, || compile(&config, &words))?;
     let ramdisk = paths.images().join("empty");
     paths::create_dir(&paths.images())?;
     paths::write_whole(&ramdisk, b"no ramdisk\n")?;
@@ -82,7 +82,7 @@ fn one(name: &str, boot: &Boot, wanted: &Wanted, report: &Report) -> Result<()> 
     let logs = report.logs(&full)?;
     let image = boot.config.paths.images().join(format!("test-{name}.img"));
     let kernel = stripped(boot.config, boot.program)?;
-    write_image(boot.builder, Firmware::Bios, &kernel, boot.ramdisk, &image)?;
+    write_image(boot.builder, Firmware::Pvh, &kernel, boot.ramdisk, &image)?;
     let machine = wanted.machine(image, logs.clone());
     let mut guest = Guest::boot(&machine, &boot.ready.programs, Some(boot.program), LIMIT)?;
     let end = guest.wait_end(LIMIT);
@@ -118,7 +118,7 @@ fn one(name: &str, boot: &Boot, wanted: &Wanted, report: &Report) -> Result<()> 
 pub fn machine(image: PathBuf, logs: PathBuf) -> Machine {
     Machine {
         image,
-        firmware: Firmware::Bios,
+        firmware: Firmware::Pvh,
         memory: "128M".to_owned(),
         smp: 1,
         accel: Accel::Tcg,

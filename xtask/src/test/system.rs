@@ -52,7 +52,7 @@ pub fn run(paths: &Paths, wanted: &Wanted, report: &Report, ready: &Ready) -> Re
     debugger::run(wanted, report)?;
     commands::run(wanted, report)?;
     fuzz::run(&config, wanted, report, ready)?;
-    for firmware in [Firmware::Bios, Firmware::Uefi] {
+    for firmware in [Firmware::Pvh, Firmware::Bios, Firmware::Uefi] {
         let tests: Vec<_> = tests.iter().filter(|test| test.firmware == firmware).collect();
         if tests.is_empty() {
             continue;

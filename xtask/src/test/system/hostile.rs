@@ -33,7 +33,7 @@ pub fn run(config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> 
     let logs = report.logs(NAME)?;
     let begun = Instant::now();
     let attempt = || {
-        let (built, image) = build(config, Firmware::Bios)?;
+        let (built, image) = build(config, Firmware::Pvh)?;
         let machine = Machine { memory: "96M".to_owned(), ..wanted.machine(image, logs.clone()) };
         harm_nobody(&machine, ready, &built)
     };

@@ -69,8 +69,8 @@ pub fn run(config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> 
             let with = [driver];
             let config = Config { with: &with, ..*config };
             let build = || build_system(&config, SYSTEM_TOML, "outside.tar");
-            let (builder, built) = with_loader(&config, Firmware::Bios, build)?;
-            let image = image(config.paths, &builder, &built, Firmware::Bios, "test-outside")?;
+            let (builder, built) = with_loader(&config, Firmware::Pvh, build)?;
+            let image = image(config.paths, &builder, &built, Firmware::Pvh, "test-outside")?;
             let machine = Machine { memory: memory.to_owned(), ..wanted.machine(image, logs.clone()) };
             let mut guest = Guest::boot(&machine, &ready.programs, Some(&built.kernel), LIMIT)?;
             guest.wait_prompt(BOOT)?;

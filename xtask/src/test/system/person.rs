@@ -24,11 +24,15 @@ pub struct Test {
 
 impl Test {
     const fn new(name: &'static str, run: fn(&mut Guest) -> Result<()>) -> Self {
-        Self { name, memory: "128M", firmware: Firmware::Bios, run }
+        Self { name, memory: "128M", firmware: Firmware::Pvh, run }
     }
 
     const fn with_memory(self, memory: &'static str) -> Self {
         Self { memory, ..self }
+    }
+
+    const fn by_bios(self) -> Self {
+        Self { firmware: Firmware::Bios, ..self }
     }
 
     const fn by_uefi(self) -> Self {
@@ -47,6 +51,8 @@ pub const TESTS: &[Test] = &[
     Test::new("boot::reboot_resets", reboot),
     Test::new("boot::with_little_memory", works).with_memory("64M"),
     Test::new("boot::with_much_memory", works).with_memory("6G"),
+    Test::new("boot::by_bios", works).by_bios(),
+    Test::new("boot::by_bios_with_much_memory", works).by_bios().with_memory("6G"),
     Test::new("boot::by_uefi", works).by_uefi(),
     Test::new("shell::help_lists_the_commands", help),
     Test::new("shell::ps_shows_every_task", tasks),

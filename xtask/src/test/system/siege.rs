@@ -44,8 +44,8 @@ pub fn run(config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> 
         let system = system(config)?;
         let with = [config.paths.root.join(CRATE)];
         let config = Config { with: &with, ..*config };
-        let (builder, built) = with_loader(&config, Firmware::Bios, || build_system(&config, &system, "siege.tar"))?;
-        let image = image(config.paths, &builder, &built, Firmware::Bios, "test-siege")?;
+        let (builder, built) = with_loader(&config, Firmware::Pvh, || build_system(&config, &system, "siege.tar"))?;
+        let image = image(config.paths, &builder, &built, Firmware::Pvh, "test-siege")?;
         let mut guest = Guest::boot(&wanted.machine(image, logs.clone()), &ready.programs, Some(&built.kernel), LIMIT)?;
         guest.wait_prompt(BOOT)?;
         unharmed(&mut guest)

@@ -55,7 +55,7 @@ pub fn run(inside: &Inside, config: &Config, wanted: &Wanted, report: &Report, r
     let Inside { name, memory, .. } = inside;
     // With a filter it runs only what is wanted.
     let parts: Vec<_> = wanted.filter.iter().map(String::as_str).collect();
-    let (built, image) = inside.build(config, Firmware::Bios, name, &parts)?;
+    let (built, image) = inside.build(config, Firmware::Pvh, name, &parts)?;
     let logs = report.logs(&format!("system::{name}"))?;
     let machine = Machine { memory: (*memory).to_owned(), ..wanted.machine(image, logs.clone()) };
     for verdict in inside.boot(&machine, ready, &built)? {

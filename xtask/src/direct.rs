@@ -1,0 +1,51 @@
+//! What QEMU boots without a disk: a small program that it starts by itself (`kernel/pvh`), and one file with kernel and boot archive.
+
+use crate::build::{Config, compile, stripped};
+use crate::paths;
+use anyhow::{Context, Result};
+use pvh::module::{MAGIC, PAGE};
+use std::path::{Path, PathBuf};
+
+/// The name of the program beside the images.
+const PROGRAM: &str = "pvh";
+
+/// Builds the program; a second time only where its source or the compiler has changed.
+///
+/// # Errors
+/// When it does not compile.
+pub fn program(config: &Config) -> Result<PathBuf> {
+    let programs = compile(config, &["build", "--package", "pvh"])?;
+    stripped(config, programs.get("pvh").context("the package `pvh` has no program `pvh`")?)
+}
+
+/// Where the program of an image is.
+#[must_use]
+pub fn beside(image: &Path) -> PathBuf {
+    image.with_file_name(PROGRAM)
+}
+
+/// Writes kernel and archive to `image`, as [`pvh::module`] describes it, and puts the program [`beside`] it.
+///
+/// # Errors
+/// When a file cannot be read, or the disk is full.
+pub fn write(program: &Path, kernel: &Path, archive: &Path, image: &Path) -> Result<()> {
+    let read = |path: &Path| std::fs::read(path).with_context(|| format!("cannot read {}", path.display()));
+    paths::write_whole(image, &module(&read(archive)?, &read(kernel)?))?;
+    let (new, place) = (read(program)?, beside(image));
+    // Machines that run have it open: it is replaced only by another.
+    if std::fs::read(&place).is_ok_and(|old| old == new) {
+        return Ok(());
+    }
+    paths::write_whole(&place, &new)
+}
+
+/// Archive and kernel in one file.
+fn module(archive: &[u8], kernel: &[u8]) -> Vec<u8> {
+    let mut file = archive.to_vec();
+    file.resize(archive.len().next_multiple_of(PAGE), 0);
+    file.extend(kernel);
+    file.extend(MAGIC);
+    file.extend((archive.len() as u64).to_le_bytes());
+    file.extend((kernel.len() as u64).to_le_bytes());
+    file
+}
