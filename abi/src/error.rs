@@ -84,6 +84,10 @@ statuses! {
     CallOrder = 23,
     /// The task has written more to its log than it may, and is not heard for a moment.
     QuotaLog = 24,
+    /// The receiver does not take a handle of this kind.
+    HandleRefused = 25,
+    /// The task has had as many lives as can be told apart, and does not start again.
+    NoMoreLives = 26,
 }
 
 impl core::fmt::Display for Status {

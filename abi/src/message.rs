@@ -13,37 +13,114 @@ pub const MAX_LEASES: usize = 4;
 /// Most bytes that one [`crate::Syscall::LeaseRead`] or [`crate::Syscall::LeaseWrite`] copies; longer copies take several calls.
 pub const MAX_COPY: usize = 64 * 1024;
 
+/// What kind of object a handle names, as a header tells it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(u8)]
+pub enum Kind {
+    /// An endpoint.
+    Endpoint = 1,
+    /// A notification.
+    Notification = 2,
+    /// A memory object.
+    Memory = 3,
+    /// An interrupt line. Never travels.
+    Interrupt = 4,
+    /// A timer. Never travels.
+    Timer = 5,
+    /// A thread. Never travels.
+    Thread = 6,
+    /// The system: spawning, states, logs. Never travels.
+    System = 7,
+}
+
+impl Kind {
+    /// The kind of this number; 0 and what is above 7 are none.
+    pub const fn from_u64(raw: u64) -> Option<Kind> {
+        Some(match raw {
+            1 => Kind::Endpoint,
+            2 => Kind::Notification,
+            3 => Kind::Memory,
+            4 => Kind::Interrupt,
+            5 => Kind::Timer,
+            6 => Kind::Thread,
+            7 => Kind::System,
+            _ => return None,
+        })
+    }
+}
+
+bitflags::bitflags! {
+    /// The kinds of handles that a server takes with requests: [`crate::Syscall::EndpointTakes`].
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+    pub struct Kinds: u8 {
+        /// Endpoints.
+        const ENDPOINT = 1 << Kind::Endpoint as u8;
+        /// Notifications.
+        const NOTIFICATION = 1 << Kind::Notification as u8;
+        /// Memory objects.
+        const MEMORY = 1 << Kind::Memory as u8;
+    }
+}
+
+impl Kinds {
+    /// The set of one kind; empty where there is none, or one that never travels.
+    pub const fn of(kind: Option<Kind>) -> Kinds {
+        match kind {
+            Some(kind) => Kinds::from_bits_truncate(1 << kind as u8),
+            None => Kinds::empty(),
+        }
+    }
+}
+
 /// The header of a message: what it asks for (or, in a reply, how that went), and what travels beside the words.
 ///
-/// Bits 0..16: label. Bits 16..20: number of leases. Bit 20: a handle travels along. Bit 21: not a message at all but
-/// notification bits (set by the kernel only). Bit 22: a handle was sent but the receiver's table had no room (set by the kernel only).
+/// | bits | meaning | who may set it |
+/// |---|---|---|
+/// | 0 to 15 | label | all senders |
+/// | 16 to 19 | number of leases | `call` |
+/// | 20 to 22 | [`Kind`] of the handle that travels along; 0: none | all senders; the kernel checks that the handle is of that kind |
+/// | 23 to 25 | [`Kind`] of the handle that may come with the answer; 0: none | `call` |
+/// | 28 | not a message at all but notification bits | the kernel |
+/// | 29 | a handle was sent, and the receiver's table or quota had no room for it | the kernel |
+/// | 30 | a handle was sent, and the receiver had not said that it takes one of this kind | the kernel |
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[repr(transparent)]
 pub struct Header(pub u64);
 
 impl Header {
-    /// A handle travels along.
-    pub const HANDLE: u64 = 1 << 20;
+    /// The kind of the handle that travels along.
+    pub const HANDLE: u64 = 7 << 20;
+    /// The kind of the handle that may come with the answer.
+    pub const WANTS: u64 = 7 << 23;
     /// This is a notification, not a message.
-    pub const NOTIFICATION: u64 = 1 << 21;
+    pub const NOTIFICATION: u64 = 1 << 28;
     /// A handle was sent, and lost for want of room or quota at the receiver.
-    pub const HANDLE_LOST: u64 = 1 << 22;
-    /// The bits a sender may set.
-    pub const SENDER_MASK: u64 = 0xffff | 0xf << 16 | Self::HANDLE;
+    pub const HANDLE_LOST: u64 = 1 << 29;
+    /// A handle was sent that the receiver had not said it takes: the caller of its answer, the server before it said anything.
+    pub const HANDLE_REFUSED: u64 = 1 << 30;
+    /// The bits that `call` may set.
+    pub const CALL_MASK: u64 = Self::SEND_MASK | 0xf << 16 | Self::WANTS;
+    /// The bits that `send` and `reply` may set.
+    pub const SEND_MASK: u64 = 0xffff | Self::HANDLE;
 
     /// A header with this label and nothing else.
     pub const fn new(label: u16) -> Self {
         Header(label as u64)
     }
 
-    /// The same with `count` leases; a count above [`MAX_LEASES`] is refused by the kernel.
+    /// This header with `count` leases; a count above [`MAX_LEASES`] is refused by the kernel.
     pub const fn with_leases(self, count: usize) -> Self {
         Header(self.0 & !(0xf << 16) | (count as u64 & 0xf) << 16)
     }
 
-    /// The same with a handle travelling along.
-    pub const fn with_handle(self) -> Self {
-        Header(self.0 | Self::HANDLE)
+    /// This header with a handle of that kind travelling along.
+    pub const fn with_handle(self, kind: Kind) -> Self {
+        Header(self.0 & !Self::HANDLE | (kind as u64) << 20)
+    }
+
+    /// This header with the wish for a handle of that kind in the answer.
+    pub const fn wanting(self, kind: Kind) -> Self {
+        Header(self.0 & !Self::WANTS | (kind as u64) << 23)
     }
 
     /// Operation, or in a reply its outcome.
@@ -54,6 +131,16 @@ impl Header {
     /// How many leases came along.
     pub const fn leases(self) -> usize {
         (self.0 >> 16 & 0xf) as usize
+    }
+
+    /// The kind of the handle that came along, if one did.
+    pub const fn handle(self) -> Option<Kind> {
+        Kind::from_u64((self.0 & Self::HANDLE) >> 20)
+    }
+
+    /// The kind of the handle that the caller takes with the answer, if it takes one.
+    pub const fn wants(self) -> Option<Kind> {
+        Kind::from_u64((self.0 & Self::WANTS) >> 23)
     }
 
     /// Whether a handle came along.
@@ -107,7 +194,7 @@ impl ReplyToken {
         self.0 as u16
     }
 
-    /// The number of the call, 48 bits.
+    /// The number of the call, 48 bits: counted over all calls of all threads, so that at ten million calls a second none comes back for 325 days.
     pub const fn call(self) -> u64 {
         self.0 >> 16
     }
@@ -163,7 +250,8 @@ bitflags::bitflags! {
     }
 }
 
-/// A handle that travels with a message, as the sender's register holds it: handle in the lower half, rights to keep in the upper.
+/// A handle that travels with a message, as a register holds it: the number in the lower half, in the upper half the rights: those to pass on,
+/// and for the receiver those that it has.
 pub const fn pack_transfer(handle: u32, rights: Rights) -> u64 {
     (rights.bits() as u64) << 32 | handle as u64
 }

@@ -5,7 +5,11 @@
 //! vol. 2B, SYSCALL); every other register keeps its value unless it is named as a result.
 //!
 //! A **message** travels as: `rsi` header ([`crate::message::Header`]), `rdx r10 r8 r9` data words, `r13` the transferred handle
-//! ([`crate::message::pack_transfer`] when sending, the new handle when receiving). `call` takes the address of its leases in `r12`.
+//! ([`crate::message::pack_transfer`]: the sender's with the rights to pass on, the receiver's with those that it has). `call` takes the
+//! address of its leases in `r12`.
+//!
+//! **A handle travels** only to who takes one of its kind: a server says so of its endpoint ([`Syscall::EndpointTakes`]), a caller in the
+//! header of its call, for the answer. The header names the kind, and the kernel sees that it is true.
 
 macro_rules! syscalls {
     ($($(#[doc = $doc:literal])* $name:ident = $number:literal, $text:literal;)*) => {
@@ -52,17 +56,22 @@ syscalls! {
 
     /// Calls an endpoint and waits for the reply. `rdi` endpoint (CALL), message; `r12` address of the leases.
     /// Returns the reply's message; its header's label is the outcome, as client and server agree.
-    /// Errors: BadHandle, WrongKind, NoRights, BadArgument (header), BadAddress (leases), CallOrder, PeerDied (received, then the
-    /// server died: `rdx` holds the generation that died), PeerGone.
+    /// A handle that comes with the reply arrives where the call's header wants one of its kind; else the reply arrives without it, with
+    /// HANDLE_REFUSED in its header, and costs the caller nothing.
+    /// Errors: BadHandle, WrongKind, NoRights (each also of the transferred handle), BadArgument (header), BadAddress (leases), CallOrder,
+    /// HandleRefused (the server does not take this kind; nothing has happened), PeerDied (received, then the server died: `rdx`
+    /// holds the generation that died), PeerGone.
     Call = 8, "call";
     /// Sends a message without waiting: it arrives only if a receiver waits now. `rdi` endpoint (CALL), message without leases.
-    /// Errors: as Call, and WouldBlock where nobody waits.
+    /// Errors: as Call, and WouldBlock where nobody waits. Its header wants nothing: there is no answer.
     Send = 9, "send";
     /// Waits for a call, a sent message or a notification. `rdi` endpoint (RECV), `rsi` which bits of the bound notification to take.
     /// Returns `rdi` the sender ([`crate::message::Sender`]), the message, `r12` the reply token (0 for a sent message). A notification
     /// arrives as header NOTIFICATION with the bits in `rdx`, and goes before messages. Errors: BadHandle, WrongKind, NoRights.
     Recv = 10, "recv";
-    /// Answers a caller. `rdi` reply token, message without leases. Errors: StaleReply, BadArgument, BadHandle (the transferred one), NoRights.
+    /// Answers a caller. `rdi` reply token, message without leases. A handle that the caller does not want, or has no room for, does not
+    /// arrive: that is no error here, the sender keeps its own in any case. What the caller wants is in the header of its call.
+    /// Errors: StaleReply, BadArgument, and of the transferred handle BadHandle, WrongKind, NoRights.
     Reply = 11, "reply";
     /// Reply, then Recv, in one step. `rdi` endpoint (RECV), `r12` reply token (0: none), message (the reply), `r14` notification
     /// bits to take. A reply that comes too late is dropped silently here. Returns as Recv. Errors: as Recv and Reply but StaleReply.
@@ -90,6 +99,12 @@ syscalls! {
     /// The same without waiting: `rdx` may be 0. Errors: BadHandle, WrongKind, NoRights.
     Poll = 21, "poll";
 
+    /// Says which handles requests may bring to an endpoint. `rdi` endpoint (RECV), `rsi` a set of [`crate::message::Kinds`], none at first.
+    /// A call or sent message that brings another is refused to its sender; one that was queued before the endpoint was first
+    /// received at arrives without its handle (HANDLE_REFUSED). A task's own endpoint keeps its set over its lives.
+    /// Errors: BadHandle, WrongKind, NoRights, BadArgument (a kind that never travels).
+    EndpointTakes = 22, "endpoint_takes";
+
     /// Makes a memory object of zeroed frames. `rdi` pages (1..=256), `rsi` 1 for physically contiguous. Returns `rdx` a handle
     /// (READ, WRITE, GRANT). Every task that holds a handle to it is charged its frames. Errors: BadArgument, QuotaFrames, QuotaHandles, OutOfMemory.
     MemoryCreate = 24, "memory_create";
@@ -113,7 +128,9 @@ syscalls! {
     /// Stops a timer; a bit it has set stays. `rdi` handle. Errors: BadHandle, WrongKind.
     TimerDisarm = 31, "timer_disarm";
 
-    /// Gives a handle up; an object without handles is freed. `rdi` handle. Errors: BadHandle, Busy (a mapped memory object).
+    /// Gives a handle up; an object without handles is freed. `rdi` handle. Its number is used again when its slot has been used as many
+    /// times as 32 bits hold beside the slot's own number: 2^26 times in a table of 64 handles, 2^18 in one of 16,384. Of the free slots the
+    /// one that has been free longest is used next. Errors: BadHandle, Busy (a mapped memory object).
     HandleClose = 32, "handle_close";
     /// Makes a second handle with the same or fewer rights. `rdi` handle (GRANT), `rsi` rights, `rdx` badge (endpoints only, and only
     /// where the handle has badge 0). Returns `rdx`. Errors: BadHandle, NoRights, BadArgument, QuotaHandles, QuotaFrames.
@@ -131,6 +148,7 @@ syscalls! {
     /// Starts a task of the table. `rdi` system handle (CONTROL), `rsi` task index, `rdx` address and `r10` length (at most
     /// [`crate::info::ARG_LEN`]) of its argument. Returns `rdx` its TaskId. Errors: NoRights, NoSuchTask, AlreadyRunning, NotReaped,
     /// BadImage (`rdx` the loader's reason), Busy (it would have a line of another task's, or a range that reaches RAM on this machine),
+    /// NoMoreLives (it has had [`crate::TaskId::LAST`] lives: the next would have the number of an earlier one),
     /// QuotaFrames, QuotaHandles, QuotaObjects, OutOfMemory, BadAddress, BadArgument.
     TaskSpawn = 40, "task_spawn";
     /// Ends a task. `rdi` system handle (CONTROL), `rsi` TaskId, `rdx` [`crate::error::DeathKind`] to record (Killed or Hung).

@@ -34,24 +34,29 @@ pub const MAP_BASE: u64 = 0x1000_0000_0000;
 pub const USER_END: u64 = 0x7fff_ffff_f000;
 
 /// A task at one point of its life: row in the task table, and how many lives that row has seen.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct TaskId {
     /// Row in the task table.
     pub index: u16,
-    /// Which life: 1 for the first, 0 for "never ran". Wraps to 1.
-    pub generation: u16,
+    /// Which life: 1 for the first, 0 for "never ran", at most [`TaskId::LAST`]. It never comes back: a row that has had its last life does
+    /// not start again ([`crate::Status::NoMoreLives`]).
+    pub generation: u32,
 }
 
 impl TaskId {
-    /// Both halves in one word, generation in the upper one.
+    /// Bits of [`TaskId::to_u32`] that are the row.
+    const ROW_BITS: u32 = 9;
+    /// The number of the last life that a row can have: 8,388,607.
+    pub const LAST: u32 = u32::MAX >> Self::ROW_BITS;
+
+    /// Both in one word: the row in the lower 9 bits, the life in the other 23.
     pub const fn to_u32(self) -> u32 {
-        (self.generation as u32) << 16 | self.index as u32
+        self.generation << Self::ROW_BITS | self.index as u32
     }
 
     /// The inverse of [`TaskId::to_u32`].
     pub const fn from_u32(raw: u32) -> Self {
-        TaskId { index: raw as u16, generation: (raw >> 16) as u16 }
+        TaskId { index: (raw & ((1 << Self::ROW_BITS) - 1)) as u16, generation: raw >> Self::ROW_BITS }
     }
 }
 
@@ -205,3 +210,4 @@ pub struct SystemInfo {
 
 const _: () = assert!(size_of::<TaskStatus>() == 64 && size_of::<SystemInfo>() == 120);
 const _: () = assert!(MAX_TASKS <= 64, "task sets are 64-bit words");
+const _: () = assert!(MAX_TASKS <= 1 << TaskId::ROW_BITS);

@@ -163,6 +163,7 @@ fn dispatch(k: &mut Kernel, thread: u16, call: Syscall, a: Args) -> Outcome {
 
         Syscall::EndpointCreate => value(k.sys.endpoint_create(thread)?),
         Syscall::EndpointBind => quiet(k.sys.endpoint_bind(thread, a.rdi, a.rsi)),
+        Syscall::EndpointTakes => quiet(k.sys.endpoint_takes(thread, a.rdi, a.rsi)),
         Syscall::NotificationCreate => value(k.sys.notification_create(thread)?),
         Syscall::Signal => {
             let id = k.sys.way_to_notify(thread, a.rdi, Rights::SIGNAL)?;

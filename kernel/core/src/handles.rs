@@ -1,7 +1,9 @@
-//! Handle tables: the small integers by which a task names objects, with the rights that each carries.
+//! Handle tables: the 32-bit numbers by which a task names objects, with the rights that each carries.
 //!
-//! A handle's number holds its slot (lower 16 bits) and how often the slot was used before (upper 16 bits), so that a closed
-//! handle is not taken for the next one in its slot.
+//! A handle's number holds its slot in the lower bits, as many as the table's size needs, and in the others how often the slot was used
+//! before, so that a closed handle is not taken for the next one in its slot. The free slot that has been free longest is used next. So a number
+//! comes back after 2^26 uses of one slot in a table of 64 handles, after 2^18 in the largest, of 16,384; of a table that is half
+//! free, after some two thousand million handles.
 
 use crate::arena::Id;
 use crate::memory::Memory;
@@ -10,7 +12,7 @@ use crate::system::Endpoint;
 use crate::thread::Thread;
 use crate::timer::Timer;
 use abi::Status;
-use abi::message::Rights;
+use abi::message::{Kind, Rights};
 use alloc::vec::Vec;
 
 /// What a handle names.
@@ -32,6 +34,21 @@ pub enum Object {
     System,
 }
 
+impl Object {
+    /// Its kind, as the headers of messages tell it.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Object::Endpoint(_) => Kind::Endpoint,
+            Object::Notification(_) => Kind::Notification,
+            Object::Memory(_) => Kind::Memory,
+            Object::Interrupt(_) => Kind::Interrupt,
+            Object::Timer(_) => Kind::Timer,
+            Object::Thread(_) => Kind::Thread,
+            Object::System => Kind::System,
+        }
+    }
+}
+
 /// A handle: object, rights, badge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Handle {
@@ -45,7 +62,7 @@ pub struct Handle {
 
 #[derive(Clone, Copy)]
 struct Slot {
-    uses: u16,
+    uses: u32,
     next_free: u16,
     handle: Option<Handle>,
 }
@@ -55,7 +72,9 @@ const NONE: u16 = u16::MAX;
 /// A task's handles.
 pub struct HandleTable {
     slots: Vec<Slot>,
+    /// The slot that has been free longest, and the one that became free last; the others are linked between them.
     free: u16,
+    last_free: u16,
     live: u16,
     quota: u16,
 }
@@ -63,7 +82,17 @@ pub struct HandleTable {
 impl HandleTable {
     /// An empty table for at most `quota` handles. All the memory it will ever need is taken now.
     pub fn new(quota: u16) -> Self {
-        HandleTable { slots: Vec::with_capacity(quota.into()), free: NONE, live: 0, quota }
+        HandleTable { slots: Vec::with_capacity(quota.into()), free: NONE, last_free: NONE, live: 0, quota }
+    }
+
+    /// Bits of a number that are the slot.
+    #[inline]
+    const fn slot_bits(&self) -> u32 {
+        u16::BITS - self.quota.saturating_sub(1).leading_zeros()
+    }
+
+    const fn number(&self, index: u16, uses: u32) -> u32 {
+        uses << self.slot_bits() | index as u32
     }
 
     /// Bytes of its slots.
@@ -92,26 +121,35 @@ impl HandleTable {
         if !self.has_room() {
             return Err(Status::QuotaHandles);
         }
-        if let Some(slot) = self.slots.get_mut(self.free as usize) {
-            let index = self.free;
+        let index = self.free;
+        if let Some(slot) = self.slots.get_mut(index as usize) {
             self.free = slot.next_free;
             slot.handle = Some(handle);
+            let uses = slot.uses;
             self.live += 1;
-            return Ok(u32::from(slot.uses) << 16 | u32::from(index));
+            return Ok(self.number(index, uses));
         }
-        let index = self.slots.len() as u32;
+        let index = self.slots.len() as u16;
         if !crate::push(&mut self.slots, Slot { uses: 0, next_free: NONE, handle: Some(handle) }) {
             return Err(Status::QuotaHandles);
         }
         self.live += 1;
-        Ok(index)
+        Ok(self.number(index, 0))
+    }
+
+    /// The slot that a number names, whether there is a handle in it or not.
+    #[inline]
+    pub(crate) fn slot_of(&self, number: u64) -> u64 {
+        number & ((1 << self.slot_bits()) - 1)
     }
 
     /// The handle of this number. Errors: BadHandle.
     #[inline]
     pub fn get(&self, number: u64) -> Result<Handle, Status> {
-        match self.slots.get((number & 0xffff) as usize) {
-            Some(Slot { uses, handle: Some(handle), .. }) if u64::from(*uses) == number >> 16 => Ok(*handle),
+        match self.slots.get(self.slot_of(number) as usize) {
+            Some(Slot { uses, handle: Some(handle), .. }) if u64::from(*uses) == number >> self.slot_bits() => {
+                Ok(*handle)
+            }
             _ => Err(Status::BadHandle),
         }
     }
@@ -119,12 +157,18 @@ impl HandleTable {
     /// Takes a handle out. Errors: BadHandle.
     pub fn remove(&mut self, number: u64) -> Result<Handle, Status> {
         self.get(number)?;
-        let index = (number & 0xffff) as u16;
+        let index = self.slot_of(number) as u16;
+        let most = u32::MAX >> self.slot_bits();
         let slot = self.slots.get_mut(index as usize).ok_or(Status::BadHandle)?;
         let handle = slot.handle.take().ok_or(Status::BadHandle)?;
-        slot.uses = slot.uses.wrapping_add(1);
-        slot.next_free = self.free;
-        self.free = index;
+        slot.uses = slot.uses.wrapping_add(1) & most;
+        slot.next_free = NONE;
+        if self.free == NONE {
+            self.free = index;
+        } else if let Some(last) = self.slots.get_mut(self.last_free as usize) {
+            last.next_free = index;
+        }
+        self.last_free = index;
         self.live -= 1;
         Ok(handle)
     }
@@ -141,11 +185,17 @@ impl HandleTable {
         None
     }
 
+    /// The number of the handle in the last slot that was ever used.
+    #[cfg(test)]
+    pub(crate) fn last_number(&self) -> u32 {
+        self.slots.last().map_or(0, |s| self.number(self.slots.len() as u16 - 1, s.uses))
+    }
+
     /// All handles with their numbers.
     #[cfg(test)]
     pub(crate) fn numbered(&self) -> impl Iterator<Item = (u64, Handle)> {
-        let number = |i: usize, s: &Slot| (u64::from(s.uses) << 16 | i as u64, s.handle);
-        self.slots.iter().enumerate().map(move |(i, s)| number(i, s)).filter_map(|(n, h)| h.map(|h| (n, h)))
+        let number = |(i, s): (usize, &Slot)| s.handle.map(|h| (u64::from(self.number(i as u16, s.uses)), h));
+        self.slots.iter().enumerate().filter_map(number)
     }
 
     /// All handles.

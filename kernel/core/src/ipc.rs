@@ -10,22 +10,23 @@ use crate::system::{Endpoint, System};
 use crate::task::Task;
 use crate::thread::{Frame, Route, State, Thread};
 use abi::Status;
-use abi::message::{Header, Lease, MAX_LEASES, ReplyToken, Rights, Sender};
+use abi::message::{Header, Kinds, Lease, MAX_LEASES, ReplyToken, Rights, Sender, pack_transfer};
 
 /// The word of no notification.
 static NO_BITS: u64 = 0;
 
 impl System {
     /// `call`: the running thread calls an endpoint. Its message is in its frame; `leases` were read from its memory.
-    /// On success the thread is blocked. Errors: BadHandle, WrongKind, NoRights, BadArgument, CallOrder, PeerGone.
+    /// On success the thread is blocked. Errors: BadHandle, WrongKind, NoRights, BadArgument, CallOrder, PeerGone, HandleRefused.
     pub fn call(&mut self, thread: u16, leases: &[Lease]) -> Result<(), Status> {
         let frame = &self.threads.at(thread).ok_or(Status::BadHandle)?.frame;
         let (number, header) = (frame.rdi, Header(frame.rsi));
-        if header.0 & !Header::SENDER_MASK != 0 || header.leases() != leases.len() || leases.len() > MAX_LEASES {
+        if header.0 & !Header::CALL_MASK != 0 || header.leases() != leases.len() || leases.len() > MAX_LEASES {
             return Err(Status::BadArgument);
         }
         let (id, sender) = self.way_to_call(thread, number)?;
         self.check_transfer(thread, header)?;
+        self.check_taken(id, header)?;
         self.calls = self.calls.checked_add(1 << 16).unwrap_or(1 << 16);
         let endpoint = self.endpoints.get_mut(id).ok_or(Status::BadHandle)?;
         let t = self.threads.at_mut(thread).ok_or(Status::BadHandle)?;
@@ -38,7 +39,7 @@ impl System {
         match endpoint.receivers.pop(&mut self.threads) {
             Some(receiver) => {
                 let server = self.row_of(receiver)?;
-                self.deliver(thread, receiver, true);
+                self.deliver(thread, receiver, id, true);
                 self.block(thread, State::Replying(server));
                 self.make_ready(receiver);
             }
@@ -56,11 +57,12 @@ impl System {
     pub fn send(&mut self, thread: u16) -> Result<(), Status> {
         let frame = &self.threads.at(thread).ok_or(Status::BadHandle)?.frame;
         let (number, header) = (frame.rdi, Header(frame.rsi));
-        if header.0 & !Header::SENDER_MASK != 0 || header.leases() != 0 {
+        if header.0 & !Header::SEND_MASK != 0 {
             return Err(Status::BadArgument);
         }
         let (id, badge) = self.endpoint_handle(thread, number, Rights::CALL)?;
         self.check_transfer(thread, header)?;
+        self.check_taken(id, header)?;
         let endpoint = self.endpoints.get_mut(id).ok_or(Status::BadHandle)?;
         let Some(receiver) = endpoint.receivers.pop(&mut self.threads) else {
             return Err(if self.is_open(id) { Status::WouldBlock } else { Status::PeerGone });
@@ -69,7 +71,7 @@ impl System {
             t.sender = Sender { task: t.id, badge }.to_u64();
             t.last_sent = [u32::from(header.label()), number as u32];
         }
-        self.deliver(thread, receiver, false);
+        self.deliver(thread, receiver, id, false);
         self.make_ready(receiver);
         Ok(())
     }
@@ -87,7 +89,7 @@ impl System {
         match endpoint.senders.pop(&mut self.threads) {
             Some(sender) => {
                 let server = self.row_of(thread)?;
-                self.deliver(sender, thread, true);
+                self.deliver(sender, thread, id, true);
                 if let Some(t) = self.threads.at_mut(sender) {
                     t.state = State::Replying(server);
                 }
@@ -105,17 +107,17 @@ impl System {
         Ok(())
     }
 
-    /// `reply`: answers a caller with the message in the running thread's frame. Errors: StaleReply, BadArgument, BadHandle, NoRights.
+    /// `reply`: answers a caller with the message in the running thread's frame. Errors: StaleReply, BadArgument, BadHandle, WrongKind, NoRights.
     pub fn reply(&mut self, thread: u16, token: ReplyToken) -> Result<(), Status> {
         let frame = self.threads.at(thread).ok_or(Status::BadHandle)?.frame;
         let header = Header(frame.rsi);
-        if header.0 & !Header::SENDER_MASK != 0 || header.leases() != 0 {
+        if header.0 & !Header::SEND_MASK != 0 {
             return Err(Status::BadArgument);
         }
         self.check_transfer(thread, header)?;
-        self.waiting(self.row_of(thread)?, token)?;
+        let wants = Header(self.waiting(self.row_of(thread)?, token)?.frame.rsi).wants();
         let caller = token.thread();
-        self.transmit(thread, &frame, caller);
+        self.transmit(thread, &frame, caller, Kinds::of(wants));
         self.make_ready(caller);
         Ok(())
     }
@@ -187,6 +189,9 @@ impl System {
         let bound = endpoint.bound.and_then(|n| self.notifications.get_mut(n));
         let word = bound.map_or(&raw const NO_BITS as u64, |n| &raw mut n.word as u64);
         let (endpoint, waiting) = (&raw mut *endpoint as u64, State::Receiving(id).bits());
+        if let Some(e) = self.endpoints.get_mut(id) {
+            e.served = true;
+        }
         if let Some(t) = self.threads.at_mut(thread) {
             t.receives = Route { epoch: self.epoch, handle: number, endpoint, tells: word, waiting };
         }
@@ -205,21 +210,43 @@ impl System {
         if self.is_open(id) { Ok(()) } else { Err(Status::PeerGone) }
     }
 
-    /// Checks a handle that is to travel, before anything happens. Errors: BadHandle, NoRights.
+    /// `endpoint_takes`: sets which handles requests may bring to an endpoint. Errors: BadHandle, WrongKind, NoRights, BadArgument.
+    pub fn endpoint_takes(&mut self, thread: u16, number: u64, kinds: u64) -> Result<(), Status> {
+        let (id, _) = self.endpoint_handle(thread, number, Rights::RECV)?;
+        let kinds = u8::try_from(kinds).ok().and_then(Kinds::from_bits).ok_or(Status::BadArgument)?;
+        let endpoint = self.endpoints.get_mut(id).ok_or(Status::BadHandle)?;
+        (endpoint.takes, endpoint.served) = (kinds, true);
+        Ok(())
+    }
+
+    /// Checks a handle that is to travel, before anything happens. Errors: BadHandle, WrongKind, NoRights.
     fn check_transfer(&self, thread: u16, header: Header) -> Result<(), Status> {
         if header.has_handle() {
             let t = self.threads.at(thread).ok_or(Status::BadHandle)?;
-            self.handle_derive(t.task, t.frame.r13 & 0xffff_ffff, t.frame.r13 >> 32)?;
+            let handle = self.handle_derive(t.task, t.frame.r13 & 0xffff_ffff, t.frame.r13 >> 32)?;
+            if header.handle() != Some(handle.object.kind()) {
+                return Err(Status::WrongKind);
+            }
         }
         Ok(())
     }
 
-    /// Ends `receiver`'s `recv` with `sender`'s message.
-    fn deliver(&mut self, sender: u16, receiver: u16, call: bool) {
+    /// Checks that an endpoint takes the handle that a message brings, if it brings one. Errors: HandleRefused.
+    fn check_taken(&self, id: Id<Endpoint>, header: Header) -> Result<(), Status> {
+        let refused = |e: &Endpoint| e.served && !e.takes.contains(Kinds::of(header.handle()));
+        if header.has_handle() && self.endpoints.get(id).is_none_or(refused) {
+            return Err(Status::HandleRefused);
+        }
+        Ok(())
+    }
+
+    /// Ends `receiver`'s `recv` at an endpoint with `sender`'s message.
+    fn deliver(&mut self, sender: u16, receiver: u16, at: Id<Endpoint>, call: bool) {
         let Some(s) = self.threads.at(sender) else { return };
         let (frame, from) = (s.frame, s.sender);
         let token = if call { s.token } else { ReplyToken::NONE };
-        self.transmit(sender, &frame, receiver);
+        let takes = self.endpoints.get(at).map_or(Kinds::empty(), |e| e.takes);
+        self.transmit(sender, &frame, receiver, takes);
         if let Some(r) = self.threads.at_mut(receiver) {
             r.frame.rdi = from;
             r.frame.r12 = token.0;
@@ -227,13 +254,15 @@ impl System {
         }
     }
 
-    /// Copies header, words and handle of `frame`, sent by `from`, to a thread whose system call ends with them.
-    fn transmit(&mut self, from: u16, frame: &Frame, to: u16) {
-        let mut header = frame.rsi;
+    /// Copies header, words and handle of `frame`, sent by `from`, to a thread whose system call ends with them and who takes handles of
+    /// these kinds.
+    fn transmit(&mut self, from: u16, frame: &Frame, to: u16, takes: Kinds) {
+        let mut header = frame.rsi & Header::CALL_MASK;
         let mut arrived = 0;
         if Header(header).has_handle() {
-            match self.transfer(from, frame.r13, to) {
-                Ok(number) => arrived = u64::from(number),
+            match self.transfer(from, frame, to, takes) {
+                Ok(handle) => arrived = handle,
+                Err(Status::HandleRefused) => header = header & !Header::HANDLE | Header::HANDLE_REFUSED,
                 Err(_) => header = header & !Header::HANDLE | Header::HANDLE_LOST,
             }
         }
@@ -245,9 +274,18 @@ impl System {
         }
     }
 
-    fn transfer(&mut self, from: u16, packed: u64, to: u16) -> Result<u32, Status> {
+    /// Gives a thread's task a copy of a handle; returns it packed with its rights. Errors: HandleRefused, and whatever has happened to the
+    /// handle or its object since it was sent, or there is no room for it.
+    fn transfer(&mut self, from: u16, frame: &Frame, to: u16, takes: Kinds) -> Result<u64, Status> {
+        let kind = Header(frame.rsi).handle();
+        if !takes.contains(Kinds::of(kind)) || Kinds::of(kind).is_empty() {
+            return Err(Status::HandleRefused);
+        }
         let (from_row, to_row) = (self.row_of(from)?, self.row_of(to)?);
-        let mut copy: Handle = self.handle_derive(from_row, packed & 0xffff_ffff, packed >> 32)?;
+        let mut copy: Handle = self.handle_derive(from_row, frame.r13 & 0xffff_ffff, frame.r13 >> 32)?;
+        if kind != Some(copy.object.kind()) {
+            return Err(Status::WrongKind);
+        }
         // A task's own notification is waited on by that task alone: another would take its heartbeats, and wait on across its lives.
         if let Object::Notification(id) = copy.object
             && from_row != to_row
@@ -255,7 +293,7 @@ impl System {
         {
             copy.rights -= Rights::WAIT;
         }
-        self.handle_insert(to_row, copy)
+        Ok(pack_transfer(self.handle_insert(to_row, copy)?, copy.rights))
     }
 
     /// Ends all calls that wait in an endpoint's queue.

@@ -16,7 +16,7 @@ use zerocopy::FromZeros;
 impl System {
     /// Begins a new life in a row: handles 0 and 1 are its own endpoint and notification. The caller then builds the address space and
     /// starts the first thread, or takes it back by [`System::kill`]. Errors: NoSuchTask, AlreadyRunning, NotReaped, QuotaHandles, Busy
-    /// (the row is barred).
+    /// (the row is barred), NoMoreLives.
     pub fn begin(&mut self, row: u16) -> Result<TaskId, Status> {
         let task = self.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
         match task.state {
@@ -30,8 +30,11 @@ impl System {
         if task.handles.quota() < 2 {
             return Err(Status::QuotaHandles);
         }
+        if task.generation >= TaskId::LAST {
+            return Err(Status::NoMoreLives);
+        }
         task.state = TaskState::Running;
-        task.generation = if task.generation == u16::MAX { 1 } else { task.generation + 1 };
+        task.generation += 1;
         task.fault.zero();
         (task.spent, task.crowd) = ((0, 0), (0, 0));
         task.expected = task.record.restart != Restart::Never as u8;

@@ -14,7 +14,7 @@ use crate::thread::{FloatState, Thread};
 use crate::timer::Timers;
 use abi::Status;
 use abi::manifest::TaskRecord;
-use abi::message::Rights;
+use abi::message::{Kinds, Rights};
 use alloc::vec::Vec;
 
 /// Where servers receive calls. [`crate::fast`] knows that the queues come first.
@@ -29,6 +29,10 @@ pub struct Endpoint {
     pub owner: u16,
     /// Whether it belongs to the row over all lives.
     pub permanent: bool,
+    /// Which handles requests may bring.
+    pub takes: Kinds,
+    /// Whether somebody has received here, or said what it takes: until then calls wait, whatever they bring.
+    pub served: bool,
     /// The notification that `recv` returns too.
     pub bound: Option<Id<Notification>>,
     /// Handles that name it.
@@ -192,6 +196,8 @@ impl System {
                 permanent: true,
                 senders: Queue::default(),
                 receivers: Queue::default(),
+                takes: Kinds::empty(),
+                served: false,
                 bound: notification,
                 handles: 0,
             };
@@ -327,6 +333,8 @@ impl System {
             permanent: false,
             senders: Queue::default(),
             receivers: Queue::default(),
+            takes: Kinds::empty(),
+            served: true,
             bound: None,
             handles: 1,
         };

@@ -62,7 +62,7 @@ pub struct Task {
     /// Whether there is a life.
     pub state: TaskState,
     /// Which life; 0 before the first.
-    pub generation: u16,
+    pub generation: u32,
     /// Whether a next life is to be expected where there is none now.
     pub expected: bool,
     /// Whether it never starts: it would have what is the kernel's.

@@ -7,7 +7,7 @@ extern crate alloc;
 
 use abi::message::bits;
 use bench::{DOORBELL_BIT, Samples, WARM, calibrate, label, mark, measure, measure_checked};
-use rt::ipc::{Endpoint, Loan, close};
+use rt::ipc::{Endpoint, Kind, Loan, close};
 use rt::notify::Notification;
 use rt::println;
 use rt::time::ticks;
@@ -105,18 +105,19 @@ fn leases() -> Result<(), &'static str> {
 
 fn wake() -> Result<(), &'static str> {
     let peer = peer("peer")?;
-    let handle = peer.call(label::DOORBELL, [0; 4]).ok().and_then(|reply| reply.handle).ok_or("no doorbell")?;
+    let reply = peer.call_for(Kind::Notification, label::DOORBELL, [0; 4], &mut []);
+    let handle = reply.ok().and_then(|reply| reply.handle).ok_or("no doorbell")?;
     let mut samples = Samples::new("notify_wake", MANY);
     for round in 0..MANY {
         if round == WARM {
             mark("notify_wake");
         }
         let before = ticks();
-        Notification(handle).signal(DOORBELL_BIT).map_err(|_| "no signal")?;
+        Notification(handle.number).signal(DOORBELL_BIT).map_err(|_| "no signal")?;
         samples.add(woken(peer)? - before);
     }
     samples.print();
-    let _ = close(handle);
+    let _ = close(handle.number);
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 
 use abi::message::Rights;
 use bench::{DOORBELL_BIT, label};
-use rt::ipc::Request;
+use rt::ipc::{Handle, Request};
 use rt::notify::Notification;
 use rt::time::ticks;
 use rt::{Answer, Driver};
@@ -37,7 +37,9 @@ impl Driver for Peer {
                 Ok(count) => Answer::ok([count as u64, 0, 0, 0]),
                 Err(_) => Answer::bad_request(),
             },
-            label::DOORBELL => Answer::ReplyHandle(0, [0; 4], Notification::own().0, Rights::SIGNAL),
+            label::DOORBELL => {
+                Answer::ReplyHandle(0, [0; 4], Handle::notification(Notification::own().0, Rights::SIGNAL))
+            }
             label::WOKEN => Answer::ok([self.woken, 0, 0, 0]),
             _ => Answer::bad_request(),
         }

@@ -143,10 +143,6 @@ impl rt::Driver for Chaos {
             _ => Answer::bad_request(),
         }
     }
-
-    fn takes_handle(_: u16) -> bool {
-        false
-    }
 }
 
 impl Chaos {

@@ -5,7 +5,7 @@ use crate::Registers;
 use crate::pool::{Handles, Kind, Pool, message};
 use crate::values::{any, bits, edge, length};
 use abi::message::{Header, Lease, MAX_LEASES, Rights};
-use abi::{Status, Syscall};
+use abi::{Status, Syscall, TaskId};
 
 /// Bytes of the memory at which calls may read and write what they like.
 pub const SCRATCH: usize = 4 * abi::PAGE_SIZE;
@@ -157,6 +157,10 @@ pub fn call(random: &mut Random, shared: &Shared, scratch: u64, leases: u64) -> 
             (regs.rdx, regs.r10, regs.r8) = (length(random) / 4, address(random, scratch), length(random));
         }
         Syscall::EndpointCreate | Syscall::NotificationCreate => {}
+        Syscall::EndpointTakes => {
+            regs.rdi = if random.once_in(3) { pick(random, Kind::Endpoint) } else { abi::info::ENDPOINT.into() };
+            regs.rsi = if random.once_in(6) { any(random) } else { random.below(16) & !1 };
+        }
         Syscall::EndpointBind => {
             (regs.rdi, regs.rsi) = (pick(random, Kind::Endpoint), pick(random, Kind::Notification));
         }
@@ -262,15 +266,15 @@ pub fn answer(random: &mut Random, shared: &Shared, token: u64) -> Registers {
 
 /// A task as a debugger names it: row and life, mostly of the one that may be debugged.
 fn victim(random: &mut Random) -> u64 {
-    let row = if random.once_in(4) { random.below(10) } else { 4 };
-    (random.below(60) + 1) << 16 | row
+    let row = if random.once_in(4) { random.below(10) as u16 } else { 4 };
+    TaskId { index: row, generation: random.below(60) as u32 + 1 }.to_u32().into()
 }
 
 /// What a call must not succeed with: rights that its handle, the one in `rdi`, would need.
 fn needs(asked: &Registers) -> Rights {
     match Syscall::from_u64(asked.rax) {
         Some(Syscall::Call | Syscall::Send) => Rights::CALL,
-        Some(Syscall::Recv | Syscall::ReplyRecv | Syscall::EndpointBind) => Rights::RECV,
+        Some(Syscall::Recv | Syscall::ReplyRecv | Syscall::EndpointTakes | Syscall::EndpointBind) => Rights::RECV,
         Some(Syscall::Signal | Syscall::TimerCreate) => Rights::SIGNAL,
         Some(Syscall::Wait | Syscall::Poll) => Rights::WAIT,
         Some(Syscall::MemoryMap) if asked.rdx == 1 => Rights::READ | Rights::WRITE,
@@ -323,8 +327,9 @@ pub fn learn(random: &mut Random, shared: &Shared, asked: &Registers, got: &Regi
         Syscall::MemoryMap => mappings.put(random, got.rdx),
         Syscall::MemoryUnmap => mappings.forget(asked.rdi),
         Syscall::Call | Syscall::Recv | Syscall::ReplyRecv => {
-            if Header(got.rsi).has_handle() {
-                handles.put(random, Kind::Unknown, got.r13, Rights::RECV);
+            if let Some(kind) = Header(got.rsi).handle() {
+                let lacks = !Rights::from_bits_truncate((got.r13 >> 32) as u32);
+                handles.put(random, Kind::of(kind), got.r13 & 0xffff_ffff, lacks);
             }
             if call != Syscall::Call && got.r12 != 0 {
                 tokens.put(random, got.r12);

@@ -9,14 +9,29 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 #[repr(u64)]
 #[allow(missing_docs)]
 pub enum Kind {
-    Unknown = 1,
-    Endpoint = 2,
-    Notification = 3,
-    Memory = 4,
-    Timer = 5,
-    Thread = 6,
-    Interrupt = 7,
-    System = 8,
+    Endpoint = abi::message::Kind::Endpoint as u64,
+    Notification = abi::message::Kind::Notification as u64,
+    Memory = abi::message::Kind::Memory as u64,
+    Interrupt = abi::message::Kind::Interrupt as u64,
+    Timer = abi::message::Kind::Timer as u64,
+    Thread = abi::message::Kind::Thread as u64,
+    System = abi::message::Kind::System as u64,
+    Unknown = 8,
+}
+
+impl Kind {
+    /// What a header says that came with a handle.
+    pub fn of(kind: abi::message::Kind) -> Kind {
+        match kind {
+            abi::message::Kind::Endpoint => Kind::Endpoint,
+            abi::message::Kind::Notification => Kind::Notification,
+            abi::message::Kind::Memory => Kind::Memory,
+            abi::message::Kind::Interrupt => Kind::Interrupt,
+            abi::message::Kind::Timer => Kind::Timer,
+            abi::message::Kind::Thread => Kind::Thread,
+            abi::message::Kind::System => Kind::System,
+        }
+    }
 }
 
 /// Numbers that are worth coming back to: the oldest make room.
@@ -130,9 +145,16 @@ pub fn message(random: &mut Random, handles: &Handles, leases: bool) -> (u64, u6
     }
     let mut transfer = 0;
     if random.once_in(4) {
-        header = header.with_handle();
+        let (handle, kind) = handles.any(random);
+        // Mostly the header is true, and of what travels at all.
+        let told = if random.once_in(8) { random.below(8) } else { kind as u64 & 7 };
+        header = Header(header.0 | told << 20);
         let rights = if random.once_in(3) { random.next() as u32 } else { Rights::all().bits() };
-        transfer = u64::from(rights) << 32 | handles.any(random).0;
+        transfer = u64::from(rights) << 32 | handle;
+    }
+    // `leases` may be lent with a call alone, and a call alone has an answer.
+    if leases && random.once_in(3) {
+        header = Header(header.0 | (1 + random.below(3)) << 23);
     }
     let noise = if random.once_in(40) { random.next() } else { 0 };
     (header.0 ^ noise, transfer)

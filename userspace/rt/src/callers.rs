@@ -3,9 +3,10 @@
 //! Both are bounded by the number of tasks, whatever clients do: of each task there is one, and a new life takes the place of an old one.
 
 use crate::driver::Answer;
-use crate::ipc::{Pending, Request, close};
+use crate::ipc::{Handle, Pending, Request, close};
 use crate::notify::Notification;
 use abi::TaskId;
+use abi::message::Kind;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -122,9 +123,9 @@ pub struct Subscribers(Vec<Subscriber>);
 
 impl Subscribers {
     /// Adds who asks: a handle of a notification, and in word 0 the bits to set in it. Takes the place of the task's last one. It is signalled
-    /// at once where what it waits for is there `already`. False where no handle came along.
+    /// at once where what it waits for is there `already`. False where no notification came along.
     pub fn add(&mut self, request: &Request, already: bool) -> bool {
-        let Some(notification) = request.handle else { return false };
+        let Some(Handle { kind: Kind::Notification, number: notification, .. }) = request.handle else { return false };
         let (task, [bits, ..]) = (request.sender.task, request.words);
         let new = Subscriber { task, notification, bits };
         self.0.extract_if(.., |old| old.task.index == task.index).for_each(|old| old.give_up());
@@ -143,11 +144,13 @@ impl Subscribers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use abi::message::{ReplyToken, Sender};
+    use abi::message::{ReplyToken, Rights, Sender};
 
-    fn request(index: u16, generation: u16, handle: Option<u32>) -> Request {
+    fn request(index: u16, generation: u32, handle: Option<u32>) -> Request {
         let sender = Sender { task: TaskId { index, generation }, badge: 0 };
-        Request { sender, label: 1, words: [5, 0, 0, 0], leases: 0, handle, token: ReplyToken::new(index, 1) }
+        let handle = handle.map(|number| Handle::notification(number, Rights::SIGNAL));
+        let (words, token) = ([5, 0, 0, 0], ReplyToken::new(index, 1));
+        Request { sender, label: 1, words, leases: 0, wants: None, handle, token }
     }
 
     const BUSY: Answer = Answer::refuse(9);
@@ -162,7 +165,7 @@ mod tests {
         callers
     }
 
-    fn order(callers: &Callers<u32>) -> Vec<(u16, u16, u32)> {
+    fn order(callers: &Callers<u32>) -> Vec<(u16, u32, u32)> {
         callers.0.iter().map(|caller| (caller.task.index, caller.task.generation, caller.what)).collect()
     }
 

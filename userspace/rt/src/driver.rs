@@ -1,9 +1,9 @@
 //! A driver is callbacks: [`Driver`], and the loop that calls them, [`serve`].
 
-use crate::ipc::{Endpoint, Event, Request};
+use crate::ipc::{Endpoint, Event, Handle, Request};
 use crate::syscall::{self, Received};
 use abi::Status;
-use abi::message::{Header, ReplyToken, Rights, bits, pack_transfer};
+use abi::message::{Header, Kinds, ReplyToken, bits};
 
 /// The outcome of a request whose label the server does not know, or whose arguments make no sense.
 pub const OUTCOME_BAD_REQUEST: u16 = 0xffff;
@@ -17,8 +17,8 @@ const RUNTIME_BITS: u64 = bits::HEARTBEAT | bits::RUNTIME;
 pub enum Answer {
     /// Now: outcome and words.
     Reply(u16, [u64; 4]),
-    /// Now, passing a handle on with these rights.
-    ReplyHandle(u16, [u64; 4], u32, Rights),
+    /// Now, passing a handle on. It reaches a caller that asked for one of its kind ([`Request::wants`]).
+    ReplyHandle(u16, [u64; 4], Handle),
     /// Later: a [`crate::ipc::Pending`] was kept, or the message was a sent one and wants no answer.
     Later,
 }
@@ -42,6 +42,10 @@ impl Answer {
 
 /// A server as callbacks. [`crate::driver!`] makes one a task.
 pub trait Driver: Sized {
+    /// The kinds of handles that requests may bring: none, unless a driver says otherwise. The kernel refuses others to their senders, so that
+    /// no client fills the driver's handle table.
+    const TAKES: Kinds = Kinds::empty();
+
     /// Sets the device up.
     fn init() -> Self;
 
@@ -57,8 +61,8 @@ pub trait Driver: Sized {
     /// One request.
     fn request(&mut self, request: &Request) -> Answer;
 
-    /// Whether requests of this label may bring a handle. One that comes with any other is closed before
-    /// [`Driver::request`], so that no client fills the driver's handle table.
+    /// Which requests may bring a handle of those in [`Driver::TAKES`]. One that comes with a request of another label is closed before
+    /// [`Driver::request`].
     fn takes_handle(label: u16) -> bool {
         let _ = label;
         true
@@ -82,6 +86,9 @@ macro_rules! driver {
 
 /// Serves the task's own endpoint and notification for ever.
 pub fn serve<D: Driver>(mut driver: D) -> ! {
+    if let Err(status) = Endpoint::own().takes(D::TAKES) {
+        panic!("the task's own endpoint does not take {:?}: {status}", D::TAKES);
+    }
     let mut out = Outgoing::NONE;
     loop {
         let received = syscall::reply_recv(Endpoint::own().0, out.token, out.header, out.words, out.transfer, u64::MAX);
@@ -110,12 +117,9 @@ impl Outgoing {
     fn new(token: ReplyToken, answer: Answer) -> Outgoing {
         match answer {
             Answer::Reply(label, words) => Outgoing { token, header: Header::new(label), words, transfer: 0 },
-            Answer::ReplyHandle(label, words, handle, rights) => Outgoing {
-                token,
-                header: Header::new(label).with_handle(),
-                words,
-                transfer: pack_transfer(handle, rights),
-            },
+            Answer::ReplyHandle(label, words, handle) => {
+                Outgoing { token, header: Header::new(label).with_handle(handle.kind), words, transfer: handle.pack() }
+            }
             Answer::Later => Outgoing::NONE,
         }
     }
@@ -150,7 +154,7 @@ fn step<D: Driver>(driver: &mut D, received: Received) -> Outgoing {
                 && !D::takes_handle(request.label)
             {
                 // It is the task's own handle now, so closing it cannot fail in a way that matters.
-                let _ = syscall::handle_close(handle);
+                let _ = syscall::handle_close(handle.number);
                 request.handle = None;
             }
             let answer = driver.request(&request);
@@ -164,7 +168,7 @@ mod tests {
     use super::*;
     use crate::syscall::Message;
     use abi::TaskId;
-    use abi::message::Sender;
+    use abi::message::{Kind, Rights, Sender};
     use alloc::vec::Vec;
 
     struct Recorder {
@@ -185,7 +189,7 @@ mod tests {
             self.pulses += 1;
         }
         fn request(&mut self, request: &Request) -> Answer {
-            self.seen.push((request.label, request.words, request.leases, request.handle));
+            self.seen.push((request.label, request.words, request.leases, request.handle.map(|handle| handle.number)));
             self.answer
         }
         fn takes_handle(label: u16) -> bool {
@@ -195,7 +199,7 @@ mod tests {
 
     const SENDER: Sender = Sender { task: TaskId { index: 5, generation: 2 }, badge: 9 };
 
-    fn received(header: Header, words: [u64; 4], handle: u32) -> Received {
+    fn received(header: Header, words: [u64; 4], handle: u64) -> Received {
         Received { sender: SENDER, token: ReplyToken::new(7, 1), message: Message { header, words, handle } }
     }
 
@@ -233,17 +237,17 @@ mod tests {
     #[test]
     fn handles_reach_only_requests_that_take_them() {
         let mut driver = Recorder::init();
-        let _ = step(&mut driver, received(Header::new(3).with_handle(), [0; 4], 12));
-        let _ = step(&mut driver, received(Header::new(4).with_handle(), [0; 4], 13));
+        let _ = step(&mut driver, received(Header::new(3).with_handle(Kind::Memory), [0; 4], 12));
+        let _ = step(&mut driver, received(Header::new(4).with_handle(Kind::Memory), [0; 4], 13));
         let handles: Vec<_> = driver.seen.iter().map(|seen| seen.3).collect();
         assert_eq!(handles, [Some(12), None]);
     }
 
     #[test]
     fn a_handle_that_cannot_be_passed_on_becomes_a_refusal() {
-        let answer = Answer::ReplyHandle(0, [5; 4], 12, Rights::SIGNAL);
+        let answer = Answer::ReplyHandle(0, [5; 4], Handle::notification(12, Rights::SIGNAL));
         let out = Outgoing::new(ReplyToken::new(7, 1), answer);
-        assert!(out.header.has_handle());
+        assert_eq!(out.header.handle(), Some(Kind::Notification));
         assert_eq!(out.transfer, (Rights::SIGNAL.bits() as u64) << 32 | 12);
         let again = out.without_handle(Status::BadHandle);
         assert_eq!((again.token, again.header), (out.token, Header::new(OUTCOME_BAD_REQUEST)));

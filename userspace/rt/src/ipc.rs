@@ -2,10 +2,12 @@
 
 use crate::syscall;
 use abi::info::EntryKind;
-use abi::message::{Header, Lease, MAX_COPY, MAX_LEASES, ReplyToken, Rights, Sender, pack_transfer};
+use abi::message::{Header, Lease, MAX_COPY, MAX_LEASES, ReplyToken, Sender, pack_transfer};
 use abi::{Status, TaskId};
 use core::fmt;
 use core::ops::Range;
+
+pub use abi::message::{Kind, Kinds, Rights};
 
 /// How often [`Endpoint::call_retrying`] asks at most.
 pub const MAX_TRIES: usize = 16;
@@ -14,6 +16,46 @@ pub const MAX_TRIES: usize = 16;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Endpoint(pub u32);
 
+/// A handle that travels with a message. For who sends it: its own, which it keeps, and the rights to pass on. For who receives it: a new one,
+/// to keep or to [`close`], and the rights that it has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Handle {
+    /// What kind of object it names.
+    pub kind: Kind,
+    /// The handle.
+    pub number: u32,
+    /// What it allows.
+    pub rights: Rights,
+}
+
+impl Handle {
+    /// A notification.
+    pub const fn notification(number: u32, rights: Rights) -> Handle {
+        Handle { kind: Kind::Notification, number, rights }
+    }
+
+    /// An endpoint.
+    pub const fn endpoint(number: u32, rights: Rights) -> Handle {
+        Handle { kind: Kind::Endpoint, number, rights }
+    }
+
+    /// A memory object.
+    pub const fn memory(number: u32, rights: Rights) -> Handle {
+        Handle { kind: Kind::Memory, number, rights }
+    }
+
+    /// As the register of a message holds it.
+    pub const fn pack(self) -> u64 {
+        pack_transfer(self.number, self.rights)
+    }
+
+    /// From the register of a message whose header says that this kind of handle came along.
+    #[inline(always)]
+    pub const fn unpack(kind: Kind, packed: u64) -> Handle {
+        Handle { kind, number: packed as u32, rights: Rights::from_bits_truncate((packed >> 32) as u32) }
+    }
+}
+
 /// What came back from a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Reply {
@@ -21,8 +63,10 @@ pub struct Reply {
     pub label: u16,
     /// The data words.
     pub words: [u64; 4],
-    /// A handle that came along, now the caller's.
-    pub handle: Option<u32>,
+    /// The handle that came along, now the caller's.
+    pub handle: Option<Handle>,
+    /// Whether the server sent a handle that did not arrive: the call did not ask for one of its kind, or there was no room for it.
+    pub lost: bool,
 }
 
 /// Memory that a call lends to the server until it returns.
@@ -55,7 +99,7 @@ pub enum CallError {
     /// The request may be asked again where the operation allows that.
     Died {
         /// The generation that died.
-        generation: u16,
+        generation: u32,
     },
     /// The server is dead and will not come back.
     Gone,
@@ -89,7 +133,7 @@ impl From<Status> for CallError {
 #[cold]
 fn call_error(failure: syscall::CallFailure) -> CallError {
     match failure.status {
-        Status::PeerDied => CallError::Died { generation: failure.value as u16 },
+        Status::PeerDied => CallError::Died { generation: failure.value as u32 },
         other => other.into(),
     }
 }
@@ -113,7 +157,7 @@ impl Endpoint {
         syscall::endpoint_create().map(Endpoint)
     }
 
-    /// Asks, and waits for the reply: four words each way, no memory, no handle. A handle in the reply is received.
+    /// Asks, and waits for the reply: four words each way, no memory, no handle.
     ///
     /// # Errors
     /// See [`CallError`].
@@ -125,7 +169,7 @@ impl Endpoint {
         }
     }
 
-    /// The same, lending memory: at most [`MAX_LEASES`] loans.
+    /// Asks, lending memory: at most [`MAX_LEASES`] loans.
     ///
     /// # Errors
     /// See [`CallError`]; `Failed(BadArgument)` for too many loans or one of 4 GiB and more.
@@ -133,19 +177,32 @@ impl Endpoint {
         self.call_full(Header::new(label), words, loans, 0)
     }
 
-    /// The same, passing a handle on with these rights. The caller keeps its own handle.
+    /// Asks, passing a handle on. The caller keeps its own.
     ///
     /// # Errors
-    /// As [`Endpoint::call_with`].
+    /// As [`Endpoint::call_with`]; `Failed(HandleRefused)` where the server takes no handle of this kind.
     pub fn call_handle(
         self,
         label: u16,
         words: [u64; 4],
         loans: &mut [Loan<'_>],
-        handle: u32,
-        rights: Rights,
+        handle: Handle,
     ) -> Result<Reply, CallError> {
-        self.call_full(Header::new(label).with_handle(), words, loans, pack_transfer(handle, rights))
+        self.call_full(Header::new(label).with_handle(handle.kind), words, loans, handle.pack())
+    }
+
+    /// Asks for a handle of this kind, which may come with the reply; from all other calls the kernel keeps handles away.
+    ///
+    /// # Errors
+    /// As [`Endpoint::call_with`].
+    pub fn call_for(
+        self,
+        wanted: Kind,
+        label: u16,
+        words: [u64; 4],
+        loans: &mut [Loan<'_>],
+    ) -> Result<Reply, CallError> {
+        self.call_full(Header::new(label).wanting(wanted), words, loans, 0)
     }
 
     /// As [`Endpoint::call_with`], asking again while the server dies over the request, [`MAX_TRIES`] times in all. The
@@ -184,6 +241,15 @@ impl Endpoint {
         syscall::send(self.0, Header::new(label), words, 0)
     }
 
+    /// Says which handles requests may bring: none, unless this was called. The kernel refuses others to their senders. A [`crate::Driver`]
+    /// says so by [`TAKES`](crate::Driver::TAKES) instead.
+    ///
+    /// # Errors
+    /// Those of [`abi::Syscall::EndpointTakes`].
+    pub fn takes(self, kinds: Kinds) -> Result<(), Status> {
+        syscall::endpoint_takes(self.0, kinds)
+    }
+
     /// Binds a notification, so that [`Endpoint::receive`] returns its bits as well.
     ///
     /// # Errors
@@ -211,7 +277,8 @@ impl Endpoint {
 
 #[inline(always)]
 fn reply_of(message: syscall::Message) -> Reply {
-    Reply { label: message.header.label(), words: message.words, handle: message.handle() }
+    let lost = message.header.0 & (Header::HANDLE_LOST | Header::HANDLE_REFUSED) != 0;
+    Reply { label: message.header.label(), words: message.words, handle: message.handle(), lost }
 }
 
 /// The loans as leases.
@@ -265,6 +332,7 @@ impl From<syscall::Received> for Event {
             label: message.header.label(),
             words: message.words,
             leases: message.header.leases(),
+            wants: message.header.wants(),
             handle: message.handle(),
             token,
         })
@@ -282,8 +350,10 @@ pub struct Request {
     pub words: [u64; 4],
     /// How many leases came along.
     pub leases: usize,
-    /// A handle that came along: the receiver's now, to keep or to [`close`].
-    pub handle: Option<u32>,
+    /// The handle that the caller takes with the answer. Others do not reach it.
+    pub wants: Option<Kind>,
+    /// The handle that came along: the receiver's now, to keep or to [`close`].
+    pub handle: Option<Handle>,
     /// Names the waiting caller.
     pub token: ReplyToken,
 }
@@ -341,12 +411,12 @@ impl Pending {
         syscall::reply(self.token, Header::new(label), words, 0)
     }
 
-    /// Answers, passing a handle on with these rights.
+    /// Answers, passing a handle on. It arrives where the caller asked for one of its kind and has room for it.
     ///
     /// # Errors
-    /// [`Status::StaleReply`] where the caller is gone, [`Status::BadHandle`], [`Status::NoRights`].
-    pub fn reply_handle(self, label: u16, words: [u64; 4], handle: u32, rights: Rights) -> Result<(), Status> {
-        syscall::reply(self.token, Header::new(label).with_handle(), words, pack_transfer(handle, rights))
+    /// [`Status::StaleReply`] where the caller is gone, [`Status::BadHandle`], [`Status::WrongKind`], [`Status::NoRights`].
+    pub fn reply_handle(self, label: u16, words: [u64; 4], handle: Handle) -> Result<(), Status> {
+        syscall::reply(self.token, Header::new(label).with_handle(handle.kind), words, handle.pack())
     }
 
     /// As [`Request::lease_len`].

@@ -7,7 +7,7 @@
 //! Wrappers that hand an address to the kernel take slices and references, so they are safe; the few that take a bare
 //! address or change the task's own memory map are `unsafe`.
 
-use abi::message::{ReplyToken, Rights};
+use abi::message::{Kinds, ReplyToken, Rights};
 use abi::{Status, Syscall};
 #[cfg(target_os = "none")]
 use core::arch::asm;
@@ -226,6 +226,15 @@ pub fn endpoint_create() -> Result<u32, Status> {
 pub fn endpoint_bind(endpoint: u32, notification: u32) -> Result<(), Status> {
     // SAFETY: touches no memory of the task.
     unsafe { plain2(Syscall::EndpointBind, endpoint as u64, notification as u64) }.done()
+}
+
+/// Says which handles requests may bring to an endpoint.
+///
+/// # Errors
+/// As [`Syscall::EndpointTakes`].
+pub fn endpoint_takes(endpoint: u32, kinds: Kinds) -> Result<(), Status> {
+    // SAFETY: touches no memory of the task.
+    unsafe { plain2(Syscall::EndpointTakes, endpoint as u64, kinds.bits() as u64) }.done()
 }
 
 /// Makes a notification; returns its handle.

@@ -118,7 +118,7 @@ pub struct State {
     /// The wait before its next life, now or after its next death, in milliseconds.
     pub backoff_ms: u64,
     /// Generation of the newest life that has ended, 0 for none.
-    pub ended: u16,
+    pub ended: u32,
     /// [`DeathKind`] of that end.
     pub kind: u16,
     /// Its exception vector, where it was an exception.
@@ -170,7 +170,7 @@ impl Supervisor {
             restarts,
             given_up: given_up & 1 != 0,
             backoff_ms,
-            ended: part(32),
+            ended: (end >> 32) as u32,
             kind: part(0),
             vector: part(16),
             ended_ns: given_up >> 1,

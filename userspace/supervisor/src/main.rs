@@ -53,9 +53,9 @@ struct Task {
     /// The argument of its last spawn: a restart gets the same.
     argument: String,
     /// Generation of the newest life, 0 before the first.
-    newest: u16,
+    newest: u32,
     /// How the newest life that has ended did so.
-    ended: Option<(u16, DeathKind)>,
+    ended: Option<(u32, DeathKind)>,
     /// Exception vector of that end, 0 for none.
     vector: u32,
     /// When that was, in nanoseconds since boot.
@@ -114,10 +114,6 @@ impl Driver for Supervisor {
         self.turn();
         answer
     }
-
-    fn takes_handle(_: u16) -> bool {
-        false
-    }
 }
 
 impl Task {
@@ -165,8 +161,8 @@ impl Supervisor {
             if index == usize::from(me.index) {
                 self.tasks[index].began(me);
             } else if self.tasks[index].record.flags & TaskRecord::START != 0 {
-                if self.spawn(index).is_err() {
-                    self.spawn_failed(index);
+                if let Err(status) = self.spawn(index) {
+                    self.spawn_failed(index, status);
                 }
             } else {
                 // Nobody is to wait for what nobody has asked for.
@@ -182,9 +178,9 @@ impl Supervisor {
             self.reap(index, &mut budget);
             if let Phase::Waiting { respawn_ns } = self.tasks[index].phase
                 && respawn_ns <= now_ns()
-                && self.spawn(index).is_err()
+                && let Err(status) = self.spawn(index)
             {
-                self.spawn_failed(index);
+                self.spawn_failed(index, status);
             }
         }
         if self.heartbeat_ns.is_some_and(|due| due <= now_ns()) {
@@ -226,10 +222,14 @@ impl Supervisor {
     }
 
     /// The kernel refused to start a task that was to be started or restarted.
-    fn spawn_failed(&mut self, index: usize) {
+    fn spawn_failed(&mut self, index: usize, status: Status) {
         let now = now_ns();
         let task = &mut self.tasks[index];
-        let respawn_ns = match task.history.start_failed(task.policy(), now) {
+        let verdict = match status {
+            Status::NoMoreLives => task.history.give_up(),
+            _ => task.history.start_failed(task.policy(), now),
+        };
+        let respawn_ns = match verdict {
             Verdict::Restart { delay_ms } => Some(now + delay_ms * NS_PER_MS),
             Verdict::Stay => None,
             Verdict::GiveUp => {

@@ -129,6 +129,12 @@ impl History {
         self.failed_to_live(now_ns)
     }
 
+    /// It will never start again, whatever is tried.
+    pub fn give_up(&mut self) -> Verdict {
+        self.given_up = true;
+        Verdict::GiveUp
+    }
+
     /// The wait that the next death would bring, in milliseconds.
     pub fn next_delay_ms(&self) -> u64 {
         delay_ms(self.in_a_row.saturating_add(1))

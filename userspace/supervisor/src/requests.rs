@@ -127,7 +127,7 @@ impl Supervisor {
 }
 
 /// Whether this life ended before the newest one that has ended.
-fn generation_is_older(generation: u16, task: &Task) -> bool {
+fn generation_is_older(generation: u32, task: &Task) -> bool {
     task.ended.is_some_and(|(ended, _)| generation < ended)
 }
 

@@ -13,17 +13,57 @@ fn handle(badge: u32) -> Handle {
 
 #[test]
 fn a_closed_handle_is_not_the_next_one_in_its_slot() {
-    let mut table = HandleTable::new(2);
+    let mut table = HandleTable::new(1);
     let first = u64::from(table.insert(handle(1)).unwrap());
     assert_eq!(table.remove(first), Ok(handle(1)));
     assert_eq!(table.remove(first), Err(Status::BadHandle));
     let second = u64::from(table.insert(handle(2)).unwrap());
-    assert_eq!(first & 0xffff, second & 0xffff);
     assert_eq!(table.get(first), Err(Status::BadHandle));
     assert_eq!(table.get(second), Ok(handle(2)));
     for wrong in [second + 1, second | 1 << 32, second | 1 << 63, u64::MAX, 0xffff] {
         assert_eq!(table.get(wrong), Err(Status::BadHandle), "{wrong:#x}");
         assert_eq!(table.remove(wrong), Err(Status::BadHandle), "{wrong:#x}");
+    }
+}
+
+/// How often the only free slot of a table of this size is used before a number comes back.
+fn uses_until_it_comes_back(quota: u16) -> u64 {
+    let mut table = HandleTable::new(quota);
+    (1..quota).for_each(|i| assert!(table.insert(handle(i.into())).is_ok()));
+    let first = table.insert(handle(0)).unwrap();
+    for uses in 1.. {
+        assert_eq!(table.remove(u64::from(table.last_number())), Ok(handle(0)));
+        if table.insert(handle(0)) == Ok(first) {
+            return uses;
+        }
+    }
+    unreachable!()
+}
+
+#[test]
+fn d14_a_closed_handles_number_comes_back_when_32_bits_are_used_up_and_not_before() {
+    // 2^32 numbers over the slots of the table, even where a single one is ever free.
+    assert_eq!(uses_until_it_comes_back(16_384), 1 << 18);
+    assert_eq!(uses_until_it_comes_back(8_193), 1 << 18);
+    assert_eq!(uses_until_it_comes_back(8_192), 1 << 19);
+}
+
+#[test]
+fn d14_the_slot_that_was_free_longest_is_used_next() {
+    let mut table = HandleTable::new(4);
+    let numbers: Vec<u64> = (0..4).map(|i| table.insert(handle(i)).unwrap().into()).collect();
+    for n in [2, 0, 3] {
+        assert!(table.remove(numbers[n]).is_ok());
+    }
+    let slots: Vec<u64> = (0..3).map(|i| table.insert(handle(i)).unwrap().into()).map(|n: u64| n & 3).collect();
+    assert_eq!(slots, [2, 0, 3]);
+    // One that opens and closes all the time has 2^30 numbers a slot, and takes the slots in turn.
+    let mut table = HandleTable::new(4);
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..200_000 {
+        let number = table.insert(handle(0)).unwrap();
+        assert!(seen.insert(number));
+        assert!(table.remove(number.into()).is_ok());
     }
 }
 

@@ -75,7 +75,7 @@ fn a_call_fails_as_documented() {
     let upwards = Handle { object: s.handle(other, 3).unwrap().object, rights: Rights::CALL, badge: 0 };
     let upwards = s.handle_insert(0, upwards).unwrap();
     assert_eq!(call(&mut s, server, upwards.into(), m), Err(Status::CallOrder), "to a less important task");
-    for header in [Header::NOTIFICATION, Header::HANDLE_LOST, 1 << 23, 1 << 63] {
+    for header in [Header::NOTIFICATION, Header::HANDLE_LOST, Header::HANDLE_REFUSED, 1 << 26, 1 << 27, 1 << 63] {
         run(&mut s, client);
         frame(&mut s, client).rdi = PEER;
         frame(&mut s, client).rsi = header;
@@ -234,11 +234,16 @@ fn a_handle_travels_with_fewer_rights() {
     recv(&mut s, server, OWN, 0).unwrap();
     let f = *frame(&mut s, server);
     assert!(Header(f.rsi).has_handle());
-    let got = s.handle(server, f.r13).unwrap();
+    let got = s.handle(server, f.r13 & 0xffff_ffff).unwrap();
+    assert_eq!(f.r13 >> 32, u64::from(Rights::SIGNAL.bits()), "the receiver sees its rights");
     assert_eq!((got.object, got.rights), (s.handle(client, n).unwrap().object, Rights::SIGNAL));
     sound(&s);
     kill(&mut s, 1);
-    assert_eq!(s.notification_handle(server, f.r13, Rights::SIGNAL), Err(Status::BadHandle), "it dies with its maker");
+    assert_eq!(
+        s.notification_handle(server, f.r13 & 0xffff_ffff, Rights::SIGNAL),
+        Err(Status::BadHandle),
+        "it dies with its maker"
+    );
     sound(&s);
 }
 
@@ -250,7 +255,7 @@ fn nobody_else_waits_on_a_tasks_own_notification() {
         call(&mut s, client, PEER, Message::default().giving(given, Rights::SIGNAL | Rights::WAIT)).unwrap();
         recv(&mut s, server, OWN, 0).unwrap();
         let f = *frame(&mut s, server);
-        assert_eq!(s.handle(server, f.r13).unwrap().rights, rights);
+        assert_eq!(s.handle(server, f.r13 & 0xffff_ffff).unwrap().rights, rights);
         reply(&mut s, server, f.r12, Message::default()).unwrap();
     }
     sound(&s);
@@ -291,5 +296,152 @@ fn a_handle_closed_while_its_call_is_queued_is_lost() {
     s.handle_close(second, n).unwrap();
     recv(&mut s, server, OWN, 0).unwrap();
     assert_eq!(frame(&mut s, server).rsi & Header::HANDLE_LOST, Header::HANDLE_LOST);
+    sound(&s);
+}
+
+/// `reply` with a handle of each kind to a caller that wants `wants`; returns how the call ended, and what that cost the caller.
+fn answered_with(kind: Kind, wants: Option<Kind>) -> (Frame, u16, u32) {
+    let (mut s, [server, client, _]) = trio();
+    let given = match kind {
+        Kind::Endpoint => u64::from(s.endpoint_create(server).unwrap()),
+        Kind::Notification => u64::from(s.notification_create(server).unwrap()),
+        _ => memory(&mut s, 0, 3).unwrap(),
+    };
+    let before = (s.tasks[1].handles.live(), s.tasks[1].frames.used());
+    call(&mut s, client, PEER, Message { wants, ..Message::default() }).unwrap();
+    recv(&mut s, server, OWN, 0).unwrap();
+    let f = *frame(&mut s, server);
+    assert_eq!(Header(f.rsi).wants(), wants, "the server sees what is wanted");
+    assert_eq!(reply(&mut s, server, f.r12, Message::words(WORDS).giving(given, Rights::all())), Ok(()));
+    sound(&s);
+    let cost = (s.tasks[1].handles.live() - before.0, s.tasks[1].frames.used() - before.1);
+    (*frame(&mut s, client), cost.0, cost.1)
+}
+
+#[test]
+fn d25_a_caller_gets_no_handle_but_of_the_kind_that_it_wants() {
+    let kinds = [Kind::Endpoint, Kind::Notification, Kind::Memory];
+    for kind in kinds {
+        for wants in [None].into_iter().chain((1..8).map(Kind::from_u64)) {
+            let (f, handles, frames) = answered_with(kind, wants);
+            assert_eq!((f.rax, f.words(), Header(f.rsi).label()), (0, WORDS, 7), "the answer itself arrives");
+            if wants == Some(kind) {
+                assert_eq!((Header(f.rsi).handle(), handles), (Some(kind), 1));
+                assert_ne!(f.r13 >> 32, 0);
+            } else {
+                assert_eq!(f.rsi, 7 | Header::HANDLE_REFUSED, "{kind:?} for {wants:?}");
+                assert_eq!((f.r13, handles, frames), (0, 0, 0), "{kind:?} for {wants:?} costs the caller");
+            }
+        }
+    }
+}
+
+#[test]
+fn d25_a_server_gets_no_handle_but_of_the_kinds_that_it_takes() {
+    let kinds = [Kind::Endpoint, Kind::Notification, Kind::Memory];
+    for takes in 0..8 {
+        let takes = Kinds::from_bits_truncate(takes << 1);
+        for kind in kinds {
+            let (mut s, [server, client, _]) = trio();
+            s.endpoint_takes(server, OWN, takes.bits().into()).unwrap();
+            let given = match kind {
+                Kind::Endpoint => u64::from(s.endpoint_create(client).unwrap()),
+                Kind::Notification => u64::from(s.notification_create(client).unwrap()),
+                _ => memory(&mut s, 1, 3).unwrap(),
+            };
+            let (handles, frames) = (s.tasks[0].handles.live(), s.tasks[0].frames.used());
+            let message = Message::words(WORDS).giving(given, Rights::all());
+            let taken = takes.contains(Kinds::of(Some(kind)));
+            let expected = if taken { Err(Status::WouldBlock) } else { Err(Status::HandleRefused) };
+            assert_eq!(send(&mut s, client, PEER, message), expected, "{kind:?} of {takes:?}");
+            let called = call(&mut s, client, PEER, message);
+            assert_eq!(called, if taken { Ok(()) } else { Err(Status::HandleRefused) }, "{kind:?} of {takes:?}");
+            if taken {
+                recv(&mut s, server, OWN, 0).unwrap();
+                assert_eq!(Header(frame(&mut s, server).rsi).handle(), Some(kind));
+            } else {
+                assert!(matches!(state(&s, client), State::Running), "a refused caller goes on");
+                assert_eq!((s.tasks[0].handles.live(), s.tasks[0].frames.used()), (handles, frames));
+            }
+            sound(&s);
+        }
+    }
+}
+
+/// Nobody can know what a server takes that has never received: the call waits, and the server pays for nothing that it did not take then.
+#[test]
+fn d25_a_call_before_the_server_takes_anything_arrives_without_its_handle() {
+    let (mut s, [server, client, _]) = trio();
+    let endpoint = s.tasks[0].endpoint.unwrap();
+    let e = s.endpoints.get_mut(endpoint).unwrap();
+    (e.takes, e.served) = (Kinds::empty(), false);
+    let n = u64::from(s.notification_create(client).unwrap());
+    call(&mut s, client, PEER, Message::words(WORDS).giving(n, Rights::all())).unwrap();
+    let live = s.tasks[0].handles.live();
+    recv(&mut s, server, OWN, 0).unwrap();
+    let f = *frame(&mut s, server);
+    assert_eq!((f.rsi, f.r13, f.words()), (7 | Header::HANDLE_REFUSED, 0, WORDS));
+    assert_eq!(s.tasks[0].handles.live(), live);
+    // From then on it is refused to the sender.
+    reply(&mut s, server, f.r12, Message::default()).unwrap();
+    let again = call(&mut s, client, PEER, Message::words(WORDS).giving(n, Rights::all()));
+    assert_eq!(again, Err(Status::HandleRefused));
+    sound(&s);
+}
+
+#[test]
+fn d25_what_a_server_takes_stays_over_its_lives() {
+    let (mut s, [server, client, _]) = trio();
+    s.endpoint_takes(server, OWN, Kinds::NOTIFICATION.bits().into()).unwrap();
+    kill(&mut s, 0);
+    let n = u64::from(s.notification_create(client).unwrap());
+    let m = memory(&mut s, 1, 1).unwrap();
+    let refused = call(&mut s, client, PEER, Message::default().giving(m, Rights::all()));
+    assert_eq!(refused, Err(Status::HandleRefused));
+    call(&mut s, client, PEER, Message::default().giving(n, Rights::all())).unwrap();
+    reap(&mut s, 0);
+    let server = spawn(&mut s, 0);
+    recv(&mut s, server, OWN, 0).unwrap();
+    assert_eq!(Header(frame(&mut s, server).rsi).handle(), Some(Kind::Notification));
+    sound(&s);
+}
+
+#[test]
+fn a_header_that_names_another_kind_is_refused_before_anything_happens() {
+    let (mut s, [server, client, _]) = trio();
+    let n = u64::from(s.notification_create(client).unwrap());
+    for says in [1, 3, 4, 5, 6, 7] {
+        let message = Message::default().giving(n, Rights::all()).saying(says);
+        assert_eq!(call(&mut s, client, PEER, message), Err(Status::WrongKind), "{says}");
+        assert_eq!(send(&mut s, client, PEER, message), Err(Status::WrongKind), "{says}");
+    }
+    call(&mut s, client, PEER, Message::default().wanting(Kind::Endpoint)).unwrap();
+    recv(&mut s, server, OWN, 0).unwrap();
+    let (token, n) = (frame(&mut s, server).r12, u64::from(s.notification_create(server).unwrap()));
+    let lie = Message::default().giving(n, Rights::all()).saying(Kind::Endpoint as u64);
+    assert_eq!(reply(&mut s, server, token, lie), Err(Status::WrongKind));
+    assert_eq!(woken(&s, client), None, "the caller still waits");
+    // A reply has no answer that could bring anything, nor has a sent message.
+    let wish = Message::default().wanting(Kind::Memory);
+    assert_eq!(reply(&mut s, server, token, wish), Err(Status::BadArgument));
+    assert_eq!(send(&mut s, server, OWN, wish), Err(Status::BadArgument));
+    sound(&s);
+}
+
+#[test]
+fn what_an_endpoint_takes_is_said_by_its_server_alone() {
+    let (mut s, [server, client, _]) = trio();
+    assert_eq!(s.endpoint_takes(client, PEER, 0), Err(Status::NoRights));
+    assert_eq!(s.endpoint_takes(client, NOTE, 0), Err(Status::WrongKind));
+    assert_eq!(s.endpoint_takes(client, 99, 0), Err(Status::BadHandle));
+    for wrong in [1, 1 << 4, 1 << 7, 1 << 8, u64::MAX] {
+        assert_eq!(s.endpoint_takes(server, OWN, wrong), Err(Status::BadArgument), "{wrong:#x}");
+    }
+    let e = u64::from(s.endpoint_create(client).unwrap());
+    let n = u64::from(s.notification_create(client).unwrap());
+    let gift = Message::default().giving(n, Rights::all());
+    assert_eq!(call(&mut s, client, e, gift), Err(Status::HandleRefused), "one that is made takes nothing at first");
+    assert_eq!(s.endpoint_takes(client, e, Kinds::NOTIFICATION.bits().into()), Ok(()));
+    assert_eq!(call(&mut s, client, e, gift), Ok(()));
     sound(&s);
 }

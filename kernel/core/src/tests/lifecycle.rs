@@ -26,10 +26,29 @@ fn a_row_goes_through_its_states() {
 }
 
 #[test]
-fn generations_wrap_to_one() {
-    let mut s = system(&[record("a", 1, &[])]);
-    s.tasks[0].generation = u16::MAX;
-    assert_eq!(s.begin(0), Ok(TaskId { index: 0, generation: 1 }));
+fn d14_a_row_whose_lives_are_used_up_never_starts_again() {
+    let mut s = system(&[record("a", 1, &[]), record("b", 1, &[])]);
+    s.tasks[0].generation = TaskId::LAST - 1;
+    assert_eq!(s.begin(0), Ok(TaskId { index: 0, generation: TaskId::LAST }));
+    kill(&mut s, 0);
+    reap(&mut s, 0);
+    for _ in 0..3 {
+        assert_eq!(s.begin(0), Err(Status::NoMoreLives));
+        assert_eq!((s.tasks[0].state, s.tasks[0].generation), (TaskState::Empty, TaskId::LAST));
+    }
+    assert_eq!(s.begin(1), Ok(TaskId { index: 1, generation: 1 }), "the others do");
+    sound(&s);
+}
+
+#[test]
+fn d14_each_life_of_each_row_has_a_word_of_its_own() {
+    let words = |generation| (0..512).map(move |index| TaskId { index, generation });
+    let mut seen = std::collections::BTreeSet::new();
+    // More lives than 16 bits hold, and the last ones.
+    for id in [0, 1, 65_535, 65_536, 65_537, TaskId::LAST - 1, TaskId::LAST].into_iter().flat_map(words) {
+        assert_eq!(TaskId::from_u32(id.to_u32()), id);
+        assert!(seen.insert(id.to_u32()), "{id:?}");
+    }
 }
 
 #[test]
@@ -256,7 +275,8 @@ fn status_says_what_the_first_thread_does() {
     kill(&mut s, 0);
     assert_eq!(seen(&s, 0), (Activity::None as u32, u32::MAX));
     let status = s.task_status(1).unwrap();
-    assert_eq!((status.id, status.state, status.priority), (1 << 16 | 1, TaskState::Running as u32, 5));
+    assert_eq!(TaskId::from_u32(status.id), TaskId { index: 1, generation: 1 });
+    assert_eq!((status.state, status.priority), (TaskState::Running as u32, 5));
     assert_eq!((status.frames, status.frame_quota, status.handles, status.handle_quota), (2, 16, 3, 8));
     assert_eq!((status.objects, status.object_quota, status.threads), (1, 8, 1));
     assert_eq!(s.task_status(9).err(), Some(Status::NoSuchTask));

@@ -2,11 +2,13 @@
 
 use super::Message;
 use super::verify::{Checked, runs};
-use super::world::{Fast, Received, World};
+use super::world::{Fast, Mode, Received, World};
+use crate::arena::Id;
 use crate::handles::Object;
+use crate::system::Endpoint;
 use crate::thread::{Frame, State};
 use abi::Status;
-use abi::message::{Header, Lease, MAX_LEASES, ReplyToken, Rights, Sender};
+use abi::message::{Header, Kind, Kinds, Lease, MAX_LEASES, ReplyToken, Rights, Sender};
 use abi::task::TaskState;
 
 /// What is lent: each call lends another number of them.
@@ -23,20 +25,34 @@ impl World {
         give.map_or(message, |n| message.giving(n, Rights::all()))
     }
 
-    /// A message of `from`, as its registers hold it, is what ended the `recv` or call of `to`. `room`: whether the
-    /// receiver's table had any.
-    fn delivered(&mut self, sent: Frame, from: u16, to: u16, room: bool) -> Result<Frame, String> {
+    /// What a call wants with its answer: in a rich world all sorts.
+    fn wants(&self, give: Option<u64>) -> Option<Kind> {
+        match self.mode {
+            Mode::Rich if self.serial % 2 == 1 => Kind::from_u64(self.serial / 2 % 4),
+            _ => give.and(Some(Kind::Notification)),
+        }
+    }
+
+    /// A message of `from`, as its registers hold it, is what ended the `recv` or call of `to`, who takes handles of the kinds `takes`.
+    /// `room`: whether the receiver's table had any.
+    fn delivered(&mut self, sent: Frame, from: u16, to: u16, room: bool, takes: Kinds) -> Result<Frame, String> {
         let t = self.s.threads.at(to).ok_or("the receiver is gone")?;
         let f = t.frame;
         ensure!(runs(t.state), "the receiver is {:?}", t.state);
         ensure!(f.rax == 0 && f.words() == sent.words(), "words {:?} arrived as {:?}", sent.words(), f.words());
         ensure!(f.rsi & 0xf_ffff == sent.rsi & 0xf_ffff, "another label, or other leases");
-        let flags = f.rsi & (Header::HANDLE | Header::HANDLE_LOST | Header::NOTIFICATION);
+        ensure!(f.rsi & Header::WANTS == sent.rsi & Header::WANTS, "the receiver sees another wish");
+        let flags = f.rsi & !(0xf_ffff | Header::WANTS);
+        let (kind, number) = (Header(sent.rsi).handle(), f.r13 & 0xffff_ffff);
         if !Header(sent.rsi).has_handle() {
             ensure!(flags == 0 && f.r13 == 0, "a handle out of nothing");
-        } else if flags == Header::HANDLE {
+        } else if !takes.contains(Kinds::of(kind)) {
+            ensure!(flags == Header::HANDLE_REFUSED && f.r13 == 0, "flags {flags:#x} of a handle that is not taken");
+        } else if flags == sent.rsi & Header::HANDLE {
             ensure!(room, "a handle arrived where there was no room");
-            let there = self.s.handle(to, f.r13).map_err(|e| format!("the handle that arrived: {e:?}"))?;
+            let there = self.s.handle(to, number).map_err(|e| format!("the handle that arrived: {e:?}"))?;
+            ensure!(Some(there.object.kind()) == kind, "a {kind:?} arrived as {:?}", there.object);
+            ensure!(f.r13 >> 32 == u64::from(there.rights.bits()), "the receiver is told other rights");
             if let Ok(here) = self.s.handle(from, sent.r13 & 0xffff_ffff) {
                 ensure!(here.object == there.object, "another object arrived");
                 ensure!(here.rights.contains(there.rights), "rights out of nothing");
@@ -56,9 +72,10 @@ impl World {
         Ok(f)
     }
 
-    /// The same for a message that a server receives: sender and token too.
-    fn received(&mut self, sent: Frame, from: u16, to: u16, room: bool, is_call: bool) -> Checked {
-        let f = self.delivered(sent, from, to, room)?;
+    /// A message that a server receives at an endpoint is as [`World::delivered`] says; sender and token too.
+    fn received(&mut self, sent: Frame, from: u16, to: u16, room: bool, at: Id<Endpoint>, is_call: bool) -> Checked {
+        let takes = self.s.endpoints.get(at).map_or(Kinds::empty(), |e| e.takes);
+        let f = self.delivered(sent, from, to, room, takes)?;
         let (row, server) = (self.s.row_of(from).unwrap(), self.s.row_of(to).unwrap());
         let sender = Sender::from_u64(f.rdi);
         ensure!(sender.task == self.s.tasks[row as usize].id(row), "sent by {row}, says {:?}", sender.task);
@@ -91,7 +108,8 @@ impl World {
 
     pub fn call(&mut self, t: u16, n: u64, give: Option<u64>) -> Checked {
         self.enter(t);
-        let message = self.message(t, give).lending(&LENT[..self.serial as usize % (MAX_LEASES + 1)]);
+        let mut message = self.message(t, give).lending(&LENT[..self.serial as usize % (MAX_LEASES + 1)]);
+        message.wants = self.wants(give);
         let row = self.s.row_of(t).unwrap();
         let Object::Endpoint(id) = self.s.handle(t, n).unwrap().object else { return Err("no endpoint".into()) };
         let expected = match self.s.endpoints.get(id) {
@@ -102,13 +120,20 @@ impl World {
                 match (allowed, server.state == TaskState::Running || server.expected) {
                     (false, _) => Err(Status::CallOrder),
                     (true, false) => Err(Status::PeerGone),
-                    (true, true) => Ok(e.receivers.front()),
+                    (true, true) => match give.map(|n| self.s.handle(t, n).unwrap().object.kind()) {
+                        kind if e.served && !e.takes.contains(Kinds::of(kind)) => Err(Status::HandleRefused),
+                        _ => Ok(e.receivers.front()),
+                    },
                 }
             }
         };
         let room = expected.ok().flatten().is_some_and(|r| self.room(r));
         let before = self.before();
-        let result = match self.fast && give.is_none() && super::fast_call(&mut self.s, t, n, message) {
+        let result = match self.fast
+            && give.is_none()
+            && message.wants.is_none()
+            && super::fast_call(&mut self.s, t, n, message)
+        {
             true => {
                 self.went(Fast::Call, true);
                 Ok(())
@@ -120,7 +145,7 @@ impl World {
         match expected {
             Err(_) => self.others(&before, &[t]),
             Ok(Some(receiver)) => {
-                self.received(sent, t, receiver, room, true)?;
+                self.received(sent, t, receiver, room, id, true)?;
                 self.others(&before, &[t, receiver])
             }
             Ok(None) => {
@@ -150,7 +175,7 @@ impl World {
         let sent = self.s.threads.at(t).unwrap().frame;
         let receiver = receiver.flatten();
         if let Some(r) = receiver {
-            self.received(sent, t, r, true, false)?;
+            self.received(sent, t, r, true, id, false)?;
         }
         self.others(&before, &[t, receiver.unwrap_or(t)])
     }
@@ -179,7 +204,7 @@ impl World {
             return self.others(&before, &[t]);
         };
         let sent = before.0[sender as usize].ok_or("no sender")?.2;
-        self.received(sent, sender, t, room, true)?;
+        self.received(sent, sender, t, room, id, true)?;
         self.others(&before, &[t, sender])
     }
 
@@ -199,7 +224,7 @@ impl World {
                 self.went(Fast::ReplyRecv, true);
                 self.received.remove(&token);
                 let sent = self.s.threads.at(t).unwrap().frame;
-                self.delivered(sent, t, caller.index(), true)?;
+                self.delivered(sent, t, caller.index(), true, Kinds::empty())?;
                 ensure!(self.s.threads.at(t).unwrap().state == State::Receiving(id), "the receiver does not wait");
                 return self.others(&before, &[t, caller.index()]);
             }
@@ -215,6 +240,7 @@ impl World {
         let caller = self.received.get(&token).filter(|r| r.server == row).map(|r| r.caller);
         let before = self.before();
         let room = caller.is_some_and(|c| self.room(c.index()));
+        let wants = caller.and_then(|c| self.s.threads.get(c)).and_then(|c| Header(c.frame.rsi).wants());
         let result = super::reply(&mut self.s, t, token, message);
         let Some(caller) = caller else {
             ensure!(result == Err(Status::StaleReply), "a stale reply ends with {result:?}");
@@ -224,7 +250,7 @@ impl World {
         self.received.remove(&token);
         ensure!(self.s.threads.get(caller).is_some(), "a reply to a thread that is gone");
         let sent = self.s.threads.at(t).unwrap().frame;
-        self.delivered(sent, t, caller.index(), room)?;
+        self.delivered(sent, t, caller.index(), room, Kinds::of(wants))?;
         self.others(&before, &[t, caller.index()])
     }
 

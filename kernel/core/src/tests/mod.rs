@@ -35,7 +35,7 @@ use crate::handles::{Handle, Object};
 use crate::thread::{Frame, State};
 use abi::error::DeathKind;
 use abi::manifest::{Restart, TaskRecord};
-use abi::message::{Header, Lease, ReplyToken, Rights, pack_transfer};
+use abi::message::{Header, Kind, Kinds, Lease, ReplyToken, Rights, pack_transfer};
 use abi::{Status, info};
 use zerocopy::FromZeros;
 
@@ -73,10 +73,11 @@ fn system(records: &[TaskRecord]) -> System {
     System::new(records, frames(64), Clock::new(0, HERTZ))
 }
 
-/// A server, two clients of it, of which the second may call the first too; all run. Returns their first threads.
+/// A server, two clients of it, of which the second may call the first too; all run, and take every kind of handle. Returns their first threads.
 fn trio() -> (System, [u16; 3]) {
     let mut s = system(&[record("server", 1, &[]), record("client", 5, &[0]), record("other", 6, &[0, 1])]);
     let threads = [0, 1, 2].map(|row| spawn(&mut s, row));
+    threads.iter().for_each(|&thread| s.endpoint_takes(thread, OWN, Kinds::all().bits().into()).unwrap());
     (s, threads)
 }
 
@@ -154,25 +155,47 @@ struct Message {
     label: u16,
     words: [u64; 4],
     give: Option<(u64, Rights)>,
+    /// The kind that the header names; 0 for the true one.
+    says: u64,
+    wants: Option<Kind>,
     leases: &'static [Lease],
 }
 
 impl Message {
     fn words(words: [u64; 4]) -> Self {
-        Message { label: 7, words, give: None, leases: &[] }
+        Message { label: 7, words, ..Message::default() }
     }
 
     fn giving(self, handle: u64, rights: Rights) -> Self {
         Message { give: Some((handle, rights)), ..self }
     }
 
+    fn saying(self, kind: u64) -> Self {
+        Message { says: kind, ..self }
+    }
+
+    fn wanting(self, kind: Kind) -> Self {
+        Message { wants: Some(kind), ..self }
+    }
+
     fn lending(self, leases: &'static [Lease]) -> Self {
         Message { leases, ..self }
     }
 
-    fn put(self, f: &mut Frame) {
-        let header = Header::new(self.label).with_leases(self.leases.len());
-        f.rsi = if self.give.is_some() { header.with_handle() } else { header }.0;
+    fn put(self, s: &mut System, thread: u16) {
+        let mut header = Header::new(self.label).with_leases(self.leases.len());
+        if let Some(kind) = self.wants {
+            header = header.wanting(kind);
+        }
+        if let Some((handle, _)) = self.give {
+            let kind = s.handle(thread, handle).map_or(Kind::Memory, |handle| handle.object.kind());
+            header = match Kind::from_u64(self.says) {
+                Some(kind) => header.with_handle(kind),
+                None => header.with_handle(kind),
+            };
+        }
+        let f = frame(s, thread);
+        f.rsi = header.0;
         f.set_words(self.words);
         if !self.leases.is_empty() {
             f.r12 = self.leases.as_ptr() as u64;
@@ -191,8 +214,8 @@ fn finish(s: &mut System, thread: u16, result: Result<(), Status>) -> Result<(),
 
 fn call(s: &mut System, thread: u16, handle: u64, message: Message) -> Result<(), Status> {
     run(s, thread);
+    message.put(s, thread);
     let f = frame(s, thread);
-    message.put(f);
     f.rdi = handle;
     let result = s.call(thread, message.leases);
     finish(s, thread, result)
@@ -201,8 +224,8 @@ fn call(s: &mut System, thread: u16, handle: u64, message: Message) -> Result<()
 /// `call` by the fast path; false where the general path is to decide.
 fn fast_call(s: &mut System, thread: u16, handle: u64, message: Message) -> bool {
     run(s, thread);
+    message.put(s, thread);
     let f = frame(s, thread);
-    message.put(f);
     f.rdi = handle;
     let _ = s.way_to_call(thread, handle);
     host::call(s)
@@ -211,8 +234,8 @@ fn fast_call(s: &mut System, thread: u16, handle: u64, message: Message) -> bool
 /// The same for `reply_recv`.
 fn fast_reply_recv(s: &mut System, thread: u16, handle: u64, token: u64, mask: u64, message: Message) -> bool {
     run(s, thread);
+    message.put(s, thread);
     let f = frame(s, thread);
-    message.put(f);
     (f.rdi, f.r12, f.r14) = (handle, token, mask);
     let _ = s.way_to_receive(thread, handle);
     host::reply_recv(s)
@@ -279,8 +302,8 @@ fn tick(s: &mut System, fast: bool) -> bool {
 
 fn send(s: &mut System, thread: u16, handle: u64, message: Message) -> Result<(), Status> {
     run(s, thread);
+    message.put(s, thread);
     let f = frame(s, thread);
-    message.put(f);
     f.rdi = handle;
     let result = s.send(thread);
     finish(s, thread, result)
@@ -294,7 +317,7 @@ fn recv(s: &mut System, thread: u16, handle: u64, mask: u64) -> Result<(), Statu
 
 fn reply(s: &mut System, thread: u16, token: u64, message: Message) -> Result<(), Status> {
     run(s, thread);
-    message.put(frame(s, thread));
+    message.put(s, thread);
     let result = s.reply(thread, ReplyToken(token));
     finish(s, thread, result)
 }

@@ -9,7 +9,7 @@ use crate::grants::LineOwner;
 use crate::handles::{Handle, Object};
 use crate::thread::{State, Thread};
 use abi::manifest::Restart;
-use abi::message::{Header, ReplyToken, Rights};
+use abi::message::{Header, Kinds, ReplyToken, Rights};
 use abi::task::TaskState;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -129,9 +129,13 @@ impl World {
         let mut frames = Frames::new(table);
         frames.add(0..FRAMES as u64);
         let mut s = System::new(&records, frames, Clock::new(0, super::HERTZ));
-        spawn(&mut s, 0);
+        let server = spawn(&mut s, 0);
         thread(&mut s, 0);
         let client = spawn(&mut s, 1);
+        // The endpoint that row 1 makes takes nothing.
+        for (thread, kinds) in [(server, Kinds::all()), (client, Kinds::MEMORY)] {
+            s.endpoint_takes(thread, super::OWN, kinds.bits().into()).unwrap();
+        }
         spawn(&mut s, 2);
         let e = u64::from(s.endpoint_create(client).unwrap());
         let n = u64::from(s.notification_create(client).unwrap());
@@ -274,7 +278,11 @@ impl World {
         for (row, task) in self.s.tasks.iter().enumerate() {
             h.put(task.state as u64 | u64::from(task.expected) << 8 | u64::from(task.frames.used()) << 16);
             for (number, handle) in task.handles.numbered() {
-                h.put(number & 0xffff | u64::from(handle.rights.bits()) << 16 | u64::from(handle.badge) << 32);
+                h.put(
+                    task.handles.slot_of(number)
+                        | u64::from(handle.rights.bits()) << 16
+                        | u64::from(handle.badge) << 32,
+                );
                 h.put(self.object(handle.object));
             }
             for &token in &self.tokens[row] {
@@ -290,10 +298,11 @@ impl World {
         }
         for (id, t) in self.s.threads.iter() {
             let header = Header(t.frame.rsi).has_handle();
+            let wants = Header(t.frame.rsi).wants().map_or(0, |kind| kind as u64);
             let (code, at) = match t.state {
                 State::Running | State::Ready => (1, 0),
-                State::Sending(e) => (2 + u64::from(header), u64::from(e.index()) | t.frame.r13 << 32),
-                State::Replying(row) => (4, u64::from(row)),
+                State::Sending(e) => (2 + u64::from(header), u64::from(e.index()) | wants << 16 | t.frame.r13 << 32),
+                State::Replying(row) => (4, u64::from(row) | wants << 16),
                 State::Receiving(e) => (5, u64::from(e.index()) | t.mask << 32),
                 State::Waiting(n) => (6, u64::from(n.index()) | t.mask << 32),
             };

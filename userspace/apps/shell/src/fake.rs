@@ -25,7 +25,7 @@ pub struct Fake {
     pub end: Option<(DeathKind, FaultRecord)>,
     pub interrupted: bool,
     pub keymap: u64,
-    pub spawned: u16,
+    pub spawned: u32,
     pub given_up: Option<usize>,
     pub answer: Option<Result<Answer, String>>,
 }
@@ -67,7 +67,7 @@ pub fn fake() -> Fake {
     fault.flags = 0;
     let tasks = vec![supervisor, serial, vga, record("console", 4, &[1, 2]), shell, fault];
     let status = |index: u16, state: TaskState, activity: Activity| TaskStatus {
-        id: TaskId { index, generation: u16::from(state != TaskState::Empty) }.to_u32(),
+        id: TaskId { index, generation: u32::from(state != TaskState::Empty) }.to_u32(),
         state: state as u32,
         activity: activity as u32,
         priority: tasks[usize::from(index)].priority.into(),

@@ -184,10 +184,6 @@ impl World for System<'_> {
         let called = self.unless_interrupted("call", self.exec.call(peer(task)?, label, words));
         let called = called.ok_or_else(|| format!("{task} has not answered; given up by Ctrl-C"))?;
         let reply = called.reply.map_err(|error| error.to_string())?;
-        if let Some(handle) = reply.handle {
-            // Nothing at a prompt could use it.
-            let _ = rt::ipc::close(handle);
-        }
         Ok((reply.label, reply.words))
     }
 }

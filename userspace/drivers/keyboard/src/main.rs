@@ -8,7 +8,7 @@ use driver_keyboard::keep::Keep;
 use driver_keyboard::ports::Data;
 use driver_keyboard::{KeyEvent, Layout, label, outcome};
 use rt::callers::{Caller, Callers, Ready, Subscribers};
-use rt::ipc::Request;
+use rt::ipc::{Kinds, Request};
 use rt::irq::Irq;
 use rt::memory::Memory;
 use rt::notify::Notification;
@@ -43,6 +43,8 @@ struct Read {
 }
 
 impl Driver for Service {
+    const TAKES: Kinds = Kinds::NOTIFICATION;
+
     fn init() -> Self {
         let (data, control) = Data::and_control().expect("the task table does not grant the ports 0x60 and 0x64");
         let irq = Irq::named("key").expect("the task table grants no interrupt `key`");

@@ -32,8 +32,4 @@ impl Driver for Service {
         };
         Answer::Reply(outcome::STILL_RUNNING, [ways, 0, 0, 0])
     }
-
-    fn takes_handle(_: u16) -> bool {
-        false
-    }
 }

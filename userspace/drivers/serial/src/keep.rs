@@ -31,7 +31,7 @@ const FLAGS_CHECK: u32 = 0xf0;
 pub const WIDE: u32 = 1;
 
 /// Bits of a sequence number that are kept; the rest of the word is the client's generation.
-const SEQUENCE_MASK: u64 = (1 << 48) - 1;
+const SEQUENCE_MASK: u64 = (1 << 41) - 1;
 
 /// The kept state. All fields are private: the methods are the only steps there are.
 #[derive(FromBytes, IntoBytes, KnownLayout)]
@@ -103,7 +103,7 @@ fn rx_index(position: u32) -> usize {
 }
 
 fn key(task: TaskId, sequence: u64) -> u64 {
-    (task.generation as u64) << 48 | sequence & SEQUENCE_MASK
+    (task.generation as u64) << 41 | sequence & SEQUENCE_MASK
 }
 
 /// Whether this is the state word of a driver that was set up, with any flags: the first word of the memory.

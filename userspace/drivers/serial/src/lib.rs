@@ -23,7 +23,7 @@ pub mod writes;
 use abi::message::Rights;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use device::Errors;
-use rt::ipc::{CallError, Endpoint, Loan, Reply};
+use rt::ipc::{CallError, Endpoint, Handle, Loan, Reply};
 
 /// Operations.
 pub mod label {
@@ -185,7 +185,12 @@ impl Client {
     /// The call failed, or the driver refuses (see [`outcome`]).
     pub fn subscribe(&self, notification: u32, bits: u64) -> Result<(), Error> {
         self.repeat(|| {
-            self.endpoint.call_handle(label::SUBSCRIBE, [bits, 0, 0, 0], &mut [], notification, Rights::SIGNAL)
+            self.endpoint.call_handle(
+                label::SUBSCRIBE,
+                [bits, 0, 0, 0],
+                &mut [],
+                Handle::notification(notification, Rights::SIGNAL),
+            )
         })?;
         Ok(())
     }

@@ -9,7 +9,7 @@ use driver_serial::ports::Com1;
 use driver_serial::writes::feed;
 use driver_serial::{Info, label, outcome};
 use rt::callers::{Caller, Callers, Ready, Subscribers};
-use rt::ipc::Request;
+use rt::ipc::{Kinds, Request};
 use rt::irq::Irq;
 use rt::memory::Memory;
 use rt::notify::Notification;
@@ -61,6 +61,8 @@ struct Read {
 }
 
 impl Driver for Serial {
+    const TAKES: Kinds = Kinds::NOTIFICATION;
+
     fn init() -> Self {
         let ports = Com1::granted().expect("the task table grants no ports 0x3f8 to 0x3ff");
         let irq = Irq::named("rx").expect("the task table grants no interrupt `rx`");

@@ -130,10 +130,6 @@ impl Driver for Vga {
             _ => Answer::bad_request(),
         }
     }
-
-    fn takes_handle(_: u16) -> bool {
-        false
-    }
 }
 
 impl Vga {

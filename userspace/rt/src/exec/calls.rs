@@ -134,7 +134,7 @@ impl Job {
             }
         } else if let Ok(Reply { handle: Some(handle), .. }) = reply {
             // It is the task's own handle now, so closing it cannot fail in a way that matters.
-            let _ = crate::ipc::close(handle);
+            let _ = crate::ipc::close(handle.number);
         }
     }
 }
@@ -207,7 +207,7 @@ impl Drop for CallFuture {
             Progress::Waiting(..) if self.job.is_none() => self.exec.tidy(),
             Progress::Done(Called { reply: Ok(Reply { handle: Some(handle), .. }), .. }) => {
                 // As in `Job::finish`.
-                let _ = crate::ipc::close(handle);
+                let _ = crate::ipc::close(handle.number);
             }
             _ => {}
         }

@@ -1,7 +1,7 @@
 //! The executor over a platform that is a script: its clock moves when nothing else happens.
 
 use super::*;
-use crate::ipc::{CallError, Endpoint, Event, Reply};
+use crate::ipc::{CallError, Endpoint, Event, Handle, Reply, Rights};
 use crate::sync::{AsyncMutex, Semaphore, channel};
 use crate::syscall::Message;
 use abi::message::{Header, ReplyToken, Sender, bits};
@@ -87,7 +87,8 @@ fn start() -> (Fake, Exec) {
 }
 
 fn reply(label: u16, handle: Option<u32>) -> Result<Reply, CallError> {
-    Ok(Reply { label, words: [0; 4], handle })
+    let handle = handle.map(|number| Handle::notification(number, Rights::SIGNAL));
+    Ok(Reply { label, words: [0; 4], handle, lost: false })
 }
 
 fn request(number: u64) -> Event {

@@ -1,7 +1,7 @@
 //! What a future of the executor waits for: time, bits, requests. Each enters itself where it is polled, and takes itself out when it is dropped.
 
 use super::state::Exec;
-use crate::ipc::Request;
+use crate::ipc::{Handle, Request};
 use crate::syscall;
 use abi::Status;
 use abi::message::{Header, ReplyToken};
@@ -137,7 +137,7 @@ impl Asked {
     }
 
     /// The handle that came along, now the taker's.
-    pub fn take_handle(&mut self) -> Option<u32> {
+    pub fn take_handle(&mut self) -> Option<Handle> {
         self.0.handle.take()
     }
 }
@@ -149,7 +149,7 @@ impl Drop for Asked {
             let _ = syscall::reply(self.0.token, Header::new(OUTCOME_CANCELLED), [0; 4], 0);
         }
         if let Some(handle) = self.0.handle {
-            let _ = syscall::handle_close(handle);
+            let _ = syscall::handle_close(handle.number);
         }
     }
 }

@@ -52,12 +52,12 @@ fn retrying_ends_with_the_first_answer_of_another_kind() {
 
 #[test]
 fn retrying_is_bounded() {
-    let mut asked = 0_u16;
+    let mut asked = 0_u32;
     let result: Result<(), _> = retrying(|| {
         asked += 1;
         Err(CallError::Died { generation: asked })
     });
-    assert_eq!(result, Err(CallError::Died { generation: MAX_TRIES as u16 }));
+    assert_eq!(result, Err(CallError::Died { generation: MAX_TRIES as u32 }));
     assert_eq!(asked as usize, MAX_TRIES);
 }
 
@@ -65,14 +65,21 @@ fn retrying_is_bounded() {
 fn what_arrives_is_told_apart() {
     let sender = Sender { task: TaskId { index: 3, generation: 2 }, badge: 6 };
     let arrived = |header, words| {
-        Event::from(Received { sender, token: ReplyToken::new(4, 9), message: Message { header, words, handle: 11 } })
+        Event::from(Received {
+            sender,
+            token: ReplyToken::new(4, 9),
+            message: Message { header, words, handle: 16 << 32 | 11 },
+        })
     };
     assert!(matches!(arrived(Header(Header::NOTIFICATION), [5, 0, 0, 0]), Event::Notified(5)));
-    let Event::Request(request) = arrived(Header::new(2).with_leases(1).with_handle(), [1, 2, 3, 4]) else {
+    let Event::Request(request) = arrived(Header::new(2).with_leases(1).with_handle(Kind::Memory), [1, 2, 3, 4]) else {
         panic!("a message is a request");
     };
     assert_eq!((request.label, request.words, request.leases), (2, [1, 2, 3, 4], 1));
-    assert_eq!((request.handle, request.sender, request.task()), (Some(11), sender, sender.task));
+    assert_eq!(
+        (request.handle, request.sender, request.task()),
+        (Some(Handle::memory(11, Rights::READ)), sender, sender.task)
+    );
     assert_eq!(request.pending(), Pending { token: ReplyToken::new(4, 9) });
     let Event::Request(request) = arrived(Header::new(2), [0; 4]) else { panic!("a message is a request") };
     assert_eq!(request.handle, None, "the register means nothing unless the header says so");

@@ -1,6 +1,7 @@
 //! The system calls that carry messages: call, send, recv, reply, reply-and-recv, with their nine registers.
 
 use super::check;
+use crate::ipc::Handle;
 use abi::Status;
 #[cfg(target_os = "none")]
 use abi::Syscall;
@@ -16,14 +17,14 @@ pub struct Message {
     /// The data words.
     pub words: [u64; 4],
     /// The handle that came along, where the header says so.
-    pub handle: u32,
+    pub handle: u64,
 }
 
 impl Message {
     /// The handle that came along.
     #[inline(always)]
-    pub fn handle(&self) -> Option<u32> {
-        if self.header.has_handle() { Some(self.handle) } else { None }
+    pub fn handle(&self) -> Option<Handle> {
+        self.header.handle().map(|kind| Handle::unpack(kind, self.handle))
     }
 }
 
@@ -136,7 +137,7 @@ pub unsafe fn call_leased(
 #[inline(always)]
 fn finish_call(status: u64, header: u64, words: [u64; 4], handle: u64) -> Result<Message, CallFailure> {
     match check(status) {
-        Ok(()) => Ok(Message { header: Header(header), words, handle: handle as u32 }),
+        Ok(()) => Ok(Message { header: Header(header), words, handle }),
         Err(status) => Err(CallFailure { status, value: words[0] }),
     }
 }
@@ -279,6 +280,6 @@ fn received(sender: u64, header: u64, words: [u64; 4], token: u64, handle: u64) 
     Received {
         sender: Sender::from_u64(sender),
         token: ReplyToken(token),
-        message: Message { header: Header(header), words, handle: handle as u32 },
+        message: Message { header: Header(header), words, handle },
     }
 }

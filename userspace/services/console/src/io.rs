@@ -205,7 +205,7 @@ mod tests {
     const CONSOLE: Endpoint = Endpoint(9);
 
     fn reply(label: u16, words: [u64; 4]) -> Option<Result<Reply, CallError>> {
-        Some(Ok(Reply { label, words, handle: None }))
+        Some(Ok(Reply { label, words, handle: None, lost: false }))
     }
 
     #[test]

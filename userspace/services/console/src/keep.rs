@@ -166,7 +166,7 @@ mod tests {
     use alloc::vec;
     use proptest::prelude::*;
 
-    fn id(index: u16, generation: u16) -> TaskId {
+    fn id(index: u16, generation: u32) -> TaskId {
         TaskId { index, generation }
     }
 

@@ -37,7 +37,7 @@ use abi::message::Rights;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
-use rt::ipc::{CallError, Endpoint, Loan, Reply};
+use rt::ipc::{CallError, Endpoint, Handle, Loan, Reply};
 use rt::notify::Notification;
 
 /// Requests.
@@ -221,7 +221,8 @@ impl Client {
         loop {
             let label = label::SUBSCRIBE_INTERRUPT;
             let words = [bits, 0, 0, 0];
-            match self.endpoint.call_handle(label, words, &mut [], notification.0, Rights::SIGNAL) {
+            match self.endpoint.call_handle(label, words, &mut [], Handle::notification(notification.0, Rights::SIGNAL))
+            {
                 Ok(reply) if reply.label == 0 => return Ok(()),
                 Ok(reply) => return Err(Error::Refused(reply.label)),
                 Err(CallError::Died { .. }) => {}

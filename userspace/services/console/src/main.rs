@@ -23,7 +23,7 @@ use console::text::{piece, truncated};
 use console::{MAX_COMPLETIONS, label, outcome};
 use devices::Devices;
 use rt::archive::Archive;
-use rt::ipc::{Pending, Request};
+use rt::ipc::{Kinds, Pending, Request};
 use rt::memory::Memory;
 use rt::notify::Notification;
 use rt::time::Timer;
@@ -87,6 +87,8 @@ impl Rings for TaskRings<'_> {
 }
 
 impl Driver for Console {
+    const TAKES: Kinds = Kinds::NOTIFICATION;
+
     fn init() -> Self {
         // Without memory that outlives it the console works all the same, and forgets when it dies.
         let (memory, _) = Memory::kept(console::keep::SIZE);
@@ -178,7 +180,7 @@ impl Driver for Console {
                 let Some(handle) = request.handle else {
                     return Answer::bad_request();
                 };
-                self.set_interrupt(Some((Notification(handle), request.words[0])));
+                self.set_interrupt(Some((Notification(handle.number), request.words[0])));
                 Answer::ok([0; 4])
             }
             _ => Answer::bad_request(),

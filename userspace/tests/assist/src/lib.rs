@@ -113,6 +113,10 @@ pub const FLOOD_SENDS: u16 = 24;
 /// Prints `said` and word 0.
 pub const SAY: u16 = 26;
 
+/// Answers with a handle of the [`abi::message::Kind`] in word 0, each time of the same object: an endpoint, a notification, or a memory object
+/// of a MiB. The words come back.
+pub const GIVE: u16 = 27;
+
 /// Requests to `patient`, a server on the executor.
 pub mod patient {
     /// Answers with the words that came, word 0 milliseconds later.

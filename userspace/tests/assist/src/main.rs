@@ -7,12 +7,12 @@ mod hunger;
 mod roles;
 
 use abi::Status;
-use abi::message::{Header, ReplyToken, Rights};
+use abi::message::{Header, Kind, Kinds, ReplyToken, Rights};
 use abi::syscall::Syscall;
 use alloc::vec::Vec;
 use assist::raw::{Registers, syscall};
 use assist::{Flood, role, threads};
-use rt::ipc::Request;
+use rt::ipc::{Handle, Request};
 use rt::notify::Notification;
 use rt::syscall as sys;
 use rt::{Answer, Driver};
@@ -34,11 +34,15 @@ struct Assistant {
     notes: u64,
     last_note: u64,
     counted: u64,
+    /// What [`assist::GIVE`] hands out.
+    given: Vec<Handle>,
 }
 
 impl Driver for Assistant {
+    const TAKES: Kinds = Kinds::NOTIFICATION.union(Kinds::ENDPOINT);
+
     fn init() -> Self {
-        Assistant { kept: Vec::new(), second_status: u64::MAX, notes: 0, last_note: 0, counted: 0 }
+        Assistant { kept: Vec::new(), second_status: u64::MAX, notes: 0, last_note: 0, counted: 0, given: Vec::new() }
     }
 
     fn request(&mut self, request: &Request) -> Answer {
@@ -101,6 +105,7 @@ impl Driver for Assistant {
                 rt::println!("said {}", words[0]);
                 done(0, 0)
             }
+            assist::GIVE => self.give(words),
             assist::NOTES => done(self.notes, self.last_note),
             _ => Answer::bad_request(),
         }
@@ -108,6 +113,22 @@ impl Driver for Assistant {
 }
 
 impl Assistant {
+    /// Something of the kind in word 0, which is made once.
+    fn give(&mut self, words: [u64; 4]) -> Answer {
+        let Some(kind) = Kind::from_u64(words[0]) else { return Answer::bad_request() };
+        if let Some(&given) = self.given.iter().find(|given| given.kind == kind) {
+            return Answer::ReplyHandle(0, words, given);
+        }
+        let made = match kind {
+            Kind::Endpoint => sys::endpoint_create(),
+            Kind::Notification => sys::notification_create(),
+            _ => sys::memory_create(256, false),
+        };
+        let Ok(number) = made else { return Answer::bad_request() };
+        self.given.push(Handle { kind, number, rights: Rights::all() });
+        self.give(words)
+    }
+
     fn release(&mut self, key: u64, word: u64) -> Answer {
         let Some(at) = self.kept.iter().position(|&(kept, _)| kept == key) else {
             return done(u64::MAX, 0);
@@ -166,7 +187,7 @@ fn abuse_leases(request: &Request) -> Answer {
 }
 
 fn take_handle(request: &Request) -> Answer {
-    let Some(handle) = request.handle else {
+    let Some(Handle { number: handle, .. }) = request.handle else {
         return Answer::bad_request();
     };
     let signalled = code(sys::signal(handle, request.words[0]));
@@ -177,7 +198,7 @@ fn take_handle(request: &Request) -> Answer {
 }
 
 fn call_back(request: &Request) -> Answer {
-    let Some(handle) = request.handle else {
+    let Some(Handle { number: handle, .. }) = request.handle else {
         return Answer::bad_request();
     };
     let result = sys::call(handle, Header::new(1), [0; 4]).map_err(|failure| failure.status);
@@ -197,7 +218,7 @@ fn give_memory(word: u64) -> Answer {
         Ok::<u32, Status>(memory)
     };
     match give() {
-        Ok(memory) => Answer::ReplyHandle(0, [0; 4], memory, Rights::READ),
+        Ok(memory) => Answer::ReplyHandle(0, [0; 4], Handle::memory(memory, Rights::READ)),
         Err(_) => Answer::bad_request(),
     }
 }

@@ -8,7 +8,7 @@ extern crate alloc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 use rt::abi::message::Rights;
-use rt::ipc::{CallError, Endpoint, Loan, close};
+use rt::ipc::{CallError, Endpoint, Handle, Loan, close};
 use rt::memory::Memory;
 use rt::notify::Notification;
 use rt::{Status, thread, time};
@@ -113,18 +113,17 @@ fn storm(random: &mut Random) {
                     },
                 });
             }
+            let rights = [Rights::all(), Rights::SIGNAL, Rights::empty()][random.below(3) as usize];
             let handle = match random.below(6) {
-                0 => notification.map(|notification| notification.0),
-                1 => memory.as_ref().map(|memory| memory.0),
-                2 => Some(server.0),
-                3 => Some(Endpoint::own().0),
+                0 => notification.map(|notification| Handle::notification(notification.0, rights)),
+                1 => memory.as_ref().map(|memory| Handle::memory(memory.0, rights)),
+                2 => Some(Handle::endpoint(server.0, rights)),
+                // The header lies.
+                3 => Some(Handle::notification(Endpoint::own().0, rights)),
                 _ => None,
             };
             match handle {
-                Some(handle) => {
-                    let rights = [Rights::all(), Rights::SIGNAL, Rights::empty()][random.below(3) as usize];
-                    server.call_handle(label, words, &mut loans, handle, rights)
-                }
+                Some(handle) => server.call_handle(label, words, &mut loans, handle),
                 None => server.call_with(label, words, &mut loans),
             }
         };
@@ -132,14 +131,16 @@ fn storm(random: &mut Random) {
             Ok(reply) => {
                 ANSWERED.fetch_add(1, Ordering::Relaxed);
                 if let Some(handle) = reply.handle {
-                    let _ = close(handle);
+                    let _ = close(handle.number);
                 }
             }
             Err(CallError::Died { .. }) => {
                 DIED.fetch_add(1, Ordering::Relaxed);
                 rt::println!("{name} died over {label} {words:x?}");
             }
-            Err(CallError::Failed(Status::BadArgument | Status::NoRights | Status::BadHandle)) => {}
+            Err(CallError::Failed(
+                Status::BadArgument | Status::NoRights | Status::BadHandle | Status::WrongKind | Status::HandleRefused,
+            )) => {}
             Err(error) => rt::println!("{name} {label}: {error:?}"),
         }
     }

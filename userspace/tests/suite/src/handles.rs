@@ -1,12 +1,13 @@
 //! Handles: what they name, what they allow, what is refused.
 
-use crate::support::{Context, Helper, Outcome, peer, row, same, system, want, want_error};
+use crate::support::{Context, Helper, Outcome, peer, row, same, status, system, want, want_error};
 use abi::error::DeathKind;
 use abi::info::{ENDPOINT, NOTIFICATION};
-use abi::message::{Header, Rights};
+use abi::message::{Header, Kind, Rights};
 use abi::{Status, Syscall};
+use alloc::string::String;
 use assist::raw::{Registers, syscall};
-use rt::ipc::{CallError, Endpoint};
+use rt::ipc::{CallError, Endpoint, Handle};
 use rt::notify::Notification;
 use rt::syscall as sys;
 use rt::time::now_ns;
@@ -22,7 +23,7 @@ pub fn unknown_numbers() -> Outcome {
 }
 
 pub fn unknown_handles() -> Outcome {
-    // The last but one would be the own endpoint, had its slot been used once before.
+    // The last but one would be the own endpoint, had its slot been used before, as often as it takes.
     for handle in [5_000, 0xffff, 1 << 16, u32::MAX] {
         let what = |call: &str| alloc::format!("{call} of handle {handle}");
         want_error(sys::signal(handle, 1), Status::BadHandle, &what("signal"))?;
@@ -149,7 +150,7 @@ pub fn a_transferred_handle_has_fewer_rights() -> Outcome {
     let note = Notification::create().context("notification")?;
     let reply = helper
         .endpoint
-        .call_handle(assist::TAKE_HANDLE, [1 << 40, 0, 0, 0], &mut [], note.0, Rights::SIGNAL)
+        .call_handle(assist::TAKE_HANDLE, [1 << 40, 0, 0, 0], &mut [], Handle::notification(note.0, Rights::SIGNAL))
         .context("call")?;
     let [signalled, taken, duplicated, closed_twice] = reply.words;
     want(signalled, Status::Ok, "signal by the server")?;
@@ -166,7 +167,8 @@ pub fn handles_without_grant_stay() -> Outcome {
     let kept = sys::handle_dup(note.0, Rights::SIGNAL, 0).context("dup")?;
     let transfer = |handle| {
         let loans = &mut [];
-        let call = helper.endpoint.call_handle(assist::TAKE_HANDLE, [1, 0, 0, 0], loans, handle, Rights::SIGNAL);
+        let handle = Handle::notification(handle, Rights::SIGNAL);
+        let call = helper.endpoint.call_handle(assist::TAKE_HANDLE, [1, 0, 0, 0], loans, handle);
         call.map(|reply| reply.label)
     };
     same!(transfer(kept), Err(CallError::Failed(Status::NoRights)), "transfer without GRANT");
@@ -181,8 +183,10 @@ pub fn handles_without_grant_stay() -> Outcome {
 pub fn a_handle_comes_with_a_reply() -> Outcome {
     let helper = Helper::start()?;
     let word = now_ns() | 1;
-    let reply = helper.endpoint.call(assist::GIVE_MEMORY, [word, 0, 0, 0]).context("call")?;
-    let memory = reply.handle.ok_or("no handle came along")?;
+    let reply = helper.endpoint.call_for(Kind::Memory, assist::GIVE_MEMORY, [word, 0, 0, 0], &mut []);
+    let handle = reply.context("call")?.handle.ok_or("no handle came along")?;
+    same!((handle.kind, handle.rights), (Kind::Memory, Rights::READ), "kind and rights of what came");
+    let memory = handle.number;
     // SAFETY: refused, or mapped where the kernel likes; nothing refers to it.
     let mapped = unsafe { sys::memory_map(memory, 0, true) };
     want_error(mapped, Status::NoRights, "map writable")?;
@@ -206,4 +210,72 @@ pub fn badges() -> Outcome {
     want_error(badged.duplicate(Rights::CALL, 8), Status::BadArgument, "second badge on a badged handle")?;
     want_error(sys::handle_dup(NOTIFICATION, Rights::SIGNAL, 7), Status::BadArgument, "badge on a notification")?;
     sys::handle_close(badged.0).context("close")
+}
+
+/// What the suite holds: handles, frames, objects.
+fn held(index: usize) -> Result<(u32, u32, u32), String> {
+    let status = status(index)?;
+    Ok((status.handles, status.frames, status.objects))
+}
+
+/// A server that attaches something to every answer, a MiB of memory at worst, uses up nothing of a client that did not ask for it.
+pub fn d25_answers_bring_nothing_that_was_not_asked_for() -> Outcome {
+    const CALLS: u64 = 10_000;
+    let helper = Helper::start()?;
+    let own = row("suite")?;
+    for kind in [Kind::Memory, Kind::Notification, Kind::Endpoint] {
+        let ask = |i| helper.endpoint.call(assist::GIVE, [kind as u64, i, 0, 0]).context("call");
+        ask(0)?;
+        let before = held(own)?;
+        for i in 0..CALLS {
+            let reply = ask(i)?;
+            same!(reply.words, [kind as u64, i, 0, 0], "answer {i}");
+            same!((reply.handle, reply.lost), (None, true), "the {kind:?} of answer {i}");
+        }
+        same!(held(own)?, before, "handles, frames and objects after {CALLS} answers with a {kind:?} each");
+        // Nor does one that asks for something else.
+        let other = if kind == Kind::Memory { Kind::Endpoint } else { Kind::Memory };
+        for _ in 0..100 {
+            let reply =
+                helper.endpoint.call_for(other, assist::GIVE, [kind as u64, 0, 0, 0], &mut []).context("call")?;
+            same!((reply.handle, reply.lost), (None, true), "a {kind:?} instead of a {other:?}");
+        }
+        same!(held(own)?, before, "handles, frames and objects after answers of the wrong kind");
+        // Who asks for it gets it, each time.
+        let reply = helper.endpoint.call_for(kind, assist::GIVE, [kind as u64, 0, 0, 0], &mut []).context("call")?;
+        let handle = reply.handle.ok_or("what was asked for did not come")?;
+        same!((handle.kind, reply.lost), (kind, false), "what was asked for");
+        sys::handle_close(handle.number).context("close")?;
+        same!(held(own)?, before, "handles, frames and objects at the end");
+    }
+    Ok(())
+}
+
+/// Clients that attach handles to all their requests use up nothing of a server that does not take them.
+pub fn d25_requests_bring_nothing_that_is_not_taken() -> Outcome {
+    const CALLS: u32 = 10_000;
+    let helper = Helper::start()?;
+    let server = helper.life.id.index.into();
+    same!(helper.ask(assist::ECHO, [3; 4])?, [3; 4], "echo before");
+    let before = held(server)?;
+    // The assistant takes notifications and endpoints.
+    let memory = sys::memory_create(1, false).context("memory")?;
+    let gift = Handle::memory(memory, Rights::all());
+    for i in 0..CALLS {
+        let refused = helper.endpoint.call_handle(assist::ECHO, [i.into(); 4], &mut [], gift).map(|reply| reply.label);
+        same!(refused, Err(CallError::Failed(Status::HandleRefused)), "call {i} with memory");
+        let header = Header::new(assist::NOTE).with_handle(Kind::Memory);
+        let sent = sys::send(helper.endpoint.0, header, [0; 4], gift.pack());
+        want_error(sent, Status::HandleRefused, "a sent message with memory")?;
+    }
+    same!(held(server)?, before, "the server's handles, frames and objects");
+    same!(helper.ask(assist::NOTES, [0; 4])?[0], 0, "messages that arrived");
+    // A header that calls it something else does not help.
+    for kind in [Kind::Notification, Kind::Endpoint, Kind::Interrupt, Kind::System] {
+        let lie = Handle { kind, ..gift };
+        let refused = helper.endpoint.call_handle(assist::ECHO, [0; 4], &mut [], lie).map(|reply| reply.label);
+        same!(refused, Err(CallError::Failed(Status::WrongKind)), "memory called {kind:?}");
+    }
+    same!(held(server)?, before, "the server's handles, frames and objects at the end");
+    sys::handle_close(memory).context("close")
 }

@@ -4,7 +4,7 @@ use crate::support::{Context, Helper, Life, Outcome, ask, call_beside, check, ev
 use abi::Status;
 use abi::message::{Header, MAX_COPY, Rights};
 use assist::raw::{Registers, syscall};
-use rt::ipc::{CallError, Endpoint, Event, Loan};
+use rt::ipc::{CallError, Endpoint, Event, Handle, Loan};
 
 pub fn words_round_trip() -> Outcome {
     let server = peer("server")?;
@@ -35,6 +35,10 @@ pub fn forged_headers() -> Outcome {
     for header in [
         Header::NOTIFICATION,
         Header::HANDLE_LOST,
+        Header::HANDLE_REFUSED,
+        1 << 26,
+        1 << 27,
+        1 << 31,
         1 << 40,
         u64::MAX,
         Header::new(1).with_leases(5).0,
@@ -52,7 +56,9 @@ pub fn forged_headers() -> Outcome {
 pub fn a_server_cannot_call_its_client() -> Outcome {
     let server = peer("server")?;
     let own = Endpoint::create().context("endpoint")?;
-    let reply = server.call_handle(assist::CALL_BACK, [0; 4], &mut [], own.0, Rights::CALL).context("call")?;
+    let reply = server
+        .call_handle(assist::CALL_BACK, [0; 4], &mut [], Handle::endpoint(own.0, Rights::CALL))
+        .context("call")?;
     want(reply.words[0], Status::CallOrder, "call of the client by its server")?;
     rt::ipc::close(own.0).context("close")
 }

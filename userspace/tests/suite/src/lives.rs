@@ -17,7 +17,7 @@ fn ud2() -> u64 {
 }
 
 /// The generation of the task that answers there.
-fn generation(server: rt::ipc::Endpoint) -> Result<u16, String> {
+fn generation(server: rt::ipc::Endpoint) -> Result<u32, String> {
     Ok(TaskId::from_u32(ask(server, assist::WHO, [0; 4])?[0] as u32).generation)
 }
 

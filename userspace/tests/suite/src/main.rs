@@ -63,7 +63,8 @@ tests! {
         d13_the_next_life_answers_once d14_tokens_are_worth_nothing_elsewhere d15_sends_take_nothing d15_others_go_on_beside_a_flood
         d15_spawns_are_refused d18_the_supervisor_answers_while_a_driver_hangs d20_a_flood_neither_starves_nor_forges;
     pointers: d02_fault_records d02_lease_copies;
-    handles: a_transferred_handle_has_fewer_rights handles_without_grant_stay a_handle_comes_with_a_reply;
+    handles: a_transferred_handle_has_fewer_rights handles_without_grant_stay a_handle_comes_with_a_reply
+        d25_answers_bring_nothing_that_was_not_asked_for d25_requests_bring_nothing_that_is_not_taken;
     ipc: replies_out_of_order d14_a_reply_is_good_once d14_a_reply_to_a_dead_caller_is_stale a_sent_message_needs_a_receiver
         a_kept_caller_waits_without_harm;
     lives: d13_a_call_to_a_dying_server_says_so d13_queued_requests_wait_for_the_next_life d13_waiting_callers_learn_that_nobody_comes

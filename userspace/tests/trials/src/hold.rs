@@ -2,7 +2,7 @@
 
 use crate::{ALL, USAGE};
 use abi::Status;
-use abi::message::{Header, Rights, pack_transfer};
+use abi::message::{Header, Kind, Rights, pack_transfer};
 use assist::threads::{self, call_forever, receive_forever, wait_forever, yield_forever};
 use rt::ipc::Endpoint;
 use rt::notify::Notification;
@@ -70,7 +70,7 @@ fn step(number: u64) -> Result<(), Status> {
         // A handle travels to somebody else.
         11 => {
             let transfer = pack_transfer(sys::notification_create()?, Rights::SIGNAL);
-            match sys::send(peer("keeper")?, Header::new(1), [0; 4], transfer) {
+            match sys::send(peer("keeper")?, Header::new(1).with_handle(Kind::Notification), [0; 4], transfer) {
                 Err(Status::WouldBlock) => Ok(()),
                 other => other,
             }

@@ -10,7 +10,7 @@ use abi::PAGE_SIZE;
 use abi::message::Rights;
 use assist::CANARY;
 use core::str::SplitAsciiWhitespace;
-use rt::ipc::{CallError, Endpoint, Event};
+use rt::ipc::{CallError, Endpoint, Event, Kinds};
 use rt::irq::Irq;
 use rt::notify::Notification;
 use rt::port::{IoPorts, Port};
@@ -45,11 +45,14 @@ fn number(words: &mut SplitAsciiWhitespace<'_>) -> u64 {
 
 /// Takes requests, gives up the handles that come along, answers none.
 fn keep() -> ! {
+    if Endpoint::own().takes(Kinds::NOTIFICATION).is_err() {
+        rt::exit(WRONG);
+    }
     loop {
         match Endpoint::own().receive(u64::MAX) {
             Ok(Event::Request(request)) => {
                 if let Some(handle) = request.handle {
-                    let _ = sys::handle_close(handle);
+                    let _ = sys::handle_close(handle.number);
                 }
             }
             Ok(Event::Notified(_)) => {}

@@ -77,10 +77,6 @@ impl Driver for Task {
             _ => Answer::bad_request(),
         }
     }
-
-    fn takes_handle(_: u16) -> bool {
-        false
-    }
 }
 
 rt::driver!(Task);

@@ -38,7 +38,7 @@ impl Line {
         let words = self.perform(job)?;
         match death {
             Some(_) => Some(Err(CallError::Died { generation: 1 })),
-            None => Some(Ok(Reply { label: 0, words, handle: None })),
+            None => Some(Ok(Reply { label: 0, words, handle: None, lost: false })),
         }
     }
 
@@ -144,7 +144,7 @@ fn errors_come_once_and_have_kinds() {
         *count.borrow_mut() += 1;
         Some(match job.label() {
             label::READ => Err(CallError::Gone),
-            _ => Ok(Reply { label: outcome::NO_DEVICE, words: [0; 4], handle: None }),
+            _ => Ok(Reply { label: outcome::NO_DEVICE, words: [0; 4], handle: None, lost: false }),
         })
     }));
     exec.block_on(async {
