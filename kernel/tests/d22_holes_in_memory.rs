@@ -29,13 +29,13 @@ const SIZE: u64 = 0x11_3000;
 const AT: u64 = 0x40_0000;
 const HOLE_AT: u64 = AT + PAGE;
 
-/// Cuts the hole into the highest usable region; returns where it begins.
+/// Cuts the hole into the largest usable region, behind memory that the loader has used; returns where it begins.
 fn cut(regions: &mut MemoryRegions) -> u64 {
     let usable = |r: &&mut bootloader_api::info::MemoryRegion| r.kind == MemoryRegionKind::Usable;
-    let last = regions.iter_mut().filter(usable).max_by_key(|r| r.end).expect("some memory");
-    assert!(last.end - last.start > 4 * SIZE, "the last region is too small");
-    let hole = last.start;
-    last.start += SIZE;
+    let largest = regions.iter_mut().filter(usable).max_by_key(|r| r.end - r.start).expect("some memory");
+    assert!(largest.end - largest.start > 4 * SIZE, "the largest region is too small");
+    let hole = largest.start;
+    largest.start += SIZE;
     hole
 }
 
