@@ -146,16 +146,18 @@ syscalls! {
     LogRead = 35, "log_read";
 
     /// Starts a task of the table. `rdi` system handle (CONTROL), `rsi` task index, `rdx` address and `r10` length (at most
-    /// [`crate::info::ARG_LEN`]) of its argument. Returns `rdx` its TaskId. Errors: NoRights, NoSuchTask, AlreadyRunning, NotReaped,
-    /// BadImage (`rdx` the loader's reason), Busy (it would have a line of another task's, or a range that reaches RAM on this machine),
+    /// [`crate::info::ARG_LEN`]) of its argument. Returns `rdx` its TaskId. Where quotas or memory end half-way, a dead life is left, to be reaped.
+    /// Errors: NoRights, NoSuchTask (or another thread has ended it meanwhile), AlreadyRunning, NotReaped, BadImage (`rdx` the loader's reason),
+    /// Busy (it would have a line of another task's, or a range that reaches RAM on this machine),
     /// NoMoreLives (it has had [`crate::TaskId::LAST`] lives: the next would have the number of an earlier one),
     /// QuotaFrames, QuotaHandles, QuotaObjects, OutOfMemory, BadAddress, BadArgument.
     TaskSpawn = 40, "task_spawn";
     /// Ends a task. `rdi` system handle (CONTROL), `rsi` TaskId, `rdx` [`crate::error::DeathKind`] to record (Killed or Hung).
     /// Errors: NoRights, NoSuchTask, BadArgument.
     TaskKill = 41, "task_kill";
-    /// Frees some frames of a dead task. `rdi` system handle (CONTROL), `rsi` task index. Returns `rdx` how many are left: again until 0.
-    /// Errors: NoRights, NoSuchTask (not dead).
+    /// Goes on with the release of what a dead task held: its threads, those who wait for its answer (they get PeerDied), mappings, handles, what it
+    /// made; then frames. `rdi` system handle (CONTROL), `rsi` task index. Returns `rdx` how much is left: again until 0. An ordinary task is released by its
+    /// death but for its frames. Errors: NoRights, NoSuchTask (not dead).
     TaskReap = 42, "task_reap";
     /// Says whether a task will have a next life. `rdi` system handle (CONTROL), `rsi` task index, `rdx` 1: callers may wait for it,
     /// 0: callers get PeerGone, those that wait now included. Errors: NoRights, NoSuchTask.

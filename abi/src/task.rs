@@ -69,8 +69,11 @@ pub enum TaskState {
     Empty = 0,
     /// Has threads.
     Running = 1,
-    /// Dead; its record can be read; its frames wait for [`crate::Syscall::TaskReap`].
+    /// Dead: it runs no more, and nothing can be reached by its names. Its record can be read. What it held goes back by
+    /// [`crate::Syscall::TaskReap`].
     Dead = 2,
+    /// Is being made by [`crate::Syscall::TaskSpawn`] and has no thread yet.
+    Starting = 3,
 }
 
 impl TaskState {
@@ -80,6 +83,7 @@ impl TaskState {
             0 => Some(Self::Empty),
             1 => Some(Self::Running),
             2 => Some(Self::Dead),
+            3 => Some(Self::Starting),
             _ => None,
         }
     }

@@ -17,8 +17,8 @@ use kernel_core::thread::{FLOAT, FloatState, Frame, PORTS, STEP, Thread};
 use lock_api::{MappedMutexGuard, MutexGuard};
 use spin::lock_api::Mutex;
 
-/// Frames of gone memory objects that are freed each time the kernel is left: a small step, so that nobody waits long.
-const COLLECT_STEP: u32 = 16;
+/// Steps in which frames of gone memory objects are freed each time the kernel is left: few, so that nobody waits long.
+const COLLECT_STEP: u32 = 24;
 
 /// Everything that is not per core.
 pub struct Kernel {
@@ -102,8 +102,9 @@ pub fn next(mut kernel: Locked) -> *const Frame {
                 continue;
             }
         }
+        let go_on = chosen.is_some() || kernel.sys.undecided();
         drop(kernel);
-        if chosen.is_some() {
+        if go_on {
             let_interrupts_in()
         } else {
             halt_until_interrupt()
@@ -166,7 +167,8 @@ fn set_ports(thread: &Thread, tasks: &[Task]) {
 }
 
 impl Kernel {
-    /// Ends a task, whose record is written: leaves its address space, closes its lines, and releases what it held.
+    /// Ends a task, whose record is written: leaves its address space, closes its lines, and releases what it held, as far as that is quickly
+    /// done: see [`System::kill`].
     pub fn kill(&mut self, row: u16) {
         let space = self.sys.tasks.get(row as usize).map_or(0, |t| t.space);
         percore::with(|core| {

@@ -12,13 +12,15 @@ use abi::message::Rights;
 use abi::task::{INFO_ADDR, STACK_TOP};
 use abi::{Name, PAGE_SIZE, Status, TaskId};
 use alloc::vec::Vec;
+use core::mem::offset_of;
+use core::ops::Range;
 use kernel_core::archive::find_file;
 use kernel_core::arena::Id;
 use kernel_core::grants::LineOwner;
 use kernel_core::handles::{Handle, Object};
 use kernel_core::image::{Image, ImageError, Segment};
 use kernel_core::memory::{Backing, Memory};
-use kernel_core::task::Task;
+use kernel_core::task::{Phase, Task};
 use kernel_core::thread::Frame;
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -72,25 +74,45 @@ pub fn programs(tasks: &[Task], archive: &'static [u8]) -> Vec<Program> {
     tasks.iter().map(program).collect()
 }
 
-/// Starts a task. Where that fails, everything is as before, but that the row counts one life more.
+/// Starts a task at once. Where that fails, everything is as before, but that the row counts one life more. For the first task of all, and for
+/// tests: `task_spawn` goes by [`begin`] and [`step`].
+#[unsafe(link_section = "boot_text")]
 pub fn spawn(kernel: &mut Kernel, row: u16, argument: &[u8]) -> Result<TaskId, SpawnError> {
-    let record = kernel.sys.tasks.get(row as usize).ok_or(Status::NoSuchTask)?.record;
-    let (image, file) = (*kernel.programs.get(row as usize).ok_or(Status::NoSuchTask)?)?;
-    let id = kernel.sys.begin(row)?;
-    match build(kernel, row, &record, &image, file, argument) {
-        Ok(()) => {
-            kernel.sys.announce(row);
-            Ok(id)
-        }
-        Err(error) => {
-            let expected = kernel.sys.tasks.get(row as usize).is_some_and(|t| t.expected);
-            kernel.death_record(None, row, DeathKind::Killed);
-            kernel.kill(row);
-            while kernel.sys.reap(row, 128)? != 0 {}
-            kernel.sys.expect(row, expected)?;
-            Err(error.into())
-        }
+    let outcome = begin(kernel, row, argument).and_then(|id| {
+        while !step(kernel, id)? {}
+        Ok(id)
+    });
+    if outcome.is_err() {
+        while kernel.sys.reap(row).is_ok_and(|left| left != 0) {}
     }
+    outcome
+}
+
+/// Begins to start a task: it has an address space with a page that holds its argument. Then [`step`] follows until all is done. Where that
+/// fails, there has been no life, or a dead one is left, to be reaped.
+pub fn begin(kernel: &mut Kernel, row: u16, argument: &[u8]) -> Result<TaskId, SpawnError> {
+    kernel.programs.get(row as usize).ok_or(Status::NoSuchTask)?.as_ref().map_err(|&error| error)?;
+    let id = kernel.sys.begin(row)?;
+    if let Err(error) = prepare(kernel, row, argument) {
+        give_up(kernel, row);
+        return Err(error.into());
+    }
+    Ok(id)
+}
+
+/// A step of the start of this life. True: it runs. Where it fails, a dead life is left, to be reaped. Errors: NoSuchTask (it was ended meanwhile),
+/// QuotaFrames, QuotaHandles, QuotaObjects, OutOfMemory, Busy.
+pub fn step(kernel: &mut Kernel, life: TaskId) -> Result<bool, Status> {
+    if !kernel.sys.tasks.get(life.index as usize).is_some_and(|t| t.starts(life)) {
+        return Err(Status::NoSuchTask);
+    }
+    build(kernel, life.index).inspect_err(|_| give_up(kernel, life.index))
+}
+
+/// Ends a life whose start has failed.
+fn give_up(kernel: &mut Kernel, row: u16) {
+    kernel.death_record(None, row, DeathKind::Killed);
+    kernel.kill(row);
 }
 
 fn program_path<'a>(name: &Name, buffer: &'a mut [u8; 4 + abi::NAME_LEN]) -> &'a str {
@@ -100,37 +122,97 @@ fn program_path<'a>(name: &Name, buffer: &'a mut [u8; 4 + abi::NAME_LEN]) -> &'a
     core::str::from_utf8(&buffer[..4 + name.len()]).unwrap_or_default()
 }
 
-fn build(
-    k: &mut Kernel,
-    row: u16,
-    record: &TaskRecord,
-    image: &Image,
-    file: &[u8],
-    argument: &[u8],
-) -> Result<(), Status> {
+/// The address space, and the page in which the task finds out who it is.
+fn prepare(k: &mut Kernel, row: u16, argument: &[u8]) -> Result<(), Status> {
     let root = frame(k, row)?;
     paging::new_root(root);
     let space = paging::space(root, row, k.features.pcid);
     paging::forget(space, percore::with(|core| core.space));
     let task = k.sys.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
     (task.root, task.space) = (root, space);
-    for segment in image.segments() {
-        load_segment(k, row, root, segment, file)?;
-    }
-    for page in 0..u64::from(record.stack_frames) {
-        let stack = frame(k, row)?;
-        paging::zero(stack);
-        k.map_page(row, root, STACK_TOP - (page + 1) * PAGE, stack, UserFlags::DATA)?;
-    }
-    let mut info = TaskInfo::new_zeroed();
-    identify(k, row, record, argument, &mut info);
-    let mut entries = Entries { info: &mut info };
-    grant(k, row, record, &mut entries)?;
+    let record = task.record;
     let page = frame(k, row)?;
-    paging::zero(page);
-    fill(page, 0, info.as_bytes());
+    let mut info = TaskInfo::new_zeroed();
+    identify(k, row, &record, argument, &mut info);
+    let head = offset_of!(TaskInfo, entries);
+    fill(page, 0, info.as_bytes().get(..head).unwrap_or_default());
+    clear(page, head as u64..PAGE);
     k.map_page(row, root, INFO_ADDR, page, UserFlags::READ)?;
-    k.sys.thread_start(row, user_frame(image.entry, STACK_TOP, 0), record.priority)?;
+    if let Some(task) = k.sys.tasks.get_mut(row as usize) {
+        task.start.info = page;
+    }
+    Ok(())
+}
+
+/// Frames that are taken, and so many pages zeroed or filled, in one step of a start; it may be three page tables more.
+const PAGES_A_STEP: u32 = 18;
+/// What the last step costs at the most, in such pages.
+const LAST: u32 = 10;
+
+/// A step of the start of a row's life. True: it runs.
+fn build(k: &mut Kernel, row: u16) -> Result<bool, Status> {
+    let mut more = 0;
+    let before = k.sys.tasks.get(row as usize).map_or(0, |t| t.frames.used());
+    loop {
+        let task = k.sys.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
+        let done = task.frames.used() - before + more;
+        if done >= PAGES_A_STEP {
+            return Ok(false);
+        }
+        let (root, stack, keep) = (task.root, task.record.stack_frames, task.record.keep_frames);
+        let next = match task.start.phase {
+            Phase::Segment(number, page) => {
+                let (image, file) =
+                    k.programs.get(row as usize).and_then(|p| p.as_ref().ok()).ok_or(Status::BadImage)?;
+                match (image.segments().get(usize::from(number)).copied(), *file) {
+                    (Some(s), file) if s.first_page() + page * PAGE < s.end_page() => {
+                        load_page(k, row, root, &s, s.first_page() + page * PAGE, file)?;
+                        Phase::Segment(number, page + 1)
+                    }
+                    (Some(_), _) => Phase::Segment(number + 1, 0),
+                    (None, _) => Phase::Stack(0),
+                }
+            }
+            Phase::Stack(page) if page < stack => {
+                let frame = frame(k, row)?;
+                paging::zero(frame);
+                k.map_page(row, root, STACK_TOP - (u64::from(page) + 1) * PAGE, frame, UserFlags::DATA)?;
+                Phase::Stack(page + 1)
+            }
+            Phase::Stack(_) => Phase::Keep,
+            Phase::Keep if task.keep.is_none() && task.start.kept.len() < keep => {
+                let frame = k.sys.frames.alloc(&mut task.start.kept).ok_or(Status::OutOfMemory)?;
+                paging::zero(u64::from(frame) * PAGE);
+                more += 1;
+                Phase::Keep
+            }
+            Phase::Keep => {
+                keep_memory(k, row, keep)?;
+                Phase::Announce(0)
+            }
+            Phase::Announce(from) => {
+                more += 4;
+                k.sys.announce(row, from).map_or(Phase::Run, Phase::Announce)
+            }
+            Phase::Run if done + LAST > PAGES_A_STEP => return Ok(false),
+            Phase::Run => return run(k, row).map(|()| true),
+        };
+        if let Some(task) = k.sys.tasks.get_mut(row as usize) {
+            task.start.phase = next;
+        }
+    }
+}
+
+/// The last step: handles, what the task finds out of them, and its first thread.
+fn run(k: &mut Kernel, row: u16) -> Result<(), Status> {
+    let (image, _) = k.programs.get(row as usize).and_then(|p| p.as_ref().ok()).ok_or(Status::BadImage)?;
+    let entry = image.entry;
+    let task = k.sys.tasks.get(row as usize).ok_or(Status::NoSuchTask)?;
+    let record = task.record;
+    let mut entries = Entries { page: task.start.info, count: 0 };
+    grant(k, row, &record, &mut entries)?;
+    fill(entries.page, offset_of!(TaskInfo, entry_count) as u64, entries.count.as_bytes());
+    k.sys.thread_start(row, user_frame(entry, STACK_TOP, 0), record.priority)?;
     Ok(())
 }
 
@@ -150,28 +232,39 @@ fn frame(k: &mut Kernel, row: u16) -> Result<u64, Status> {
 /// Copies bytes into a frame at an offset; what does not fit is left out.
 fn fill(frame: u64, offset: u64, bytes: &[u8]) {
     let len = bytes.len().min((PAGE - offset) as usize);
-    if let Some(to) = Ram::at(frame + offset, len as u64) {
+    if len != 0
+        && let Some(to) = Ram::at(frame + offset, len as u64)
+    {
         // SAFETY: the frame was just taken for this task, nobody runs in it yet, and `offset + len` stays within it.
         unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), to.pointer(), len) };
     }
 }
 
-fn load_segment(k: &mut Kernel, row: u16, root: u64, s: &Segment, file: &[u8]) -> Result<(), Status> {
+/// Zeroes a part of a frame.
+fn clear(frame: u64, part: Range<u64>) {
+    let len = part.end.saturating_sub(part.start);
+    if len != 0
+        && part.end <= PAGE
+        && let Some(to) = Ram::at(frame + part.start, len)
+    {
+        // SAFETY: the frame was just taken for this task, nobody runs in it yet, and the part lies within it.
+        unsafe { core::ptr::write_bytes(to.pointer(), 0, len as usize) };
+    }
+}
+
+/// A page of a segment, with what of the file belongs there and zeros around it.
+fn load_page(k: &mut Kernel, row: u16, root: u64, s: &Segment, page: u64, file: &[u8]) -> Result<(), Status> {
     let flags = UserFlags { writable: s.writable, executable: s.executable, cached: true };
     let bytes = file.get(s.offset..s.offset + s.filled).unwrap_or_default();
-    let mut page = s.first_page();
-    while page < s.end_page() {
-        let target = frame(k, row)?;
-        paging::zero(target);
-        // The part of the file that belongs into this page: it begins at the segment's address or at the page's.
-        let (offset, skip) = if page < s.addr { (s.addr - page, 0) } else { (0, (page - s.addr) as usize) };
-        if let Some(bytes) = bytes.get(skip..) {
-            fill(target, offset, bytes);
-        }
-        k.map_page(row, root, page, target, flags)?;
-        page += PAGE;
-    }
-    Ok(())
+    let target = frame(k, row)?;
+    // The part of the file that belongs into this page: it begins at the segment's address or at the page's.
+    let (offset, skip) = if page < s.addr { (s.addr - page, 0) } else { (0, (page - s.addr) as usize) };
+    let bytes = bytes.get(skip..).unwrap_or_default();
+    let bytes = bytes.get(..(PAGE - offset) as usize).unwrap_or(bytes);
+    clear(target, 0..offset);
+    fill(target, offset, bytes);
+    clear(target, offset + bytes.len() as u64..PAGE);
+    k.map_page(row, root, page, target, flags)
 }
 
 fn identify(k: &Kernel, row: u16, record: &TaskRecord, argument: &[u8], info: &mut TaskInfo) {
@@ -187,15 +280,20 @@ fn identify(k: &Kernel, row: u16, record: &TaskRecord, argument: &[u8], info: &m
     info.arg_len = len as u32;
 }
 
-struct Entries<'a> {
-    info: &'a mut TaskInfo,
+/// The entries of a task's information page, as far as they are there.
+struct Entries {
+    page: u64,
+    count: u32,
 }
 
-impl Entries<'_> {
+impl Entries {
     fn add(&mut self, entry: Entry) -> Result<(), Status> {
-        let slot = self.info.entries.get_mut(self.info.entry_count as usize).ok_or(Status::QuotaHandles)?;
-        *slot = entry;
-        self.info.entry_count += 1;
+        if self.count as usize >= MAX_ENTRIES {
+            return Err(Status::QuotaHandles);
+        }
+        let at = offset_of!(TaskInfo, entries) + self.count as usize * size_of::<Entry>();
+        fill(self.page, at as u64, entry.as_bytes());
+        self.count += 1;
         Ok(())
     }
 }
@@ -210,7 +308,7 @@ const _: () = assert!(
 );
 
 /// Gives a task its handles, and lists them with its ports in the information page.
-fn grant(k: &mut Kernel, row: u16, record: &TaskRecord, entries: &mut Entries<'_>) -> Result<(), Status> {
+fn grant(k: &mut Kernel, row: u16, record: &TaskRecord, entries: &mut Entries) -> Result<(), Status> {
     for &peer in record.calls.get(..record.call_count as usize).unwrap_or_default() {
         let task = k.sys.tasks.get(peer as usize).ok_or(Status::NoSuchTask)?;
         let (name, endpoint) = (task.record.name, task.endpoint.ok_or(Status::NoSuchTask)?);
@@ -245,8 +343,7 @@ fn grant(k: &mut Kernel, row: u16, record: &TaskRecord, entries: &mut Entries<'_
             len: range.len,
         })?;
     }
-    if record.keep_frames != 0 {
-        let id = keep_memory(k, row, record.keep_frames)?;
+    if let Some(id) = k.sys.tasks.get(row as usize).and_then(|t| t.keep) {
         let rights = Rights::READ | Rights::WRITE;
         let handle = k.sys.handle_insert(row, Handle { object: Object::Memory(id), rights, badge: 0 })?;
         let len = u64::from(record.keep_frames) * PAGE;
@@ -294,24 +391,20 @@ fn range_memory(k: &mut Kernel, row: u16, slot: usize, range: &RangeRecord) -> R
     Ok(id)
 }
 
-/// The memory that outlives a task; made, zeroed, for the first life.
-fn keep_memory(k: &mut Kernel, row: u16, pages: u32) -> Result<Id<Memory>, Status> {
-    if let Some(id) = k.sys.tasks.get(row as usize).and_then(|t| t.keep) {
-        return Ok(id);
+/// Makes the memory that outlives a task of the frames that are there for it, in its first life.
+fn keep_memory(k: &mut Kernel, row: u16, pages: u32) -> Result<(), Status> {
+    let task = k.sys.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
+    if pages == 0 || task.keep.is_some() {
+        return Ok(());
     }
-    let mut chain = Default::default();
-    for _ in 0..pages {
-        let Some(frame) = k.sys.frames.alloc(&mut chain) else {
-            k.sys.frames.join(&mut k.sys.garbage, &mut chain);
-            return Err(Status::OutOfMemory);
-        };
-        paging::zero(u64::from(frame) * PAGE);
+    if !k.sys.memories.has_room() {
+        return Err(Status::QuotaObjects);
     }
-    let backing = Backing::Frames(chain);
+    let backing = Backing::Frames(core::mem::take(&mut task.start.kept));
     let memory = Memory { pages, backing, physical: None, handles: 0, mappings: 0, kept_by: Some(row) };
     let id = insert(k, memory)?;
     if let Some(task) = k.sys.tasks.get_mut(row as usize) {
         task.keep = Some(id);
     }
-    Ok(id)
+    Ok(())
 }

@@ -19,8 +19,6 @@ use zerocopy::IntoBytes;
 const MAX_LOG: usize = 1024;
 /// Most pages of one `memory_create`.
 const MAX_PAGES: u64 = 256;
-/// Frames that one `task_reap` frees.
-const REAP_STEP: u32 = 128;
 
 /// The entry stub's other half. The registers are in the running thread's frame.
 pub extern "C" fn on_syscall(frame: &Frame) -> *const Frame {
@@ -145,14 +143,14 @@ fn dispatch(k: &mut Kernel, thread: u16, call: Syscall, a: Args) -> Outcome {
             elsewhere(k.sys.call(thread, leases))
         }
         Syscall::Send => quiet(k.sys.send(thread)),
-        Syscall::Recv => elsewhere(k.sys.recv(thread, a.rdi, a.rsi)),
+        Syscall::Recv => k.receive(thread, a.rdi, a.rsi),
         Syscall::Reply => quiet(k.sys.reply(thread, ReplyToken(a.rdi))),
         Syscall::ReplyRecv => {
             match k.sys.reply(thread, ReplyToken(a.r12)) {
                 Ok(()) | Err(Status::StaleReply) => {}
                 Err(e) => return Err(e),
             }
-            elsewhere(k.sys.recv(thread, a.rdi, a.r14))
+            k.receive(thread, a.rdi, a.r14)
         }
         // The entry stubs answer these themselves: `lease::on_copy`, `on_task_fault`.
         Syscall::LeaseRead | Syscall::LeaseWrite | Syscall::TaskFault => Err(Status::BadSyscall),
@@ -204,11 +202,11 @@ fn dispatch(k: &mut Kernel, thread: u16, call: Syscall, a: Args) -> Outcome {
         Syscall::TaskKill => quiet(k.task_kill(thread, a)),
         Syscall::TaskReap => {
             k.sys.system_handle(thread, a.rdi, Rights::CONTROL)?;
-            value(k.sys.reap(row_arg(a.rsi)?, REAP_STEP)?)
+            value(k.sys.reap(row_arg(a.rsi)?)?)
         }
         Syscall::TaskExpect => {
             k.sys.system_handle(thread, a.rdi, Rights::CONTROL)?;
-            quiet(k.sys.expect(row_arg(a.rsi)?, a.rdx != 0))
+            k.expect(row_arg(a.rsi)?, a.rdx != 0)
         }
         Syscall::TaskSignal => {
             k.sys.system_handle(thread, a.rdi, Rights::CONTROL)?;
@@ -450,8 +448,8 @@ impl Kernel {
         let argument =
             usize::try_from(a.r10).ok().and_then(|len| argument.get_mut(..len)).ok_or(Status::BadArgument)?;
         usermem::read(self.root(thread)?, a.rdx, argument)?;
-        match loader::spawn(self, row_arg(a.rsi)?, argument) {
-            Ok(id) => value(id.to_u32()),
+        match loader::begin(self, row_arg(a.rsi)?, argument) {
+            Ok(life) => Ok(Done::Again(Step::Spawn(life))),
             Err(loader::SpawnError::Status(status)) => Err(status),
             Err(loader::SpawnError::Image(reason)) => {
                 self.finish(thread, Status::BadImage, Some(reason as u64), None);
@@ -480,7 +478,7 @@ impl Kernel {
             _ => return Err(Status::BadArgument),
         };
         match self.sys.tasks.get(id.index as usize) {
-            Some(t) if t.state == TaskState::Running && t.generation == id.generation => {}
+            Some(t) if t.is_alive() && t.generation == id.generation => {}
             _ => return Err(Status::NoSuchTask),
         }
         if id.index == self.sys.row_of(thread)? {

@@ -8,14 +8,15 @@ extern crate alloc;
 #[path = "support/archive.rs"]
 mod archive;
 
+use abi::task::TaskState;
 use abi::{AbiNote, Status};
 use alloc::vec::Vec;
 use archive::{BASE, INTERP, LOAD, Part, R, W, X, manifest, parts, program, record, tar};
 use bootloader_api::info::{MemoryRegionKind, MemoryRegions};
 use bootloader_api::{BootInfo, entry_point};
 use core::cell::RefCell;
-use kernel::arch::paging;
 use kernel::arch::{cpu, pic::Pic};
+use kernel::arch::{paging, ram};
 use kernel::kernel::Kernel;
 use kernel::loader::{self, SpawnError};
 use kernel::start::Ready;
@@ -45,6 +46,7 @@ fn main(boot: &'static mut BootInfo) -> ! {
         ("d06_every_truncation_is_refused", &|| with(truncations)),
         ("quotas_are_refused", &|| with(quotas)),
         ("a_range_in_ram_bars_its_task_alone", &|| with(range_in_ram)),
+        ("d12_a_start_is_given_up_at_every_step", &|| with(given_up)),
         ("good_program_starts_after_all_that", &|| with(good_program)),
         ("first_program_refused_ends_the_boot", &|| {
             let frames = kernel.take().expect("not taken yet").sys.frames;
@@ -85,7 +87,7 @@ fn range_in_ram(kernel: &mut Kernel) {
     assert!(loader::spawn(kernel, 1, b"").is_ok());
     assert!(!kernel.sys.tasks[0].barred);
     kernel.kill(1);
-    while kernel.sys.reap(1, 128).expect("it is dead") != 0 {}
+    while kernel.sys.reap(1).expect("it is dead") != 0 {}
 }
 
 fn records(records: &[abi::manifest::TaskRecord]) -> &'static [abi::manifest::TaskRecord] {
@@ -143,7 +145,7 @@ fn good_program(kernel: &mut Kernel) {
     let death = kernel.death_record(None, 0, abi::error::DeathKind::Killed);
     assert_eq!(death.map(|death| death.rip), Some(BASE));
     kernel.kill(0);
-    while kernel.sys.reap(0, 1).expect("it is dead") != 0 {}
+    while kernel.sys.reap(0).expect("it is dead") != 0 {}
     assert_eq!(state(kernel), before, "a life costs something for ever");
 }
 
@@ -267,7 +269,7 @@ fn quotas(kernel: &mut Kernel) {
                 enough = Some(frames);
                 kernel.death_record(None, 0, abi::error::DeathKind::Killed);
                 kernel.kill(0);
-                while kernel.sys.reap(0, 128).expect("it is dead") != 0 {}
+                while kernel.sys.reap(0).expect("it is dead") != 0 {}
                 break;
             }
             Err(e) => assert_eq!(e, SpawnError::Status(Status::QuotaFrames), "with {frames} frames"),
@@ -276,6 +278,47 @@ fn quotas(kernel: &mut Kernel) {
     }
     // Root; code, constants, three of data; two of stack; the information page; and a handful of tables.
     assert!(enough.is_some_and(|n| (12..40).contains(&n)), "{enough:?} frames are enough");
+    kernel.sys.tasks[0].record = good;
+    kernel.sys.tasks[0].frames = kernel_core::task::Quota::new(good.frame_quota);
+    assert_eq!(state(kernel), before);
+}
+
+/// A start is done in steps. Ended after any of them it leaves a dead life, of which nothing stays.
+fn given_up(kernel: &mut Kernel) {
+    kernel.programs = loader::programs(&kernel.sys.tasks, archive(&program(&parts(), AbiNote::CURRENT)));
+    let task = &mut kernel.sys.tasks[0];
+    let good = task.record;
+    (task.record.stack_frames, task.record.keep_frames) = (50, 50);
+    task.frames = kernel_core::task::Quota::new(100);
+    let before = state(kernel);
+    for steps in 0.. {
+        let id = loader::begin(kernel, 0, b"an argument").expect("it is good");
+        let runs = (0..steps).any(|_| loader::step(kernel, id) == Ok(true));
+        let was = if runs { TaskState::Running } else { TaskState::Starting };
+        assert_eq!(kernel.sys.tasks[0].state, was, "after {steps} steps");
+        assert!(runs || loader::begin(kernel, 0, b"").is_err(), "a second start beside the first");
+        kernel.death_record(None, 0, abi::error::DeathKind::Killed);
+        kernel.kill(0);
+        assert_eq!(loader::step(kernel, id), Err(Status::NoSuchTask));
+        while kernel.sys.reap(0).expect("it is dead") != 0 {}
+        kernel.sys.collect(u32::MAX);
+        if runs {
+            assert!((6..20).contains(&steps), "{steps} steps for 50 pages of stack, 50 that stay, and a program");
+            break;
+        }
+        assert_eq!(state(kernel), before, "after {steps} steps");
+    }
+    // What stays, stays: the memory that outlives it, zeroed.
+    let keep = kernel.sys.tasks[0].keep.take().expect("memory that outlives it");
+    let memory = kernel.sys.memories.remove(keep).expect("it is there");
+    let kernel_core::memory::Backing::Frames(mut chain) = memory.backing else { panic!("it has frames") };
+    for frame in kernel.sys.frames.iter(&chain) {
+        let page = ram::Ram::at(u64::from(frame) * 4096, 4096).expect("memory").pointer();
+        // SAFETY: a frame of RAM that nobody writes.
+        assert!((0..4096).all(|at| unsafe { page.add(at).read_volatile() } == 0), "it is not zeroed");
+    }
+    kernel.sys.frames.join(&mut kernel.sys.garbage, &mut chain);
+    kernel.sys.collect(u32::MAX);
     kernel.sys.tasks[0].record = good;
     kernel.sys.tasks[0].frames = kernel_core::task::Quota::new(good.frame_quota);
     assert_eq!(state(kernel), before);

@@ -6,6 +6,7 @@ use crate::handles::Object;
 use crate::memory::Backing;
 use crate::notify::Notification;
 use crate::queue::{Link, Queue};
+use crate::release::Release;
 use crate::sched::BACKGROUND;
 use crate::step::{Create, Step};
 use crate::thread::{Route, STEP, State, Thread};
@@ -71,9 +72,15 @@ fn threads(s: &System) -> Result<(), String> {
             put(index, State::Receiving(id))?;
             ensure!(s.row_of(index) == Ok(e.owner), "thread {index} receives at another task's endpoint");
         }
-        ensure!(e.senders.is_empty() || e.receivers.is_empty(), "somebody sends and somebody receives at {id:?}");
-        let open = s.tasks[e.owner as usize].state == TaskState::Running || (e.permanent && s.is_open(id));
-        ensure!(e.senders.is_empty() || open, "somebody is queued at {id:?}, which nobody will serve");
+        let owner = &s.tasks[e.owner as usize];
+        let releasing = owner.release != Release::Done;
+        let apart = e.senders.is_empty() || e.receivers.is_empty();
+        ensure!(apart || releasing, "somebody sends and somebody receives at {id:?}");
+        ensure!(e.permanent || owner.is_alive() || releasing, "{id:?} outlives its maker");
+        ensure!(
+            e.senders.is_empty() || s.is_open(id) || releasing,
+            "somebody is queued at {id:?}, which nobody will serve"
+        );
     }
     for (id, n) in s.notifications.iter() {
         ensure!(members(s, n.waiter)?.len() < 2, "several wait at {id:?}");
@@ -81,17 +88,25 @@ fn threads(s: &System) -> Result<(), String> {
             put(waiter, State::Waiting(id))?;
         }
     }
+    // The release of a dead row has not come to this thread yet.
+    let unseen =
+        |row: u16, index: u16| matches!(s.tasks[row as usize].release, Release::Threads(from) if from <= index);
     for (id, t) in s.threads.iter() {
         let index = id.index();
         match t.state {
             State::Replying(row) => {
                 ensure!(place[index as usize].is_none(), "thread {index} waits for a reply and is queued");
                 let server = &s.tasks[row as usize];
-                ensure!(server.state == TaskState::Running, "thread {index} waits for the dead row {row}");
+                ensure!(
+                    server.state == TaskState::Running || unseen(row, index),
+                    "thread {index} waits for the dead row {row}"
+                );
             }
             state => ensure!(place[index as usize] == Some(state), "thread {index} is {state:?} but not there"),
         }
-        ensure!(s.tasks[t.task as usize].state == TaskState::Running, "thread {index} of a dead task");
+        let own = &s.tasks[t.task as usize];
+        ensure!(own.state == TaskState::Running || unseen(t.task, index), "thread {index} of a dead task");
+        ensure!(own.is_alive() || t.state != State::Running, "the dead thread {index} runs");
         let ceiling = s.tasks[t.task as usize].record.priority;
         ensure!(t.priority >= ceiling, "thread {index} is above its ceiling");
         ensure!(t.effective == t.priority || t.effective == BACKGROUND, "thread {index} is at a level of nobody's");
@@ -102,6 +117,12 @@ fn threads(s: &System) -> Result<(), String> {
 /// What the fast paths go by is what the general path would find.
 fn routes(s: &System) -> Result<(), String> {
     let free = |link: Link| link == Link::UNLINKED;
+    let ways = |t: &crate::thread::Thread| [&t.calls, &t.receives, &t.signals, &t.polls].map(|way| way.epoch);
+    let known = s.threads.iter().flat_map(|(_, t)| ways(t)).chain(s.lines.ways.iter().map(|way| way.epoch));
+    ensure!(
+        s.releasing == 0 || known.into_iter().all(|epoch| epoch != s.epoch),
+        "a way is known while a dead task is released"
+    );
     for (id, t) in s.threads.iter() {
         let index = id.index();
         ensure!(t.index == u64::from(index) && t.alone == Queue::of(index), "thread {index} does not know its index");
@@ -178,7 +199,7 @@ fn routes(s: &System) -> Result<(), String> {
 /// Nobody waits for what is there already.
 fn wakeups(s: &System) -> Result<(), String> {
     for (id, n) in s.notifications.iter() {
-        let lost = |index: u16| s.threads.at(index).is_some_and(|t| t.mask & n.word != 0);
+        let lost = |index: u16| s.threads.at(index).is_some_and(|t| t.mask & n.word != 0 && !s.is_dead(index));
         ensure!(!n.waiter.front().is_some_and(lost), "a lost wake-up: thread {:?} waits at {id:?}", n.waiter);
         if let Some(e) = n.bound_to {
             let endpoint = s.endpoints.get(e).ok_or(format!("{id:?} is bound to {e:?}, which is gone"))?;
@@ -230,6 +251,8 @@ fn created(t: &Thread) -> Option<&Create> {
 
 /// No quota is exceeded, and each says what is held.
 fn quotas(s: &System) -> Result<(), String> {
+    let releasing = s.tasks.iter().filter(|t| t.release != Release::Done).count();
+    ensure!(s.releasing as usize == releasing, "{} are released, {releasing} are to be", s.releasing);
     for (row, task) in s.tasks.iter().enumerate() {
         let owned = |owner: u16, permanent: bool| usize::from(owner as usize == row && !permanent);
         let threads = s.threads.iter().filter(|(_, t)| t.task as usize == row).count();
@@ -262,12 +285,17 @@ fn quotas(s: &System) -> Result<(), String> {
         ensure!(task.handles.live() as usize == live, "row {row} counts {} handles of {live}", task.handles.live());
         ensure!(live <= task.handles.quota() as usize, "row {row} has too many handles");
         match task.state {
-            TaskState::Running => {}
+            TaskState::Running => ensure!(task.threads > 0, "row {row} runs without a thread"),
+            TaskState::Starting => ensure!(task.threads == 0, "row {row} starts and runs"),
             TaskState::Dead => {
-                ensure!(live == 0 && objects == 0 && task.root == 0, "row {row} is dead and holds something")
+                ensure!(task.root == 0, "row {row} is dead and has an address space");
+                let holds = live + objects;
+                ensure!(holds == 0 || task.release != Release::Done, "row {row} is dead and holds something");
             }
             TaskState::Empty => ensure!(live + objects + frames as usize == 0, "row {row} is empty and is not"),
         }
+        ensure!(task.state == TaskState::Dead || task.release == Release::Done, "row {row} is released and not dead");
+        ensure!(task.state == TaskState::Starting || task.start.kept.is_empty(), "row {row} keeps frames aside");
         let mut mappings = task.mappings.clone();
         mappings.sort_by_key(|m| m.addr);
         let end = |m: &crate::memory::Mapping| m.addr + u64::from(m.pages) * abi::PAGE_SIZE as u64;
@@ -279,7 +307,7 @@ fn quotas(s: &System) -> Result<(), String> {
 /// Every frame is free or in one chain.
 fn frames(s: &System) -> Result<(), String> {
     let being_made = s.threads.iter().filter_map(|(_, t)| created(t)).map(|c| &c.chain);
-    let chains = s.tasks.iter().map(|t| &t.chain).chain([&s.garbage]).chain(being_made);
+    let chains = s.tasks.iter().flat_map(|t| [&t.chain, &t.start.kept]).chain([&s.garbage]).chain(being_made);
     let memories = s.memories.iter().filter_map(|(_, m)| match &m.backing {
         Backing::Frames(chain) => Some(chain),
         Backing::Physical { .. } => None,

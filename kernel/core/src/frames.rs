@@ -68,13 +68,15 @@ pub struct Frames {
     added: u64,
     free: u64,
     total: u64,
+    /// How often two blocks were joined to one: counts the steps of freeing.
+    joins: u32,
 }
 
 impl Frames {
     /// A table over `links`, for the frames from 0 on, of which none can be taken yet.
     pub fn new(links: &'static mut [Link]) -> Self {
         links.fill(Link::default());
-        Frames { links, heads: [END; ORDERS], added: 0, free: 0, total: 0 }
+        Frames { links, heads: [END; ORDERS], added: 0, free: 0, total: 0, joins: 0 }
     }
 
     /// Makes frames free. Ranges come in ascending order: what lies below the end of an earlier one, or beyond the table, is left out.
@@ -120,6 +122,7 @@ impl Frames {
             self.unlink(buddy, order);
             block &= !(1 << order);
             order += 1;
+            self.joins = self.joins.wrapping_add(1);
         }
         self.push(block, order);
     }
@@ -197,6 +200,20 @@ impl Frames {
         }
         chain.tail = frame;
         chain.len += 1;
+    }
+
+    /// Frees frames of a chain from its beginning, in about so many steps: one for each frame, and one for each join of two blocks. Returns how
+    /// many frames.
+    pub fn free_some(&mut self, chain: &mut Chain, steps: u32) -> u32 {
+        let (before, mut left) = (chain.len, steps);
+        while left > 0 {
+            let joins = self.joins;
+            if self.free_first(chain).is_none() {
+                break;
+            }
+            left = left.saturating_sub(1 + self.joins.wrapping_sub(joins));
+        }
+        before - chain.len
     }
 
     /// Frees a chain's first frame; `None` for an empty chain.

@@ -173,15 +173,17 @@ impl HandleTable {
         Ok(handle)
     }
 
-    /// Takes any handle out, until there is none.
-    pub fn pop(&mut self) -> Option<Handle> {
-        while let Some(slot) = self.slots.pop() {
-            if let Some(handle) = slot.handle {
-                self.live -= 1;
-                return Some(handle);
-            }
-        }
+    /// Takes up to so many empty slots from the end, of a table into which nothing will be put until it is bare; returns the last handle, where
+    /// a slot with one comes next.
+    pub fn trim(&mut self, most: usize) -> Option<Handle> {
         self.free = NONE;
+        for _ in 0..most {
+            let handle = self.slots.last()?.handle;
+            if handle.is_some() {
+                return handle;
+            }
+            self.slots.pop();
+        }
         None
     }
 
@@ -189,6 +191,18 @@ impl HandleTable {
     #[cfg(test)]
     pub(crate) fn last_number(&self) -> u32 {
         self.slots.last().map_or(0, |s| self.number(self.slots.len() as u16 - 1, s.uses))
+    }
+
+    /// Takes the handle out that [`HandleTable::trim`] returned.
+    pub fn pop(&mut self) -> Option<Handle> {
+        let handle = self.slots.pop()?.handle;
+        self.live -= u16::from(handle.is_some());
+        handle
+    }
+
+    /// Whether it has no slot: it is as it was made.
+    pub fn is_bare(&self) -> bool {
+        self.slots.is_empty()
     }
 
     /// All handles with their numbers.

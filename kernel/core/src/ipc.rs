@@ -6,6 +6,7 @@
 
 use crate::arena::Id;
 use crate::handles::{Handle, Object};
+use crate::release::IN_THE_WAY;
 use crate::system::{Endpoint, System};
 use crate::task::Task;
 use crate::thread::{Frame, Route, State, Thread};
@@ -36,7 +37,9 @@ impl System {
         if let Some(slots) = t.leases.get_mut(..leases.len()) {
             slots.copy_from_slice(leases);
         }
-        match endpoint.receivers.pop(&mut self.threads) {
+        // The threads of a dead server receive nothing.
+        let served = self.releasing == 0 || self.tasks.get(endpoint.owner as usize).is_some_and(Task::is_alive);
+        match if served { endpoint.receivers.pop(&mut self.threads) } else { None } {
             Some(receiver) => {
                 let server = self.row_of(receiver)?;
                 self.deliver(thread, receiver, id, true);
@@ -64,7 +67,11 @@ impl System {
         self.check_transfer(thread, header)?;
         self.check_taken(id, header)?;
         let endpoint = self.endpoints.get_mut(id).ok_or(Status::BadHandle)?;
-        let Some(receiver) = endpoint.receivers.pop(&mut self.threads) else {
+        let alive = self.releasing == 0 || self.tasks.get(endpoint.owner as usize).is_some_and(Task::is_alive);
+        if !alive && !endpoint.permanent {
+            return Err(Status::BadHandle);
+        }
+        let Some(receiver) = (if alive { endpoint.receivers.pop(&mut self.threads) } else { None }) else {
             return Err(if self.is_open(id) { Status::WouldBlock } else { Status::PeerGone });
         };
         if let Some(t) = self.threads.at_mut(thread) {
@@ -76,16 +83,21 @@ impl System {
         Ok(())
     }
 
-    /// `recv`: takes a notification, a queued call, or blocks the running thread. Errors: BadHandle, WrongKind, NoRights.
-    pub fn recv(&mut self, thread: u16, number: u64, mask: u64) -> Result<(), Status> {
+    /// `recv`: takes a notification, a queued call, or blocks the running thread. False where so many dead callers were in the way that it has
+    /// done nothing but take them out: then it is to be done again. Errors: BadHandle, WrongKind, NoRights.
+    pub fn recv(&mut self, thread: u16, number: u64, mask: u64) -> Result<bool, Status> {
         let id = self.way_to_receive(thread, number)?;
         let endpoint = self.endpoints.get_mut(id).ok_or(Status::BadHandle)?;
         if let Some(bound) = endpoint.bound
             && self.notifications.get(bound).is_some_and(|n| n.word & mask != 0)
         {
             self.deliver_bits(bound, thread, mask);
-            return Ok(());
+            return Ok(true);
         }
+        if self.releasing != 0 && !self.clear_senders(id) {
+            return Ok(false);
+        }
+        let endpoint = self.endpoints.get_mut(id).ok_or(Status::BadHandle)?;
         match endpoint.senders.pop(&mut self.threads) {
             Some(sender) => {
                 let server = self.row_of(thread)?;
@@ -104,7 +116,19 @@ impl System {
                 }
             }
         }
-        Ok(())
+        Ok(true)
+    }
+
+    /// Takes dead callers out of the front of an endpoint's queue. False where some may be left there.
+    #[cold]
+    fn clear_senders(&mut self, id: Id<Endpoint>) -> bool {
+        for _ in 0..IN_THE_WAY {
+            match self.endpoints.get(id).and_then(|e| e.senders.front()) {
+                Some(sender) if self.is_dead(sender) => self.thread_remove(sender),
+                _ => return true,
+            }
+        }
+        false
     }
 
     /// `reply`: answers a caller with the message in the running thread's frame. Errors: StaleReply, BadArgument, BadHandle, WrongKind, NoRights.
@@ -126,7 +150,9 @@ impl System {
     #[inline]
     fn waiting(&self, row: u16, token: ReplyToken) -> Result<&Thread, Status> {
         match self.threads.at(token.thread()) {
-            Some(t) if token != ReplyToken::NONE && t.token == token && t.state.is_replying(row) => Ok(t),
+            Some(t) if token != ReplyToken::NONE && t.token == token && t.state.is_replying(row) => {
+                if self.releasing == 0 || self.is_alive(t.task) { Ok(t) } else { Err(Status::StaleReply) }
+            }
             _ => Err(Status::StaleReply),
         }
     }
@@ -166,7 +192,7 @@ impl System {
     /// Whether somebody serves an endpoint, or will.
     pub(crate) fn is_open(&self, id: Id<Endpoint>) -> bool {
         let Some(e) = self.endpoints.get(id) else { return false };
-        let alive = |t: &Task| t.state == abi::task::TaskState::Running || t.expected;
+        let alive = |t: &Task| t.is_alive() || e.permanent && t.expected;
         self.tasks.get(e.owner as usize).is_some_and(alive)
     }
 
@@ -175,16 +201,18 @@ impl System {
     pub(crate) fn way_to_call(&mut self, thread: u16, number: u64) -> Result<(Id<Endpoint>, u64), Status> {
         let (id, badge) = self.endpoint_handle(thread, number, Rights::CALL)?;
         self.check_order(thread, id)?;
+        let epoch = self.way_epoch();
         let endpoint = &raw mut *self.endpoints.get_mut(id).ok_or(Status::BadHandle)? as u64;
         let t = self.threads.at_mut(thread).ok_or(Status::BadHandle)?;
         let sender = Sender { task: t.id, badge }.to_u64();
-        t.calls = Route { epoch: self.epoch, handle: number, endpoint, tells: sender, waiting: 0 };
+        t.calls = Route { epoch, handle: number, endpoint, tells: sender, waiting: 0 };
         Ok((id, sender))
     }
 
     /// Looks up a handle to receive by, and notes where it leads. Errors: BadHandle, WrongKind, NoRights.
     pub(crate) fn way_to_receive(&mut self, thread: u16, number: u64) -> Result<Id<Endpoint>, Status> {
         let (id, _) = self.endpoint_handle(thread, number, Rights::RECV)?;
+        let epoch = self.way_epoch();
         let endpoint = self.endpoints.get_mut(id).ok_or(Status::BadHandle)?;
         let bound = endpoint.bound.and_then(|n| self.notifications.get_mut(n));
         let word = bound.map_or(&raw const NO_BITS as u64, |n| &raw mut n.word as u64);
@@ -193,7 +221,7 @@ impl System {
             e.served = true;
         }
         if let Some(t) = self.threads.at_mut(thread) {
-            t.receives = Route { epoch: self.epoch, handle: number, endpoint, tells: word, waiting };
+            t.receives = Route { epoch, handle: number, endpoint, tells: word, waiting };
         }
         Ok(id)
     }
@@ -201,7 +229,8 @@ impl System {
     /// Calls go to a more important task, or stay within a task: so no cycle of callers can close.
     pub(crate) fn check_order(&self, thread: u16, id: Id<Endpoint>) -> Result<(), Status> {
         let row = self.row_of(thread)?;
-        let owner = self.endpoints.get(id).ok_or(Status::BadHandle)?.owner;
+        let there = self.endpoints.get(id).filter(|e| self.exists(e.owner, e.permanent));
+        let owner = there.ok_or(Status::BadHandle)?.owner;
         let caller = self.tasks.get(row as usize).ok_or(Status::NoSuchTask)?;
         let server = self.tasks.get(owner as usize).ok_or(Status::NoSuchTask)?;
         if owner != row && !caller.may_call(server) {

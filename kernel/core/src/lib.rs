@@ -47,6 +47,7 @@ pub mod memory;
 pub mod notify;
 pub mod queue;
 pub mod ram;
+pub mod release;
 pub mod sched;
 pub mod step;
 pub mod system;

@@ -1,10 +1,11 @@
-//! Birth and death of threads and tasks. Death releases everything a task held, and wakes everyone who waited for it.
+//! Birth of tasks, birth and end of threads, and the record of a death. The death itself is in [`crate::release`].
 
 use crate::arena::Id;
 use crate::handles::{Handle, Object};
 use crate::queue::{NIL, Queue};
 use crate::sched::BACKGROUND;
 use crate::system::System;
+use crate::task::Start;
 use crate::thread::{FLOAT, FloatState, PORTS, State, Thread};
 use abi::error::{DeathKind, FaultRecord};
 use abi::manifest::{Restart, TaskRecord};
@@ -13,14 +14,17 @@ use abi::task::{Activity, TaskState, TaskStatus};
 use abi::{Status, TaskId};
 use zerocopy::FromZeros;
 
+/// Rows that are told of a new life in one step.
+const TOLD: u16 = 16;
+
 impl System {
     /// Begins a new life in a row: handles 0 and 1 are its own endpoint and notification. The caller then builds the address space and
-    /// starts the first thread, or takes it back by [`System::kill`]. Errors: NoSuchTask, AlreadyRunning, NotReaped, QuotaHandles, Busy
-    /// (the row is barred), NoMoreLives.
+    /// starts the first thread, with which the life runs, or takes it back by [`System::kill`]. Errors: NoSuchTask, AlreadyRunning, NotReaped,
+    /// QuotaHandles, Busy (the row is barred), NoMoreLives.
     pub fn begin(&mut self, row: u16) -> Result<TaskId, Status> {
         let task = self.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
         match task.state {
-            TaskState::Running => return Err(Status::AlreadyRunning),
+            TaskState::Running | TaskState::Starting => return Err(Status::AlreadyRunning),
             TaskState::Dead => return Err(Status::NotReaped),
             TaskState::Empty => {}
         }
@@ -33,7 +37,8 @@ impl System {
         if task.generation >= TaskId::LAST {
             return Err(Status::NoMoreLives);
         }
-        task.state = TaskState::Running;
+        task.state = TaskState::Starting;
+        task.start = Start::default();
         task.generation += 1;
         task.fault.zero();
         (task.spent, task.crowd) = ((0, 0), (0, 0));
@@ -62,7 +67,7 @@ impl System {
         if priority < task.record.priority || priority as usize >= abi::task::LEVELS {
             return Err(Status::Ceiling);
         }
-        if task.state != TaskState::Running {
+        if !task.is_alive() {
             return Err(Status::NoSuchTask);
         }
         task.objects.take(1, Status::QuotaObjects)?;
@@ -91,21 +96,25 @@ impl System {
         task.threads += 1;
         if task.threads == 1 {
             task.first_thread = Some(id);
+            task.state = TaskState::Running;
         }
         self.share_budget(row);
         self.make_ready(id.index());
         Ok(id)
     }
 
-    /// A new life is ready: peers that may call it hear of it.
-    pub fn announce(&mut self, row: u16) {
-        for peer in 0..self.tasks.len() {
-            let Some(task) = self.tasks.get(peer) else { continue };
+    /// Tells those of the rows `from` on that may call a row that it has a new life: so many rows in one step. Returns the row to go on from, or
+    /// `None` where all have been told.
+    pub fn announce(&mut self, row: u16, from: u16) -> Option<u16> {
+        let end = from.saturating_add(TOLD);
+        for peer in from..end {
+            let task = self.tasks.get(peer as usize)?;
             let calls = task.record.calls.get(..task.record.call_count as usize).unwrap_or_default();
             if task.state == TaskState::Running && calls.iter().any(|&c| u16::from(c) == row) {
-                self.signal_task(peer as u16, bits::PEER);
+                self.signal_task(peer, bits::PEER);
             }
         }
+        Some(end)
     }
 
     /// Ends a thread that is not its task's last; with the last one the task is to be killed instead.
@@ -118,7 +127,7 @@ impl System {
         }
     }
 
-    fn thread_remove(&mut self, index: u16) {
+    pub(crate) fn thread_remove(&mut self, index: u16) {
         let Some(t) = self.threads.at(index) else { return };
         let row = t.task;
         self.charge();
@@ -170,7 +179,7 @@ impl System {
     /// Begins the record of the end of a life that is about to be killed: what kills it, and the registers of the thread to blame, or else of
     /// its first. `None` where there is no life.
     pub fn blame(&mut self, row: u16, thread: Option<u16>, kind: DeathKind) -> Option<&mut FaultRecord> {
-        let task = self.tasks.get_mut(row as usize).filter(|t| t.state == TaskState::Running)?;
+        let task = self.tasks.get_mut(row as usize).filter(|t| t.is_alive())?;
         let id = task.id(row).to_u32();
         let record = &mut task.fault;
         (record.kind, record.task) = (kind as u32, id);
@@ -186,121 +195,6 @@ impl System {
             (record.last_received, record.last_sent) = (t.last_received, t.last_sent);
         }
         Some(record)
-    }
-
-    /// Ends a life, whose record is written: see [`System::blame`]. Its frames stay in its chain until they are reaped; everything else is
-    /// released here. The caller masks the interrupt lines that it owned (see [`crate::grants::Lines::release`]) and leaves its address
-    /// space first.
-    ///
-    /// How long that takes depends on what the life held and on how many threads there have been at a time, not on the room in the tables.
-    pub fn kill(&mut self, row: u16) {
-        let Some(task) = self.tasks.get_mut(row as usize) else { return };
-        if task.state != TaskState::Running {
-            return;
-        }
-        self.epoch += 1;
-        task.state = TaskState::Dead;
-        task.first_thread = None;
-        task.heartbeat = None;
-        task.lose = 0;
-        let died = task.generation;
-        for index in 0..self.threads.touched() {
-            match self.threads.at_mut(index) {
-                Some(t) if t.task == row => self.thread_remove(index),
-                Some(t) if t.state.is_replying(row) => {
-                    t.frame.rdx = u64::from(died);
-                    self.complete(index, Status::PeerDied);
-                }
-                _ => {}
-            }
-        }
-        while let Some(mapping) = self.tasks.get(row as usize).and_then(|t| t.mappings.last()).copied() {
-            // The page tables go with the life, so there is nothing to unmap.
-            let _ = self.memory_unmap(row, mapping.addr);
-        }
-        while let Some(handle) = self.tasks.get_mut(row as usize).and_then(|t| t.handles.pop()) {
-            self.handle_dropped(row, handle);
-        }
-        // What it made may live on in others' handles; it does not outlive its maker.
-        if self.tasks.get(row as usize).is_some_and(|t| t.made != 0) {
-            self.destroy_made(row);
-        }
-        if let Some(task) = self.tasks.get_mut(row as usize) {
-            task.root = 0;
-            if !task.expected
-                && let Some(endpoint) = task.endpoint
-            {
-                self.endpoint_flush(endpoint, Status::PeerGone);
-            }
-        }
-        if let Some(controller) = self.controller {
-            self.signal_task(controller, bits::TASK_EVENT);
-        }
-    }
-
-    #[cold]
-    fn destroy_made(&mut self, row: u16) {
-        for index in 0..self.endpoints.touched() {
-            if let Some(id) = self.endpoints.id_at(index)
-                && self.endpoints.get(id).is_some_and(|e| e.owner == row && !e.permanent)
-            {
-                self.endpoint_destroy(id);
-            }
-        }
-        for index in 0..self.notifications.touched() {
-            if let Some(id) = self.notifications.id_at(index)
-                && self.notifications.get(id).is_some_and(|n| n.owner == row && !n.permanent)
-            {
-                self.notification_destroy(id);
-            }
-        }
-    }
-
-    /// Frees up to `most` frames of a dead life; returns how many are left. Errors: NoSuchTask.
-    pub fn reap(&mut self, row: u16, most: u32) -> Result<u32, Status> {
-        let task = self.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
-        if task.state != TaskState::Dead {
-            return Err(Status::NoSuchTask);
-        }
-        for _ in 0..most {
-            if self.frames.free_first(&mut task.chain).is_none() {
-                break;
-            }
-            task.frames.give(1);
-        }
-        if task.chain.is_empty() {
-            task.state = TaskState::Empty;
-        }
-        Ok(task.chain.len())
-    }
-
-    /// Frees up to `most` frames of memory objects that are gone.
-    #[inline(always)]
-    pub fn collect(&mut self, most: u32) {
-        if !self.garbage.is_empty() {
-            self.collect_some(most);
-        }
-    }
-
-    fn collect_some(&mut self, most: u32) {
-        for _ in 0..most {
-            if self.frames.free_first(&mut self.garbage).is_none() {
-                return;
-            }
-        }
-    }
-
-    /// Says whether a row has a next life. Where not, everyone queued there gets PeerGone. Errors: NoSuchTask.
-    pub fn expect(&mut self, row: u16, expected: bool) -> Result<(), Status> {
-        let task = self.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
-        task.expected = expected;
-        if !expected
-            && task.state != TaskState::Running
-            && let Some(endpoint) = task.endpoint
-        {
-            self.endpoint_flush(endpoint, Status::PeerGone);
-        }
-        Ok(())
     }
 
     /// A row's state, for `ps`. Errors: NoSuchTask.

@@ -178,12 +178,27 @@ impl System {
         let task = self.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
         let at = task.mappings.iter().position(|m| m.addr == addr).ok_or(Status::BadAddress)?;
         let mapping = task.mappings.swap_remove(at);
-        task.objects.give(1);
+        self.mapping_dropped(row, mapping);
+        Ok(mapping)
+    }
+
+    /// Takes any mapping of a dead life out, whose page tables nobody uses any more. False where there is none.
+    pub(crate) fn mapping_pop(&mut self, row: u16) -> bool {
+        let mapping = self.tasks.get_mut(row as usize).and_then(|t| t.mappings.pop());
+        if let Some(mapping) = mapping {
+            self.mapping_dropped(row, mapping);
+        }
+        mapping.is_some()
+    }
+
+    fn mapping_dropped(&mut self, row: u16, mapping: Mapping) {
+        if let Some(task) = self.tasks.get_mut(row as usize) {
+            task.objects.give(1);
+        }
         if let Some(memory) = self.memories.get_mut(mapping.memory) {
             memory.mappings -= 1;
         }
         self.memory_release(mapping.memory);
-        Ok(mapping)
     }
 
     /// Charges a task for a further handle to a memory object. Errors: QuotaFrames, BadHandle.

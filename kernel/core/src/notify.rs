@@ -64,6 +64,9 @@ impl System {
     /// Sets bits, and wakes whoever waits for one of them: the thread in `wait` first, then the threads in `recv` in their order. Each
     /// takes the bits of its mask, so one signal may wake several.
     pub fn signal(&mut self, id: Id<Notification>, set: u64) {
+        if self.releasing != 0 && !self.signal_reaches(id) {
+            return;
+        }
         let Some(n) = self.notifications.get_mut(id) else { return };
         n.word |= set;
         let (word, bound_to) = (n.word, n.bound_to);
@@ -105,6 +108,24 @@ impl System {
         }
     }
 
+    /// Whether there is somebody for whom bits are set: not where their owner is dead. A dead thread that waits for them is taken out.
+    #[cold]
+    fn signal_reaches(&mut self, id: Id<Notification>) -> bool {
+        let Some(n) = self.notifications.get(id) else { return false };
+        let owner = n.owner;
+        self.clear_waiter(id);
+        self.is_alive(owner)
+    }
+
+    /// Takes a dead thread out that waits for a notification.
+    fn clear_waiter(&mut self, id: Id<Notification>) {
+        if let Some(waiter) = self.notifications.get(id).and_then(|n| n.waiter.front())
+            && self.is_dead(waiter)
+        {
+            self.thread_remove(waiter);
+        }
+    }
+
     /// Looks up a handle to signal (SIGNAL) or to poll (WAIT) by, and notes where it leads. Errors: BadHandle, WrongKind, NoRights.
     pub fn way_to_notify(&mut self, thread: u16, number: u64, right: Rights) -> Result<Id<Notification>, Status> {
         let id = self.notification_handle(thread, number, right)?;
@@ -117,10 +138,11 @@ impl System {
 
     /// How [`crate::fast`] comes to a notification; a way of no epoch where there is none.
     pub(crate) fn way_to(&mut self, id: Id<Notification>, handle: u64) -> Route {
+        let epoch = self.way_epoch();
         let Some(n) = self.notifications.get_mut(id) else { return Route::default() };
         let bound = n.bound_to.and_then(|e| self.endpoints.get_mut(e));
         let endpoint = bound.map_or(&raw const NOBODY as u64, |e| &raw mut *e as u64);
-        Route { epoch: self.epoch, handle, endpoint, tells: &raw mut *n as u64, waiting: 0 }
+        Route { epoch, handle, endpoint, tells: &raw mut *n as u64, waiting: 0 }
     }
 
     /// Sets bits in a task's own notification.
@@ -169,6 +191,7 @@ impl System {
         if mask == 0 {
             return Err(Status::BadArgument);
         }
+        self.clear_waiter(id);
         let n = self.notifications.get_mut(id).ok_or(Status::BadHandle)?;
         let taken = n.word & mask;
         if taken == 0 {
@@ -207,6 +230,7 @@ impl System {
         let row = self.row_of(thread)?;
         let (endpoint, _) = self.endpoint_handle(thread, endpoint, Rights::RECV)?;
         let notification = self.notification_handle(thread, notification, Rights::WAIT)?;
+        self.clear_waiter(notification);
         let e = self.endpoints.get_mut(endpoint).ok_or(Status::BadHandle)?;
         let n = self.notifications.get_mut(notification).ok_or(Status::BadHandle)?;
         if e.owner != row || n.owner != row {

@@ -5,7 +5,9 @@
 
 use crate::clock::Clock;
 use crate::queue::{NIL, Queue};
+use crate::release::IN_THE_WAY;
 use crate::system::System;
+use crate::task::Task;
 use crate::thread::State;
 use abi::task::{LEVELS, TaskState};
 
@@ -123,7 +125,8 @@ impl System {
             return;
         }
         let level = t.effective;
-        if self.sched.current == NIL && level < self.sched.levels.trailing_zeros() as u8 {
+        let alive = self.releasing == 0 || self.tasks.get(t.task as usize).is_some_and(Task::is_alive);
+        if self.sched.current == NIL && level < self.sched.levels.trailing_zeros() as u8 && alive {
             t.state = State::Running;
             self.charge();
             self.sched.current = index;
@@ -243,7 +246,19 @@ impl System {
         self.sched.resched = true;
     }
 
-    /// Decides who runs now. `None`: nobody is ready, the processor may halt.
+    /// Who is to run next.
+    #[inline]
+    fn first_ready(&self) -> Option<u16> {
+        self.sched.ready.get(self.sched.best() as usize)?.front()
+    }
+
+    /// Whether the scheduler has not come to an end, because so many dead threads were in the way: it is to be asked again, and interrupts may be
+    /// let in before.
+    pub fn undecided(&self) -> bool {
+        self.sched.resched
+    }
+
+    /// Decides who runs now. `None`: nobody is ready, the processor may halt; or [`System::undecided`].
     #[must_use]
     pub fn schedule(&mut self) -> Option<u16> {
         if !self.sched.resched {
@@ -267,11 +282,21 @@ impl System {
                 self.sched.levels |= 1 << level;
             }
         }
-        let queue = self.sched.ready.get_mut(best as usize)?;
-        let next = queue.pop(&mut self.threads)?;
-        if queue.is_empty() {
-            self.sched.levels &= !(1 << best);
+        let mut next = self.first_ready()?;
+        if self.releasing != 0 {
+            for _ in 0..IN_THE_WAY {
+                if !self.is_dead(next) {
+                    break;
+                }
+                self.thread_remove(next);
+                next = self.first_ready()?;
+            }
+            if self.is_dead(next) {
+                self.sched.resched = true;
+                return None;
+            }
         }
+        self.unschedule(next);
         self.charge();
         if let Some(t) = self.threads.at_mut(next) {
             t.state = State::Running;

@@ -9,6 +9,8 @@
 use crate::frames::{Chain, Frame};
 use crate::system::System;
 use crate::thread::STEP;
+use abi::TaskId;
+use abi::error::DeathKind;
 
 /// Instructions for which interrupts are off at the most.
 pub const LONGEST: u64 = 20_000;
@@ -20,6 +22,12 @@ pub const MOST_PORTS: u64 = 64;
 pub enum Step {
     /// `memory_create`: see [`System::memory_begin`].
     Create(Create),
+    /// `recv` by this handle, with this mask, where dead callers are in the way: see [`System::recv`].
+    Receive(u64, u64),
+    /// `task_expect`, that this row has no next life: see [`System::expect`].
+    Expect(u16),
+    /// `task_spawn` of this life, which starts: see [`crate::task::Start`].
+    Spawn(TaskId),
 }
 
 /// A memory object that is being made.
@@ -57,6 +65,14 @@ impl System {
     pub(crate) fn step_abandon(&mut self, row: u16, step: Step) {
         match step {
             Step::Create(create) => self.memory_abandon(row, create),
+            Step::Receive(..) | Step::Expect(_) => {}
+            // Nobody goes on with it.
+            Step::Spawn(life) => {
+                if self.tasks.get(life.index as usize).is_some_and(|t| t.starts(life)) {
+                    self.blame(life.index, None, DeathKind::Killed);
+                    self.die(life.index);
+                }
+            }
         }
     }
 }

@@ -88,6 +88,8 @@ pub struct System {
     pub(crate) slots: u64,
     /// Grows whenever a handle may lead elsewhere than before, or nowhere.
     pub epoch: u64,
+    /// Dead lives that are not released yet: see [`crate::release`].
+    pub(crate) releasing: u32,
     /// Counters that only tell.
     pub counters: Counters,
     /// Calls ever made, times 65,536: numbers them, over all threads, so that no reply token ever names another thread's call in the same
@@ -181,6 +183,7 @@ impl System {
             anchors: 0,
             slots: 0,
             epoch: 1,
+            releasing: 0,
             counters: Counters::default(),
             calls: 0,
             controller: None,
@@ -299,10 +302,10 @@ impl System {
         if !handle.rights.contains(right) {
             return Err(Status::NoRights);
         }
-        if self.notifications.get(id).is_none() {
-            return Err(Status::BadHandle);
+        match self.notifications.get(id) {
+            Some(n) if self.exists(n.owner, n.permanent) => Ok(id),
+            _ => Err(Status::BadHandle),
         }
-        Ok(id)
     }
 
     /// Checks that a handle is the system handle with this right. Errors: BadHandle, WrongKind, NoRights.

@@ -6,6 +6,7 @@ use crate::handles::HandleTable;
 use crate::log::{Allowance, Ring};
 use crate::memory::{Mapping, Memory};
 use crate::notify::Notification;
+use crate::release::Release;
 use crate::system::{Endpoint, System};
 use crate::thread::Thread;
 use abi::error::FaultRecord;
@@ -55,12 +56,48 @@ impl Quota {
     }
 }
 
+/// How far the start of a life has come, which is done in steps.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Start {
+    /// What is done next.
+    pub phase: Phase,
+    /// Physical address of the page in which the task will find out who it is.
+    pub info: u64,
+    /// Zeroed frames for the memory that outlives the task, as far as they are there.
+    pub kept: Chain,
+}
+
+/// What is done next at the start of a life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// A page of the program: the number of its segment, and how many pages of that are there.
+    Segment(u16, u64),
+    /// A page of the stack: how many are there.
+    Stack(u32),
+    /// A frame of the memory that outlives the task.
+    Keep,
+    /// From this row on, those who may call it hear of it.
+    Announce(u16),
+    /// Its handles, and the first thread.
+    Run,
+}
+
+impl Default for Phase {
+    fn default() -> Self {
+        Phase::Segment(0, 0)
+    }
+}
+
 /// A row of the task table: the authority given by `system.toml`, and the life that uses it now.
 pub struct Task {
     /// What the manifest says.
     pub record: TaskRecord,
     /// Whether there is a life.
     pub state: TaskState,
+    /// How far the release of the last life has come.
+    pub release: Release,
+    /// How far the start of this life has come.
+    pub start: Start,
     /// Which life; 0 before the first.
     pub generation: u32,
     /// Whether a next life is to be expected where there is none now.
@@ -120,6 +157,8 @@ impl Task {
     pub fn new(record: TaskRecord) -> Self {
         Task {
             state: TaskState::Empty,
+            release: Release::Done,
+            start: Start::default(),
             generation: 0,
             expected: true,
             barred: false,
@@ -149,6 +188,17 @@ impl Task {
             lose: 0,
             record,
         }
+    }
+
+    /// Whether there is a life, which need not run yet.
+    #[inline]
+    pub fn is_alive(&self) -> bool {
+        matches!(self.state, TaskState::Running | TaskState::Starting)
+    }
+
+    /// Whether this life of it is being started.
+    pub fn starts(&self, life: TaskId) -> bool {
+        self.state == TaskState::Starting && self.generation == life.generation
     }
 
     /// Its name in this life.

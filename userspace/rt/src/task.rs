@@ -41,7 +41,7 @@ pub fn kill(task: TaskId, kind: DeathKind) -> Result<(), Status> {
     syscall::task_kill(system()?, task, kind as u32)
 }
 
-/// Frees some frames of a dead task; returns how many are left: again until 0.
+/// Releases some of what a dead task held, its frames last; returns how much is left: again until 0.
 ///
 /// # Errors
 /// [`Status::NoSuchTask`] where it is not dead.

@@ -18,9 +18,10 @@
 //!
 //! - The system does not move, nor do the slots of its threads, endpoints and notifications: arenas are allocated once.
 //! - A [`Route`](crate::thread::Route) is followed in the epoch in which the general path left it, by the handle it left it for. Whatever frees
-//!   an endpoint or a notification, binds one to the other, closes a handle, or has an interrupt be lost begins a new epoch. A line's route
-//!   goes with its owner.
-//! - A queue holds threads that are alive. A thread's slot that is not alive is not [`TAKEN`](crate::arena::TAKEN).
+//!   an endpoint or a notification, binds one to the other, closes a handle, ends a task, or has an interrupt be lost begins a new epoch. A line's
+//!   route goes with its owner.
+//! - A queue holds threads that are there, and whose tasks are alive, but while a dead task is being released ([`crate::release`]): then no route is of
+//!   the present epoch. A thread's slot that is not alive is not [`TAKEN`](crate::arena::TAKEN).
 //! - A thread alone in a queue is not linked to any other, nor is one that is in none: the running one.
 //! - Nobody waits for bits that are set. So a waiter takes those of its bits that come, and no others.
 //! - While a thread runs nobody ready is more important; while none runs nobody is ready. `resched` is false outside of the kernel.

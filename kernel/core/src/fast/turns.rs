@@ -20,6 +20,9 @@ pub extern "C" fn take_turns<E: Exits>() {
         "jae 9f",
         "cmp rax, [r13 + {refill_at}]",
         "jae 9f",
+        // No dead thread is ready.
+        "cmp dword ptr [r15 + {releasing}], 0",
+        "jne 9f",
         // One thread of its level is ready, or none.
         "movzx ebx, byte ptr [r13 + {effective}]",
         "lea rbx, [r15 + rbx * 4 + {ready}]",
@@ -43,6 +46,7 @@ pub extern "C" fn take_turns<E: Exits>() {
         "9:",
         "mov qword ptr [r13 + {rax}], {number}",
         "jmp {declined}";
+        releasing = const offset_of!(System, releasing),
         resumed = sym E::resumed,
         number = const abi::Syscall::Yield as u32,
         declined = sym E::declined,

@@ -49,7 +49,7 @@ fn the_right_is_for_the_life_that_is_named() {
     let old = id(&s, 0);
     kill(&mut s, 0);
     assert_eq!(s.debuggee(debugger, old), Err(Status::NoSuchTask));
-    while s.reap(0, 8).unwrap() > 0 {}
+    while s.reap_some(0, 8, 8).unwrap() > 0 {}
     spawn(&mut s, 0);
     assert_eq!(s.debuggee(debugger, old), Err(Status::NoSuchTask));
     assert_eq!(s.debuggee(debugger, id(&s, 0)), Ok(0));

@@ -19,13 +19,13 @@ const STATES: usize = if cfg!(debug_assertions) { 30_000 } else { 600_000 };
 
 /// Breadth first over all sequences, one representative for all that lead to the same state. Returns states, steps taken, and the
 /// length of the longest sequence all of whose predecessors were followed.
-fn search(mode: Mode, fast: bool) -> (usize, usize, usize) {
+fn search(mode: Mode, fast: bool, piecemeal: bool) -> (usize, usize, usize) {
     let mut table = table();
     // Each state by how it was reached: from which one, by which step.
     let mut reached: Vec<(u32, Op, u8)> = vec![(0, Op::Tick, 0)];
     let mut known = HashSet::new();
     let mut world = World::new(table, mode);
-    world.fast = fast;
+    (world.fast, world.piecemeal) = (fast, piecemeal);
     assert_eq!(check(&world.s), Ok(()));
     known.insert(world.canonical());
     table = world.into_table();
@@ -40,7 +40,7 @@ fn search(mode: Mode, fast: bool) -> (usize, usize, usize) {
         path.reverse();
         let replay = |table| {
             let mut world = World::new(table, mode);
-            world.fast = fast;
+            (world.fast, world.piecemeal) = (fast, piecemeal);
             for &op in &path {
                 world.advance(op).unwrap_or_else(|e| panic!("{e} after {path:?}"));
             }
@@ -73,7 +73,7 @@ fn search(mode: Mode, fast: bool) -> (usize, usize, usize) {
 #[test]
 fn every_short_sequence_of_any_threads_steps() {
     let start = std::time::Instant::now();
-    let (states, steps, depth) = search(Mode::AnyThread, false);
+    let (states, steps, depth) = search(Mode::AnyThread, false, false);
     println!("{states} states, {steps} steps, all sequences up to {depth}, {:?}", start.elapsed());
     assert!(depth >= 2 && states >= STATES);
 }
@@ -81,23 +81,33 @@ fn every_short_sequence_of_any_threads_steps() {
 #[test]
 fn every_short_sequence_as_the_scheduler_has_it() {
     let start = std::time::Instant::now();
-    let (states, steps, depth) = search(Mode::Scheduled, false);
+    let (states, steps, depth) = search(Mode::Scheduled, false, false);
     println!("{states} states, {steps} steps, all sequences up to {depth}, {:?}", start.elapsed());
     assert!(depth >= 3 && states >= STATES);
 }
 
 #[test]
 fn every_short_sequence_by_the_fast_paths() {
-    let (states, steps, depth) = search(Mode::Scheduled, true);
+    let (states, steps, depth) = search(Mode::Scheduled, true, false);
     println!("{states} states, {steps} steps, all sequences up to {depth}");
     assert!(depth >= 3 && states >= STATES);
 }
 
+/// Every unit of a release is a step of its own here, between which anything may happen.
+#[test]
+fn every_short_sequence_with_deaths_in_pieces() {
+    for (mode, fast) in [(Mode::AnyThread, false), (Mode::Scheduled, true)] {
+        let (states, steps, depth) = search(mode, fast, true);
+        println!("{states} states, {steps} steps, all sequences up to {depth}");
+        assert!(depth >= 2 && states >= STATES);
+    }
+}
+
 /// A walk of so many steps; the error tells the last of them.
-fn walk(seed: u64, steps: usize, mode: Mode, fast: bool) -> Result<(), String> {
+fn walk(seed: u64, steps: usize, mode: Mode, fast: bool, piecemeal: bool) -> Result<(), String> {
     let mut random = Random(seed | 1);
     let mut world = World::new(table(), mode);
-    world.fast = fast;
+    (world.fast, world.piecemeal) = (fast, piecemeal);
     let mut last = Vec::new();
     for step in 0..steps {
         let op = world.pick(&mut random);
@@ -117,8 +127,10 @@ proptest! {
     #[test]
     fn long_random_walks(seed in any::<u64>().no_shrink(), steps in 1usize..3_000) {
         for (mode, fast) in [(Mode::Rich, false), (Mode::AnyThread, false), (Mode::Rich, true)] {
-            if let Err(what) = walk(seed, steps, mode, fast) {
-                return Err(TestCaseError::fail(format!("{mode:?}: {what}")));
+            for piecemeal in [false, true] {
+                if let Err(what) = walk(seed, steps, mode, fast, piecemeal) {
+                    return Err(TestCaseError::fail(format!("{mode:?}, in pieces: {piecemeal}: {what}")));
+                }
             }
         }
     }

@@ -11,15 +11,15 @@ fn a_row_goes_through_its_states() {
     let (mut s, _) = trio();
     assert_eq!(s.begin(0), Err(Status::AlreadyRunning));
     assert_eq!(s.begin(9), Err(Status::NoSuchTask));
-    assert_eq!(s.reap(0, 1), Err(Status::NoSuchTask), "alive");
+    assert_eq!(s.reap_some(0, 1, 1), Err(Status::NoSuchTask), "alive");
     kill(&mut s, 0);
     assert_eq!(s.begin(0), Err(Status::NotReaped));
     assert_eq!(s.tasks[0].state, TaskState::Dead);
-    assert_eq!(s.reap(0, 1), Ok(1));
+    assert_eq!(s.reap_some(0, 1, 1), Ok(1));
     assert_eq!(s.tasks[0].frames.used(), 1);
-    assert_eq!(s.reap(0, 1), Ok(0));
+    assert_eq!(s.reap_some(0, 1, 1), Ok(0));
     assert_eq!((s.tasks[0].state, s.tasks[0].frames.used()), (TaskState::Empty, 0));
-    assert_eq!(s.reap(0, 1), Err(Status::NoSuchTask));
+    assert_eq!(s.reap_some(0, 1, 1), Err(Status::NoSuchTask));
     assert_eq!(s.begin(0), Ok(TaskId { index: 0, generation: 2 }));
     assert_eq!(s.tasks[0].fault.kind, DeathKind::Alive as u32);
     sound(&s);
@@ -103,7 +103,7 @@ fn threads_of_a_float_task_have_registers_of_their_own() {
             }
             kill(&mut s, row);
             assert_eq!(s.floats.live(), 0);
-            while s.reap(row, 1).unwrap() != 0 {}
+            while s.reap_some(row, 1, 1).unwrap() != 0 {}
         }
     }
 }

@@ -9,7 +9,6 @@ use crate::system::Endpoint;
 use crate::thread::{Frame, State};
 use abi::Status;
 use abi::message::{Header, Kind, Kinds, Lease, MAX_LEASES, ReplyToken, Rights, Sender};
-use abi::task::TaskState;
 
 /// What is lent: each call lends another number of them.
 const LENT: [Lease; MAX_LEASES] = [
@@ -113,19 +112,20 @@ impl World {
         let row = self.s.row_of(t).unwrap();
         let Object::Endpoint(id) = self.s.handle(t, n).unwrap().object else { return Err("no endpoint".into()) };
         let expected = match self.s.endpoints.get(id) {
-            None => Err(Status::BadHandle),
-            Some(e) => {
+            Some(e) if self.s.exists(e.owner, e.permanent) => {
                 let server = &self.s.tasks[e.owner as usize];
                 let allowed = e.owner == row || server.record.priority < self.s.tasks[row as usize].record.priority;
-                match (allowed, server.state == TaskState::Running || server.expected) {
+                let receiver = e.receivers.front().filter(|_| server.is_alive());
+                match (allowed, server.is_alive() || server.expected) {
                     (false, _) => Err(Status::CallOrder),
                     (true, false) => Err(Status::PeerGone),
                     (true, true) => match give.map(|n| self.s.handle(t, n).unwrap().object.kind()) {
                         kind if e.served && !e.takes.contains(Kinds::of(kind)) => Err(Status::HandleRefused),
-                        _ => Ok(e.receivers.front()),
+                        _ => Ok(receiver),
                     },
                 }
             }
+            _ => Err(Status::BadHandle),
         };
         let room = expected.ok().flatten().is_some_and(|r| self.room(r));
         let before = self.before();
@@ -161,7 +161,8 @@ impl World {
         self.enter(t);
         let message = self.message(t, None);
         let Object::Endpoint(id) = self.s.handle(t, n).unwrap().object else { return Err("no endpoint".into()) };
-        let receiver = self.s.endpoints.get(id).map(|e| e.receivers.front());
+        let there = self.s.endpoints.get(id).filter(|e| self.s.exists(e.owner, e.permanent));
+        let receiver = there.map(|e| e.receivers.front().filter(|_| self.s.is_alive(e.owner)));
         let expected = match receiver {
             None => Err(Status::BadHandle),
             Some(Some(_)) => Ok(()),
@@ -189,7 +190,8 @@ impl World {
             return self.others(&before, &[t]);
         };
         let bits = e.bound.and_then(|n| self.s.notifications.get(n)).map_or(0, |n| n.word & mask);
-        let (bound, sender) = (e.bound, e.senders.front());
+        let senders = crate::check::members(&self.s, e.senders)?;
+        let (bound, sender) = (e.bound, senders.into_iter().find(|&sender| !self.s.is_dead(sender)));
         let room = self.room(t);
         let result = super::recv(&mut self.s, t, n, mask);
         ensure!(result == Ok(()), "ends with {result:?}");
@@ -257,6 +259,9 @@ impl World {
     /// Every task finds out about the leases of the calls that it has received and not answered, all that was lent, and about no others.
     pub fn leases(&self) -> Checked {
         for row in 0..self.s.tasks.len() {
+            if !self.s.is_alive(row as u16) {
+                continue;
+            }
             let Some((thread, _)) = self.s.threads.iter().find(|(_, t)| usize::from(t.task) == row) else { continue };
             let known = self.tokens[row].iter().copied();
             for token in known.chain(self.received.keys().copied()) {

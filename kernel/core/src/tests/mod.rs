@@ -21,6 +21,7 @@ mod queue;
 mod quick;
 mod quotas;
 mod ram;
+mod release;
 mod sched;
 mod timers;
 mod verify;
@@ -87,6 +88,12 @@ fn spawn(s: &mut System, row: u16) -> u16 {
 }
 
 fn try_spawn(s: &mut System, row: u16) -> Result<u16, Status> {
+    begin(s, row)?;
+    start(s, row)
+}
+
+/// What comes before the first thread.
+fn begin(s: &mut System, row: u16) -> Result<(), Status> {
     s.begin(row)?;
     let record = s.tasks[row as usize].record;
     for &peer in &record.calls[..record.call_count as usize] {
@@ -99,8 +106,15 @@ fn try_spawn(s: &mut System, row: u16) -> Result<u16, Status> {
         task.frames.take(1, Status::QuotaFrames)?;
         s.frames.alloc(&mut task.chain).ok_or(Status::OutOfMemory)?;
     }
-    let id = s.thread_start(row, Frame::default(), record.priority)?;
-    s.announce(row);
+    Ok(())
+}
+
+fn start(s: &mut System, row: u16) -> Result<u16, Status> {
+    let id = s.thread_start(row, Frame::default(), s.tasks[row as usize].record.priority)?;
+    let mut from = Some(0);
+    while let Some(peer) = from {
+        from = s.announce(row, peer);
+    }
     Ok(id.index())
 }
 
@@ -116,7 +130,7 @@ fn kill(s: &mut System, row: u16) {
 }
 
 fn reap(s: &mut System, row: u16) {
-    while s.reap(row, 1).unwrap() != 0 {}
+    while s.reap_some(row, 1, 1).unwrap() != 0 {}
 }
 
 /// Puts a ready thread on the processor, whoever's turn it is.
@@ -311,7 +325,12 @@ fn send(s: &mut System, thread: u16, handle: u64, message: Message) -> Result<()
 
 fn recv(s: &mut System, thread: u16, handle: u64, mask: u64) -> Result<(), Status> {
     run(s, thread);
-    let result = s.recv(thread, handle, mask);
+    let result = loop {
+        match s.recv(thread, handle, mask) {
+            Ok(false) => {}
+            other => break other.map(drop),
+        }
+    };
     finish(s, thread, result)
 }
 

@@ -26,8 +26,8 @@ const KNOWN: [Status; 8] = [
 
 pub type Checked = Result<(), String>;
 
-/// The threads before a step.
-pub struct Before(pub Vec<Option<(Id<Thread>, State, Frame)>>);
+/// The threads before a step, and the rows of their tasks.
+pub struct Before(pub Vec<Option<(Id<Thread>, State, Frame)>>, Vec<u16>);
 
 pub fn runs(state: State) -> bool {
     matches!(state, State::Ready | State::Running)
@@ -58,12 +58,21 @@ impl World {
         self.serial += 1;
         self.step(op).map_err(|e| format!("{op:?}: {e}"))?;
         self.s.collect(u32::MAX);
-        Ok(if self.mode == Mode::AnyThread { None } else { self.s.schedule() })
+        if self.mode == Mode::AnyThread {
+            return Ok(None);
+        }
+        loop {
+            let next = self.s.schedule();
+            if next.is_some() || !self.s.undecided() {
+                return Ok(next);
+            }
+        }
     }
 
     pub fn before(&self) -> Before {
         let at = |i: u16| self.s.threads.id_at(i).zip(self.s.threads.at(i)).map(|(id, t)| (id, t.state, t.frame));
-        Before((0..self.s.threads.capacity() as u16).map(at).collect())
+        let all = || 0..self.s.threads.capacity() as u16;
+        Before(all().map(at).collect(), all().map(|i| self.s.row_of(i).unwrap_or(u16::MAX)).collect())
     }
 
     fn step(&mut self, op: Op) -> Checked {
@@ -98,9 +107,22 @@ impl World {
         if let Op::Reap(row) | Op::Spawn(row) = op {
             let before = self.before();
             match op {
-                Op::Reap(_) => ensure!(self.s.reap(row, 1).is_ok(), "a dead task is not reaped"),
+                Op::Reap(_) => {
+                    let reaped = self.s.reap_some(row, 1, 1);
+                    ensure!(reaped.is_ok(), "a dead task is not reaped");
+                    let over = self.s.tasks[row as usize].state == TaskState::Empty;
+                    ensure!((reaped == Ok(0)) == over, "{reaped:?} are left, and it is {over} that it is over");
+                    let woken = self.woken_by_release(row, &before)?;
+                    return self.others(&before, &woken);
+                }
+                _ if self.piecemeal && self.s.tasks[row as usize].state == TaskState::Empty => {
+                    let done = super::begin(&mut self.s, row);
+                    ensure!(done.is_ok(), "an empty row does not come to life: {done:?}");
+                    return self.others(&before, &[]);
+                }
                 _ => {
-                    let done = try_spawn(&mut self.s, row);
+                    let starts = self.s.tasks[row as usize].state == TaskState::Starting;
+                    let done = if starts { super::start(&mut self.s, row) } else { try_spawn(&mut self.s, row) };
                     ensure!(done.is_ok(), "an empty row does not come to life: {done:?}");
                     claim(&mut self.s, row);
                     let peers = self.s.tasks.iter().filter(|t| t.state == TaskState::Running).map(|t| t.notification);
@@ -192,11 +214,20 @@ impl World {
     pub fn others(&self, before: &Before, touched: &[u16]) -> Checked {
         for (index, was) in before.0.iter().enumerate() {
             let Some((id, state, frame)) = was.filter(|_| !touched.contains(&(index as u16))) else { continue };
+            if !self.s.is_alive(before.1[index]) {
+                // It may be taken out by whoever meets it, and does nothing any more.
+                let still = self.s.threads.get(id).map(|t| t.state);
+                ensure!(still != Some(State::Running), "the dead thread {index} runs");
+                continue;
+            }
             let t = self.s.threads.get(id).ok_or(format!("thread {index} vanished"))?;
             let gone = match state {
                 State::Sending(e) if self.s.endpoints.get(e).is_none() => Some(Status::PeerGone),
                 State::Receiving(e) if self.s.endpoints.get(e).is_none() => Some(Status::BadHandle),
                 State::Waiting(n) if self.s.notifications.get(n).is_none() => Some(Status::BadHandle),
+                // One by one, before the endpoint goes itself.
+                State::Sending(_) if self.s.releasing != 0 && runs(t.state) => Some(Status::PeerGone),
+                State::Receiving(_) if self.s.releasing != 0 && runs(t.state) => Some(Status::BadHandle),
                 _ => None,
             };
             let expected = Frame { rax: gone.map_or(frame.rax, |status| status as u64), ..frame };
@@ -217,7 +248,8 @@ impl World {
         let Object::Notification(id) = self.s.handle(t, n).unwrap().object else {
             return Err("no notification".into());
         };
-        let was = self.s.notifications.get(id).map(|n| (n.word & mask, !n.waiter.is_empty()));
+        let there = self.s.notifications.get(id).filter(|n| self.s.exists(n.owner, n.permanent));
+        let was = there.map(|n| (n.word & mask, n.waiter.front().is_some_and(|w| !self.s.is_dead(w))));
         let result = super::wait(&mut self.s, t, n, mask);
         let state = self.s.threads.at(t).unwrap().state;
         match was {
@@ -245,13 +277,16 @@ impl World {
     /// What setting bits would do now, after what `wakes` holds already.
     fn foresee(&self, id: Id<Notification>, bits: u64, wakes: &mut Wakes) {
         let Some(n) = self.s.notifications.get(id) else { return };
+        if self.s.releasing != 0 && !self.s.is_alive(n.owner) {
+            return;
+        }
         let word = wakes.words.entry(id.index()).or_insert(n.word);
         *word |= bits;
         let endpoint = n.bound_to.and_then(|e| self.s.endpoints.get(e));
         let receivers = endpoint.map(|e| crate::check::members(&self.s, e.receivers).unwrap_or_default());
         let waiting =
             n.waiter.front().map(|w| (w, true)).into_iter().chain(receivers.into_iter().flatten().map(|r| (r, false)));
-        for (t, waited) in waiting {
+        for (t, waited) in waiting.filter(|&(t, _)| !self.s.is_dead(t)) {
             let taken = self.s.threads.at(t).map_or(0, |t| t.mask) & *word;
             if taken != 0 && !wakes.woken.iter().any(|w| w.0 == t) {
                 *word &= !taken;
@@ -317,10 +352,10 @@ impl World {
     fn expect(&mut self, row: u16, expected: bool) -> Checked {
         let before = self.before();
         let task = &self.s.tasks[row as usize];
-        let flushed = !expected && task.state != TaskState::Running;
+        let flushed = !expected && !task.is_alive();
         let queue = task.endpoint.and_then(|e| self.s.endpoints.get(e)).map(|e| e.senders).unwrap_or_default();
         let queued = crate::check::members(&self.s, queue)?;
-        self.s.expect(row, expected).map_err(|e| format!("{e:?}"))?;
+        ensure!(self.s.expect(row, expected) == Ok(true), "more callers than one step ends");
         let touched = if flushed { queued } else { Vec::new() };
         for &t in &touched {
             ensure!(super::woken(&self.s, t) == Some(Status::PeerGone), "thread {t} was queued where nobody will come");
@@ -328,7 +363,43 @@ impl World {
         self.others(&before, &touched)
     }
 
+    /// Whom a unit of the release of a dead row has woken, each with what the death means for it.
+    fn woken_by_release(&self, row: u16, before: &Before) -> Result<Vec<u16>, String> {
+        let task = &self.s.tasks[row as usize];
+        let mut woken = Vec::new();
+        for (index, was) in before.0.iter().enumerate().filter(|&(index, _)| self.s.is_alive(before.1[index])) {
+            let (index, Some((id, state, _))) = (index as u16, *was) else { continue };
+            let Some(t) = self.s.threads.get(id).filter(|t| runs(t.state)) else { continue };
+            let status = match state {
+                State::Replying(server) if server == row => {
+                    ensure!(t.frame.rdx == task.generation.into(), "thread {index} hears of another life");
+                    Status::PeerDied
+                }
+                State::Sending(e) if Some(e) == task.endpoint && !task.expected => Status::PeerGone,
+                _ => continue,
+            };
+            ensure!(t.frame.rax == status as u64, "thread {index} was {state:?}, and ends with {:#x}", t.frame.rax);
+            woken.push(index);
+        }
+        Ok(woken)
+    }
+
+    /// Death alone: nobody else is touched, and none of its threads does anything any more.
+    fn die(&mut self, row: u16) -> Checked {
+        let before = self.before();
+        self.s.lines.release(row);
+        self.s.blame(row, None, abi::error::DeathKind::Killed);
+        self.s.die(row);
+        ensure!(self.s.running().is_none_or(|t| t.task != row), "a dead thread runs");
+        let dead = |caller: Id<Thread>| before.1[caller.index() as usize] == row;
+        self.received.retain(|_, r| r.server != row && !dead(r.caller));
+        self.others(&before, &[])
+    }
+
     fn kill(&mut self, row: u16) -> Checked {
+        if self.piecemeal {
+            return self.die(row);
+        }
         let before = self.before();
         let task = &self.s.tasks[row as usize];
         let (life, endpoint, stays) = (task.generation, task.endpoint, task.expected);
@@ -341,6 +412,7 @@ impl World {
         queued.retain(|t| !own.contains(t));
         self.s.lines.release(row);
         super::kill(&mut self.s, row);
+        ensure!(self.s.releasing == 0, "so small a life is not released at once");
         for &t in &asked {
             ensure!(super::woken(&self.s, t) == Some(Status::PeerDied), "thread {t} was received by the dead");
             ensure!(self.s.threads.at(t).unwrap().frame.rdx == life.into(), "thread {t} hears of another life");

@@ -7,6 +7,7 @@ use crate::clock::Clock;
 use crate::frames::{Frames, Link};
 use crate::grants::LineOwner;
 use crate::handles::{Handle, Object};
+use crate::release::Release;
 use crate::thread::{State, Thread};
 use abi::manifest::Restart;
 use abi::message::{Header, Kinds, ReplyToken, Rights};
@@ -73,6 +74,8 @@ pub struct World {
     pub mode: Mode,
     /// Whether steps go by the fast paths where these want them.
     pub fast: bool,
+    /// Whether births and deaths are done in pieces, as small as there are, with other steps in between.
+    pub piecemeal: bool,
     /// How many went so, by [`Fast`].
     pub went_fast: [u64; FAST],
     /// Calls received and not answered, by token.
@@ -150,7 +153,17 @@ impl World {
             let _ = s.schedule();
         }
         let (received, seen) = (BTreeMap::new(), BTreeSet::new());
-        World { s, mode, fast: false, went_fast: [0; FAST], received, tokens: Default::default(), seen, serial: 0 }
+        World {
+            s,
+            mode,
+            fast: false,
+            piecemeal: false,
+            went_fast: [0; FAST],
+            received,
+            tokens: Default::default(),
+            seen,
+            serial: 0,
+        }
     }
 
     /// Gives the frame table back.
@@ -170,6 +183,7 @@ impl World {
             let r = row as u16;
             match task.state {
                 TaskState::Running => ops.push(Op::Kill(r)),
+                TaskState::Starting => ops.extend([Op::Kill(r), Op::Spawn(r)]),
                 TaskState::Dead => ops.push(Op::Reap(r)),
                 TaskState::Empty => ops.push(Op::Spawn(r)),
             }
@@ -177,7 +191,7 @@ impl World {
         }
         for (id, t) in self.s.threads.iter() {
             let acts = match self.mode {
-                Mode::AnyThread => matches!(t.state, State::Ready | State::Running),
+                Mode::AnyThread => matches!(t.state, State::Ready | State::Running) && !self.s.is_dead(id.index()),
                 _ => self.s.current() == Some(id.index()),
             };
             if acts {
@@ -277,6 +291,16 @@ impl World {
         let mut h = Fnv(0xcbf2_9ce4_8422_2325);
         for (row, task) in self.s.tasks.iter().enumerate() {
             h.put(task.state as u64 | u64::from(task.expected) << 8 | u64::from(task.frames.used()) << 16);
+            let (phase, at) = match task.release {
+                Release::Done => (0, 0),
+                Release::Threads(at) => (1, at),
+                Release::Mappings => (2, 0),
+                Release::Handles => (3, 0),
+                Release::Endpoints(at) => (4, at),
+                Release::Notifications(at) => (5, at),
+                Release::Queue => (6, 0),
+            };
+            h.put(phase << 16 | u64::from(at));
             for (number, handle) in task.handles.numbered() {
                 h.put(
                     task.handles.slot_of(number)

@@ -2,6 +2,8 @@
 
 use crate::bench::{Context, Outcome, begin, is_over, kill, row};
 use abi::error::DeathKind;
+use abi::message::bits;
+use abi::task::Activity;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -109,6 +111,75 @@ pub fn ten_thousand_lives() -> Outcome {
         kill(row)?;
     }
     outcome
+}
+
+/// Lives that hold as much as a task can: what it takes to release one is done in many steps, between which everyone else goes on; its caller hears
+/// of its death, and all comes back.
+pub fn large_lives() -> Outcome {
+    const KINDS: u64 = 4;
+    let [keeper, deaf, hoard, patron] = [row("keeper")?, row("deaf")?, row("hoard")?, row("patron")?];
+    let rows = [keeper, deaf, hoard, patron];
+    begin(keeper, "keep")?;
+    begin(deaf, "deaf")?;
+    rt::task::expect(hoard, true).context("task_expect")?;
+    begin(patron, "client hoard")?;
+    let mut before = None;
+    for number in 0..4 * KINDS {
+        let (kind, end) = (number % KINDS, number / KINDS);
+        let at = |what: &str| format!("kind {kind}, end {end}: {what}");
+        begin(hoard, &format!("hoard {kind}"))?;
+        rest();
+        let held = rt::task::status(hoard).context("task_status")?;
+        if is_over(hoard)? || held.objects < held.object_quota.min(1_000) && held.handles < 4_000 {
+            return Err(at(&format!("it holds {} objects and {} handles only", held.objects, held.handles)));
+        }
+        let called =
+            || rt::task::status(patron).map(|s| s.activity == Activity::Replying as u32).context("task_status");
+        if !called()? {
+            return Err(at("its caller does not wait for it"));
+        }
+        match end {
+            0 | 1 => rt::task::signal(hoard, 1 << (50 + end)).context("task_signal")?,
+            _ => rt::task::kill(abi::TaskId::from_u32(held.id), DeathKind::Killed).context("task_kill")?,
+        }
+        while !is_over(hoard)? {
+            rt::notify::Notification::own().wait(bits::TASK_EVENT);
+        }
+        let mut steps = 1;
+        while rt::task::reap(hoard).context("task_reap")? != 0 {
+            steps += 1;
+            match end {
+                // Everybody else has a turn in between.
+                3 => rt::time::sleep_ms(1),
+                _ => yield_now(),
+            }
+            if steps == 3 && rt::task::spawn(hoard, "").is_ok() {
+                return Err(at("a next life began beside the last one's remains"));
+            }
+        }
+        if steps < 20 {
+            return Err(at(&format!("as much as that was released in {steps} steps")));
+        }
+        rest();
+        if is_over(patron)? || called()? {
+            return Err(at("its caller has not heard of its death"));
+        }
+        let now = counters(&rows)?;
+        let before = before.get_or_insert_with(|| now.clone());
+        if let Some(((what, before), (_, now))) = before.iter().zip(&now).find(|(before, now)| before != now) {
+            return Err(at(&format!("{what}: {now} instead of {before}")));
+        }
+    }
+    for row in [patron, keeper, deaf] {
+        kill(row)?;
+    }
+    Ok(())
+}
+
+/// Lets everyone do what there is to do.
+fn rest() {
+    rt::time::sleep_ms(100);
+    settle();
 }
 
 /// Lets everyone come to rest, and frames be freed, which happens a few at a time.

@@ -28,6 +28,7 @@ const TRIALS: &[Trial] = &[
     ("d10_a_million_switches", registers::a_million_switches),
     ("d11_a_canary_is_found_nowhere", memory::canary),
     ("d12_ten_thousand_lives", cycles::ten_thousand_lives),
+    ("d12_large_lives", cycles::large_lives),
     ("d16_a_storm_is_one_interrupt", registers::storm),
 ];
 

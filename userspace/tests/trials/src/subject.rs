@@ -4,6 +4,7 @@
 extern crate alloc;
 
 mod float;
+mod hoard;
 mod hold;
 
 use abi::PAGE_SIZE;
@@ -28,7 +29,8 @@ fn run() {
     match words.next().unwrap_or_default() {
         "keep" => keep(),
         "deaf" => deaf(),
-        "client" => client(),
+        "client" => client(words.next().unwrap_or("holder")),
+        "hoard" => hoard::hoard(number(&mut words)),
         "hold" => hold::hold(number(&mut words), number(&mut words)),
         "canary" => canary(number(&mut words) as usize),
         "storm" => storm(number(&mut words) != 0, number(&mut words)),
@@ -67,11 +69,11 @@ fn deaf() -> ! {
     }
 }
 
-/// Calls whichever life of the holder there is. None answers: a call ends with its server.
-fn client() -> ! {
-    let Some(holder) = Endpoint::peer("holder") else { rt::exit(USAGE) };
+/// Calls whichever life of a server there is. None answers: a call ends with its server.
+fn client(server: &str) -> ! {
+    let Some(server) = Endpoint::peer(server) else { rt::exit(USAGE) };
     loop {
-        match holder.call(7, [1, 2, 3, 4]) {
+        match server.call(7, [1, 2, 3, 4]) {
             Err(CallError::Died { .. }) => {}
             _ => rt::exit(WRONG),
         }

@@ -37,13 +37,14 @@ pub const TRIALS: Inside =
     Inside { name: "trials", toml: "userspace/tests/trials.toml", memory: "64M", tag: "[judge] " };
 
 /// The names of the trials: they take a machine of their own, which is not booted for any other.
-pub const TRIAL_NAMES: [&str; 7] = [
+pub const TRIAL_NAMES: [&str; 8] = [
     "system::trials::d02_a_spawns_argument",
     "system::trials::d08_ports_of_others",
     "system::trials::d08_every_port",
     "system::trials::d10_a_million_switches",
     "system::trials::d11_a_canary_is_found_nowhere",
     "system::trials::d12_ten_thousand_lives",
+    "system::trials::d12_large_lives",
     "system::trials::d16_a_storm_is_one_interrupt",
 ];
 

@@ -109,6 +109,7 @@ fn state(shell: &Shell<'_>, index: usize, status: &TaskStatus, tasks: &[TaskReco
             }
         }
         Some(TaskState::Dead) => "dead",
+        Some(TaskState::Starting) => "starting",
         Some(TaskState::Empty) => "off",
         None => "unknown",
     };

@@ -1,0 +1,363 @@
+//! The end of a life. Death itself is a few steps, whatever the life held: from then on none of its threads runs, and nothing is reached by
+//! its names. What it held goes back afterwards in small units, of which [`System::kill`] does as many as an ordinary task needs, and
+//! [`System::reap`] the others: so nobody waits long for a death, however large the life was.
+//!
+//! Between death and the last unit the dead threads stay where they were, in queues too. Whoever meets one there takes it out: it is neither
+//! run nor answered. What the dead task made is gone for all who look it up. No [`Route`](crate::thread::Route) is noted meanwhile, so
+//! [`crate::fast`], which knows nothing of all this, leaves everything to the general path.
+
+use crate::handles::Object;
+use crate::system::System;
+use crate::task::Task;
+use abi::Status;
+use abi::message::bits;
+use abi::task::TaskState;
+
+/// How far the release of a dead life has come, in this order. A number is a slot of one of the kernel's tables: those below it have been
+/// looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Release {
+    /// Its threads, and those of others that wait for its answer.
+    Threads(u16),
+    /// Its mappings.
+    Mappings,
+    /// Its handles.
+    Handles,
+    /// Endpoints that it made.
+    Endpoints(u16),
+    /// Notifications that it made.
+    Notifications(u16),
+    /// Who waits for its next life, where there will be none.
+    Queue,
+    /// There is a life, or nothing is left of one but frames.
+    #[default]
+    Done,
+}
+
+/// Slots of a table at which is looked before that counts as work.
+const LOOK: u16 = 16;
+
+// What a unit costs at the most, in about a hundred instructions.
+const LOOK_COST: u32 = 2;
+const THREAD: u32 = 4;
+const WAKE: u32 = 3;
+const MAPPING: u32 = 2;
+const HANDLE: u32 = 4;
+const OBJECT: u32 = 3;
+
+fn spend(work: &mut u32, cost: u32) {
+    *work = work.saturating_sub(cost);
+}
+
+/// So many slots have been looked at before this one.
+fn looked(work: &mut u32, before: u16) {
+    if before % LOOK == LOOK - 1 {
+        spend(work, LOOK_COST);
+    }
+}
+
+/// Work that is done within a death, in about a hundred instructions. An ordinary driver needs less.
+const WORK_AT_DEATH: u32 = 100;
+/// Work that one [`System::reap`] does.
+const WORK_AT_REAP: u32 = 120;
+/// Of the release of what an orphan held, at each exit of the kernel.
+const WORK_OF_ORPHANS: u32 = 20;
+/// Steps in the table of frames in one [`System::reap`].
+const FRAME_STEPS: u32 = 256;
+/// Calls that one [`System::expect`] ends.
+const FLUSHED: usize = 32;
+/// Dead threads that are taken out in one go where they are in somebody's way.
+pub(crate) const IN_THE_WAY: usize = 16;
+
+impl System {
+    /// Whether a row has a life, which need not run yet.
+    #[inline]
+    pub(crate) fn is_alive(&self, row: u16) -> bool {
+        self.tasks.get(row as usize).is_some_and(Task::is_alive)
+    }
+
+    /// Whether an object of a row is there for those who hold it: what a task made dies with it.
+    #[inline]
+    pub(crate) fn exists(&self, owner: u16, permanent: bool) -> bool {
+        permanent || self.releasing == 0 || self.is_alive(owner)
+    }
+
+    /// Whether a thread's task is dead.
+    #[inline]
+    pub(crate) fn is_dead(&self, thread: u16) -> bool {
+        self.releasing != 0 && self.threads.at(thread).is_some_and(|t| !self.is_alive(t.task))
+    }
+
+    /// The epoch in which a way that is found now is good: none while something is released.
+    #[inline]
+    pub(crate) fn way_epoch(&self) -> u64 {
+        if self.releasing == 0 { self.epoch } else { 0 }
+    }
+
+    /// Ends a life, whose record is written (see [`System::blame`]), and releases what an ordinary one holds. The caller masks the interrupt lines
+    /// that it owned (see [`crate::grants::Lines::release`]) and leaves its address space first. Its frames stay in its chain until they are reaped.
+    pub fn kill(&mut self, row: u16) {
+        if self.end(row) {
+            self.release(row, WORK_AT_DEATH);
+            self.tell_controller();
+        }
+    }
+
+    /// The same, but nothing is released yet: that is for [`System::release`].
+    pub fn die(&mut self, row: u16) {
+        if self.end(row) {
+            self.tell_controller();
+        }
+    }
+
+    fn tell_controller(&mut self) {
+        if let Some(controller) = self.controller {
+            self.signal_task(controller, bits::TASK_EVENT);
+        }
+    }
+
+    /// Death itself. False where there is no life.
+    fn end(&mut self, row: u16) -> bool {
+        let Some(task) = self.tasks.get_mut(row as usize).filter(|t| t.is_alive()) else { return false };
+        self.epoch += 1;
+        self.releasing += 1;
+        task.state = TaskState::Dead;
+        task.release = Release::Threads(0);
+        task.first_thread = None;
+        task.heartbeat = None;
+        task.lose = 0;
+        task.root = 0;
+        self.frames.join(&mut self.garbage, &mut task.start.kept);
+        if let Some(index) = self.current()
+            && self.row_of(index) == Ok(row)
+        {
+            self.thread_remove(index);
+        }
+        true
+    }
+
+    /// Goes on with the release of a dead life, as far as so much work goes, but by one unit at least. False where some is left.
+    pub fn release(&mut self, row: u16, mut work: u32) -> bool {
+        let Some(mut at) = self.tasks.get(row as usize).map(|t| t.release) else { return true };
+        if at == Release::Done {
+            return true;
+        }
+        while at != Release::Done && work != 0 {
+            at = match at {
+                Release::Threads(from) => self.release_threads(row, from, &mut work),
+                Release::Mappings => self.release_mappings(row, &mut work),
+                Release::Handles => self.release_handles(row, &mut work),
+                Release::Endpoints(from) => self.release_endpoints(row, from, &mut work),
+                Release::Notifications(from) => self.release_notifications(row, from, &mut work),
+                Release::Queue => self.release_queue(row, &mut work),
+                Release::Done => Release::Done,
+            };
+        }
+        if let Some(task) = self.tasks.get_mut(row as usize) {
+            task.release = at;
+        }
+        if at == Release::Done {
+            self.releasing -= 1;
+        }
+        at == Release::Done
+    }
+
+    fn release_threads(&mut self, row: u16, from: u16, work: &mut u32) -> Release {
+        for index in from..self.threads.touched() {
+            if *work == 0 {
+                return Release::Threads(index);
+            }
+            looked(work, index - from);
+            let Some(t) = self.threads.at(index) else { continue };
+            if t.task == row {
+                self.thread_remove(index);
+                spend(work, THREAD);
+            } else if t.state.is_replying(row) {
+                self.peer_died(index, row);
+                spend(work, WAKE);
+            }
+        }
+        Release::Mappings
+    }
+
+    fn has_made_nothing(&self, row: u16) -> bool {
+        self.tasks.get(row as usize).is_none_or(|t| t.made == 0)
+    }
+
+    fn peer_died(&mut self, caller: u16, server: u16) {
+        let died = self.tasks.get(server as usize).map_or(0, |t| t.generation);
+        if let Some(t) = self.threads.at_mut(caller) {
+            t.frame.rdx = u64::from(died);
+        }
+        self.complete(caller, Status::PeerDied);
+    }
+
+    fn release_mappings(&mut self, row: u16, work: &mut u32) -> Release {
+        while *work != 0 {
+            // The page tables go with the life, so there is nothing to unmap.
+            if !self.mapping_pop(row) {
+                return Release::Handles;
+            }
+            spend(work, MAPPING);
+        }
+        Release::Mappings
+    }
+
+    fn release_handles(&mut self, row: u16, work: &mut u32) -> Release {
+        while *work != 0 {
+            let Some(task) = self.tasks.get_mut(row as usize) else { return Release::Done };
+            let Some(handle) = task.handles.trim(LOOK.into()) else {
+                if !task.handles.is_bare() {
+                    spend(work, LOOK_COST);
+                    continue;
+                }
+                return if self.has_made_nothing(row) { Release::Queue } else { Release::Endpoints(0) };
+            };
+            spend(work, HANDLE);
+            // Who waits at an endpoint that ends with this handle is woken first, one a unit.
+            if let Object::Endpoint(id) = handle.object
+                && self.endpoints.get(id).is_some_and(|e| !e.permanent && e.handles == 1)
+                && self.endpoint_drain(id)
+            {
+                continue;
+            }
+            if let Some(handle) = self.tasks.get_mut(row as usize).and_then(|t| t.handles.pop()) {
+                self.handle_dropped(row, handle);
+            }
+        }
+        Release::Handles
+    }
+
+    /// What it made may live on in others' handles; it does not outlive its maker.
+    fn release_endpoints(&mut self, row: u16, from: u16, work: &mut u32) -> Release {
+        for index in from..self.endpoints.touched() {
+            looked(work, index - from);
+            if let Some(id) = self.endpoints.id_at(index)
+                && self.endpoints.get(id).is_some_and(|e| e.owner == row && !e.permanent)
+            {
+                while *work != 0 && self.endpoint_drain(id) {
+                    spend(work, WAKE);
+                }
+                if *work == 0 {
+                    return Release::Endpoints(index);
+                }
+                self.endpoint_destroy(id);
+                spend(work, OBJECT);
+                if self.has_made_nothing(row) {
+                    return Release::Queue;
+                }
+            }
+            if *work == 0 {
+                return Release::Endpoints(index + 1);
+            }
+        }
+        Release::Notifications(0)
+    }
+
+    fn release_notifications(&mut self, row: u16, from: u16, work: &mut u32) -> Release {
+        for index in from..self.notifications.touched() {
+            if *work == 0 {
+                return Release::Notifications(index);
+            }
+            looked(work, index - from);
+            if let Some(id) = self.notifications.id_at(index)
+                && self.notifications.get(id).is_some_and(|n| n.owner == row && !n.permanent)
+            {
+                self.notification_destroy(id);
+                spend(work, OBJECT);
+                if self.has_made_nothing(row) {
+                    return Release::Queue;
+                }
+            }
+        }
+        Release::Queue
+    }
+
+    fn release_queue(&mut self, row: u16, work: &mut u32) -> Release {
+        let gone = self.tasks.get(row as usize).filter(|t| !t.expected).and_then(|t| t.endpoint);
+        while let Some(endpoint) = gone {
+            if *work == 0 {
+                return Release::Queue;
+            }
+            if !self.endpoint_drain(endpoint) {
+                break;
+            }
+            spend(work, WAKE);
+        }
+        Release::Done
+    }
+
+    /// Goes on with the release of a dead life, and when that is done frees frames of it. Returns how much is left: units, of which there are at
+    /// least as many, or frames; 0 when nothing is. Errors: NoSuchTask.
+    pub fn reap(&mut self, row: u16) -> Result<u32, Status> {
+        self.reap_some(row, WORK_AT_REAP, FRAME_STEPS)
+    }
+
+    /// As [`System::reap`], with so much work, or about so many steps in the table of frames.
+    pub fn reap_some(&mut self, row: u16, work: u32, steps: u32) -> Result<u32, Status> {
+        let task = self.tasks.get(row as usize).filter(|t| t.state == TaskState::Dead).ok_or(Status::NoSuchTask)?;
+        let released = task.release == Release::Done;
+        if !released && !self.release(row, work) {
+            let task = self.tasks.get(row as usize).ok_or(Status::NoSuchTask)?;
+            return Ok(1 + task.objects.used() + u32::from(task.handles.live()) + task.chain.len());
+        }
+        let task = self.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
+        if released {
+            task.frames.give(self.frames.free_some(&mut task.chain, steps));
+        }
+        if task.chain.is_empty() {
+            task.state = TaskState::Empty;
+        }
+        Ok(task.chain.len())
+    }
+
+    /// Frees frames of memory objects that are gone, in about so many steps. Where nobody is there to reap, releases what the dead held, too.
+    #[inline(always)]
+    pub fn collect(&mut self, steps: u32) {
+        if !self.garbage.is_empty() || self.releasing != 0 {
+            self.collect_some(steps);
+        }
+    }
+
+    fn collect_some(&mut self, steps: u32) {
+        self.frames.free_some(&mut self.garbage, steps);
+        if self.releasing != 0
+            && self.controller.is_some_and(|row| !self.is_alive(row))
+            && let Some(row) = self.tasks.iter().position(|t| t.release != Release::Done)
+        {
+            self.release(row as u16, WORK_OF_ORPHANS);
+        }
+    }
+
+    /// Says whether a row has a next life. Where not, who is queued there gets PeerGone, so many in one step; false where some are left: then
+    /// again. Errors: NoSuchTask.
+    pub fn expect(&mut self, row: u16, expected: bool) -> Result<bool, Status> {
+        let task = self.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
+        task.expected = expected;
+        if expected || task.is_alive() {
+            return Ok(true);
+        }
+        let Some(endpoint) = task.endpoint else { return Ok(true) };
+        for _ in 0..FLUSHED {
+            let Some(e) = self.endpoints.get_mut(endpoint) else { return Ok(true) };
+            match e.senders.pop(&mut self.threads) {
+                Some(sender) => self.complete(sender, Status::PeerGone),
+                None => return Ok(true),
+            }
+        }
+        Ok(self.endpoints.get(endpoint).is_none_or(|e| e.senders.is_empty()))
+    }
+
+    /// Ends the wait of one who is queued at an endpoint, or receives there. False where nobody is.
+    pub(crate) fn endpoint_drain(&mut self, id: crate::arena::Id<crate::system::Endpoint>) -> bool {
+        let Some(e) = self.endpoints.get_mut(id) else { return false };
+        if let Some(sender) = e.senders.pop(&mut self.threads) {
+            self.complete(sender, Status::PeerGone);
+        } else if let Some(receiver) = e.receivers.pop(&mut self.threads) {
+            self.complete(receiver, Status::BadHandle);
+        } else {
+            return false;
+        }
+        true
+    }
+}

@@ -1,0 +1,287 @@
+//! Lives that are too large to be released at once: what everyone sees between their death and the last unit. That every unit leaves the system
+//! sound, with whatever else in between, is searched for in [`super::explore`].
+
+use super::*;
+use crate::release::Release;
+use crate::step::Step;
+use abi::message::bits;
+use abi::task::TaskState;
+
+/// A supervisor, a server with room for little, and a client that may hold much.
+fn large() -> (System, [u16; 3]) {
+    let mut supervisor = record("supervisor", 0, &[]);
+    supervisor.flags = TaskRecord::CONTROL;
+    let mut client = record("client", 5, &[1]);
+    (client.handle_quota, client.object_quota, client.frame_quota) = (300, 300, 50);
+    let mut s = system(&[supervisor, record("server", 1, &[]), client]);
+    let threads = [0, 1, 2].map(|row| spawn(&mut s, row));
+    (s, threads)
+}
+
+/// Goes on until nothing is left of a dead row; returns how often that was.
+fn reaped(s: &mut System, row: u16) -> usize {
+    for count in 1..10_000 {
+        let left = s.reap(row).unwrap();
+        assert_eq!(left == 0, s.tasks[row as usize].state == TaskState::Empty);
+        if count % 8 == 0 || left == 0 {
+            sound(s);
+        }
+        if left == 0 {
+            return count;
+        }
+    }
+    panic!("row {row} is never reaped");
+}
+
+#[test]
+fn d24_a_large_life_is_released_in_many_small_steps_and_leaves_nothing() {
+    let (mut s, [boss, server, client]) = large();
+    let count = |s: &System| {
+        let objects = [s.threads.live(), s.endpoints.live(), s.notifications.live(), s.memories.live()];
+        (objects, s.timers.live(), s.frames.free(), s.calls)
+    };
+    kill(&mut s, 2);
+    reaped(&mut s, 2);
+    let before = count(&s);
+    assert_eq!(spawn(&mut s, 2), client);
+    let own = u64::from(s.endpoint_create(client).unwrap());
+    for round in 0..40 {
+        let n = u64::from(s.notification_create(client).unwrap());
+        let timer = u64::from(s.timer_create(client, n, 3).unwrap());
+        s.timer_set(client, timer, Some(1 << 60)).unwrap();
+        let waits = thread(&mut s, 2);
+        match round % 4 {
+            0 => recv(&mut s, waits, own, 1).unwrap(),
+            1 => wait(&mut s, waits, n, 1).unwrap(),
+            2 => call(&mut s, waits, PEER, Message::default()).unwrap(),
+            _ => {}
+        }
+        s.endpoint_create(client).unwrap();
+        let m = memory(&mut s, 2, 1).unwrap();
+        s.memory_map(2, m, 0, true).unwrap();
+    }
+    assert!(s.tasks[2].objects.used() > 200 && s.tasks[2].handles.live() > 150);
+    kill(&mut s, 2);
+    assert_eq!((s.tasks[2].state, s.begin(2)), (TaskState::Dead, Err(Status::NotReaped)));
+    assert_ne!(s.tasks[2].release, Release::Done, "as much as that is released at once");
+    assert_eq!(s.poll(boss, NOTE, u64::MAX), Ok(bits::TASK_EVENT), "its supervisor hears of it at once");
+    sound(&s);
+    assert!(reaped(&mut s, 2) > 5);
+    s.collect(u32::MAX);
+    assert_eq!(count(&s), (before.0, before.1, before.2, s.calls));
+    assert_eq!(state(&s, server), State::Ready);
+    spawn(&mut s, 2);
+    sound(&s);
+}
+
+#[test]
+fn d24_dead_callers_are_taken_out_of_a_servers_way_and_the_living_one_is_received() {
+    let (mut s, [_, server, client]) = large();
+    for _ in 0..50 {
+        let t = thread(&mut s, 2);
+        call(&mut s, t, PEER, Message::default()).unwrap();
+    }
+    // One whose call is received, too.
+    recv(&mut s, server, OWN, 0).unwrap();
+    let token = frame(&mut s, server).r12;
+    s.blame(2, None, DeathKind::Killed);
+    s.die(2);
+    assert_eq!(reply(&mut s, server, token, Message::default()), Err(Status::StaleReply), "to a dead caller");
+    assert_eq!(s.lease_info(server, ReplyToken(token), 0), Err(Status::StaleReply), "of a dead caller");
+    let e = s.tasks[1].endpoint.unwrap();
+    run(&mut s, server);
+    let mut goes = 0;
+    while s.recv(server, OWN, 0) == Ok(false) {
+        goes += 1;
+        sound(&s);
+    }
+    assert_eq!((goes, state(&s, server)), (3, State::Receiving(e)), "49 callers, 16 in one go");
+    assert!(s.threads.at(client).is_some(), "the others are where they were");
+    sound(&s);
+    reaped(&mut s, 2);
+    assert_eq!(s.threads.live(), 2);
+}
+
+#[test]
+fn d24_dead_threads_that_are_ready_are_passed_over() {
+    let (mut s, [boss, server, _]) = large();
+    for _ in 0..100 {
+        thread(&mut s, 2);
+    }
+    for t in [boss, server] {
+        recv(&mut s, t, OWN, 1).unwrap();
+    }
+    s.blame(2, None, DeathKind::Killed);
+    s.die(2);
+    let (mut goes, mut next) = (0, s.schedule());
+    while next.is_none() && s.undecided() {
+        goes += 1;
+        sound(&s);
+        next = s.schedule();
+    }
+    assert_eq!((next, s.tasks[2].threads), (None, 0), "no dead thread runs");
+    assert!((5..8).contains(&goes), "{goes} goes for 101 threads");
+    // What wakes the living while the dead are ready goes past them.
+    s.signal_task(1, 1);
+    assert_eq!(s.schedule(), Some(server));
+    sound(&s);
+}
+
+#[test]
+fn d13_who_waits_for_a_large_servers_answer_hears_of_its_death_and_a_next_life_comes_only_then() {
+    let (mut s, [_, server, client]) = large();
+    let second = thread(&mut s, 2);
+    call(&mut s, client, PEER, Message::default()).unwrap();
+    recv(&mut s, server, OWN, 0).unwrap();
+    // As if it held much: nothing is done at once.
+    s.blame(1, None, DeathKind::Killed);
+    s.die(1);
+    assert_eq!(woken(&s, client), None);
+    call(&mut s, second, PEER, Message::default()).unwrap();
+    let e = s.tasks[1].endpoint.unwrap();
+    assert_eq!(state(&s, second), State::Sending(e), "it waits for the next life");
+    assert_eq!(s.begin(1), Err(Status::NotReaped));
+    while woken(&s, client).is_none() {
+        assert_eq!(s.begin(1), Err(Status::NotReaped));
+        s.reap_some(1, 1, 1).unwrap();
+        sound(&s);
+    }
+    assert_eq!((woken(&s, client), frame(&mut s, client).rdx), (Some(Status::PeerDied), 1));
+    reaped(&mut s, 1);
+    let server = spawn(&mut s, 1);
+    recv(&mut s, server, OWN, 0).unwrap();
+    assert_eq!(state(&s, second), State::Replying(1));
+    sound(&s);
+}
+
+#[test]
+fn d24_many_who_wait_for_a_next_life_learn_in_steps_that_none_comes() {
+    let (mut s, [.., client]) = large();
+    let callers: Vec<u16> = (0..100).map(|_| thread(&mut s, 2)).chain([client]).collect();
+    for &t in &callers {
+        call(&mut s, t, PEER, Message::default()).unwrap();
+    }
+    kill(&mut s, 1);
+    let mut goes = 0;
+    while s.expect(1, false) == Ok(false) {
+        goes += 1;
+        let told = callers.iter().filter(|&&t| woken(&s, t) == Some(Status::PeerGone)).count();
+        assert!(told <= goes * 32, "{told} in {goes} steps");
+        let late = thread(&mut s, 2);
+        assert_eq!(call(&mut s, late, PEER, Message::default()), Err(Status::PeerGone));
+    }
+    assert_eq!(goes, 3);
+    assert!(callers.iter().all(|&t| woken(&s, t) == Some(Status::PeerGone)));
+    sound(&s);
+}
+
+#[test]
+fn a_dead_waiter_is_in_nobodys_way() {
+    let (mut s, [_, client, other]) = trio();
+    let n = u64::from(s.notification_create(client).unwrap());
+    let object = s.handle(client, n).unwrap().object;
+    let rights = Rights::WAIT | Rights::SIGNAL;
+    let theirs = u64::from(s.handle_insert(2, Handle { object, rights, badge: 0 }).unwrap());
+    for by_signal in [false, true] {
+        wait(&mut s, other, theirs, 1).unwrap();
+        assert_eq!(wait(&mut s, client, n, 1), Err(Status::Busy));
+        s.blame(2, None, DeathKind::Killed);
+        s.die(2);
+        if by_signal {
+            let id = s.notification_handle(client, n, Rights::SIGNAL).unwrap();
+            s.signal(id, 1);
+            assert_eq!(s.poll(client, n, 1), Ok(1), "the dead take no bits");
+            break;
+        }
+        wait(&mut s, client, n, 1).unwrap();
+        sound(&s);
+        let id = s.notification_handle(client, n, Rights::SIGNAL).unwrap();
+        s.signal(id, 1);
+        assert_eq!(woken(&s, client), Some(Status::Ok));
+        while s.reap(2).unwrap() != 0 {}
+        assert_eq!(spawn(&mut s, 2), other);
+        let again = s.handle_insert(2, Handle { object, rights, badge: 0 });
+        assert_eq!(again.map(u64::from), Ok(theirs));
+    }
+    sound(&s);
+}
+
+#[test]
+fn what_a_dead_task_made_is_gone_before_it_is_released() {
+    let (mut s, [_, client, other]) = trio();
+    let [e, n] = [s.endpoint_create(client), s.notification_create(client)].map(|made| u64::from(made.unwrap()));
+    let rights = Rights::CALL | Rights::SIGNAL | Rights::WAIT | Rights::GRANT;
+    let [e, n] = [e, n].map(|number| {
+        let object = s.handle(client, number).unwrap().object;
+        u64::from(s.handle_insert(2, Handle { object, rights, badge: 0 }).unwrap())
+    });
+    let timer = u64::from(s.timer_create(other, n, 1).unwrap());
+    s.timer_set(other, timer, Some(1)).unwrap();
+    s.blame(1, None, DeathKind::Killed);
+    s.die(1);
+    run(&mut s, other);
+    assert_eq!(call(&mut s, other, e, Message::default()), Err(Status::BadHandle));
+    assert_eq!(send(&mut s, other, e, Message::default()), Err(Status::BadHandle));
+    assert_eq!(wait(&mut s, other, n, 1), Err(Status::BadHandle));
+    assert_eq!(s.poll(other, n, 1), Err(Status::BadHandle));
+    assert_eq!(s.notification_handle(other, n, Rights::SIGNAL), Err(Status::BadHandle));
+    s.now += 1_000_000;
+    s.tick();
+    sound(&s);
+    reap(&mut s, 1);
+    sound(&s);
+}
+
+#[test]
+fn without_a_supervisor_the_kernel_releases_the_dead_itself() {
+    let (mut s, [_, server, client]) = large();
+    call(&mut s, client, PEER, Message::default()).unwrap();
+    recv(&mut s, server, OWN, 0).unwrap();
+    for row in [1, 0] {
+        s.blame(row, None, DeathKind::Exception);
+        s.die(row);
+    }
+    for _ in 0..100 {
+        s.collect(1);
+        sound(&s);
+    }
+    assert_eq!(woken(&s, client), Some(Status::PeerDied));
+    assert_eq!((s.tasks[0].threads, s.tasks[1].threads), (0, 0));
+    assert_eq!([0, 1].map(|row| s.tasks[row].release), [Release::Done; 2]);
+}
+
+#[test]
+fn d12_a_start_that_is_given_up_gives_everything_back() {
+    let (mut s, [boss, ..]) = large();
+    kill(&mut s, 2);
+    reaped(&mut s, 2);
+    let before = (s.frames.free(), s.tasks[2].handles.live(), s.endpoints.live());
+    for supervisor_dies in [false, true] {
+        begin(&mut s, 2).unwrap();
+        let life = s.tasks[2].id(2);
+        for _ in 0..3 {
+            s.frames.alloc(&mut s.tasks[2].start.kept).unwrap();
+        }
+        assert_eq!((s.begin(2), s.reap(2)), (Err(Status::AlreadyRunning), Err(Status::NoSuchTask)));
+        assert_eq!(s.thread_start(2, Frame::default(), 0), Err(Status::Ceiling));
+        sound(&s);
+        if supervisor_dies {
+            run(&mut s, boss);
+            s.step_set(boss, Step::Spawn(life));
+            kill(&mut s, 0);
+        } else {
+            kill(&mut s, 2);
+        }
+        assert_eq!(s.tasks[2].state, TaskState::Dead);
+        assert_eq!(s.tasks[2].fault.kind, DeathKind::Killed as u32);
+        reaped(&mut s, 2);
+        s.collect(u32::MAX);
+        assert_eq!((s.frames.free(), s.tasks[2].handles.live(), s.endpoints.live()), before);
+    }
+    // A step of a start that is over touches no later one.
+    begin(&mut s, 2).unwrap();
+    let old = abi::TaskId { generation: s.tasks[2].generation - 1, ..s.tasks[2].id(2) };
+    s.step_abandon(0, Step::Spawn(old));
+    assert_eq!(s.tasks[2].state, TaskState::Starting);
+    sound(&s);
+}
