@@ -76,6 +76,10 @@ impl Window for Mapped {
     fn write(&mut self, offset: usize, value: u16) {
         self.0.write_u16(offset, value);
     }
+
+    fn read(&mut self, offset: usize) -> u16 {
+        self.0.read_u16(offset)
+    }
 }
 
 /// A screen as a first kernel has one: lines and a cursor, no escape sequences. The cells are kept in memory too, as reading video memory

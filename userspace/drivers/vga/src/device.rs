@@ -11,10 +11,42 @@ use rt::port::Port;
 pub trait Window {
     /// Writes two bytes, the lower first.
     fn write(&mut self, offset: usize, value: u16);
+    /// Reads two bytes.
+    fn read(&mut self, offset: usize) -> u16;
 }
 
 /// What the hardware cursor shows; `None` is hidden.
 type Cursor = Option<(usize, bool)>;
+
+/// Why nothing can be shown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Trouble {
+    /// No VGA adapter answers: the machine has no display, or one of another kind.
+    Absent,
+    /// The adapter's registers answer, but its text window is not the memory of a text screen: what is written at this place, in bytes,
+    /// reads as something else. It has modes of its own that this driver does not know.
+    NoText {
+        /// Where in the window, in bytes.
+        offset: usize,
+        /// What was written there.
+        written: u16,
+        /// What was read.
+        read: u16,
+    },
+}
+
+impl core::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Trouble::Absent => f.write_str("no display: no VGA adapter answers"),
+            Trouble::NoText { offset, written, read } => write!(
+                f,
+                "no picture: this adapter does not go to text mode (at {:#x} {written:#06x} was written and {read:#06x} read)",
+                0xb8000 + offset
+            ),
+        }
+    }
+}
 
 /// The adapter in text mode.
 pub struct Adapter<P, W> {
@@ -36,6 +68,7 @@ impl<P: Port, W: Window> Adapter<P, W> {
             dispi.write16(0, DISPI_ENABLE);
             dispi.write16(DISPI_DATA, 0);
         }
+        leave_cirrus(&mut ports);
         set_registers(&mut ports);
         load_font(&mut ports, font);
         load_palette(&mut ports);
@@ -46,14 +79,29 @@ impl<P: Port, W: Window> Adapter<P, W> {
         Adapter { ports, text, shown, cursor: None }
     }
 
-    /// Whether an adapter answers: the cursor's place reads back.
-    pub fn is_present(&mut self) -> bool {
-        let [before, answers] = [0x55, 0xaa].map(|probe| {
+    /// What keeps the adapter from showing text, if anything does: the cursor's place does not read back, or the cells do not. The screen must
+    /// be off.
+    pub fn trouble(&mut self) -> Option<Trouble> {
+        self.cursor = None;
+        let answers = [0x55, 0xaa].map(|probe| {
             write(&mut self.ports, CRTC, CURSOR_LOW, probe);
             self.ports.read8(CRTC + 1) == probe
         });
-        self.cursor = None;
-        before && answers
+        if answers != [true; 2] {
+            return Some(Trouble::Absent);
+        }
+        for (offset, value) in PROBES {
+            self.text.write(offset, value);
+        }
+        let wrong = PROBES.map(|(offset, written)| (offset, written, self.text.read(offset)));
+        for (offset, _) in PROBES {
+            self.text.write(offset, 0);
+        }
+        wrong.into_iter().find(|(_, written, read)| written != read).map(|(offset, written, read)| Trouble::NoText {
+            offset,
+            written,
+            read,
+        })
     }
 
     /// Lets the picture be seen.
@@ -100,6 +148,25 @@ impl<P: Port, W: Window> Adapter<P, W> {
 fn write<P: Port>(ports: &mut P, index_port: u16, index: u8, value: u8) {
     ports.write8(index_port, index);
     ports.write8(index_port + 1, value);
+}
+
+/// Ends the modes that a chip of Cirrus Logic's has beyond VGA's: in them the text window shows pixels.
+fn leave_cirrus<P: Port>(ports: &mut P) {
+    let mut unlock = |value| {
+        write(ports, SEQUENCER, CIRRUS_UNLOCK, value);
+        ports.read8(SEQUENCER + 1)
+    };
+    if unlock(0) != CIRRUS_LOCKED || unlock(CIRRUS_KEY) != CIRRUS_KEY {
+        return;
+    }
+    CIRRUS_SEQUENCER.iter().for_each(|index| write(ports, SEQUENCER, *index, 0));
+    CIRRUS_GRAPHICS.iter().for_each(|index| write(ports, GRAPHICS, *index, 0));
+    CIRRUS_CRTC.iter().for_each(|index| write(ports, CRTC, *index, 0));
+    // The DAC's hidden register comes after four reads of the pixel mask: 0 is VGA's palette (same manual, "HDR: Hidden DAC Register").
+    (0..4).for_each(|_| _ = ports.read8(DAC_MASK));
+    ports.write8(DAC_MASK, 0);
+    ports.read8(DAC_INDEX);
+    write(ports, SEQUENCER, CIRRUS_UNLOCK, 0);
 }
 
 fn set_registers<P: Port>(ports: &mut P) {

@@ -8,7 +8,7 @@ extern crate alloc;
 
 use abi::TaskId;
 use alloc::vec;
-use driver_vga::device::{Adapter, Window};
+use driver_vga::device::{Adapter, Trouble, Window};
 use driver_vga::keep::{Begin, KEEP_LEN, Session};
 use driver_vga::mode::{DISPI_BASE, DISPI_LEN, VGA_BASE, VGA_LEN};
 use driver_vga::screen::{COLS, ROWS};
@@ -36,6 +36,10 @@ struct Mapped(Mapping);
 impl Window for Mapped {
     fn write(&mut self, offset: usize, value: u16) {
         self.0.write_u16(offset, value);
+    }
+
+    fn read(&mut self, offset: usize) -> u16 {
+        self.0.read_u16(offset)
     }
 }
 
@@ -73,18 +77,20 @@ impl Driver for Vga {
         let Some((mut session, restored)) = Session::open(memory) else { unreachable!("{KEEP_LEN} bytes are enough") };
         let mut adapter = adapter();
         let rows = session.take_unpainted();
-        if let Some(adapter) = &mut adapter {
+        if let Ok(adapter) = &mut adapter {
             adapter.paint(session.screen(), rows);
             adapter.screen_on();
         }
         let what = if restored { "screen restored" } else { "new screen" };
-        let whether = if adapter.is_some() { "" } else { ", but no adapter to show it" };
-        println!("{COLS}x{ROWS} text, {what}{whether}");
+        match &adapter {
+            Ok(_) => println!("{COLS}x{ROWS} text, {what}"),
+            Err(trouble) => println!("{trouble}; {what}, for nobody to see"),
+        }
         let timer = match Timer::new(TURN_BIT) {
             Ok(timer) => timer,
             Err(status) => panic!("no timer: {status}"),
         };
-        Vga { session, adapter, turns: Turns::default(), timer }
+        Vga { session, adapter: adapter.ok(), turns: Turns::default(), timer }
     }
 
     fn notified(&mut self, bits: u64) {
@@ -201,12 +207,12 @@ impl Vga {
     }
 }
 
-/// The adapter, in text mode and still dark; `None` where there is none.
-fn adapter() -> Option<Adapter<IoPorts, Mapped>> {
-    let ports = IoPorts::granted(VGA_BASE, VGA_LEN)?;
-    let mut dispi = IoPorts::granted(DISPI_BASE, DISPI_LEN)?;
-    let window = |name| Memory::range(name)?.map(true).ok().map(Mapped);
+/// The adapter, in text mode and still dark, or why nothing can be shown.
+fn adapter() -> Result<Adapter<IoPorts, Mapped>, Trouble> {
+    let ports = IoPorts::granted(VGA_BASE, VGA_LEN).ok_or(Trouble::Absent)?;
+    let mut dispi = IoPorts::granted(DISPI_BASE, DISPI_LEN).ok_or(Trouble::Absent)?;
+    let window = |name| Memory::range(name).and_then(|range| range.map(true).ok()).map(Mapped).ok_or(Trouble::Absent);
     let (mut font, text) = (window("font")?, window("text")?);
     let mut adapter = Adapter::set_up(ports, &mut dispi, &mut font, text);
-    adapter.is_present().then_some(adapter)
+    adapter.trouble().map_or(Ok(adapter), Err)
 }

@@ -88,6 +88,25 @@ pub const FONT_SEQUENCER: [(u8, u8); 2] = [(2, 0x04), (4, 0x06)];
 /// See [`FONT_SEQUENCER`].
 pub const FONT_GRAPHICS: [(u8, u8); 3] = [(4, 0x02), (5, 0x00), (6, 0x04)];
 
+/// Sequencer register by which the chips of Cirrus Logic's CL-GD54xx family unlock their extensions: [`CIRRUS_KEY`] unlocks them and is
+/// read back, anything else locks them and reads as [`CIRRUS_LOCKED`] (CL-GD5446 technical reference manual, "SR6: Unlock All Extensions").
+pub const CIRRUS_UNLOCK: u8 = 6;
+/// See [`CIRRUS_UNLOCK`].
+pub const CIRRUS_KEY: u8 = 0x12;
+/// See [`CIRRUS_UNLOCK`].
+pub const CIRRUS_LOCKED: u8 = 0x0f;
+/// Extensions of the sequencer, graphics controller and CRT controller that leave a plain VGA behind when they are zero (same manual): packed
+/// pixels; banks of memory and their modes; height and width beyond VGA's, overlay.
+pub const CIRRUS_SEQUENCER: [u8; 1] = [0x07];
+/// See [`CIRRUS_SEQUENCER`].
+pub const CIRRUS_GRAPHICS: [u8; 3] = [0x09, 0x0a, 0x0b];
+/// See [`CIRRUS_SEQUENCER`].
+pub const CIRRUS_CRTC: [u8; 4] = [0x19, 0x1a, 0x1b, 0x1d];
+
+/// Places in the text window, in bytes, and what is written there to see whether it is memory in text mode: ends of the screen, cells and
+/// attributes, and two places that would be one if the window were folded.
+pub const PROBES: [(usize, u16); 5] = [(0, 0x1234), (2, 0xedcb), (160, 0x55aa), (2048, 0xaa55), (3998, 0x0ff0)];
+
 /// Bytes from one glyph to the next in plane 2.
 pub const GLYPH_STRIDE: usize = 32;
 

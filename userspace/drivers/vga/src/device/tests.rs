@@ -13,6 +13,23 @@ impl Window for Cells {
         assert_eq!(offset % 2, 0);
         self.0.push((offset, value));
     }
+
+    fn read(&mut self, offset: usize) -> u16 {
+        self.0.iter().rev().find(|(at, _)| *at == offset).map_or(0, |(_, value)| *value)
+    }
+}
+
+/// Video memory in a mode of packed pixels: what comes in does not come out.
+struct Pixels(Cells);
+
+impl Window for Pixels {
+    fn write(&mut self, offset: usize, value: u16) {
+        self.0.write(offset, value);
+    }
+
+    fn read(&mut self, offset: usize) -> u16 {
+        self.0.read(offset) & 0xff00
+    }
 }
 
 fn bochs() -> FakePorts {
@@ -62,6 +79,8 @@ fn every_register_ends_with_its_value() {
     let mut sequencer = values(&SEQUENCER_VALUES, 1);
     sequencer.insert(0, 3);
     sequencer.insert(1, 0x20);
+    // The question whether it is a chip of Cirrus Logic's.
+    sequencer.insert(6, 0);
     assert_eq!(last(&indexed(&adapter.ports, SEQUENCER)), sequencer);
     assert_eq!(last(&indexed(&adapter.ports, CRTC)), values(&CRTC_VALUES, 0));
     assert_eq!(last(&indexed(&adapter.ports, GRAPHICS)), values(&GRAPHICS_VALUES, 0));
@@ -75,7 +94,7 @@ fn the_crt_controller_is_unlocked_first_and_the_clock_changes_in_reset() {
     assert_eq!(crtc[0].1 & 0x80, 0);
     assert_eq!(crtc.len(), 26);
     let sequencer = indexed(&adapter.ports, SEQUENCER);
-    assert_eq!(sequencer[0], (0, 1));
+    assert_eq!(sequencer[..2], [(6, 0), (0, 1)]);
     let misc = adapter.ports.writes.iter().position(|w| w.0 == MISC_WRITE).unwrap();
     let start = adapter.ports.writes.windows(2).position(|w| w == [(SEQUENCER, 0), (SEQUENCER + 1, 3)]).unwrap();
     assert!(misc > 1 && misc < start);
@@ -84,7 +103,7 @@ fn the_crt_controller_is_unlocked_first_and_the_clock_changes_in_reset() {
 #[test]
 fn the_attribute_controller_gets_pairs_from_a_known_state() {
     let (adapter, _, _) = set_up();
-    assert_eq!(adapter.ports.reads, [STATUS]);
+    assert_eq!(adapter.ports.reads, [SEQUENCER + 1, STATUS]);
     let written = adapter.ports.written(ATTRIBUTE);
     let (pairs, end) = written.split_at(42);
     let pairs: BTreeMap<u32, u32> = pairs.chunks(2).map(|p| (p[0], p[1])).collect();
@@ -160,12 +179,11 @@ fn the_cursor_follows_shape_and_visibility() {
     assert_eq!(show(b"\x1b[2 q"), [(10, 0), (11, 15), (14, 0), (15, 0)]);
 }
 
-#[test]
-fn an_absent_adapter_is_noticed() {
-    let (mut adapter, _, _) = set_up();
-    assert!(!adapter.is_present());
+/// Ports of an adapter of which the cursor's place reads back.
+fn answering() -> FakePorts {
+    let mut ports = FakePorts::new();
     let mut register = 0;
-    adapter.ports.hook(move |access| match access {
+    ports.hook(move |access| match access {
         rt::fake::Access::Write(0x15, value) => {
             register = value;
             None
@@ -173,5 +191,49 @@ fn an_absent_adapter_is_noticed() {
         rt::fake::Access::Read(0x15) => Some(register),
         _ => None,
     });
-    assert!(adapter.is_present());
+    ports
+}
+
+#[test]
+fn an_absent_adapter_is_noticed() {
+    let (mut adapter, _, _) = set_up();
+    assert_eq!(adapter.trouble(), Some(Trouble::Absent));
+    let mut adapter = Adapter::set_up(answering(), &mut bochs(), &mut Cells::default(), Cells::default());
+    assert_eq!(adapter.trouble(), None);
+    let left: Vec<_> = (0..4000).step_by(2).filter(|at| adapter.text.read(*at) != 0).collect();
+    assert!(left.is_empty(), "nothing stays of the question: {left:?}");
+}
+
+#[test]
+fn a_window_that_is_no_text_is_noticed_and_said() {
+    let mut adapter = Adapter::set_up(answering(), &mut bochs(), &mut Cells::default(), Pixels(Cells::default()));
+    let trouble = adapter.trouble().expect("it does not read back");
+    assert_eq!(trouble, Trouble::NoText { offset: 0, written: 0x1234, read: 0x1200 });
+    assert!(std::string::ToString::to_string(&trouble).contains("at 0xb8000 0x1234 was written and 0x1200 read"));
+}
+
+#[test]
+fn the_modes_of_a_cirrus_chip_end_first_and_its_extensions_are_locked_again() {
+    let mut ports = FakePorts::new();
+    let (mut index, mut lock) = (0, 0x0f);
+    ports.hook(move |access| match access {
+        rt::fake::Access::Write(SEQUENCER, value) => {
+            index = value;
+            None
+        }
+        rt::fake::Access::Write(0x05, value) if index == 6 => {
+            lock = if value == 0x12 { 0x12 } else { 0x0f };
+            None
+        }
+        rt::fake::Access::Read(0x05) => Some(if index == 6 { lock } else { 0xff }),
+        _ => None,
+    });
+    let adapter = Adapter::set_up(ports, &mut bochs(), &mut Cells::default(), Cells::default());
+    let sequencer = indexed(&adapter.ports, SEQUENCER);
+    assert_eq!(sequencer[..5], [(6, 0), (6, 0x12), (7, 0), (6, 0), (0, 1)]);
+    assert_eq!(indexed(&adapter.ports, GRAPHICS)[..3], [(9, 0), (10, 0), (11, 0)]);
+    assert_eq!(indexed(&adapter.ports, CRTC)[..4], [(0x19, 0), (0x1a, 0), (0x1b, 0), (0x1d, 0)]);
+    assert_eq!(adapter.ports.written(DAC_MASK), [0, 0xff], "the hidden register, then the mask");
+    let mask = adapter.ports.reads.iter().filter(|offset| **offset == DAC_MASK).count();
+    assert_eq!(mask, 4);
 }
