@@ -75,6 +75,14 @@ pub struct Errors {
     pub breaks: u16,
 }
 
+impl Errors {
+    /// How many bytes were lost or damaged since the counters stood at `before`. Breaks are none: somebody meant them.
+    pub fn bytes_since(self, before: Errors) -> u32 {
+        let pairs = [(self.overruns, before.overruns), (self.parity, before.parity), (self.framing, before.framing)];
+        pairs.into_iter().map(|(now, before)| u32::from(now.saturating_sub(before))).sum()
+    }
+}
+
 /// What [`Uart::service`] did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Serviced {

@@ -3,7 +3,7 @@
 
 extern crate alloc;
 
-use driver_serial::device::Uart;
+use driver_serial::device::{Errors, Uart};
 use driver_serial::keep::{Begin, Keep};
 use driver_serial::ports::Com1;
 use driver_serial::writes::feed;
@@ -39,6 +39,8 @@ struct Serial {
     /// Those who wait until all up to a position is sent.
     flushers: Callers<u32>,
     subscribers: Subscribers,
+    /// The errors that were said.
+    said: Errors,
 }
 
 /// The device, and its rings.
@@ -91,6 +93,7 @@ impl Driver for Serial {
             readers: Callers::default(),
             flushers: Callers::default(),
             subscribers: Subscribers::default(),
+            said: Errors::default(),
         }
     }
 
@@ -109,6 +112,15 @@ impl Driver for Serial {
         if self.line.uart.kick() {
             self.writers.serve(|write| self.line.advance(write));
             self.answer_flushers();
+        }
+        let errors = self.line.uart.errors();
+        let bytes = errors.bytes_since(self.said);
+        if bytes > 0 {
+            self.said = errors;
+            let Errors { overruns, parity, framing, .. } = errors;
+            rt::println!(
+                "{bytes} bytes came in damaged or not at all (so far {overruns} overruns, {parity} parity, {framing} framing)"
+            );
         }
     }
 

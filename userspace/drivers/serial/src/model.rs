@@ -44,6 +44,8 @@ pub struct State {
     /// A byte leaves only when the test calls [`State::run`].
     pub slow: bool,
     pub absent: bool,
+    /// Bits of the line status that the next read of it has, and takes back.
+    pub errors: u8,
     rx: VecDeque<u8>,
     tx: VecDeque<u8>,
     ier: u8,
@@ -125,7 +127,11 @@ impl State {
             }
             3 => self.lcr,
             4 => self.mcr,
-            5 => (!self.rx.is_empty()) as u8 | if self.tx.is_empty() { 0x60 } else { 0 },
+            5 => {
+                core::mem::take(&mut self.errors)
+                    | (!self.rx.is_empty()) as u8
+                    | if self.tx.is_empty() { 0x60 } else { 0 }
+            }
             6 => 0xb0,
             _ => self.scratch,
         }

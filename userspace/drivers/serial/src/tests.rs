@@ -1,6 +1,6 @@
 //! The UART and its kept state against a model, with the driver dying before every single step.
 
-use crate::device::{Uart, UartPort};
+use crate::device::{Errors, Uart, UartPort};
 use crate::keep::{Begin, Keep, RX_SIZE, TX_SIZE};
 use crate::model::{Model, fuse};
 use crate::writes::feed;
@@ -193,6 +193,26 @@ fn a_full_receive_ring_leaves_the_rest_in_the_uart() {
     assert_eq!(keep.rx_len(), RX_SIZE - 1);
     assert!(!model.0.borrow().interrupt(), "a full ring turns the receive interrupt off");
     assert_eq!(receive_all(&mut uart, &model, keep), data);
+}
+
+#[test]
+fn errors_on_the_line_are_counted_and_told_once() {
+    let model = Model::new(true, false);
+    let keep = keep();
+    let mut uart = Uart::start(model.clone(), keep);
+    let mut said = uart.errors();
+    // Overrun; parity and framing at once; a break, which loses nothing (PC16550D, section 8.4).
+    for (bits, bytes) in [(0x02, 1), (0x0c, 2), (0x10, 0), (0x00, 0)] {
+        let mut state = model.0.borrow_mut();
+        state.errors = bits;
+        state.input.extend(b"x");
+        state.run(0);
+        drop(state);
+        service(&mut uart);
+        assert_eq!(uart.errors().bytes_since(said), bytes, "{bits:#x}");
+        said = uart.errors();
+    }
+    assert_eq!(said, Errors { overruns: 1, parity: 1, framing: 1, breaks: 1 });
 }
 
 /// Reads everything, numbered.
@@ -491,7 +511,6 @@ proptest! {
 
 #[test]
 fn info_survives_its_words() {
-    use crate::device::Errors;
     let info = crate::Info {
         unread: 1,
         unsent: 2,
