@@ -26,6 +26,7 @@ struct State {
     terminal: Terminal,
     received: u64,
     closed: bool,
+    held: bool,
     tap: Option<Sender<Vec<u8>>>,
 }
 
@@ -63,6 +64,11 @@ impl Serial {
         std::thread::spawn(move || {
             let mut buffer = [0; 4096];
             loop {
+                let mut state = theirs.lock();
+                while state.held {
+                    state = theirs.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                }
+                drop(state);
                 let count = reader.read(&mut buffer).unwrap_or(0);
                 let mut state = theirs.lock();
                 state.terminal.feed(buffer.get(..count).unwrap_or_default());
@@ -103,6 +109,12 @@ impl Serial {
     /// When the machine has ended.
     pub fn send(&mut self, bytes: &[u8]) -> Result<()> {
         self.stream.write_all(bytes).context("the machine has ended, its serial line is closed")
+    }
+
+    /// Stops reading what the guest sends, or goes on: a peer that does not read. What is being read already still comes.
+    pub fn hold(&self, held: bool) {
+        self.shared.lock().held = held;
+        self.shared.changed.notify_all();
     }
 
     /// Waits until `found` finds something in what was received, or the line is closed, or the time is over.
@@ -151,6 +163,7 @@ impl Serial {
 impl Drop for Serial {
     fn drop(&mut self) {
         // Ends the thread that reads.
+        self.hold(false);
         let _ = self.stream.shutdown(std::net::Shutdown::Both);
     }
 }

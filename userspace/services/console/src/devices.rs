@@ -1,16 +1,46 @@
-//! The drivers that the console joins, through their client stubs.
+//! The drivers that the console joins. Each is asked by threads of its own, so that one that is dead, hung or waits for something keeps
+//! nobody else waiting: a driver's death is over in milliseconds, but one that dies again and again is restarted later and later.
 
-use alloc::string::String;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
-use console::input::{SerialDecoder, key_of_event};
+use console::input::key_of_event;
 use console::key::Key;
+use console::outbox::{LATE_NS, Outbox, Piece};
 use console::text::color_sequence;
 use driver_vga::Color;
 use rt::notify::Notification;
 use rt::println;
+use rt::sync::Mutex;
+use rt::time::{Timer, now_ns};
 
-/// Most reads of a device in one turn; what is left is the next turn's.
-const READS: usize = 8;
+/// The bits that the threads set in the task's notification, and that of the timer which ends a wait for them.
+pub mod bits {
+    /// A reader has something.
+    pub const INPUT: u64 = 1 << 32;
+    /// Who waits for a display may look again.
+    pub const PRINTED: u64 = 1 << 33;
+    /// Number of the bit of the timer that ends such a wait.
+    pub const LATE: u32 = 35;
+}
+
+/// The bits of a thread's own notification.
+mod wake {
+    /// The driver may have begun a new life.
+    pub const RENEW: u64 = 1;
+    /// There is something to print, or something may be read.
+    pub const WORK: u64 = 2;
+    /// The device has something to read.
+    pub const DATA: u64 = 4;
+}
+
+/// Longest time that a flush waits for a serial line that sends nothing, in nanoseconds.
+const FLUSH_NS: u64 = 2_000_000_000;
+
+/// Pages of a thread's stack.
+const STACK_PAGES: usize = 8;
+
+/// Bytes that one read of the serial line takes.
+const BYTES: usize = 128;
 
 /// Events that the keyboard's stub takes at once: fewer mean that none is left.
 const EVENTS: usize = 32;
@@ -35,138 +65,267 @@ const COLORS: [Color; 16] = [
     Color::White,
 ];
 
-/// A driver's client, and whether it is worth asking: one that is gone for good is left out until a peer begins a new life.
-struct Device<C> {
-    name: &'static str,
-    client: C,
-    present: bool,
+/// Runs `f` on a thread of its own, which is given a notification; `None` where that cannot be had.
+fn thread(name: &str, f: impl FnOnce(Notification) + Send + 'static) -> Option<Notification> {
+    let wake = Notification::create();
+    let priority = rt::info().priority as u8;
+    let started = wake.and_then(|wake| rt::thread::spawn(move || f(wake), STACK_PAGES, priority).map(|_| wake));
+    started.inspect_err(|status| println!("{name} is left out: {status}")).ok()
 }
 
-impl<C> Device<C> {
-    fn new(name: &'static str, client: Option<C>) -> Option<Device<C>> {
-        client.map(|client| Device { name, client, present: true })
+/// Sets bits in a notification of this task's.
+fn signal(notification: Notification, bits: u64) {
+    // Refused only to handles without the right, which one's own has.
+    let _ = notification.signal(bits);
+}
+
+/// A device that prints.
+trait Display: Send + 'static {
+    fn print(&mut self, piece: &Piece) -> Result<(), Box<dyn core::error::Error>>;
+}
+
+struct Screen(driver_vga::Client);
+
+impl Display for Screen {
+    fn print(&mut self, piece: &Piece) -> Result<(), Box<dyn core::error::Error>> {
+        match piece {
+            Piece::Text(text) => self.0.write(text)?,
+            Piece::Color(foreground, background) => {
+                let color = |number: u8| COLORS.get(usize::from(number)).copied().unwrap_or(Color::LightGray);
+                self.0.set_color(color(*foreground), color(*background))?;
+            }
+            Piece::Flush => {}
+        }
+        Ok(())
+    }
+}
+
+struct Line(driver_serial::Client);
+
+impl Display for Line {
+    fn print(&mut self, piece: &Piece) -> Result<(), Box<dyn core::error::Error>> {
+        match piece {
+            Piece::Text(text) => _ = self.0.write(text.as_bytes())?,
+            Piece::Color(foreground, background) => {
+                self.0.write(color_sequence(*foreground, *background).as_bytes())?;
+            }
+            Piece::Flush => self.0.flush()?,
+        }
+        Ok(())
+    }
+}
+
+/// A display, the text that waits for it, and the thread that prints it.
+struct Output {
+    outbox: &'static Mutex<Outbox>,
+    wake: Notification,
+}
+
+impl Output {
+    fn start(name: &'static str, display: Option<impl Display>) -> Option<Output> {
+        let display = display?;
+        let outbox: &'static Mutex<Outbox> = Box::leak(Box::new(Mutex::new(Outbox::default())));
+        let wake = thread(name, move |wake| print_all(name, display, outbox, wake))?;
+        Some(Output { outbox, wake })
     }
 
-    /// Asks, unless the device is known to be gone; a failure takes it out.
-    fn ask<T, E: core::fmt::Display>(&mut self, ask: impl FnOnce(&mut C) -> Result<T, E>) -> Option<T> {
-        if !self.present {
-            return None;
+    /// Gives the display something, and waits for it until it is late.
+    fn put(&self, piece: Piece, limit_ns: u64, timer: Option<&Timer>) {
+        if self.outbox.lock().push(piece, now_ns()) {
+            signal(self.wake, wake::WORK);
         }
-        match ask(&mut self.client) {
-            Ok(value) => Some(value),
-            Err(error) => {
-                self.present = false;
-                // It appears in the log, and so on whatever device is left.
-                println!("{} is left out: {error}", self.name);
-                None
+        loop {
+            let until = self.outbox.lock().wait_until(now_ns(), limit_ns);
+            // Without a timer there would be no end to it.
+            let Some((until, timer)) = until.zip(timer) else { break };
+            timer.arm_at(until);
+            Notification::own().wait(bits::PRINTED | 1 << bits::LATE);
+        }
+    }
+
+    fn renew(&self) {
+        self.outbox.lock().renew();
+    }
+}
+
+/// Prints what there is, for ever.
+fn print_all(name: &str, mut display: impl Display, outbox: &Mutex<Outbox>, wake: Notification) {
+    loop {
+        let Some(piece) = outbox.lock().take() else {
+            signal(Notification::own(), bits::PRINTED);
+            wake.wait(wake::WORK);
+            continue;
+        };
+        match display.print(&piece) {
+            Ok(()) => {
+                if let Some(bytes) = outbox.lock().done(now_ns()) {
+                    println!("{name} took nothing for a while: {bytes} bytes were left out there");
+                }
             }
+            Err(error) => {
+                outbox.lock().give_up();
+                // It appears in the log, and so on whatever device is left.
+                println!("{name} is left out: {error}");
+            }
+        }
+    }
+}
+
+/// What a reader has read, and whether it may read on.
+struct Inbox<T> {
+    items: Vec<T>,
+    asked: bool,
+}
+
+/// A device that is read, and the thread that reads it: once each time it is asked to, so that what is not wanted yet stays with the driver.
+pub struct Input<T: 'static> {
+    inbox: &'static Mutex<Inbox<T>>,
+    wake: Notification,
+}
+
+impl<T: Send> Input<T> {
+    /// `subscribe` has a notification's bits set whenever there is something; `read` appends it, and returns whether there may be more.
+    fn start<E: core::fmt::Display>(
+        name: &'static str,
+        mut subscribe: impl FnMut(Notification) -> Result<(), E> + Send + 'static,
+        mut read: impl FnMut(&mut Vec<T>) -> Result<bool, E> + Send + 'static,
+    ) -> Option<Input<T>> {
+        let inbox: &'static Mutex<Inbox<T>> =
+            Box::leak(Box::new(Mutex::new(Inbox { items: Vec::new(), asked: false })));
+        let wake = thread(name, move |wake| {
+            let (mut present, mut more) = (false, false);
+            loop {
+                let bits = wake.wait(wake::RENEW | wake::WORK | wake::DATA);
+                more |= bits & wake::DATA != 0;
+                let mut ask = || -> Result<(), E> {
+                    if bits & wake::RENEW != 0 {
+                        // It is told at once where something is there.
+                        subscribe(wake)?;
+                        present = true;
+                    }
+                    while present && more && inbox.lock().asked {
+                        let mut items = Vec::new();
+                        more = read(&mut items)?;
+                        if !items.is_empty() {
+                            let mut inbox = inbox.lock();
+                            inbox.items.append(&mut items);
+                            inbox.asked = false;
+                            drop(inbox);
+                            signal(Notification::own(), bits::INPUT);
+                        }
+                    }
+                    Ok(())
+                };
+                if let Err(error) = ask() {
+                    present = false;
+                    println!("{name} is left out: {error}");
+                }
+            }
+        })?;
+        Some(Input { inbox, wake })
+    }
+
+    /// Whether something was read that nobody has taken.
+    pub fn has_items(&self) -> bool {
+        !self.inbox.lock().items.is_empty()
+    }
+
+    /// What was read since the last time.
+    pub fn take(&self) -> Vec<T> {
+        core::mem::take(&mut self.inbox.lock().items)
+    }
+
+    /// Has the device read once more.
+    pub fn ask(&self) {
+        let before = core::mem::replace(&mut self.inbox.lock().asked, true);
+        if !before {
+            signal(self.wake, wake::WORK);
         }
     }
 }
 
 /// All devices. One that `system.toml` does not let the console call is missing.
 pub struct Devices {
-    screen: Option<Device<driver_vga::Client>>,
-    serial: Option<Device<driver_serial::Client>>,
-    keyboard: Option<Device<driver_keyboard::Client>>,
-    decoder: SerialDecoder,
+    screen: Option<Output>,
+    line: Option<Output>,
+    /// Bytes from the serial line.
+    pub serial: Option<Input<u8>>,
+    /// Keys from the keyboard.
+    pub keyboard: Option<Input<Key>>,
+    timer: Option<Timer>,
 }
 
 impl Devices {
     /// The peers `vga`, `serial` and `keyboard`.
     pub fn peers() -> Devices {
         let peer = rt::ipc::Endpoint::peer;
-        Devices {
-            screen: Device::new("vga", peer("vga").map(driver_vga::Client::new)),
-            serial: Device::new("serial", peer("serial").map(driver_serial::Client::new)),
-            keyboard: Device::new("keyboard", peer("keyboard").map(driver_keyboard::Client::new)),
-            decoder: SerialDecoder::default(),
-        }
+        let serial = peer("serial").map(driver_serial::Client::new);
+        let keyboard = peer("keyboard").map(driver_keyboard::Client::new);
+        let devices = Devices {
+            screen: Output::start("vga", peer("vga").map(driver_vga::Client::new).map(Screen)),
+            line: Output::start("serial", serial.map(Line)),
+            serial: serial.and_then(|client| {
+                Input::start(
+                    "serial",
+                    move |wake| client.subscribe(wake.0, wake::DATA),
+                    move |bytes| {
+                        let mut buffer = [0; BYTES];
+                        let count = client.read(&mut buffer, false)?;
+                        bytes.extend(buffer.iter().take(count));
+                        Ok(count == buffer.len())
+                    },
+                )
+            }),
+            keyboard: keyboard.and_then(|client| {
+                Input::start(
+                    "keyboard",
+                    move |wake| client.subscribe(wake.0, wake::DATA),
+                    move |keys| {
+                        let mut count = 0;
+                        keys.extend(client.read(false)?.inspect(|_| count += 1).filter_map(key_of_event));
+                        Ok(count == EVENTS)
+                    },
+                )
+            }),
+            timer: Timer::new(bits::LATE).ok(),
+        };
+        devices.renew();
+        devices
     }
 
     /// A peer has begun a new life: whatever was gone may be back, and has forgotten who subscribed.
-    pub fn renew(&mut self, keyboard_bits: u64, serial_bits: u64) {
-        let own = Notification::own().0;
-        if let Some(screen) = &mut self.screen {
-            screen.present = true;
-        }
-        if let Some(serial) = &mut self.serial {
-            serial.present = true;
-            serial.ask(|client| client.subscribe(own, serial_bits));
-        }
-        if let Some(keyboard) = &mut self.keyboard {
-            keyboard.present = true;
-            keyboard.ask(|client| client.subscribe(own, keyboard_bits));
-        }
+    pub fn renew(&self) {
+        self.screen.iter().chain(&self.line).for_each(Output::renew);
+        let inputs = [self.serial.as_ref().map(|input| input.wake), self.keyboard.as_ref().map(|input| input.wake)];
+        inputs.into_iter().flatten().for_each(|input| signal(input, wake::RENEW));
     }
 
     /// Prints on the screen.
-    pub fn screen(&mut self, text: &str) {
-        if let Some(screen) = &mut self.screen {
-            screen.ask(|client| client.write(text));
-        }
+    pub fn screen(&self, text: &str) {
+        self.put(&self.screen, Piece::Text(text.into()), LATE_NS);
     }
 
     /// Prints on the serial line.
-    pub fn serial(&mut self, text: &str) {
-        if let Some(serial) = &mut self.serial {
-            serial.ask(|client| client.write(text.as_bytes()));
+    pub fn line(&self, text: &str) {
+        self.put(&self.line, Piece::Text(text.into()), LATE_NS);
+    }
+
+    /// Waits until the serial line has sent everything. Returns whether it has; it has not where it sends nothing for two seconds.
+    pub fn flush(&self) -> bool {
+        self.put(&self.line, Piece::Flush, FLUSH_NS);
+        self.line.as_ref().is_none_or(|line| line.outbox.lock().is_idle())
+    }
+
+    /// Sets the colours of text to come on both; 0 to 15 each.
+    pub fn set_color(&self, foreground: u8, background: u8) {
+        for output in [&self.screen, &self.line] {
+            self.put(output, Piece::Color(foreground, background), LATE_NS);
         }
     }
 
-    /// Waits until the serial line has sent everything.
-    pub fn flush_serial(&mut self) {
-        if let Some(serial) = &mut self.serial {
-            serial.ask(|client| client.flush());
+    fn put(&self, output: &Option<Output>, piece: Piece, limit_ns: u64) {
+        if let Some(output) = output {
+            output.put(piece, limit_ns, self.timer.as_ref());
         }
-    }
-
-    /// Sets the colours of text to come on both; numbers above 15 change nothing.
-    pub fn set_color(&mut self, foreground: u8, background: u8) {
-        let color = |number: u8| COLORS.get(usize::from(number)).copied();
-        if let (Some(fg), Some(bg)) = (color(foreground), color(background)) {
-            if let Some(screen) = &mut self.screen {
-                screen.ask(|client| client.set_color(fg, bg));
-            }
-            let sequence: String = color_sequence(foreground, background);
-            self.serial(&sequence);
-        }
-    }
-
-    /// Appends what was typed on the keyboard; returns whether there may be more.
-    pub fn read_keyboard(&mut self, keys: &mut Vec<Key>) -> bool {
-        let Some(keyboard) = &mut self.keyboard else {
-            return false;
-        };
-        for _ in 0..READS {
-            let Some(events) = keyboard.ask(|client| client.read(false)) else {
-                return false;
-            };
-            let mut count = 0;
-            keys.extend(events.inspect(|_| count += 1).filter_map(key_of_event));
-            if count < EVENTS {
-                return false;
-            }
-        }
-        true
-    }
-
-    /// Appends what came in on the serial line; returns whether there may be more.
-    pub fn read_serial(&mut self, keys: &mut Vec<Key>) -> bool {
-        let Some(serial) = &mut self.serial else {
-            return false;
-        };
-        let mut bytes = [0; 128];
-        for _ in 0..READS {
-            let count = serial.ask(|client| client.read(&mut bytes, false)).unwrap_or(0);
-            let now = rt::time::now_ns();
-            for byte in bytes.iter().take(count) {
-                self.decoder.feed(*byte, now, |key| keys.push(key));
-            }
-            if count < bytes.len() {
-                return false;
-            }
-        }
-        true
     }
 }

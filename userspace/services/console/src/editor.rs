@@ -48,7 +48,18 @@ pub struct Editor {
     pub completions: Completions,
     /// The key before was Tab and had nothing to add: the next one lists.
     tabbed: bool,
+    /// Characters of this line that were left out. It is not run then: half a command could do anything.
+    left_out: usize,
 }
+
+/// What is said when the first character of a line is left out.
+const FULL: &str = "[console] the line is full: 1000 bytes; what comes beyond them is left out\r\n";
+/// See [`FULL`].
+const UNKNOWN: &str = "[console] a character is left out that displays show in different widths\r\n";
+/// What is said in the place of running a line of which characters were left out.
+const NOT_RUN: &str = "[console] not run, because characters were left out; the Up key brings it back\r\n";
+
+const _: () = assert!(FULL.len() < COLUMNS + 2 && UNKNOWN.len() < COLUMNS + 2 && NOT_RUN.len() < COLUMNS + 2);
 
 /// Whether `c` takes exactly one column on the screen and on a terminal alike. Others cannot be edited where two
 /// different displays have to agree on the place of the cursor (Unicode Standard Annex 11, wide and zero-width ranges).
@@ -114,6 +125,7 @@ impl Editor {
         }
         self.cursor = self.line.len();
         self.tabbed = false;
+        self.left_out = 0;
         self.history.rest();
         self.show(out);
     }
@@ -157,8 +169,13 @@ impl Editor {
                 self.leave(out);
                 let text = self.text();
                 self.history.add(&text);
+                let whole = self.left_out == 0;
                 self.clear();
-                return Outcome::Line(text);
+                if whole {
+                    return Outcome::Line(text);
+                }
+                out.push_str(NOT_RUN);
+                self.show(out);
             }
             Key::Ctrl('c') => {
                 self.set_cursor(usize::MAX, out);
@@ -215,6 +232,7 @@ impl Editor {
         self.line.clear();
         self.bytes = 0;
         self.cursor = 0;
+        self.left_out = 0;
     }
 
     /// To the first column of a fresh row after the line.
@@ -228,13 +246,28 @@ impl Editor {
     }
 
     fn insert(&mut self, c: char, out: &mut String) {
-        if is_single_column(c) && self.bytes + c.len_utf8() <= MAX_LINE {
+        if !is_single_column(c) {
+            self.leave_out(UNKNOWN, out);
+        } else if self.bytes + c.len_utf8() <= MAX_LINE {
             self.splice(self.cursor, self.cursor, &[c], out);
+        } else {
+            self.leave_out(FULL, out);
         }
+    }
+
+    /// Counts a character that is left out, and says so the first time.
+    fn leave_out(&mut self, note: &str, out: &mut String) {
+        if self.left_out == 0 {
+            self.hide(out);
+            out.push_str(note);
+            self.show(out);
+        }
+        self.left_out += 1;
     }
 
     fn replace(&mut self, line: &[char], out: &mut String) {
         self.splice(0, self.line.len(), line, out);
+        self.left_out = 0;
     }
 
     /// Puts `with` in the place of the characters `from..to`, the cursor after it.
@@ -248,6 +281,9 @@ impl Editor {
             out.push_str("\x1b[J");
         }
         self.cursor = from + with.len();
+        if self.line.is_empty() {
+            self.left_out = 0;
+        }
         travel(self.cell(self.line.len()), self.cell(self.cursor), out);
     }
 
@@ -287,6 +323,8 @@ impl Editor {
             self.tabbed = !list;
         } else if self.bytes + rest.iter().map(|c| c.len_utf8()).sum::<usize>() <= MAX_LINE {
             self.splice(self.cursor, self.cursor, &rest, out);
+        } else {
+            self.leave_out(FULL, out);
         }
     }
 }

@@ -165,6 +165,40 @@ fn a_line_is_bounded() {
 }
 
 #[test]
+fn a_line_of_which_something_is_missing_is_said_and_not_run() {
+    for (text, kept, note) in [
+        ("x".repeat(MAX_LINE + 7), "x".repeat(MAX_LINE), FULL),
+        ("rm 界 all".into(), "rm  all".into(), UNKNOWN),
+        ("a\u{200b}".into(), "a".into(), UNKNOWN),
+    ] {
+        let mut rig = Rig::new();
+        let notes = |rig: &Rig, note: &str| {
+            rig.terminals[0].text().iter().filter(|line| line.as_str() == note.trim_end()).count()
+        };
+        rig.type_text(&text);
+        rig.expect(&kept, kept.chars().count());
+        assert_eq!(notes(&rig, note), 1, "said once");
+        assert_eq!(rig.key(Key::Enter), Outcome::Editing, "not run");
+        rig.expect("", 0);
+        assert_eq!(notes(&rig, NOT_RUN), 1);
+        // The next line is a line, and what there is of the last one can be had.
+        rig.type_text("next");
+        assert_eq!(rig.key(Key::Enter), Outcome::Line("next".into()));
+        rig.begin();
+        rig.key(Key::Up);
+        rig.key(Key::Up);
+        rig.expect(&kept, kept.chars().count());
+        assert_eq!(rig.key(Key::Enter), Outcome::Line(kept));
+    }
+    // Whoever takes all of it back begins anew.
+    let mut rig = Rig::new();
+    rig.type_text("a界");
+    rig.key(Key::Ctrl('u'));
+    rig.type_text("b");
+    assert_eq!(rig.key(Key::Enter), Outcome::Line("b".into()));
+}
+
+#[test]
 fn enter_gives_the_line_and_a_fresh_row() {
     for len in [0, 3, 70, 71, 72, 150, 151] {
         let mut rig = Rig::new();

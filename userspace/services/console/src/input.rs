@@ -3,33 +3,63 @@
 use crate::key::Key;
 use driver_keyboard::{KeyEvent, Mods, Special};
 
-/// How long after an escape character the rest of its sequence may come, in nanoseconds. A terminal sends a sequence in
-/// one go, but a console that is busy printing reads it in pieces; a person who presses Escape by mistake pauses longer.
-pub const ESCAPE_NS: u64 = 500_000_000;
+/// How long a sequence begun may go without its next byte, in nanoseconds. A terminal sends one in one go, and a network may cut it; a person
+/// who presses Escape by mistake pauses longer, and so does one whose typing is not shown.
+pub const SEQUENCE_NS: u64 = 500_000_000;
 
-/// Where the decoder is in a sequence.
+/// The same where what came may have been typed: Alt and a punctuation mark, of which many begin a sequence too.
+pub const TYPED_NS: u64 = 50_000_000;
+
+/// Most intermediate bytes of an escape sequence that is no control sequence; real ones have one.
+const MOST_INTERMEDIATES: usize = 3;
+
+/// Where the decoder is in a sequence. Names of forms and bytes: ECMA-48, sections 5.3 to 5.6; what terminals make of them: xterm's
+/// "XTerm Control Sequences". (The crate `vte`, which the screen uses, decodes what programs send to terminals. What terminals send has forms
+/// that it does not know: SS3, mouse reports with bytes after the end, the Linux console's function keys, and an escape key by itself.)
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 enum State {
     #[default]
     Ground,
     /// After ESC.
     Escape,
-    /// In a control sequence, `CSI` parameters final (ECMA-48, section 5.4).
+    /// After ESC and this many intermediate bytes, which are kept.
+    Intermediate(usize),
+    /// In a control sequence.
     Control,
-    /// After `SS3`: arrows and Home, End of a terminal in application mode (xterm).
+    /// After SS3: a key, perhaps with parameters.
     Single,
+    /// In a string that a control opened (DCS, SOS, OSC, PM, APC): up to ST, or BEL as xterm has it. In it, after this first byte of a
+    /// character of several.
+    Text(Option<u8>),
+    /// After ESC in such a string.
+    TextEscape,
+    /// This many bytes belong to the sequence still, whatever they are.
+    Skip(u8),
 }
 
-/// Decodes what a terminal sends.
+/// What stands between the beginning of a control sequence and its last byte.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+struct Parameters {
+    values: [u16; 2],
+    /// Which of them is next.
+    at: usize,
+    /// There was anything at all.
+    any: bool,
+    /// There was something that no key of a terminal has: a private marker, an intermediate byte, a part of a parameter, a third parameter.
+    foreign: bool,
+}
+
+/// Decodes what a terminal sends. What is no key is swallowed whole: reports, answers, mouse clicks, pasting's brackets (whose content is typed
+/// like any other, line feeds included). What is no text, that is damaged UTF-8, becomes U+FFFD, which can be seen.
 #[derive(Default, Debug)]
 pub struct SerialDecoder {
     state: State,
-    /// When the byte before came.
-    last_ns: u64,
     /// The byte before was CR: an LF right after it belongs to it.
     after_cr: bool,
-    parameters: [u16; 2],
-    parameter: usize,
+    parameters: Parameters,
+    intermediates: [u8; MOST_INTERMEDIATES],
+    /// Bytes of the sequence so far.
+    length: u64,
     /// The bytes of a character that is not whole yet.
     utf8: [u8; 4],
     utf8_len: usize,
@@ -37,119 +67,247 @@ pub struct SerialDecoder {
 }
 
 impl SerialDecoder {
-    /// Takes one byte that came at `now_ns` (nanoseconds since boot) and calls `emit` for every key that it finishes: none,
-    /// one, or two where it shows that an escape before it stood alone.
-    pub fn feed(&mut self, byte: u8, now_ns: u64, mut emit: impl FnMut(Key)) {
-        let late = now_ns.saturating_sub(self.last_ns) > ESCAPE_NS;
-        self.last_ns = now_ns;
-        if late {
-            if self.state == State::Escape {
-                emit(Key::Escape);
-            }
-            self.state = State::Ground;
+    /// How long the line may be silent, in nanoseconds, before [`SerialDecoder::pause`] is to be told. `None` where nothing is unfinished.
+    pub fn patience(&self) -> Option<u64> {
+        match self.state {
+            State::Ground => None,
+            State::Intermediate(_) => Some(TYPED_NS),
+            _ => Some(SEQUENCE_NS),
         }
+    }
+
+    /// The line was silent for longer than [`SerialDecoder::patience`]: what was begun is over. Returns how many bytes of it are lost, which
+    /// nobody has typed as far as can be told.
+    pub fn pause(&mut self, mut emit: impl FnMut(Key)) -> u64 {
+        let state = core::mem::take(&mut self.state);
+        match state {
+            State::Ground => 0,
+            State::Escape => {
+                emit(Key::Escape);
+                0
+            }
+            State::Intermediate(count) => {
+                self.typed(count, emit);
+                0
+            }
+            _ => self.length,
+        }
+    }
+
+    /// Takes one byte and calls `emit` for every key that it finishes: none, one, or more where it shows that what came before it was typed.
+    pub fn feed(&mut self, byte: u8, mut emit: impl FnMut(Key)) {
         let after_cr = core::mem::take(&mut self.after_cr);
+        self.length = self.length.saturating_add(1);
         match self.state {
             State::Ground => self.ground(byte, after_cr, emit),
-            State::Escape => match byte {
-                b'[' => {
-                    self.state = State::Control;
-                    self.parameters = [0; 2];
-                    self.parameter = 0;
-                }
-                b'O' => self.state = State::Single,
-                0x1b => emit(Key::Escape),
-                b'b' | b'f' => {
-                    self.state = State::Ground;
-                    emit(if byte == b'b' { Key::WordLeft } else { Key::WordRight });
-                }
+            State::Escape => self.escape(byte, emit),
+            State::Intermediate(count) => match byte {
+                0x20..=0x2f if count < MOST_INTERMEDIATES => self.intermediate(byte, count),
+                0x30..=0x7e => self.state = State::Ground,
                 _ => {
                     self.state = State::Ground;
-                    emit(Key::Escape);
-                    self.ground(byte, after_cr, emit);
-                }
-            },
-            State::Control => match byte {
-                b'0'..=b'9' => {
-                    if let Some(parameter) = self.parameters.get_mut(self.parameter) {
-                        *parameter = parameter.saturating_mul(10).saturating_add(u16::from(byte - b'0'));
-                    }
-                }
-                b';' => self.parameter = (self.parameter + 1).min(2),
-                0x20..=0x3f => {}
-                0x40..=0x7e => {
-                    self.state = State::Ground;
-                    self.control(byte).map(emit);
-                }
-                // A control character breaks the sequence off.
-                _ => {
-                    self.state = State::Ground;
+                    self.typed(count, &mut emit);
                     self.ground(byte, false, emit);
                 }
             },
-            State::Single => {
-                self.state = State::Ground;
-                self.parameters = [0; 2];
-                match self.control(byte) {
-                    Some(key) => emit(key),
-                    None if byte < 0x20 => self.ground(byte, false, emit),
-                    None => {}
+            State::Control => match byte {
+                // With one parameter it is a key with shift of rxvt's, where it stands last; reports have two (DECRPM).
+                b'$' if self.parameters.is_one() => self.state = State::Ground,
+                0x20..=0x3f => self.parameters.add(byte),
+                0x40..=0x7e => {
+                    self.state = match byte {
+                        // X10's mouse report, highlight tracking's two (xterm), and the Linux console's function keys.
+                        b'M' if !self.parameters.any => State::Skip(3),
+                        b't' if !self.parameters.any => State::Skip(2),
+                        b'T' if !self.parameters.any => State::Skip(6),
+                        b'[' if !self.parameters.any => State::Skip(1),
+                        _ => State::Ground,
+                    };
+                    self.parameters.key(byte).map(emit);
                 }
+                _ => self.break_off(byte, emit),
+            },
+            State::Single => match byte {
+                0x20..=0x3f => self.parameters.add(byte),
+                0x40..=0x7e => {
+                    self.state = State::Ground;
+                    let key = if byte == b'M' { Some(Key::Enter) } else { self.parameters.key(byte) };
+                    key.filter(|_| !self.parameters.any).map(emit);
+                }
+                _ => self.break_off(byte, emit),
+            },
+            // No part of a report is a control character, but for the zero that stands for a place too far away.
+            State::Skip(_) if (0x01..0x20).contains(&byte) => self.break_off(byte, emit),
+            State::Skip(left) => self.state = if left > 1 { State::Skip(left - 1) } else { State::Ground },
+            State::Text(lead) => self.text(byte, lead, emit),
+            State::TextEscape => match byte {
+                b'\\' => self.state = State::Ground,
+                0x1b => {}
+                _ => {
+                    self.open(State::Escape);
+                    self.escape(byte, emit);
+                }
+            },
+        }
+    }
+
+    fn open(&mut self, state: State) {
+        self.state = state;
+        self.parameters = Parameters::default();
+        self.length = 1;
+    }
+
+    /// A byte that can be in no sequence of this kind ends it, and counts: Ctrl-C always comes through.
+    fn break_off(&mut self, byte: u8, emit: impl FnMut(Key)) {
+        self.state = State::Ground;
+        self.ground(byte, false, emit);
+    }
+
+    fn intermediate(&mut self, byte: u8, count: usize) {
+        if let Some(slot) = self.intermediates.get_mut(count) {
+            *slot = byte;
+        }
+        self.state = State::Intermediate(count + 1);
+    }
+
+    /// The escape key and these characters, since no sequence has come of them.
+    fn typed(&self, count: usize, mut emit: impl FnMut(Key)) {
+        emit(Key::Escape);
+        self.intermediates.iter().take(count).for_each(|byte| emit(Key::Char(char::from(*byte))));
+    }
+
+    fn escape(&mut self, byte: u8, mut emit: impl FnMut(Key)) {
+        match byte {
+            b'[' => self.state = State::Control,
+            b'O' => self.state = State::Single,
+            b'P' | b'X' | b']' | b'^' | b'_' => self.state = State::Text(None),
+            // The end of a string that has ended already.
+            b'\\' => self.state = State::Ground,
+            0x1b => emit(Key::Escape),
+            0x20..=0x2f => self.intermediate(byte, 0),
+            b'b' | b'f' => {
+                self.state = State::Ground;
+                emit(if byte == b'b' { Key::WordLeft } else { Key::WordRight });
+            }
+            _ => {
+                self.state = State::Ground;
+                emit(Key::Escape);
+                self.ground(byte, false, emit);
             }
         }
     }
 
-    fn ground(&mut self, byte: u8, after_cr: bool, mut emit: impl FnMut(Key)) {
-        if byte < 0x80 {
-            self.utf8_len = 0;
-            match byte {
-                0x1b => self.state = State::Escape,
-                b'\n' if after_cr => {}
-                _ => {
-                    self.after_cr = byte == b'\r';
-                    Key::from_char(char::from(byte)).map(emit);
-                }
+    /// In a string. Line ends may be part of it (ECMA-48, section 5.6), and a title may hold any character.
+    fn text(&mut self, byte: u8, lead: Option<u8>, mut emit: impl FnMut(Key)) {
+        self.state = match (byte, lead) {
+            (0x9c, None | Some(0xc2)) | (0x07 | 0x18 | 0x1a, _) => State::Ground,
+            (0x03, _) => {
+                emit(Key::Ctrl('c'));
+                State::Ground
             }
-            return;
-        }
-        if byte >= 0xc0 {
+            (0x1b, _) => State::TextEscape,
+            (0xc2..=0xf4, _) => State::Text(Some(byte)),
+            // A character goes on: there 0x9c is part of it, which by itself is ST.
+            (0x80..=0xbf, Some(0xf0..)) => State::Text(Some(0xe0)),
+            (0x80..=0xbf, Some(0xe0..)) => State::Text(Some(0xc3)),
+            _ => State::Text(None),
+        };
+    }
+
+    fn ground(&mut self, byte: u8, after_cr: bool, mut emit: impl FnMut(Key)) {
+        if self.utf8_len > 0 && !(0x80..=0xbf).contains(&byte) {
             self.utf8_len = 0;
-            self.utf8_need = match byte {
-                0xc2..=0xdf => 2,
-                0xe0..=0xef => 3,
-                0xf0..=0xf4 => 4,
-                _ => return,
-            };
-        } else if self.utf8_len == 0 {
-            return;
+            emit(Key::Char(char::REPLACEMENT_CHARACTER));
         }
+        match byte {
+            0x1b => self.open(State::Escape),
+            b'\n' if after_cr => {}
+            0x00..=0x7f => {
+                self.after_cr = byte == b'\r';
+                Key::from_char(char::from(byte)).map(emit);
+            }
+            0x80..=0x9f if self.utf8_len == 0 => self.c1(byte),
+            0xc2..=0xf4 => {
+                self.utf8_need = match byte {
+                    0xc2..=0xdf => 2,
+                    0xe0..=0xef => 3,
+                    _ => 4,
+                };
+                self.continued(byte, emit);
+            }
+            0x80..=0xbf if self.utf8_len > 0 => self.continued(byte, emit),
+            _ => emit(Key::Char(char::REPLACEMENT_CHARACTER)),
+        }
+    }
+
+    /// One more byte of a character of several.
+    fn continued(&mut self, byte: u8, mut emit: impl FnMut(Key)) {
         if let Some(slot) = self.utf8.get_mut(self.utf8_len) {
             *slot = byte;
             self.utf8_len += 1;
         }
-        if self.utf8_len == self.utf8_need {
-            let bytes = self.utf8.get(..self.utf8_len).unwrap_or_default();
-            let c = core::str::from_utf8(bytes).ok().and_then(|text| text.chars().next());
-            self.utf8_len = 0;
-            c.and_then(Key::from_char).map(&mut emit);
+        if self.utf8_len < self.utf8_need {
+            return;
+        }
+        let bytes = self.utf8.get(..self.utf8_len).unwrap_or_default();
+        let c = core::str::from_utf8(bytes).ok().and_then(|text| text.chars().next());
+        self.utf8_len = 0;
+        match c.unwrap_or(char::REPLACEMENT_CHARACTER) {
+            c @ '\u{80}'..='\u{9f}' => self.c1(c as u8),
+            c => Key::from_char(c).map(&mut emit).unwrap_or_default(),
         }
     }
 
-    /// The key of a sequence with this final byte (xterm's and the VT220's; `CSI 1;5 X` is X with Ctrl).
-    fn control(&self, last: u8) -> Option<Key> {
-        let [first, modifiers] = self.parameters;
+    /// A control of the upper set, as one byte or as a character. Those that open nothing mean nothing here.
+    fn c1(&mut self, control: u8) {
+        match control {
+            0x8f => self.open(State::Single),
+            0x9b => self.open(State::Control),
+            0x90 | 0x98 | 0x9d..=0x9f => self.open(State::Text(None)),
+            _ => {}
+        }
+    }
+}
+
+impl Parameters {
+    /// Whether there is one parameter and nothing else.
+    fn is_one(&self) -> bool {
+        self.any && !self.foreign && self.at == 0
+    }
+
+    fn add(&mut self, byte: u8) {
+        self.any = true;
+        match byte {
+            b'0'..=b'9' => {
+                if let Some(value) = self.values.get_mut(self.at) {
+                    *value = value.saturating_mul(10).saturating_add(u16::from(byte - b'0'));
+                }
+            }
+            b';' => {
+                self.at = (self.at + 1).min(self.values.len());
+                self.foreign |= self.at == self.values.len();
+            }
+            _ => self.foreign = true,
+        }
+    }
+
+    /// The key of a control sequence with this last byte (xterm's and the VT220's; `CSI 1;5 X` is X with Ctrl).
+    fn key(&self, last: u8) -> Option<Key> {
+        let [first, modifiers] = self.values;
         let word = matches!(modifiers, 3 | 5);
+        if self.foreign {
+            return None;
+        }
         Some(match (last, first) {
-            (b'A', _) => Key::Up,
-            (b'B', _) => Key::Down,
-            (b'C', _) if word => Key::WordRight,
-            (b'D', _) if word => Key::WordLeft,
-            (b'C', _) => Key::Right,
-            (b'D', _) => Key::Left,
-            (b'H', _) | (b'~', 1 | 7) => Key::Home,
-            (b'F', _) | (b'~', 4 | 8) => Key::End,
+            (b'A', 0 | 1) => Key::Up,
+            (b'B', 0 | 1) => Key::Down,
+            (b'C', 0 | 1) if word => Key::WordRight,
+            (b'D', 0 | 1) if word => Key::WordLeft,
+            (b'C', 0 | 1) => Key::Right,
+            (b'D', 0 | 1) => Key::Left,
+            (b'H', 0 | 1) | (b'~', 1 | 7) => Key::Home,
+            (b'F', 0 | 1) | (b'~', 4 | 8) => Key::End,
             (b'~', 3) => Key::Delete,
-            (b'M', 0) => Key::Enter,
             _ => return None,
         })
     }
@@ -183,124 +341,5 @@ pub fn key_of_event(event: KeyEvent) -> Option<Key> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use alloc::vec;
-    use alloc::vec::Vec;
-    use proptest::prelude::*;
-
-    fn decode(bytes: &[u8]) -> Vec<Key> {
-        let mut decoder = SerialDecoder::default();
-        let mut keys = Vec::new();
-        for &byte in bytes {
-            decoder.feed(byte, 0, |key| keys.push(key));
-        }
-        keys
-    }
-
-    #[test]
-    fn line_ends_are_one_key() {
-        assert_eq!(decode(b"\r"), vec![Key::Enter]);
-        assert_eq!(decode(b"\n"), vec![Key::Enter]);
-        assert_eq!(decode(b"\r\n"), vec![Key::Enter]);
-        assert_eq!(decode(b"\r\r"), vec![Key::Enter; 2]);
-        assert_eq!(decode(b"\n\n"), vec![Key::Enter; 2]);
-        assert_eq!(decode(b"\r\n\r\n"), vec![Key::Enter; 2]);
-        assert_eq!(decode(b"\r\n\n"), vec![Key::Enter; 2]);
-        assert_eq!(decode(b"\ra\n"), vec![Key::Enter, Key::Char('a'), Key::Enter]);
-    }
-
-    #[test]
-    fn sequences_of_terminals() {
-        assert_eq!(decode(b"\x1b[A\x1b[B\x1b[C\x1b[D"), vec![Key::Up, Key::Down, Key::Right, Key::Left]);
-        assert_eq!(decode(b"\x1bOA\x1bOH\x1bOF"), vec![Key::Up, Key::Home, Key::End]);
-        assert_eq!(decode(b"\x1b[H\x1b[F\x1b[1~\x1b[4~"), vec![Key::Home, Key::End, Key::Home, Key::End]);
-        assert_eq!(decode(b"\x1b[7~\x1b[8~\x1b[3~"), vec![Key::Home, Key::End, Key::Delete]);
-        assert_eq!(decode(b"\x1b[1;5C\x1b[1;5D"), vec![Key::WordRight, Key::WordLeft]);
-        assert_eq!(decode(b"\x1bb\x1bf"), vec![Key::WordLeft, Key::WordRight]);
-        assert_eq!(decode(b"\x1b[24;80Rx"), vec![Key::Char('x')], "a report is no key");
-        assert_eq!(decode(b"\x1b[?1;2cx"), vec![Key::Char('x')]);
-        assert_eq!(decode(b"\x1b[15~\x1b[200~x"), vec![Key::Char('x')]);
-        assert_eq!(decode(b"\x1b[99999999999999;;;;;;;;;;9~x"), vec![Key::Char('x')]);
-        assert_eq!(decode(b"\x1b[1\x03"), vec![Key::Ctrl('c')], "Ctrl-C always comes through");
-        assert_eq!(decode(b"\x1bO\x03"), vec![Key::Ctrl('c')]);
-    }
-
-    #[test]
-    fn an_escape_alone() {
-        assert_eq!(decode(b"\x1bx"), vec![Key::Escape, Key::Char('x')]);
-        assert_eq!(decode(b"\x1b\x1b[A"), vec![Key::Escape, Key::Up]);
-        let mut decoder = SerialDecoder::default();
-        let mut keys = Vec::new();
-        decoder.feed(0x1b, 1_000, |key| keys.push(key));
-        decoder.feed(b'[', 1_001 + ESCAPE_NS, |key| keys.push(key));
-        assert_eq!(keys, vec![Key::Escape, Key::Char('[')]);
-        keys.clear();
-        decoder.feed(0x1b, ESCAPE_NS * 3, |key| keys.push(key));
-        decoder.feed(b'[', ESCAPE_NS * 3 + 10, |key| keys.push(key));
-        decoder.feed(b'A', ESCAPE_NS * 5, |key| keys.push(key));
-        assert_eq!(keys, vec![Key::Char('A')], "a broken sequence does not hold the next key");
-    }
-
-    #[test]
-    fn utf8_is_put_together() {
-        assert_eq!(decode("aß€😀".as_bytes()), "aß€😀".chars().map(Key::Char).collect::<Vec<_>>());
-        assert_eq!(decode(b"\xc3a"), vec![Key::Char('a')]);
-        assert_eq!(decode(b"\x9f\xffa\xc0\x80b"), vec![Key::Char('a'), Key::Char('b')]);
-        assert_eq!(decode(b"\xed\xa0\x80x"), vec![Key::Char('x')], "no surrogates");
-        assert_eq!(decode(b"\xe2\x82\xc3\x9f"), vec![Key::Char('ß')]);
-    }
-
-    #[test]
-    fn backspace_of_both_kinds() {
-        assert_eq!(decode(b"\x7f\x08\t\x01"), vec![Key::Backspace, Key::Backspace, Key::Tab, Key::Ctrl('a')]);
-    }
-
-    #[test]
-    fn the_keyboard_says_the_same_as_a_terminal() {
-        use driver_keyboard::Key::{Char, Special as Other};
-        let key = |key, mods| key_of_event(KeyEvent { key, mods });
-        let none = Mods::empty();
-        assert_eq!(key(Char('a'), none), Some(Key::Char('a')));
-        assert_eq!(key(Char('@'), Mods::ALTGR), Some(Key::Char('@')));
-        assert_eq!(key(Char('\n'), none), Some(Key::Enter));
-        assert_eq!(key(Char('\u{8}'), none), Some(Key::Backspace));
-        assert_eq!(key(Char('\u{3}'), Mods::CTRL), Some(Key::Ctrl('c')));
-        assert_eq!(key(Char('b'), Mods::ALT), Some(Key::WordLeft));
-        for (special, sequence) in [
-            (Special::Up, "\x1b[A"),
-            (Special::Down, "\x1b[B"),
-            (Special::Right, "\x1b[C"),
-            (Special::Left, "\x1b[D"),
-            (Special::Home, "\x1b[H"),
-            (Special::End, "\x1b[F"),
-            (Special::Delete, "\x1b[3~"),
-        ] {
-            assert_eq!(key(Other(special), none).as_slice(), decode(sequence.as_bytes()), "{special:?}");
-        }
-        assert_eq!(key(Other(Special::Left), Mods::CTRL), Some(Key::WordLeft));
-        assert_eq!(key(Other(Special::F1), none), None);
-    }
-
-    proptest! {
-        #[test]
-        fn any_bytes_at_any_time(bytes in prop::collection::vec((any::<u8>(), 0u64..1_000_000_000), 0..300)) {
-            let mut decoder = SerialDecoder::default();
-            let (mut now, mut keys) = (0, 0);
-            for (byte, pause) in &bytes {
-                now += pause;
-                decoder.feed(*byte, now, |_| keys += 1);
-            }
-            prop_assert!(keys <= bytes.len());
-            // Whatever came before, after a pause every character gets through.
-            let mut last = Vec::new();
-            decoder.feed(b'q', now + 2 * ESCAPE_NS, |key| last.push(key));
-            prop_assert_eq!(last.pop(), Some(Key::Char('q')));
-        }
-
-        #[test]
-        fn plain_text_arrives_as_it_is(text in "[ -~à-ÿ€-₿]{0,100}") {
-            prop_assert_eq!(decode(text.as_bytes()), text.chars().map(Key::Char).collect::<Vec<_>>());
-        }
-    }
-}
+#[path = "input_tests.rs"]
+mod tests;

@@ -3,25 +3,31 @@
 
 use crate::editor::MAX_LINE;
 use crate::history::MAX_BYTES;
+use crate::typed::MOST_AHEAD;
 use abi::task::{MAX_TASKS, TaskId};
 use alloc::string::String;
 
 /// First word of memory in this layout; the last byte counts layouts.
-const MAGIC: u64 = u64::from_le_bytes(*b"console\x01");
+const MAGIC: u64 = u64::from_le_bytes(*b"console\x02");
 
 const POSITIONS: usize = 16;
 const WRITERS: usize = POSITIONS + 8 * MAX_TASKS;
 const LINE: usize = WRITERS + WRITER_COUNT * WRITER_SIZE;
 const HISTORY: usize = LINE + 8 + MAX_LINE.next_multiple_of(8);
 
+const TYPED: usize = HISTORY + 8 + MAX_BYTES;
+
+/// Most keys typed ahead that are kept: all of both sources.
+const MOST_TYPED: usize = 2 * MOST_AHEAD;
+
 /// Bytes that this layout needs.
-pub const SIZE: usize = HISTORY + 8 + MAX_BYTES;
+pub const SIZE: usize = TYPED + 8 + 4 * MOST_TYPED;
 
 /// Clients whose writes are told apart; the one that wrote longest ago makes room.
 pub const WRITER_COUNT: usize = 8;
 const WRITER_SIZE: usize = 32;
 
-const _: () = assert!(SIZE <= 8192);
+const _: () = assert!(SIZE <= 16 * 1024 && TYPED.is_multiple_of(8));
 
 /// The memory.
 #[derive(Debug)]
@@ -117,6 +123,26 @@ impl<'a> Keep<'a> {
         self.set_text(HISTORY, MAX_BYTES, text);
     }
 
+    /// The keys typed ahead, as [`crate::typed::TypeAhead::codes`] gives them.
+    pub fn typed(&self) -> impl Iterator<Item = u32> {
+        let count = usize::try_from(self.u64(TYPED)).ok().filter(|count| *count <= MOST_TYPED).unwrap_or(0);
+        let bytes = self.bytes.get(TYPED + 8..TYPED + 8 + 4 * count).unwrap_or_default();
+        bytes.as_chunks().0.iter().map(|bytes| u32::from_le_bytes(*bytes))
+    }
+
+    /// Remembers the keys typed ahead.
+    pub fn set_typed(&mut self, codes: impl Iterator<Item = u32>) {
+        // As with a text.
+        self.set_u64(TYPED, 0);
+        let places = self.bytes.get_mut(TYPED + 8..SIZE).unwrap_or_default().as_chunks_mut().0;
+        let mut count = 0;
+        for (place, code) in places.iter_mut().zip(codes) {
+            *place = code.to_le_bytes();
+            count += 1;
+        }
+        self.set_u64(TYPED, count);
+    }
+
     /// What is known of the last write of this client.
     pub fn writer(&self, client: TaskId) -> Option<Progress> {
         let at = (0..WRITER_COUNT).map(slot).find(|at| self.owner(*at) == Some(client))?;
@@ -176,19 +202,21 @@ mod tests {
 
     #[test]
     fn the_first_life_finds_nothing_and_the_second_everything() {
-        let mut memory = vec![0; 8192];
+        let mut memory = vec![0; SIZE];
         let (mut keep, resumed) = Keep::open(&mut memory).unwrap();
         assert!(!resumed);
         assert_eq!((keep.line().as_str(), keep.history()), ("", ""));
         assert_eq!(keep.positions(), [0; MAX_TASKS]);
         keep.set_line("half a línea");
         keep.set_history("one\ntwo\n");
+        keep.set_typed([1, 0x8000_0041, u32::MAX].into_iter());
         keep.set_positions(&core::array::from_fn(|i| i as u64 * 3));
         keep.set_writer(id(4, 2), done(9));
         let (keep, resumed) = Keep::open(&mut memory).unwrap();
         assert!(resumed);
         assert_eq!((keep.line().as_str(), keep.history()), ("half a línea", "one\ntwo\n"));
         assert_eq!(keep.positions()[63], 189);
+        assert!(keep.typed().eq([1, 0x8000_0041, u32::MAX]));
         assert_eq!(keep.writer(id(4, 2)), Some(done(9)));
         assert_eq!(keep.writer(id(4, 3)), None, "another life is another client");
         assert_eq!(keep.writer(id(0, 0)), None);
@@ -196,7 +224,7 @@ mod tests {
 
     #[test]
     fn rubbish_of_another_layout_is_wiped() {
-        let mut memory = vec![0xa5; 8192];
+        let mut memory = vec![0xa5; SIZE];
         let (keep, resumed) = Keep::open(&mut memory).unwrap();
         assert!(!resumed);
         assert_eq!(keep.positions(), [0; MAX_TASKS]);
@@ -238,6 +266,7 @@ mod tests {
             prop_assert!(resumed);
             prop_assert!(keep.line().len() <= MAX_LINE);
             prop_assert!(keep.history().len() <= MAX_BYTES);
+            prop_assert!(keep.typed().count() <= MOST_TYPED);
             for index in 0..70 {
                 keep.writer(id(index, 1));
             }

@@ -5,11 +5,11 @@
 //! | request | asks | answer |
 //! |---|---|---|
 //! | [`label::WRITE`] | lease 0 (READ) UTF-8 text; word 0 the number of this write, rising from 1, or 0 for none | word 0 bytes printed, on screen and serial line |
-//! | [`label::READ_LINE`] | lease 0 (READ) prompt, lease 1 (WRITE) room for the line | once there is a line: word 0 its length |
+//! | [`label::READ_LINE`] | lease 0 (READ) prompt, lease 1 (WRITE) room for the line | once there is a line: word 0 how many bytes of it were written, word 1 its length |
 //! | [`label::SET_COMPLETIONS`] | lease 0 (READ) what Tab offers, one `command` or `command argument` a line | - |
 //! | [`label::CLEAR`] | - | - |
 //! | [`label::SET_COLOR`] | words 0 and 1 foreground and background, 0 to 15 as VGA numbers them | - |
-//! | [`label::FLUSH`] | - | once the serial line has sent everything printed so far |
+//! | [`label::FLUSH`] | - | once the serial line has sent everything printed so far; STALLED where it sends nothing for two seconds |
 //! | [`label::CANCEL`] | - | -; the READ_LINE of this task is answered with CANCELLED, what was typed is there for the next one |
 //! | [`label::SUBSCRIBE_INTERRUPT`] | a notification (SIGNAL), word 0 bits | -; the bits are set on Ctrl-C while nobody reads a line |
 //!
@@ -28,10 +28,12 @@ pub mod io;
 pub mod keep;
 pub mod key;
 pub mod logs;
+pub mod outbox;
 pub mod session;
 #[cfg(test)]
 pub(crate) mod terminal;
 pub mod text;
+pub mod typed;
 
 use abi::message::Rights;
 use alloc::string::String;
@@ -72,6 +74,8 @@ pub mod outcome {
     pub const BAD_LEASE: u16 = 4;
     /// READ_LINE: the task gave it up.
     pub const CANCELLED: u16 = 5;
+    /// FLUSH: the serial line sends nothing. What was printed is sent if it does again.
+    pub const STALLED: u16 = 6;
     /// No such request, or not in this form.
     pub const BAD_REQUEST: u16 = rt::OUTCOME_BAD_REQUEST;
 }
@@ -93,6 +97,7 @@ impl core::fmt::Display for Error {
         match self {
             Error::Call(error) => error.fmt(f),
             Error::Refused(outcome::BUSY) => f.write_str("another task reads a line"),
+            Error::Refused(outcome::STALLED) => f.write_str("the serial line sends nothing"),
             Error::Refused(outcome::BAD_LEASE) => f.write_str("the memory lent to the console cannot be reached"),
             Error::Refused(label) => write!(f, "the console refused the request ({label})"),
         }

@@ -15,28 +15,29 @@ use alloc::vec::Vec;
 use console::complete::Completions;
 use console::editor::MAX_PROMPT;
 use console::history::History;
+use console::input::SerialDecoder;
 use console::keep::{Keep, Progress};
 use console::key::Key;
 use console::logs::{Logs, Pace, Rings};
 use console::session::{Event, Session};
 use console::text::{piece, truncated};
+use console::typed::{Source, TypeAhead};
 use console::{MAX_COMPLETIONS, label, outcome};
-use devices::Devices;
+use devices::{Devices, Input, bits as device};
 use rt::archive::Archive;
 use rt::ipc::{Kinds, Pending, Request};
 use rt::memory::Memory;
 use rt::notify::Notification;
+use rt::println;
 use rt::time::Timer;
 use rt::{Answer, Driver};
 
 rt::driver!(Console);
 
-/// The keyboard has keys.
-const KEYBOARD: u64 = 1 << 32;
-/// The serial line has bytes.
-const SERIAL: u64 = 1 << 33;
-/// It is time for the next look at the logs.
+/// It is time for the next look at the logs. Other bits: [`devices::bits`].
 const LOG_TIMER_BIT: u32 = 34;
+/// An escape sequence on the serial line has gone without its end for long enough.
+const SEQUENCE_BIT: u32 = 36;
 
 /// Bytes of a client's text printed at once.
 const PIECE: usize = 1024;
@@ -47,8 +48,14 @@ struct Console {
     logs: Logs,
     archive: Option<Archive>,
     keep: Keep<'static>,
-    /// The line that a dead life was reading, until somebody reads again.
+    decoder: SerialDecoder,
+    sequence_timer: Option<Timer>,
+    /// The line that a dead life was reading, or a reader that has died, until somebody reads again.
     left_over: String,
+    /// That line was finished with Enter, and reached nobody.
+    entered: bool,
+    /// It was said that the serial line waits; once more when all that was typed ahead is done.
+    said: bool,
     reader: Option<Reader>,
     interrupt: Option<(Notification, u64)>,
     log_timer: Option<Timer>,
@@ -95,12 +102,17 @@ impl Driver for Console {
         let (keep, resumed) = Keep::open(memory).expect("the memory is as large as the state");
         let mut session = if resumed { Session::resumed() } else { Session::default() };
         session.editor.history = History::from_text(keep.history());
+        session.typed = TypeAhead::from_codes(keep.typed());
         let mut console = Console {
             devices: Devices::peers(),
             session,
             logs: Logs::new(keep.positions()),
             archive: Archive::map(),
+            decoder: SerialDecoder::default(),
+            sequence_timer: Timer::new(SEQUENCE_BIT).ok(),
             left_over: keep.line(),
+            entered: false,
+            said: false,
             keep,
             reader: None,
             interrupt: None,
@@ -108,25 +120,25 @@ impl Driver for Console {
             pace: Pace::default(),
             out: String::new(),
         };
-        console.devices.renew(KEYBOARD, SERIAL);
         if !resumed {
             let banner = banner(console.archive.as_ref().map_or(&[], Archive::tasks));
             console.session.print(&banner, &mut console.out);
         }
         console.look_at_logs();
         console.flush();
-        console.take_input(KEYBOARD | SERIAL);
+        console.take_input();
         console
     }
 
     fn notified(&mut self, notified: u64) {
-        let mut input = notified & (KEYBOARD | SERIAL);
         if notified & bits::PEER != 0 {
-            self.devices.renew(KEYBOARD, SERIAL);
-            input = KEYBOARD | SERIAL;
+            self.devices.renew();
         }
-        if input != 0 {
-            self.take_input(input);
+        if notified & device::INPUT != 0 {
+            self.take_input();
+        }
+        if notified & 1 << SEQUENCE_BIT != 0 {
+            self.end_sequence();
         }
         let timer = notified & 1 << LOG_TIMER_BIT != 0;
         if timer || (notified & bits::LOG != 0 && !self.pace.is_paused()) {
@@ -169,8 +181,7 @@ impl Driver for Console {
                 // What the tasks have said up to now is part of it.
                 self.look_at_logs();
                 self.flush();
-                self.devices.flush_serial();
-                Answer::ok([0; 4])
+                if self.devices.flush() { Answer::ok([0; 4]) } else { Answer::refuse(outcome::STALLED) }
             }
             label::CANCEL => {
                 self.cancel(request.task());
@@ -196,8 +207,10 @@ impl Console {
     /// Prints what has gathered.
     fn flush(&mut self) {
         if !self.out.is_empty() {
+            // What was taken from the devices is safe before anything is waited for.
+            self.save();
             self.devices.screen(&self.out);
-            self.devices.serial(&self.out);
+            self.devices.line(&self.out);
             self.out.clear();
         }
     }
@@ -226,32 +239,77 @@ impl Console {
         }
     }
 
-    /// Takes what was typed on the devices of these bits.
-    fn take_input(&mut self, input: u64) {
-        let mut keys: Vec<Key> = Vec::new();
-        let mut more = 0;
-        if input & KEYBOARD != 0 && self.devices.read_keyboard(&mut keys) {
-            more |= KEYBOARD;
-        }
-        if input & SERIAL != 0 && self.devices.read_serial(&mut keys) {
-            more |= SERIAL;
-        }
-        if more != 0 {
-            // Refused only to handles without the right, which one's own has.
-            let _ = Notification::own().signal(more);
-        }
-        if keys.is_empty() {
-            return;
-        }
-        for key in keys {
-            if let Some(event) = self.session.key(key, &mut self.out) {
-                self.deliver(event);
-            }
-        }
-        self.flush();
+    /// Remembers what was typed.
+    fn save(&mut self) {
         if self.session.is_reading() {
             self.keep.set_line(&self.session.editor.text());
         }
+        self.keep.set_typed(self.session.typed.codes());
+    }
+
+    /// Takes what was typed, and has the devices read on where more is wanted.
+    fn take_input(&mut self) {
+        let keys = self.devices.keyboard.as_ref().map(Input::take).unwrap_or_default();
+        for key in keys {
+            self.key(Source::Keyboard, key);
+        }
+        let bytes = self.devices.serial.as_ref().map(Input::take).unwrap_or_default();
+        let mut keys = Vec::new();
+        for byte in bytes {
+            self.decoder.feed(byte, |key| keys.push(key));
+        }
+        for key in keys {
+            self.key(Source::Serial, key);
+        }
+        self.flush();
+        self.save();
+        if let (Some(patience), Some(timer)) = (self.decoder.patience(), &self.sequence_timer) {
+            timer.arm_at(rt::time::now_ns().saturating_add(patience));
+        }
+        self.ask();
+    }
+
+    /// Has the devices read on where more is wanted; says so where it is not.
+    fn ask(&mut self) {
+        if let Some(keyboard) = &self.devices.keyboard {
+            keyboard.ask();
+        }
+        self.said &= !self.session.typed.is_empty();
+        if let Some(serial) = &self.devices.serial {
+            if self.session.takes(Source::Serial) {
+                serial.ask();
+            } else if !core::mem::replace(&mut self.said, true) {
+                println!(
+                    "{} keys wait for the program that runs; the serial line waits with the rest",
+                    self.session.typed.len()
+                );
+            }
+        }
+    }
+
+    fn key(&mut self, source: Source, key: Key) {
+        if let Some(event) = self.session.key(source, key, &mut self.out) {
+            self.deliver(event);
+        }
+    }
+
+    /// Ends the sequence that the serial line has begun, if nothing has come since.
+    fn end_sequence(&mut self) {
+        let waits = self.devices.serial.as_ref().is_some_and(Input::has_items) || !self.session.takes(Source::Serial);
+        if waits {
+            // The rest may be among what is not read yet.
+            return self.take_input();
+        }
+        let mut keys = Vec::new();
+        let lost = self.decoder.pause(|key| keys.push(key));
+        if lost > 2 {
+            println!("the serial line began a control sequence and did not end it: {lost} bytes are left out");
+        }
+        for key in keys {
+            self.key(Source::Serial, key);
+        }
+        self.flush();
+        self.save();
     }
 
     /// Tells whom it concerns, after the display shows it.
@@ -266,23 +324,32 @@ impl Console {
             return;
         }
         self.keep.set_line("");
+        self.keep.set_typed(self.session.typed.codes());
         let Some(Reader { pending, .. }) = self.reader.take() else {
             return;
         };
-        let (label, len) = match event {
+        let mut entered = None;
+        let (label, [written, whole]) = match event {
             Event::Line(line) => {
                 self.keep.set_history(&self.session.editor.history.text());
                 let room = pending.lease_len(1).unwrap_or(0);
-                match pending.write(1, 0, truncated(&line, room).as_bytes()) {
-                    Ok(len) => (0, len),
-                    Err(_) => (outcome::BAD_LEASE, 0),
+                let written = pending.write(1, 0, truncated(&line, room).as_bytes());
+                let whole = line.len();
+                entered = Some(line);
+                match written {
+                    Ok(len) => (0, [len, whole]),
+                    Err(_) => (outcome::BAD_LEASE, [0; 2]),
                 }
             }
-            Event::Interrupted => (outcome::INTERRUPTED, 0),
-            Event::EndOfInput | Event::Signal => (outcome::END_OF_INPUT, 0),
+            Event::Interrupted => (outcome::INTERRUPTED, [0; 2]),
+            Event::EndOfInput | Event::Signal => (outcome::END_OF_INPUT, [0; 2]),
         };
-        // A reader that has died meanwhile needs no answer.
-        let _ = pending.reply(label, [len as u64, 0, 0, 0]);
+        // A reader that has died meanwhile needs no answer, but its next life wants the line.
+        let answered = pending.reply(label, [written as u64, whole as u64, 0, 0]).is_ok();
+        if let Some(line) = entered.filter(|_| !answered) {
+            self.keep.set_line(&line);
+            (self.left_over, self.entered) = (line, true);
+        }
     }
 
     /// Gives up the line that this task reads. What was typed is the beginning of the next one.
@@ -343,7 +410,7 @@ impl Console {
                 self.remember(client, progress);
             }
             if (progress.serial as usize) < at {
-                self.devices.serial(&self.out);
+                self.devices.line(&self.out);
                 progress.serial = at as u32;
                 self.remember(client, progress);
             }
@@ -379,14 +446,24 @@ impl Console {
                 return Answer::refuse(outcome::BUSY);
             }
         }
+        if self.session.is_reading() {
+            // Half a line that was typed for one that has died.
+            self.left_over = self.session.editor.text();
+        }
         self.reader = Some(Reader { task: request.task(), pending: request.pending() });
         let text = core::mem::take(&mut self.left_over);
-        let event = self.session.read_line(&prompt, &text, &mut self.out);
+        let entered = core::mem::take(&mut self.entered);
+        let event = self.session.read_line(&prompt, &text, entered, &mut self.out);
+        let lost = self.session.typed.take_lost();
+        if lost > 0 {
+            println!("{lost} keys that were typed ahead are left out: there was no room for their lines");
+        }
         self.flush();
         match event {
             Some(event) => self.deliver(event),
-            None => self.keep.set_line(&self.session.editor.text()),
+            None => self.save(),
         }
+        self.ask();
         Answer::Later
     }
 }

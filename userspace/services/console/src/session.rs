@@ -2,11 +2,8 @@
 
 use crate::editor::{Editor, Outcome};
 use crate::key::Key;
-use alloc::collections::VecDeque;
+use crate::typed::{Source, TypeAhead};
 use alloc::string::String;
-
-/// Most keys kept while nobody reads a line; further ones are lost.
-pub const TYPE_AHEAD: usize = 4096;
 
 /// Clears the display and puts the cursor in its first cell.
 pub const CLEAR: &str = "\x1b[2J\x1b[H";
@@ -17,7 +14,8 @@ pub struct Session {
     /// The line being edited, and the history.
     pub editor: Editor,
     reading: bool,
-    type_ahead: VecDeque<Key>,
+    /// What was typed while nobody read a line.
+    pub typed: TypeAhead,
     /// Whether the cursor is not in the first column. Only meaningful while no line is read.
     mid_row: bool,
     scan: Scan,
@@ -63,21 +61,29 @@ impl Session {
         self.reading
     }
 
-    /// Begins to read a line, `text` typed already; then come the keys typed ahead, which may finish it at once.
-    pub fn read_line(&mut self, prompt: &str, text: &str, out: &mut String) -> Option<Event> {
+    /// Whether keys of this source are wanted now, or have to wait where they are.
+    pub fn takes(&self, source: Source) -> bool {
+        self.reading || self.typed.has_room(source)
+    }
+
+    /// Begins to read a line, `text` typed already, Enter included if it was `entered`; then come the keys typed ahead, which may finish it at
+    /// once.
+    pub fn read_line(&mut self, prompt: &str, text: &str, entered: bool, out: &mut String) -> Option<Event> {
         self.stop(out);
         if core::mem::take(&mut self.mid_row) {
             out.push_str("\r\n");
         }
         self.reading = true;
         self.editor.begin(prompt, text, out);
-        while self.reading {
-            let key = self.type_ahead.pop_front()?;
-            if let Some(event) = self.key(key, out) {
+        if entered {
+            return self.edit(Key::Enter, out);
+        }
+        loop {
+            let (_, key) = self.typed.pop()?;
+            if let Some(event) = self.edit(key, out) {
                 return Some(event);
             }
         }
-        None
     }
 
     /// The reader is gone: the line is given up where it stands.
@@ -89,19 +95,22 @@ impl Session {
     }
 
     /// Takes a key.
-    pub fn key(&mut self, key: Key, out: &mut String) -> Option<Event> {
-        if !self.reading {
-            if key == Key::Ctrl('c') {
-                self.type_ahead.clear();
-                out.push_str("^C\r\n");
-                self.mid_row = false;
-                return Some(Event::Signal);
-            }
-            if self.type_ahead.len() < TYPE_AHEAD {
-                self.type_ahead.push_back(key);
-            }
-            return None;
+    pub fn key(&mut self, source: Source, key: Key, out: &mut String) -> Option<Event> {
+        if self.reading {
+            return self.edit(key, out);
         }
+        if key == Key::Ctrl('c') {
+            self.typed.clear(source);
+            out.push_str("^C\r\n");
+            self.mid_row = false;
+            return Some(Event::Signal);
+        }
+        self.typed.push(source, key);
+        None
+    }
+
+    /// Takes a key of the line being read.
+    fn edit(&mut self, key: Key, out: &mut String) -> Option<Event> {
         let event = match self.editor.key(key, out) {
             Outcome::Editing => return None,
             Outcome::Line(line) => Event::Line(line),
@@ -195,13 +204,16 @@ mod tests {
     use super::*;
     use crate::editor::tests::any_key;
     use crate::terminal::Terminal;
+    use crate::typed::SERIAL_AHEAD;
     use alloc::vec;
     use proptest::prelude::*;
+
+    const SERIAL: Source = Source::Serial;
 
     fn begin(session: &mut Session) -> (Terminal, Option<Event>) {
         let mut terminal = Terminal::new(80, false);
         let mut out = String::new();
-        let event = session.read_line("enigma> ", "", &mut out);
+        let event = session.read_line("enigma> ", "", false, &mut out);
         terminal.feed(&out);
         (terminal, event)
     }
@@ -210,7 +222,7 @@ mod tests {
         let mut out = String::new();
         let mut last = None;
         for c in text.chars() {
-            last = session.key(Key::from_char(c).expect("a key"), &mut out);
+            last = session.key(SERIAL, Key::from_char(c).expect("a key"), &mut out);
         }
         terminal.feed(&out);
         last
@@ -238,7 +250,7 @@ mod tests {
         session.print("partial", &mut out);
         session.print_apart("[a] log\n", &mut out);
         session.print("\x1b[1mrest\x1b[0m", &mut out);
-        session.read_line("> ", "", &mut out);
+        session.read_line("> ", "", false, &mut out);
         terminal.feed(&out.replace("\x1b[1m", "").replace("\x1b[0m", ""));
         assert_eq!(terminal.text(), vec!["partial", "[a] log", "rest", ">"]);
     }
@@ -298,13 +310,26 @@ mod tests {
     }
 
     #[test]
-    fn type_ahead_is_bounded() {
+    fn who_types_ahead_waits_until_somebody_reads() {
         let mut session = Session::default();
         let mut out = String::new();
-        for _ in 0..TYPE_AHEAD + 100 {
-            session.key(Key::Char('x'), &mut out);
+        while session.takes(SERIAL) {
+            session.key(SERIAL, Key::Char('x'), &mut out);
         }
-        assert_eq!(session.type_ahead.len(), TYPE_AHEAD);
+        assert_eq!(session.typed.len(), SERIAL_AHEAD);
+        assert!(session.takes(Source::Keyboard));
+        begin(&mut session);
+        assert!(session.takes(SERIAL) && session.typed.is_empty());
+    }
+
+    #[test]
+    fn a_line_that_reached_nobody_is_entered_again() {
+        let mut session = Session::default();
+        let mut out = String::new();
+        type_text(&mut session, "two\r", &mut Terminal::new(80, false));
+        let event = session.read_line("enigma> ", "one", true, &mut out);
+        assert_eq!(event, Some(Event::Line("one".into())));
+        assert_eq!(begin(&mut session).1, Some(Event::Line("two".into())));
     }
 
     #[test]
@@ -313,7 +338,7 @@ mod tests {
         let (mut terminal, _) = begin(&mut session);
         type_text(&mut session, "abandoned", &mut terminal);
         let mut out = String::new();
-        session.read_line("enigma> ", "", &mut out);
+        session.read_line("enigma> ", "", false, &mut out);
         terminal.feed(&out);
         assert_eq!(terminal.text(), vec!["enigma> abandoned", "enigma>"]);
         terminal.check("enigma> ", "", 0);
@@ -323,9 +348,9 @@ mod tests {
     fn a_line_is_carried_over_a_restart() {
         let mut session = Session::resumed();
         let mut out = String::new();
-        session.read_line("enigma> ", "typed before", &mut out);
+        session.read_line("enigma> ", "typed before", false, &mut out);
         assert!(out.starts_with("\r\nenigma> typed before"));
-        assert_eq!(session.key(Key::Enter, &mut out), Some(Event::Line("typed before".into())));
+        assert_eq!(session.key(SERIAL, Key::Enter, &mut out), Some(Event::Line("typed before".into())));
     }
 
     #[test]
@@ -353,7 +378,7 @@ mod tests {
             for step in steps {
                 let mut out = String::new();
                 let event = match step {
-                    Ok(key) => session.key(key, &mut out),
+                    Ok(key) => session.key(SERIAL, key, &mut out),
                     Err(text) => {
                         session.print_apart(&text, &mut out);
                         None
@@ -361,7 +386,7 @@ mod tests {
                 };
                 if event.is_some() {
                     prop_assert!(!session.is_reading());
-                    prop_assert_eq!(session.read_line("enigma> ", "", &mut out), None);
+                    prop_assert_eq!(session.read_line("enigma> ", "", false, &mut out), None);
                 }
                 terminal.feed(&out);
                 terminal.check("enigma> ", &session.editor.text(), session.editor.cursor());

@@ -1,0 +1,247 @@
+//! What is typed before anybody reads a line.
+
+use crate::key::Key;
+use alloc::collections::VecDeque;
+use core::ops::RangeInclusive;
+
+/// Where a key comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Source {
+    /// The keyboard, which does not wait: keys that nobody takes in time are lost in it.
+    Keyboard,
+    /// The serial line, which waits: what is not read stays in the driver, in the UART, and then with the sender.
+    Serial,
+}
+
+/// Keys from the serial line that are taken before it has to wait; what one read brings may come in addition.
+pub const SERIAL_AHEAD: usize = 512;
+
+/// Most keys of one source that are kept.
+pub const MOST_AHEAD: usize = 1000;
+
+/// The keys, oldest first. A line of which keys had to be left out is left out whole: half a command could do anything.
+#[derive(Default, Debug)]
+pub struct TypeAhead {
+    keys: VecDeque<(Source, Key)>,
+    /// Of each source: how many there are, and whether keys up to its next Enter are left out.
+    counts: [usize; 2],
+    skipping: [bool; 2],
+    lost: u64,
+}
+
+impl TypeAhead {
+    /// How many keys there are.
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Whether there is no key.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// Whether more is wanted from this source. The keyboard cannot wait: see [`TypeAhead::push`].
+    pub fn has_room(&self, source: Source) -> bool {
+        source == Source::Keyboard || self.counts[source as usize] < SERIAL_AHEAD
+    }
+
+    /// Appends a key. Where there is no room, the line that it belongs to is lost, from its first key to the Enter that is still to come.
+    pub fn push(&mut self, source: Source, key: Key) {
+        let of = source as usize;
+        if self.skipping[of] {
+            self.lost += 1;
+            self.skipping[of] = key != Key::Enter;
+        } else if self.counts[of] < MOST_AHEAD {
+            self.keys.push_back((source, key));
+            self.counts[of] += 1;
+        } else {
+            self.lost += 1 + self.cut(source);
+            self.skipping[of] = key != Key::Enter;
+        }
+    }
+
+    /// Takes the keys of this source after its last Enter out, and returns how many those were.
+    fn cut(&mut self, source: Source) -> u64 {
+        let whole = self.keys.iter().rposition(|key| *key == (source, Key::Enter)).map_or(0, |last| last + 1);
+        let (mut place, before) = (0, self.keys.len());
+        self.keys.retain(|(from, _)| {
+            place += 1;
+            place <= whole || *from != source
+        });
+        let cut = before - self.keys.len();
+        self.counts[source as usize] -= cut;
+        cut as u64
+    }
+
+    /// The oldest key.
+    pub fn pop(&mut self) -> Option<(Source, Key)> {
+        let (source, key) = self.keys.pop_front()?;
+        self.counts[source as usize] -= 1;
+        Some((source, key))
+    }
+
+    /// Forgets all keys, because somebody at `source` wants so. What another source has of a line goes on to be left out up to its end.
+    pub fn clear(&mut self, source: Source) {
+        for other in [Source::Keyboard, Source::Serial] {
+            let last = self.keys.iter().rev().find(|(from, _)| *from == other);
+            let open = last.is_some_and(|(_, key)| *key != Key::Enter);
+            let skips = &mut self.skipping[other as usize];
+            *skips = other != source && (open || *skips);
+        }
+        self.keys.clear();
+        self.counts = [0; 2];
+    }
+
+    /// How many keys were lost since the last time.
+    pub fn take_lost(&mut self) -> u64 {
+        core::mem::take(&mut self.lost)
+    }
+
+    /// The keys as numbers, for memory that outlives this one.
+    pub fn codes(&self) -> impl Iterator<Item = u32> {
+        self.keys.iter().map(|(source, key)| (*source as u32) << SOURCE_SHIFT | code(*key))
+    }
+
+    /// The keys of which these are the [`TypeAhead::codes`]; what is no key is left out.
+    pub fn from_codes(codes: impl Iterator<Item = u32>) -> TypeAhead {
+        let mut typed = TypeAhead::default();
+        for raw in codes {
+            let source = if raw >> SOURCE_SHIFT & 1 == 0 { Source::Keyboard } else { Source::Serial };
+            if let Some(key) = key(raw & !(1 << SOURCE_SHIFT)) {
+                typed.push(source, key);
+            }
+        }
+        typed
+    }
+}
+
+const SOURCE_SHIFT: u32 = 31;
+
+/// Keys that are no characters have numbers behind the last character.
+const OTHERS: [Key; 13] = [
+    Key::Enter,
+    Key::Tab,
+    Key::Backspace,
+    Key::Delete,
+    Key::Left,
+    Key::Right,
+    Key::Up,
+    Key::Down,
+    Key::Home,
+    Key::End,
+    Key::WordLeft,
+    Key::WordRight,
+    Key::Escape,
+];
+const FIRST_OTHER: u32 = char::MAX as u32 + 1;
+const LETTERS: RangeInclusive<char> = 'a'..='z';
+const FIRST_CTRL: u32 = FIRST_OTHER + 0x100;
+
+fn code(key: Key) -> u32 {
+    match key {
+        Key::Char(c) => c as u32,
+        Key::Ctrl(c) => FIRST_CTRL + c as u32,
+        other => FIRST_OTHER + OTHERS.iter().position(|known| *known == other).unwrap_or(0) as u32,
+    }
+}
+
+fn key(code: u32) -> Option<Key> {
+    if code < FIRST_OTHER {
+        return char::from_u32(code).map(Key::Char);
+    }
+    if let Some(c) = code.checked_sub(FIRST_CTRL) {
+        return char::from_u32(c).filter(|c| LETTERS.contains(c)).map(Key::Ctrl);
+    }
+    OTHERS.get((code - FIRST_OTHER) as usize).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::editor::tests::any_key;
+    use alloc::string::String;
+    use alloc::vec::Vec;
+    use proptest::prelude::*;
+
+    fn type_text(typed: &mut TypeAhead, source: Source, text: &str) {
+        text.chars().filter_map(Key::from_char).for_each(|key| typed.push(source, key));
+    }
+
+    fn text(typed: &mut TypeAhead) -> String {
+        let char = |key| match key {
+            Key::Char(c) => c,
+            Key::Enter => '\n',
+            other => panic!("{other:?}"),
+        };
+        core::iter::from_fn(|| typed.pop()).map(|(_, key)| char(key)).collect()
+    }
+
+    #[test]
+    fn the_serial_line_waits_and_the_keyboard_loses_whole_lines() {
+        let mut typed = TypeAhead::default();
+        type_text(&mut typed, Source::Serial, &"s".repeat(SERIAL_AHEAD));
+        assert!(!typed.has_room(Source::Serial) && typed.has_room(Source::Keyboard));
+        typed.pop();
+        assert!(typed.has_room(Source::Serial));
+
+        let mut typed = TypeAhead::default();
+        let line = |number: usize| alloc::format!("line {number:03}\n");
+        let many: String = (0..200).map(line).collect();
+        type_text(&mut typed, Source::Keyboard, &many);
+        assert!(typed.has_room(Source::Keyboard));
+        // A hundred and eleven lines of nine keys and one key fit; that key is of a line which is lost whole.
+        let kept: String = (0..111).map(line).collect();
+        assert_eq!((typed.take_lost(), typed.take_lost()), ((200 - 111) * 9, 0));
+        type_text(&mut typed, Source::Serial, "from elsewhere\n");
+        assert_eq!(text(&mut typed), kept + "from elsewhere\n");
+        type_text(&mut typed, Source::Keyboard, "half");
+        assert_eq!(text(&mut typed), "half");
+    }
+
+    #[test]
+    fn a_line_that_began_before_it_was_full_ends_where_it_ends() {
+        let mut typed = TypeAhead::default();
+        type_text(&mut typed, Source::Keyboard, "good\n");
+        type_text(&mut typed, Source::Keyboard, &"x".repeat(MOST_AHEAD));
+        typed.pop();
+        type_text(&mut typed, Source::Keyboard, "tail of it\nnext\n");
+        assert_eq!(text(&mut typed), "ood\nnext\n");
+        assert_eq!(typed.take_lost(), MOST_AHEAD as u64 + 11);
+    }
+
+    #[test]
+    fn what_is_discarded_is_discarded_to_its_end() {
+        let mut typed = TypeAhead::default();
+        type_text(&mut typed, Source::Serial, "one\ntwo\nthr");
+        type_text(&mut typed, Source::Keyboard, "mine");
+        typed.clear(Source::Keyboard);
+        type_text(&mut typed, Source::Serial, "ee\nfour\n");
+        type_text(&mut typed, Source::Keyboard, "new\n");
+        assert_eq!(text(&mut typed), "four\nnew\n");
+        type_text(&mut typed, Source::Serial, "half");
+        typed.clear(Source::Serial);
+        type_text(&mut typed, Source::Serial, "whole\n");
+        assert_eq!(text(&mut typed), "whole\n");
+    }
+
+    proptest! {
+        #[test]
+        fn keys_outlive_as_numbers(keys in prop::collection::vec((any::<bool>(), any_key()), 0..1500)) {
+            let mut typed = TypeAhead::default();
+            for (serial, key) in keys {
+                typed.push(if serial { Source::Serial } else { Source::Keyboard }, key);
+            }
+            let mut again = TypeAhead::from_codes(typed.codes());
+            prop_assert_eq!(again.len(), typed.len());
+            prop_assert!(typed.len() <= 2 * MOST_AHEAD);
+            let all = |typed: &mut TypeAhead| core::iter::from_fn(|| typed.pop()).collect::<Vec<_>>();
+            prop_assert_eq!(all(&mut again), all(&mut typed));
+        }
+
+        #[test]
+        fn any_numbers_are_harmless(codes in prop::collection::vec(any::<u32>(), 0..50)) {
+            let typed = TypeAhead::from_codes(codes.iter().copied());
+            prop_assert!(typed.len() <= codes.len());
+        }
+    }
+}
