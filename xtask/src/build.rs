@@ -7,7 +7,7 @@ use crate::loader::{Firmware, ImageBuilder};
 use crate::manifest::{Source, System};
 use crate::paths::{self, Paths};
 use crate::tasks;
-use crate::toolchain::{METAL, Toolchain};
+use crate::toolchain::{METAL, Toolchain, shield};
 use crate::ui::say;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -143,8 +143,11 @@ pub fn metal(config: &Config, words: &[&str]) -> Result<Command> {
         .args(words)
         .args(["--release", "--target", METAL])
         .env("CARGO_TARGET_DIR", config.paths.metal())
-        .current_dir(&config.paths.root)
+        .env("CARGO_ENCODED_RUSTFLAGS", shield::metal_flags(&config.paths.root)?)
         .stdin(Stdio::null());
+    if !words.contains(&"--manifest-path") {
+        command.arg("--manifest-path").arg(config.paths.root.join("Cargo.toml"));
+    }
     // The libraries come as source, the same for every compiler and as small as they can be: building them is not stable yet, the
     // language used is.
     command

@@ -1,15 +1,17 @@
 //! The boot loader: built once for each compiler and loader version, by the crate in `xtask/image-builder`.
 //!
-//! The result is one program that holds the loader's stages and writes disk images with them, kept as
-//! `target/loader/KEY/image-builder`. As long as it is there, nothing is asked of cargo: its no-op would cost more
-//! than writing the image.
+//! The result is one program that holds the loader's stages and writes disk images with them, kept in the user's cache for all checkouts
+//! ([`cache`]). As long as it is there, nothing is asked of cargo: its no-op would cost more than writing the image.
+
+mod cache;
+mod proof;
 
 use crate::hardware::Board;
 use crate::paths::{self, Paths};
-use crate::toolchain::{PINNED_LOADER, Toolchain};
+use crate::toolchain::{PINNED_LOADER, Toolchain, shield};
 use crate::ui::{Step, say};
 use anyhow::{Context, Result, bail};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use cache::{Cache, Kept};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -64,17 +66,29 @@ pub struct ImageBuilder {
     program: PathBuf,
 }
 
+/// How long its build takes, for the user.
+pub const BUILD_TAKES: &str = "four to ten minutes, once for this compiler";
+
 impl ImageBuilder {
-    /// Finds the program in the build directory, or builds it.
+    /// Finds the program in the user's cache, or builds it.
     ///
     /// # Errors
     /// When the build fails (the log's end is in the error) or the disk is full.
     pub fn get(paths: &Paths, toolchain: &Toolchain, firmware: Firmware) -> Result<Self> {
-        let dir = directory(paths, toolchain, firmware)?;
-        let program = dir.join("image-builder");
-        if !program.is_file() {
-            build(paths, toolchain, firmware, &dir)?;
+        let (cache, key) = (Cache::open(paths)?, key(paths, toolchain, firmware)?);
+        if let Kept::Good(program) = cache.find(&key) {
+            return Ok(Self { program });
         }
+        let _lock = cache.lock(&key)?;
+        let program = match cache.find(&key) {
+            // Somebody else built it meanwhile.
+            Kept::Good(program) => program,
+            Kept::Damaged(how) => {
+                say(format!("the boot loader in {} is damaged ({how}): it is built again", cache.dir(&key).display()));
+                build(paths, toolchain, firmware, &cache, &key)?
+            }
+            Kept::Nothing => build(paths, toolchain, firmware, &cache, &key)?,
+        };
         Ok(Self { program })
     }
 
@@ -82,6 +96,15 @@ impl ImageBuilder {
     #[must_use]
     pub fn direct(program: PathBuf) -> Self {
         Self { program }
+    }
+
+    /// Where the program will be put when it is built, if it is not there.
+    ///
+    /// # Errors
+    /// When no cache can be written, or the source is missing.
+    pub fn missing(paths: &Paths, toolchain: &Toolchain, firmware: Firmware) -> Result<Option<PathBuf>> {
+        let (cache, key) = (Cache::open(paths)?, key(paths, toolchain, firmware)?);
+        Ok((!matches!(cache.find(&key), Kept::Good(_))).then(|| cache.dir(&key)))
     }
 
     /// The program itself; it changes when the loader does.
@@ -120,16 +143,16 @@ impl ImageBuilder {
     }
 }
 
-/// Where the program for this compiler, loader, firmware and source belongs.
-fn directory(paths: &Paths, toolchain: &Toolchain, firmware: Firmware) -> Result<PathBuf> {
+/// What a program depends on: firmware, loader, compiler, and the source of the image builder with its lock file.
+fn key(paths: &Paths, toolchain: &Toolchain, firmware: Firmware) -> Result<String> {
     let source = source(paths);
-    let mut hasher = DefaultHasher::new();
+    let mut sum = crc32fast::Hasher::new();
     for file in ["Cargo.toml", "Cargo.lock", "src/main.rs"] {
         let path = source.join(file);
-        std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?.hash(&mut hasher);
+        sum.update(&std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?);
     }
-    let name = format!("{}-{}-{}-{:08x}", firmware.name(), toolchain.loader, toolchain.key(), hasher.finish() as u32);
-    Ok(paths.loaders().join(name))
+    let (firmware, loader, compiler) = (firmware.name(), toolchain.loader, toolchain.key());
+    Ok(format!("{firmware}-{loader}-{compiler}-{}-{:08x}", toolchain.host, sum.finalize()))
 }
 
 fn source(paths: &Paths) -> PathBuf {
@@ -137,16 +160,18 @@ fn source(paths: &Paths) -> PathBuf {
 }
 
 /// Builds the loader and the program around it, and keeps only the program and the log.
-fn build(paths: &Paths, toolchain: &Toolchain, firmware: Firmware, dir: &Path) -> Result<()> {
-    let mut step = Step::begin(format!(
-        "building the boot loader {} for {} (once for this compiler)",
-        toolchain.loader,
-        firmware.name().to_uppercase()
-    ));
-    let work = dir.join("build");
-    let temporary = work.join("tmp");
+fn build(paths: &Paths, toolchain: &Toolchain, firmware: Firmware, cache: &Cache, key: &str) -> Result<PathBuf> {
+    say(format!("the boot loader takes {BUILD_TAKES}; it is kept in {}", cache.dir(key).display()));
+    let name = firmware.name().to_uppercase();
+    let mut step = Step::begin(format!("building the boot loader {} for {name}", toolchain.loader));
+    // `cargo install`, which the loader's build script calls, takes the settings that lie above its home and above the directory it
+    // builds in: so both are where there are none.
+    let short = shield::temporary()?;
+    let (home, temporary) = (short.path().join("home"), short.path().join("tmp"));
+    shield::lay(&home, paths)?;
     paths::create_dir(&temporary)?;
-    let manifest = manifest(paths, toolchain, dir)?;
+    let work = cache.workshop()?;
+    let manifest = manifest(paths, toolchain, work.path())?;
     let mut command = toolchain.cargo(paths)?;
     command
         // -vv: the output of the loader's build script too, in which most of the time goes.
@@ -155,20 +180,19 @@ fn build(paths: &Paths, toolchain: &Toolchain, firmware: Firmware, dir: &Path) -
         // Not by CARGO_TARGET_DIR, which the cargo in the build script would take for its own: each of the two would
         // wait for the other's lock.
         .arg("--target-dir")
-        .arg(&work)
+        .arg(work.path().join("target"))
         // Where that one builds.
         .env("TMPDIR", &temporary)
+        .env("CARGO_HOME", &home)
         // The stages are built with -Zbuild-std and target files, for which a stable compiler needs this.
-        .env("RUSTC_BOOTSTRAP", "1")
-        // `cargo install` would read the settings of the directory it is run in, which are the kernel's.
-        .current_dir(&work);
+        .env("RUSTC_BOOTSTRAP", "1");
     if toolchain.loader == PINNED_LOADER {
         command.arg("--locked");
     }
     // Debug information of the stages is in no image; without it the last stage is built in a fifth less time.
     command.env("CARGO_PROFILE_STAGE_3_DEBUG", "0").env("CARGO_PROFILE_STAGE_4_DEBUG", "0");
     command.env("RUSTC", toolchain.loader_rustc(paths)?);
-    let log_path = dir.join("build.log");
+    let log_path = work.path().join("build.log");
     let mut doing = "starting".to_owned();
     let status = run_logged(command, &log_path, |line| {
         // Also of the builds inside the build script, whose lines begin with its name.
@@ -177,24 +201,24 @@ fn build(paths: &Paths, toolchain: &Toolchain, firmware: Firmware, dir: &Path) -
         }
         step.progress(&doing);
     })?;
+    // The directory of the build goes: what is said of it must stay.
+    let kept_log = paths.target.join("loader.log");
     if !status.success() {
+        paths::create_dir(&paths.target)?;
+        std::fs::copy(&log_path, &kept_log).map_err(|error| paths::disk_error(&error, &kept_log))?;
         bail!(
             "the boot loader could not be built with {}; the log is {}, its end:\n{}\n\
              It needs the network once, for crates.io. If the compiler is new: it may need another loader release.",
             toolchain.summary(),
-            log_path.display(),
-            tail(&log_path, 25)
+            kept_log.display(),
+            tail(&kept_log, 25)
         );
     }
-    let program = dir.join("image-builder");
-    std::fs::copy(work.join("release/image-builder"), dir.join("image-builder.part"))
-        .and_then(|_| std::fs::rename(dir.join("image-builder.part"), &program))
-        .map_err(|error| paths::disk_error(&error, &program))?;
-    if let Err(error) = std::fs::remove_dir_all(&work) {
-        say(format!("cannot remove {}: {error}", work.display()));
-    }
+    let program = work.path().join("target/release").join(cache::PROGRAM);
+    proof::check(&program, firmware, &log_path, work.path()).context("the boot loader that was built is not kept")?;
+    let program = cache.keep(key, &program, &log_path)?;
     step.done();
-    Ok(())
+    Ok(program)
 }
 
 /// The manifest to build: the committed one, or a copy that asks for another loader release.

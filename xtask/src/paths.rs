@@ -50,12 +50,6 @@ impl Paths {
         self.target.join("images")
     }
 
-    /// Built boot loaders, one directory for each compiler and loader version.
-    #[must_use]
-    pub fn loaders(&self) -> PathBuf {
-        self.target.join("loader")
-    }
-
     /// The logs of each test.
     #[must_use]
     pub fn test_logs(&self) -> PathBuf {

@@ -1,11 +1,10 @@
 //! `cargo xtask setup`: gets everything that the other commands need, before they need it.
 
-use crate::build::Config;
-use crate::loader::{Firmware, ImageBuilder};
+use crate::loader::{BUILD_TAKES, Firmware, ImageBuilder};
 use crate::paths::Paths;
 use crate::toolchain::install::{Needs, ensure};
 use crate::ui::say;
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 /// Installs compiler, QEMU and (for UEFI) firmware, then builds the boot loader.
 ///
@@ -14,12 +13,25 @@ use anyhow::Result;
 pub fn setup(paths: &Paths, uefi: bool, install: bool) -> Result<()> {
     let ready = ensure(Needs { qemu: true, uefi, clippy: false, install })?;
     say(format!("{}, {}", ready.toolchain.summary(), ready.programs.version()));
-    if install {
-        let config = Config { paths, toolchain: &ready.toolchain, with: &[] };
-        ImageBuilder::get(config.paths, config.toolchain, Firmware::Bios)?;
-        if uefi {
-            ImageBuilder::get(config.paths, config.toolchain, Firmware::Uefi)?;
+    let firmwares: &[Firmware] = if uefi { &[Firmware::Bios, Firmware::Uefi] } else { &[Firmware::Bios] };
+    let mut missing = Vec::new();
+    for &firmware in firmwares {
+        if install {
+            ImageBuilder::get(paths, &ready.toolchain, firmware)?;
+        } else if let Some(dir) = ImageBuilder::missing(paths, &ready.toolchain, firmware)? {
+            let firmware = firmware.name().to_uppercase();
+            missing.push(format!(
+                "the boot loader for {firmware} is not built yet, or is damaged; it belongs in {}",
+                dir.display()
+            ));
         }
+    }
+    if !missing.is_empty() {
+        bail!(
+            "{}\nTo build it, run `cargo xtask setup{}`, or any command that boots: that takes {BUILD_TAKES}, and serves every checkout.",
+            missing.join("\n"),
+            if uefi { " --uefi" } else { "" }
+        );
     }
     say("everything is there; next: cargo xtask run");
     Ok(())

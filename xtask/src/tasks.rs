@@ -38,8 +38,7 @@ pub fn jobs(system: &System) -> Vec<Job<'_>> {
 }
 
 impl Job<'_> {
-    /// The words for cargo. It is to run in the checkout for an outside crate too: cargo takes the flags of the target from
-    /// the `.cargo/config.toml` of the directory it runs in.
+    /// The words for cargo.
     #[must_use]
     pub fn words(&self) -> Vec<String> {
         let mut words = vec!["build".to_owned()];

@@ -7,6 +7,7 @@
 //! in places that a distribution does not use, it is shown a directory of our own ([`Toolchain::prepare`]).
 
 pub mod install;
+pub mod shield;
 
 use crate::paths::{self, Paths};
 use anyhow::{Context, Result, bail};
@@ -251,8 +252,8 @@ impl Toolchain {
         Ok(dir)
     }
 
-    /// A cargo of this toolchain that nothing of the user's own toolchain reaches: `cargo run` and rustup set variables
-    /// that would otherwise lead it to another compiler, library or linker.
+    /// A cargo of this toolchain that nothing of the user's own settings and toolchain reaches, but where network and caches are: see
+    /// [`shield`]. It has no rustflags.
     ///
     /// # Errors
     /// When the build directory cannot be written.
@@ -262,24 +263,12 @@ impl Toolchain {
         let own = [dir.join("bin"), self.sysroot.join("bin")];
         let path = std::env::join_paths(own.into_iter().chain(std::env::split_paths(&old)))
             .context("a directory on PATH has a colon in its name")?;
+        let home = paths.target.join("cargo-home");
+        shield::lay(&home, paths)?;
+        shield::check_nowhere()?;
         let mut command = Command::new(&self.cargo);
-        for name in [
-            "RUSTFLAGS",
-            "CARGO_ENCODED_RUSTFLAGS",
-            "CARGO_BUILD_RUSTFLAGS",
-            "CARGO_BUILD_TARGET",
-            "CARGO_BUILD_TARGET_DIR",
-            "CARGO_TARGET_DIR",
-            "CARGO_TARGET_X86_64_UNKNOWN_NONE_RUSTFLAGS",
-            "RUSTC_WRAPPER",
-            "RUSTC_WORKSPACE_WRAPPER",
-            "RUSTUP_TOOLCHAIN",
-            "LD_LIBRARY_PATH",
-            "MAKEFLAGS",
-            "CARGO_MAKEFLAGS",
-        ] {
-            command.env_remove(name);
-        }
+        shield::clear(&mut command);
+        command.env("CARGO_HOME", home).current_dir(shield::NOWHERE);
         command.env("PATH", path).env("CARGO", &self.cargo).env("RUSTC", &self.rustc);
         // Without a terminal cargo would say nothing for minutes; with one it draws its own bar.
         command.env("CARGO_INCREMENTAL", "0");

@@ -207,8 +207,7 @@ impl Host {
 
     /// Debian names its LLVM packages by version; the compiler's package says which it goes with.
     fn ask_apt(&mut self) {
-        let Ok(done) = Command::new("apt-cache").args(["depends", "rust-web-llvm"]).output() else { return };
-        let text = String::from_utf8_lossy(&done.stdout);
+        let text = output("apt-cache", &["depends", "rust-web-llvm"]);
         if let Some(version) = text.lines().find_map(|line| line.trim().strip_prefix("Depends: llvm-")) {
             self.llvm = version.to_owned();
             self.apt_knows_compiler = true;
@@ -323,7 +322,8 @@ impl Host {
 
 /// What a program prints, or nothing where it cannot be run or fails.
 fn output(program: &str, arguments: &[&str]) -> String {
-    match Command::new(program).args(arguments).output() {
+    // Its words are looked for, so they must not be translated.
+    match Command::new(program).args(arguments).env("LC_ALL", "C").output() {
         Ok(done) if done.status.success() => String::from_utf8_lossy(&done.stdout).into_owned(),
         _ => String::new(),
     }

@@ -1,10 +1,12 @@
 //! The commands as a script calls them: flags, what is printed where, and the exit status.
 
 use super::super::{Outcome, Report, Wanted, in_parallel};
+use crate::paths::Paths;
+use crate::toolchain::METAL;
 use anyhow::{Context, Result, ensure};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -12,9 +14,10 @@ use std::time::Instant;
 type Test = (&'static str, fn(&Path) -> Result<()>);
 
 /// Every test.
-pub const TESTS: [Test; 2] = [
+pub const TESTS: [Test; 3] = [
     ("system::commands::a_machine_is_as_the_flags_say", machine),
     ("system::commands::what_no_machine_can_be_is_said_before_it_runs", nonsense),
+    ("system::commands::builds_take_nothing_of_the_users_settings", settings),
 ];
 
 /// Runs those that are wanted.
@@ -55,13 +58,16 @@ impl Said {
 
 /// Runs this program with these words, and keeps what it said.
 fn run_this(logs: &Path, words: &[&str]) -> Result<Said> {
+    run_with(logs, words, |_| {})
+}
+
+/// Runs this program with these words, in an environment that is changed.
+fn run_with(logs: &Path, words: &[&str], change: impl FnOnce(&mut Command)) -> Result<Said> {
     let this = std::env::current_exe().context("cannot find this program")?;
-    let done = Command::new(this)
-        .args(words)
-        .args(["--no-install"])
-        .stdin(Stdio::null())
-        .output()
-        .context("cannot run this program")?;
+    let mut command = Command::new(this);
+    change(&mut command);
+    let done =
+        command.args(words).args(["--no-install"]).stdin(Stdio::null()).output().context("cannot run this program")?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let said = Said { status: done.status.code(), out: text(&done.stdout), errors: text(&done.stderr) };
     let log = format!("{words:?}\nstatus {:?}\n{}\n{}\n", said.status, said.out, said.errors);
@@ -103,6 +109,100 @@ fn machine(logs: &Path) -> Result<()> {
     }
     ensure!(std::fs::read(&disk).is_ok_and(|bytes| bytes == vec![7; 1 << 20]), "the disk was written to");
     Ok(())
+}
+
+/// Settings of cargo that would change every program, or end every build.
+const HOSTILE: &str = r#"
+[build]
+rustflags = ["-C", "target-cpu=native"]
+target = "wasm32-unknown-unknown"
+target-dir = "/no/such/place"
+rustc-wrapper = "/bin/false"
+rustc = "/bin/false"
+
+[target.x86_64-unknown-none]
+rustflags = ["-C", "target-cpu=native"]
+
+[profile.release]
+strip = true
+debug = 0
+opt-level = 0
+
+[profile.release.package."*"]
+opt-level = 1
+
+[unstable]
+nothing-of-that-name = true
+
+[alias]
+build = "no-such-command"
+
+[env]
+RUSTFLAGS = { value = "-C target-cpu=native", force = true }
+"#;
+
+/// And variables.
+const HOSTILE_VARIABLES: [(&str, &str); 11] = [
+    ("CARGO_PROFILE_RELEASE_STRIP", "true"),
+    ("CARGO_PROFILE_RELEASE_DEBUG", "0"),
+    ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0"),
+    ("CARGO_BUILD_TARGET", "wasm32-unknown-unknown"),
+    ("CARGO_BUILD_RUSTFLAGS", "-C target-cpu=native"),
+    ("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-cpu=native"),
+    ("CARGO_TARGET_X86_64_UNKNOWN_NONE_RUSTFLAGS", "-C target-cpu=native"),
+    ("RUSTFLAGS", "-C target-cpu=native"),
+    ("RUSTC", "/bin/false"),
+    ("RUSTC_WRAPPER", "/bin/false"),
+    ("RUSTC_WORKSPACE_WRAPPER", "/bin/false"),
+];
+
+/// The same programs come out, so that nothing is even compiled again, and a crash report has its names.
+fn settings(logs: &Path) -> Result<()> {
+    let words = ["run", "--exec", "fault port", "--timeout", "120", "--display", "none"];
+    run_this(logs, &words)?.contains("fault::")?;
+    let before = programs()?;
+    let home = tempfile::tempdir().context("cannot make a temporary directory")?;
+    let cargo = home.path().join("cargo");
+    std::fs::create_dir(&cargo).context("cannot make a directory")?;
+    std::fs::write(cargo.join("config.toml"), HOSTILE).context("cannot write")?;
+    // The user's own crates: nothing is to be fetched again.
+    let user = std::env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(std::env::home_dir()?.join(".cargo")));
+    let user = user.context("there is no home directory")?;
+    for dir in ["registry", "git"] {
+        std::os::unix::fs::symlink(user.join(dir), cargo.join(dir)).context("cannot make a link")?;
+    }
+    let done = run_with(logs, &words, |command| {
+        command.env("CARGO_HOME", &cargo).envs(HOSTILE_VARIABLES);
+    })?;
+    done.status(0)?;
+    done.contains("fault::")?;
+    let after = programs()?;
+    ensure!(before.len() >= 8, "only {} programs were found", before.len());
+    for ((name, before), (_, after)) in before.iter().zip(&after) {
+        ensure!(
+            before == after,
+            "{} was built otherwise: {} bytes instead of {}",
+            name.display(),
+            after.len(),
+            before.len()
+        );
+    }
+    Ok(())
+}
+
+/// The programs of the bare machine, with their contents.
+fn programs() -> Result<Vec<(PathBuf, Vec<u8>)>> {
+    let dir = Paths::find()?.metal().join(METAL).join("release");
+    let mut programs = Vec::new();
+    for entry in std::fs::read_dir(&dir).with_context(|| format!("cannot read {}", dir.display()))? {
+        let path = entry.context("cannot read a directory")?.path();
+        if path.is_file() && path.extension().is_none() {
+            let bytes = std::fs::read(&path).context("cannot read a program")?;
+            programs.push((path, bytes));
+        }
+    }
+    programs.sort();
+    Ok(programs)
 }
 
 /// Each mistake names the flag, and what to give instead.
