@@ -28,6 +28,18 @@ pub struct Guest {
     limit: Duration,
 }
 
+/// The error of a machine whose time is over.
+#[derive(Debug)]
+pub struct TimedOut(pub String);
+
+impl std::fmt::Display for TimedOut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for TimedOut {}
+
 /// What a command printed, line by line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Printed {
@@ -35,6 +47,8 @@ pub struct Printed {
     pub lines: Vec<String>,
     /// Whether the prompt came back; if not, the machine has ended.
     pub prompt: bool,
+    /// How the shell says that it ended, 0 where everything was done; nothing where it did not say.
+    pub status: Option<u8>,
 }
 
 impl Guest {
@@ -114,7 +128,7 @@ impl Guest {
     pub fn run(&mut self, command: &str, limit: Duration) -> Result<Printed> {
         self.wait_prompt(limit)?;
         self.type_serial(command)?;
-        let row = self.serial.look(|terminal| terminal.row());
+        let (row, (before, _)) = self.serial.look(|terminal| (terminal.row(), terminal.finished()));
         self.serial.send(b"\r")?;
         let limit = self.left(limit);
         let prompt = self.serial.wait(limit, |terminal| terminal.at_prompt().then_some(())).is_some();
@@ -131,7 +145,8 @@ impl Guest {
             }
             lines
         });
-        Ok(Printed { lines, prompt })
+        let (finished, status) = self.serial.look(|terminal| terminal.finished());
+        Ok(Printed { lines, prompt, status: (finished > before).then_some(status) })
     }
 
     /// The serial line closes a moment before QEMU ends.
@@ -321,6 +336,9 @@ impl Guest {
             let _ = write!(text, " before the time limit of {} s was over", self.limit.as_secs());
         }
         text.push_str(&self.tails());
+        if Instant::now() >= self.deadline {
+            return TimedOut(text).into();
+        }
         anyhow!(text)
     }
 

@@ -1,9 +1,9 @@
 //! The serial console on the user's terminal.
 
-use crate::guest::Guest;
+use crate::guest::{Guest, TimedOut};
 use crate::qemu::{Display, End, Machine, Programs};
 use crate::ui::say;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use std::io::{IsTerminal, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -104,7 +104,7 @@ pub fn run(machine: &Machine, programs: &Programs, kernel: &Path, limit: Option<
             }
             Left::TooLate => {
                 guest.stop();
-                bail!("the time limit of {} s is over", limit.unwrap_or(far).as_secs());
+                return Err(TimedOut(format!("the time limit of {} s is over", limit.unwrap_or(far).as_secs())).into());
             }
             Left::LineClosed => guest.wait_end(Duration::from_secs(10))?,
         }

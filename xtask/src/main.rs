@@ -72,7 +72,8 @@ enum Command {
 /// this terminal until the guest is switched off (type `shutdown`) or Ctrl-A X is pressed; the guest's screen is in a
 /// window if there is a desktop. With any of those three nobody needs to be there: the keys are typed first, then the
 /// commands, then the picture is taken and the guest is switched off. The exit status is 0 only if it was switched off
-/// cleanly.
+/// cleanly and no command of --exec failed. It is 1 for every error that has no other: what does not build, a machine that panics or resets;
+/// 2 for a command line that is none; 3 where a command of --exec failed; 4 where the time of --timeout was over.
 #[derive(Args)]
 struct Run {
     /// Boot from a disk image by BIOS and the boot loader, as a PC would; otherwise QEMU starts the kernel by itself
@@ -98,9 +99,13 @@ struct Run {
     /// Type these shell commands on the serial console, print what they print, then switch off
     ///
     /// Commands are separated by semicolons; one in quotes or after a backslash is part of the command. If `shutdown`
-    /// is not the last of them, it is added.
+    /// is not the last of them, it is added. The first that fails (the shell says so: an unknown command, a task that dies while it is
+    /// called) is the last that is run, and the exit status is 3.
     #[arg(long, value_name = "CMD; CMD")]
     exec: Option<String>,
+    /// With --exec: run every command, whether the one before it failed or not, and do not let failures show in the exit status
+    #[arg(long, requires = "exec")]
+    keep_going: bool,
     /// Save a picture of the screen, taken when it has not changed for a second
     #[arg(long, value_name = "FILE.png")]
     screenshot: Option<PathBuf>,
@@ -355,7 +360,11 @@ fn main() -> ExitCode {
         Err(error) => {
             interactive::restore_terminal();
             ui::say(format!("error: {error:#}"));
-            ExitCode::FAILURE
+            match () {
+                () if error.downcast_ref::<run::CommandFailed>().is_some() => ExitCode::from(3),
+                () if error.downcast_ref::<guest::TimedOut>().is_some() => ExitCode::from(4),
+                () => ExitCode::FAILURE,
+            }
         }
     }
 }
@@ -374,6 +383,7 @@ fn perform(command: Command) -> anyhow::Result<ExitCode> {
                 hardware: run.hardware,
                 display: run.display,
                 exec: run.exec,
+                keep_going: run.keep_going,
                 screenshot: run.screenshot,
                 keys: run.keys,
                 with: run.with,

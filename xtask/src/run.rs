@@ -26,6 +26,7 @@ pub struct Options {
     pub hardware: Hardware,
     pub display: Display,
     pub exec: Option<String>,
+    pub keep_going: bool,
     pub screenshot: Option<PathBuf>,
     pub keys: Option<String>,
     pub with: Vec<PathBuf>,
@@ -94,11 +95,40 @@ fn boot(
     }
 }
 
+/// The error of a command of `--exec` that did not do what it should.
+#[derive(Debug)]
+pub struct CommandFailed(String);
+
+impl CommandFailed {
+    fn new(command: &str, status: Option<u8>, rest: usize) -> Self {
+        let how = match status {
+            Some(130) => "was interrupted",
+            Some(_) => "failed; what it printed says why",
+            None => "was not finished: the shell has begun anew",
+        };
+        let rest = match rest {
+            0 => String::new(),
+            1 => ". The command after it was not run; --keep-going would run it".to_owned(),
+            rest => format!(". The {rest} commands after it were not run; --keep-going would run them"),
+        };
+        Self(format!("--exec: `{command}` {how}{rest}"))
+    }
+}
+
+impl std::fmt::Display for CommandFailed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for CommandFailed {}
+
 /// What to do without a person.
 #[derive(Debug)]
 struct Script {
     keys: Option<String>,
     commands: Vec<String>,
+    keep_going: bool,
     screenshot: Option<PathBuf>,
 }
 
@@ -123,6 +153,7 @@ impl Script {
         Ok(Some(Self {
             keys: options.keys.clone(),
             commands: split_commands(options.exec.as_deref().unwrap_or_default())?,
+            keep_going: options.keep_going,
             screenshot: options.screenshot.clone(),
         }))
     }
@@ -135,7 +166,7 @@ impl Script {
             // What was typed has had its effect when nothing moves any more.
             guest.still_screen(Duration::from_millis(500), limit)?;
         }
-        let mut off = false;
+        let (mut off, mut failed) = (false, None);
         for command in &self.commands {
             if ends_the_session(command) && self.screenshot.is_some() {
                 self.picture(guest, limit)?;
@@ -144,6 +175,10 @@ impl Script {
             show(&printed.lines)?;
             if !printed.prompt {
                 off = true;
+                break;
+            }
+            if printed.status != Some(0) && !self.keep_going {
+                failed = Some((command, printed.status));
                 break;
             }
         }
@@ -158,7 +193,14 @@ impl Script {
                 return Ok(());
             }
         }
-        guest.wait_off(limit).context("the machine was not switched off cleanly")
+        guest.wait_off(limit).context("the machine was not switched off cleanly")?;
+        match failed {
+            None => Ok(()),
+            Some((command, status)) => {
+                let rest = self.commands.iter().skip_while(|other| *other != command).count() - 1;
+                Err(CommandFailed::new(command, status, rest).into())
+            }
+        }
     }
 
     fn picture(&self, guest: &mut Guest, limit: Duration) -> Result<()> {
@@ -197,6 +239,7 @@ mod tests {
             hardware: Hardware::default(),
             display: Display::None,
             exec: None,
+            keep_going: false,
             screenshot: None,
             keys: None,
             with: Vec::new(),
@@ -223,5 +266,15 @@ mod tests {
     fn a_session_ends_with_its_machine() {
         assert!(ends_the_session("shutdown") && ends_the_session("reboot now"));
         assert!(!ends_the_session("echo shutdown") && !ends_the_session(""));
+    }
+
+    #[test]
+    fn a_command_that_failed_is_named_with_those_that_were_not_run() {
+        let said = |status, rest| CommandFailed::new("ps x", status, rest).to_string();
+        assert_eq!(said(Some(1), 0), "--exec: `ps x` failed; what it printed says why");
+        assert!(
+            said(Some(130), 1).contains("interrupted. The command after it")
+                && said(None, 2).contains("begun anew. The 2 commands")
+        );
     }
 }

@@ -24,6 +24,8 @@ struct Page {
     column: usize,
     /// The line at the top of the screen since it was cleared last.
     home: usize,
+    /// How many lines the shell has finished, and how the last one ended.
+    finished: (usize, u8),
 }
 
 impl Terminal {
@@ -52,6 +54,13 @@ impl Terminal {
     #[must_use]
     pub fn at_prompt(&self) -> bool {
         self.before_cursor() == PROMPT && self.line(self.page.row).trim_end() == PROMPT.trim_end()
+    }
+
+    /// How many lines of commands the shell has said to have finished, and the status of the last one: 0 where all its commands did what they
+    /// should.
+    #[must_use]
+    pub fn finished(&self) -> (usize, u8) {
+        self.page.finished
     }
 
     /// One line, without the blanks at its end.
@@ -132,6 +141,14 @@ impl Perform for Page {
         }
     }
 
+    /// The mark at the end of a command ("semantic prompts"): OSC 133 ; D ; STATUS.
+    fn osc_dispatch(&mut self, params: &[&[u8]], _bell: bool) {
+        if let [b"133", b"D", status] = params {
+            let status = std::str::from_utf8(status).ok().and_then(|status| status.parse().ok());
+            self.finished = (self.finished.0 + 1, status.unwrap_or(u8::MAX));
+        }
+    }
+
     fn csi_dispatch(&mut self, params: &Params, intermediates: &[u8], _ignore: bool, action: char) {
         if !intermediates.is_empty() {
             return;
@@ -191,6 +208,15 @@ impl Perform for Page {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_end_of_a_command_is_heard_and_not_shown() {
+        let terminal = shown("ab\r\n\x1b]133;D;0\x1b\\enigma> \x1b]133;A\x07\x1b]0;title\x07\x1b]133;D;1\x07");
+        assert_eq!(terminal.finished(), (2, 1));
+        assert!(terminal.at_prompt(), "{:?}", terminal.before_cursor());
+        assert_eq!(shown("\x1b]133;D;\x07").finished(), (1, u8::MAX));
+        assert_eq!(shown("133;D;0").finished(), (0, 0));
+    }
 
     fn shown(bytes: &str) -> Terminal {
         let mut terminal = Terminal::default();

@@ -18,6 +18,7 @@ use zerocopy::FromZeros;
 pub struct Fake {
     pub out: String,
     pub done: Vec<String>,
+    pub statuses: Vec<u8>,
     pub tasks: Vec<TaskRecord>,
     pub status: Vec<TaskStatus>,
     pub info: SystemInfo,
@@ -115,6 +116,9 @@ pub fn fake() -> Fake {
 impl World for Fake {
     fn print(&mut self, text: &str) {
         self.out.push_str(text);
+    }
+    fn finished(&mut self, status: u8) {
+        self.statuses.push(status);
     }
     fn clear(&mut self) -> Result<(), String> {
         self.done.push("clear".into());

@@ -12,6 +12,16 @@ use alloc::vec::Vec;
 /// What the shell prints before it reads a line.
 pub const PROMPT: &str = "enigma> ";
 
+/// How a line ended, as other systems' shells number it.
+pub mod status {
+    /// Every command did what it should.
+    pub const DONE: u8 = 0;
+    /// One did not, or the line is none.
+    pub const FAILED: u8 = 1;
+    /// Ctrl-C.
+    pub const INTERRUPTED: u8 = 130;
+}
+
 /// The shell.
 pub struct Shell<'w> {
     /// The system around it.
@@ -52,22 +62,36 @@ impl<'w> Shell<'w> {
         Shell { world, previous: None }
     }
 
-    /// Does what a line says, command after command. A command that fails says so; the next one is done all the same.
+    /// Does what a line says, command after command. A command that fails says so; the next one is done all the same. Then the world is told
+    /// how it ended.
     pub fn run(&mut self, line: &str) {
+        let status = self.line(line);
+        self.world.finished(status);
+    }
+
+    fn line(&mut self, line: &str) -> u8 {
         let commands = match parse(line) {
             Ok(commands) => commands,
-            Err(error) => return self.world.print(&format!("{error}\n")),
+            Err(error) => {
+                self.world.print(&format!("{error}\n"));
+                return status::FAILED;
+            }
         };
+        let mut status = status::DONE;
         for words in commands {
             let Some((name, arguments)) = words.split_first() else {
                 continue;
             };
             match self.command(name, arguments) {
                 Ok(()) => {}
-                Err(Failure::Say(sentence)) => self.world.print(&format!("{name}: {sentence}\n")),
-                Err(Failure::Interrupted) => return,
+                Err(Failure::Say(sentence)) => {
+                    self.world.print(&format!("{name}: {sentence}\n"));
+                    status = status::FAILED;
+                }
+                Err(Failure::Interrupted) => return status::INTERRUPTED,
             }
         }
+        status
     }
 
     fn command(&mut self, name: &str, arguments: &[String]) -> Result<(), Failure> {

@@ -92,6 +92,11 @@ impl World for System<'_> {
         }
     }
 
+    fn finished(&mut self, status: u8) {
+        // The mark that terminals know as the end of a command ("semantic prompts", OSC 133 ; D); others swallow it.
+        self.print(&format!("\x1b]133;D;{status}\x1b\\"));
+    }
+
     fn clear(&mut self) -> Result<(), String> {
         self.console.clear().map_err(|error| error.to_string())
     }

@@ -316,3 +316,25 @@ proptest! {
         run(&format!("{command} {}", arguments.join(" ")));
     }
 }
+
+#[test]
+fn how_a_line_ended_is_told_once() {
+    let status = |line: &str, change: fn(&mut Fake)| {
+        let mut world = fake();
+        change(&mut world);
+        run_in(&mut world, line);
+        let [status] = world.statuses[..] else { panic!("{line:?} is told {:?}", world.statuses) };
+        status
+    };
+    for line in ["", "echo a", "echo a; echo b", "ps", "fault null-read"] {
+        assert_eq!(status(line, |_| {}), 0, "{line:?}");
+    }
+    // The first failure counts as much as the last.
+    for line in
+        ["nonsense", "echo 'a", "sleep", "sleep x", "echo a b; nonsense", "nonsense; echo a", "kill nobody", "fault x"]
+    {
+        assert_eq!(status(line, |_| {}), 1, "{line:?}");
+    }
+    assert_eq!(status("call serial 1", |world| world.answer = Some(Err("it died".into()))), 1);
+    assert_eq!(status("sleep 1; echo a", |world| world.interrupted = true), 130);
+}

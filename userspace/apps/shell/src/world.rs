@@ -14,6 +14,8 @@ pub type Answer = (u16, [u64; 4]);
 pub trait World {
     /// Prints at the console.
     fn print(&mut self, text: &str);
+    /// Tells whoever reads the console by program that a line is done, and how it ended; a person does not see it.
+    fn finished(&mut self, status: u8);
     /// Clears the console.
     fn clear(&mut self) -> Result<(), String>;
     /// Sets the console's colours, 0 to 15 each, as VGA numbers them.

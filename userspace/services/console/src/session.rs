@@ -35,6 +35,8 @@ enum Sequence {
     None,
     Escape,
     Control,
+    /// A string for the terminal alone (ECMA-48, section 8.3.89, OSC), up to BEL or to ESC \\.
+    String,
 }
 
 /// What a key led to that someone has to be told.
@@ -170,6 +172,12 @@ impl Session {
             Sequence::None if c == '\n' => self.mid_row = false,
             Sequence::None => self.mid_row |= !c.is_control(),
             Sequence::Escape if c == '[' => self.scan.sequence = Sequence::Control,
+            Sequence::Escape if c == ']' => self.scan.sequence = Sequence::String,
+            Sequence::String => match c {
+                '\x07' => self.scan.sequence = Sequence::None,
+                '\x1b' => self.scan.sequence = Sequence::Escape,
+                _ => {}
+            },
             Sequence::Control if !('@'..='~').contains(&c) => {}
             Sequence::Escape | Sequence::Control => {
                 // Home: the usual companion of clearing the screen.
@@ -240,6 +248,25 @@ mod tests {
         assert_eq!(terminal.text(), vec!["[vga] hello", "[vga] again", "no line end", "enigma> ec"]);
         terminal.check("enigma> ", "ec", 2);
         assert_eq!(type_text(&mut session, "ho\r", &mut terminal), Some(Event::Line("echo".into())));
+    }
+
+    #[test]
+    fn a_string_for_the_terminal_takes_no_place() {
+        for (text, apart) in
+            [("ab\n\x1b]133;D;0\x1b\\", false), ("ab\n\x1b]133;D;0\x07", false), ("\x1b]0;t\x07ab", true)]
+        {
+            // Cut anywhere.
+            for at in 0..=text.len() {
+                let (mut session, mut out) = (Session::default(), String::new());
+                session.print_begin(&mut out);
+                session.print_part(&text[..at], &mut out);
+                session.print_part(&text[at..], &mut out);
+                session.print_end(&mut out);
+                out.clear();
+                session.read_line("> ", "", &mut out);
+                assert_eq!(out.starts_with("\r\n"), apart, "{text:?} {out:?}");
+            }
+        }
     }
 
     #[test]

@@ -14,9 +14,10 @@ use std::time::Instant;
 type Test = (&'static str, fn(&Path) -> Result<()>);
 
 /// Every test.
-pub const TESTS: [Test; 3] = [
+pub const TESTS: [Test; 4] = [
     ("system::commands::a_machine_is_as_the_flags_say", machine),
     ("system::commands::what_no_machine_can_be_is_said_before_it_runs", nonsense),
+    ("system::commands::the_exit_status_tells_how_it_went", statuses),
     ("system::commands::builds_take_nothing_of_the_users_settings", settings),
 ];
 
@@ -109,6 +110,35 @@ fn machine(logs: &Path) -> Result<()> {
     }
     ensure!(std::fs::read(&disk).is_ok_and(|bytes| bytes == vec![7; 1 << 20]), "the disk was written to");
     Ok(())
+}
+
+/// What a script goes on after, and what it stops at.
+fn statuses(logs: &Path) -> Result<()> {
+    let exec = |commands: &str, more: &[&str]| {
+        let words = ["run", "--display", "none", "--exec", commands];
+        run_this(logs, &[&words, more].concat())
+    };
+    let long = ["--timeout", "120"];
+    exec("echo one; fault port; echo two", &long)?.status(0)?;
+    for (commands, why) in [
+        ("echo one; nonsense; echo two", "`nonsense` failed"),
+        ("echo one; caps nobody; echo two", "`caps nobody` failed"),
+        ("echo one; sleep; echo two", "`sleep` failed"),
+        ("echo one; call keyboard; echo two", "`call keyboard` failed"),
+    ] {
+        let done = exec(commands, &long)?;
+        done.status(3)?;
+        done.contains(why)?;
+        done.contains("one")?;
+        ensure!(!done.out.contains("two"), "it went on after {commands:?}");
+        let done = exec(commands, &[&long[..], &["--keep-going"]].concat())?;
+        done.status(0)?;
+        done.contains("two")?;
+    }
+    let late = exec("echo one; sleep 1000", &["--timeout", "15"])?;
+    late.status(4)?;
+    late.contains("time limit of 15 s")?;
+    run_this(logs, &["run", "--keep-going"])?.status(2)
 }
 
 /// Settings of cargo that would change every program, or end every build.
