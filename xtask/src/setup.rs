@@ -28,7 +28,7 @@ pub fn setup(paths: &Paths, uefi: bool, install: bool) -> Result<()> {
     }
     if !missing.is_empty() {
         bail!(
-            "{}\nTo build it, run `cargo xtask setup{}`, or any command that boots: that takes {BUILD_TAKES}, and serves every checkout.",
+            "{}\nTo build it, run `cargo xtask setup{}`: that takes {BUILD_TAKES}, and serves every checkout. Only disk images need it.",
             missing.join("\n"),
             if uefi { " --uefi" } else { "" }
         );

@@ -363,7 +363,7 @@ mod tests {
         let network = place("network", Some("[net]\noffline = true\n"));
         let clean = place("clean", None);
         let made = |places: &[&PathBuf]| temporary_in(&places.iter().map(|&place| place.clone()).collect::<Vec<_>>());
-        assert!(made(&[&hostile, &clean]).expect("made").path().starts_with(&clean.canonicalize().expect("real")));
+        assert!(made(&[&hostile, &clean]).expect("made").path().starts_with(clean.canonicalize().expect("real")));
         assert!(made(&[&network]).is_ok());
         let error = made(&[&hostile]).expect_err("none is left").to_string();
         assert!(error.contains("hostile/.cargo/config.toml has [build]") && error.contains("TMPDIR"), "{error}");
