@@ -331,7 +331,7 @@ fn how_a_line_ended_is_told_once() {
     }
     // The first failure counts as much as the last.
     for line in
-        ["nonsense", "echo 'a", "sleep", "sleep x", "echo a b; nonsense", "nonsense; echo a", "kill nobody", "fault x"]
+        ["nonsense", "echo \\", "sleep", "sleep x", "echo a b; nonsense", "nonsense; echo a", "kill nobody", "fault x"]
     {
         assert_eq!(status(line, |_| {}), 1, "{line:?}");
     }
