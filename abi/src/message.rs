@@ -7,11 +7,17 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// Data words in a message.
 pub const WORDS: usize = 4;
 
+/// Most threads that wait for bits in `recv` at one endpoint, so that setting a bit takes a bounded number of steps. Any number may wait there for
+/// messages alone.
+pub const LISTENERS: usize = 32;
+
 /// Leases that one call can carry.
 pub const MAX_LEASES: usize = 4;
 
 /// Most bytes that one [`crate::Syscall::LeaseRead`] or [`crate::Syscall::LeaseWrite`] copies; longer copies take several calls.
 pub const MAX_COPY: usize = 64 * 1024;
+/// Most bytes that a debugger copies in one system call.
+pub const MAX_DEBUG_COPY: usize = 4096;
 
 /// What kind of object a handle names, as a header tells it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

@@ -67,7 +67,8 @@ syscalls! {
     Send = 9, "send";
     /// Waits for a call, a sent message or a notification. `rdi` endpoint (RECV), `rsi` which bits of the bound notification to take.
     /// Returns `rdi` the sender ([`crate::message::Sender`]), the message, `r12` the reply token (0 for a sent message). A notification
-    /// arrives as header NOTIFICATION with the bits in `rdx`, and goes before messages. Errors: BadHandle, WrongKind, NoRights.
+    /// arrives as header NOTIFICATION with the bits in `rdx`, and goes before messages. Who waits for bits gets messages before who does not.
+    /// Errors: BadHandle, WrongKind, NoRights, Busy (with a mask, where [`crate::message::LISTENERS`] threads wait there for bits already).
     Recv = 10, "recv";
     /// Answers a caller. `rdi` reply token, message without leases. A handle that the caller does not want, or has no room for, does not
     /// arrive: that is no error here, the sender keeps its own in any case. What the caller wants is in the header of its call.
@@ -111,7 +112,7 @@ syscalls! {
     /// Maps a memory object, whole, never executable. `rdi` handle, `rsi` page-aligned address or 0 for the kernel's choice, `rdx` 1 for writable.
     /// Returns `rdx` the address. Errors: BadHandle, WrongKind, NoRights, BadAddress, QuotaFrames (page tables), QuotaObjects, OutOfMemory.
     MemoryMap = 25, "memory_map";
-    /// Takes a mapping away. `rdi` its address. Errors: BadAddress.
+    /// Takes a mapping away. `rdi` its address. Errors: BadAddress, Busy (another thread maps it, or takes it away).
     MemoryUnmap = 26, "memory_unmap";
     /// Asks about a memory object. `rdi` handle. Returns `rdx` pages, `rsi` physical address where it is contiguous, else `u64::MAX`.
     /// Errors: BadHandle, WrongKind.
@@ -174,7 +175,7 @@ syscalls! {
     SystemInfo = 47, "system_info";
 
     /// Reads the memory of a task that the caller may debug ([`crate::manifest::TaskRecord::debug`]). `rdi` its TaskId, `rsi` its address,
-    /// `rdx` destination, `r10` length (at most [`crate::message::MAX_COPY`] are copied). Returns `rdx` bytes copied.
+    /// `rdx` destination, `r10` length (at most [`crate::message::MAX_DEBUG_COPY`] are copied). Returns `rdx` bytes copied.
     /// Errors: NoRights, NoSuchTask, BadAddress (either side; memory of a device cannot be reached).
     DebugRead = 56, "debug_read";
     /// Writes the memory of a task that the caller may debug: what is the task's own, also where the task itself may only read or execute
@@ -215,5 +216,17 @@ pub const THIS_THREAD: u64 = u64::MAX;
 /// its own state. It panics where that is broken.
 pub const VERIFY_CHECK: u64 = 1 << 32;
 
-/// The same: returns `rdx` how many system calls were made by the general path, `rsi` a sum over their results.
+/// Beyond the table, known only to a kernel built with the feature `latency`, and only for the task with the control right. `rdi` a cause
+/// below [`LATENCY_CAUSES`]: a system call's number, [`LATENCY_OTHER`] for all others, or [`LATENCY_VECTORS`] plus the vector of an exception or
+/// interrupt. Returns `rdx` the longest stretch with interrupts off that began so since it was last asked for, in instructions, and `rsi` the
+/// most port accesses of one.
+pub const LATENCY_READ: u64 = VERIFY_CHECK + 2;
+/// For [`LATENCY_READ`]: system calls of no known number.
+pub const LATENCY_OTHER: u64 = 64;
+/// For [`LATENCY_READ`]: the first vector.
+pub const LATENCY_VECTORS: u64 = LATENCY_OTHER + 1;
+/// For [`LATENCY_READ`]: how many causes there are.
+pub const LATENCY_CAUSES: u64 = LATENCY_VECTORS + 256;
+
+/// As [`VERIFY_CHECK`]: returns `rdx` how many system calls were made by the general path, `rsi` a sum over their results.
 pub const VERIFY_TALLY: u64 = VERIFY_CHECK + 1;

@@ -2,6 +2,11 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+/// Instructions for which interrupts are off at the most, whatever any task does.
+pub const LONGEST_STRETCH: u64 = 20_000;
+/// Accesses to ports in that time.
+pub const MOST_PORTS: u64 = 64;
+
 /// Bytes of log text that a task may write at once.
 pub const LOG_BURST: u32 = 64 << 10;
 /// Bytes of log text that a task may write in each millisecond in the long run.

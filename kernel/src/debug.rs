@@ -3,7 +3,7 @@
 use crate::kernel::Kernel;
 use crate::usermem;
 use abi::Status;
-use abi::message::MAX_COPY;
+use abi::message::MAX_DEBUG_COPY;
 use abi::task::{Registers, USER_END};
 use kernel_core::debug::Reach;
 use kernel_core::thread::{Frame, State};
@@ -29,7 +29,7 @@ impl Kernel {
     fn debug_copy(&mut self, thread: u16, id: u64, addr: u64, own: u64, len: u64, write: bool) -> Result<u64, Status> {
         let row = self.sys.debuggee(thread, id)?;
         let (theirs, ours) = (self.root_of(row)?, self.root(thread)?);
-        let len = len.min(MAX_COPY as u64);
+        let len = len.min(MAX_DEBUG_COPY as u64);
         if addr >= USER_END {
             return Err(Status::BadAddress);
         }
@@ -100,6 +100,7 @@ impl Kernel {
     pub fn debug_port(&mut self, thread: u16, id: u64, port: u64, access: u64, value: u64) -> Result<u64, Status> {
         let row = self.sys.debuggee(thread, id)?;
         let (width, writes) = self.sys.debug_port(row, port, access)?;
+        crate::latency::ports(1);
         let port = port as u16;
         // SAFETY: the ports belong to a task, never to the kernel (the table's check and the loader see to that), and this task may do
         // what that one may.

@@ -4,6 +4,7 @@ use crate::arch::cpu::Features;
 use crate::arch::entry::{halt_until_interrupt, let_interrupts_in};
 use crate::arch::pic::Pic;
 use crate::arch::{cpu, float, gdt, paging, percore};
+use crate::latency;
 use crate::loader::Program;
 use crate::usermem::{self, Reader};
 use abi::error::{DeathKind, FaultRecord};
@@ -95,15 +96,18 @@ pub fn next(mut kernel: Locked) -> *const Frame {
             // Its steps, too, are done in its address space: what they change there is flushed.
             let frame = enter(thread, tasks, floats);
             if thread.extras & STEP == 0 {
+                latency::end();
                 return frame;
             }
             if core::mem::take(&mut let_in) {
+                latency::begin(latency::cause(&thread.frame));
                 kernel.go_on(index);
                 continue;
             }
         }
         let go_on = chosen.is_some() || kernel.sys.undecided();
         drop(kernel);
+        latency::end();
         if go_on {
             let_interrupts_in()
         } else {
@@ -147,13 +151,18 @@ pub fn enter(thread: &Thread, tasks: &[Task], floats: &mut Arena<FloatState>) ->
 
 /// Does for the thread that has just been handed the core by a fast path what [`next`] does. Returns its frame.
 pub extern "C" fn enter_current() -> *const Frame {
+    latency::begin(abi::Syscall::Yield as u64);
     let mut kernel = lock();
     if kernel.sys.running().is_some_and(|thread| thread.extras & STEP != 0) {
         return next(kernel);
     }
     let System { threads, tasks, floats, sched, .. } = &mut kernel.sys;
     match sched.current().and_then(|current| threads.at(current)) {
-        Some(thread) => enter(thread, tasks, floats),
+        Some(thread) => {
+            let frame = enter(thread, tasks, floats);
+            latency::end();
+            frame
+        }
         None => unreachable!("a fast path hands over to nobody"),
     }
 }

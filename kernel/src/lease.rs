@@ -3,15 +3,19 @@
 //! The entry stubs come here directly: who runs stays as it is, so there is nothing to schedule and no frame to be left by.
 
 use crate::kernel::{self, Kernel};
+use crate::latency;
 use crate::syscall::Returned;
 use crate::usermem::{self, Side};
-use abi::Status;
 use abi::message::{Lease, MAX_COPY, ReplyToken};
+use abi::{Status, Syscall};
 use zerocopy::IntoBytes;
 
 /// `lease_read` (`access` is [`Lease::READ`]) and `lease_write`, with their arguments in the order of the registers.
 pub extern "C" fn on_copy(token: u64, number: u64, offset: u64, buffer: u64, len: u64, access: u32) -> Returned {
-    match kernel::look().lease_copy(ReplyToken(token), number, offset, buffer, len, access) {
+    latency::begin(if access == Lease::READ { Syscall::LeaseRead } else { Syscall::LeaseWrite } as u64);
+    let outcome = kernel::look().lease_copy(ReplyToken(token), number, offset, buffer, len, access);
+    latency::end();
+    match outcome {
         Ok(count) => Returned::new(Status::Ok, count),
         // `rdx` was the offset, and stays.
         Err(status) => Returned::new(status, offset),

@@ -9,6 +9,7 @@ pub mod boot;
 pub mod debug;
 pub mod heap;
 pub mod kernel;
+pub mod latency;
 pub mod lease;
 pub mod loader;
 pub mod log;

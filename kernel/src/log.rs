@@ -3,8 +3,11 @@
 
 use crate::arch::debugcon;
 use abi::Name;
+use abi::task::MOST_PORTS;
 use core::fmt::{self, Write};
-use kernel_core::log::Ring;
+use kernel_core::log::{Ring, fitting};
+use kernel_core::step::Show;
+use kernel_core::task::Task;
 use spin::Mutex;
 
 struct Log {
@@ -12,11 +15,13 @@ struct Log {
     /// Who wrote to the port last (a row, or `KERNEL`), and whether that line is still open.
     writer: u16,
     open: bool,
+    /// A task's text that is on its way from its ring to the port. Nobody else's comes in between: who has some shows the rest of this first.
+    showing: Option<(u16, Show)>,
 }
 
 const KERNEL: u16 = u16::MAX;
 
-static LOG: Mutex<Log> = Mutex::new(Log { ring: None, writer: KERNEL, open: false });
+static LOG: Mutex<Log> = Mutex::new(Log { ring: None, writer: KERNEL, open: false, showing: None });
 
 /// Starts keeping lines in the ring; before, they go to the port alone.
 pub fn init() {
@@ -67,25 +72,71 @@ impl Log {
         }
         self.writer = writer;
     }
+
+    /// Copies some of a task's text from its ring to the port, line by line with its tag. True when all of it is there.
+    fn show(&mut self, row: u16, task: &Task, show: &mut Show) -> bool {
+        self.turn_to(row);
+        let mut buffer = [0; MOST_PORTS as usize];
+        let left = show.end.saturating_sub(show.start).min(MOST_PORTS) as usize;
+        let (count, start) = task.log.read(show.start, buffer.get_mut(..left).unwrap_or_default());
+        // What it has written over since then is lost here.
+        let count = count.min(show.end.saturating_sub(start) as usize);
+        let name = tag(&task.record.name);
+        // One less: another's line may have been ended.
+        let (count, _) =
+            fitting(buffer.get(..count).unwrap_or_default(), name.len() + TAG, self.open, MOST_PORTS as usize - 1);
+        for piece in buffer.get(..count).unwrap_or_default().split_inclusive(|&b| b == b'\n') {
+            if !self.open {
+                debugcon::write(b"[");
+                debugcon::write(name);
+                debugcon::write(b"] ");
+            }
+            for &byte in piece {
+                // What a terminal would obey could make one line look like another; beyond ASCII there is more of that than can be told here.
+                let plain = matches!(byte, b'\n' | b'\t' | b' '..=b'~');
+                debugcon::write(&[if plain { byte } else { b'?' }]);
+            }
+            self.open = piece.last() != Some(&b'\n');
+        }
+        show.start = start + count as u64;
+        show.start >= show.end
+    }
 }
 
-/// Copies a task's text to the port, line by line with its tag.
-pub fn task_text(row: u16, name: &Name, text: &[u8]) {
+/// The name in a tag. Not by [`abi::name_str`]: what that needs is gone after the boot.
+fn tag(name: &Name) -> &[u8] {
+    let len = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
+    name.get(..len).unwrap_or_default()
+}
+
+/// What a tag is longer than its name.
+const TAG: usize = 3;
+
+/// How many bytes a task's text is on the port.
+pub fn cost(row: u16, name: &Name, text: &[u8]) -> usize {
+    let log = LOG.lock();
+    let goes_on = log.showing.is_none() && log.open && log.writer == row;
+    let lines = text.iter().filter(|&&byte| byte == b'\n').count() + usize::from(text.last() != Some(&b'\n'));
+    text.len() + (tag(name).len() + TAG) * (lines - usize::from(goes_on))
+}
+
+/// Does one step of showing what a task of this row has written, or of another's text before it. True when it is shown.
+pub fn show(tasks: &[Task], row: u16, mine: &mut Show) -> bool {
     let mut log = LOG.lock();
-    log.turn_to(row);
-    for piece in text.split_inclusive(|&b| b == b'\n') {
-        if !log.open {
-            debugcon::write(b"[");
-            name.iter().take_while(|&&byte| byte != 0).for_each(|&byte| debugcon::write(&[byte]));
-            debugcon::write(b"] ");
-        }
-        for &byte in piece {
-            // What a terminal would obey could make one line look like another; beyond ASCII there is more of that than can be told here.
-            let plain = matches!(byte, b'\n' | b'\t' | b' '..=b'~');
-            debugcon::write(&[if plain { byte } else { b'?' }]);
-        }
-        log.open = piece.last() != Some(&b'\n');
+    let (owner, mut show) = match log.showing {
+        Some(showing) => showing,
+        None if mine.begun => return true,
+        None => (row, *mine),
+    };
+    let is_mine = (owner, show.end) == (row, mine.end);
+    // Somebody else has shown mine, and goes on with what follows.
+    if mine.begun && !is_mine {
+        return true;
     }
+    mine.begun = is_mine;
+    let done = tasks.get(owner as usize).is_none_or(|task| log.show(owner, task, &mut show));
+    log.showing = (!done).then_some((owner, show));
+    done && is_mine
 }
 
 /// Reads the kernel's ring: see [`Ring::read`].

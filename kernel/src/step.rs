@@ -1,14 +1,22 @@
 //! The steps of system calls that go on: see [`kernel_core::step`].
 
-use crate::arch::paging;
+use crate::arch::paging::{self, TABLE_SPAN, UserFlags};
 use crate::kernel::Kernel;
 use crate::loader;
+use crate::log;
 use crate::syscall::{Done, Outcome, value};
-use abi::{PAGE_SIZE, TaskId};
-use kernel_core::step::{Create, Step};
+use abi::{PAGE_SIZE, Status, TaskId};
+use kernel_core::memory::Backing;
+use kernel_core::step::{Clear, Create, Fill, Show, Step, TELL_STEP, Tell};
+
+const PAGE: u64 = PAGE_SIZE as u64;
 
 /// Pages that are zeroed in one step.
-const ZERO_STEP: usize = 12;
+const ZERO_STEP: usize = 10;
+/// Pages that are mapped in one step.
+const FILL_STEP: u32 = 100;
+/// Pages that are taken away in one step: each is flushed, which takes a processor far longer than an instruction.
+const CLEAR_STEP: u32 = 100;
 
 impl Kernel {
     /// Does one more step of the running thread's system call.
@@ -20,6 +28,11 @@ impl Kernel {
             Step::Receive(handle, mask) => self.receive(thread, handle, mask),
             Step::Expect(row) => self.expect(row, false),
             Step::Spawn(life) => self.spawn_step(life),
+            Step::Fill(fill) => self.fill_step(row, fill),
+            Step::Clear(clear) => self.clear_step(row, clear),
+            Step::Close(handle) => self.close(thread, handle),
+            Step::Show(show) => self.show_step(row, show),
+            Step::Tell(tell) => Ok(self.tell_step(tell)),
         });
         self.conclude(thread, outcome);
     }
@@ -48,7 +61,7 @@ impl Kernel {
     pub(crate) fn create_step(&mut self, row: u16, mut create: Create) -> Outcome {
         for _ in 0..ZERO_STEP {
             match self.sys.memory_frame(&mut create) {
-                Ok(Some(frame)) => paging::zero(u64::from(frame) * PAGE_SIZE as u64),
+                Ok(Some(frame)) => paging::zero(u64::from(frame) * PAGE),
                 Ok(None) => return value(self.sys.memory_finish(row, create)?),
                 Err(error) => {
                     self.sys.memory_abandon(row, create);
@@ -57,5 +70,108 @@ impl Kernel {
             }
         }
         Ok(Done::Again(Step::Create(create)))
+    }
+
+    /// A step of `memory_map`: enters some pages. Where that fails, the mapping is taken back.
+    pub(crate) fn fill_step(&mut self, row: u16, mut fill: Fill) -> Outcome {
+        let root = self.root_of(row)?;
+        let mapping = self.sys.tasks.get(row as usize).and_then(|t| t.mappings.get(fill.addr)).copied();
+        let mapping = mapping.ok_or(Status::BadAddress)?;
+        let memory = self.sys.memories.get(mapping.memory).ok_or(Status::BadHandle)?;
+        let (base, cached) = match memory.backing {
+            Backing::Frames(_) => (0, true),
+            Backing::Physical { base, cached } => (base, cached),
+        };
+        let flags = UserFlags { writable: fill.writable, executable: false, cached };
+        let (end, mut table) = (mapping.pages.min(fill.done + FILL_STEP), None);
+        while fill.done < end {
+            let at = fill.addr + u64::from(fill.done) * PAGE;
+            let here = match table.filter(|_| !at.is_multiple_of(TABLE_SPAN)) {
+                Some(table) => table,
+                None => match self.table_for(row, root, at) {
+                    Ok(table) => table,
+                    Err(status) => return self.clear_step(row, Clear { addr: fill.addr, done: 0, status }),
+                },
+            };
+            table = Some(here);
+            let phys = match fill.next {
+                Some(frame) => u64::from(frame) * PAGE,
+                None => base + u64::from(fill.done) * PAGE,
+            };
+            paging::set_user(here, at, phys, flags);
+            fill.next = fill.next.and_then(|frame| self.sys.frames.next(frame));
+            fill.done += 1;
+        }
+        if fill.done < mapping.pages {
+            return Ok(Done::Again(Step::Fill(fill)));
+        }
+        self.sys.memory_settled(row, fill.addr);
+        value(fill.addr)
+    }
+
+    /// The lowest page table for a task's address; those that are missing come from its quota. Errors: QuotaFrames, OutOfMemory.
+    fn table_for(&mut self, row: u16, root: u64, at: u64) -> Result<u64, Status> {
+        let sys = &mut self.sys;
+        let task = sys.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
+        let mut why = Status::OutOfMemory;
+        let frame = || {
+            if let Err(e) = task.frames.take(1, Status::QuotaFrames) {
+                why = e;
+                return None;
+            }
+            match sys.frames.alloc(&mut task.chain) {
+                Some(frame) => Some(u64::from(frame) * PAGE),
+                None => {
+                    task.frames.give(1);
+                    None
+                }
+            }
+        };
+        paging::table_for(root, at, frame).ok_or(why)
+    }
+
+    /// Maps a page of a task; page tables come from its quota. Errors: QuotaFrames, OutOfMemory.
+    pub(crate) fn map_page(&mut self, row: u16, root: u64, at: u64, phys: u64, flags: UserFlags) -> Result<(), Status> {
+        let table = self.table_for(row, root, at)?;
+        paging::set_user(table, at, phys, flags);
+        Ok(())
+    }
+
+    /// A step of `memory_unmap`: takes some pages away, and the mapping with the last of them. The page tables come first: afterwards the frames
+    /// may be free.
+    pub(crate) fn clear_step(&mut self, row: u16, mut clear: Clear) -> Outcome {
+        let root = self.root_of(row)?;
+        let mapping = self.sys.tasks.get(row as usize).and_then(|t| t.mappings.get(clear.addr)).copied();
+        let mapping = mapping.ok_or(Status::BadAddress)?;
+        let end = mapping.pages.min(clear.done + CLEAR_STEP);
+        paging::unmap_user(root, clear.addr + u64::from(clear.done) * PAGE, u64::from(end - clear.done));
+        clear.done = end;
+        if clear.done < mapping.pages {
+            return Ok(Done::Again(Step::Clear(clear)));
+        }
+        self.sys.memory_unmap(row, clear.addr)?;
+        if clear.status == Status::Ok { Ok(Done::Quiet) } else { Err(clear.status) }
+    }
+
+    /// `handle_close`, or what is left of it.
+    pub(crate) fn close(&mut self, thread: u16, handle: u64) -> Outcome {
+        let done = self.sys.handle_leave(thread, handle)?;
+        Ok(if done { Done::Quiet } else { Done::Again(Step::Close(handle)) })
+    }
+
+    /// A step of `log_write`: shows some of the text, and when it is all there has the log's readers told.
+    pub(crate) fn show_step(&mut self, row: u16, mut show: Show) -> Outcome {
+        if !log::show(&self.sys.tasks, row, &mut show) {
+            return Ok(Done::Again(Step::Show(show)));
+        }
+        Ok(self.tell_step(Tell { rows: self.sys.log_readers, value: show.value }))
+    }
+
+    /// A step of `log_write`: has some of the log's readers hear of it.
+    pub(crate) fn tell_step(&mut self, mut tell: Tell) -> Done {
+        if self.sys.tell_some(&mut tell, TELL_STEP) {
+            return Done::Value(Some(tell.value), None);
+        }
+        Done::Again(Step::Tell(tell))
     }
 }

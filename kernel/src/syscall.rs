@@ -1,17 +1,16 @@
 //! System calls: decode, do, encode. Arguments come from the thread's frame, results go there; everything with a memory address goes
 //! through [`crate::usermem`].
 
-use crate::arch::paging::{self, UserFlags};
 use crate::kernel::{self, Kernel};
-use crate::{loader, log, usermem};
+use crate::{latency, loader, log, usermem};
 use abi::error::{DeathKind, MESSAGE_LEN};
 use abi::info::ARG_LEN;
-use abi::message::{Header, Lease, MAX_LEASES, ReplyToken, Rights, bits};
+use abi::message::{Header, Lease, MAX_LEASES, ReplyToken, Rights};
 use abi::task::{LEVELS, TaskState, USER_END};
-use abi::{PAGE_SIZE, Status, Syscall, TaskId};
+use abi::{Status, Syscall, TaskId};
 use kernel_core::handles::{Handle, Object};
 use kernel_core::memory::Backing;
-use kernel_core::step::Step;
+use kernel_core::step::{Clear, Fill, Show, Step};
 use kernel_core::thread::Frame;
 use zerocopy::IntoBytes;
 
@@ -22,6 +21,7 @@ const MAX_PAGES: u64 = 256;
 
 /// The entry stub's other half. The registers are in the running thread's frame.
 pub extern "C" fn on_syscall(frame: &Frame) -> *const Frame {
+    latency::begin(latency::cause(frame));
     let (number, args) = (frame.rax, Args::of(frame));
     let mut kernel = kernel::lock();
     let Some(thread) = kernel.sys.current() else { unreachable!("a system call without a thread") };
@@ -33,7 +33,13 @@ pub extern "C" fn on_syscall(frame: &Frame) -> *const Frame {
             .row_of(thread)
             .and_then(|row| crate::verify::call(&kernel, row, number))
             .and_then(|(rdx, rsi)| pair(rdx, rsi)),
-        #[cfg(not(feature = "verify"))]
+        #[cfg(feature = "latency")]
+        None => kernel
+            .sys
+            .row_of(thread)
+            .and_then(|row| latency::call(&kernel, row, number, args.rdi))
+            .and_then(|(rdx, rsi)| pair(rdx, rsi)),
+        #[cfg(not(any(feature = "verify", feature = "latency")))]
         None => Err(Status::BadSyscall),
     };
     kernel.conclude(thread, outcome);
@@ -59,7 +65,10 @@ impl Returned {
 
 /// `task_fault`, for which a supervisor should not wait long.
 pub extern "C" fn on_task_fault(system: u64, row: u64, to: u64) -> Returned {
-    match kernel::look().task_fault(system, row, to) {
+    latency::begin(Syscall::TaskFault as u64);
+    let outcome = kernel::look().task_fault(system, row, to);
+    latency::end();
+    match outcome {
         Ok(()) => Returned::new(Status::Ok, to),
         Err(status) => Returned::new(status, to),
     }
@@ -177,7 +186,7 @@ fn dispatch(k: &mut Kernel, thread: u16, call: Syscall, a: Args) -> Outcome {
 
         Syscall::MemoryCreate => k.memory_create(thread, a.rdi, a.rsi != 0),
         Syscall::MemoryMap => k.memory_map(thread, a.rdi, a.rsi, a.rdx != 0),
-        Syscall::MemoryUnmap => quiet(k.memory_unmap(thread, a.rdi)),
+        Syscall::MemoryUnmap => k.memory_unmap(thread, a.rdi),
         Syscall::MemoryInfo => {
             let Object::Memory(id) = k.sys.handle(thread, a.rdi)?.object else { return Err(Status::WrongKind) };
             let memory = k.sys.memories.get(id).ok_or(Status::BadHandle)?;
@@ -193,7 +202,7 @@ fn dispatch(k: &mut Kernel, thread: u16, call: Syscall, a: Args) -> Outcome {
         Syscall::TimerArm => quiet(k.sys.timer_set(thread, a.rdi, Some(a.rsi))),
         Syscall::TimerDisarm => quiet(k.sys.timer_set(thread, a.rdi, None)),
 
-        Syscall::HandleClose => quiet(k.sys.handle_close(thread, a.rdi)),
+        Syscall::HandleClose => k.close(thread, a.rdi),
         Syscall::HandleDup => value(k.sys.handle_dup(thread, a.rdi, a.rsi, a.rdx)?),
         Syscall::LogWrite => k.log_write(thread, a.rdi, a.rsi),
         Syscall::LogRead => k.log_read(thread, a),
@@ -350,61 +359,18 @@ impl Kernel {
 
     fn memory_map(&mut self, thread: u16, handle: u64, addr: u64, writable: bool) -> Outcome {
         let row = self.sys.row_of(thread)?;
-        let root = self.root_of(row)?;
         let mapping = self.sys.memory_map(row, handle, addr, writable)?;
-        let Some(memory) = self.sys.memories.get(mapping.memory) else { return Err(Status::BadHandle) };
-        let (mut frame, mut device, cached) = match &memory.backing {
-            Backing::Frames(chain) => (chain.first(), 0, true),
-            Backing::Physical { base, cached } => (None, *base, *cached),
-        };
-        let flags = UserFlags { writable, executable: false, cached };
-        for page in 0..u64::from(mapping.pages) {
-            let phys = match frame {
-                Some(f) => u64::from(f) * PAGE_SIZE as u64,
-                None => device,
-            };
-            let at = mapping.addr + page * PAGE_SIZE as u64;
-            if let Err(e) = self.map_page(row, root, at, phys, flags) {
-                self.memory_unmap(thread, mapping.addr)?;
-                return Err(e);
-            }
-            frame = frame.and_then(|f| self.sys.frames.next(f));
-            device += PAGE_SIZE as u64;
-        }
-        value(mapping.addr)
+        let next = self.sys.memories.get(mapping.memory).and_then(|memory| match &memory.backing {
+            Backing::Frames(chain) => chain.first(),
+            Backing::Physical { .. } => None,
+        });
+        self.fill_step(row, Fill { addr: mapping.addr, writable, done: 0, next })
     }
 
-    /// Maps a page of a task; page tables come from its quota. Errors: QuotaFrames, OutOfMemory.
-    pub(crate) fn map_page(&mut self, row: u16, root: u64, at: u64, phys: u64, flags: UserFlags) -> Result<(), Status> {
-        let sys = &mut self.sys;
-        let task = sys.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
-        let mut why = Status::OutOfMemory;
-        let table = || {
-            if let Err(e) = task.frames.take(1, Status::QuotaFrames) {
-                why = e;
-                return None;
-            }
-            match sys.frames.alloc(&mut task.chain) {
-                Some(frame) => Some(u64::from(frame) * PAGE_SIZE as u64),
-                None => {
-                    task.frames.give(1);
-                    None
-                }
-            }
-        };
-        paging::map_user(root, at, phys, flags, table).ok_or(why)
-    }
-
-    fn memory_unmap(&mut self, thread: u16, addr: u64) -> Result<(), Status> {
+    fn memory_unmap(&mut self, thread: u16, addr: u64) -> Outcome {
         let row = self.sys.row_of(thread)?;
-        let root = self.root_of(row)?;
-        let task = self.sys.tasks.get(row as usize).ok_or(Status::NoSuchTask)?;
-        let mapping = *task.mappings.iter().find(|m| m.addr == addr).ok_or(Status::BadAddress)?;
-        // The tables first: afterwards the frames may be free.
-        for page in 0..u64::from(mapping.pages) {
-            paging::unmap(root, addr + page * PAGE_SIZE as u64);
-        }
-        self.sys.memory_unmap(row, addr).map(|_| ())
+        self.sys.memory_leave(row, addr)?;
+        self.clear_step(row, Clear { addr, done: 0, status: Status::Ok })
     }
 
     fn log_write(&mut self, thread: u16, addr: u64, len: u64) -> Outcome {
@@ -413,18 +379,16 @@ impl Kernel {
         let mut buffer = [0; MAX_LOG];
         let text = buffer.get_mut(..len.min(MAX_LOG as u64) as usize).unwrap_or_default();
         usermem::read(root, addr, text)?;
+        if text.is_empty() {
+            return value(0_u64);
+        }
         let now_ms = self.sys.clock.ns(self.sys.now) / 1_000_000;
         let task = self.sys.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
-        task.log_quota.take(text.len(), now_ms)?;
+        task.log_quota.take(log::cost(row, &task.record.name, text), now_ms)?;
+        let start = task.log.written();
         task.log.write(text);
-        log::task_text(row, &task.record.name, text);
-        let mut readers = self.sys.log_readers;
-        while readers != 0 {
-            let reader = readers.trailing_zeros() as u16;
-            readers &= readers - 1;
-            self.sys.signal_task(reader, bits::LOG);
-        }
-        value(text.len() as u64)
+        let show = Show { start, end: task.log.written(), begun: false, value: text.len() as u64 };
+        self.show_step(row, show)
     }
 
     fn log_read(&mut self, thread: u16, a: Args) -> Outcome {

@@ -3,17 +3,22 @@
 
 use crate::arch::{pic, pit, stacks};
 use crate::kernel::{self, Kernel};
+use crate::latency;
 use crate::panic::report;
 use abi::error::{DeathKind, exception_name};
 use core::sync::atomic::{AtomicU64, Ordering};
 use kernel_core::thread::Frame;
 use x86_64::registers::control::Cr2;
 
+/// Port accesses of the stub of a line, at the most.
+const STUB_PORTS: u64 = 4;
+
 /// Breakpoints that the kernel's own code ran into; it goes on behind them.
 pub static KERNEL_BREAKPOINTS: AtomicU64 = AtomicU64::new(0);
 
 /// From ring 3, by an exception or an interrupt. The registers are in the running thread's frame.
 pub extern "C" fn from_user(frame: &Frame) -> *const Frame {
+    latency::begin(latency::cause(frame));
     let (vector, address) = (frame.vector, if frame.vector == 14 { Cr2::read_raw() } else { 0 });
     let mut kernel = kernel::lock();
     match vector {
@@ -36,8 +41,10 @@ fn exception(kernel: &mut Kernel, address: u64) {
 pub extern "C" fn from_kernel(frame: &Frame) {
     match frame.vector {
         32.. => {
+            latency::begin(latency::cause(frame));
             let mut kernel = kernel::lock();
             interrupt(&mut kernel, frame.vector);
+            latency::end();
         }
         3 => {
             KERNEL_BREAKPOINTS.fetch_add(1, Ordering::Relaxed);
@@ -94,6 +101,8 @@ fn deliver(kernel: &mut Kernel, line: u8) {
 
 /// A line has interrupted ring 3, and the stub has masked, ended and counted it.
 pub extern "C" fn line_from_user(frame: &Frame) -> *const Frame {
+    latency::begin(latency::cause(frame));
+    latency::ports(STUB_PORTS);
     let line = (frame.vector - u64::from(pic::BASE)) as u8;
     let mut kernel = kernel::lock();
     deliver(&mut kernel, line);

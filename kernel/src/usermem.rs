@@ -6,7 +6,6 @@ use crate::arch::paging::{Access, TABLE_SPAN, user_page, user_table};
 use abi::task::USER_END;
 use abi::{PAGE_SIZE, Status};
 use core::arch::asm;
-use core::ptr::{with_exposed_provenance, with_exposed_provenance_mut};
 use zerocopy::IntoBytes;
 
 /// Which side of a copy could not be reached.
@@ -69,8 +68,24 @@ impl Place {
 #[inline(always)]
 unsafe fn copy_bytes(from: usize, to: usize, count: usize) {
     if to.wrapping_sub(from) < count {
-        // SAFETY: by this function's contract; they may overlap.
-        unsafe { core::ptr::copy(with_exposed_provenance::<u8>(from), with_exposed_provenance_mut(to), count) };
+        // SAFETY: by this function's contract. Downwards, the last bytes one by one, then eight at a time: where the target begins within the
+        // source, no byte is written before it is read. The direction flag is clear again afterwards.
+        unsafe {
+            asm!(
+                "std",
+                "rep movsb",
+                "mov rcx, {words}",
+                "sub rsi, 7",
+                "sub rdi, 7",
+                "rep movsq",
+                "cld",
+                words = in(reg) count / 8,
+                inout("rcx") count & 7 => _,
+                inout("rsi") from + count - 1 => _,
+                inout("rdi") to + count - 1 => _,
+                options(nostack),
+            );
+        }
         return;
     }
     // SAFETY: by this function's contract. Eight bytes at a time, then the rest, upwards (the direction flag is clear in Rust code):

@@ -54,7 +54,7 @@ fn spaces(kernel: &Kernel) -> Result<(), String> {
         if let Some(addr) = paging::find_writable_executable(task.root) {
             return Err(format!("row {row}: {addr:#x} is both writable and executable"));
         }
-        for mapping in &task.mappings {
+        for mapping in task.mappings.iter().filter(|mapping| !mapping.changing) {
             let memory = sys.memories.get(mapping.memory).ok_or(format!("row {row}: what is mapped is gone"))?;
             let (mut frames, base) = match &memory.backing {
                 Backing::Frames(chain) => (Some(sys.frames.iter(chain)), 0),

@@ -7,6 +7,7 @@
 mod code;
 mod figures;
 mod heap;
+pub mod latency;
 mod page;
 mod plot;
 mod record;
@@ -132,7 +133,7 @@ impl Wanted<'_> {
         if names.iter().any(|name| self.takes(name)) {
             return Ok(());
         }
-        names.push("heap");
+        names.extend(["heap", latency::NAME]);
         bail!(
             "there is nothing to measure that is called `{}`; there are {}",
             self.0.unwrap_or_default(),
@@ -148,6 +149,9 @@ impl Wanted<'_> {
 pub fn bench(paths: &Paths, options: &Options) -> Result<ExitCode> {
     if options.name.as_deref() == Some("heap") {
         return heap::bench(paths, options);
+    }
+    if options.name.as_deref() == Some(latency::NAME) {
+        return longest(paths, options);
     }
     if options.record {
         bail!("--record goes with `cargo xtask bench heap`");
@@ -190,6 +194,23 @@ pub fn bench(paths: &Paths, options: &Options) -> Result<ExitCode> {
         say(format!("WORSE: {one}"));
     }
     Ok(if worse.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The longest stretches with interrupts off. The exit code says whether all are as short as promised.
+fn longest(paths: &Paths, options: &Options) -> Result<ExitCode> {
+    let ready = ensure(Needs { qemu: true, uefi: false, clippy: false, install: options.install })?;
+    let config = Config { paths, toolchain: &ready.toolchain, with: &[] };
+    let found = latency::run(&config, &ready, &paths.target.join("bench").join(latency::NAME))?;
+    print!("{}", found.shown());
+    if options.accept {
+        found.accept(paths)?;
+    }
+    if let Some(path) = &options.json {
+        paths::write_whole(path, format!("{:#}\n", found.to_json()).as_bytes())?;
+    }
+    let over = found.over();
+    over.iter().for_each(|one| say(format!("TOO LONG: {one}")));
+    Ok(if over.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Commits the figures: the file that tests compare with, and the pages that show them.

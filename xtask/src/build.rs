@@ -92,6 +92,14 @@ pub fn build_verified(config: &Config, system_toml: &str, archive_name: &str) ->
     build_with_kernel(config, "kernel-verify", &["--features", "verify"], &system, archive_name, &[])
 }
 
+/// Builds a system that was read already with the kernel that notes how long interrupts are off (kernel/src/latency.rs).
+///
+/// # Errors
+/// As [`build`].
+pub fn build_measured(config: &Config, system: &System, archive_name: &str) -> Result<Built> {
+    build_with_kernel(config, "kernel-latency", &["--features", "latency"], system, archive_name, &[])
+}
+
 fn build_with_kernel(
     config: &Config,
     name: &str,

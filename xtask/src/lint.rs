@@ -37,6 +37,8 @@ pub fn lint(paths: &Paths, install: bool) -> Result<()> {
     check("clippy on the bare machine", bare.args(["--", "-D", "warnings"]))?;
     let verified = ["clippy", "--quiet", "--package", "kernel", "--bin", "kernel-verify", "--features", "verify"];
     check("clippy on the kernel that checks itself", metal(&config, &verified)?.args(["--", "-D", "warnings"]))?;
+    let measured = ["clippy", "--quiet", "--package", "kernel", "--bin", "kernel-latency", "--features", "latency"];
+    check("clippy on the kernel that measures", metal(&config, &measured)?.args(["--", "-D", "warnings"]))?;
     let kernels = ["clippy", "--quiet", "-Zpanic-abort-tests", "--package", "kernel", "--tests"];
     check("clippy on the test kernels", metal(&config, &kernels)?.args(["--", "-D", "warnings"]))?;
     if !failed.is_empty() {

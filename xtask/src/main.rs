@@ -212,7 +212,8 @@ enum NewWhat {
 /// serial line (`throughput`), and what the instructions of some operations are for (`trace`). The tests of `cargo xtask test system bench` compare all that with userspace/bench/baseline.json.
 #[derive(Args)]
 struct Bench {
-    /// Only figures whose name contains this, or `scale`, `throughput` or `trace`; `heap` measures the heaps of tasks instead
+    /// Only figures whose name contains this, or `scale`, `throughput` or `trace`; `heap` measures the heaps of tasks instead, and `latency` the longest
+    /// stretches with interrupts off, of which the exit status says whether all are as short as promised
     name: Option<String>,
     /// With `heap`: first records anew what the real system's tasks allocate
     #[arg(long)]

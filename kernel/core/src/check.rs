@@ -11,7 +11,7 @@ use crate::sched::BACKGROUND;
 use crate::step::{Create, Step};
 use crate::thread::{Route, STEP, State, Thread};
 use abi::Status;
-use abi::message::{Rights, Sender};
+use abi::message::{LISTENERS, Rights, Sender};
 use abi::task::{LEVELS, TaskState};
 use alloc::format;
 use alloc::string::String;
@@ -209,6 +209,10 @@ fn wakeups(s: &System) -> Result<(), String> {
         }
     }
     for (id, e) in s.endpoints.iter() {
+        let receivers = members(s, e.receivers)?;
+        let listens = |&&index: &&u16| s.threads.at(index).is_some_and(|t| t.mask != 0);
+        let (first, all) = (receivers.iter().take_while(listens).count(), receivers.iter().filter(listens).count());
+        ensure!(first == all && all <= LISTENERS, "{all} of {receivers:?} at {id:?} listen, {first} of them first");
         if let Some(n) = e.bound {
             let bound_to = s.notifications.get(n).and_then(|n| n.bound_to);
             ensure!(bound_to == Some(id), "{id:?} is bound to {n:?}, but not the other way");
@@ -231,7 +235,7 @@ fn references(s: &System) -> Result<(), String> {
     }
     for (id, m) in s.memories.iter() {
         ensure!(m.handles == count(Object::Memory(id)), "memory {id:?} counts {} handles", m.handles);
-        let mapped = s.tasks.iter().flat_map(|t| &t.mappings).filter(|p| p.memory == id).count() as u32;
+        let mapped = s.tasks.iter().flat_map(|t| t.mappings.iter()).filter(|p| p.memory == id).count() as u32;
         ensure!(m.mappings == mapped, "memory {id:?} counts {} mappings of {mapped}", m.mappings);
         ensure!(m.handles + m.mappings > 0 || m.kept_by.is_some(), "memory {id:?} is nobody's");
     }
@@ -296,10 +300,8 @@ fn quotas(s: &System) -> Result<(), String> {
         }
         ensure!(task.state == TaskState::Dead || task.release == Release::Done, "row {row} is released and not dead");
         ensure!(task.state == TaskState::Starting || task.start.kept.is_empty(), "row {row} keeps frames aside");
-        let mut mappings = task.mappings.clone();
-        mappings.sort_by_key(|m| m.addr);
-        let end = |m: &crate::memory::Mapping| m.addr + u64::from(m.pages) * abi::PAGE_SIZE as u64;
-        ensure!(mappings.windows(2).all(|w| end(&w[0]) <= w[1].addr), "row {row} has mappings that overlap");
+        let in_order = task.mappings.iter().zip(task.mappings.iter().skip(1)).all(|(a, b)| a.end() <= b.addr);
+        ensure!(in_order, "row {row} has mappings that overlap, or are not in order");
     }
     Ok(())
 }

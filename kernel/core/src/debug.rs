@@ -43,7 +43,7 @@ impl System {
         let mapping = self
             .tasks
             .get(row as usize)
-            .and_then(|t| t.mappings.iter().find(|m| m.addr <= addr && addr < m.end()))
+            .and_then(|t| t.mappings.holding(addr))
             .and_then(|m| self.memories.get(m.memory));
         match mapping.map(|memory| &memory.backing) {
             Some(Backing::Frames(_) | Backing::Physical { cached: true, .. }) => Reach::Shared,

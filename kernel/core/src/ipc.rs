@@ -6,12 +6,13 @@
 
 use crate::arena::Id;
 use crate::handles::{Handle, Object};
+use crate::queue::Queue;
 use crate::release::IN_THE_WAY;
 use crate::system::{Endpoint, System};
 use crate::task::Task;
 use crate::thread::{Frame, Route, State, Thread};
 use abi::Status;
-use abi::message::{Header, Kinds, Lease, MAX_LEASES, ReplyToken, Rights, Sender, pack_transfer};
+use abi::message::{Header, Kinds, LISTENERS, Lease, MAX_LEASES, ReplyToken, Rights, Sender, pack_transfer};
 
 /// The word of no notification.
 static NO_BITS: u64 = 0;
@@ -84,7 +85,7 @@ impl System {
     }
 
     /// `recv`: takes a notification, a queued call, or blocks the running thread. False where so many dead callers were in the way that it has
-    /// done nothing but take them out: then it is to be done again. Errors: BadHandle, WrongKind, NoRights.
+    /// done nothing but take them out: then it is to be done again. Errors: BadHandle, WrongKind, NoRights, Busy.
     pub fn recv(&mut self, thread: u16, number: u64, mask: u64) -> Result<bool, Status> {
         let id = self.way_to_receive(thread, number)?;
         let endpoint = self.endpoints.get_mut(id).ok_or(Status::BadHandle)?;
@@ -107,12 +108,17 @@ impl System {
                 }
             }
             None => {
+                let receivers = endpoint.receivers;
+                let behind = if mask == 0 { None } else { self.behind_listeners(receivers)? };
                 if let Some(t) = self.threads.at_mut(thread) {
                     t.mask = mask;
                 }
                 self.block(thread, State::Receiving(id));
                 if let Some(e) = self.endpoints.get_mut(id) {
-                    e.receivers.push(&mut self.threads, thread);
+                    match behind {
+                        Some(next) => e.receivers.insert(&mut self.threads, thread, next),
+                        None => e.receivers.push(&mut self.threads, thread),
+                    }
                 }
             }
         }
@@ -129,6 +135,19 @@ impl System {
             }
         }
         false
+    }
+
+    /// The first of the receivers that waits for no bits: those that do come before it, so that who signals looks at no others.
+    /// Errors: Busy (as many as may wait for bits already).
+    fn behind_listeners(&self, receivers: Queue) -> Result<Option<u16>, Status> {
+        let mut next = receivers.front();
+        for _ in 0..LISTENERS {
+            match next.and_then(|index| self.threads.at(index)) {
+                Some(t) if t.mask != 0 => next = next.and_then(|index| receivers.next(&self.threads, index)),
+                _ => return Ok(next),
+            }
+        }
+        Err(Status::Busy)
     }
 
     /// `reply`: answers a caller with the message in the running thread's frame. Errors: StaleReply, BadArgument, BadHandle, WrongKind, NoRights.
@@ -323,12 +342,5 @@ impl System {
             copy.rights -= Rights::WAIT;
         }
         Ok(pack_transfer(self.handle_insert(to_row, copy)?, copy.rights))
-    }
-
-    /// Ends all calls that wait in an endpoint's queue.
-    pub(crate) fn endpoint_flush(&mut self, id: Id<Endpoint>, status: Status) {
-        while let Some(sender) = self.endpoints.get_mut(id).and_then(|e| e.senders.pop(&mut self.threads)) {
-            self.complete(sender, status);
-        }
     }
 }

@@ -43,6 +43,7 @@ pub mod ipc;
 pub mod lifecycle;
 pub mod log;
 pub mod manifest;
+pub mod mappings;
 pub mod memory;
 pub mod notify;
 pub mod queue;

@@ -8,6 +8,20 @@ use alloc::vec::Vec;
 /// Bytes that a ring keeps.
 pub const RING_SIZE: usize = 4096;
 
+/// How many bytes of a text, in which lines begin with a tag of `tag` bytes, and the first where no line is `open`, go out in at most `most`; and
+/// in how many.
+pub fn fitting(text: &[u8], tag: usize, mut open: bool, most: usize) -> (usize, usize) {
+    let mut out = 0;
+    for (count, &byte) in text.iter().enumerate() {
+        let next = out + 1 + if open { 0 } else { tag };
+        if next > most {
+            return (count, out);
+        }
+        (out, open) = (next, byte != b'\n');
+    }
+    (text.len(), out)
+}
+
 /// A ring of text.
 pub struct Ring {
     bytes: Vec<u8>,
@@ -23,10 +37,15 @@ impl Default for Ring {
 impl Ring {
     /// Appends text; the oldest makes room.
     pub fn write(&mut self, text: &[u8]) {
-        for &byte in text {
-            self.bytes[(self.written % RING_SIZE as u64) as usize] = byte;
-            self.written += 1;
-        }
+        // Of more than fits the end stays.
+        let lost = text.len().saturating_sub(RING_SIZE);
+        let text = text.get(lost..).unwrap_or_default();
+        let at = ((self.written + lost as u64) % RING_SIZE as u64) as usize;
+        self.written += (lost + text.len()) as u64;
+        let mut from = text.iter();
+        let after = self.bytes.get_mut(at..).unwrap_or_default();
+        after.iter_mut().zip(&mut from).for_each(|(to, from)| *to = *from);
+        self.bytes.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
     }
 
     /// Copies text from `position` (bytes ever written before it) on. Returns the bytes copied and the position of the first of
@@ -35,9 +54,11 @@ impl Ring {
         let oldest = self.written.saturating_sub(RING_SIZE as u64);
         let start = position.clamp(oldest, self.written);
         let count = into.len().min((self.written - start) as usize);
-        for (offset, byte) in into.iter_mut().take(count).enumerate() {
-            *byte = self.bytes[((start + offset as u64) % RING_SIZE as u64) as usize];
-        }
+        let (before, after) = self.bytes.split_at((start % RING_SIZE as u64) as usize);
+        let into = into.get_mut(..count).unwrap_or_default();
+        into.iter_mut().zip(after).for_each(|(to, from)| *to = *from);
+        let rest = into.get_mut(after.len()..).unwrap_or_default();
+        rest.iter_mut().zip(before).for_each(|(to, from)| *to = *from);
         (count, start)
     }
 

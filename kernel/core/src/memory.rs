@@ -7,7 +7,6 @@ use crate::step::Create;
 use crate::system::System;
 use abi::Status;
 use abi::message::Rights;
-use abi::task::{MAP_BASE, STACK_TOP};
 
 /// Where a memory object's bytes are.
 #[derive(Debug)]
@@ -49,6 +48,8 @@ pub struct Mapping {
     pub pages: u32,
     /// What is mapped.
     pub memory: Id<Memory>,
+    /// Whether the page tables are being filled or cleared.
+    pub changing: bool,
 }
 
 impl Mapping {
@@ -127,8 +128,8 @@ impl System {
         }
     }
 
-    /// Checks that a task may map the object of `handle` at `addr` (0: the kernel's choice), and enters the mapping. The caller
-    /// then fills the page tables, or takes the mapping back with [`System::memory_unmap`].
+    /// Checks that a task may map the object of `handle` at `addr` (0: the kernel's choice), and enters the mapping as changing. The caller
+    /// then fills the page tables and comes to [`System::memory_settled`], or takes the mapping back with [`System::memory_unmap`].
     /// Errors: BadHandle, WrongKind, NoRights, BadAddress, QuotaObjects.
     pub fn memory_map(&mut self, row: u16, handle: u64, addr: u64, writable: bool) -> Result<Mapping, Status> {
         let task = self.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
@@ -140,29 +141,20 @@ impl System {
         }
         let memory = self.memories.get_mut(id).ok_or(Status::BadHandle)?;
         let size = u64::from(memory.pages) * abi::PAGE_SIZE as u64;
-        // Mappings live between MAP_BASE and the information page and never overlap. An own choice of address may lie anywhere there.
-        let free = |at: u64, task: &crate::task::Task| {
-            at >= MAP_BASE
-                && at.is_multiple_of(abi::PAGE_SIZE as u64)
-                && at.checked_add(size).is_some_and(|end| {
-                    end <= abi::task::INFO_ADDR && task.mappings.iter().all(|m| end <= m.addr || at >= m.end())
-                })
-        };
-        const _: () = assert!(abi::task::INFO_ADDR < STACK_TOP);
         let at = if addr != 0 {
             addr
         } else {
             // One unmapped page between neighbours catches overruns. Space is 90 TiB, so going on upwards is enough; only when
             // the top is reached is the lowest gap searched.
             let next = task.map_next;
-            if free(next, task) { next } else { lowest_gap(task, size) }
+            if task.mappings.is_free(next, size) { next } else { task.mappings.lowest_gap(size) }
         };
-        if !free(at, task) {
+        if !task.mappings.is_free(at, size) {
             return Err(Status::BadAddress);
         }
         task.objects.take(1, Status::QuotaObjects)?;
-        let mapping = Mapping { addr: at, pages: memory.pages, memory: id };
-        if !crate::push(&mut task.mappings, mapping) {
+        let mapping = Mapping { addr: at, pages: memory.pages, memory: id, changing: true };
+        if !task.mappings.insert(mapping) {
             task.objects.give(1);
             return Err(Status::QuotaObjects);
         }
@@ -173,11 +165,25 @@ impl System {
         Ok(mapping)
     }
 
+    /// The page tables say what the mapping at `addr` says.
+    pub fn memory_settled(&mut self, row: u16, addr: u64) {
+        if let Some(mapping) = self.tasks.get_mut(row as usize).and_then(|t| t.mappings.get_mut(addr)) {
+            mapping.changing = false;
+        }
+    }
+
+    /// Begins to take the mapping at `addr` away: the caller clears the page tables, then comes to [`System::memory_unmap`].
+    /// Errors: BadAddress, Busy (another thread maps it, or takes it away).
+    pub fn memory_leave(&mut self, row: u16, addr: u64) -> Result<(), Status> {
+        let task = self.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
+        let mapping = task.mappings.get_mut(addr).ok_or(Status::BadAddress)?;
+        if core::mem::replace(&mut mapping.changing, true) { Err(Status::Busy) } else { Ok(()) }
+    }
+
     /// Takes the mapping at `addr` out; the caller clears the page tables first. Errors: BadAddress.
     pub fn memory_unmap(&mut self, row: u16, addr: u64) -> Result<Mapping, Status> {
         let task = self.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
-        let at = task.mappings.iter().position(|m| m.addr == addr).ok_or(Status::BadAddress)?;
-        let mapping = task.mappings.swap_remove(at);
+        let mapping = task.mappings.remove(addr).ok_or(Status::BadAddress)?;
         self.mapping_dropped(row, mapping);
         Ok(mapping)
     }
@@ -228,13 +234,4 @@ impl System {
             self.frames.join(&mut self.garbage, &mut chain);
         }
     }
-}
-
-fn lowest_gap(task: &crate::task::Task, size: u64) -> u64 {
-    let mut at = MAP_BASE;
-    // Each round passes at least one mapping, so it ends after as many rounds as there are mappings.
-    while let Some(m) = task.mappings.iter().find(|m| at < m.end() && m.addr < at.saturating_add(size)) {
-        at = m.end() + abi::PAGE_SIZE as u64;
-    }
-    at
 }

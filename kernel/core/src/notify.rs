@@ -61,14 +61,19 @@ impl System {
         task.handles.insert(Handle { object: Object::Notification(id), rights, badge: 0 })
     }
 
-    /// Sets bits, and wakes whoever waits for one of them: the thread in `wait` first, then the threads in `recv` in their order. Each
-    /// takes the bits of its mask, so one signal may wake several.
+    /// Sets bits, and wakes whoever waits for one of them: the thread in `wait` first, then the threads in `recv` in their order, of which
+    /// [`LISTENERS`](abi::message::LISTENERS) at most wait for bits. Each takes the bits of its mask, so one signal may wake several.
     pub fn signal(&mut self, id: Id<Notification>, set: u64) {
         if self.releasing != 0 && !self.signal_reaches(id) {
             return;
         }
         let Some(n) = self.notifications.get_mut(id) else { return };
+        // Nobody waits for what is there already.
+        let fresh = set & !n.word;
         n.word |= set;
+        if fresh == 0 {
+            return;
+        }
         let (word, bound_to) = (n.word, n.bound_to);
         if let Some(waiter) = n.waiter.front() {
             let mask = self.threads.at(waiter).map_or(0, |t| t.mask);
@@ -83,7 +88,7 @@ impl System {
                     t.frame.rdx = taken;
                 }
                 self.make_ready(waiter);
-                if left == 0 {
+                if left & fresh == 0 {
                     return;
                 }
             }
@@ -95,7 +100,8 @@ impl System {
             next = receivers.next(&self.threads, receiver);
             let mask = self.threads.at(receiver).map_or(0, |t| t.mask);
             match self.notifications.get(id).map_or(0, |n| n.word) {
-                0 => return,
+                // All are taken, or those behind it wait for none.
+                word if word & fresh == 0 || mask == 0 => return,
                 word if word & mask == 0 => {}
                 _ => {
                     if let Some(e) = self.endpoints.get_mut(endpoint) {

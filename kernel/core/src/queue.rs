@@ -78,6 +78,21 @@ impl Queue {
         self.head = index;
     }
 
+    /// Puts a thread, which must be in no queue, before one that is in this queue.
+    pub fn insert(&mut self, threads: &mut Arena<Thread>, index: u16, before: u16) {
+        let prev = match threads.at_mut(before) {
+            Some(t) => core::mem::replace(&mut t.link.prev, index),
+            None => return,
+        };
+        if let Some(t) = threads.at_mut(index) {
+            t.link = Link { next: before, prev };
+        }
+        match threads.at_mut(prev) {
+            Some(p) if prev != NIL => p.link.next = index,
+            _ => self.head = index,
+        }
+    }
+
     /// Takes the thread that waits longest.
     pub fn pop(&mut self, threads: &mut Arena<Thread>) -> Option<u16> {
         let index = self.front()?;

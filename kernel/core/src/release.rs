@@ -314,13 +314,18 @@ impl System {
     /// Frees frames of memory objects that are gone, in about so many steps. Where nobody is there to reap, releases what the dead held, too.
     #[inline(always)]
     pub fn collect(&mut self, steps: u32) {
-        if !self.garbage.is_empty() || self.releasing != 0 {
+        if !self.garbage.is_empty() || self.releasing != 0 || self.untold != 0 {
             self.collect_some(steps);
         }
     }
 
     fn collect_some(&mut self, steps: u32) {
         self.frames.free_some(&mut self.garbage, steps);
+        if self.untold != 0 {
+            let row = self.untold.trailing_zeros() as u16;
+            self.untold &= self.untold - 1;
+            self.signal_task(row, bits::LOG);
+        }
         if self.releasing != 0
             && self.controller.is_some_and(|row| !self.is_alive(row))
             && let Some(row) = self.tasks.iter().position(|t| t.release != Release::Done)

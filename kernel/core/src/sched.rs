@@ -39,6 +39,9 @@ pub fn shares(tasks: usize) -> (u64, u64) {
 /// How many of those that wait longest in the background are looked at in one tick.
 const REFILLS: usize = 64;
 
+/// How many timers set their bits in one tick; the tasks that have some which are due take turns.
+pub const EXPIRES: usize = 4;
+
 /// Ready queues and who runs.
 ///
 /// [`crate::fast`] reads and writes some of it.
@@ -310,7 +313,8 @@ impl System {
     pub fn tick(&mut self) {
         self.charge();
         let now_ns = self.clock.ns(self.now);
-        while let Some((notification, bits)) = self.timers.expire(now_ns) {
+        for _ in 0..EXPIRES {
+            let Some((notification, bits)) = self.timers.expire(now_ns) else { break };
             self.signal(notification, bits);
         }
         let (now, period) = (self.now, self.sched.period);

@@ -1,4 +1,4 @@
-//! System calls that go on. The kernel runs with interrupts off; what would take it longer than [`LONGEST`] instructions is done in
+//! System calls that go on. The kernel runs with interrupts off; what would take it longer than [`abi::task::LONGEST_STRETCH`] instructions is done in
 //! steps, between which interrupts are let in and more important threads get their turn.
 //!
 //! What is left of a system call lies in its thread ([`Thread::step`](crate::thread::Thread::step)), which stays running or ready, and has the
@@ -9,13 +9,9 @@
 use crate::frames::{Chain, Frame};
 use crate::system::System;
 use crate::thread::STEP;
-use abi::TaskId;
 use abi::error::DeathKind;
-
-/// Instructions for which interrupts are off at the most.
-pub const LONGEST: u64 = 20_000;
-/// Accesses to ports in that time.
-pub const MOST_PORTS: u64 = 64;
+use abi::message::bits;
+use abi::{Status, TaskId};
 
 /// What is left of a system call.
 #[derive(Debug)]
@@ -28,6 +24,16 @@ pub enum Step {
     Expect(u16),
     /// `task_spawn` of this life, which starts: see [`crate::task::Start`].
     Spawn(TaskId),
+    /// `memory_map`: see [`System::memory_map`].
+    Fill(Fill),
+    /// `memory_unmap`: see [`System::memory_leave`].
+    Clear(Clear),
+    /// `handle_close` of this handle: see [`System::handle_leave`].
+    Close(u64),
+    /// `log_write`: its text goes to the port.
+    Show(Show),
+    /// Its readers hear of it: see [`System::tell_some`].
+    Tell(Tell),
 }
 
 /// A memory object that is being made.
@@ -44,6 +50,55 @@ pub struct Create {
     /// The first frame, where they are side by side and taken.
     pub first: Option<Frame>,
 }
+
+/// A mapping whose page tables are being filled.
+#[derive(Clone, Copy, Debug)]
+pub struct Fill {
+    /// Its address.
+    pub addr: u64,
+    /// Whether the task may write.
+    pub writable: bool,
+    /// How many of its pages are there.
+    pub done: u32,
+    /// The frame of the next, where the object is made of frames.
+    pub next: Option<Frame>,
+}
+
+/// A mapping whose page tables are being cleared.
+#[derive(Clone, Copy, Debug)]
+pub struct Clear {
+    /// Its address.
+    pub addr: u64,
+    /// How many of its pages are gone.
+    pub done: u32,
+    /// What the system call says then: Ok, or why the mapping was not made.
+    pub status: Status,
+}
+
+/// Text of a task's, from its ring to the port.
+#[derive(Clone, Copy, Debug)]
+pub struct Show {
+    /// Where it begins, in bytes ever written to the ring.
+    pub start: u64,
+    /// Where it ends.
+    pub end: u64,
+    /// Whether it is under way.
+    pub begun: bool,
+    /// What the system call returns in `rdx` then: how many bytes it has taken.
+    pub value: u64,
+}
+
+/// Tasks that are to hear of a line in a log.
+#[derive(Clone, Copy, Debug)]
+pub struct Tell {
+    /// Their rows, as a set of bits.
+    pub rows: u64,
+    /// What the system call returns in `rdx` then.
+    pub value: u64,
+}
+
+/// Tasks that hear of a line in one step.
+pub const TELL_STEP: u32 = 12;
 
 impl System {
     /// Leaves what is left of a thread's system call in the thread, which runs or is ready.
@@ -73,6 +128,25 @@ impl System {
                     self.die(life.index);
                 }
             }
+            // The mapping and the page tables go with the life.
+            Step::Fill(_) | Step::Clear(_) => {}
+            Step::Close(_) => {}
+            // The text is in the ring; with the next one the rest of it is shown too.
+            Step::Show(_) => self.untold |= self.log_readers,
+            Step::Tell(tell) => self.untold |= tell.rows,
         }
+    }
+
+    /// Has up to `most` of the tasks hear of it. True when all have.
+    pub fn tell_some(&mut self, tell: &mut Tell, most: u32) -> bool {
+        for _ in 0..most {
+            if tell.rows == 0 {
+                break;
+            }
+            let row = tell.rows.trailing_zeros() as u16;
+            tell.rows &= tell.rows - 1;
+            self.signal_task(row, bits::LOG);
+        }
+        tell.rows == 0
     }
 }

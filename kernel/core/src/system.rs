@@ -54,6 +54,9 @@ pub struct Counters {
     pub boot: u64,
 }
 
+/// Threads that one [`System::handle_leave`] wakes.
+pub(crate) const WAKES: u32 = 32;
+
 /// The state of the kernel's logic.
 pub struct System {
     /// The task table.
@@ -99,6 +102,8 @@ pub struct System {
     pub controller: Option<u16>,
     /// The rows that read logs, as a set of bits.
     pub log_readers: u64,
+    /// Those of them that have not heard of the text of a thread that has died since.
+    pub(crate) untold: u64,
 }
 
 /// The quotas of handles and objects that a row has where none is to be above `most`. The task with control keeps its own: without it
@@ -173,7 +178,7 @@ impl System {
             endpoints: Arena::new(room(objects + rows)),
             notifications: Arena::new(room(objects + rows)),
             memories: Arena::new(room(handles + 8 * rows)),
-            timers: Timers::new(room(objects)),
+            timers: Timers::new(room(objects), records.iter().map(|r| lowered(r, most).1)),
             sched: Scheduler::new(&clock, records.len()),
             lines: Lines::default(),
             frames,
@@ -188,6 +193,7 @@ impl System {
             calls: 0,
             controller: None,
             log_readers: 0,
+            untold: 0,
         };
         (system.anchors, system.slots) =
             (crate::fast::first_anchor(&mut system.threads), system.threads.capacity() as u64);
@@ -234,7 +240,7 @@ impl System {
         ];
         blocks.extend(self.timers.blocks());
         for task in &self.tasks {
-            blocks.extend([task.handles.bytes(), task.mappings.capacity() * size_of::<Mapping>()]);
+            blocks.extend([task.handles.bytes(), task.mappings.bytes()]);
         }
         blocks
     }
@@ -388,20 +394,36 @@ impl System {
         Ok(Handle { rights: handle.rights & kept, ..handle })
     }
 
-    /// Gives a handle up. Errors: BadHandle, Busy.
-    pub fn handle_close(&mut self, thread: u16, number: u64) -> Result<(), Status> {
+    /// Gives a handle up, to the end. Errors: BadHandle, Busy.
+    #[cfg(test)]
+    pub(crate) fn handle_close(&mut self, thread: u16, number: u64) -> Result<(), Status> {
+        while !self.handle_leave(thread, number)? {}
+        Ok(())
+    }
+
+    /// Gives a handle up. With its last handle an endpoint is freed: who waits there gets an error first, so many in one step; false where some
+    /// are left: then again. Errors: BadHandle, Busy.
+    pub fn handle_leave(&mut self, thread: u16, number: u64) -> Result<bool, Status> {
         let row = self.row_of(thread)?;
         let task = self.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
         let handle = task.handles.get(number)?;
         if let Object::Memory(id) = handle.object
+            && self.memories.get(id).is_some_and(|m| m.mappings != 0)
             && task.mappings.iter().any(|m| m.memory == id)
         {
             return Err(Status::Busy);
         }
+        if let Object::Endpoint(id) = handle.object
+            && self.endpoints.get(id).is_some_and(|e| !e.permanent && e.handles == 1)
+            && (0..WAKES).all(|_| self.endpoint_drain(id))
+        {
+            return Ok(false);
+        }
+        let task = self.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
         task.handles.remove(number)?;
         self.epoch += 1;
         self.handle_dropped(row, handle);
-        Ok(())
+        Ok(true)
     }
 
     /// Does for a handle that is out of its table what its object needs.
@@ -438,10 +460,7 @@ impl System {
     /// Frees an endpoint: everyone who waits there gets an error.
     pub(crate) fn endpoint_destroy(&mut self, id: Id<Endpoint>) {
         self.epoch += 1;
-        self.endpoint_flush(id, Status::PeerGone);
-        while let Some(receiver) = self.endpoint_pop_receiver(id) {
-            self.complete(receiver, Status::BadHandle);
-        }
+        while self.endpoint_drain(id) {}
         if let Some(e) = self.endpoints.remove(id) {
             if let Some(n) = e.bound.and_then(|n| self.notifications.get_mut(n)) {
                 n.bound_to = None;
@@ -451,10 +470,6 @@ impl System {
                 task.made -= 1;
             }
         }
-    }
-
-    fn endpoint_pop_receiver(&mut self, id: Id<Endpoint>) -> Option<u16> {
-        self.endpoints.get_mut(id)?.receivers.pop(&mut self.threads)
     }
 
     /// Ends a blocked thread's system call with a status and lets it run. The thread must be in no queue.

@@ -4,7 +4,8 @@ use crate::arena::Id;
 use crate::frames::Chain;
 use crate::handles::HandleTable;
 use crate::log::{Allowance, Ring};
-use crate::memory::{Mapping, Memory};
+use crate::mappings::Mappings;
+use crate::memory::Memory;
 use crate::notify::Notification;
 use crate::release::Release;
 use crate::system::{Endpoint, System};
@@ -13,7 +14,6 @@ use abi::error::FaultRecord;
 use abi::manifest::{MAX_RANGES, TaskRecord};
 use abi::task::TaskState;
 use abi::{Status, TaskId};
-use alloc::vec::Vec;
 use zerocopy::FromZeros;
 
 /// A quota: what is used, and the most.
@@ -131,7 +131,7 @@ pub struct Task {
     /// Its physical ranges.
     pub ranges: [Option<Id<Memory>>; MAX_RANGES],
     /// Where memory objects are mapped.
-    pub mappings: Vec<Mapping>,
+    pub mappings: Mappings,
     /// Where the next mapping without an address goes.
     pub map_next: u64,
     /// What the last death left; [`DeathKind::Alive`](abi::error::DeathKind) where there is nothing.
@@ -175,8 +175,8 @@ impl Task {
             notification: None,
             keep: None,
             ranges: [None; MAX_RANGES],
-            // A mapping counts as an object, so this never grows.
-            mappings: Vec::with_capacity(record.object_quota.into()),
+            // A mapping counts as an object.
+            mappings: Mappings::new(record.object_quota),
             map_next: abi::task::MAP_BASE,
             fault: FaultRecord::new_zeroed(),
             log: Ring::default(),

@@ -1,4 +1,4 @@
-//! Timers: deadlines bound to notification bits, in a heap of fixed size ordered by deadline.
+//! Timers: deadlines bound to notification bits, in heaps of fixed size ordered by deadline, one for each row.
 
 use crate::arena::{Arena, Id};
 use crate::handles::{Handle, Object};
@@ -11,30 +11,62 @@ use alloc::vec::Vec;
 /// A timer.
 #[derive(Debug)]
 pub struct Timer {
+    row: u16,
     notification: Id<Notification>,
     bits: u64,
     deadline: u64,
     place: Option<u16>,
 }
 
-/// All timers, and those that are armed in the order of their deadlines.
+/// The armed timers of a row: a part of [`Timers::places`], as a heap ordered by deadline.
+#[derive(Clone, Copy)]
+struct Heap {
+    base: u32,
+    room: u16,
+    len: u16,
+}
+
+/// All timers, and those that are armed in the order of their deadlines, row by row: those of a row wait for each other, and rows take turns, so
+/// that no task's timers, however many, delay another's for long.
 pub struct Timers {
     arena: Arena<Timer>,
-    heap: Vec<u16>,
+    /// The heaps of all rows, one behind the other.
+    places: Vec<u16>,
+    heaps: Vec<Heap>,
+    /// The first deadline of each row in the second half, the end of time where there is none; before it, each is the earlier of the two at twice
+    /// its place and behind that.
+    firsts: Vec<u64>,
+    /// The row whose turn it is when several have timers that are due.
+    turn: usize,
     /// The next deadline, or the end of time.
     pub(crate) first: u64,
 }
 
 impl Timers {
-    /// Room for `capacity` timers.
-    pub fn new(capacity: u16) -> Self {
-        Timers { arena: Arena::new(capacity), heap: Vec::with_capacity(capacity as usize), first: u64::MAX }
+    /// Room for `capacity` timers in all, and for so many of each row.
+    pub fn new(capacity: u16, rows: impl Iterator<Item = u16>) -> Self {
+        let mut base = 0;
+        let heaps: Vec<Heap> = rows
+            .map(|room| {
+                let heap = Heap { base, room, len: 0 };
+                base += u32::from(room);
+                heap
+            })
+            .collect();
+        let firsts = alloc::vec![u64::MAX; 2 * heaps.len().next_power_of_two()];
+        let places = alloc::vec![0; base as usize];
+        Timers { arena: Arena::new(capacity), places, heaps, firsts, turn: 0, first: u64::MAX }
     }
 
     /// Bytes of what it took of the heap.
     #[cfg(test)]
-    pub(crate) fn blocks(&self) -> [usize; 2] {
-        [self.arena.bytes(), self.heap.capacity() * size_of::<u16>()]
+    pub(crate) fn blocks(&self) -> [usize; 4] {
+        [
+            self.arena.bytes(),
+            self.places.capacity() * size_of::<u16>(),
+            self.heaps.capacity() * size_of::<Heap>(),
+            self.firsts.capacity() * size_of::<u64>(),
+        ]
     }
 
     /// Timers alive.
@@ -42,9 +74,9 @@ impl Timers {
         self.arena.live()
     }
 
-    /// Makes a timer that sets `bits`; `None` where there is no room.
-    pub fn create(&mut self, notification: Id<Notification>, bits: u64) -> Option<Id<Timer>> {
-        self.arena.insert(Timer { notification, bits, deadline: 0, place: None })
+    /// Makes a timer of a row's that sets `bits`; `None` where there is no room.
+    pub fn create(&mut self, row: u16, notification: Id<Notification>, bits: u64) -> Option<Id<Timer>> {
+        self.arena.insert(Timer { row, notification, bits, deadline: 0, place: None })
     }
 
     /// Frees a timer; false where it is gone already.
@@ -57,14 +89,17 @@ impl Timers {
     pub fn arm(&mut self, id: Id<Timer>, deadline: u64) -> bool {
         self.disarm(id);
         let Some(timer) = self.arena.get_mut(id) else { return false };
-        timer.deadline = deadline;
-        let place = self.heap.len() as u16;
-        if !crate::push(&mut self.heap, id.index()) {
-            return false;
+        let row = timer.row;
+        let Some(heap) = self.heaps.get_mut(row as usize).filter(|h| h.len < h.room) else { return false };
+        let place = heap.len;
+        heap.len += 1;
+        (timer.deadline, timer.place) = (deadline, Some(place));
+        let Heap { base, .. } = *heap;
+        if let Some(slot) = self.places.get_mut(base as usize + place as usize) {
+            *slot = id.index();
         }
-        timer.place = Some(place);
-        self.rise(self.heap.len() - 1);
-        self.first = self.deadline(0);
+        self.rise(row, place as usize);
+        self.note_first(row);
         true
     }
 
@@ -72,45 +107,102 @@ impl Timers {
     pub fn disarm(&mut self, id: Id<Timer>) -> bool {
         let Some(timer) = self.arena.get_mut(id) else { return false };
         if let Some(place) = timer.place {
-            self.take_out(place as usize);
+            let row = timer.row;
+            self.take_out(row, place as usize);
         }
         true
     }
 
     /// The next deadline in nanoseconds.
     pub fn next(&self) -> Option<u64> {
-        self.heap.first().map(|_| self.deadline(0))
+        (self.heaps.iter().any(|h| h.len != 0)).then_some(self.first)
     }
 
-    /// Takes the next timer whose deadline is not after `now`: the bits it sets, and where.
+    /// Takes a timer whose deadline is not after `now`, the first of the row whose turn it is: the bits it sets, and where.
     pub fn expire(&mut self, now: u64) -> Option<(Id<Notification>, u64)> {
-        if self.next()? > now {
+        if self.first > now {
             return None;
         }
-        let index = *self.heap.first()?;
-        self.take_out(0);
+        let row = self.due_from(self.turn, now).or_else(|| self.due_from(0, now))?;
+        self.turn = row + 1;
+        let index = self.at(row as u16, 0)?;
+        self.take_out(row as u16, 0);
         let timer = self.arena.at(index)?;
         Some((timer.notification, timer.bits))
+    }
+
+    /// The first row from this one on that has a timer that is due: up from its place as long as there is none, then down.
+    fn due_from(&self, row: usize, now: u64) -> Option<usize> {
+        let leaves = self.firsts.len() / 2;
+        let due = |node: usize| self.firsts.get(node).is_some_and(|&first| first <= now);
+        if row >= leaves {
+            return None;
+        }
+        let mut node = leaves + row;
+        while !due(node) {
+            while node % 2 == 1 {
+                node /= 2;
+                if node <= 1 {
+                    return None;
+                }
+            }
+            node += 1;
+        }
+        while node < leaves {
+            node = 2 * node + usize::from(!due(2 * node));
+        }
+        Some(node - leaves)
+    }
+
+    /// Notes the first deadline of a row where it has changed.
+    fn note_first(&mut self, row: u16) {
+        let mut node = self.firsts.len() / 2 + row as usize;
+        let mut first = self.deadline(row, 0);
+        while let Some(slot) = self.firsts.get_mut(node).filter(|_| node != 0) {
+            *slot = first;
+            let other = self.firsts.get(node ^ 1).copied().filter(|_| node != 1).unwrap_or(u64::MAX);
+            first = first.min(other);
+            node /= 2;
+        }
+        self.first = first;
     }
 
     /// The armed timers by deadline, after a look at the order of the heap and at every timer's place in it.
     #[cfg(any(test, feature = "verify"))]
     pub(crate) fn armed(&self) -> Result<Vec<(u64, Id<Timer>)>, alloc::string::String> {
-        if self.first != self.deadline(0) {
+        let earliest = (0..self.heaps.len()).map(|row| self.deadline(row as u16, 0)).min().unwrap_or(u64::MAX);
+        if self.first != earliest {
             return Err(alloc::format!("the next deadline is not {}", self.first));
         }
-        for (place, &index) in self.heap.iter().enumerate() {
-            if place > 0 && self.deadline(place) < self.deadline((place - 1) / 2) {
-                return Err(alloc::format!("timer heap out of order at {place}"));
+        let leaves = self.firsts.len() / 2;
+        for row in 0..leaves {
+            if self.firsts.get(leaves + row) != Some(&self.deadline(row as u16, 0)) {
+                return Err(alloc::format!("the first deadline of row {row} is another"));
             }
-            if self.arena.at(index).is_none_or(|t| t.place != Some(place as u16)) {
-                return Err(alloc::format!("timer {index} does not know its place {place}"));
+        }
+        for node in 1..leaves {
+            if self.firsts.get(node) != self.firsts.get(2 * node).min(self.firsts.get(2 * node + 1)) {
+                return Err(alloc::format!("node {node} of the first deadlines is not the earlier of two"));
+            }
+        }
+        let mut count = 0;
+        for (row, heap) in self.heaps.iter().enumerate() {
+            let row = row as u16;
+            for place in 0..heap.len as usize {
+                if place > 0 && self.deadline(row, place) < self.deadline(row, (place - 1) / 2) {
+                    return Err(alloc::format!("timer heap of row {row} out of order at {place}"));
+                }
+                let timer = self.at(row, place).and_then(|index| self.arena.at(index));
+                if timer.is_none_or(|t| t.place != Some(place as u16) || t.row != row) {
+                    return Err(alloc::format!("a timer of row {row} does not know its place {place}"));
+                }
+                count += 1;
             }
         }
         let mut armed: Vec<_> =
             self.arena.iter().filter(|(_, t)| t.place.is_some()).map(|(id, t)| (t.deadline, id)).collect();
         armed.sort_by_key(|a| a.0);
-        if armed.len() == self.heap.len() { Ok(armed) } else { Err("an armed timer is not in the heap".into()) }
+        if armed.len() == count { Ok(armed) } else { Err("an armed timer is not in the heap".into()) }
     }
 
     /// What a timer sets, and where.
@@ -119,47 +211,64 @@ impl Timers {
         self.arena.get(id).map(|t| (t.notification, t.bits))
     }
 
-    fn take_out(&mut self, place: usize) {
-        let Some(last) = self.heap.len().checked_sub(1) else { return };
-        self.exchange(place, last);
-        if let Some(timer) = self.heap.pop().and_then(|index| self.arena.at_mut(index)) {
+    /// The timer at a place of a row's heap.
+    fn at(&self, row: u16, place: usize) -> Option<u16> {
+        let heap = self.heaps.get(row as usize).filter(|h| place < h.len as usize)?;
+        self.places.get(heap.base as usize + place).copied()
+    }
+
+    fn take_out(&mut self, row: u16, place: usize) {
+        let Some(heap) = self.heaps.get(row as usize).copied() else { return };
+        let Some(last) = heap.len.checked_sub(1).map(usize::from) else { return };
+        self.exchange(row, place, last);
+        if let Some(timer) = self.at(row, last).and_then(|index| self.arena.at_mut(index)) {
             timer.place = None;
         }
-        if place < self.heap.len() {
-            self.rise(place);
-            self.sink(place);
+        if let Some(heap) = self.heaps.get_mut(row as usize) {
+            heap.len -= 1;
         }
-        self.first = self.deadline(0);
+        if place < last {
+            self.rise(row, place);
+            self.sink(row, place);
+        }
+        self.note_first(row);
     }
 
-    fn deadline(&self, place: usize) -> u64 {
-        self.heap.get(place).and_then(|&i| self.arena.at(i)).map_or(u64::MAX, |t| t.deadline)
+    /// The end of time where there is none at this place.
+    fn deadline(&self, row: u16, place: usize) -> u64 {
+        self.at(row, place).and_then(|index| self.arena.at(index)).map_or(u64::MAX, |t| t.deadline)
     }
 
-    fn exchange(&mut self, a: usize, b: usize) {
-        self.heap.swap(a, b);
+    fn exchange(&mut self, row: u16, a: usize, b: usize) {
+        let Some(base) = self.heaps.get(row as usize).map(|h| h.base as usize) else { return };
+        let Some(heap) = self.places.get_mut(base..) else { return };
+        if a.max(b) >= heap.len() {
+            return;
+        }
+        heap.swap(a, b);
         for place in [a, b] {
-            if let Some(t) = self.arena.at_mut(self.heap[place]) {
+            if let Some(t) = heap.get(place).and_then(|&index| self.arena.at_mut(index)) {
                 t.place = Some(place as u16);
             }
         }
     }
 
-    fn rise(&mut self, mut place: usize) {
-        while place > 0 && self.deadline(place) < self.deadline((place - 1) / 2) {
-            self.exchange(place, (place - 1) / 2);
+    fn rise(&mut self, row: u16, mut place: usize) {
+        while place > 0 && self.deadline(row, place) < self.deadline(row, (place - 1) / 2) {
+            self.exchange(row, place, (place - 1) / 2);
             place = (place - 1) / 2;
         }
     }
 
-    fn sink(&mut self, mut place: usize) {
+    fn sink(&mut self, row: u16, mut place: usize) {
+        let len = self.heaps.get(row as usize).map_or(0, |h| h.len as usize);
         loop {
             let (left, right) = (2 * place + 1, 2 * place + 2);
-            let least = if self.deadline(right) < self.deadline(left) { right } else { left };
-            if least >= self.heap.len() || self.deadline(place) <= self.deadline(least) {
+            let least = if self.deadline(row, right) < self.deadline(row, left) { right } else { left };
+            if least >= len || self.deadline(row, place) <= self.deadline(row, least) {
                 return;
             }
-            self.exchange(place, least);
+            self.exchange(row, place, least);
             place = least;
         }
     }
@@ -178,7 +287,7 @@ impl System {
             return Err(Status::QuotaHandles);
         }
         task.objects.take(1, Status::QuotaObjects)?;
-        let Some(id) = self.timers.create(notification, 1 << bit) else {
+        let Some(id) = self.timers.create(row, notification, 1 << bit) else {
             task.objects.give(1);
             return Err(Status::QuotaObjects);
         };

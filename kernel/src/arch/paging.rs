@@ -232,16 +232,10 @@ pub fn new_root(root: u64) {
     }
 }
 
-/// Maps a page of a task, RAM or a device's. `table_frame` gives frames for tables; where it gives none, or the page is not one that a task
-/// may have, nothing is mapped and `None` is returned.
+/// The lowest page table for a task's address. `table_frame` gives frames for those that are missing; where it gives none, or the page is not
+/// one that a task may have, `None` is returned.
 #[must_use]
-pub fn map_user(
-    root: u64,
-    page: u64,
-    frame: u64,
-    flags: UserFlags,
-    mut table_frame: impl FnMut() -> Option<u64>,
-) -> Option<()> {
+pub fn table_for(root: u64, page: u64, mut table_frame: impl FnMut() -> Option<u64>) -> Option<u64> {
     if !(abi::task::PROGRAM_BASE..abi::task::USER_END).contains(&page) {
         return None;
     }
@@ -257,24 +251,61 @@ pub fn map_user(
             new
         };
     }
+    Some(table)
+}
+
+/// Enters a page of a task, RAM or a device's, in the lowest page table for it: see [`table_for`].
+#[inline(always)]
+pub fn set_user(table: u64, page: u64, frame: u64, flags: UserFlags) {
     let is_ram = if Ram::at(frame & ADDRESS, PAGE).is_some() { IS_RAM } else { 0 };
     write(table, slot(page, 0), frame & ADDRESS | flags.bits() | is_ram);
+}
+
+/// Maps a page of a task, RAM or a device's. `table_frame` gives frames for tables; where it gives none, or the page is not one that a task
+/// may have, nothing is mapped and `None` is returned.
+#[must_use]
+pub fn map_user(
+    root: u64,
+    page: u64,
+    frame: u64,
+    flags: UserFlags,
+    table_frame: impl FnMut() -> Option<u64>,
+) -> Option<()> {
+    set_user(table_for(root, page, table_frame)?, page, frame, flags);
     Some(())
 }
 
-/// Takes a page away. It is flushed where the address space is in use.
-pub fn unmap(root: u64, page: u64) {
+/// The lowest page table for an address, if there is one.
+fn lowest_table(root: u64, page: u64) -> Option<u64> {
     let mut table = root;
     for level in [3, 2, 1] {
         let entry = read(table, slot(page, level));
         if entry & PRESENT == 0 || entry & HUGE != 0 {
-            return;
+            return None;
         }
         table = entry & ADDRESS;
     }
-    write(table, slot(page, 0), 0);
-    if Cr3::read().0.start_address().as_u64() == root {
-        x86_64::instructions::tlb::flush(VirtAddr::new(page));
+    Some(table)
+}
+
+/// Takes a page away. It is flushed where the address space is in use.
+pub fn unmap(root: u64, page: u64) {
+    unmap_user(root, page, 1);
+}
+
+/// Takes `count` pages away. They are flushed where the address space is in use.
+pub fn unmap_user(root: u64, first: u64, count: u64) {
+    let in_use = Cr3::read().0.start_address().as_u64() == root;
+    let mut table = lowest_table(root, first);
+    for page in (0..count).map(|number| first + number * PAGE) {
+        if page.is_multiple_of(TABLE_SPAN) {
+            table = lowest_table(root, page);
+        }
+        let Some(table) = table else { continue };
+        write(table, slot(page, 0), 0);
+        if in_use {
+            x86_64::instructions::tlb::flush(VirtAddr::new_truncate(page));
+        }
     }
 }
 

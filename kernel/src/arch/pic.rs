@@ -1,6 +1,7 @@
 //! The two 8259 interrupt controllers (Intel 8259A data sheet). Lines are masked, end-of-interrupt is sent at once, and a line
 //! opens again when its driver acknowledges.
 
+use crate::latency;
 use core::sync::atomic::{AtomicU16, Ordering::Relaxed};
 use pic8259::ChainedPics;
 use x86_64::instructions::port::Port;
@@ -36,6 +37,7 @@ impl Pic {
 
     fn write_mask(&mut self, mask: u16) {
         MASK.store(mask, Relaxed);
+        latency::ports(2);
         let [low, high] = mask.to_le_bytes();
         // SAFETY: masking lines has no effect but that they do not fire.
         unsafe { self.chips.write_masks(low, high) };
@@ -70,6 +72,7 @@ impl Pic {
         if line != 7 && line != 15 {
             return true;
         }
+        latency::ports(3);
         let chip = usize::from(line / 8);
         let mut port = Port::<u8>::new(COMMAND[chip]);
         // SAFETY: OCW3 only selects which register the next read returns.
@@ -87,6 +90,7 @@ impl Pic {
 
     /// Tells the controllers that an interrupt is taken.
     pub fn end(&mut self, line: u8) {
+        latency::ports(2);
         // SAFETY: called once for each real interrupt, with its vector.
         unsafe { self.chips.notify_end_of_interrupt(BASE + line) };
     }

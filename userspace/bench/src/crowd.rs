@@ -1,4 +1,4 @@
-//! Many threads that do nothing but wait, or nothing but call `scale`: its argument says how many of which.
+//! Many threads that do nothing but wait, or nothing but call `scale`: its argument says how many of which. Or none, and it listens for all bits.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 use rt::ipc::Endpoint;
@@ -17,8 +17,9 @@ fn run() {
     if let Err(status) = threads(what == "call", count) {
         println!("failed crowd {status}");
     }
+    let bits = if what == "listen" { u64::MAX } else { 0 };
     loop {
-        let _ = Endpoint::own().receive(0);
+        let _ = Endpoint::own().receive(bits);
     }
 }
 

@@ -10,6 +10,7 @@ extern crate alloc;
 pub mod arena;
 pub mod calibrate;
 pub mod replay;
+pub mod stackless;
 pub mod throughput;
 
 use abi::message::{Header, ReplyToken};

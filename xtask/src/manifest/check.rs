@@ -8,7 +8,7 @@ use abi::manifest::{MAX_CALLS, Restart};
 use abi::task::MAX_TASKS;
 
 /// The programs that are kernels.
-const KERNELS: [&str; 2] = ["kernel", "kernel-verify"];
+const KERNELS: [&str; 3] = ["kernel", "kernel-verify", "kernel-latency"];
 
 /// Checks all tasks together. On the way, outside tasks are entered into the `calls` of their clients.
 pub fn check(tasks: &mut [Task], consent: &Consent, problems: &mut Vec<Problem>) {

@@ -23,6 +23,7 @@ mod quotas;
 mod ram;
 mod release;
 mod sched;
+mod steps;
 mod timers;
 mod verify;
 mod world;

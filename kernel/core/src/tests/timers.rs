@@ -33,7 +33,7 @@ proptest! {
         const CAPACITY: usize = 12;
         let (s, _) = trio();
         let target = note(&s, 0);
-        let mut timers = Timers::new(CAPACITY as u16);
+        let mut timers = Timers::new(CAPACITY as u16, [CAPACITY as u16].into_iter());
         // Every name there ever was: its bits, and while it lives, its deadline.
         type Known = (Id<Timer>, u64, Option<Option<u64>>);
         let mut model: Vec<Known> = Vec::new();
@@ -42,7 +42,7 @@ proptest! {
             match op {
                 Op::Create => {
                     let live = model.iter().filter(|m| m.2.is_some()).count();
-                    let id = timers.create(target, serial as u64);
+                    let id = timers.create(0, target, serial as u64);
                     prop_assert_eq!(id.is_some(), live < CAPACITY);
                     model.extend(id.map(|id| (id, serial as u64, Some(None))));
                 }

@@ -316,7 +316,7 @@ impl World {
                         | 1 << 20,
                 );
             }
-            for m in &task.mappings {
+            for m in task.mappings.iter() {
                 h.put(m.addr ^ u64::from(m.memory.index()));
             }
         }

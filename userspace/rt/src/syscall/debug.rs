@@ -4,28 +4,42 @@ use super::{plain2, plain3, plain4};
 use abi::task::Registers;
 use abi::{Status, Syscall, TaskId};
 
-/// Reads a task's memory at `addr`; returns how many bytes, [`abi::message::MAX_COPY`] at most.
+/// Reads a task's memory at `addr`; returns how many bytes: all of `buf`. More than [`abi::message::MAX_DEBUG_COPY`] are several system calls.
 ///
 /// # Errors
-/// As [`Syscall::DebugRead`].
+/// As [`Syscall::DebugRead`]; part of `buf` may be filled then.
 pub fn debug_read(task: TaskId, addr: u64, buf: &mut [u8]) -> Result<usize, Status> {
     let id = task.to_u32() as u64;
-    // SAFETY: the kernel writes to `buf` alone, which is borrowed for writing.
-    unsafe { plain4(Syscall::DebugRead, id, addr, buf.as_mut_ptr() as u64, buf.len() as u64) }
-        .value()
-        .map(|count| count as usize)
+    let mut done = 0;
+    loop {
+        let rest = buf.get_mut(done..).unwrap_or_default();
+        let from = addr.wrapping_add(done as u64);
+        // SAFETY: the kernel writes to `rest` alone, which is borrowed for writing.
+        let call = unsafe { plain4(Syscall::DebugRead, id, from, rest.as_mut_ptr() as u64, rest.len() as u64) };
+        done += call.value()? as usize;
+        if done >= buf.len() {
+            return Ok(done);
+        }
+    }
 }
 
-/// Writes a task's memory at `addr`; returns how many bytes, [`abi::message::MAX_COPY`] at most.
+/// Writes a task's memory at `addr`; returns how many bytes: all of `buf`. More than [`abi::message::MAX_DEBUG_COPY`] are several system calls.
 ///
 /// # Errors
-/// As [`Syscall::DebugWrite`].
+/// As [`Syscall::DebugWrite`]; part may be written then.
 pub fn debug_write(task: TaskId, addr: u64, buf: &[u8]) -> Result<usize, Status> {
     let id = task.to_u32() as u64;
-    // SAFETY: the kernel only reads `buf`; the memory of another task holds nothing of this one's.
-    unsafe { plain4(Syscall::DebugWrite, id, addr, buf.as_ptr() as u64, buf.len() as u64) }
-        .value()
-        .map(|count| count as usize)
+    let mut done = 0;
+    loop {
+        let rest = buf.get(done..).unwrap_or_default();
+        let to = addr.wrapping_add(done as u64);
+        // SAFETY: the kernel only reads `rest`; the memory of another task holds nothing of this one's.
+        let call = unsafe { plain4(Syscall::DebugWrite, id, to, rest.as_ptr() as u64, rest.len() as u64) };
+        done += call.value()? as usize;
+        if done >= buf.len() {
+            return Ok(done);
+        }
+    }
 }
 
 /// Reads the registers of a task's first thread.

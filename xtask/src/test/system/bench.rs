@@ -11,10 +11,11 @@ use std::time::Instant;
 const GROWTH: &str = "system::bench::no_figure_grows_by_more_than_5_percent";
 const LIMITS: &str = "system::bench::limits_are_kept";
 const AGAIN: &str = "system::bench::two_runs_give_the_same_figures";
+const LONGEST: &str = "system::bench::d24_no_stretch_is_longer_than_20_000";
 const BOOT_CODE: &str = "system::bench::boot_code_is_reached_by_the_boot_alone";
 
 /// The tests' names.
-pub const NAMES: [&str; 4] = [GROWTH, LIMITS, AGAIN, BOOT_CODE];
+pub const NAMES: [&str; 5] = [GROWTH, LIMITS, AGAIN, LONGEST, BOOT_CODE];
 
 /// The figures that are measured twice.
 const TWICE: &str = "ipc_cross";
@@ -37,6 +38,11 @@ pub fn run(config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> 
     if wanted.matches(BOOT_CODE) {
         let leading = bench::leading_into_the_boot(config).map_err(|error| format!("{error:#}"));
         verdict(BOOT_CODE, Instant::now(), leading.and_then(none));
+    }
+    if wanted.matches(LONGEST) {
+        let begun = Instant::now();
+        let found = bench::latency::run(config, ready, &logs.join("latency")).map_err(|error| format!("{error:#}"));
+        verdict(LONGEST, begun, found.and_then(|found| none(found.over())));
     }
     if ![GROWTH, LIMITS, AGAIN].iter().any(|name| wanted.matches(name)) {
         return Ok(());
