@@ -145,7 +145,7 @@ fn prepare(k: &mut Kernel, row: u16, argument: &[u8]) -> Result<(), Status> {
 }
 
 /// Frames that are taken, and so many pages zeroed or filled, in one step of a start; it may be three page tables more.
-const PAGES_A_STEP: u32 = 18;
+const PAGES_A_STEP: u32 = 16;
 /// What the last step costs at the most, in such pages.
 const LAST: u32 = 10;
 

@@ -59,11 +59,11 @@ fn looked(work: &mut u32, before: u16) {
 /// Work that is done within a death, in about a hundred instructions. An ordinary driver needs less.
 const WORK_AT_DEATH: u32 = 100;
 /// Work that one [`System::reap`] does.
-const WORK_AT_REAP: u32 = 120;
+const WORK_AT_REAP: u32 = 100;
 /// Of the release of what an orphan held, at each exit of the kernel.
 const WORK_OF_ORPHANS: u32 = 20;
 /// Steps in the table of frames in one [`System::reap`].
-const FRAME_STEPS: u32 = 256;
+const FRAME_STEPS: u32 = 200;
 /// Calls that one [`System::expect`] ends.
 const FLUSHED: usize = 32;
 /// Dead threads that are taken out in one go where they are in somebody's way.

@@ -263,7 +263,7 @@ mod tests {
                 session.print_part(&text[at..], &mut out);
                 session.print_end(&mut out);
                 out.clear();
-                session.read_line("> ", "", &mut out);
+                session.read_line("> ", "", false, &mut out);
                 assert_eq!(out.starts_with("\r\n"), apart, "{text:?} {out:?}");
             }
         }
