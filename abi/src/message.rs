@@ -266,7 +266,7 @@ pub const fn pack_transfer(handle: u32, rights: Rights) -> u64 {
 pub mod bits {
     /// A task changed state: died. Goes to the holder of the control right.
     pub const TASK_EVENT: u64 = 1 << 63;
-    /// A log ring has new text. Goes to the holder of the logs right.
+    /// A log ring has new text. Goes to the holder of the logs right, once until it has read one.
     pub const LOG: u64 = 1 << 62;
     /// The supervisor asks for a sign of life. Taking the bit is the answer: nothing else is to be done.
     pub const HEARTBEAT: u64 = 1 << 61;

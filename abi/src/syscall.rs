@@ -138,7 +138,8 @@ syscalls! {
     HandleDup = 33, "handle_dup";
 
     /// Appends text to the task's log ring; the oldest text makes room. `rdi` address, `rsi` length (at most 1024 are taken).
-    /// Returns `rdx` bytes taken. Errors: BadAddress, QuotaLog (nothing is taken: the task has used up [`crate::task::LOG_BURST`], and is
+    /// Returns `rdx` bytes taken. Who may read logs is told by [`crate::message::bits::LOG`], once until it reads again; of no text, nobody is.
+    /// Errors: BadAddress, QuotaLog (nothing is taken: the task has used up [`crate::task::LOG_BURST`], and is
     /// heard again when [`crate::task::LOG_AGAIN`] bytes of it are back, [`crate::task::LOG_PER_MS`] in each millisecond).
     LogWrite = 34, "log_write";
     /// Reads a log ring from a position on. `rdi` system handle (LOGS), `rsi` task index or [`KERNEL_LOG`], `rdx` position (bytes ever
@@ -184,7 +185,8 @@ syscalls! {
     /// Reads the registers of the first thread of a task that the caller may debug. `rdi` its TaskId, `rsi` address of a
     /// [`crate::task::Registers`]. Errors: NoRights, NoSuchTask, BadAddress.
     DebugRegisters = 58, "debug_registers";
-    /// Sets them. They hold when the thread goes on; a call in which it waits still ends with its own results. Flags are sanitised.
+    /// Sets them. They hold when the thread goes on; a call in which it waits still ends with its own results, and keeps its header
+    /// (`rsi`) and the handle that it brings (`r13`). Flags are sanitised.
     /// `rdi` TaskId, `rsi` address of a [`crate::task::Registers`]. Errors: NoRights, NoSuchTask, BadAddress (also for an `rip` or
     /// `rsp` that no task may have).
     DebugSetRegisters = 59, "debug_set_registers";

@@ -81,19 +81,7 @@ impl Kernel {
         let row = self.sys.debuggee(thread, id)?;
         let mut new = Registers::new_zeroed();
         usermem::read(self.root(thread)?, from, new.as_mut_bytes())?;
-        // `iretq` to an address that is not canonical would fault in ring 0 (Intel SDM vol. 2A, IRET).
-        if new.rip >= USER_END || new.rsp >= USER_END {
-            return Err(Status::BadAddress);
-        }
-        let f = self.debug_thread(row)?;
-        for (register, value) in f.general_mut().into_iter().zip(new.general) {
-            *register = value;
-        }
-        // Selectors stay; the flags are cut to those of a task on the way out, as always.
-        (f.rip, f.rsp, f.rflags) = (new.rip, new.rsp, new.rflags & 0xffff_ffff);
-        // Not by `sysret`, which would take rcx and r11 for itself.
-        f.vector = 0;
-        Ok(())
+        self.sys.debug_set(row, &new)
     }
 
     /// Accesses a port of the task `id`. Returns what was read, 0 for a write. Errors: NoRights, NoSuchTask, BadArgument.

@@ -393,6 +393,7 @@ impl Kernel {
 
     fn log_read(&mut self, thread: u16, a: Args) -> Outcome {
         self.sys.system_handle(thread, a.rdi, Rights::LOGS)?;
+        self.sys.log_looked_at(self.sys.row_of(thread)?);
         let root = self.root(thread)?;
         let mut buffer = [0; MAX_LOG];
         let into = buffer.get_mut(..a.r8.min(MAX_LOG as u64) as usize).unwrap_or_default();

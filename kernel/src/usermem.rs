@@ -150,30 +150,37 @@ pub fn read_in_page(root: u64, addr: u64, into: &mut [u8]) -> bool {
 }
 
 /// Reads a task's memory here and there: what is near to what was read last is found at once.
-pub struct Reader(Place);
+pub struct Reader {
+    place: Place,
+    /// The part of the address space, [`TABLE_SPAN`] bytes long, that the place's page table is for; `u64::MAX` where it has none.
+    span: u64,
+}
 
 impl Reader {
     /// Of this address space.
     #[must_use]
     pub fn new(root: u64) -> Self {
-        Reader(Place::new(root, 0, Access::READ))
+        Reader { place: Place::new(root, 0, Access::READ), span: u64::MAX }
     }
 
     /// Copies as many bytes as can be read in one piece; returns how many.
     pub fn some(&mut self, addr: u64, into: &mut [u8]) -> usize {
-        if addr / TABLE_SPAN != self.0.addr / TABLE_SPAN {
-            self.0.table = 0;
-        }
-        self.0.addr = addr;
+        self.place.addr = addr;
         let mut done = 0;
         while let Some(rest) = into.get_mut(done..).filter(|rest| !rest.is_empty()) {
-            self.0.left = 0;
-            if self.0.look(rest.len()).is_none() {
+            self.place.left = 0;
+            let span = self.place.addr / TABLE_SPAN;
+            if span != self.span {
+                self.place.table = 0;
+            }
+            self.span = u64::MAX;
+            if self.place.look(rest.len()).is_none() {
                 break;
             }
-            let count = self.0.left;
+            self.span = span;
+            let count = self.place.left;
             // SAFETY: as in `exchange`; `rest` is borrowed for writing and at least as long.
-            unsafe { copy_bytes(self.0.here, rest.as_mut_ptr().expose_provenance(), count) };
+            unsafe { copy_bytes(self.place.here, rest.as_mut_ptr().expose_provenance(), count) };
             done += count;
         }
         done

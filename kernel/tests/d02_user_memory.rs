@@ -51,6 +51,7 @@ fn main(boot: &'static mut BootInfo) -> ! {
         ("d02_straddling_a_bad_page", &|| straddling(&frames)),
         ("d02_copy_names_the_bad_side", &|| bad_sides(&frames)),
         ("d02_nothing_is_no_access", &|| nothing(&frames)),
+        ("d02_a_reader_finds_each_address_by_its_own_table", &|| reader(&frames)),
         ("d02_all_frames_came_back", &|| assert_eq!(frames.borrow().free(), frames.borrow().total())),
     ])
 }
@@ -93,6 +94,36 @@ fn large(root: u64) {
             .cast::<u64>()
             .write(HUGE | USER | WRITABLE | NO_EXECUTE | 1)
     };
+}
+
+/// What was read last ends where the next page table's part of the address space begins: what follows is not looked up in the table before.
+fn reader(frames: &RefCell<Frames>) {
+    const EDGE: u64 = 0x60_0000;
+    let (space, [_, second, _]) = space(frames);
+    let (before, behind) = (space.frame(), space.frame());
+    space.map_frame(EDGE - PAGE, before, UserFlags::DATA);
+    space.map_frame(EDGE + PAGE, behind, UserFlags::DATA);
+    for (frame, byte) in [(second, 2), (before, 3), (behind, 4)] {
+        bytes(frame).fill(byte);
+    }
+    let words = |byte: u8| Some([u64::from_ne_bytes([byte; 8]); 2]);
+    let mut eight = [0; 8];
+    let mut sixteen = [0; 16];
+    let mut reader = usermem::Reader::new(space.root);
+    assert_eq!(reader.some(EDGE - 8, &mut eight), 8);
+    // The page of the same number in the part before is `second`.
+    assert_eq!(reader.pair(EDGE + PAGE), words(4));
+    assert_eq!(reader.pair(DATA + PAGE), words(2));
+    // A piece that goes on over the edge, where nothing is mapped.
+    assert_eq!(reader.some(EDGE - 8, &mut sixteen), 8);
+    assert_eq!(reader.pair(DATA + PAGE), words(2));
+    assert_eq!(reader.some(EDGE - 8, &mut sixteen), 8);
+    assert_eq!(reader.pair(EDGE + PAGE), words(4));
+    // A part of the address space that has no table, and then one that has.
+    assert_eq!(reader.pair(EDGE + 0x20_0000), None);
+    assert_eq!(reader.pair(EDGE + 0x20_1000), None);
+    assert_eq!(reader.pair(EDGE + PAGE), words(4));
+    space.give_back();
 }
 
 /// Bytes that differ from page to page and from place to place.

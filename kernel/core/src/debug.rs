@@ -3,10 +3,11 @@
 
 use crate::memory::Backing;
 use crate::system::System;
+use crate::thread::State;
 use abi::manifest::PortRange;
 use abi::message::bits;
 use abi::syscall::{INTERRUPT_AGAIN, INTERRUPT_DROP, PORT_WRITE};
-use abi::task::{MAP_BASE, TaskState};
+use abi::task::{MAP_BASE, Registers, TaskState, USER_END};
 use abi::{Status, TaskId};
 
 /// What a debugger may do to a page of a task.
@@ -49,6 +50,34 @@ impl System {
             Some(Backing::Frames(_) | Backing::Physical { cached: true, .. }) => Reach::Shared,
             Some(Backing::Physical { cached: false, .. }) | None => Reach::Nothing,
         }
+    }
+
+    /// Sets the registers of the first thread of `row`. Of a thread in a call, header and handle stay as they were: by them the kernel goes
+    /// when the call is received and answered. Errors: NoSuchTask, Busy (the thread runs), BadAddress (`rip` or `rsp`).
+    pub fn debug_set(&mut self, row: u16, new: &Registers) -> Result<(), Status> {
+        // `iretq` to an address that is not canonical would fault in ring 0 (Intel SDM vol. 2A, IRET).
+        if new.rip >= USER_END || new.rsp >= USER_END {
+            return Err(Status::BadAddress);
+        }
+        let first = self.tasks.get(row as usize).and_then(|t| t.first_thread).ok_or(Status::NoSuchTask)?;
+        let thread = self.threads.get_mut(first).ok_or(Status::NoSuchTask)?;
+        let message = match thread.state {
+            State::Running => return Err(Status::Busy),
+            State::Sending(_) | State::Replying(_) => Some((thread.frame.rsi, thread.frame.r13)),
+            State::Ready | State::Receiving(_) | State::Waiting(_) => None,
+        };
+        let f = &mut thread.frame;
+        for (register, value) in f.general_mut().into_iter().zip(new.general) {
+            *register = value;
+        }
+        if let Some(message) = message {
+            (f.rsi, f.r13) = message;
+        }
+        // Selectors stay; the flags are cut to those of a task on the way out, as always.
+        (f.rip, f.rsp, f.rflags) = (new.rip, new.rsp, new.rflags & 0xffff_ffff);
+        // Not by `sysret`, which would take rcx and r11 for itself.
+        f.vector = 0;
+        Ok(())
     }
 
     /// Has an interrupt come twice, or be lost. `bit` is that of the line. Errors: BadArgument.

@@ -44,6 +44,7 @@ impl System {
         (task.spent, task.crowd) = ((0, 0), (0, 0));
         task.expected = task.record.restart != Restart::Never as u8;
         task.map_next = abi::task::MAP_BASE;
+        self.log_listeners |= self.log_readers & 1 << row;
         let id = task.id(row);
         let (endpoint, notification) = (task.endpoint, task.notification);
         if let Some(endpoint) = endpoint {

@@ -1,5 +1,6 @@
 //! Log rings: the newest text of each task, and of the kernel. A flood overwrites only its own ring, and is refused before long.
 
+use crate::system::System;
 use abi::Status;
 use abi::task::{LOG_AGAIN, LOG_BURST, LOG_PER_MS};
 use alloc::vec;
@@ -65,6 +66,19 @@ impl Ring {
     /// Bytes ever written.
     pub fn written(&self) -> u64 {
         self.written
+    }
+}
+
+impl System {
+    /// Who is to hear that there is new text, as a set of rows: each once, until it reads again. So whoever writes a byte at a time wakes nobody
+    /// more often than that one looks.
+    pub fn take_log_listeners(&mut self) -> u64 {
+        core::mem::take(&mut self.log_listeners)
+    }
+
+    /// A task reads logs: it is told of what comes from now on.
+    pub fn log_looked_at(&mut self, row: u16) {
+        self.log_listeners |= self.log_readers & 1_u64.checked_shl(row.into()).unwrap_or(0);
     }
 }
 

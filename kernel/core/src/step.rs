@@ -132,7 +132,7 @@ impl System {
             Step::Fill(_) | Step::Clear(_) => {}
             Step::Close(_) => {}
             // The text is in the ring; with the next one the rest of it is shown too.
-            Step::Show(_) => self.untold |= self.log_readers,
+            Step::Show(_) => self.untold |= self.take_log_listeners(),
             Step::Tell(tell) => self.untold |= tell.rows,
         }
     }

@@ -104,6 +104,8 @@ pub struct System {
     pub log_readers: u64,
     /// Those of them that have not heard of the text of a thread that has died since.
     pub(crate) untold: u64,
+    /// Those of them that have read, or begun a life, since they were last told that there is text.
+    pub log_listeners: u64,
 }
 
 /// The quotas of handles and objects that a row has where none is to be above `most`. The task with control keeps its own: without it
@@ -194,6 +196,7 @@ impl System {
             controller: None,
             log_readers: 0,
             untold: 0,
+            log_listeners: 0,
         };
         (system.anchors, system.slots) =
             (crate::fast::first_anchor(&mut system.threads), system.threads.capacity() as u64);

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::debug::Reach;
+use crate::thread::State;
 use abi::TaskId;
 use abi::manifest::{IrqRecord, PortRange};
 use abi::syscall::{INTERRUPT_AGAIN, INTERRUPT_DROP, PORT_WRITE};
@@ -128,4 +129,56 @@ fn what_others_share_is_reached_as_the_task_reaches_it() {
     );
     assert_eq!(s.debug_reach(0, mapping.addr), Reach::Nothing, "device memory");
     s.memories.get_mut(object).unwrap().backing = frames;
+}
+
+/// All registers at once, as a debugger sets them.
+fn all(value: u64) -> abi::task::Registers {
+    abi::task::Registers { general: [value; 15], rip: 0x1000, rsp: 0x2000, rflags: u64::MAX }
+}
+
+#[test]
+fn d25_a_debugger_cannot_make_a_call_what_it_is_not() {
+    // Every bit, alone and with all others, while the call is queued and while it is received.
+    for value in (0..64).map(|bit| 1 << bit).chain([0, u64::MAX, Header::new(7).with_leases(4).wanting(Kind::Memory).0])
+    {
+        let (mut s, [server, client, _]) = trio();
+        let given = u64::from(s.notification_create(client).unwrap());
+        let message =
+            Message::words([1, 2, 3, 4]).giving(given, Rights::SIGNAL).lending(&[Lease { addr: 1, len: 2, access: 1 }]);
+        call(&mut s, client, PEER, message).unwrap();
+        let header = frame(&mut s, client).rsi;
+        assert_eq!(s.debug_set(1, &all(value)), Ok(()));
+        recv(&mut s, server, OWN, 0).unwrap();
+        let f = *frame(&mut s, server);
+        assert_eq!((f.rsi, f.words()), (header, [value; 4]), "only the words are the debugger's");
+        assert_eq!(s.handle(server, f.r13 & 0xffff_ffff).unwrap().rights, Rights::SIGNAL);
+        assert_eq!(s.debug_set(1, &all(value)), Ok(()));
+        let token = ReplyToken(f.r12);
+        assert_eq!(s.lease_info(server, token, 0), Ok((2, 1)));
+        assert_eq!(s.lease_info(server, token, 1), Err(Status::LeaseBounds));
+        let m = memory(&mut s, 0, 1).unwrap();
+        reply(&mut s, server, token.0, Message::words([5; 4]).giving(m, Rights::all())).unwrap();
+        let f = *frame(&mut s, client);
+        assert_eq!((f.rax, f.rsi, f.words()), (0, 7 | Header::HANDLE_REFUSED, [5; 4]), "the call's own results");
+        sound(&s);
+    }
+}
+
+#[test]
+fn a_debugger_sets_registers_of_who_waits_and_not_of_who_runs() {
+    let (mut s, [server, client, other]) = trio();
+    run(&mut s, server);
+    assert_eq!(s.debug_set(0, &all(9)), Err(Status::Busy));
+    recv(&mut s, server, OWN, 1).unwrap();
+    run(&mut s, client);
+    assert_eq!(s.debug_set(0, &all(9)), Ok(()));
+    let f = *frame(&mut s, server);
+    assert_eq!((f.rsi, f.r13, f.rip, f.rsp, f.rflags, f.vector), (9, 9, 0x1000, 0x2000, 0xffff_ffff, 0));
+    s.signal_task(0, 1);
+    assert_eq!(frame(&mut s, server).rsi, Header::NOTIFICATION, "recv ends with its own results");
+    assert_eq!(s.debug_set(2, &abi::task::Registers { rip: abi::task::USER_END, ..all(0) }), Err(Status::BadAddress));
+    assert_eq!(s.debug_set(2, &abi::task::Registers { rsp: abi::task::USER_END, ..all(0) }), Err(Status::BadAddress));
+    assert_eq!(s.debug_set(9, &all(0)), Err(Status::NoSuchTask));
+    assert_eq!(state(&s, other), State::Ready);
+    sound(&s);
 }

@@ -1,7 +1,12 @@
 //! [`Ring`] against the whole text.
 
+use super::{NOTE, OWN, kill, note, reap, record, recv, run, sound, spawn, system, woken};
+use crate::System;
 use crate::log::{Allowance, RING_SIZE, Ring};
+use crate::step::Tell;
 use abi::Status;
+use abi::manifest::TaskRecord;
+use abi::message::bits;
 use abi::task::{LOG_AGAIN, LOG_BURST, LOG_PER_MS};
 use proptest::prelude::*;
 
@@ -70,4 +75,62 @@ proptest! {
         let (count, from) = ring.read(position, &mut buffer);
         prop_assert_eq!((&buffer[..count], from), (expected, start as u64));
     }
+}
+
+/// A reader of logs in row 0, who waits for bits, and two who write; and their threads.
+fn readers() -> (System, [u16; 3]) {
+    let mut records = [record("console", 2, &[]), record("shell", 5, &[]), record("loud", 31, &[])];
+    for r in &mut records[..2] {
+        r.flags = TaskRecord::LOGS;
+    }
+    let mut s = system(&records);
+    let threads = [0, 1, 2].map(|row| spawn(&mut s, row));
+    (s, threads)
+}
+
+fn word(s: &System, row: u16) -> u64 {
+    s.notifications.get(note(s, row)).unwrap().word
+}
+
+/// A task has written something.
+fn written(s: &mut System) {
+    let mut tell = Tell { rows: s.take_log_listeners(), value: 0 };
+    while !s.tell_some(&mut tell, 1) {}
+}
+
+#[test]
+fn d25_a_reader_of_logs_is_told_once_until_it_looks() {
+    let (mut s, [console, shell, loud]) = readers();
+    let mut wakes = 0;
+    for round in 0..1000 {
+        run(&mut s, console);
+        recv(&mut s, console, OWN, u64::MAX).unwrap();
+        // It does not look, whatever it is told, but every hundredth time.
+        written(&mut s);
+        if woken(&s, console).is_none() {
+            s.signal_task(0, 1);
+            assert_eq!(woken(&s, console), Some(Status::Ok));
+        } else {
+            wakes += 1;
+        }
+        if round % 100 == 99 {
+            s.log_looked_at(0);
+        }
+    }
+    assert_eq!(wakes, 10);
+    // The shell, who never looks, was told once.
+    assert_eq!(s.poll(shell, NOTE, u64::MAX), Ok(bits::LOG));
+    written(&mut s);
+    assert_eq!(s.poll(shell, NOTE, u64::MAX), Ok(0));
+    // Who may not read logs is never told, though it tries to look.
+    s.log_looked_at(2);
+    written(&mut s);
+    assert_eq!(s.poll(loud, NOTE, u64::MAX), Ok(0));
+    // A new life is told from its beginning.
+    kill(&mut s, 1);
+    reap(&mut s, 1);
+    let shell = spawn(&mut s, 1);
+    written(&mut s);
+    assert_eq!(s.poll(shell, NOTE, u64::MAX), Ok(bits::LOG));
+    sound(&s);
 }

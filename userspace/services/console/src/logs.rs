@@ -35,12 +35,12 @@ impl Pace {
         self.until_ns.is_some()
     }
 
-    /// After a turn that ended at `now_ns` (nanoseconds since boot), printed something or not, and left something or not: when
+    /// After a turn that ended at `now_ns` (nanoseconds since boot), found something new or not, and left something or not: when
     /// to look again even if nobody says that there is more. Until then the logs wait.
-    pub fn after_turn(&mut self, now_ns: u64, printed: bool, more: bool) -> Option<u64> {
+    pub fn after_turn(&mut self, now_ns: u64, found: bool, more: bool) -> Option<u64> {
         let soon = self.last_ns.is_some_and(|last| now_ns.saturating_sub(last) < PAUSE_NS);
-        self.until_ns = (more || (printed && soon)).then(|| now_ns.saturating_add(PAUSE_NS));
-        if printed {
+        self.until_ns = (more || (found && soon)).then(|| now_ns.saturating_add(PAUSE_NS));
+        if found {
             self.last_ns = Some(now_ns);
         }
         self.until_ns
@@ -366,7 +366,7 @@ mod tests {
         let mut pace = Pace::default();
         assert_eq!(pace.after_turn(5, true, false), None, "a line now and then is shown at once");
         assert_eq!(pace.after_turn(5 + PAUSE_NS, true, false), None);
-        assert_eq!(pace.after_turn(6 + PAUSE_NS, false, false), None, "nothing printed");
+        assert_eq!(pace.after_turn(6 + PAUSE_NS, false, false), None, "nothing new");
         assert_eq!(pace.after_turn(7 + PAUSE_NS, true, false), Some(7 + 2 * PAUSE_NS));
         assert!(pace.is_paused());
         assert_eq!(pace.after_turn(8 + 2 * PAUSE_NS, true, false), None, "after the pause");

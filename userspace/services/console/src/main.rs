@@ -219,10 +219,12 @@ impl Console {
     fn look_at_logs(&mut self) {
         let Some(archive) = &self.archive else { return };
         let mut lines = String::new();
+        let before = *self.logs.positions();
         let more = self.logs.turn(&mut TaskRings(archive.tasks()), rt::time::now_ns(), &mut lines);
         self.keep.set_positions(self.logs.positions());
         self.session.print_apart(&lines, &mut self.out);
-        let again = self.pace.after_turn(rt::time::now_ns(), !lines.is_empty(), more);
+        // Half a line prints nothing, and is work all the same.
+        let again = self.pace.after_turn(rt::time::now_ns(), before != *self.logs.positions(), more);
         match (again, &self.log_timer) {
             (Some(deadline), Some(timer)) => timer.arm_at(deadline),
             // Without a timer there is no pause, and what is left waits for the next line.
