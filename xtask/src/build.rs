@@ -108,6 +108,7 @@ fn build_with_kernel(
     archive_name: &str,
     more: &[File],
 ) -> Result<Built> {
+    system.gets_from_outside().iter().for_each(say);
     let programs = compile(config, &[&["build", "--package", "kernel", "--bin", name], features].concat())?;
     let kernel = programs.get(name).with_context(|| format!("the package `kernel` has no program `{name}`"))?.clone();
     let boot_kernel = stripped(config, &kernel)?;

@@ -112,7 +112,8 @@ struct Run {
     /// Type this on the PS/2 keyboard
     #[arg(long, value_name = "TEXT", long_help = keys::HELP, allow_hyphen_values = true)]
     keys: Option<String>,
-    /// Add the task crate in this directory, whose enigma.toml says what it may do; can be repeated
+    /// Add the task crate in this directory, whose enigma.toml says what it may do; can be repeated. `,hardware` behind the directory lets
+    /// it have the ports, interrupt lines and physical ranges that it asks for
     #[arg(long, value_name = "DIR")]
     with: Vec<PathBuf>,
     /// End the guest after this many seconds, with a failure [default: 60 with --exec, --keys or --screenshot]

@@ -160,11 +160,13 @@ impl System {
     /// Everything that is wrong with them, one line for each fault: `file:line:column: what, and how to mend it`.
     pub fn load(system_toml: &Path, with: &[PathBuf]) -> Result<System> {
         let mut sources = vec![Source::system(system_toml)?];
-        for (number, dir) in with.iter().enumerate() {
-            sources.push(Source::outside(dir)?);
-            if with.iter().take(number).any(|other| other.canonicalize().ok() == dir.canonicalize().ok()) {
+        let real = |source: &Source| source.outside.as_ref().and_then(|dir| dir.canonicalize().ok());
+        for dir in with {
+            let source = Source::outside(dir)?;
+            if sources.iter().any(|other| other.outside.is_some() && real(other) == real(&source)) {
                 bail!("--with {}: it is given twice; take one out", dir.display());
             }
+            sources.push(source);
         }
         System::from_sources(&sources)
     }
@@ -216,6 +218,24 @@ impl System {
         crates
     }
 
+    /// What each task from outside gets, a line for each: to be shown before it is booted.
+    #[must_use]
+    pub fn gets_from_outside(&self) -> Vec<String> {
+        let line = |task: &Task| {
+            let dir = task.outside.as_deref()?;
+            let mut gets = task.hardware();
+            if gets.is_empty() {
+                gets.push("no hardware".to_owned());
+            }
+            gets.extend(task.calls.iter().map(|call| format!("calls {}", call.value)));
+            gets.extend(self.callers(&task.name.value).iter().map(|caller| format!("is called by {caller}")));
+            gets.extend(task.kernel.iter().map(|right| format!("has the kernel right {}", right.value.name())));
+            gets.push(format!("at most {} of memory", human(u64::from(task.memory.value) * abi::PAGE_SIZE as u64)));
+            Some(format!("{} from {} gets: {}", task.name.value, crate::paths::Paths::shown(dir), gets.join(", ")))
+        };
+        self.tasks.iter().filter_map(line).collect()
+    }
+
     /// The task of this name.
     #[must_use]
     pub fn task(&self, name: &str) -> Option<&Task> {
@@ -240,6 +260,15 @@ impl System {
 }
 
 impl Task {
+    /// Its ports, lines and ranges, in words.
+    #[must_use]
+    pub fn hardware(&self) -> Vec<String> {
+        let ports = self.ports.iter().map(|ports| format!("ports {}", ports.value));
+        let irqs = self.irqs.iter().map(|irq| format!("line {} ({})", irq.value.line, irq.value.name));
+        let ranges = self.ranges.iter().map(|range| format!("range {} ({})", range.value, range.value.name));
+        ports.chain(irqs).chain(ranges).collect()
+    }
+
     /// Whether it has this right over the kernel.
     #[must_use]
     pub fn has(&self, right: KernelRight) -> bool {

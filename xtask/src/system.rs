@@ -164,7 +164,13 @@ mod tests {
             calls = ["disk", "boss"]
             restart = "never"
         "#;
-        let source = Source { shown: "system.toml".into(), text: text.to_owned(), packages: None, outside: None };
+        let source = Source {
+            shown: "system.toml".into(),
+            text: text.to_owned(),
+            packages: None,
+            outside: None,
+            hardware: false,
+        };
         System::from_sources(&[source]).expect("a good system")
     }
 

@@ -96,6 +96,7 @@ mod tests {
             shown: "t.toml".into(),
             text: text.to_owned(),
             packages: None,
+            hardware: false,
             outside: outside.map(PathBuf::from),
         };
         let system =

@@ -16,6 +16,7 @@ pub fn check(tasks: &mut [Task], consent: &Consent, problems: &mut Vec<Problem>)
     programs(tasks, problems);
     rights(tasks, &consent.kernel, problems);
     outside(tasks, &consent.calls, problems);
+    outside_hardware(tasks, &consent.hardware, problems);
     clients(tasks, problems);
     peers(tasks, problems);
     debuggers(tasks, problems);
@@ -139,6 +140,23 @@ fn outside(tasks: &[Task], callable: &[At<String>], problems: &mut Vec<Problem>)
         if task.restart == Restart::Forever {
             let text =
                 "a task from outside is not restarted for ever, however often it dies; use \"always\"".to_owned();
+            say(problems, &task.name.place, text);
+        }
+    }
+}
+
+/// A task from outside has no hardware unless somebody agreed, who can see here what it asks for.
+fn outside_hardware(tasks: &[Task], allowed: &[String], problems: &mut Vec<Problem>) {
+    for task in tasks.iter().filter(|task| !allowed.contains(&task.name.value)) {
+        let Some(dir) = &task.outside else { continue };
+        let asks = task.hardware();
+        if !asks.is_empty() {
+            let text = format!(
+                "`{0}` comes from outside and asks for hardware: {1}; if you agree, write --with {2},hardware, or in system.toml, under [with], hardware = [\"{0}\"]",
+                task.name.value,
+                asks.join(", "),
+                crate::paths::Paths::shown(dir)
+            );
             say(problems, &task.name.place, text);
         }
     }

@@ -46,6 +46,8 @@ pub struct Consent {
     pub kernel: Vec<At<String>>,
     /// The tasks of the system that tasks from outside may call.
     pub calls: Vec<At<String>>,
+    /// The tasks from outside that may have the hardware that they ask for.
+    pub hardware: Vec<String>,
 }
 
 /// Reads file number `number`: appends its tasks, and what it lets tasks from outside have.
@@ -71,7 +73,8 @@ pub fn read(number: usize, source: &Source, tasks: &mut Vec<Task>, consent: &mut
     if let Some(with) = root.get("with").filter(|_| source.outside.is_none())
         && let Some(table) = reader.table(with, "`with`")
     {
-        reader.known(table, &["allow", "calls"], "`with`");
+        reader.known(table, &["allow", "calls", "hardware"], "`with`");
+        consent.hardware.extend(reader.names(table, "hardware", usize::MAX).into_iter().map(|name| name.value));
         consent.kernel = reader.names(table, "allow", usize::MAX);
         consent.calls = reader.names(table, "calls", usize::MAX);
     }
@@ -90,6 +93,9 @@ pub fn read(number: usize, source: &Source, tasks: &mut Vec<Task>, consent: &mut
         if let Some(table) = reader.table(item, &format!("`task.{name}`"))
             && let Some(task) = reader.task(name, offset, table)
         {
+            if source.hardware {
+                consent.hardware.push(name.to_owned());
+            }
             tasks.push(task);
         }
     }

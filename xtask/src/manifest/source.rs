@@ -17,6 +17,19 @@ pub struct Source {
     pub packages: Option<Vec<String>>,
     /// The crate's directory, for a crate from outside.
     pub outside: Option<PathBuf>,
+    /// Whether whoever named that directory agreed that its tasks have the hardware that they ask for.
+    pub hardware: bool,
+}
+
+/// What stands behind the directory of a crate from outside whose tasks may have the hardware that they ask for.
+const HARDWARE: &str = ",hardware";
+
+/// The directory of an argument of `--with`, and whether its tasks may have hardware.
+fn agreed(with: &Path) -> (PathBuf, bool) {
+    match with.to_str().and_then(|text| text.strip_suffix(HARDWARE)) {
+        Some(dir) if !with.is_dir() => (dir.into(), true),
+        _ => (with.into(), false),
+    }
 }
 
 impl Source {
@@ -27,14 +40,18 @@ impl Source {
     pub fn system(path: &Path) -> Result<Source> {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read the list of tasks, {}", Paths::shown(path)))?;
-        Ok(Source { shown: Paths::shown(path).into(), text, packages: workspace_packages(path), outside: None })
+        let packages = workspace_packages(path);
+        Ok(Source { shown: Paths::shown(path).into(), text, packages, outside: None, hardware: false })
     }
 
-    /// Reads the `enigma.toml` of a crate from outside, and the name of its package.
+    /// Reads the `enigma.toml` of a crate from outside, and the name of its package. `with` is its directory; `,hardware` behind that says that
+    /// its tasks may have the hardware that they ask for.
     ///
     /// # Errors
     /// When the directory is not such a crate.
-    pub fn outside(dir: &Path) -> Result<Source> {
+    pub fn outside(with: &Path) -> Result<Source> {
+        let (dir, hardware) = agreed(with);
+        let dir = dir.as_path();
         let shown = Paths::shown(dir);
         if !dir.is_dir() {
             bail!("--with {shown}: there is no such directory; name the directory of a task crate");
@@ -53,7 +70,8 @@ impl Source {
         let package = package_name(&cargo)?
             .with_context(|| format!("{}: it is no package's; write [package] with a `name`", Paths::shown(&cargo)))?;
         let dir = std::path::absolute(dir).with_context(|| format!("cannot resolve {shown}"))?;
-        Ok(Source { shown: Paths::shown(&path).into(), text, packages: Some(vec![package]), outside: Some(dir) })
+        let (shown, packages) = (Paths::shown(&path).into(), Some(vec![package]));
+        Ok(Source { shown, text, packages, outside: Some(dir), hardware })
     }
 
     /// The place of a byte of the file number `number`.

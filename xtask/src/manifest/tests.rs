@@ -12,6 +12,7 @@ fn source(shown: &str, text: &str, packages: &[&str], outside: Option<&str>) -> 
         text: text.to_owned(),
         packages: Some(packages.iter().map(|&package| package.to_owned()).collect()),
         outside: outside.map(PathBuf::from),
+        hardware: false,
     }
 }
 
@@ -25,6 +26,10 @@ pub(super) fn system(texts: &[&str]) -> Result<System> {
             _ => source("more/enigma.toml", text, &["outside"], Some("more")),
         })
         .collect();
+    // Where `[with]` does not say what may be had, the command line has agreed.
+    let agreed = !texts.first().is_some_and(|text| text.contains("[with]"));
+    let sources: Vec<_> =
+        sources.into_iter().map(|source| Source { hardware: agreed && source.outside.is_some(), ..source }).collect();
     System::from_sources(&sources)
 }
 
@@ -161,6 +166,49 @@ fn the_projects_own_file_is_good() {
         let task = system.task(driver).unwrap_or_else(|| panic!("no {driver}"));
         assert!(task.kernel.is_empty(), "{driver} is a driver: it needs no right over the kernel");
     }
+}
+
+#[test]
+fn d25_hardware_for_a_crate_from_outside_needs_consent() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (path, crate_dir) = (dir.path().join("system.toml"), dir.path().join("clock"));
+    std::fs::create_dir(&crate_dir).expect("a directory");
+    std::fs::write(crate_dir.join("Cargo.toml"), "[package]\nname = \"outside\"\n").expect("a file");
+    let write = |with: &str, claims: &str| {
+        std::fs::write(&path, GOOD.replace("[with]", &format!("[with]\n{with}"))).expect("a file");
+        std::fs::write(crate_dir.join("enigma.toml"), format!("{OUTSIDE}{claims}\n")).expect("a file");
+    };
+    let load = |with: &Path| System::load(&path, &[with.to_path_buf()]);
+    let agreed = PathBuf::from(format!("{},hardware", crate_dir.display()));
+    for (claims, asks) in [
+        ("ports = [{ base = 0x70, len = 2 }]", "ports 0x70-0x71"),
+        ("irqs = { alarm = 8 }", "line 8 (alarm)"),
+        ("ranges = [{ name = \"cells\", base = 0xFE000000, len = 0x1000 }]", "range 0xFE000000-0xFE000FFF (cells)"),
+    ] {
+        write("", claims);
+        let said = load(&crate_dir).expect_err(claims).to_string();
+        let wanted = format!(
+            "enigma.toml:2:7: `clock` comes from outside and asks for hardware: {asks}; if you agree, write --with {},hardware, or in system.toml, under [with], hardware = [\"clock\"]",
+            crate::paths::Paths::shown(&crate_dir)
+        );
+        assert!(said.ends_with(&wanted), "{said}\n{wanted}");
+        // Another task's consent is not this one's.
+        write("hardware = [\"a\", \"other\"]", claims);
+        assert!(load(&crate_dir).is_err(), "{claims}");
+        // Both ways of agreeing; and what it gets is said.
+        write("hardware = [\"clock\"]", claims);
+        load(&crate_dir).expect(claims);
+        write("", claims);
+        let system = load(&agreed).expect(claims);
+        let gets = system.gets_from_outside();
+        assert!(gets.len() == 1 && gets[0].contains(&format!(" gets: {asks}, is called by b, ")), "{gets:?}");
+        let twice = System::load(&path, &[crate_dir.clone(), agreed.clone()]).expect_err("twice").to_string();
+        assert!(twice.ends_with("it is given twice; take one out"), "{twice}");
+    }
+    // Who asks for none needs nobody's consent.
+    write("", "");
+    let gets = load(&crate_dir).expect("no hardware").gets_from_outside();
+    assert!(gets[0].contains(" gets: no hardware, is called by b, has the kernel right logs, at most 1M"), "{gets:?}");
 }
 
 #[test]

@@ -142,7 +142,8 @@ fn what_is_made_compiles_and_passes_its_tests_and_so_does_the_documented_driver(
     }
     cargo(&out, &["test", "--quiet"]);
     cargo(&out, &["fmt", "--check"]);
-    let system = System::load(&checkout().join("userspace/system.toml"), &[out]).expect("the documented enigma.toml");
+    let with = [format!("{},hardware", out.display()).into()];
+    let system = System::load(&checkout().join("userspace/system.toml"), &with).expect("the documented enigma.toml");
     let rtc = system.task("rtc").expect("the documented task");
     assert_eq!(rtc.ports.first().map(|ports| ports.value.to_string()).as_deref(), Some("0x70-0x71"));
 }

@@ -66,7 +66,9 @@ pub fn run(config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> 
             if let Some(toml) = &toml {
                 paths::write_whole(&driver.join("enigma.toml"), toml.as_bytes())?;
             }
-            let with = [driver];
+            // What the table asks for it may have.
+            let agreed = if toml.is_some() { ",hardware" } else { "" };
+            let with = [format!("{}{agreed}", driver.display()).into()];
             let config = Config { with: &with, ..*config };
             let build = || build_system(&config, SYSTEM_TOML, "outside.tar");
             let (builder, built) = with_loader(&config, Firmware::Pvh, build)?;
