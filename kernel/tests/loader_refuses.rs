@@ -91,9 +91,8 @@ fn range_in_ram(kernel: &mut Kernel) {
 }
 
 fn records(records: &[abi::manifest::TaskRecord]) -> &'static [abi::manifest::TaskRecord] {
-    let table = tar(&[("manifest", &manifest(records))]);
-    kernel_core::manifest::parse(kernel_core::archive::find_file(table, "manifest").expect("just written"))
-        .expect("a good table")
+    // Not by the archive's table, in which a range where RAM may be is refused on any machine.
+    records.to_vec().leak()
 }
 
 fn archive(file: &[u8]) -> &'static [u8] {

@@ -192,7 +192,12 @@ impl System {
             bail!("{}", lines.join("\n"));
         }
         tasks.sort_by_key(|task| !task.has(KernelRight::Control));
-        Ok(System { tasks })
+        let system = System { tasks };
+        // What the kernel refuses has been said above, with its place; if not, it is said here and not on a black screen.
+        if let Err(what) = kernel_core::manifest::check_table(&encode::records(&system)) {
+            bail!("{}: the kernel does not take this: {what}", sources.first().map_or("", |source| &source.shown));
+        }
+        Ok(system)
     }
 
     /// The packages of this tree that its tasks come from, each once. Those of outside crates are in [`System::outside`].

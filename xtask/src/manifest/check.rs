@@ -1,11 +1,11 @@
 //! What the tasks are to each other: names, who calls whom, rights over the kernel, quotas.
 
 use super::read::Consent;
-use super::read::{MAX_ALL_OBJECTS, MAX_HANDLES};
 use super::source::{Place, Problem, nearest};
 use super::{At, KernelRight, Task, hardware};
 use abi::manifest::{MAX_CALLS, Restart};
 use abi::task::MAX_TASKS;
+use kernel_core::manifest::{MAX_ALL_OBJECTS, MAX_HANDLES};
 
 /// The programs that are kernels.
 const KERNELS: [&str; 3] = ["kernel", "kernel-verify", "kernel-latency"];
@@ -297,7 +297,7 @@ fn quotas(tasks: &[Task], problems: &mut Vec<Problem>) {
     let (mut handles, mut objects) = (0, 0);
     for task in tasks {
         let before = objects;
-        objects += i64::from(task.objects);
+        objects += u32::from(task.objects);
         if before <= MAX_ALL_OBJECTS && objects > MAX_ALL_OBJECTS {
             let text = format!(
                 "with `{}`, all tasks together may have {objects} kernel objects, and the kernel has room for {MAX_ALL_OBJECTS}; make `objects` smaller",
@@ -306,7 +306,7 @@ fn quotas(tasks: &[Task], problems: &mut Vec<Problem>) {
             say(problems, &task.name.place, text);
         }
         let before = handles;
-        handles += i64::from(task.handles.value);
+        handles += u32::from(task.handles.value);
         if before <= MAX_HANDLES && handles > MAX_HANDLES {
             let text = format!(
                 "with `{}`, all tasks together may have {handles} handles, and the kernel has room for {MAX_HANDLES}; make `handles` smaller",
@@ -338,10 +338,6 @@ fn quotas(tasks: &[Task], problems: &mut Vec<Problem>) {
 fn handles_at_start(task: &Task) -> usize {
     let archive = task.has(KernelRight::Archive);
     let system = task.kernel.len() > usize::from(archive);
-    2 + task.calls.len()
-        + task.irqs.len()
-        + task.ranges.len()
-        + usize::from(task.keep > 0)
-        + usize::from(archive)
-        + usize::from(system)
+    let each = task.calls.len() + task.irqs.len() + task.ranges.len();
+    kernel_core::manifest::handles_at_start(each, task.keep > 0, archive, system)
 }

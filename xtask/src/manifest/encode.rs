@@ -13,10 +13,15 @@ pub fn encode(system: &System) -> Vec<u8> {
         record_size: size_of::<TaskRecord>() as u32,
     };
     let mut bytes = header.as_bytes().to_vec();
-    for task in &system.tasks {
-        bytes.extend_from_slice(record(system, task).as_bytes());
+    for record in records(system) {
+        bytes.extend_from_slice(record.as_bytes());
     }
     bytes
+}
+
+/// The rows of the table.
+pub fn records(system: &System) -> Vec<TaskRecord> {
+    system.tasks.iter().map(|task| record(system, task)).collect()
 }
 
 fn record(system: &System, task: &Task) -> TaskRecord {

@@ -5,6 +5,7 @@ use super::values::unknown_word;
 use super::{At, Irq, KernelRight, Ports, RESTARTS, Range, Task};
 use abi::PAGE_SIZE;
 use abi::manifest::{MAX_CALLS, MAX_IRQS, MAX_PORTS, MAX_RANGES, Restart};
+use kernel_core::manifest::{HEARTBEAT_MS, MAX_FRAMES, MAX_HANDLES, MAX_KEEP_FRAMES, MAX_STACK_FRAMES, OBJECTS};
 use toml_edit::{Document, TableLike};
 
 const TASK_KEYS: [&str; 19] = [
@@ -29,15 +30,10 @@ const TASK_KEYS: [&str; 19] = [
     "float",
 ];
 
-/// Most memory that makes sense for a task, and most for its stack and for what it keeps, in bytes.
-const MAX_MEMORY: u64 = 1 << 30;
-const MAX_STACK: u64 = 8 << 20;
-const MAX_KEEP: u64 = 16 << 20;
-/// Most kernel objects, and most handles of all tasks together: the kernel's heap has room for so many.
-const MAX_OBJECTS: i64 = 1024;
-/// The same for the objects of all tasks together.
-pub const MAX_ALL_OBJECTS: i64 = 8192;
-pub const MAX_HANDLES: i64 = 16_384;
+/// Most bytes in so many frames.
+const fn bytes(frames: u32) -> u64 {
+    frames as u64 * PAGE_SIZE as u64
+}
 
 /// What system.toml lets tasks from outside have.
 #[derive(Default)]
@@ -141,11 +137,11 @@ impl Reader<'_> {
             self.problem(at, text);
         }
         let restart = self.word(table, "restart", &RESTARTS, Restart::Always);
-        let memory = self.frames(table, "memory", 1 << 20, 1, MAX_MEMORY);
-        let stack = self.frames(table, "stack", 64 << 10, 1, MAX_STACK);
-        let keep = self.frames(table, "keep", 0, 0, MAX_KEEP);
-        let heartbeat = self.integer(table, "heartbeat", 0, 60_000, 0);
-        if (1..20).contains(&heartbeat.value) {
+        let memory = self.frames(table, "memory", 1 << 20, 1, bytes(MAX_FRAMES));
+        let stack = self.frames(table, "stack", 64 << 10, 1, bytes(MAX_STACK_FRAMES));
+        let keep = self.frames(table, "keep", 0, 0, bytes(MAX_KEEP_FRAMES));
+        let heartbeat = self.integer(table, "heartbeat", 0, (*HEARTBEAT_MS.end()).into(), 0);
+        if (1..i64::from(*HEARTBEAT_MS.start())).contains(&heartbeat.value) {
             let text = format!(
                 "`heartbeat` is in milliseconds, and {} leaves a busy task no time; use 20 or more, or 0 for no watch",
                 heartbeat.value
@@ -167,8 +163,9 @@ impl Reader<'_> {
             memory,
             stack,
             keep: keep.value,
-            handles: self.integer(table, "handles", 1, MAX_HANDLES, 64).map(|value| value as u16),
-            objects: self.integer(table, "objects", 8, MAX_OBJECTS, 64).value as u16,
+            handles: self.integer(table, "handles", 1, MAX_HANDLES.into(), 64).map(|value| value as u16),
+            objects: self.integer(table, "objects", (*OBJECTS.start()).into(), (*OBJECTS.end()).into(), 64).value
+                as u16,
             heartbeat_ms: heartbeat.map(|value| value as u32),
             kernel: self.kernel(table),
             float: self.flag(table, "float", false).value,

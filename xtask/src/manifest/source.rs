@@ -2,6 +2,7 @@
 
 use crate::paths::Paths;
 use anyhow::{Context, Result, bail};
+use kernel_core::manifest::{BadName, bad_name};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -152,23 +153,16 @@ fn workspace_packages(file: &Path) -> Option<Vec<String>> {
 /// What is wrong with the name, as the end of a sentence that begins with it.
 pub fn valid_name(name: &str) -> Result<(), String> {
     let most = abi::NAME_LEN - 1;
-    if name.is_empty() {
-        return Err("is empty; give it a name of lowercase letters, digits and dashes".to_owned());
-    }
-    if !name.is_ascii() {
-        return Err("is not plain ASCII; use lowercase letters, digits and dashes".to_owned());
-    }
-    if name.len() > most {
-        return Err(format!("is {} characters long; a name has at most {most}", name.len()));
-    }
-    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    if !name.bytes().all(fits) || !name.starts_with(|first: char| first.is_ascii_lowercase()) {
-        return Err("does not fit; use lowercase letters, digits and dashes, with a letter first".to_owned());
-    }
-    if name.ends_with('-') || name.contains("--") {
-        return Err("does not fit; a dash stands between two letters or digits".to_owned());
-    }
-    Ok(())
+    Err(match bad_name(name) {
+        None => return Ok(()),
+        Some(BadName::Empty) => "is empty; give it a name of lowercase letters, digits and dashes".to_owned(),
+        Some(BadName::NotAscii) => "is not plain ASCII; use lowercase letters, digits and dashes".to_owned(),
+        Some(BadName::TooLong) => format!("is {} characters long; a name has at most {most}", name.len()),
+        Some(BadName::Letters) => {
+            "does not fit; use lowercase letters, digits and dashes, with a letter first".to_owned()
+        }
+        Some(BadName::Dash) => "does not fit; a dash stands between two letters or digits".to_owned(),
+    })
 }
 
 /// The word of a list that was probably meant.

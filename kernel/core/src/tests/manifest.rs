@@ -70,7 +70,51 @@ const BAD: &[(&str, Edit)] = &[
     ("stack or keep", |r| r[1].stack_frames = 4097),
     ("stack or keep", |r| r[1].keep_frames = u32::MAX),
     ("quota", |r| r[1].handle_quota = 1),
-    ("quota", |r| r[1].object_quota = 0),
+    ("quota of handles", |r| r[1].handle_quota = 2),
+    ("quota of handles", |r| r[1].handle_quota = 16_385),
+    ("quota of objects", |r| r[1].object_quota = 0),
+    ("quota of objects", |r| r[1].object_quota = 7),
+    ("quota of objects", |r| r[1].object_quota = 1025),
+    ("quota of frames", |r| r[1].frame_quota = 1),
+    ("quota of frames", |r| r[1].frame_quota = (1 << 18) + 1),
+    ("stack or keep", |r| r[1].stack_frames = 2049),
+    ("together", |r| r.iter_mut().for_each(|r| r.handle_quota = 6000)),
+    ("together", |r| {
+        *r = (0..9).map(|n| if n == 0 { r[0] } else { record(&format!("a{n}"), 2, &[]) }).collect();
+        r.iter_mut().for_each(|r| r.object_quota = 1000);
+    }),
+    ("heartbeat", |r| r[1].heartbeat_ms = 19),
+    ("heartbeat", |r| r[1].heartbeat_ms = 60_001),
+    ("nobody watches", |r| r[0].heartbeat_ms = 100),
+    ("started at boot", |r| r[0].flags = TaskRecord::CONTROL),
+    ("no meaning", |r| r[1].flags = TaskRecord::ARCHIVE << 1),
+    ("no meaning", |r| r[1].reserved = 1),
+    ("no meaning", |r| r[1].reserved2 = 1),
+    ("no meaning", |r| r[1].irqs[0].used = 2),
+    ("no meaning", |r| r[1].irqs[0].reserved = 1),
+    ("no meaning", |r| r[2].ranges[0].flags = 4),
+    ("no meaning", |r| r[2].ranges[0].reserved = 1),
+    ("no proper name", |r| r[1].name = *b"a--b\0\0\0\0\0\0\0\0\0\0\0\0"),
+    ("no proper name", |r| r[1].name = *b"1a\0\0\0\0\0\0\0\0\0\0\0\0\0\0"),
+    ("no proper name", |r| r[1].name = *b"a\0b\0\0\0\0\0\0\0\0\0\0\0\0\0"),
+    ("no proper name", |r| r[1].irqs[0].name[0] = b'A'),
+    ("no proper name", |r| r[2].ranges[0].name = [0; 16]),
+    ("that of another", |r| r[2].ranges[1] = range(0xc0000, PAGE)),
+    ("not more important", |r| r[1].priority = 6),
+    ("not more important", |r| r[2].priority = 2),
+    ("with control is to be debugged", |r| r[2].debug = 1),
+    ("named twice", |r| r[2].calls[1] = 1),
+    ("given twice", |r| r[2].irqs[0] = line(5, 31)),
+    ("kernel's own", |r| r[1].ports[2] = PortRange { base: 0x1f, len: 2 }),
+    ("kernel's own", |r| r[1].ports[2] = PortRange { base: 0xf7, len: 1 }),
+    ("kernel's own", |r| r[1].ports[2] = PortRange { base: 0xcf9, len: 2 }),
+    ("kernel's own", |r| r[2].ranges[0] = range(0xfee0_0000, PAGE)),
+    ("kernel's own", |r| r[2].ranges[0] = range(0xdfff_f000, 2 * PAGE)),
+    ("out of range", |r| r[2].ranges[0] = range(0x10_0000, PAGE)),
+    ("out of range", |r| r[2].ranges[0] = range(0xff000, 2 * PAGE)),
+    ("twice", |r| r[1].ports[2] = PortRange { base: 0x3ff, len: 1 }),
+    ("twice", |r| r[2].irqs[0] = IrqRecord { name: abi::name_from("other").unwrap(), ..line(1, 3) }),
+    ("twice", |r| r[2].ranges[1] = RangeRecord { name: abi::name_from("other").unwrap(), ..range(0xb8000, PAGE) }),
     ("too many peers", |r| r[1].call_count = MAX_CALLS as u8 + 1),
     ("a peer is not a row", |r| r[2].calls[1] = 3),
     ("a peer is not a row", |r| r[2].calls[1] = 2),
@@ -139,13 +183,29 @@ fn hardware_that_only_touches_is_not_shared() {
 fn sound(records: &[TaskRecord]) {
     assert!((1..=MAX_TASKS).contains(&records.len()));
     let mut ports = Vec::new();
+    let total = |of: fn(&TaskRecord) -> u16| records.iter().map(|r| u64::from(of(r))).sum::<u64>();
+    assert!(total(|r| r.handle_quota) <= 16_384 && total(|r| r.object_quota) <= 8192);
     for (row, r) in records.iter().enumerate() {
         assert!(r.handle_quota >= 2 && r.object_quota >= 1 && (r.priority as usize) < LEVELS && r.restart <= 3);
         assert!(r.calls[..r.call_count as usize].iter().all(|&c| (c as usize) < records.len() && c as usize != row));
+        assert!((1..=2048).contains(&r.stack_frames) && r.keep_frames <= 4096 && r.frame_quota <= 1 << 18);
+        assert!(r.frame_quota > r.stack_frames && (8..=1024).contains(&r.object_quota));
+        assert!(r.heartbeat_ms == 0 || (20..=60_000).contains(&r.heartbeat_ms));
+        for &c in &r.calls[..r.call_count as usize] {
+            assert!(records[c as usize].priority < r.priority, "calls could go in a circle");
+        }
+        for p in r.ports.iter().filter(|p| p.len != 0 && (p.base, p.len) != (0xcf9, 1)) {
+            for chip in
+                [0x0, 0xf, 0x20, 0x43, 0x81, 0x92, 0xa1, 0xb2, 0xc0, 0xdf, 0xe9, 0xf4, 0xf7, 0x4d0, 0x514, 0xcf8, 0xcff]
+            {
+                let (base, end) = (u32::from(p.base), u32::from(p.base) + u32::from(p.len));
+                assert!(!(base..end).contains(&chip), "port {chip:#x} of the kernel's");
+            }
+        }
         for p in r.ports.iter().filter(|p| p.len != 0) {
             let (base, end) = (u32::from(p.base), u32::from(p.base) + u32::from(p.len));
             assert!(end <= 0x1_0000, "a port that there is not");
-            let shared = |&(from, to, owner): &(u32, u32, usize)| owner != row && base < to && from < end;
+            let shared = |&(from, to, owner): &(u32, u32, usize)| base < to && from < end && owner < usize::MAX;
             assert!(!ports.iter().any(shared), "a port has two owners");
             ports.push((base, end, row));
         }
@@ -153,8 +213,8 @@ fn sound(records: &[TaskRecord]) {
             assert!(
                 g.base % PAGE == 0
                     && g.len % PAGE == 0
-                    && u32::try_from(g.len / PAGE).is_ok()
-                    && g.base + g.len <= 1 << 46
+                    && (0xa_0000 <= g.base && g.base + g.len <= 0x10_0000
+                        || 0xc000_0000 <= g.base && g.base + g.len <= 1 << 32)
             );
         }
         assert!(r.irqs.iter().all(|i| i.used == 0 || (i.line < 16 && i.line != 0 && i.line != 2 && i.bit < 32)));
