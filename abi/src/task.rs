@@ -50,7 +50,7 @@ pub struct TaskId {
 
 impl TaskId {
     /// Bits of [`TaskId::to_u32`] that are the row.
-    const ROW_BITS: u32 = 9;
+    pub const ROW_BITS: u32 = 9;
     /// The number of the last life that a row can have: 8,388,607.
     pub const LAST: u32 = u32::MAX >> Self::ROW_BITS;
 

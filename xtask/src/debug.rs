@@ -154,7 +154,8 @@ fn script(kernel: &Path, kernel_entry: u64, task: Option<&Target>, socket: &Path
         None => out.push_str("echo Stopped at the first instruction of the kernel.\\n\n"),
         Some(Target { name, row, entry, .. }) => {
             let field = INFO_ADDR + std::mem::offset_of!(TaskInfo, task) as u64;
-            let condition = format!("if *({field:#x} as *mut u16) == {row}");
+            let rows = (1 << abi::TaskId::ROW_BITS) - 1;
+            let condition = format!("if *({field:#x} as *mut u32) & {rows} == {row}");
             let _ = write!(
                 out,
                 "define task-break\n  break $arg0 {condition}\nend\n\
@@ -197,7 +198,7 @@ mod tests {
         let with = script(Path::new("/t/kernel"), 0xffff_ffff_8000_1000, Some(&task), Path::new("/tmp/gdb"));
         assert!(with.contains("add-symbol-file \"/t/a \\\"b\\\"\"\n"), "{with}");
         assert!(with.contains("target remote /tmp/gdb\ntbreak *0xffffffff80001000\ncontinue\n"), "{with}");
-        assert!(with.contains("tbreak *0x401000 if *(0x700000000010 as *mut u16) == 3\ncontinue\n"), "{with}");
+        assert!(with.contains("tbreak *0x401000 if *(0x700000000010 as *mut u32) & 511 == 3\ncontinue\n"), "{with}");
         let without = script(Path::new("/t/kernel"), 1, None, Path::new("/tmp/gdb"));
         assert!(!without.contains("add-symbol-file") && !without.contains("task-break"), "{without}");
     }
