@@ -164,7 +164,8 @@ impl Kernel {
         if !log::show(&self.sys.tasks, row, &mut show) {
             return Ok(Done::Again(Step::Show(show)));
         }
-        Ok(self.tell_step(Tell { rows: self.sys.take_log_listeners(), value: show.value }))
+        let tell = Tell { rows: self.sys.take_log_listeners(), value: show.value };
+        Ok(self.tell_step(tell))
     }
 
     /// A step of `log_write`: has some of the log's readers hear of it.

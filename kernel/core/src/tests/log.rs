@@ -1,6 +1,6 @@
 //! [`Ring`] against the whole text.
 
-use super::{NOTE, OWN, kill, note, reap, record, recv, run, sound, spawn, system, woken};
+use super::{NOTE, OWN, kill, reap, record, recv, run, sound, spawn, system, woken};
 use crate::System;
 use crate::log::{Allowance, RING_SIZE, Ring};
 use crate::step::Tell;
@@ -86,10 +86,6 @@ fn readers() -> (System, [u16; 3]) {
     let mut s = system(&records);
     let threads = [0, 1, 2].map(|row| spawn(&mut s, row));
     (s, threads)
-}
-
-fn word(s: &System, row: u16) -> u64 {
-    s.notifications.get(note(s, row)).unwrap().word
 }
 
 /// A task has written something.
