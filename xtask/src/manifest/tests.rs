@@ -211,6 +211,28 @@ fn d25_hardware_for_a_crate_from_outside_needs_consent() {
     assert!(gets[0].contains(" gets: no hardware, is called by b, has the kernel right logs, at most 1M"), "{gets:?}");
 }
 
+/// The systems that tests and measurements boot.
+#[test]
+fn the_projects_other_files_are_good() {
+    let userspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../userspace");
+    for file in [
+        "bench/async.toml",
+        "bench/direct.toml",
+        "bench/flow.toml",
+        "bench/heap.toml",
+        "bench/kernel.toml",
+        "bench/latency.toml",
+        "bench/scale.toml",
+        "bench/system.toml",
+        "chaos/system.toml",
+        "fuzz/system.toml",
+        "tests/system.toml",
+        "tests/trials.toml",
+    ] {
+        System::load(&userspace.join(file), &[]).unwrap_or_else(|error| panic!("{file}: {error}"));
+    }
+}
+
 #[test]
 fn directories_that_are_no_task_crates_are_told_so() {
     let dir = tempfile::tempdir().expect("a temporary directory");
