@@ -64,6 +64,13 @@ fn d24_memory_is_whole_or_not_at_all() {
     s.collect(u32::MAX);
     assert_eq!(memory(&mut s, 1, 6).map(|m| s.handle(client, m).is_ok()), Ok(true));
     sound(&s);
+    // Another thread fills the table of handles meanwhile.
+    let mut create = s.memory_begin(1, 2, false).unwrap();
+    while s.memory_frame(&mut create).unwrap().is_some() {}
+    while s.handle_dup(client, NOTE, u64::MAX, 0).is_ok() {}
+    assert_eq!(s.memory_finish(1, create), Err(Status::QuotaHandles));
+    s.collect(u32::MAX);
+    sound(&s);
 }
 
 #[test]
