@@ -8,10 +8,12 @@ mod line;
 mod log;
 mod report;
 
-use crate::build::{Built, Config, build_system, with_loader, write_image};
+use crate::build::{Built, Config, build_system, check_with, with_loader, write_image};
 use crate::loader::Firmware;
 use crate::paths::{self, Paths};
 use crate::test::in_parallel;
+use crate::test::kernel::machine;
+use crate::test::system::with::{self, Outside};
 use crate::toolchain::install::{Needs, Ready, ensure};
 use crate::ui::say;
 use ::chaos::{Driver, Random};
@@ -21,7 +23,7 @@ use report::Summary;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The system that is booted.
 const SYSTEM: &str = "userspace/chaos/system.toml";
@@ -30,16 +32,21 @@ const SYSTEM: &str = "userspace/chaos/system.toml";
 const BATCH: u32 = 500;
 
 /// Faults, where nothing else is said.
-pub const COUNT: u64 = 1000;
+pub const COUNT: u32 = 1000;
+
+/// Kills of a driver from outside, where nothing else is said.
+const KILLS: u32 = 20;
 
 /// What to do.
 pub struct Options {
     /// The driver that faults are done to; all where it is none.
     pub task: Option<String>,
+    /// Crates from outside, of which the driver is a task.
+    pub with: Vec<PathBuf>,
     /// From which all follows.
     pub seed: u64,
-    /// Faults.
-    pub count: u32,
+    /// Faults; so many as suits the driver where it is none.
+    pub count: Option<u32>,
     /// Machines at the same time.
     pub jobs: usize,
     /// Where to write the figures.
@@ -53,19 +60,23 @@ pub struct Options {
 /// # Errors
 /// When something does not build, or there is no such driver.
 pub fn chaos(paths: &Paths, options: &Options) -> Result<ExitCode> {
+    if !options.with.is_empty() {
+        return outside(paths, options);
+    }
+    let count = options.count.unwrap_or(COUNT);
     let drivers = drivers(options.task.as_deref())?;
     let begun = Instant::now();
     let ready = ensure(Needs { qemu: true, uefi: false, clippy: false, install: options.install })?;
     let config = Config { paths, toolchain: &ready.toolchain, with: &[] };
     let (built, image) = system(&config)?;
-    let batches = batches(options.seed, options.count, &drivers);
+    let batches = batches(options.seed, count, &drivers);
     let built_in = begun.elapsed();
     let outcomes = run(paths, &ready, &built, &image, &batches, options.jobs)?;
     let summary = Summary::new(&outcomes);
     print!("{}", summary.text());
     say(format!("{:.0} s, of which {:.0} s to build", begun.elapsed().as_secs_f32(), built_in.as_secs_f32()));
     if let Some(path) = &options.json {
-        let json = summary.to_json(options.seed, options.count, &drivers);
+        let json = summary.to_json(options.seed, count, &drivers);
         paths::write_whole(path, format!("{json:#}\n").as_bytes())?;
     }
     for line in summary.failures(options.task.as_deref()) {
@@ -73,6 +84,56 @@ pub fn chaos(paths: &Paths, options: &Options) -> Result<ExitCode> {
     }
     println!("{}", summary.verdict());
     Ok(if summary.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Kills a task from outside at moments that follow from the seed. Nothing is known of its protocol, so there are no clients whose bytes
+/// could be counted: judged is that it comes back each time, that nobody else is harmed, and that no memory is lost.
+fn outside(paths: &Paths, options: &Options) -> Result<ExitCode> {
+    check_with(&options.with)?;
+    let ready = ensure(Needs { qemu: true, uefi: false, clippy: false, install: options.install })?;
+    let config = Config { paths, toolchain: &ready.toolchain, with: &options.with };
+    let outside = Outside::build(&config)?;
+    let names: Vec<_> = outside.tasks().map(|task| task.name.value.clone()).collect();
+    let wanted = options.task.as_deref();
+    let tasks: Vec<_> = outside.tasks().filter(|task| wanted.is_none_or(|name| name == task.name.value)).collect();
+    if tasks.is_empty() {
+        bail!("--with brings no task `{}`; its tasks are {}", wanted.unwrap_or_default(), names.join(", "));
+    }
+    let count = options.count.unwrap_or(KILLS);
+    let limit = Duration::from_secs(120) + Duration::from_secs(35) * count;
+    let (mut good, mut figures) = (true, Vec::new());
+    for task in tasks {
+        let name = &task.name.value;
+        let logs = paths.target.join("chaos").join(name);
+        let _ = std::fs::remove_dir_all(&logs);
+        let mut guest = outside.boot(&machine(outside.image(), logs.clone()), &ready, task, limit)?;
+        let done = with::kills(&mut guest, task, &mut Random::new(options.seed), u64::from(count));
+        let done = done.and_then(|away| guest.power_off(Duration::from_secs(30)).map(|()| away));
+        match done {
+            Ok(mut away) => {
+                // The first is not counted: it is for what a first restart takes once.
+                let first = usize::from(!away.is_empty());
+                away.drain(..first);
+                away.sort();
+                let ms = |at: usize| away.get(at).map_or(0, Duration::as_millis);
+                let (least, middle, most) = (ms(0), ms(away.len() / 2), ms(away.len().saturating_sub(1)));
+                println!(
+                    "{name}: {count} kills, {} restarts, back after {least} / {middle} / {most} ms; no memory lost, nobody else harmed",
+                    away.len()
+                );
+                figures.push(serde_json::json!({ "task": name, "kills": count, "restarts": away.len(), "back_ms": [least, middle, most] }));
+            }
+            Err(error) => {
+                good = false;
+                println!("{name}: FAILED: {error:#}\nlogs: {}", Paths::shown(&logs));
+                figures.push(serde_json::json!({ "task": name, "kills": count, "failed": format!("{error:#}") }));
+            }
+        }
+    }
+    if let Some(path) = &options.json {
+        paths::write_whole(path, format!("{:#}\n", serde_json::Value::Array(figures)).as_bytes())?;
+    }
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The drivers that a name stands for.

@@ -142,6 +142,13 @@ struct Test {
     /// Run the hostile programs on every machine of the matrix: processor models, sizes of memory, boards, firmwares; without it on a few
     #[arg(long, conflicts_with_all = ["cpu", "machine"])]
     matrix: bool,
+    /// Test only the task crate in this directory: its own host tests, and its tasks in the booted system; can be repeated
+    ///
+    /// The tests `system::with::TASK::...` boot the task beside the others, watch it while it has nothing to do, kill it, and send it requests
+    /// that make no sense. Judged is that it lives and comes back, that nobody else is harmed, and that no memory is lost: of its
+    /// protocol nothing is known.
+    #[arg(long, value_name = "DIR", conflicts_with = "matrix")]
+    with: Vec<PathBuf>,
     #[command(flatten)]
     hardware: hardware::Hardware,
     #[command(flatten)]
@@ -251,9 +258,14 @@ struct Bench {
 /// docs/fuzzing.md describes the method.
 #[derive(Args)]
 struct Chaos {
-    /// Only this driver: serial, keyboard or vga [default: all three]
+    /// Only this driver: serial, keyboard or vga [default: all three]; with --with a task of that crate
     #[arg(value_name = "TASK")]
     task: Option<String>,
+    /// Do it to the tasks of the crate in this directory: kills at moments that follow from the seed [default: 20], and no other fault
+    ///
+    /// No client knows their protocols: judged is that each comes back, that nobody else is harmed, and that no memory is lost.
+    #[arg(long, value_name = "DIR", conflicts_with = "syscalls")]
+    with: Vec<PathBuf>,
     /// From which all follows
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
@@ -396,7 +408,15 @@ fn perform(command: Command) -> anyhow::Result<ExitCode> {
         Command::Test(test) => {
             let (kind, filter) = test::kind_and_filter(test.kind, test.filter)?;
             let (jobs, install) = (test.jobs as usize, !test.install.no_install);
-            let wanted = test::Wanted { kind, filter, hardware: test.hardware, matrix: test.matrix, jobs, install };
+            let wanted = test::Wanted {
+                kind,
+                filter,
+                hardware: test.hardware,
+                matrix: test.matrix,
+                with: test.with,
+                jobs,
+                install,
+            };
             return test::test(&paths, &wanted);
         }
         Command::Image(image) => {
@@ -415,14 +435,14 @@ fn perform(command: Command) -> anyhow::Result<ExitCode> {
                 &bench::Options { name, record, json, compare, svg, listing, accept, install },
             );
         }
-        Command::Chaos(Chaos { task, seed, count, syscalls, json, jobs, install }) => {
+        Command::Chaos(Chaos { task, with, seed, count, syscalls, json, jobs, install }) => {
             let (jobs, install) = (jobs as usize, !install.no_install);
             if syscalls {
                 let count = count.unwrap_or(fuzz::COUNT);
                 return fuzz::syscalls(&paths, &fuzz::Options { seed, count, jobs, json, install });
             }
-            let count = u32::try_from(count.unwrap_or(chaos::COUNT)).context("--count: at most 4294967295 faults")?;
-            return chaos::chaos(&paths, &chaos::Options { task, seed, count, jobs, json, install });
+            let count = count.map(u32::try_from).transpose().context("--count: at most 4294967295 faults")?;
+            return chaos::chaos(&paths, &chaos::Options { task, with, seed, count, jobs, json, install });
         }
         Command::Debug(Debug { task, bios, uefi, memory, hardware, display, batch, with, timeout, install }) => {
             let install = !install.no_install;

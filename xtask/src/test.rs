@@ -4,6 +4,7 @@ pub mod host;
 pub mod kernel;
 pub mod system;
 
+use crate::build::check_with;
 use crate::hardware::Hardware;
 use crate::loader::Firmware;
 use crate::paths::{self, Paths};
@@ -29,6 +30,8 @@ pub struct Wanted {
     pub hardware: Hardware,
     /// Whether the hostile programs are run on every machine of the matrix; else they are on a few.
     pub matrix: bool,
+    /// Crates from outside: only their tests are run, where there are any.
+    pub with: Vec<PathBuf>,
     /// Machines at the same time.
     pub jobs: usize,
     /// Whether what is missing may be installed.
@@ -124,6 +127,7 @@ impl Report {
 /// When something does not build or is missing. Failed tests are not an error but show in the exit code.
 pub fn test(paths: &Paths, wanted: &Wanted) -> Result<ExitCode> {
     wanted.hardware.check(Firmware::Pvh.board())?;
+    check_with(&wanted.with)?;
     let report = Report::new(paths.test_logs());
     // A kind that cannot even be built must not keep the others from being tested.
     let mut broken = Vec::new();
@@ -140,7 +144,7 @@ pub fn test(paths: &Paths, wanted: &Wanted) -> Result<ExitCode> {
         let ready: Ready = ensure(Needs { qemu: true, uefi: false, clippy: false, install: wanted.install })?;
         say(format!("{}, {}", ready.toolchain.summary(), ready.programs.version()));
         wanted.hardware.check_cpu(&ready.programs)?;
-        if wanted.kind("kernel") {
+        if wanted.kind("kernel") && wanted.with.is_empty() {
             note("kernel", kernel::run(paths, wanted, &report, &ready));
         }
         if wanted.kind("system") {
@@ -239,6 +243,7 @@ mod tests {
             filter: Some("ipc".to_owned()),
             hardware: Hardware::default(),
             matrix: false,
+            with: Vec::new(),
             jobs: 1,
             install: false,
         };

@@ -31,14 +31,22 @@ struct Program {
 /// # Errors
 /// When they do not build.
 pub fn run(paths: &Paths, wanted: &Wanted, report: &Report) -> Result<()> {
-    let metadata = metadata(paths)?;
     let mut programs = Vec::new();
+    if !wanted.with.is_empty() {
+        for dir in &wanted.with {
+            let manifest = dir.join("Cargo.toml").display().to_string();
+            programs.extend(compile(paths, &["--manifest-path".to_owned(), manifest], &Paths::shown(dir), "--tests")?);
+        }
+        return programs.iter().try_for_each(|program| run_program(program, wanted, report));
+    }
+    let metadata = metadata(paths)?;
     let defaults = packages(&metadata, |package, is_default| is_default && has_target(package, |_| true));
     let libraries = packages(&metadata, |package, is_default| !is_default && has_target(package, |kind| kind == "lib"));
     // The programs of tasks say `test = false`: they are built for the bare machine. What they are made of is in their libraries.
     for (names, what) in [(defaults, "--tests"), (libraries, "--lib")] {
         if !names.is_empty() {
-            programs.extend(compile(paths, &names, what)?);
+            let words: Vec<_> = names.iter().flat_map(|name| ["--package".to_owned(), name.clone()]).collect();
+            programs.extend(compile(paths, &words, &names.join(", "), what)?);
         }
     }
     for program in &programs {
@@ -87,14 +95,11 @@ fn has_target(package: &Value, want: impl Fn(&str) -> bool) -> bool {
     })
 }
 
-fn compile(paths: &Paths, packages: &[String], what: &str) -> Result<Vec<Program>> {
-    let step = Step::begin(format!("building the host tests of {}", packages.join(", ")));
+fn compile(paths: &Paths, packages: &[String], shown: &str, what: &str) -> Result<Vec<Program>> {
+    let step = Step::begin(format!("building the host tests of {shown}"));
     let mut command = cargo(paths);
     command.args(["test", "--no-run", "--message-format", "json-render-diagnostics", what]);
-    for package in packages {
-        command.args(["--package", package]);
-    }
-    command.stdout(Stdio::piped());
+    command.args(packages).stdout(Stdio::piped());
     let mut child = children::spawn_build(&mut command)?;
     let mut programs = Vec::new();
     for line in BufReader::new(child.stdout().context("cargo's output was not piped")?).lines() {

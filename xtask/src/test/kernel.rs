@@ -145,6 +145,7 @@ mod tests {
             filter: Some(part.to_owned()),
             hardware: Hardware::default(),
             matrix: false,
+            with: Vec::new(),
             jobs: 1,
             install: false,
         };

@@ -12,6 +12,7 @@ mod outside;
 mod person;
 mod siege;
 mod suite;
+pub mod with;
 
 use super::{Outcome, Report, Wanted, in_parallel};
 use crate::build::{Built, Config, build, with_loader, write_image};
@@ -36,7 +37,10 @@ const LIMIT: Duration = Duration::from_secs(180);
 /// # Errors
 /// When something does not build.
 pub fn run(paths: &Paths, wanted: &Wanted, report: &Report, ready: &Ready) -> Result<()> {
-    let config = Config { paths, toolchain: &ready.toolchain, with: &[] };
+    let config = Config { paths, toolchain: &ready.toolchain, with: &wanted.with };
+    if !wanted.with.is_empty() {
+        return with::run(&config, wanted, report, ready);
+    }
     let tests: Vec<_> = TESTS.iter().filter(|test| wanted.matches(&test.full())).collect();
     // What the suite's tests are called it knows itself.
     suite::run(&suite::SUITE, &config, wanted, report, ready)?;

@@ -1,6 +1,7 @@
 //! The commands as a script calls them: flags, what is printed where, and the exit status.
 
 use super::super::{Outcome, Report, Wanted, in_parallel};
+use crate::new;
 use crate::paths::Paths;
 use crate::toolchain::METAL;
 use anyhow::{Context, Result, ensure};
@@ -14,10 +15,11 @@ use std::time::Instant;
 type Test = (&'static str, fn(&Path) -> Result<()>);
 
 /// Every test.
-pub const TESTS: [Test; 4] = [
+pub const TESTS: [Test; 5] = [
     ("system::commands::a_machine_is_as_the_flags_say", machine),
     ("system::commands::what_no_machine_can_be_is_said_before_it_runs", nonsense),
     ("system::commands::the_exit_status_tells_how_it_went", statuses),
+    ("system::commands::a_crate_from_outside_is_tested_as_the_drivers_are", outside),
     ("system::commands::builds_take_nothing_of_the_users_settings", settings),
 ];
 
@@ -110,6 +112,32 @@ fn machine(logs: &Path) -> Result<()> {
     }
     ensure!(std::fs::read(&disk).is_ok_and(|bytes| bytes == vec![7; 1 << 20]), "the disk was written to");
     Ok(())
+}
+
+/// A good driver passes, and one that dies of a request does not; it is told by the name of what failed.
+fn outside(logs: &Path) -> Result<()> {
+    let dir = tempfile::tempdir().context("cannot make a temporary directory")?;
+    let driver = dir.path().join("guest");
+    new::driver(&Paths::find()?, "guest", Some(&driver))?;
+    let shown = driver.display().to_string();
+    let words = ["test", "system", "--with", &shown];
+    let good = run_this(logs, &words)?;
+    good.status(0)?;
+    good.contains("test system::with::guest::it_comes_back_when_it_is_killed ... ok")?;
+    good.contains("4 passed, 0 failed")?;
+    let chaos = run_this(logs, &["chaos", "guest", "--with", &shown, "--count", "2", "--seed", "3"])?;
+    chaos.status(0)?;
+    chaos.contains("guest: 2 kills, 2 restarts")?;
+    run_this(logs, &["chaos", "nobody", "--with", &shown])?.contains("no task `nobody`")?;
+    let main = driver.join("src/main.rs");
+    let source = std::fs::read_to_string(&main).context("there is no source")?;
+    ensure!(source.contains("Answer::bad_request()"), "the template refuses no request");
+    std::fs::write(&main, source.replace("Answer::bad_request()", "panic!(\"what is that\")"))
+        .context("cannot write")?;
+    let bad = run_this(logs, &words)?;
+    bad.status(1)?;
+    bad.contains("test system::with::guest::no_request_ends_it ... FAILED")?;
+    bad.contains("3 passed, 1 failed")
 }
 
 /// What a script goes on after, and what it stops at.

@@ -186,7 +186,15 @@ mod tests {
         let may = |filter: &str| {
             let filter = Some(filter.to_owned());
             let hardware = Hardware::default();
-            first.may_match(&Wanted { kind: None, filter, hardware, matrix: true, jobs: 1, install: false })
+            first.may_match(&Wanted {
+                kind: None,
+                filter,
+                hardware,
+                matrix: true,
+                with: Vec::new(),
+                jobs: 1,
+                install: false,
+            })
         };
         for filter in
             ["matrix", "system::matrix::qemu64", "qemu64::bios", "2-256M", "d21_", "hostile", "outside::hostile"]
