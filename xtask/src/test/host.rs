@@ -2,6 +2,7 @@
 
 use super::{Outcome, Report, Wanted};
 use crate::children;
+use crate::manifest::Source;
 use crate::paths::Paths;
 use crate::ui::Step;
 use anyhow::{Context, Result, bail};
@@ -34,8 +35,10 @@ pub fn run(paths: &Paths, wanted: &Wanted, report: &Report) -> Result<()> {
     let mut programs = Vec::new();
     if !wanted.with.is_empty() {
         for dir in &wanted.with {
+            // The argument may say more than the directory.
+            let dir = Source::outside(dir)?.outside.context("a crate from outside has a directory")?;
             let manifest = dir.join("Cargo.toml").display().to_string();
-            programs.extend(compile(paths, &["--manifest-path".to_owned(), manifest], &Paths::shown(dir), "--tests")?);
+            programs.extend(compile(paths, &["--manifest-path".to_owned(), manifest], &Paths::shown(&dir), "--tests")?);
         }
         return programs.iter().try_for_each(|program| run_program(program, wanted, report));
     }
