@@ -84,7 +84,8 @@ pub fn look() -> Locked {
 }
 
 /// Decides who runs, halting while nobody can, and makes everything ready for it. Returns the frame to leave the kernel with. A thread whose
-/// system call is not done does a step of it first, and interrupts are let in before each: see [`kernel_core::step`].
+/// system call is not done does a step of it first, and interrupts are let in before each, and where it takes long to find somebody: see
+/// [`kernel_core::step`], [`System::undecided`].
 pub fn next(mut kernel: Locked) -> *const Frame {
     let mut let_in = false;
     loop {

@@ -1,18 +1,19 @@
 //! What must be true of the system between any two operations: for the tests, and for a kernel built with the feature `verify`.
 
 use crate::System;
+use crate::account::Budget;
 use crate::arena::Id;
 use crate::handles::Object;
 use crate::memory::Backing;
 use crate::notify::Notification;
-use crate::queue::{Link, Queue};
+use crate::queue::{Link, NIL, Queue};
 use crate::release::Release;
-use crate::sched::BACKGROUND;
+use crate::sched::{BACKGROUND, PARKED, RETURNING};
 use crate::step::{Create, Step};
 use crate::thread::{Route, STEP, State, Thread};
 use abi::Status;
 use abi::message::{LISTENERS, Rights, Sender};
-use abi::task::{LEVELS, TaskState};
+use abi::task::TaskState;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
@@ -21,6 +22,7 @@ use alloc::vec::Vec;
 /// Looks at everything; the error says what is wrong.
 pub fn check(s: &System) -> Result<(), String> {
     threads(s)?;
+    accounts(s)?;
     routes(s)?;
     wakeups(s)?;
     references(s)?;
@@ -55,13 +57,20 @@ fn threads(s: &System) -> Result<(), String> {
     if let Some(current) = s.current() {
         put(current, State::Running)?;
     }
-    for level in 0..=LEVELS as u8 {
+    for level in 0..=BACKGROUND {
         let queued = members(s, s.sched.queue(level))?;
         ensure!(s.sched.says_ready(level) != queued.is_empty(), "the bit of level {level} is wrong");
         for index in queued {
             put(index, State::Ready)?;
             let effective = s.threads.at(index).map_or(0, |t| t.effective);
             ensure!(effective == level, "thread {index} of level {effective} is queued at {level}");
+        }
+    }
+    for (row, account) in s.sched.accounts.iter().enumerate() {
+        for index in members(s, account.parked)? {
+            put(index, State::Ready)?;
+            let at = s.threads.at(index).map(|t| (usize::from(t.task), t.effective));
+            ensure!(at == Some((row, PARKED)), "thread {index} is parked at row {row}, but is {at:?}");
         }
     }
     for (id, e) in s.endpoints.iter() {
@@ -109,7 +118,49 @@ fn threads(s: &System) -> Result<(), String> {
         ensure!(own.is_alive() || t.state != State::Running, "the dead thread {index} runs");
         let ceiling = s.tasks[t.task as usize].record.priority;
         ensure!(t.priority >= ceiling, "thread {index} is above its ceiling");
-        ensure!(t.effective == t.priority || t.effective == BACKGROUND, "thread {index} is at a level of nobody's");
+    }
+    Ok(())
+}
+
+/// Every cycle is charged to somebody; who has nothing left waits for it, and a thread runs on what its level has.
+fn accounts(s: &System) -> Result<(), String> {
+    let sched = &s.sched;
+    ensure!(sched.accounts.len() == s.tasks.len(), "a row has no account");
+    let used: u64 = (0..s.tasks.len() as u16).map(|row| s.cpu(row)).sum();
+    let passed = sched.charged_to - s.clock.base;
+    ensure!(used + s.counters.idle == passed, "{used} cycles are charged, {} were idle of {passed}", s.counters.idle);
+    let filling = sched.next_row < sched.accounts.len() || sched.says_ready(RETURNING);
+    ensure!(sched.look_at == if filling { 0 } else { sched.period_end }, "a tick looks at {}", sched.look_at);
+    for (row, account) in sched.accounts.iter().enumerate() {
+        account.check(sched.slice, sched.turn).map_err(|e| format!("row {row}: {e}"))?;
+        if account.waiting == NIL {
+            continue;
+        }
+        let t = s.threads.at(account.waiting).ok_or(format!("row {row}: who waits is gone"))?;
+        ensure!(usize::from(t.task) == row && t.state == State::Ready, "row {row}: another waits for it");
+        ensure!(matches!(t.effective, RETURNING | BACKGROUND), "row {row}: who waits is at level {}", t.effective);
+        let late = account.has_slice() && t.effective == BACKGROUND;
+        ensure!(!late, "row {row} has a slice, and waits for its turn");
+    }
+    for (id, t) in s.threads.iter() {
+        let account = &sched.accounts[t.task as usize];
+        let waits = account.waiting == id.index();
+        ensure!(!waits || t.effective != PARKED, "thread {id:?} waits for its task and is parked");
+        ensure!(waits || t.effective != RETURNING, "thread {id:?} returns on its own");
+        ensure!(
+            t.state == State::Ready || t.effective < RETURNING || t.effective == BACKGROUND,
+            "{id:?} is not parked"
+        );
+        let budget = match t.effective {
+            RETURNING | PARKED => Budget::nothing(),
+            BACKGROUND if waits => Budget::nothing(),
+            BACKGROUND => account.turn(),
+            level => {
+                ensure!(level == t.priority, "thread {id:?} is at a level of nobody's");
+                account.slice()
+            }
+        };
+        ensure!(t.budget == budget, "thread {id:?} at level {} runs on something else", t.effective);
     }
     Ok(())
 }

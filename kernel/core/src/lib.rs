@@ -28,6 +28,7 @@ fn push<T>(list: &mut alloc::vec::Vec<T>, value: T) -> bool {
     room
 }
 
+mod account;
 pub mod archive;
 pub mod arena;
 #[cfg(any(test, feature = "verify"))]

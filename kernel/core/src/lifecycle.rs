@@ -3,7 +3,6 @@
 use crate::arena::Id;
 use crate::handles::{Handle, Object};
 use crate::queue::{NIL, Queue};
-use crate::sched::BACKGROUND;
 use crate::system::System;
 use crate::task::Start;
 use crate::thread::{FLOAT, FloatState, PORTS, State, Thread};
@@ -41,7 +40,6 @@ impl System {
         task.start = Start::default();
         task.generation += 1;
         task.fault.zero();
-        (task.spent, task.crowd) = ((0, 0), (0, 0));
         task.expected = task.record.restart != Restart::Never as u8;
         task.map_next = abi::task::MAP_BASE;
         self.log_listeners |= self.log_readers & 1 << row;
@@ -63,7 +61,6 @@ impl System {
 
     /// Starts a thread. Errors: NoSuchTask, Ceiling, QuotaObjects.
     pub fn thread_start(&mut self, row: u16, frame: crate::thread::Frame, priority: u8) -> Result<Id<Thread>, Status> {
-        let crowded = self.crowded(row);
         let task = self.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
         if priority < task.record.priority || priority as usize >= abi::task::LEVELS {
             return Err(Status::Ceiling);
@@ -76,11 +73,6 @@ impl System {
         thread.frame = frame;
         (thread.id, thread.root, thread.space) = (task.id(row), task.root, task.space);
         thread.ports = task.record.ports.iter().any(|p| p.len != 0);
-        // A thread that goes on for one that has ended goes on with its budget.
-        (thread.used, thread.refill_at) = task.spent;
-        if let Some(until) = crowded {
-            (thread.used, thread.refill_at, thread.effective) = (0, until, BACKGROUND);
-        }
         let float = task.record.flags & TaskRecord::FLOAT != 0;
         if !self.threads.has_room() || float && !self.floats.has_room() {
             task.objects.give(1);
@@ -99,7 +91,6 @@ impl System {
             task.first_thread = Some(id);
             task.state = TaskState::Running;
         }
-        self.share_budget(row);
         self.make_ready(id.index());
         Ok(id)
     }
@@ -121,11 +112,7 @@ impl System {
     /// Ends a thread that is not its task's last; with the last one the task is to be killed instead.
     pub fn thread_exit(&mut self, index: u16) {
         debug_assert!(self.row_of(index).is_ok_and(|row| self.tasks[row as usize].threads > 1));
-        let row = self.row_of(index);
         self.thread_remove(index);
-        if let Ok(row) = row {
-            self.share_budget(row);
-        }
     }
 
     pub(crate) fn thread_remove(&mut self, index: u16) {
@@ -136,7 +123,7 @@ impl System {
             self.step_abandon(row, step);
         }
         let Some(t) = self.threads.at(index) else { return };
-        let (spent, cpu, float) = ((t.used, t.refill_at), t.cpu, t.float);
+        let float = t.float;
         match t.state {
             State::Running => {
                 self.sched.current = NIL;
@@ -167,13 +154,8 @@ impl System {
             self.threads.remove(id);
         }
         if let Some(task) = self.tasks.get_mut(row as usize) {
-            // The later period counts; within one, what the last thread inherited is in its own sum.
-            if (spent.1, spent.0) > (task.spent.1, task.spent.0) {
-                task.spent = spent;
-            }
             task.threads -= 1;
             task.objects.give(1);
-            task.cpu += cpu;
         }
     }
 

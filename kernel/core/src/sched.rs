@@ -1,31 +1,47 @@
-//! Preemptive scheduling by priority, with a budget that keeps a spinning thread from starving less important ones.
+//! Preemptive scheduling by priority, with a slice of processor time for each task in each period, which keeps a spinning one from starving
+//! those that are less important.
 //!
-//! In each period a thread may use a budget of processor time at its own priority. When that is used up, it goes on at the background
-//! level, below all priorities, where such threads take turns, until its period is over.
+//! Periods are the same for all tasks. Within its slice a task's threads run at their priorities. When it is used up, they go on at the
+//! background level, below all priorities, until the period is over; there tasks take turns, of whatever many threads they are.
+//!
+//! A task may have a thousand threads, so none of that is done to all of them at once. A ready thread whose task has nothing left is found when it
+//! would run, and parked then ([`System::park`]): of each task one thread waits in a queue of the scheduler, and the others behind it. When their
+//! task has a new slice, they go back to their priorities some at each tick, by turns of the tasks.
 
+use crate::account::{Account, Budget};
 use crate::clock::Clock;
 use crate::queue::{NIL, Queue};
 use crate::release::IN_THE_WAY;
 use crate::system::System;
 use crate::task::Task;
-use crate::thread::State;
-use abi::task::{LEVELS, TaskState};
+use crate::thread::{State, Thread};
+use abi::task::LEVELS;
+use alloc::vec::Vec;
 
-/// The level below all priorities.
-pub const BACKGROUND: u8 = LEVELS as u8;
+/// Threads at this level go back to their priorities: their tasks have a new slice.
+pub const RETURNING: u8 = LEVELS as u8;
+
+/// The level below all priorities. Here are the thread whose turn it is, and one of each other task that waits for its turn.
+pub const BACKGROUND: u8 = RETURNING + 1;
+
+/// The level of further threads that wait for their task's turn or return: in no queue of the scheduler, but in the task's own.
+pub const PARKED: u8 = BACKGROUND + 1;
 
 /// A level at which nobody ever is, below all others: so that the search for the best level always ends.
 const NOBODY: u8 = 63;
 
-/// Processor time that a task may use at its priorities in one period, in nanoseconds, where there are few tasks. Also the time slice.
+/// Processor time that a task may use at its priorities in one period, in nanoseconds, where there are few tasks.
 pub const SLICE_NS: u64 = 10_000_000;
 /// The same where there are many.
 pub const LEAST_SLICE_NS: u64 = 4_000_000;
 
+/// A task's turn at the background level, in nanoseconds.
+pub const TURN_NS: u64 = 4_000_000;
+
 /// Length of a period in nanoseconds, where there are few tasks.
 pub const PERIOD_NS: u64 = 100_000_000;
 
-/// By how much a budget is exceeded at the most, because budgets are looked at when the timer ticks, in nanoseconds.
+/// By how much a slice or turn is exceeded at the most, because a thread that runs on is looked at when the timer ticks, in nanoseconds.
 const TICK_NS: u64 = 1_000_000;
 
 /// Slice and period for so many tasks, in nanoseconds. All slices together, each exceeded by a tick, leave a tenth of the period: so even if
@@ -36,25 +52,35 @@ pub fn shares(tasks: usize) -> (u64, u64) {
     (slice, (tasks * (slice + TICK_NS) * 10 / 9).max(PERIOD_NS))
 }
 
-/// How many of those that wait longest in the background are looked at in one tick.
-const REFILLS: usize = 64;
+/// How many threads or tasks are moved in one tick, and before interrupts are let in where nobody has been found to run.
+pub(crate) const STEPS: usize = 32;
 
 /// How many timers set their bits in one tick; the tasks that have some which are due take turns.
 pub const EXPIRES: usize = 4;
 
-/// Ready queues and who runs.
+/// Ready queues, accounts, and who runs.
 ///
 /// [`crate::fast`] reads and writes some of it.
 #[derive(Debug)]
 pub struct Scheduler {
     /// The running thread; [`NIL`] while the processor idles.
     pub(crate) current: u16,
-    pub(crate) ready: [Queue; LEVELS + 1],
+    pub(crate) ready: [Queue; PARKED as usize],
     /// A bit for each level at which somebody is ready, and [`NOBODY`].
     pub(crate) levels: u64,
     pub(crate) resched: bool,
     pub(crate) charged_to: u64,
-    slice: u64,
+    /// What each row has left.
+    pub(crate) accounts: Vec<Account>,
+    /// When a tick is to do more than to charge whoever runs: at the end of the period; at once, which is 0, while slices are filled and threads
+    /// return.
+    pub(crate) look_at: u64,
+    /// When the period ends, in cycles.
+    pub(crate) period_end: u64,
+    /// Rows from this one on have not got the period's slice yet.
+    pub(crate) next_row: usize,
+    pub(crate) slice: i64,
+    pub(crate) turn: i64,
     period: u64,
 }
 
@@ -62,14 +88,22 @@ impl Scheduler {
     /// Nobody is ready. There will be so many tasks.
     pub fn new(clock: &Clock, tasks: usize) -> Self {
         let (slice, period) = shares(tasks);
+        let cycles = |ns: u64| i64::try_from(clock.span_cycles(ns)).unwrap_or(i64::MAX);
+        let (slice, period) = (cycles(slice), clock.span_cycles(period));
+        let period_end = clock.base.saturating_add(period);
         Scheduler {
             current: NIL,
-            ready: [Queue::default(); LEVELS + 1],
+            ready: [Queue::NOBODY; PARKED as usize],
             levels: 1 << NOBODY,
             resched: true,
             charged_to: clock.base,
-            slice: clock.span_cycles(slice),
-            period: clock.span_cycles(period),
+            accounts: (0..tasks).map(|_| Account::new(slice)).collect(),
+            look_at: period_end,
+            period_end,
+            next_row: tasks,
+            slice,
+            turn: cycles(TURN_NS),
+            period,
         }
     }
 
@@ -96,6 +130,18 @@ impl Scheduler {
     pub(crate) fn best(&self) -> u8 {
         self.levels.trailing_zeros() as u8
     }
+
+    /// Who is the first of a level.
+    fn front(&self, level: u8) -> Option<u16> {
+        self.ready.get(usize::from(level))?.front()
+    }
+}
+
+/// Gives a thread the level and the budget that it may run with now, as its task's account has them.
+#[inline(always)]
+pub(crate) fn place(t: &mut Thread, account: &Account) {
+    (t.effective, t.budget) =
+        if account.has_slice() { (t.priority, account.slice()) } else { (BACKGROUND, account.turn()) };
 }
 
 impl System {
@@ -104,82 +150,137 @@ impl System {
     pub fn charge(&mut self) {
         let spent = self.now.saturating_sub(self.sched.charged_to);
         self.sched.charged_to = self.now;
-        match self.threads.at_mut(self.sched.current) {
+        match self.threads.at(self.sched.current) {
             Some(t) => {
-                t.used += spent;
-                t.cpu += spent;
+                let of_turn = t.effective == BACKGROUND;
+                if let Some(account) = self.sched.accounts.get_mut(usize::from(t.task)) {
+                    account.charge(of_turn, spent);
+                }
             }
             None => self.counters.idle += spent,
         }
     }
 
+    /// Cycles of processor time of a row, over all lives, up to the last charge.
+    pub fn cpu(&self, row: u16) -> u64 {
+        self.sched.accounts.get(usize::from(row)).map_or(0, Account::used)
+    }
+
+    fn account(&mut self, row: u16) -> Option<&mut Account> {
+        self.sched.accounts.get_mut(usize::from(row))
+    }
+
     /// Makes a thread ready, which must be in no queue and not running. Where nobody runs and nobody ready is as important, it runs at once,
     /// as [`System::schedule`] would have it.
     pub fn make_ready(&mut self, index: u16) {
-        let (now, period) = (self.now, self.sched.period);
+        // Whoever runs may have used up what this one would run on.
+        self.charge();
         let Some(t) = self.threads.at_mut(index) else { return };
-        t.state = State::Ready;
-        if now >= t.refill_at {
-            t.used = 0;
-            t.refill_at = now + period;
-            t.effective = t.priority;
-        } else if t.used >= t.budget {
-            self.make_ready_spent(index);
-            return;
-        }
+        let Some(account) = self.sched.accounts.get_mut(usize::from(t.task)) else { return };
+        place(t, account);
         let level = t.effective;
         let alive = self.releasing == 0 || self.tasks.get(t.task as usize).is_some_and(Task::is_alive);
-        if self.sched.current == NIL && level < self.sched.levels.trailing_zeros() as u8 && alive {
+        if self.sched.current == NIL
+            && level < self.sched.levels.trailing_zeros() as u8
+            && (account.has_slice() || account.has_turn())
+            && alive
+        {
             t.state = State::Running;
-            self.charge();
             self.sched.current = index;
             self.sched.resched = false;
             self.counters.switches += 1;
             return;
         }
+        t.state = State::Ready;
+        if level == BACKGROUND { self.park(index) } else { self.line_up(index, level) }
+    }
+
+    /// Has a ready thread, which is in no queue, wait until its task, whose slice is used up, has its turn or a new slice.
+    #[cold]
+    fn park(&mut self, index: u16) {
+        let Some(t) = self.threads.at_mut(index) else { return };
+        let Some(account) = self.sched.accounts.get_mut(usize::from(t.task)) else { return };
+        t.budget = Budget::nothing();
+        if account.waiting != NIL {
+            t.effective = PARKED;
+            account.parked.push(&mut self.threads, index);
+            return;
+        }
+        t.effective = BACKGROUND;
+        let row = t.task;
+        account.waiting = index;
+        self.line_up(index, BACKGROUND);
+        // While another thread of the task runs, it is its turn that goes on.
+        if self.running().is_none_or(|running| running.task != row) {
+            self.turn_over(row);
+        }
+    }
+
+    /// Where a task's turn is over, it has the next one when those of all others have been.
+    fn turn_over(&mut self, row: u16) {
+        let turn = self.sched.turn;
+        let Some(account) = self.account(row).filter(|a| !a.has_turn()) else { return };
+        account.next_turn(turn);
+        let waiting = account.waiting;
+        if self.threads.at(waiting).is_some_and(|t| t.effective == BACKGROUND) {
+            self.dequeue(waiting, BACKGROUND);
+            self.enqueue(waiting, BACKGROUND, false);
+        }
+    }
+
+    /// The thread that waited for its task does so no more, and the next of the task waits in its place, in the queue of a level: the first there
+    /// while the task's turn goes on.
+    fn next_waits(&mut self, row: u16, level: u8, first: bool) {
+        let Some(account) = self.sched.accounts.get_mut(usize::from(row)) else { return };
+        account.waiting = NIL;
+        let Some(next) = account.parked.pop(&mut self.threads) else { return };
+        account.waiting = next;
+        if let Some(t) = self.threads.at_mut(next) {
+            t.effective = level;
+        }
+        self.enqueue(next, level, first);
+    }
+
+    /// Takes a ready thread out of the queue in which it is. Where it was the one that waited for its task, the next of the task does, at the
+    /// level `successor`.
+    fn leave(&mut self, index: u16, successor: u8, first: bool) {
+        let Some(t) = self.threads.at(index) else { return };
+        let (row, level) = (t.task, t.effective);
+        if level != PARKED {
+            self.dequeue(index, level);
+            if self.account(row).is_some_and(|a| a.waiting == index) {
+                self.next_waits(row, successor, first);
+            }
+        } else if let Some(account) = self.sched.accounts.get_mut(usize::from(row)) {
+            account.parked.remove(&mut self.threads, index);
+        }
+    }
+
+    /// Puts a thread, whose task has a new slice, back to its priority.
+    fn bring_back(&mut self, index: u16) {
+        self.leave(index, RETURNING, false);
+        let Some(t) = self.threads.at_mut(index) else { return };
+        let Some(account) = self.sched.accounts.get_mut(usize::from(t.task)) else { return };
+        place(t, account);
+        let level = t.effective;
         self.line_up(index, level);
     }
 
-    /// The same for a thread that has had its share: waiting at each tick, when budgets are looked at, does not stretch a budget.
-    #[cold]
-    fn make_ready_spent(&mut self, index: u16) {
-        self.watch_crowd(index);
-        let Some(t) = self.threads.at_mut(index) else { return };
-        t.used = 0;
-        t.effective = BACKGROUND;
-        self.line_up(index, BACKGROUND);
-    }
-
     fn line_up(&mut self, index: u16, level: u8) {
-        self.enqueue(index, level);
+        self.enqueue(index, level, false);
         match self.threads.at(self.sched.current) {
             Some(c) if c.effective <= level => {}
             _ => self.sched.resched = true,
         }
     }
 
-    /// Cycles of processor time of a row, over all lives.
-    pub fn cpu(&self, row: u16) -> u64 {
-        let past = self.tasks.get(row as usize).map_or(0, |t| t.cpu);
-        past + self.threads.iter().filter(|(_, t)| t.task == row).map(|(_, t)| t.cpu).sum::<u64>()
-    }
-
-    /// Gives each thread of a task its share of the budget, which is the task's.
-    pub(crate) fn share_budget(&mut self, row: u16) {
-        let Some(task) = self.tasks.get(row as usize).filter(|t| t.state == TaskState::Running) else { return };
-        let budget = self.sched.slice / u64::from(task.threads.max(1));
-        if task.threads == 1
-            && let Some(only) = task.first_thread.and_then(|id| self.threads.get_mut(id))
-        {
-            only.budget = budget;
-            return;
-        }
-        self.threads.iter_mut().filter(|t| t.task == row).for_each(|t| t.budget = budget);
-    }
-
-    fn enqueue(&mut self, index: u16, level: u8) {
+    fn enqueue(&mut self, index: u16, level: u8, first: bool) {
         if let Some(queue) = self.sched.ready.get_mut(level as usize) {
-            queue.push(&mut self.threads, index);
+            if first {
+                queue.push_front(&mut self.threads, index)
+            } else {
+                queue.push(&mut self.threads, index)
+            }
             self.sched.levels |= 1 << level;
         }
     }
@@ -212,7 +313,7 @@ impl System {
             State::Running => self.block(index, State::Ready),
             State::Ready => {
                 let level = t.effective;
-                self.dequeue(index, level);
+                self.leave(index, level, false);
             }
             _ => {}
         }
@@ -228,50 +329,33 @@ impl System {
         }
     }
 
-    /// Gives a thread another priority. The caller has checked the ceiling.
+    /// Gives a thread another priority, which counts when its task has a slice. The caller has checked the ceiling.
     pub fn set_priority(&mut self, index: u16, priority: u8) {
         let Some(t) = self.threads.at_mut(index) else { return };
         t.priority = priority;
-        if t.effective == BACKGROUND {
+        let old = t.effective;
+        if old >= RETURNING {
             return;
         }
-        match t.state {
-            State::Ready => {
-                let old = t.effective;
-                self.dequeue(index, old);
-                if let Some(t) = self.threads.at_mut(index) {
-                    t.effective = priority;
-                }
-                self.enqueue(index, priority);
-            }
-            _ => t.effective = priority,
+        t.effective = priority;
+        if t.state == State::Ready {
+            self.dequeue(index, old);
+            self.enqueue(index, priority, false);
         }
         self.sched.resched = true;
     }
 
-    /// Who is to run next.
-    #[inline]
-    fn first_ready(&self) -> Option<u16> {
-        self.sched.ready.get(self.sched.best() as usize)?.front()
-    }
-
-    /// Whether the scheduler has not come to an end, because so many dead threads were in the way: it is to be asked again, and interrupts may be
-    /// let in before.
-    pub fn undecided(&self) -> bool {
-        self.sched.resched
-    }
-
-    /// Decides who runs now. `None`: nobody is ready, the processor may halt; or [`System::undecided`].
+    /// Decides who runs now. `None`: nobody is ready, the processor may halt; or, where [`System::undecided`], interrupts are to be let in before
+    /// it is asked again.
     #[must_use]
     pub fn schedule(&mut self) -> Option<u16> {
         if !self.sched.resched {
             return self.sched.current();
         }
-        self.sched.resched = false;
-        let best = self.sched.best();
         if let Some(index) = self.sched.current() {
-            let level = self.threads.at(index).map_or(BACKGROUND, |t| t.effective);
-            if best >= level {
+            let level = self.threads.at(index).map_or(NOBODY, |t| t.effective);
+            if self.sched.best() >= level {
+                self.sched.resched = false;
                 return Some(index);
             }
             // Preempted: it keeps its turn.
@@ -280,36 +364,83 @@ impl System {
                 t.state = State::Ready;
             }
             self.sched.current = NIL;
-            if let Some(queue) = self.sched.ready.get_mut(level as usize) {
-                queue.push_front(&mut self.threads, index);
-                self.sched.levels |= 1 << level;
-            }
+            self.enqueue(index, level, true);
+        } else {
+            self.charge();
         }
-        let mut next = self.first_ready()?;
-        if self.releasing != 0 {
-            for _ in 0..IN_THE_WAY {
-                if !self.is_dead(next) {
-                    break;
-                }
-                self.thread_remove(next);
-                next = self.first_ready()?;
-            }
-            if self.is_dead(next) {
-                self.sched.resched = true;
+        let steps = if self.releasing == 0 { STEPS } else { IN_THE_WAY };
+        for _ in 0..steps {
+            let best = self.sched.best();
+            let Some(index) = self.sched.front(best) else {
+                self.sched.resched = false;
                 return None;
+            };
+            if self.is_dead(index) {
+                self.thread_remove(index);
+                continue;
+            }
+            if self.runs(index, best) {
+                self.sched.current = index;
+                self.sched.resched = false;
+                self.counters.switches += 1;
+                return Some(index);
             }
         }
-        self.unschedule(next);
-        self.charge();
-        if let Some(t) = self.threads.at_mut(next) {
-            t.state = State::Running;
-        }
-        self.sched.current = next;
-        self.counters.switches += 1;
-        Some(next)
+        None
     }
 
-    /// What a timer tick does: timers, budgets, turns.
+    /// Whether [`System::schedule`] has found nobody to run yet, because so many are in the way that are dead or have nothing left.
+    pub fn undecided(&self) -> bool {
+        self.sched.resched && self.sched.current == NIL
+    }
+
+    /// Takes out the first of a level, if it may run now; else puts it where it belongs. Whether it may.
+    #[inline(always)]
+    fn runs(&mut self, index: u16, level: u8) -> bool {
+        if level >= RETURNING {
+            return self.has_turn(index, level);
+        }
+        self.dequeue(index, level);
+        let Some(t) = self.threads.at_mut(index) else { return false };
+        if self.sched.accounts.get(usize::from(t.task)).is_some_and(Account::has_slice) {
+            t.state = State::Running;
+            return true;
+        }
+        self.park(index);
+        false
+    }
+
+    /// As [`System::runs`], for levels below all priorities.
+    fn has_turn(&mut self, index: u16, level: u8) -> bool {
+        let Some(row) = self.threads.at(index).map(|t| t.task) else { return false };
+        let Some(account) = self.sched.accounts.get(usize::from(row)) else { return false };
+        if account.has_slice() {
+            self.bring_back(index);
+            return false;
+        }
+        if level == BACKGROUND && account.has_turn() {
+            self.leave(index, BACKGROUND, true);
+            let Some(t) = self.threads.at_mut(index) else { return false };
+            t.state = State::Running;
+            if let Some(account) = self.sched.accounts.get_mut(usize::from(row)) {
+                place(t, account);
+            }
+            return true;
+        }
+        if level == BACKGROUND && account.waiting == index {
+            self.turn_over(row);
+            return false;
+        }
+        // The slice was used up before it came back, or its turn was over when somebody more important came.
+        self.dequeue(index, level);
+        if let Some(account) = self.account(row).filter(|a| a.waiting == index) {
+            account.waiting = NIL;
+        }
+        self.park(index);
+        false
+    }
+
+    /// What a timer tick does: timers, slices, turns.
     pub fn tick(&mut self) {
         self.charge();
         let now_ns = self.clock.ns(self.now);
@@ -317,88 +448,64 @@ impl System {
             let Some((notification, bits)) = self.timers.expire(now_ns) else { break };
             self.signal(notification, bits);
         }
-        let (now, period) = (self.now, self.sched.period);
-        self.refill_background();
-        let Some(index) = self.sched.current() else { return };
-        self.watch_crowd(index);
-        if self.sched.current != index {
-            return;
+        if self.now >= self.sched.look_at {
+            self.fill_slices();
         }
-        let Some(t) = self.threads.at_mut(index) else { return };
-        if now >= t.refill_at {
-            t.used = 0;
-            t.refill_at = now + period;
-            t.effective = t.priority;
-        } else if t.used >= t.budget {
-            t.used = 0;
-            t.effective = BACKGROUND;
-            t.state = State::Ready;
-            self.sched.current = NIL;
-            self.enqueue(index, BACKGROUND);
-        }
+        let Some(t) = self.threads.at_mut(self.sched.current) else { return };
+        let Some(account) = self.sched.accounts.get_mut(usize::from(t.task)) else { return };
         self.sched.resched = true;
+        let at_priority = t.effective != BACKGROUND;
+        if account.has_slice() {
+            place(t, account);
+        } else if at_priority || !account.has_turn() {
+            t.state = State::Ready;
+            let row = t.task;
+            let index = core::mem::replace(&mut self.sched.current, NIL);
+            self.park(index);
+            self.turn_over(row);
+        }
     }
 
-    /// Gives those in the background whose period is over the next one. More than one at a time: a task with many threads there must not keep
-    /// the others from their turn. And not without bound: this is done at every tick.
-    fn refill_background(&mut self) {
-        let Some(queue) = self.sched.ready.get(BACKGROUND as usize).copied() else { return };
-        let mut next = queue.front();
-        for _ in 0..REFILLS {
-            let Some(index) = next else { return };
-            next = queue.next(&self.threads, index);
-            if self.threads.at(index).is_some_and(|t| self.now >= t.refill_at) {
-                self.dequeue(index, BACKGROUND);
-                self.make_ready(index);
+    /// Begins a new period where the last one is over: gives tasks their slices, and puts their threads that wait back to their priorities, a
+    /// bounded number at each tick.
+    #[cold]
+    fn fill_slices(&mut self) {
+        let end = self.sched.period_end;
+        if self.now >= end {
+            // A machine that stood still has lost periods.
+            let next = end.saturating_add(self.sched.period);
+            self.sched.period_end = if next > self.now { next } else { self.now.saturating_add(self.sched.period) };
+            self.sched.next_row = 0;
+        }
+        self.sched.look_at = 0;
+        for _ in 0..STEPS {
+            let row = self.sched.next_row;
+            if row < self.sched.accounts.len() {
+                self.sched.next_row += 1;
+                self.fill_slice(row as u16);
+            } else if let Some(index) = self.sched.front(RETURNING) {
+                self.has_turn(index, RETURNING);
+            } else {
+                self.sched.look_at = self.sched.period_end;
+                return;
             }
         }
     }
 
-    /// Before a thread that has had its share is put into the background: adds what it had to what the others of its task had so. Where that is
-    /// the task's budget, they all go: their shares are less than a tick where there are many, and each of them would have a tick all the same.
-    fn watch_crowd(&mut self, index: u16) {
-        let (now, slice, period) = (self.now, self.sched.slice, self.sched.period);
-        let Some(t) = self.threads.at(index).filter(|t| t.effective != BACKGROUND) else { return };
-        if now >= t.refill_at || t.used < t.budget {
-            return;
+    /// Gives a task its slice, and whoever waits first its priority.
+    fn fill_slice(&mut self, row: u16) {
+        let slice = self.sched.slice;
+        let Some(account) = self.account(row) else { return };
+        account.refill(slice);
+        let waiting = account.waiting;
+        if waiting != NIL {
+            self.bring_back(waiting);
         }
-        let (row, used) = (t.task, t.used);
-        let Some(task) = self.tasks.get_mut(row as usize).filter(|t| t.threads > 1) else { return };
-        if now >= task.crowd.1 {
-            task.crowd = (0, now + period);
-        }
-        task.crowd.0 += used;
-        if task.crowd.0 >= slice {
-            let until = task.crowd.1;
-            self.crowd_out(row, until, index);
-        }
-    }
-
-    /// Until when a task's threads have had its budget, if they have.
-    pub(crate) fn crowded(&self, row: u16) -> Option<u64> {
-        let (had, until) = self.tasks.get(row as usize)?.crowd;
-        (had >= self.sched.slice && self.now < until).then_some(until)
-    }
-
-    /// Puts every thread of a task into the background until its next period. `unqueued` is in no queue, unless it runs.
-    fn crowd_out(&mut self, row: u16, until: u64, unqueued: u16) {
-        for index in 0..self.threads.capacity() as u16 {
-            let Some(t) = self.threads.at_mut(index).filter(|t| t.task == row) else { continue };
-            let level = core::mem::replace(&mut t.effective, BACKGROUND);
-            (t.used, t.refill_at) = (0, until);
-            match t.state {
-                State::Running if self.sched.current == index => {
-                    t.state = State::Ready;
-                    self.sched.current = NIL;
-                    self.sched.resched = true;
-                    self.enqueue(index, BACKGROUND);
-                }
-                State::Ready if index != unqueued => {
-                    self.dequeue(index, level);
-                    self.enqueue(index, BACKGROUND);
-                }
-                _ => {}
-            }
+        // One whose turn it was when somebody more important came.
+        if let Some(first) = self.sched.front(BACKGROUND)
+            && self.row_of(first) == Ok(row)
+        {
+            self.bring_back(first);
         }
     }
 }

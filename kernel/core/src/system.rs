@@ -1,5 +1,6 @@
 //! The whole state of the kernel's logic, and the small operations on handles.
 
+use crate::account::Account;
 use crate::arena::{Arena, Id};
 use crate::clock::Clock;
 use crate::frames::{Chain, Frames};
@@ -146,7 +147,7 @@ pub fn heap_needed(records: &[TaskRecord], most: u16) -> u64 {
     let tables = (objects + rows) * (object + 4 * SLOT) as u64
         + floats * (size_of::<FloatState>() + SLOT) as u64
         + (handles + 8 * rows) * (size_of::<Memory>() + 2 * SLOT) as u64
-        + rows * size_of::<Task>() as u64;
+        + rows * (size_of::<Task>() + size_of::<Account>()) as u64;
     4 * tables
 }
 
@@ -235,6 +236,7 @@ impl System {
     pub(crate) fn blocks(&self) -> Vec<usize> {
         let mut blocks = alloc::vec![
             self.tasks.capacity() * size_of::<Task>(),
+            self.sched.accounts.capacity() * size_of::<Account>(),
             self.threads.bytes(),
             self.floats.bytes(),
             self.endpoints.bytes(),

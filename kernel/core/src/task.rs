@@ -140,12 +140,6 @@ pub struct Task {
     pub log: Ring,
     /// What it may write there now; a new life goes on with what the last one left.
     pub log_quota: Allowance,
-    /// Cycles of processor time of all threads that have ended, over all lives.
-    pub cpu: u64,
-    /// Cycles used of their budget, and the end of that period, by threads that have ended.
-    pub spent: (u64, u64),
-    /// Cycles that those of its threads had that have had their shares, and the end of that period.
-    pub crowd: (u64, u64),
     /// When a heartbeat was sent that has not been taken, in cycles.
     pub heartbeat: Option<u64>,
     /// Bits of interrupt lines of which a debugger has the next interrupt lost.
@@ -181,9 +175,6 @@ impl Task {
             fault: FaultRecord::new_zeroed(),
             log: Ring::default(),
             log_quota: Allowance::default(),
-            cpu: 0,
-            spent: (0, 0),
-            crowd: (0, 0),
             heartbeat: None,
             lose: 0,
             record,

@@ -1,5 +1,6 @@
 //! Threads: a register file, a priority and a state.
 
+use crate::account::Budget;
 use crate::arena::Id;
 use crate::notify::Notification;
 use crate::queue::{Link, Queue};
@@ -191,16 +192,11 @@ pub struct Thread {
     pub state: State,
     /// Its priority level.
     pub priority: u8,
-    /// The level at which it is queued: lower than `priority` while its budget is used up.
+    /// The level at which it runs or is queued: below all priorities while its task's slice is used up. Of a thread that waits for something
+    /// else, the last one.
     pub effective: u8,
-    /// Cycles of processor time in all.
-    pub cpu: u64,
-    /// Cycles of processor time since its budget was filled.
-    pub used: u64,
-    /// Its budget in cycles: its share of its task's.
-    pub budget: u64,
-    /// When the budget is filled again, in cycles.
-    pub refill_at: u64,
+    /// What it runs on, at that level.
+    pub(crate) budget: Budget,
     /// Its place in a queue.
     pub link: Link,
     /// Names its latest call.
@@ -245,10 +241,7 @@ impl Thread {
             state: State::Ready,
             priority,
             effective: priority,
-            cpu: 0,
-            used: 0,
-            budget: 0,
-            refill_at: 0,
+            budget: Budget::nothing(),
             link: Link::UNLINKED,
             token: ReplyToken::NONE,
             sender: 0,

@@ -1,6 +1,6 @@
 //! `call` and `reply_recv`.
 
-use super::{Exits, LABEL, at, awake, code, register, switch};
+use super::{Exits, LABEL, at, awake, charge, code, register, switch};
 use crate::System;
 use crate::arena::{Slot, TAKEN};
 use crate::thread::{Frame, Route, Thread};
@@ -27,6 +27,7 @@ pub extern "C" fn call<E: Exits>() {
         "je 9f",
         "imul rbp, rbp, {slot}",
         "add rbp, [r15 + {anchors}]",
+        charge!(),
         awake!(),
         // Nobody ready comes before it.
         "bsf r11, [r15 + {levels}]",
@@ -111,6 +112,7 @@ pub extern "C" fn reply_recv<E: Exits>() {
         "mov ecx, [r13 + {awaited}]",
         "cmp ecx, [rbp + {state}]",
         "jne 9f",
+        charge!(),
         awake!(),
         // Nobody ready comes before it.
         "bsf r11, [r15 + {levels}]",

@@ -9,14 +9,17 @@
 //! They look first and change something only where everything holds that lets the general path ([`System::call`],
 //! [`System::reply`], [`System::recv`], [`System::signal`], [`System::poll`], [`System::interrupt`], [`System::yield_now`], [`System::tick`],
 //! each followed by [`System::schedule`]) do just that: for a message, no handle on its way, what is lent is read, one partner waits; for whoever
-//! runs next, its budget is neither used up nor due to be filled, and nobody ready is as important as it is. Then they do the
-//! same to the state, without queues in between. The same code runs on the host, where a test compares it with the general path in many
+//! runs next, something is left of its task's slice or turn, and nobody ready is as important as it is. Then they do the
+//! same to the state, without queues in between. Whoever runs may have been charged for the time up to now before they refuse, which the
+//! general path would do first. The same code runs on the host, where a test compares it with the general path in many
 //! states of a small system, and another tries each check.
 //!
 //! They are written in assembly, because the four words, the sender and the token then never leave their registers, no bound is checked
 //! twice, and nothing is saved that is not used. What they rely on:
 //!
-//! - The system does not move, nor do the slots of its threads, endpoints and notifications: arenas are allocated once.
+//! - The system does not move, nor do the slots of its threads, endpoints and notifications, nor the accounts of its tasks: all are allocated once.
+//! - A thread's [`Budget`](crate::account::Budget) is at its level what its task's account has for that level. Of a thread that waits for its
+//!   task's processor time it is 0, and so is one that a new period has ended.
 //! - A [`Route`](crate::thread::Route) is followed in the epoch in which the general path left it, by the handle it left it for. Whatever frees
 //!   an endpoint or a notification, binds one to the other, closes a handle, ends a task, or has an interrupt be lost begins a new epoch. A line's
 //!   route goes with its owner.
@@ -60,7 +63,7 @@ pub unsafe trait Exits {
     /// The system call has succeeded and the running thread goes on: its anchor in `rax`. `rcx r11` and the flags hold nothing. All others
     /// are as they were, or as the system call leaves them.
     extern "C" fn returned();
-    /// Nothing has changed, the general path is to decide about the system call of the number in `rax`. `rbx rbp rcx r11` and the flags hold
+    /// Nothing has changed but the account, the general path is to decide about the system call of the number in `rax`. `rbx rbp rcx r11` and the flags hold
     /// nothing. All others are as they were.
     extern "C" fn refused();
     /// The same before anything but `rip` and flags has been saved: the number in `ecx`, the running thread's anchor in `rax`. All others but
@@ -71,7 +74,7 @@ pub unsafe trait Exits {
     /// Somebody waits for the bits that [`signal`] is to set. Registers as for `untouched`. Everything is to be saved, with the system
     /// call's success, and then to go on at [`signalled`].
     extern "C" fn waited_for();
-    /// Nothing has changed, the general path is to decide about the interrupt of a line: the running thread's anchor in `r13`, its registers in
+    /// Nothing has changed but the account, the general path is to decide about the interrupt of a line: the running thread's anchor in `r13`, its registers in
     /// its frame.
     extern "C" fn line_refused();
     /// The tick is done: the system's address in `rbx`. `rax rcx rdx rbp` and the flags hold nothing.
@@ -122,7 +125,7 @@ macro_rules! code {
             $($line,)+
             // All of them are used by some path, and here by each.
             "# {epoch}{route_epoch}{route_handle}{route_endpoint}{route_tells}{calls}{receives}{signals}{polls}{head}{tail}{nil}{slot}{anchors}",
-            "# {refill_at}{used}{budget}{cpu}{effective}{levels}{ready}{index}{alone}{state}{is_running}{is_ready}{charged_to}{current}{switches}",
+            "# {budget}{effective}{levels}{ready}{index}{alone}{state}{is_running}{is_ready}{charged_to}{current}{switches}",
             "# {mask}{waiter}{rax}{rdx}",
             epoch = const core::mem::offset_of!(crate::System, epoch),
             route_epoch = const core::mem::offset_of!(crate::thread::Route, epoch),
@@ -138,10 +141,7 @@ macro_rules! code {
             nil = const crate::queue::NIL,
             slot = const size_of::<crate::arena::Slot<crate::thread::Thread>>(),
             anchors = const core::mem::offset_of!(crate::System, anchors),
-            refill_at = const super::at(core::mem::offset_of!(crate::thread::Thread, refill_at)),
-            used = const super::at(core::mem::offset_of!(crate::thread::Thread, used)),
             budget = const super::at(core::mem::offset_of!(crate::thread::Thread, budget)),
-            cpu = const super::at(core::mem::offset_of!(crate::thread::Thread, cpu)),
             effective = const super::at(core::mem::offset_of!(crate::thread::Thread, effective)),
             levels = const super::SCHED + core::mem::offset_of!(crate::sched::Scheduler, levels),
             ready = const super::SCHED + core::mem::offset_of!(crate::sched::Scheduler, ready),
@@ -165,28 +165,34 @@ use code;
 
 const SWITCHES: usize = offset_of!(System, counters) + offset_of!(Counters, switches);
 
-/// On to 9 unless the thread `rbp` is in its period, with some of its budget left; then its level is in `ecx`. The time is in `rax`.
+/// Charges the time up to `rax` to the running thread `r13`. The flags say what is left of its budget.
+macro_rules! charge {
+    () => {
+        "mov rcx, rax
+        sub rcx, [r15 + {charged_to}]
+        mov [r15 + {charged_to}], rax
+        mov r11, [r13 + {budget}]
+        sub [r11], rcx"
+    };
+}
+use charge;
+
+/// On to 9 unless there is something left of the budget of the thread `rbp`; then its level is in `ecx`. The running thread has been charged:
+/// the budget may be the same.
 macro_rules! awake {
     () => {
-        "cmp rax, [rbp + {refill_at}]
-        jae 9f
-        mov rcx, [rbp + {used}]
-        cmp rcx, [rbp + {budget}]
-        jae 9f
+        "mov r11, [rbp + {budget}]
+        cmp qword ptr [r11], 0
+        jle 9f
         movzx ecx, byte ptr [rbp + {effective}]"
     };
 }
 use awake;
 
-/// Charges the time up to `rax` to the thread `r13`, which stops running; `rbp` runs.
+/// The thread `rbp` runs in place of another.
 macro_rules! switch {
     () => {
         "mov word ptr [rbp + {state}], {is_running}
-        mov rcx, rax
-        sub rcx, [r15 + {charged_to}]
-        mov [r15 + {charged_to}], rax
-        add [r13 + {used}], rcx
-        add [r13 + {cpu}], rcx
         mov ecx, [rbp + {index}]
         mov [r15 + {current}], cx
         inc qword ptr [r15 + {switches}]"

@@ -1,6 +1,6 @@
 //! `poll`, `signal`, and a line's interrupt.
 
-use super::{Exits, awake, code, switch};
+use super::{Exits, awake, charge, code, switch};
 use abi::message::{Header, bits};
 
 /// `poll` where none of the bits is set: handle in `rdi`, mask in `rsi`. Further: the running thread's anchor in `rax`, the system's address in
@@ -127,6 +127,7 @@ extern "C" fn wake<E: Exits>() {
         "jc 9f",
         "not r12",
         "and r12, r11",
+        charge!(),
         awake!(),
         // It is more important than the running thread, of whose level nobody is ready.
         "movzx edi, byte ptr [r13 + {effective}]",

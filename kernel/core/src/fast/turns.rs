@@ -1,9 +1,9 @@
 //! `yield`, and the timer's tick.
 
-use super::{Exits, code, switch};
+use super::{Exits, awake, charge, code, switch};
 use crate::System;
 use crate::clock::Clock;
-use crate::sched::BACKGROUND;
+use crate::sched::Scheduler;
 use crate::timer::Timers;
 use core::mem::offset_of;
 
@@ -12,14 +12,9 @@ use core::mem::offset_of;
 #[unsafe(naked)]
 pub extern "C" fn take_turns<E: Exits>() {
     code!(
-        // The running thread is in its period, with some of its budget left.
-        "mov rcx, rax",
-        "sub rcx, [r15 + {charged_to}]",
-        "add rcx, [r13 + {used}]",
-        "cmp rcx, [r13 + {budget}]",
-        "jae 9f",
-        "cmp rax, [r13 + {refill_at}]",
-        "jae 9f",
+        // There is something left for the running thread.
+        charge!(),
+        "jle 9f",
         // No dead thread is ready.
         "cmp dword ptr [r15 + {releasing}], 0",
         "jne 9f",
@@ -33,6 +28,7 @@ pub extern "C" fn take_turns<E: Exits>() {
         "je 2f",
         "imul rbp, rbp, {slot}",
         "add rbp, [r15 + {anchors}]",
+        awake!(),
         // They change places.
         "mov ecx, [r13 + {alone}]",
         "mov [rbx], ecx",
@@ -65,28 +61,25 @@ pub extern "C" fn tick<E: Exits>() {
         "shrd rax, rdx, 32",
         "cmp rax, [rbx + {first}]",
         "jae 9f",
-        // Nobody in the background waits for a new period.
-        "cmp dword ptr [rbx + {ready} + 4 * {background}], -1",
-        "jne 9f",
-        // The running thread is in its period, with some of its budget left.
-        "cmp rbp, [rcx + {refill_at}]",
+        // The period goes on, and nobody is to get a new slice or to return from where it waited for one.
+        "cmp rbp, [rbx + {look_at}]",
         "jae 9f",
+        // There is something left for the running thread.
+        "mov rcx, [rcx + {budget}]",
         "mov rax, rbp",
         "sub rax, [rbx + {charged_to}]",
-        "mov rdx, [rcx + {used}]",
-        "add rdx, rax",
-        "cmp rdx, [rcx + {budget}]",
-        "jae 9f",
+        "mov rdx, [rcx]",
+        "sub rdx, rax",
+        "jle 9f",
         "mov [rbx + {charged_to}], rbp",
-        "mov [rcx + {used}], rdx",
-        "add [rcx + {cpu}], rax",
+        "mov [rcx], rdx",
         "jmp {ticked}",
         "9:",
         "jmp {refused}";
         base = const offset_of!(System, clock) + offset_of!(Clock, base),
         mult = const offset_of!(System, clock) + offset_of!(Clock, mult),
         first = const offset_of!(System, timers) + offset_of!(Timers, first),
-        background = const BACKGROUND,
+        look_at = const super::SCHED + offset_of!(Scheduler, look_at),
         ticked = sym E::ticked,
         refused = sym E::tick_refused,
     )

@@ -23,6 +23,7 @@ mod quotas;
 mod ram;
 mod release;
 mod sched;
+mod shares;
 mod steps;
 mod timers;
 mod verify;
@@ -140,9 +141,12 @@ fn run(s: &mut System, thread: u16) {
         return;
     }
     assert_eq!(s.threads.at(thread).unwrap().state, State::Ready, "only a ready thread can run");
+    s.charge();
     let before = s.current();
     s.unschedule(thread);
-    s.threads.at_mut(thread).unwrap().state = State::Running;
+    let t = s.threads.at_mut(thread).unwrap();
+    t.state = State::Running;
+    crate::sched::place(t, &s.sched.accounts[t.task as usize]);
     s.sched.current = thread;
     if let Some(before) = before {
         s.make_ready(before);

@@ -8,10 +8,12 @@ use super::{
 use crate::System;
 use crate::grants::LineOwner;
 use crate::handles::Handle;
+use crate::sched::BACKGROUND;
 use crate::thread::State;
 use abi::message::{Header, Rights, bits};
 
 const MS: u64 = HERTZ / 1_000;
+const SLICE_NS: u64 = crate::sched::SLICE_NS;
 
 /// The trio, of which the last two may signal the first; the handle by which they do.
 fn bells() -> (System, [u16; 3], u64) {
@@ -24,9 +26,10 @@ fn bells() -> (System, [u16; 3], u64) {
 
 /// Runs a path; where it refuses, nothing may have changed.
 fn tried(s: &mut System, path: impl FnOnce(&mut System) -> bool) -> bool {
+    s.charge();
     let before = everything(s);
     let done = path(s);
-    assert!(done || before == everything(s), "refused, but something changed");
+    assert!(done || before == everything(s), "refused, but more than the account changed");
     sound(s);
     done
 }
@@ -109,16 +112,15 @@ fn a_signal_runs_who_waits() {
         assert_eq!((frame(&mut s, server).rax, frame(&mut s, server).rdx), (0, 1));
         assert_eq!(frame(&mut s, server).rsi, if by_recv { Header::NOTIFICATION } else { 77 }, "by recv: {by_recv}");
         assert_eq!(s.notifications.get(note(&s, 0)).unwrap().word, 4, "the bit that nobody waits for stays");
-        assert_eq!(s.threads.at(client).unwrap().cpu, 10);
+        assert_eq!(s.cpu(1), 10);
     }
 }
 
 #[test]
 fn a_signal_runs_only_the_one_that_is_to_run() {
-    let changes: [(Change, &str); 8] = [
+    let changes: [(Change, &str); 7] = [
         (|s, [server, ..]| s.threads.at_mut(server).unwrap().mask = 0b110, "it waits for other bits"),
-        (|s, [server, ..]| s.threads.at_mut(server).unwrap().used = u64::MAX, "its budget is used up"),
-        (|s, [server, ..]| s.now = s.threads.at(server).unwrap().refill_at, "its period is over"),
+        (|s, _| use_up(s, 0), "its task's slice is used up"),
         (|s, [server, ..]| s.set_priority(server, 5), "it is as important"),
         (|s, [server, ..]| s.set_priority(server, 9), "it is less important"),
         (|s, [_, client, other]| [client, other].into_iter().for_each(|t| s.set_priority(t, 7)), "others are ready"),
@@ -214,38 +216,52 @@ fn turns_are_taken_by_two() {
     run(&mut s, server);
     s.now += 10;
     assert!(tried(&mut s, host::take_turns), "nobody else");
-    assert_eq!((s.current(), s.threads.at(server).unwrap().cpu), (Some(server), 10));
+    assert_eq!((s.current(), s.cpu(0)), (Some(server), 10));
     let second = thread(&mut s, 0);
     s.now += 10;
     assert!(tried(&mut s, host::take_turns), "one other");
-    assert_eq!((s.current(), state(&s, server), s.threads.at(server).unwrap().cpu), (Some(second), State::Ready, 20));
+    assert_eq!((s.current(), state(&s, server), s.cpu(0)), (Some(second), State::Ready, 20));
     let third = thread(&mut s, 0);
     assert!(!tried(&mut s, host::take_turns), "two others");
     s.set_priority(third, 2);
     assert!(tried(&mut s, host::take_turns), "the third one is less important");
     assert_eq!(s.current(), Some(server));
     assert_eq!([client, other].map(|t| state(&s, t)), [State::Ready; 2]);
-    let t = s.threads.at_mut(server).unwrap();
-    let used = core::mem::replace(&mut t.used, t.budget);
-    assert!(!tried(&mut s, host::take_turns), "its budget is used up");
-    s.threads.at_mut(server).unwrap().used = used;
-    s.now = s.threads.at(server).unwrap().refill_at;
-    s.sched.charged_to = s.now;
-    assert!(!tried(&mut s, host::take_turns), "its period is over");
+    use_up(&mut s, 0);
+    assert!(!tried(&mut s, host::take_turns), "its task's slice is used up");
 }
 
 #[test]
 fn a_budget_counts_up_to_now() {
     let (mut s, [server, ..]) = trio();
     run(&mut s, server);
-    let budget = s.threads.at(server).unwrap().budget;
-    s.sched.charged_to = s.now;
-    s.now += budget;
-    assert!(!tried(&mut s, host::take_turns), "the last of it has just been used");
-    assert!(!tried(&mut s, host::tick), "the same at a tick");
-    s.now -= 1;
-    assert!(tried(&mut s, host::tick), "there is some left");
-    assert_eq!(s.threads.at(server).unwrap().used, budget - 1);
+    s.now += SLICE_NS - 1;
+    assert!(host::tick(&mut s), "there is some left");
+    assert!(host::take_turns(&mut s), "there is some left");
+    s.now += 1;
+    assert!(!host::tick(&mut s), "the last of it has just been used");
+    assert!(!host::take_turns(&mut s), "the last of it has just been used");
+    s.charge();
+    assert_eq!(s.cpu(0), SLICE_NS);
+    sound(&s);
+}
+
+/// A hand-over within a task: what the one who stops has just used is missing to the other.
+#[test]
+fn who_stops_is_charged_before_the_next_one_is_looked_at() {
+    for (passed, goes) in [(SLICE_NS, false), (SLICE_NS - 1, true)] {
+        let (mut s, [server, ..]) = trio();
+        let second = thread(&mut s, 0);
+        s.way_to_notify(server, NOTE, Rights::SIGNAL).unwrap();
+        s.set_priority(server, 3);
+        wait(&mut s, second, NOTE, 1).unwrap();
+        run(&mut s, server);
+        let f = frame(&mut s, server);
+        (f.rdi, f.rsi) = (NOTE, 1);
+        s.now += passed;
+        assert_eq!(host::signal(&mut s), goes, "after {passed}");
+        sound(&s);
+    }
 }
 
 #[test]
@@ -255,7 +271,7 @@ fn a_tick_goes_fast_only_where_it_changes_nothing() {
     run(&mut s, server);
     s.now += MS;
     assert!(tried(&mut s, host::tick), "nothing is in the way of this one");
-    assert_eq!((s.threads.at(server).unwrap().used, s.threads.at(server).unwrap().cpu), (MS, MS));
+    assert_eq!(s.cpu(0), MS);
     let deadline = s.clock.ns(s.now);
     s.timer_set(server, timer, Some(deadline + 1)).unwrap();
     assert!(tried(&mut s, host::tick), "a deadline that has not come");
@@ -263,18 +279,30 @@ fn a_tick_goes_fast_only_where_it_changes_nothing() {
     assert!(!tried(&mut s, host::tick), "a deadline that has come");
     s.timer_set(server, timer, None).unwrap();
     assert!(tried(&mut s, host::tick), "none");
-    let t = s.threads.at_mut(server).unwrap();
-    let used = core::mem::replace(&mut t.used, t.budget);
-    assert!(!tried(&mut s, host::tick), "its budget is used up");
-    s.threads.at_mut(server).unwrap().used = used;
-    let refill = core::mem::replace(&mut s.threads.at_mut(server).unwrap().refill_at, s.now);
-    assert!(!tried(&mut s, host::tick), "its period is over");
-    s.threads.at_mut(server).unwrap().refill_at = refill;
     // One in the background.
     s.unschedule(client);
-    s.threads.at_mut(client).unwrap().used = u64::MAX;
+    use_up(&mut s, 1);
     s.make_ready(client);
-    assert!(!tried(&mut s, host::tick), "somebody waits for a new period");
+    assert_eq!(s.threads.at(client).unwrap().effective, BACKGROUND);
+    assert!(tried(&mut s, host::tick), "somebody waits for a new period, which has not come");
+    use_up(&mut s, 0);
+    assert!(!tried(&mut s, host::tick), "its task's slice is used up");
+    let (mut s, [server, client, _]) = trio();
+    run(&mut s, server);
+    let end = s.sched.period_end;
+    s.charge();
+    use_up(&mut s, 1);
+    s.unschedule(client);
+    s.make_ready(client);
+    // The idle processor brings the time near the end, so that the slice is whole.
+    idle(&mut s, server, end - 1);
+    assert!(tried(&mut s, host::tick), "the period goes on");
+    idle(&mut s, server, end);
+    assert!(!tried(&mut s, host::tick), "the period is over");
+    s.tick();
+    sound(&s);
+    assert_eq!(s.threads.at(client).unwrap().effective, 5);
+    assert!(tried(&mut s, host::tick), "another one has begun");
 }
 
 #[test]
@@ -303,18 +331,36 @@ fn a_way_to_a_notification_ends_with_the_life_it_leads_to() {
 
 type Change = fn(&mut System, [u16; 3]);
 
+/// A row's slice is used up, as if one of its threads had run for so long.
+fn use_up(s: &mut System, row: u16) {
+    s.charge();
+    let account = &mut s.sched.accounts[row as usize];
+    account.charge(false, SLICE_NS);
+    let of_all = SLICE_NS;
+    s.now += of_all;
+    s.sched.charged_to += of_all;
+}
+
+/// Nobody runs until then, and then this one.
+fn idle(s: &mut System, thread: u16, until: u64) {
+    s.charge();
+    s.unschedule(thread);
+    s.now = until;
+    s.charge();
+    s.threads.at_mut(thread).unwrap().state = State::Running;
+    s.sched.current = thread;
+}
+
 /// What keeps the one that is to run next from running at once, in a call by `other` to `server` and in the answer.
-fn obstacles(next: usize) -> [(Change, &'static str); 4] {
+fn obstacles(next: usize) -> [(Change, &'static str); 3] {
     match next {
         0 => [
-            (|s, [server, ..]| s.threads.at_mut(server).unwrap().used = u64::MAX, "its budget is used up"),
-            (|s, [server, ..]| s.now = s.threads.at(server).unwrap().refill_at, "its period is over"),
+            (|s, _| use_up(s, 0), "its task's slice is used up"),
             (|s, [server, ..]| s.set_priority(server, 20), "somebody ready is more important"),
             (|s, [_, _, other]| s.threads.at_mut(other).unwrap().mask = 0, "nothing"),
         ],
         _ => [
-            (|s, [.., other]| s.threads.at_mut(other).unwrap().used = u64::MAX, "its budget is used up"),
-            (|s, [.., other]| s.now = s.threads.at(other).unwrap().refill_at, "its period is over"),
+            (|s, _| use_up(s, 2), "its task's slice is used up"),
             (|s, [.., other]| s.set_priority(other, 20), "somebody ready is more important"),
             (|s, [_, _, other]| s.threads.at_mut(other).unwrap().mask = 0, "nothing"),
         ],

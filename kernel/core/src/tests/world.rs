@@ -340,7 +340,8 @@ impl World {
             |queue| crate::check::members(&self.s, queue).unwrap_or_default().iter().for_each(|&i| h.put(i.into()));
         if self.mode != Mode::AnyThread {
             queue(Default::default());
-            (0..=32).for_each(|level| queue(self.s.sched.queue(level)));
+            (0..=crate::sched::BACKGROUND).for_each(|level| queue(self.s.sched.queue(level)));
+            self.s.sched.accounts.iter().for_each(|a| queue(a.parked));
         }
         self.s.endpoints.iter().for_each(|(_, e)| [e.senders, e.receivers].map(&mut queue).map(|()| ())[0]);
         for (id, e) in self.s.endpoints.iter() {

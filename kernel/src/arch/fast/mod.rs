@@ -10,9 +10,9 @@
 //! | entry: `swapgs`, table | 4 | 4 |
 //! | what is saved, the time | 21 | 21 |
 //! | the way by the handle, the partner | 13 | 25 |
-//! | checks: budget, period, importance, what is lent | 11 | 9 |
+//! | the account; checks: budget, importance, what is lent | 14 | 12 |
 //! | the call's name and who is in which state | 16 | 5 |
-//! | the account, who runs | 10 | 12 |
+//! | who runs | 5 | 7 |
 //! | exit: what is special, frame, CR3 (6 of them), selectors, flags, registers | 33 | 33 |
 //!
 //! A poll that finds nothing takes 28 (entry 4, origin 7, way and word 10, exit 7), a signal that wakes nobody 32, a tick after which nothing is due
