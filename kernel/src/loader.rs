@@ -22,7 +22,7 @@ use kernel_core::image::{Image, ImageError, Segment};
 use kernel_core::memory::{Backing, Memory};
 use kernel_core::task::{Phase, Task};
 use kernel_core::thread::Frame;
-use zerocopy::{FromZeros, IntoBytes};
+use zerocopy::IntoBytes;
 
 const PAGE: u64 = PAGE_SIZE as u64;
 
@@ -132,11 +132,8 @@ fn prepare(k: &mut Kernel, row: u16, argument: &[u8]) -> Result<(), Status> {
     (task.root, task.space) = (root, space);
     let record = task.record;
     let page = frame(k, row)?;
-    let mut info = TaskInfo::new_zeroed();
-    identify(k, row, &record, argument, &mut info);
-    let head = offset_of!(TaskInfo, entries);
-    fill(page, 0, info.as_bytes().get(..head).unwrap_or_default());
-    clear(page, head as u64..PAGE);
+    paging::zero(page);
+    identify(k, row, &record, argument, page);
     k.map_page(row, root, INFO_ADDR, page, UserFlags::READ)?;
     if let Some(task) = k.sys.tasks.get_mut(row as usize) {
         task.start.info = page;
@@ -267,17 +264,21 @@ fn load_page(k: &mut Kernel, row: u16, root: u64, s: &Segment, page: u64, file: 
     k.map_page(row, root, page, target, flags)
 }
 
-fn identify(k: &Kernel, row: u16, record: &TaskRecord, argument: &[u8], info: &mut TaskInfo) {
-    info.magic = INFO_MAGIC;
-    info.abi_hash = abi::ABI_HASH;
-    info.task = k.sys.tasks.get(row as usize).map_or(0, |t| t.id(row).to_u32());
-    info.priority = record.priority.into();
-    info.name = record.name;
-    info.tsc_base = k.sys.clock.base;
-    info.tsc_mult = k.sys.clock.mult;
-    let len = argument.len().min(ARG_LEN);
-    info.arg[..len].copy_from_slice(&argument[..len]);
-    info.arg_len = len as u32;
+/// Writes into a zeroed information page who the task is.
+fn identify(k: &Kernel, row: u16, record: &TaskRecord, argument: &[u8], page: u64) {
+    let argument = argument.get(..ARG_LEN).unwrap_or(argument);
+    macro_rules! put { ($($part:ident: $value:expr),* $(,)?) => { $(fill(page, offset_of!(TaskInfo, $part) as u64, $value);)* } }
+    put! {
+        magic: INFO_MAGIC.as_bytes(),
+        abi_hash: abi::ABI_HASH.as_bytes(),
+        task: k.sys.tasks.get(row as usize).map_or(0, |t| t.id(row).to_u32()).as_bytes(),
+        priority: u32::from(record.priority).as_bytes(),
+        name: &record.name,
+        tsc_base: k.sys.clock.base.as_bytes(),
+        tsc_mult: k.sys.clock.mult.as_bytes(),
+        arg_len: (argument.len() as u32).as_bytes(),
+        arg: argument,
+    }
 }
 
 /// The entries of a task's information page, as far as they are there.

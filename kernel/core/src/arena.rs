@@ -114,6 +114,17 @@ impl<T> Arena<T> {
         Some(value)
     }
 
+    /// Drops the value in a slot, whatever its generation; its name is stale from now on. Moves nothing, as [`Arena::remove`] does.
+    #[inline]
+    pub(crate) fn clear(&mut self, index: u16) {
+        if let Some(slot) = self.slots.get_mut(index as usize).filter(|s| s.value.is_some()) {
+            slot.value = None;
+            slot.next_free = self.free;
+            self.free = index;
+            self.live -= 1;
+        }
+    }
+
     /// The value of this name.
     #[inline]
     pub fn get(&self, id: Id<T>) -> Option<&T> {

@@ -173,36 +173,25 @@ impl HandleTable {
         Ok(handle)
     }
 
-    /// Takes up to so many empty slots from the end, of a table into which nothing will be put until it is bare; returns the last handle, where
-    /// a slot with one comes next.
-    pub fn trim(&mut self, most: usize) -> Option<Handle> {
-        self.free = NONE;
-        for _ in 0..most {
-            let handle = self.slots.last()?.handle;
-            if handle.is_some() {
-                return handle;
-            }
-            self.slots.pop();
-        }
-        None
-    }
-
     /// The number of the handle in the last slot that was ever used.
     #[cfg(test)]
     pub(crate) fn last_number(&self) -> u32 {
         self.slots.last().map_or(0, |s| self.number(self.slots.len() as u16 - 1, s.uses))
     }
 
-    /// Takes the handle out that [`HandleTable::trim`] returned.
-    pub fn pop(&mut self) -> Option<Handle> {
+    /// Takes the last slot out, and the handle in it if there is one. `None` where there is no slot: the table is as it was made. Nothing but
+    /// [`HandleTable::put_back`] is put into a table that is being emptied.
+    #[inline]
+    pub fn pop(&mut self) -> Option<Option<Handle>> {
+        self.free = NONE;
         let handle = self.slots.pop()?.handle;
         self.live -= u16::from(handle.is_some());
-        handle
+        Some(handle)
     }
 
-    /// Whether it has no slot: it is as it was made.
-    pub fn is_bare(&self) -> bool {
-        self.slots.is_empty()
+    /// Puts the handle back that [`HandleTable::pop`] has just taken out.
+    pub fn put_back(&mut self, handle: Handle) {
+        self.live += u16::from(crate::push(&mut self.slots, Slot { uses: 0, next_free: NONE, handle: Some(handle) }));
     }
 
     /// All handles with their numbers.

@@ -5,7 +5,7 @@ use crate::handles::{Handle, Object};
 use crate::queue::{NIL, Queue};
 use crate::system::System;
 use crate::task::Start;
-use crate::thread::{FLOAT, FloatState, PORTS, State, Thread};
+use crate::thread::{FLOAT, FloatState, PORTS, STEP, State, Thread};
 use abi::error::{DeathKind, FaultRecord};
 use abi::manifest::{Restart, TaskRecord};
 use abi::message::{Rights, bits};
@@ -117,9 +117,11 @@ impl System {
 
     pub(crate) fn thread_remove(&mut self, index: u16) {
         let Some(t) = self.threads.at(index) else { return };
-        let row = t.task;
+        let (row, extras) = (t.task, t.extras);
         self.charge();
-        if let Some(step) = self.step_take(index) {
+        if extras & STEP != 0
+            && let Some(step) = self.step_take(index)
+        {
             self.step_abandon(row, step);
         }
         let Some(t) = self.threads.at(index) else { return };
@@ -150,9 +152,7 @@ impl System {
         if let Some(float) = float {
             self.floats.remove(float);
         }
-        if let Some(id) = self.threads.id_at(index) {
-            self.threads.remove(id);
-        }
+        self.threads.clear(index);
         if let Some(task) = self.tasks.get_mut(row as usize) {
             task.threads -= 1;
             task.objects.give(1);

@@ -6,8 +6,9 @@
 //! run nor answered. What the dead task made is gone for all who look it up. No [`Route`](crate::thread::Route) is noted meanwhile, so
 //! [`crate::fast`], which knows nothing of all this, leaves everything to the general path.
 
-use crate::handles::Object;
-use crate::system::System;
+use crate::arena::Id;
+use crate::handles::{Handle, Object};
+use crate::system::{Endpoint, System};
 use crate::task::Task;
 use abi::Status;
 use abi::message::bits;
@@ -44,6 +45,8 @@ const WAKE: u32 = 3;
 const MAPPING: u32 = 2;
 const HANDLE: u32 = 4;
 const OBJECT: u32 = 3;
+/// On top of its handle: it is taken out of a heap of a thousand.
+const TIMER: u32 = 16;
 
 fn spend(work: &mut u32, cost: u32) {
     *work = work.saturating_sub(cost);
@@ -127,7 +130,9 @@ impl System {
         task.heartbeat = None;
         task.lose = 0;
         task.root = 0;
-        self.frames.join(&mut self.garbage, &mut task.start.kept);
+        if !task.start.kept.is_empty() {
+            self.frames.join(&mut self.garbage, &mut task.start.kept);
+        }
         if let Some(index) = self.current()
             && self.row_of(index) == Ok(row)
         {
@@ -163,19 +168,28 @@ impl System {
     }
 
     fn release_threads(&mut self, row: u16, from: u16, work: &mut u32) -> Release {
-        for index in from..self.threads.touched() {
+        let (touched, mut index) = (self.threads.touched(), from);
+        while index < touched {
             if *work == 0 {
                 return Release::Threads(index);
             }
-            looked(work, index - from);
-            let Some(t) = self.threads.at(index) else { continue };
-            if t.task == row {
-                self.thread_remove(index);
-                spend(work, THREAD);
-            } else if t.state.is_replying(row) {
-                self.peer_died(index, row);
-                spend(work, WAKE);
+            let end = touched.min(index.saturating_add(LOOK));
+            let mut cost = LOOK_COST;
+            while index < end && cost == LOOK_COST {
+                match self.threads.at(index) {
+                    Some(t) if t.task == row => {
+                        self.thread_remove(index);
+                        cost = THREAD;
+                    }
+                    Some(t) if t.state.is_replying(row) => {
+                        self.peer_died(index, row);
+                        cost = WAKE;
+                    }
+                    _ => {}
+                }
+                index += 1;
             }
+            spend(work, cost);
         }
         Release::Mappings
     }
@@ -184,6 +198,7 @@ impl System {
         self.tasks.get(row as usize).is_none_or(|t| t.made == 0)
     }
 
+    #[cold]
     fn peer_died(&mut self, caller: u16, server: u16) {
         let died = self.tasks.get(server as usize).map_or(0, |t| t.generation);
         if let Some(t) = self.threads.at_mut(caller) {
@@ -204,28 +219,46 @@ impl System {
     }
 
     fn release_handles(&mut self, row: u16, work: &mut u32) -> Release {
+        let mut empty = 0;
         while *work != 0 {
             let Some(task) = self.tasks.get_mut(row as usize) else { return Release::Done };
-            let Some(handle) = task.handles.trim(LOOK.into()) else {
-                if !task.handles.is_bare() {
-                    spend(work, LOOK_COST);
-                    continue;
-                }
-                return if self.has_made_nothing(row) { Release::Queue } else { Release::Endpoints(0) };
+            let Some(slot) = task.handles.pop() else {
+                return if task.made == 0 { Release::Queue } else { Release::Endpoints(0) };
+            };
+            let Some(handle) = slot else {
+                looked(work, empty);
+                empty += 1;
+                continue;
             };
             spend(work, HANDLE);
-            // Who waits at an endpoint that ends with this handle is woken first, one a unit.
-            if let Object::Endpoint(id) = handle.object
-                && self.endpoints.get(id).is_some_and(|e| !e.permanent && e.handles == 1)
-                && self.endpoint_drain(id)
-            {
-                continue;
-            }
-            if let Some(handle) = self.tasks.get_mut(row as usize).and_then(|t| t.handles.pop()) {
-                self.handle_dropped(row, handle);
+            match handle.object {
+                Object::Endpoint(id) => match self.endpoints.get_mut(id) {
+                    Some(e) if e.permanent => e.handles -= 1,
+                    _ => self.release_made(row, handle, id),
+                },
+                Object::Notification(id) => match self.notifications.get_mut(id) {
+                    Some(n) if n.permanent => n.handles -= 1,
+                    _ => self.handle_dropped(row, handle),
+                },
+                Object::Timer(_) => {
+                    self.handle_dropped(row, handle);
+                    spend(work, TIMER);
+                }
+                _ => self.handle_dropped(row, handle),
             }
         }
         Release::Handles
+    }
+
+    /// A handle to an endpoint that somebody made. Who waits at one that ends with this handle is woken first, one at a time.
+    #[cold]
+    fn release_made(&mut self, row: u16, handle: Handle, id: Id<Endpoint>) {
+        let last = self.endpoints.get(id).is_some_and(|e| e.handles == 1);
+        if !last || !self.endpoint_drain(id) {
+            self.handle_dropped(row, handle);
+        } else if let Some(task) = self.tasks.get_mut(row as usize) {
+            task.handles.put_back(handle);
+        }
     }
 
     /// What it made may live on in others' handles; it does not outlive its maker.
@@ -354,7 +387,7 @@ impl System {
     }
 
     /// Ends the wait of one who is queued at an endpoint, or receives there. False where nobody is.
-    pub(crate) fn endpoint_drain(&mut self, id: crate::arena::Id<crate::system::Endpoint>) -> bool {
+    pub(crate) fn endpoint_drain(&mut self, id: Id<Endpoint>) -> bool {
         let Some(e) = self.endpoints.get_mut(id) else { return false };
         if let Some(sender) = e.senders.pop(&mut self.threads) {
             self.complete(sender, Status::PeerGone);

@@ -226,9 +226,15 @@ pub fn map_kernel(page: u64, frame: u64, flags: KernelFlags, frames: &mut dyn Fn
 
 /// Makes an empty frame the root of a new address space.
 pub fn new_root(root: u64) {
-    zero(root);
-    for index in 256..512 {
-        write(root, index, read(kernel_root(), index));
+    const HALF: u64 = PAGE / 2;
+    let (lower, upper) = (Ram::at(root, HALF), Ram::at(root + HALF, HALF));
+    if let (Some(lower), Some(upper), Some(kernel)) = (lower, upper, Ram::at(kernel_root() + HALF, HALF)) {
+        // SAFETY: the frame was just taken from the allocator, so nobody else uses it, and it is not the kernel's own top table, of which only
+        // the kernel writes the upper half, on one core with interrupts off. All are in the direct map.
+        unsafe {
+            core::ptr::write_bytes(lower.pointer(), 0, HALF as usize);
+            core::ptr::copy_nonoverlapping(kernel.pointer(), upper.pointer(), HALF as usize);
+        }
     }
 }
 

@@ -114,7 +114,7 @@ fn d24_dead_threads_that_are_ready_are_passed_over() {
     s.blame(2, None, DeathKind::Killed);
     s.die(2);
     let (mut goes, mut next) = (0, s.schedule());
-    while next.is_none() && s.undecided() {
+    while next.is_none() && s.undecided() && goes < 100 {
         goes += 1;
         sound(&s);
         next = s.schedule();
@@ -124,6 +124,23 @@ fn d24_dead_threads_that_are_ready_are_passed_over() {
     // What wakes the living while the dead are ready goes past them.
     s.signal_task(1, 1);
     assert_eq!(s.schedule(), Some(server));
+    sound(&s);
+}
+
+#[test]
+fn a_dead_thread_that_is_woken_while_nobody_runs_does_not_run() {
+    let (mut s, [boss, server, client]) = large();
+    call(&mut s, client, PEER, Message::default()).unwrap();
+    for t in [boss, server] {
+        wait(&mut s, t, NOTE, 1).unwrap();
+    }
+    for row in [2, 1] {
+        s.blame(row, None, DeathKind::Killed);
+        s.die(row);
+    }
+    assert_eq!((s.current(), s.schedule()), (None, None));
+    assert_eq!(s.expect(1, false), Ok(true));
+    assert_eq!((s.current(), s.schedule()), (None, None), "a dead caller runs");
     sound(&s);
 }
 
