@@ -1,7 +1,8 @@
-//! The boot archive: a plain `tar` with the task table (`manifest`), the programs (`bin/NAME`) and the tables of their
-//! functions (`sym/NAME`). The boot loader hands it to the kernel as it is; `tar tvf` shows it to anyone.
+//! The boot archive: a plain `tar` with the task table (`manifest`), the programs (`bin/NAME`), and the tables of their functions
+//! (`sym/NAME`) and source lines (`lines/NAME`). The boot loader hands it to the kernel as it is; `tar tvf` shows it to anyone.
 
 use crate::elf_check;
+use crate::lines::{self, Roots};
 use crate::manifest::{Place, System, Task, human};
 use crate::paths::{self, Paths};
 use abi::PAGE_SIZE;
@@ -18,11 +19,21 @@ const MAX_SYMBOL: usize = 120;
 pub type File = (String, Vec<u8>);
 
 /// Checks the program of every task, strips it, and writes the archive where it is not there already; `more` are files that some task of
-/// the system looks for.
+/// the system looks for, and `root` is the checkout, whose own place is left out of the names of source files.
 ///
 /// # Errors
 /// Where a program is missing, is refused, or does not fit the memory of its task; where `out` cannot be written.
-pub fn pack(system: &System, programs: &BTreeMap<String, PathBuf>, more: &[File], out: &Path) -> Result<()> {
+pub fn pack(
+    system: &System,
+    programs: &BTreeMap<String, PathBuf>,
+    more: &[File],
+    root: &Path,
+    out: &Path,
+) -> Result<()> {
+    let outside = system.tasks.iter().filter_map(|task| task.outside.as_deref()?.canonicalize().ok());
+    let outside = outside.filter_map(|dir| Some(dir.parent()?.to_path_buf()));
+    let dirs = std::iter::once(root.to_path_buf()).chain(outside).map(|dir| dir.display().to_string()).collect();
+    let roots = Roots { dirs };
     let mut files = vec![("manifest".to_owned(), system.encode())];
     for task in &system.tasks {
         let name = &task.name.value;
@@ -33,6 +44,10 @@ pub fn pack(system: &System, programs: &BTreeMap<String, PathBuf>, more: &[File]
         let elf = Elf::parse(&bytes).with_context(|| format!("cannot read {} as an ELF file", Paths::shown(path)))?;
         files.push((format!("bin/{name}"), strip(&elf, &bytes)));
         files.push((format!("sym/{name}"), symbols(&elf).into_bytes()));
+        let lines = lines::table(path, &elf, &roots)?;
+        if !lines.is_empty() {
+            files.push((format!("lines/{name}"), lines));
+        }
     }
     files.extend_from_slice(more);
     let archive = tar(&files)?;
@@ -117,7 +132,7 @@ fn symbols(elf: &Elf) -> String {
 }
 
 /// A function's name as the source has it, without the compiler's hash, cut to [`MAX_SYMBOL`].
-fn readable(mangled: &str) -> String {
+pub fn readable(mangled: &str) -> String {
     let mut name = format!("{:#}", rustc_demangle::demangle(mangled));
     if name.len() > MAX_SYMBOL {
         let end = (0..=MAX_SYMBOL - 3).rev().find(|&end| name.is_char_boundary(end)).unwrap_or(0);
@@ -167,7 +182,7 @@ mod tests {
         let mut elf = good();
         elf.tail = vec![0x55; 100_000];
         let out = dir.path().join("boot.tar");
-        pack(&system("256K"), &program(dir.path(), &elf.bytes()), &[], &out).expect("it packs");
+        pack(&system("256K"), &program(dir.path(), &elf.bytes()), &[], dir.path(), &out).expect("it packs");
         let bytes = std::fs::read(&out).expect("the archive");
         assert!(bytes.len() < 40_000, "what is not loaded stays out: {}", bytes.len());
         assert_eq!(&bytes[257..263], b"ustar\0");
@@ -198,14 +213,15 @@ mod tests {
     fn a_program_that_fills_its_memory_is_refused() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let out = dir.path().join("boot.tar");
-        let error =
-            pack(&system("124K"), &program(dir.path(), &good().bytes()), &[], &out).expect_err("it does not fit");
+        let error = pack(&system("124K"), &program(dir.path(), &good().bytes()), &[], dir.path(), &out)
+            .expect_err("it does not fit");
         assert_eq!(
             error.to_string(),
             "system.toml:8:10: the memory of `two` is 124K, but its program (20K), stack (64K) and page tables (40K) fill 128K of it before it begins; set memory = \"256K\" or more"
         );
         assert!(!out.exists());
-        pack(&system("132K"), &program(dir.path(), &good().bytes()), &[], &out).expect("one page of heap is enough");
+        pack(&system("132K"), &program(dir.path(), &good().bytes()), &[], dir.path(), &out)
+            .expect("one page of heap is enough");
     }
 
     #[test]
@@ -213,7 +229,8 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let out = dir.path().join("boot.tar");
         let mut programs = program(dir.path(), b"no ELF");
-        let said = |programs: &_| pack(&system("1M"), programs, &[], &out).expect_err("it is refused").to_string();
+        let said =
+            |programs: &_| pack(&system("1M"), programs, &[], dir.path(), &out).expect_err("it is refused").to_string();
         assert!(said(&programs).contains("is not a whole ELF file"));
         programs.remove("one");
         assert_eq!(said(&programs), "no program was built for `one` (system.toml:1:7)");

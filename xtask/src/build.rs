@@ -115,7 +115,7 @@ fn build_with_kernel(
     let tasks = tasks::build(system, |words| compile(config, words))?;
     paths::create_dir(&config.paths.images())?;
     let ramdisk = config.paths.images().join(archive_name);
-    archive::pack(system, &tasks, more, &ramdisk)?;
+    archive::pack(system, &tasks, more, &config.paths.root, &ramdisk)?;
     Ok(Built { kernel, boot_kernel, ramdisk, tasks })
 }
 

@@ -6,8 +6,9 @@ use crate::qemu::{End, Machine, PANIC_VALUE, Programs, Qemu};
 use crate::screen::{Font, Picture};
 use crate::serial::Serial;
 use crate::symbols::{Symbols, panic_report};
-use crate::terminal::PROMPT;
+use crate::terminal::{PROMPT, Terminal};
 use anyhow::{Context, Result, anyhow, bail};
+use console::editor::COLUMNS;
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,9 @@ use std::time::{Duration, Instant};
 
 /// How long the guest may take to echo one character before typing on is given up.
 const ECHO: Duration = Duration::from_secs(5);
+
+/// How long nothing may come at a prompt before it is taken for the next one, where the command's echo was not found.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// A machine and the program that talks to it.
 pub struct Guest {
@@ -26,6 +30,8 @@ pub struct Guest {
     kernel: Option<PathBuf>,
     deadline: Instant,
     limit: Duration,
+    /// The first line of the serial console that was not handed out yet, by [`Guest::run`] or [`Guest::rest`].
+    next: usize,
 }
 
 /// The error of a machine whose time is over.
@@ -43,7 +49,10 @@ impl std::error::Error for TimedOut {}
 /// What a command printed, line by line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Printed {
-    /// Without prompt, echo and control sequences.
+    /// What was printed since the command before had come to its end: reports and logs around the prompt; before the first command, all that
+    /// was printed while the machine started.
+    pub before: Vec<String>,
+    /// What the command printed, without prompt, echo and control sequences.
     pub lines: Vec<String>,
     /// Whether the prompt came back; if not, the machine has ended.
     pub prompt: bool,
@@ -57,9 +66,18 @@ impl Guest {
     /// # Errors
     /// When QEMU cannot be started.
     pub fn boot(machine: &Machine, programs: &Programs, kernel: Option<&Path>, limit: Duration) -> Result<Self> {
-        let mut qemu = machine.start(programs)?;
+        let mut guest = Self::prepare(machine, programs, kernel, limit)?;
+        guest.go()?;
+        Ok(guest)
+    }
+
+    /// Has a machine ready, switched on by [`Guest::go`]: who listens on its serial line from then on misses nothing.
+    ///
+    /// # Errors
+    /// When QEMU cannot be started.
+    pub fn prepare(machine: &Machine, programs: &Programs, kernel: Option<&Path>, limit: Duration) -> Result<Self> {
+        let qemu = machine.start(programs)?;
         let serial = Serial::connect(&qemu.serial_socket)?;
-        qemu.go()?;
         Ok(Self {
             deadline: qemu.started + limit,
             qemu,
@@ -67,7 +85,16 @@ impl Guest {
             logs: machine.logs.clone(),
             kernel: kernel.map(Path::to_path_buf),
             limit,
+            next: 0,
         })
+    }
+
+    /// Switches the machine on.
+    ///
+    /// # Errors
+    /// When QEMU has ended.
+    pub fn go(&mut self) -> Result<()> {
+        self.qemu.go()
     }
 
     /// How long the machine runs already.
@@ -103,14 +130,16 @@ impl Guest {
     /// # Errors
     /// When the guest does not echo.
     pub fn type_serial(&mut self, text: &str) -> Result<()> {
-        let mut line = self.serial.look(|terminal| terminal.before_cursor());
+        let mut line: Vec<char> = self.serial.look(Terminal::before_cursor).chars().collect();
         for character in text.chars() {
             let before = self.serial.received();
             line.push(character);
             self.serial.send(character.encode_utf8(&mut [0; 4]).as_bytes())?;
+            // The row that the cursor is in, when the line takes several.
+            let row: String = line.iter().skip(line.len() / COLUMNS * COLUMNS).collect();
             let echoed =
-                |limit| self.serial.wait(limit, |terminal| (terminal.before_cursor() == line).then_some(())).is_some();
-            // A line longer than the screen may be shown in part: then any answer must do.
+                |limit| self.serial.wait(limit, |terminal| (terminal.before_cursor() == row).then_some(())).is_some();
+            // A character that the guest does not take as it is, is shown otherwise: then any answer must do.
             if !echoed(self.left(Duration::from_millis(500)))
                 && !self.serial.wait_beyond(before, self.left(ECHO))
                 && !echoed(Duration::ZERO)
@@ -121,32 +150,70 @@ impl Guest {
         Ok(())
     }
 
-    /// Types a command on the serial line and collects what it prints until the prompt is back, or the machine ends.
+    /// Types a command on the serial line and collects what is printed until the prompt is back, or the machine ends. From one call to the next
+    /// nothing is left out, and nothing comes twice.
     ///
     /// # Errors
     /// When the prompt does not come back in time.
     pub fn run(&mut self, command: &str, limit: Duration) -> Result<Printed> {
         self.wait_prompt(limit)?;
         self.type_serial(command)?;
-        let (row, (before, _)) = self.serial.look(|terminal| (terminal.row(), terminal.finished()));
+        let (row, (finished_before, _)) = self.serial.look(|terminal| (terminal.row(), terminal.finished()));
         self.serial.send(b"\r")?;
-        let limit = self.left(limit);
-        let prompt = self.serial.wait(limit, |terminal| terminal.at_prompt().then_some(())).is_some();
+        let echo = echo(command);
+        let end = Instant::now() + self.left(limit);
+        let (prompt, found) = loop {
+            let received = self.serial.received();
+            let left = end.saturating_duration_since(Instant::now());
+            // While a line is typed, what is printed pushes it down and paints it again: the prompt alone says nothing. When the line was taken,
+            // it stands above the prompt for good.
+            let found = self.serial.wait(left.min(QUIET), |terminal| {
+                let row = terminal.find_rows(&echo, self.next, terminal.row())?;
+                terminal.at_prompt().then_some(row..row + echo.len())
+            });
+            if found.is_some() {
+                break (true, found);
+            }
+            // A line that is not shown as it was typed is not found: then a prompt at which nothing moves must do.
+            if self.serial.look(Terminal::at_prompt) && self.serial.received() == received {
+                break (true, None);
+            }
+            if self.serial.is_closed() || Instant::now() >= end {
+                break (
+                    false,
+                    self.serial.look(|terminal| {
+                        terminal.find_rows(&echo, self.next, terminal.len()).map(|row| row..row + echo.len())
+                    }),
+                );
+            }
+        };
         if !prompt && !self.qemu.ended()? && !self.ends_soon()? {
             return Err(self.trouble(&format!("`{command}` did not come back to the prompt")));
         }
-        let lines = self.serial.look(|terminal| {
+        let echo = found.unwrap_or(row..row + 1);
+        Ok(self.serial.look(|terminal| {
             let end = if prompt { terminal.row() } else { terminal.len() };
-            // Log lines push the command's line down; it is where it was seen last.
-            let from = terminal.find_back(&format!("{PROMPT}{command}"), end).map_or(row + 1, |line| line + 1);
-            let mut lines: Vec<_> = terminal.lines(from, end).collect();
+            let before = terminal.lines(self.next, echo.start).collect();
+            let mut lines: Vec<_> = terminal.lines(echo.end, end).collect();
             while !prompt && lines.last().is_some_and(String::is_empty) {
                 lines.pop();
             }
+            self.next = end;
+            let (finished, status) = terminal.finished();
+            Printed { before, lines, prompt, status: (finished > finished_before).then_some(status) }
+        }))
+    }
+
+    /// What is on the serial console and was not handed out yet, the line that is being typed included.
+    pub fn rest(&mut self) -> Vec<String> {
+        self.serial.look(|terminal| {
+            let mut lines: Vec<_> = terminal.lines(self.next, terminal.len()).collect();
+            while lines.last().is_some_and(String::is_empty) {
+                lines.pop();
+            }
+            self.next = terminal.len();
             lines
-        });
-        let (finished, status) = self.serial.look(|terminal| terminal.finished());
-        Ok(Printed { lines, prompt, status: (finished > before).then_some(status) })
+        })
     }
 
     /// The serial line closes a moment before QEMU ends.
@@ -352,6 +419,12 @@ impl Guest {
         let none = |text: String| if text.trim().is_empty() { "  (nothing)\n".to_owned() } else { text };
         format!("\nThe serial console's end:\n{}The kernel log's end:\n{}", none(serial), none(log))
     }
+}
+
+/// The rows that a command takes behind the prompt, as the guest's line editor shows it.
+fn echo(command: &str) -> Vec<String> {
+    let cells: Vec<char> = PROMPT.chars().chain(command.chars()).collect();
+    cells.chunks(COLUMNS).map(|row| row.iter().collect::<String>().trim_end().to_owned()).collect()
 }
 
 fn read_lossy(path: &Path) -> String {

@@ -85,13 +85,16 @@ pub fn run(machine: &Machine, programs: &Programs, kernel: &Path, limit: Option<
     if person {
         say("this terminal is the guest's serial console; Ctrl-A X leaves");
     }
-    let mut guest = Guest::boot(machine, programs, Some(kernel), limit.unwrap_or(far))?;
+    let mut guest = Guest::prepare(machine, programs, Some(kernel), limit.unwrap_or(far))?;
     let end = if machine.display == Display::Curses {
         // QEMU has the terminal. The serial line is read by the guest's helper, and logged.
+        guest.go()?;
         guest.wait_end(limit.unwrap_or(far))?
     } else {
         let raw = if person { Some(Raw::enter()?) } else { None };
+        // From the first byte on.
         let line = guest.serial.share()?;
+        guest.go()?;
         let left = join(line, limit.map(|limit| Instant::now() + limit));
         drop(raw);
         if person {
@@ -160,12 +163,16 @@ fn join(line: (UnixStream, crate::serial::Tap), until: Option<Instant>) -> Left 
             Some(None) => {}
             None => return Left::LineClosed,
         }
-        if quit.load(Ordering::Relaxed) {
-            return Left::ByUser;
+        let left = match quit.load(Ordering::Relaxed) {
+            true => Left::ByUser,
+            false if until.is_some_and(|until| Instant::now() >= until) => Left::TooLate,
+            false => continue,
+        };
+        // What has come already is shown.
+        while let Some(Some(bytes)) = from_guest.next(Duration::ZERO) {
+            let _ = out.write_all(&bytes).and_then(|()| out.flush());
         }
-        if until.is_some_and(|until| Instant::now() >= until) {
-            return Left::TooLate;
-        }
+        return left;
     }
 }
 

@@ -14,6 +14,7 @@ mod hardware;
 mod image;
 mod interactive;
 mod keys;
+mod lines;
 mod lint;
 mod loader;
 mod manifest;

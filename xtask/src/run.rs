@@ -89,7 +89,7 @@ fn boot(
         Some(script) => {
             let limit = limit.unwrap_or(SCRIPT_LIMIT);
             let mut guest = Guest::boot(machine, programs, Some(&built.kernel), limit)?;
-            script.perform(&mut guest, limit)
+            script.perform(&mut guest, limit, &mut std::io::stdout().lock())
         }
         None => interactive::run(machine, programs, &built.kernel, limit),
     }
@@ -125,16 +125,16 @@ impl std::error::Error for CommandFailed {}
 
 /// What to do without a person.
 #[derive(Debug)]
-struct Script {
-    keys: Option<String>,
-    commands: Vec<String>,
-    keep_going: bool,
-    screenshot: Option<PathBuf>,
+pub(crate) struct Script {
+    pub keys: Option<String>,
+    pub commands: Vec<String>,
+    pub keep_going: bool,
+    pub screenshot: Option<PathBuf>,
 }
 
 impl Script {
     /// Checks everything that can be checked before anything is built.
-    fn parse(options: &Options) -> Result<Option<Self>> {
+    pub(crate) fn parse(options: &Options) -> Result<Option<Self>> {
         if options.exec.is_none() && options.keys.is_none() && options.screenshot.is_none() {
             return Ok(None);
         }
@@ -158,8 +158,16 @@ impl Script {
         }))
     }
 
-    /// Types, prints what the guest prints, takes the picture, switches off.
-    fn perform(&self, guest: &mut Guest, limit: Duration) -> Result<()> {
+    /// Types, prints all that the guest prints on its serial line, takes the picture, switches off. What is left out are prompts, and the echo of
+    /// what is typed there.
+    pub(crate) fn perform(&self, guest: &mut Guest, limit: Duration, out: &mut dyn Write) -> Result<()> {
+        let done = self.steps(guest, limit, out);
+        // What was printed after the last command, or while something went wrong.
+        show(&guest.rest(), out)?;
+        done
+    }
+
+    fn steps(&self, guest: &mut Guest, limit: Duration, out: &mut dyn Write) -> Result<()> {
         guest.wait_prompt(limit)?;
         if let Some(text) = &self.keys {
             guest.type_keys(text)?;
@@ -172,7 +180,8 @@ impl Script {
                 self.picture(guest, limit)?;
             }
             let printed = guest.run(command, limit)?;
-            show(&printed.lines)?;
+            show(&printed.before, out)?;
+            show(&printed.lines, out)?;
             if !printed.prompt {
                 off = true;
                 break;
@@ -186,7 +195,9 @@ impl Script {
             self.picture(guest, limit)?;
             let ready = guest.wait_prompt(Duration::from_secs(1)).is_ok();
             if ready {
-                show(&guest.run("shutdown", limit)?.lines)?;
+                let printed = guest.run("shutdown", limit)?;
+                show(&printed.before, out)?;
+                show(&printed.lines, out)?;
             } else if self.commands.is_empty() {
                 // The keys have left something running, which was asked for: there is nobody to tell `shutdown`.
                 guest.stop();
@@ -216,9 +227,8 @@ fn ends_the_session(command: &str) -> bool {
     matches!(command.split_whitespace().next(), Some("shutdown" | "reboot"))
 }
 
-/// Prints what a command printed, at once.
-fn show(lines: &[String]) -> Result<()> {
-    let mut out = std::io::stdout().lock();
+/// Prints lines, at once.
+fn show(lines: &[String], out: &mut dyn Write) -> Result<()> {
     for line in lines {
         writeln!(out, "{line}").context("cannot write to the standard output")?;
     }

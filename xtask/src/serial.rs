@@ -138,6 +138,12 @@ impl Serial {
         look(&self.shared.lock().terminal)
     }
 
+    /// Whether the machine has closed the line.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.shared.lock().closed
+    }
+
     /// How many bytes came so far.
     #[must_use]
     pub fn received(&self) -> u64 {

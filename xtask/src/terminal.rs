@@ -81,6 +81,13 @@ impl Terminal {
         self.page.lines.len()
     }
 
+    /// The first line from `from` on that begins the lines `rows`, all of them before `before`.
+    #[must_use]
+    pub fn find_rows(&self, rows: &[String], from: usize, before: usize) -> Option<usize> {
+        let last = before.min(self.len()).checked_sub(rows.len())?;
+        (from..=last).find(|start| rows.iter().zip(*start..).all(|(row, at)| self.line(at) == *row))
+    }
+
     /// The last line before `before` that is exactly `text`.
     #[must_use]
     pub fn find_back(&self, text: &str, before: usize) -> Option<usize> {
@@ -250,6 +257,10 @@ mod tests {
         let terminal = shown("enigma> \r\x1b[Kenigma> e\r\x1b[Kenigma> ec\r\n");
         assert_eq!(terminal.lines(0, 2).collect::<Vec<_>>(), ["enigma> ec", ""]);
         assert_eq!(terminal.find_back("enigma> ec", 5), Some(0));
+        assert_eq!(terminal.find_rows(&["enigma> ec".to_owned()], 0, 1), Some(0));
+        assert_eq!(terminal.find_rows(&["enigma> ec".to_owned()], 0, 0), None);
+        assert_eq!(terminal.find_rows(&["enigma> ec".to_owned()], 1, 2), None);
+        assert_eq!(shown("a\r\nb\r\nc").find_rows(&["b".to_owned(), "c".to_owned()], 0, 9), Some(1));
     }
 
     #[test]

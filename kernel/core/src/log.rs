@@ -6,8 +6,14 @@ use abi::task::{LOG_AGAIN, LOG_BURST, LOG_PER_MS};
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// Bytes that a ring keeps.
+/// Bytes that a ring keeps; a power of two, as is every ring's size.
 pub const RING_SIZE: usize = 4096;
+
+/// Bytes that the ring of the task with control keeps: all that a task may write at once. It reports each death, a thousand bytes or more, and
+/// many tasks can die in the same moment, before anybody has read the first report.
+pub const CONTROL_RING_SIZE: usize = LOG_BURST as usize;
+
+const _: () = assert!(RING_SIZE.is_power_of_two() && CONTROL_RING_SIZE.is_power_of_two());
 
 /// How many bytes of a text, in which lines begin with a tag of `tag` bytes, and the first where no line is `open`, go out in at most `most`; and
 /// in how many.
@@ -31,17 +37,27 @@ pub struct Ring {
 
 impl Default for Ring {
     fn default() -> Self {
-        Ring { bytes: vec![0; RING_SIZE], written: 0 }
+        Ring::new(RING_SIZE)
     }
 }
 
 impl Ring {
+    /// A ring that keeps so many bytes, a power of two.
+    pub fn new(size: usize) -> Self {
+        Ring { bytes: vec![0; size], written: 0 }
+    }
+
+    /// Where the byte at a position lies.
+    fn place(&self, position: u64) -> usize {
+        position as usize & (self.bytes.len() - 1)
+    }
+
     /// Appends text; the oldest makes room.
     pub fn write(&mut self, text: &[u8]) {
         // Of more than fits the end stays.
-        let lost = text.len().saturating_sub(RING_SIZE);
+        let lost = text.len().saturating_sub(self.bytes.len());
         let text = text.get(lost..).unwrap_or_default();
-        let at = ((self.written + lost as u64) % RING_SIZE as u64) as usize;
+        let at = self.place(self.written + lost as u64);
         self.written += (lost + text.len()) as u64;
         let mut from = text.iter();
         let after = self.bytes.get_mut(at..).unwrap_or_default();
@@ -52,10 +68,10 @@ impl Ring {
     /// Copies text from `position` (bytes ever written before it) on. Returns the bytes copied and the position of the first of
     /// them, which is later than asked for where older text is lost.
     pub fn read(&self, position: u64, into: &mut [u8]) -> (usize, u64) {
-        let oldest = self.written.saturating_sub(RING_SIZE as u64);
+        let oldest = self.written.saturating_sub(self.bytes.len() as u64);
         let start = position.clamp(oldest, self.written);
         let count = into.len().min((self.written - start) as usize);
-        let (before, after) = self.bytes.split_at((start % RING_SIZE as u64) as usize);
+        let (before, after) = self.bytes.split_at(self.place(start));
         let into = into.get_mut(..count).unwrap_or_default();
         into.iter_mut().zip(after).for_each(|(to, from)| *to = *from);
         let rest = into.get_mut(after.len()..).unwrap_or_default();

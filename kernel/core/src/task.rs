@@ -3,7 +3,7 @@
 use crate::arena::Id;
 use crate::frames::Chain;
 use crate::handles::HandleTable;
-use crate::log::{Allowance, Ring};
+use crate::log::{Allowance, CONTROL_RING_SIZE, RING_SIZE, Ring};
 use crate::mappings::Mappings;
 use crate::memory::Memory;
 use crate::notify::Notification;
@@ -173,7 +173,10 @@ impl Task {
             mappings: Mappings::new(record.object_quota),
             map_next: abi::task::MAP_BASE,
             fault: FaultRecord::new_zeroed(),
-            log: Ring::default(),
+            log: Ring::new(match record.flags & TaskRecord::CONTROL {
+                0 => RING_SIZE,
+                _ => CONTROL_RING_SIZE,
+            }),
             log_quota: Allowance::default(),
             heartbeat: None,
             lose: 0,

@@ -21,12 +21,53 @@ macro_rules! println {
     ($($arg:tt)*) => { $crate::print::print(::core::format_args!("{}\n", ::core::format_args!($($arg)*))) };
 }
 
-/// Whether a terminal shows `c` where it stands and obeys it in nothing: neither a control character, nor one that begins a line or turns the
-/// direction of writing (Unicode Standard Annex 9, section 2). Who shows what another task wrote replaces the others.
+/// Whether `c` takes one column on the screen and on every terminal, is seen there, joins with no other, and commands nothing: ASCII, and the
+/// letters and signs of the Latin, Greek and Cyrillic scripts. All else is shown as a question mark: control characters, those that turn
+/// the direction of writing or take no column (Unicode Standard Annex 9, section 2; general categories Mn, Me and Cf), and those that take
+/// two columns (Annex 11, wide and fullwidth), by which a line could look like another task's. U+FFFD stands for bytes that are no text.
 #[must_use]
 pub fn is_plain(c: char) -> bool {
-    !c.is_control()
-        && !matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    matches!(c,
+        ' '..='~' | '\u{a1}'..='\u{ac}' | '\u{ae}'..='\u{17f}' | 'ƒ' | '\u{384}'..='\u{38a}' | 'Ό' | '\u{38e}'..='\u{3a1}'
+        | '\u{3a3}'..='\u{3ff}' | '\u{400}'..='\u{482}' | '\u{48a}'..='\u{4ff}' | '\u{2010}'..='\u{2027}' | '\u{2030}'..='\u{203c}'
+        | 'ⁿ' | '₧' | '€' | '\u{2190}'..='\u{2199}' | '↨' | '⌂' | '\u{2200}'..='\u{22ff}' | '⌐' | '⌠' | '⌡' | '\u{2500}'..='\u{25fc}' | '☺'..='☼' | '♀' | '♂'
+        | '♠'..='♯' | '\u{fffd}')
+}
+
+/// Most columns that a row of tagged text takes: one less than the screen has, because terminals differ in what the last one does.
+pub const ROW: usize = 79;
+
+/// Appends `line` (without its line feed) as what the task `name` has printed: in rows of at most [`ROW`] columns, each of which begins with
+/// the name in brackets, so that no row can be taken for another task's, however long the line is. `[name] ` begins a line, and `[name]> ` is
+/// how it goes on: `continued` says that its first part was printed before.
+///
+/// A tab becomes four blanks, a carriage return at the end is left out, and what is not [`is_plain`] becomes a question mark. Beyond ASCII each
+/// character is counted as two columns: some terminals give two to a few of them (Unicode Standard Annex 11, ambiguous).
+pub fn push_tagged(name: &str, line: &str, continued: bool, out: &mut alloc::string::String) {
+    let mut left = 0;
+    let mut mark = if continued { "]> " } else { "] " };
+    let mut open = false;
+    let shown = line.strip_suffix('\r').unwrap_or(line).chars().flat_map(|c| match c {
+        '\t' => core::iter::repeat_n(' ', 4),
+        c if is_plain(c) => core::iter::repeat_n(c, 1),
+        _ => core::iter::repeat_n('?', 1),
+    });
+    let mut put = |c: Option<char>| {
+        let columns = c.map_or(0, |c| if c.is_ascii() { 1 } else { 2 });
+        if !open || columns > left {
+            if open {
+                out.push('\n');
+            }
+            ["[", name, mark].into_iter().for_each(|part| out.push_str(part));
+            (open, left) = (true, ROW.saturating_sub(1 + name.len() + mark.len()));
+            mark = "]> ";
+        }
+        left = left.saturating_sub(columns);
+        out.extend(c);
+    };
+    put(None);
+    shown.for_each(|c| put(Some(c)));
+    out.push('\n');
 }
 
 /// What the macros call.
@@ -162,8 +203,10 @@ impl<const SIZE: usize> Write for Cut<SIZE> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::format;
     use alloc::string::String;
     use alloc::vec::Vec;
+    use proptest::prelude::*;
 
     fn printed<const SIZE: usize>(args: fmt::Arguments<'_>) -> Vec<String> {
         let mut out = Vec::new();
@@ -227,6 +270,96 @@ mod tests {
         lost.write(b"gone\n", |_| Err(Status::BadAddress));
         lost.write(b"fourth\n", sink);
         assert!(heard.borrow().ends_with("third\nfourth\n"));
+    }
+
+    #[test]
+    fn what_is_plain_takes_one_column_and_joins_with_nothing() {
+        use unicode_width::UnicodeWidthChar;
+        let mut count = 0;
+        for c in ('\0'..=char::MAX).filter(|&c| is_plain(c)) {
+            assert_eq!(c.width(), Some(1), "{c:?} U+{:x}", c as u32);
+            assert!(c.width_cjk().is_some_and(|columns| columns <= 2), "{c:?}");
+            assert!(!c.is_control() && (c == ' ' || !c.is_whitespace()), "{c:?}");
+            // Pairs, in case one joins with the one before.
+            assert_eq!(unicode_width::UnicodeWidthStr::width(String::from_iter(['a', c, 'b']).as_str()), 3, "{c:?}");
+            count += 1;
+        }
+        assert!(count > 1000, "{count}");
+        let others = [
+            '\x07',
+            '\x1b',
+            '\u{7f}',
+            '\u{9b}',
+            '\u{a0}',
+            '\u{ad}',
+            '\u{301}',
+            '\u{61c}',
+            '\u{115f}',
+            '\u{200b}',
+            '\u{200d}',
+            '\u{2028}',
+            '\u{202e}',
+            '\u{2066}',
+            '\u{3000}',
+            '\u{3164}',
+            '一',
+            '\u{fe0f}',
+            '\u{feff}',
+            '\u{ff3b}',
+            '\u{e0041}',
+            '\u{1f600}',
+            '\u{e000}',
+        ];
+        assert!(others.iter().all(|&c| !is_plain(c)));
+        // All that the screen's font has is plain, but for the blank that is none.
+        assert!("ÇüéâäàåçêëèïîìÄÅÉæÆôöòûùÿÖÜ¢£¥₧ƒáíóúñÑªº¿⌐¬½¼¡«»░▒▓│┤╡╢╖╕╣║╗╝╜╛┐└┴┬├─┼╞╟╚╔╩╦╠═╬╧╨╤╥╙╘╒╓╫╪┘┌█▄▌▐▀αßΓπΣσµτΦΘΩδ∞φε∩≡±≥≤⌠⌡÷≈°∙·√ⁿ²■☺☻♥♦♣♠•◘○◙♂♀♪♫☼►◄↕‼¶§▬↨↑↓→←∟↔▲▼⌂".chars().all(is_plain));
+    }
+
+    fn tagged(name: &str, line: &str, continued: bool) -> String {
+        let mut out = String::new();
+        push_tagged(name, line, continued, &mut out);
+        out
+    }
+
+    #[test]
+    fn rows_name_their_task() {
+        assert_eq!(tagged("vga", "hello", false), "[vga] hello\n");
+        assert_eq!(tagged("vga", "", false), "[vga] \n");
+        assert_eq!(tagged("vga", "rest", true), "[vga]> rest\n");
+        assert_eq!(
+            tagged("evil", "a\r[b] \x1b[2J\u{202e}\u{301}e\u{200b}\tx\r", false),
+            "[evil] a?[b] ?[2J??e?    x\n"
+        );
+        let long = format!("{}[supervisor] vga crashed", "x".repeat(72));
+        assert_eq!(
+            tagged("evil", &long, false),
+            format!("[evil] {}\n[evil]> x[supervisor] vga crashed\n", "x".repeat(71))
+        );
+        assert_eq!(
+            tagged("evil", &"ä".repeat(40), false),
+            format!("[evil] {}\n[evil]> {}\n", "ä".repeat(35), "ä".repeat(5))
+        );
+    }
+
+    proptest! {
+        /// No text begins a row with another name, and none is lost.
+        #[test]
+        fn no_line_passes_for_another_tasks(
+            line in "([ -~]|\\[supervisor\\] |\u{301}|\u{200b}|一|ä|\t|\r|\u{1f600}){0,300}", name in "[a-z][a-z0-9-]{0,14}",
+            continued in any::<bool>()
+        ) {
+            let out = tagged(&name, &line, continued);
+            prop_assert!(out.ends_with('\n'));
+            let (mut whole, mut first) = (String::new(), !continued);
+            for row in out.lines() {
+                prop_assert!(unicode_width::UnicodeWidthStr::width_cjk(row) <= ROW, "{:?}", row);
+                let mark = if core::mem::take(&mut first) { format!("[{name}] ") } else { format!("[{name}]> ") };
+                prop_assert!(row.starts_with(&mark), "{:?}", row);
+                whole.push_str(&row[mark.len()..]);
+            }
+            let line = line.strip_suffix('\r').unwrap_or(&line).replace('\t', "    ");
+            prop_assert_eq!(whole, line.chars().map(|c| if is_plain(c) { c } else { '?' }).collect::<String>());
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@
 //! | [`KILL`] | words\[0\] a [`TaskId`], or lease 0 (READ) a name | - |
 //! | [`SPAWN`] | lease 0 (READ) a name, lease 1 (READ) its argument | words\[0\] the new [`TaskId`] |
 //! | [`WAIT`] | words\[0\] a [`TaskId`] | once that life has ended, is reported and cleared away: words\[0\] its [`DeathKind`] |
-//! | [`STATE`] | words\[0\] a row of the task table | words\[0\] restarts, \[1\] bit 0: given up, above it: when the newest end was, in nanoseconds since boot, \[2\] back-off in milliseconds, \[3\] the newest end: [`DeathKind`], from bit 16 the vector, from bit 32 the life |
+//! | [`STATE`] | words\[0\] a row of the task table | words\[0\] restarts, \[1\] bit 0: given up, above it: when the newest end was, in nanoseconds since boot, \[2\] back-off in milliseconds, from bit 56 what comes next (0 nothing, 1 it runs, 2 a restart, 3 given up), \[3\] the newest end: [`DeathKind`], from bit 16 the vector, from bit 32 the life |
 //!
 //! The answer's label is 0 where that was done, otherwise a [`Refusal`].
 #![no_std]
@@ -20,8 +20,10 @@
 extern crate alloc;
 
 pub mod decode;
+pub mod lines;
 pub mod policy;
 pub mod report;
+pub mod reports;
 pub mod symbols;
 
 use abi::error::DeathKind;
@@ -81,7 +83,7 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoSuchTask => f.write_str("no such task runs"),
+            Self::NoSuchTask => f.write_str("there is no such task, or that life of it has ended"),
             Self::RunsAlready(id) => write!(f, "the task runs already (life {})", id.generation),
             Self::Kernel(status) => write!(f, "the kernel refused: {status}"),
             Self::NotAllowed => f.write_str("the supervisor does not allow that"),
@@ -108,9 +110,56 @@ impl fmt::Display for Error {
     }
 }
 
+/// What is to become of a task.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Plan {
+    /// Nothing: it has ended and is not restarted, or was never started.
+    #[default]
+    Nothing,
+    /// It runs.
+    Runs,
+    /// It has died, or could not be started, and is started again.
+    Restart {
+        /// Milliseconds from now on.
+        in_ms: u64,
+    },
+    /// It died, or could not be started, too often, and waits for somebody to ask for it.
+    GivenUp,
+}
+
+/// Where a [`Plan`] stands in its word; below it are the milliseconds.
+const PLAN_SHIFT: u32 = 56;
+
+impl Plan {
+    /// The third word of the answer to [`STATE`]: the plan, and the wait before the next life, now or after the next death.
+    pub fn encode(self, backoff_ms: u64) -> u64 {
+        let (code, ms) = match self {
+            Self::Nothing => (0, backoff_ms),
+            Self::Runs => (1, backoff_ms),
+            Self::Restart { in_ms } => (2, in_ms),
+            Self::GivenUp => (3, backoff_ms),
+        };
+        code << PLAN_SHIFT | ms.min((1 << PLAN_SHIFT) - 1)
+    }
+
+    /// The inverse of [`Plan::encode`].
+    pub fn decode(word: u64) -> (Self, u64) {
+        let ms = word & ((1 << PLAN_SHIFT) - 1);
+        let plan = match word >> PLAN_SHIFT {
+            1 => Self::Runs,
+            2 => Self::Restart { in_ms: ms },
+            3 => Self::GivenUp,
+            _ => Self::Nothing,
+        };
+        (plan, ms)
+    }
+}
+
 /// What [`STATE`] answers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct State {
+    /// What is to become of it.
+    pub plan: Plan,
     /// Lives begun after the first one.
     pub restarts: u64,
     /// It died too often and is not restarted any more.
@@ -164,9 +213,11 @@ impl Supervisor {
 
     /// What the supervisor knows about a row of the task table. Errors: NoSuchTask.
     pub fn state(self, index: usize) -> Result<State, Error> {
-        let [restarts, given_up, backoff_ms, end] = self.ask(STATE, index as u64, &mut [])?.words;
+        let [restarts, given_up, next, end] = self.ask(STATE, index as u64, &mut [])?.words;
         let part = |shift: u32| (end >> shift) as u16;
+        let (plan, backoff_ms) = Plan::decode(next);
         Ok(State {
+            plan,
             restarts,
             given_up: given_up & 1 != 0,
             backoff_ms,
@@ -202,6 +253,9 @@ mod tests {
         ] {
             let (label, word) = refusal.encode();
             assert_eq!(Refusal::decode(label, word), Some(refusal));
+        }
+        for plan in [Plan::Nothing, Plan::Runs, Plan::Restart { in_ms: 50 }, Plan::GivenUp] {
+            assert_eq!(Plan::decode(plan.encode(50)), (plan, 50));
         }
         assert_eq!(Refusal::decode(0, 7), None);
         assert_eq!(Refusal::decode(3, u64::MAX), Some(Refusal::Kernel(Status::BadArgument)));

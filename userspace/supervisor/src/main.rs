@@ -22,7 +22,8 @@ use rt::time::{Timer, now_ns};
 use rt::{Answer, Driver, println};
 use supervisor::Refusal;
 use supervisor::policy::{self, History, Verdict};
-use supervisor::report::{Crash, Next};
+use supervisor::report::{Crash, Next, WIDTH};
+use supervisor::reports::{Death, Due, Reports};
 
 rt::driver!(Supervisor);
 
@@ -30,6 +31,8 @@ rt::driver!(Supervisor);
 const TIMER_BIT: u32 = 32;
 /// Most calls of `reap` in a turn; each frees a bounded number of frames.
 const REAPS_PER_TURN: usize = 64;
+/// Most reports printed in a turn.
+const REPORTS_PER_TURN: usize = 4;
 const NS_PER_MS: u64 = 1_000_000;
 
 /// What a row of the task table is doing, as far as the supervisor is concerned.
@@ -75,6 +78,7 @@ struct Waiter {
 struct Supervisor {
     archive: Option<Archive>,
     tasks: Vec<Task>,
+    reports: Reports,
     waiters: Vec<Waiter>,
     timer: Option<Timer>,
     /// How often to ask for signs of life; `None` where no task is watched.
@@ -94,7 +98,15 @@ impl Driver for Supervisor {
         let pulse_ms = policy::heartbeat_ms(records.iter().map(|record| record.heartbeat_ms));
         let heartbeat_ns = pulse_ms.map(|ms| now_ns() + ms * NS_PER_MS);
         let tasks = records.iter().copied().map(Task::new).collect();
-        let mut supervisor = Supervisor { archive, tasks, waiters: Vec::new(), timer, pulse_ms, heartbeat_ns };
+        let mut supervisor = Supervisor {
+            archive,
+            tasks,
+            reports: Reports::default(),
+            waiters: Vec::new(),
+            timer,
+            pulse_ms,
+            heartbeat_ns,
+        };
         supervisor.start_all();
         supervisor.turn();
         supervisor
@@ -173,6 +185,7 @@ impl Supervisor {
 
     /// Does what is due, and sets the timer for what is not.
     fn turn(&mut self) {
+        self.print_reports();
         let mut budget = REAPS_PER_TURN;
         for index in 0..self.tasks.len() {
             self.reap(index, &mut budget);
@@ -200,7 +213,7 @@ impl Supervisor {
             Phase::Waiting { respawn_ns } => Some(respawn_ns),
         });
         let Some(timer) = &self.timer else { return };
-        match plans.chain(self.heartbeat_ns).min() {
+        match plans.chain(self.heartbeat_ns).chain(self.reports.next_ns()).min() {
             Some(due) => timer.arm_at(due),
             None => timer.disarm(),
         }
@@ -285,18 +298,43 @@ impl Supervisor {
         if respawn_ns.is_none() {
             self.expect(index, false);
         }
-        self.report(index, &record, next);
+        self.reports.add(Death { record: FaultRecord { task: id.to_u32(), ..record }, next });
     }
 
-    fn report(&self, index: usize, record: &FaultRecord, next: Next) {
-        let task = &self.tasks[index];
-        let file = alloc::format!("sym/{}", task.name());
-        let symbols = self.archive.as_ref().and_then(|archive| archive.file(&file)).unwrap_or_default();
+    /// Prints the reports that may be printed now, a few in a turn: restarts and clients come in between. Tells those who waited for them.
+    fn print_reports(&mut self) {
+        for _ in 0..REPORTS_PER_TURN {
+            let Some(due) = self.reports.due(now_ns()) else { break };
+            let bytes = match due {
+                Due::Report(death) => {
+                    let bytes = self.report(&death);
+                    self.release_waiters(death.id(), DeathKind::from_u32(death.record.kind));
+                    bytes
+                }
+                Due::Unreported { row, count } => {
+                    let name = self.tasks.get(usize::from(row)).map_or("?", Task::name);
+                    println!("{name} died {count} times more, too fast for reports: `ps` counts its lives");
+                    WIDTH
+                }
+            };
+            self.reports.printed(bytes);
+        }
+    }
+
+    /// Prints a report; returns how many bytes it has.
+    fn report(&self, Death { record, next }: &Death) -> usize {
+        let Some(task) = self.tasks.get(usize::from(TaskId::from_u32(record.task).index)) else { return 0 };
+        let file = |kind: &str| {
+            let path = alloc::format!("{kind}/{}", task.name());
+            self.archive.as_ref().and_then(|archive| archive.file(&path)).unwrap_or_default()
+        };
+        let (symbols, lines) = (file("sym"), file("lines"));
         let names: Vec<&str> = self.tasks.iter().map(|task| task.name()).collect();
         let stack_bytes = u64::from(task.record.stack_frames) * PAGE_SIZE as u64;
-        for line in (Crash { name: task.name(), record, symbols, stack_bytes, next, tasks: &names }).lines() {
-            println!("{line}");
-        }
+        let lines =
+            Crash { name: task.name(), record, symbols, lines, stack_bytes, next: *next, tasks: &names }.lines();
+        lines.iter().for_each(|line| println!("{line}"));
+        lines.iter().map(|line| line.len() + 1).sum()
     }
 
     /// Frees a dead task's frames, as far as this turn's budget goes. When all are free, whoever waited for that is answered.
@@ -321,7 +359,9 @@ impl Supervisor {
         }
         let task = &mut self.tasks[index];
         task.phase = respawn_ns.map_or(Phase::Idle, |respawn_ns| Phase::Waiting { respawn_ns });
-        self.release_waiters(index);
+        if let Some((generation, kind)) = task.ended {
+            self.release_waiters(TaskId { index: index as u16, generation }, kind);
+        }
         if let Some(pending) = self.tasks[index].spawn_request.take() {
             let answer = self.spawn_on_request(index);
             let (label, word) = answer.map_or_else(Refusal::encode, |id| (0, id.to_u32().into()));
@@ -330,16 +370,21 @@ impl Supervisor {
         }
     }
 
-    /// Answers those who waited for the end of a task's newest life.
-    fn release_waiters(&mut self, index: usize) {
-        let Some((generation, kind)) = self.tasks[index].ended else {
+    /// Answers those who waited for the end of a life, if it is reported and cleared away.
+    fn release_waiters(&mut self, id: TaskId, kind: DeathKind) {
+        if !self.is_done_with(id) {
             return;
-        };
-        let ended = TaskId { index: index as u16, generation };
-        for waiter in self.waiters.extract_if(.., |waiter| waiter.id == ended) {
+        }
+        for waiter in self.waiters.extract_if(.., |waiter| waiter.id == id) {
             // A client that died meanwhile needs no answer.
             let _ = waiter.pending.reply(0, [kind as u32 as u64, 0, 0, 0]);
         }
+    }
+
+    /// Whether of a life that has ended nothing is left to do: neither to report it nor to free its frames.
+    fn is_done_with(&self, id: TaskId) -> bool {
+        let reaping = |task: &Task| matches!(task.phase, Phase::Reaping { .. }) && task.newest == id.generation;
+        !self.reports.holds(id) && !self.tasks.get(usize::from(id.index)).is_some_and(reaping)
     }
 
     /// Asks a watched task for a sign of life, and kills it where it owes one for too long.

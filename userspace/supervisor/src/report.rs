@@ -2,7 +2,8 @@
 //!
 //! A line has at most [`WIDTH`] columns, so that it fits on an 80-column screen behind the tag that the log puts before it.
 
-use crate::{decode, symbols};
+use crate::lines::{Line, Lines};
+use crate::{decode, lines, symbols};
 use abi::TaskId;
 use abi::error::{BACKTRACE_LEN, DeathKind, FaultRecord, exception_name};
 use abi::task::{INFO_ADDR, STACK_TOP, USER_END};
@@ -51,6 +52,8 @@ pub struct Crash<'a> {
     pub record: &'a FaultRecord,
     /// Its `sym/NAME` table, empty where there is none.
     pub symbols: &'a [u8],
+    /// Its `lines/NAME` table, empty where there is none.
+    pub lines: &'a [u8],
     /// Bytes of its first stack.
     pub stack_bytes: u64,
     /// What comes next.
@@ -74,21 +77,22 @@ impl Crash<'_> {
                 }
                 self.place(&mut out, record.rip);
                 self.registers(&mut out);
-                self.backtrace(&mut out);
+                self.backtrace(&mut out, self.frames());
                 self.messages(&mut out);
             }
             DeathKind::Panicked => {
+                // The task's own words, so marked that they pass for nothing else of the report.
                 for line in record.message().lines() {
-                    push(&mut out, 2, line);
+                    push_marked(&mut out, "  | ", "  | ", line);
                 }
-                self.place(&mut out, self.culprit());
-                self.backtrace(&mut out);
+                let callers = self.culprit(&mut out);
+                self.backtrace(&mut out, callers);
                 self.messages(&mut out);
             }
             DeathKind::Hung => {
                 self.place(&mut out, record.rip);
                 self.registers(&mut out);
-                self.backtrace(&mut out);
+                self.backtrace(&mut out, self.frames());
                 self.messages(&mut out);
             }
             DeathKind::Alive | DeathKind::Exited | DeathKind::Killed => {}
@@ -174,17 +178,30 @@ impl Crash<'_> {
         }
     }
 
-    /// The function to blame for a panic: the innermost one that is neither the language's nor the runtime's.
-    fn culprit(&self) -> u64 {
-        let machinery = |address: u64| {
-            symbols::find(self.symbols, address.wrapping_sub(1)).is_none_or(|place| {
-                let name = place.name.trim_start_matches('<');
-                ["core::", "alloc::", "rt::", "__rust", "rust_", "_R", "compiler_builtins"]
-                    .iter()
-                    .any(|prefix| name.starts_with(prefix))
-            })
-        };
-        self.frames().iter().copied().find(|&address| !machinery(address)).unwrap_or(self.record.rip)
+    /// Shows the function to blame for a panic: the innermost one that is neither the language's nor the runtime's, which may be inlined there.
+    /// Returns the frames that called it.
+    fn culprit(&self, out: &mut Vec<String>) -> &[u64] {
+        for (index, &address) in self.frames().iter().enumerate() {
+            // A return address may be the first byte of the next function: the call is before it.
+            let call = address.wrapping_sub(1);
+            let mut lines = lines::find(self.lines, call);
+            let found = match lines.clone().next() {
+                Some(_) => loop {
+                    match lines.clone().next() {
+                        Some(line) if is_machinery(line.function) => _ = lines.next(),
+                        Some(_) => break true,
+                        None => break false,
+                    }
+                },
+                None => symbols::find(self.symbols, call).is_some_and(|place| !is_machinery(place.name)),
+            };
+            if found {
+                self.frame(out, "  at ", address, call, lines, 1);
+                return self.frames().get(index + 1..).unwrap_or_default();
+            }
+        }
+        self.place(out, self.record.rip);
+        self.frames()
     }
 
     fn frames(&self) -> &[u64] {
@@ -192,8 +209,32 @@ impl Crash<'_> {
         self.record.backtrace.get(..count).unwrap_or_default()
     }
 
+    /// Where the processor was.
     fn place(&self, out: &mut Vec<String>, address: u64) {
-        push_tail(out, "  at ", &self.named(address, address));
+        self.frame(out, "  at ", address, address, lines::find(self.lines, address), 1);
+    }
+
+    /// Shows one frame behind `head`: what `lines` has of it, or the function that `looked_up` lies in; and how often it stands there.
+    fn frame(&self, out: &mut Vec<String>, head: &str, address: u64, looked_up: u64, lines: Lines<'_>, times: usize) {
+        let times = if times > 1 { format!(", {times} times") } else { String::new() };
+        let mut head = format!("{head}{address:#x} ");
+        if lines.clone().next().is_none() {
+            let name = match symbols::find(self.symbols, looked_up) {
+                Some(place) => {
+                    format!("{}+{:#x}", place.name, place.offset.wrapping_add(address.wrapping_sub(looked_up)))
+                }
+                None => "(no function)".into(),
+            };
+            push_cut(out, &head, &name, &times);
+            return;
+        }
+        for (index, line) in lines.enumerate() {
+            let times = if index == 0 { times.as_str() } else { "" };
+            push_place(out, &head, &line, times);
+            head = core::iter::repeat_n(' ', head.len() - format!("{address:#x} ").len())
+                .chain("inlined in ".chars())
+                .collect();
+        }
     }
 
     fn registers(&self, out: &mut Vec<String>) {
@@ -205,21 +246,25 @@ impl Crash<'_> {
         }
     }
 
-    fn backtrace(&self, out: &mut Vec<String>) {
-        for (i, &address) in self.frames().iter().enumerate() {
-            let head = if i == 0 { "  called from " } else { "              " };
-            // A return address may be the first byte of the next function: the call is before it.
-            push_tail(out, head, &self.named(address, address.wrapping_sub(1)));
-        }
-    }
-
-    /// `address`, with the function that `looked_up` lies in.
-    fn named(&self, address: u64, looked_up: u64) -> String {
-        match symbols::find(self.symbols, looked_up) {
-            Some(place) => {
-                format!("{address:#x} {}+{:#x}", place.name, place.offset.wrapping_add(address.wrapping_sub(looked_up)))
+    /// Shows return addresses, the innermost first; where some repeat, as in recursion, each of them once.
+    fn backtrace(&self, out: &mut Vec<String>, frames: &[u64]) {
+        let mut rest = frames;
+        let mut head = "  called from ";
+        while !rest.is_empty() {
+            let (period, times) = repetition(rest);
+            for &address in rest.iter().take(period) {
+                let call = address.wrapping_sub(1);
+                let times = if period == 1 { times } else { 1 };
+                self.frame(out, head, address, call, lines::find(self.lines, call), times);
+                head = "         from ";
             }
-            None => format!("{address:#x} (no function)"),
+            if period > 1 && times > 1 {
+                out.push(format!("         (these {period} callers {times} times)"));
+            }
+            rest = rest.get(period * times..).unwrap_or_default();
+        }
+        if frames.len() == BACKTRACE_LEN {
+            out.push("         and more, which were not recorded".into());
         }
     }
 
@@ -246,42 +291,92 @@ impl Crash<'_> {
     }
 }
 
+/// Whether a function is the language's or the runtime's, on the way from a panic to its message.
+fn is_machinery(name: &str) -> bool {
+    let name = name.trim_start_matches('<');
+    let machinery = ["core::", "alloc::", "rt::", "__rust", "rust_", "_R", "compiler_builtins"];
+    machinery.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Most callers that call each other in a circle and are shown as one.
+const MOST_PERIOD: usize = 4;
+
+/// How many of the first frames repeat, and how often they stand there: one, once, where they do not.
+fn repetition(frames: &[u64]) -> (usize, usize) {
+    let count = |period: usize| {
+        let (first, _) = frames.split_at_checked(period)?;
+        Some(frames.chunks_exact(period).take_while(|chunk| *chunk == first).count())
+    };
+    let found = (1..=MOST_PERIOD).filter_map(|period| count(period).map(|times| (period, times)));
+    found
+        .filter(|&(_, times)| times > 1)
+        .max_by_key(|&(period, times)| (period * times, usize::MAX - period))
+        .unwrap_or((1, 1))
+}
+
+/// What a report shows of a text, character by character.
+fn clean(text: &str) -> Vec<char> {
+    text.chars().map(|c| if rt::print::is_plain(c) { c } else { '?' }).collect()
+}
+
 /// Appends `text` behind `indent` spaces, broken into lines of at most [`WIDTH`] columns, at spaces where there are any.
-/// What a task could put into its message to forge lines becomes question marks.
 fn push(out: &mut Vec<String>, indent: usize, text: &str) {
-    let clean: Vec<char> = text.chars().map(|c| if rt::print::is_plain(c) { c } else { '?' }).collect();
+    let spaces = |count: usize| core::iter::repeat_n(' ', count).collect::<String>();
+    push_marked(out, &spaces(indent), &spaces(indent.max(4)), text);
+}
+
+/// Appends `text` in lines of at most [`WIDTH`] columns, broken at spaces where there are any, with `first` before the first one and `mark` before all
+/// others. What could forge lines becomes question marks.
+fn push_marked(out: &mut Vec<String>, first: &str, mark: &str, text: &str) {
+    let clean = clean(text);
     let mut rest = clean.as_slice();
-    let mut indent = indent;
+    let mut mark_now = first;
     while !rest.is_empty() {
-        let room = WIDTH - indent;
+        let room = WIDTH.saturating_sub(mark_now.len()).max(1);
         let cut = match rest.get(..room + 1) {
             None => rest.len(),
             Some(window) => window.iter().rposition(|&c| c == ' ').filter(|&at| at > 0).unwrap_or(room),
         };
         let (line, after) = rest.split_at(cut);
-        out.push(core::iter::repeat_n(' ', indent).chain(line.iter().copied()).collect());
+        out.push(mark_now.chars().chain(line.iter().copied()).collect());
         rest = match after {
             [' ', next @ ..] => next,
             other => other,
         };
-        indent = indent.max(4);
+        mark_now = mark;
     }
 }
 
-/// Appends `head` and `text` in one line; where that is too long, the middle of `text` goes: an address stands first and the
-/// function's own name last, and both matter more than the modules between them.
-fn push_tail(out: &mut Vec<String>, head: &str, text: &str) {
-    let room = WIDTH - head.len();
-    let chars: Vec<char> = text.chars().map(|c| if rt::print::is_plain(c) { c } else { '?' }).collect();
-    if chars.len() <= room {
-        out.push(head.chars().chain(chars).collect());
-        return;
+/// Appends `head`, `name` and `tail` in one line; where that is too long, the middle of the name goes: its end is the function's own, and matters
+/// more than the modules before it.
+fn push_cut(out: &mut Vec<String>, head: &str, name: &str, tail: &str) {
+    let room = WIDTH.saturating_sub(head.len() + tail.len());
+    let name = clean(name);
+    let line = head.chars();
+    out.push(match name.len().checked_sub(room) {
+        None | Some(0) => line.chain(name).chain(tail.chars()).collect(),
+        Some(excess) => line.chain("..".chars()).chain(name.into_iter().skip(excess + 2)).chain(tail.chars()).collect(),
+    });
+}
+
+/// Appends a function and its line: in one row, where the file's own directories fit or can be left out; else in two.
+fn push_place(out: &mut Vec<String>, head: &str, line: &Line<'_>, tail: &str) {
+    let at = |file: &str| format!(" ({file}:{}){tail}", line.line);
+    if line.file.is_empty() {
+        return push_cut(out, head, line.function, tail);
     }
-    let keep_front = chars.iter().position(|&c| c == ' ').map_or(0, |at| at + 1).min(room / 2);
-    let keep_back = room - keep_front - 2;
-    let front = chars.iter().take(keep_front);
-    let back = chars.iter().skip(chars.len() - keep_back);
-    out.push(head.chars().chain(front.copied()).chain("..".chars()).chain(back.copied()).collect());
+    let room = WIDTH.saturating_sub(head.len() + line.function.chars().count());
+    let starts = line.file.rmatch_indices('/').map(|(start, _)| start + 1);
+    // With one directory at least: most drivers have a main.rs.
+    let shorter: Vec<&str> = starts.skip(1).filter_map(|start| line.file.get(start..)).collect();
+    let files = core::iter::once(line.file).chain(shorter.into_iter().rev());
+    match files.map(at).find(|place| place.chars().count() <= room) {
+        Some(place) => out.push(clean(&format!("{head}{}{place}", line.function)).into_iter().collect()),
+        None => {
+            push_cut(out, head, line.function, "");
+            push_cut(out, "     (", line.file, &format!(":{}){tail}", line.line));
+        }
+    }
 }
 
 #[cfg(test)]

@@ -23,7 +23,8 @@ fn exception(vector: u32, error_code: u64, address: u64) -> FaultRecord {
 
 fn report(record: &FaultRecord, next: Next) -> Vec<String> {
     let tasks = &["supervisor", "serial", "shell"];
-    let lines = Crash { name: "serial", record, symbols: SYMBOLS, stack_bytes: 0x4000, next, tasks }.lines();
+    let lines =
+        Crash { name: "serial", record, symbols: SYMBOLS, lines: &[], stack_bytes: 0x4000, next, tasks }.lines();
     for line in &lines {
         assert!(line.chars().count() <= WIDTH, "{} columns: {line}", line.chars().count());
         assert!(!line.contains('\n'));
@@ -70,7 +71,7 @@ serial (life 3) crashed: page fault (#PF)
   r13 000000000000000c r14 000000000000000d r15 000000000000000e
   rsp 00007fffefffff00 rfl 0000000000010202
   called from 0x201140 fault::kinds::divide_by_zero+0x40
-              0x20100c _start+0xc
+         from 0x20100c _start+0xc
   last received: label 2 from shell (life 1)
   last sent: label 7 on handle 4
   restarting in 50 ms";
@@ -127,8 +128,8 @@ fn a_panic_shows_message_and_the_function_that_called_the_machinery() {
     record.backtrace_len = 2;
     let lines = report(&record, Next::Restart { delay_ms: 0 });
     assert_eq!(lines[0], "serial (life 3) panicked");
-    assert_eq!(lines[1], "  panicked at src/main.rs:7:5:");
-    assert_eq!(lines[2], "  index out of bounds");
+    assert_eq!(lines[1], "  | panicked at src/main.rs:7:5:");
+    assert_eq!(lines[2], "  | index out of bounds");
     assert_eq!(lines[3], "  at 0x201120 fault::kinds::divide_by_zero+0x20");
     assert_eq!(lines.last().map(String::as_str), Some("  restarting now"));
 }
@@ -176,10 +177,73 @@ fn a_record_full_of_nonsense_is_reported_all_the_same() {
     record.last_received = [u32::MAX; 2];
     record.registers = [u64::MAX; 15];
     record.rsp = u64::MAX;
-    assert!(report(&record, Next::Stay).len() > 20);
+    assert!(report(&record, Next::Stay).len() > 10);
     record.vector = 13;
     assert!(text(&record).contains("general protection"));
     record.kind = DeathKind::Panicked as u32;
     record.backtrace = [0; BACKTRACE_LEN];
     assert!(text(&record).contains("(no function)"));
+}
+
+#[test]
+fn callers_that_repeat_are_shown_once() {
+    let mut record = exception(14, 6, 8);
+    let frames = |record: &mut FaultRecord, frames: &[u64]| {
+        record.backtrace = [0; BACKTRACE_LEN];
+        record.backtrace[..frames.len()].copy_from_slice(frames);
+        record.backtrace_len = frames.len() as u32;
+        let lines = report(record, Next::Stay);
+        let from = lines.iter().position(|line| line.contains("called from")).expect("callers");
+        lines[from..lines.len() - 1].to_vec()
+    };
+    let (a, b, c) = (0x201108, 0x201148, 0x20100c);
+    assert_eq!(
+        frames(&mut record, &[a; BACKTRACE_LEN]),
+        [
+            "  called from 0x201108 fault::kinds::divide_by_zero+0x8, 16 times",
+            "         and more, which were not recorded"
+        ]
+    );
+    assert_eq!(
+        frames(&mut record, &[b, a, a, a, c]),
+        [
+            "  called from 0x201148 core::panicking::panic_fmt+0x8",
+            "         from 0x201108 fault::kinds::divide_by_zero+0x8, 3 times",
+            "         from 0x20100c _start+0xc"
+        ]
+    );
+    assert_eq!(
+        frames(&mut record, &[a, b, a, b, a, b, c]),
+        [
+            "  called from 0x201108 fault::kinds::divide_by_zero+0x8",
+            "         from 0x201148 core::panicking::panic_fmt+0x8",
+            "         (these 2 callers 3 times)",
+            "         from 0x20100c _start+0xc"
+        ]
+    );
+    assert_eq!(repetition(&[]), (1, 1));
+    assert_eq!(repetition(&[1, 2, 3]), (1, 1));
+    assert_eq!(repetition(&[1, 1, 1, 1, 2]), (1, 4));
+}
+
+#[test]
+fn places_are_shown_in_one_row_where_they_fit() {
+    let place = |function: &str, file: &str| {
+        let mut out = Vec::new();
+        push_place(&mut out, "  called from 0x201108 ", &Line { function, file, line: 55 }, "");
+        assert!(out.iter().all(|line| line.len() <= WIDTH), "{out:?}");
+        out.join("\n")
+    };
+    assert_eq!(place("rtc::run", "rtc/src/main.rs"), "  called from 0x201108 rtc::run (rtc/src/main.rs:55)");
+    assert_eq!(
+        place("driver_rtc::device::read", "userspace/rtc/src/main.rs"),
+        "  called from 0x201108 driver_rtc::device::read (src/main.rs:55)"
+    );
+    assert_eq!(
+        place("driver_rtc::device::read_the_clock_chip", "userspace/rtc/src/main.rs"),
+        "  called from 0x201108 driver_rtc::device::read_the_clock_chip\n     (userspace/rtc/src/main.rs:55)"
+    );
+    let long = "x".repeat(200);
+    assert!(place(&long, &long).contains("x:55)"));
+    assert_eq!(place("rtc::run", ""), "  called from 0x201108 rtc::run");
 }

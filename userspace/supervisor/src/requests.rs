@@ -8,7 +8,7 @@ use alloc::string::String;
 use rt::Answer;
 use rt::ipc::Request;
 use rt::time::now_ns;
-use supervisor::{KILL, Refusal, SPAWN, STATE, WAIT};
+use supervisor::{KILL, Plan, Refusal, SPAWN, STATE, WAIT};
 
 /// Waiting clients beyond which those that died meanwhile are looked for.
 const MANY_WAITERS: usize = 64;
@@ -91,10 +91,10 @@ impl Supervisor {
         if id.generation == 0 || id.generation > task.newest {
             return Err(Refusal::NoSuchTask);
         }
-        let reaping = matches!(task.phase, Phase::Reaping { .. });
+        let done_with = self.is_done_with(id);
         match task.ended {
-            Some((generation, kind)) if generation == id.generation && !reaping => Ok(done(kind as u32 as u64)),
-            _ if generation_is_older(id.generation, task) => Ok(done(DeathKind::Alive as u32 as u64)),
+            Some((generation, kind)) if generation == id.generation && done_with => Ok(done(kind as u32 as u64)),
+            _ if generation_is_older(id.generation, task) && done_with => Ok(done(DeathKind::Alive as u32 as u64)),
             _ => {
                 if self.waiters.len() >= MANY_WAITERS {
                     self.waiters.retain(|waiter| waiter.pending.lease_len(0) != Err(Status::StaleReply));
@@ -105,18 +105,25 @@ impl Supervisor {
         }
     }
 
-    fn state(&self, index: u64) -> Result<Answer, Refusal> {
-        let task = usize::try_from(index).ok().and_then(|index| self.tasks.get(index)).ok_or(Refusal::NoSuchTask)?;
-        let backoff_ms = match task.phase {
+    fn state(&mut self, index: u64) -> Result<Answer, Refusal> {
+        let index = usize::try_from(index).ok().filter(|&index| index < self.tasks.len()).ok_or(Refusal::NoSuchTask)?;
+        // A life may have ended without its event having been taken yet.
+        self.look_for_death(index);
+        let task = &self.tasks[index];
+        let plan = match task.phase {
+            Phase::Running(_) => Plan::Runs,
             Phase::Waiting { respawn_ns } | Phase::Reaping { respawn_ns: Some(respawn_ns) } => {
-                respawn_ns.saturating_sub(now_ns()).div_ceil(crate::NS_PER_MS)
+                Plan::Restart { in_ms: respawn_ns.saturating_sub(now_ns()).div_ceil(crate::NS_PER_MS) }
             }
-            _ => task.history.next_delay_ms(),
+            Phase::Reaping { respawn_ns: None } if task.spawn_request.is_some() => Plan::Restart { in_ms: 0 },
+            Phase::Idle | Phase::Reaping { respawn_ns: None } if task.history.given_up => Plan::GivenUp,
+            Phase::Idle | Phase::Reaping { respawn_ns: None } => Plan::Nothing,
         };
         let (life, kind) = task.ended.unwrap_or((0, DeathKind::Alive));
         let ended = u64::from(kind as u32) | u64::from(task.vector) << 16 | u64::from(life) << 32;
         let given_up = u64::from(task.history.given_up) | task.ended_ns << 1;
-        Ok(Answer::Reply(0, [task.history.restarts, given_up, backoff_ms, ended]))
+        let next = plan.encode(task.history.next_delay_ms());
+        Ok(Answer::Reply(0, [task.history.restarts, given_up, next, ended]))
     }
 
     /// The row of the task whose name lease 0 holds.

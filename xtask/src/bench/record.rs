@@ -78,7 +78,7 @@ fn build(config: &Config) -> Result<Built> {
     })?;
     paths::create_dir(&config.paths.images())?;
     let ramdisk = config.paths.images().join("traced.tar");
-    archive::pack(&system, &tasks, &[], &ramdisk)?;
+    archive::pack(&system, &tasks, &[], &config.paths.root, &ramdisk)?;
     Ok(Built { kernel, boot_kernel, ramdisk, tasks })
 }
 

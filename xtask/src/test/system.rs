@@ -10,6 +10,7 @@ mod hostile;
 mod matrix;
 mod outside;
 mod person;
+mod reports;
 mod siege;
 mod suite;
 pub mod with;
@@ -50,6 +51,7 @@ pub fn run(paths: &Paths, wanted: &Wanted, report: &Report, ready: &Ready) -> Re
     outside::run(&config, wanted, report, ready)?;
     hostile::run(&config, wanted, report, ready)?;
     matrix::run(&config, wanted, report, ready)?;
+    reports::run(&config, wanted, report, ready)?;
     siege::run(&config, wanted, report, ready)?;
     chaos::run(&config, wanted, report, ready)?;
     bench::run(&config, wanted, report, ready)?;

@@ -4,11 +4,13 @@ use super::{NOTE, OWN, kill, reap, record, recv, run, sound, spawn, system, woke
 use crate::System;
 use crate::log::{Allowance, RING_SIZE, Ring};
 use crate::step::Tell;
+use crate::task::Task;
 use abi::Status;
 use abi::manifest::TaskRecord;
 use abi::message::bits;
 use abi::task::{LOG_AGAIN, LOG_BURST, LOG_PER_MS};
 use proptest::prelude::*;
+use zerocopy::FromZeros;
 
 #[test]
 fn an_empty_ring_has_nothing_to_read() {
@@ -28,6 +30,20 @@ fn the_oldest_text_makes_room() {
     assert_eq!(ring.read(0, &mut buffer), (2, 3));
     assert_eq!(ring.read(RING_SIZE as u64 + 1, &mut buffer), (2, RING_SIZE as u64 + 1));
     assert_eq!(&buffer, b"nd");
+}
+
+/// The reports of fifty deaths in one moment are there until somebody reads them.
+#[test]
+fn who_reports_deaths_is_heard_even_later() {
+    let mut record = TaskRecord::new_zeroed();
+    assert_eq!(kept(Task::new(record)), RING_SIZE);
+    record.flags = TaskRecord::CONTROL;
+    assert_eq!(kept(Task::new(record)), LOG_BURST as usize);
+}
+
+fn kept(mut task: Task) -> usize {
+    (0..100).for_each(|_| task.log.write(&[b'x'; 1024]));
+    task.log.read(0, &mut [0; 100 * 1024]).0
 }
 
 #[test]
@@ -60,8 +76,11 @@ fn whoever_keeps_to_the_rate_is_never_refused() {
 
 proptest! {
     #[test]
-    fn keeps_the_newest(lengths in prop::collection::vec(0usize..3_000, 0..8), position in 0u64..12_000, room in 0usize..5_000) {
-        let mut ring = Ring::default();
+    fn keeps_the_newest(
+        lengths in prop::collection::vec(0usize..3_000, 0..8), position in 0u64..12_000, room in 0usize..5_000, size in 0u32..14,
+    ) {
+        let size = 1 << size;
+        let mut ring = Ring::new(size);
         let mut all = Vec::new();
         for (i, len) in lengths.into_iter().enumerate() {
             let text: Vec<u8> = (0..len).map(|j| (i * 31 + j * 7) as u8).collect();
@@ -69,7 +88,7 @@ proptest! {
             all.extend(text);
         }
         prop_assert_eq!(ring.written(), all.len() as u64);
-        let start = (position as usize).clamp(all.len().saturating_sub(RING_SIZE), all.len());
+        let start = (position as usize).clamp(all.len().saturating_sub(size), all.len());
         let expected = &all[start..all.len().min(start + room)];
         let mut buffer = vec![0; room];
         let (count, from) = ring.read(position, &mut buffer);

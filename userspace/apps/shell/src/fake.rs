@@ -11,6 +11,7 @@ use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
+use supervisor::Plan;
 use zerocopy::FromZeros;
 
 /// What the commands see, and what they did.
@@ -27,7 +28,11 @@ pub struct Fake {
     pub interrupted: bool,
     pub keymap: u64,
     pub spawned: u32,
-    pub given_up: Option<usize>,
+    pub plan: Option<Plan>,
+    /// Whether the shell may call everybody.
+    pub callable: bool,
+    /// What the world is when a kill has been tried.
+    pub after_kill: Option<TaskStatus>,
     pub answer: Option<Result<Answer, String>>,
 }
 
@@ -76,6 +81,8 @@ pub fn fake() -> Fake {
         frames: 30,
         frame_quota: 64,
         handles: 4,
+        handle_quota: 32,
+        object_quota: 24,
         threads: u32::from(state == TaskState::Running),
         waits_for: u32::MAX,
         ..TaskStatus::default()
@@ -154,6 +161,10 @@ impl World for Fake {
     }
     fn kill(&mut self, id: TaskId) -> Result<(), String> {
         self.done.push(format!("kill {} {}", id.index, id.generation));
+        if let Some(status) = self.after_kill {
+            self.status[usize::from(id.index)] = status;
+            return Err("that life has ended".into());
+        }
         if id.index == 0 { Err("the supervisor does not allow that".into()) } else { Ok(()) }
     }
     fn spawn(&mut self, name: &str, argument: &str) -> Result<TaskId, String> {
@@ -165,8 +176,9 @@ impl World for Fake {
         assert_eq!(id.index, 5);
         Ok(self.end.map_or(DeathKind::Alive, |(kind, _)| kind))
     }
-    fn given_up(&self, index: usize) -> bool {
-        self.given_up == Some(index)
+    fn plan(&self, index: usize) -> Option<Plan> {
+        let running = self.status[index].state == TaskState::Running as u32;
+        if running { Some(Plan::Runs) } else { self.plan }
     }
     fn keymap(&mut self) -> Result<u64, String> {
         Ok(self.keymap)
@@ -190,7 +202,7 @@ impl World for Fake {
         Err("the task power is gone for good".into())
     }
     fn may_call(&self, task: &str) -> bool {
-        matches!(task, "supervisor" | "console")
+        self.callable || matches!(task, "supervisor" | "console")
     }
     fn call(&mut self, task: &str, label: u16, words: [u64; 4]) -> Result<Answer, String> {
         self.done.push(format!("call {task} {label} {words:?}"));

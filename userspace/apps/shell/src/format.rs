@@ -106,16 +106,9 @@ pub fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     if names.is_empty() { String::from("none") } else { names.join(", ") }
 }
 
-/// Log text with everything replaced that a terminal would obey.
-pub fn plain(text: &[u8]) -> String {
-    let keep = |c: char| match c {
-        '\n' => Some('\n'),
-        '\r' => None,
-        '\t' => Some(' '),
-        c if is_plain(c) => Some(c),
-        _ => Some('?'),
-    };
-    String::from_utf8_lossy(text).chars().filter_map(keep).collect()
+/// Text of a task's, in one line, with everything replaced that a terminal would obey or that could look like a line of its own.
+pub fn plain(text: &str) -> String {
+    text.chars().map(|c| if is_plain(c) { c } else { '?' }).collect()
 }
 
 #[cfg(test)]
@@ -169,8 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn logs_command_no_terminal() {
-        assert_eq!(plain(b"a\x1b[2J\r\nb\tc\xff\n"), "a?[2J\nb c\u{fffd}\n");
-        assert_eq!(plain("\u{202e}a\u{2028}b\u{e4}".as_bytes()), "?a?b\u{e4}");
+    fn text_of_a_task_is_one_plain_line() {
+        assert_eq!(plain("a\x1b[2J\r\n[b] c\t\u{202e}\u{e4}\u{fffd}"), "a?[2J??[b] c??\u{e4}\u{fffd}");
     }
 }

@@ -15,7 +15,7 @@ use rt::exec::{Either, Exec, select};
 use rt::ipc::Endpoint;
 use rt::notify::Notification;
 use shell::world::{Answer, World};
-use supervisor::Supervisor;
+use supervisor::{Plan, Supervisor, lines, symbols};
 
 /// Notification bit of Ctrl-C.
 const INTERRUPT: u64 = 1 << 32;
@@ -127,8 +127,12 @@ impl World for System<'_> {
     }
 
     fn function(&self, task: &str, address: u64) -> Option<String> {
-        let table = self.archive.as_ref()?.file(&format!("sym/{task}"))?;
-        let place = supervisor::symbols::find(table, address)?;
+        let archive = self.archive.as_ref()?;
+        if let Some(line) = archive.file(&format!("lines/{task}")).and_then(|table| lines::find(table, address).next())
+        {
+            return Some(format!("{} ({}:{})", line.function, line.file, line.line));
+        }
+        let place = symbols::find(archive.file(&format!("sym/{task}"))?, address)?;
         Some(format!("{}+0x{:x}", place.name, place.offset))
     }
 
@@ -144,8 +148,8 @@ impl World for System<'_> {
         supervisor()?.wait(id).map_err(|error| error.to_string())
     }
 
-    fn given_up(&self, index: usize) -> bool {
-        supervisor().is_ok_and(|supervisor| supervisor.state(index).is_ok_and(|state| state.given_up))
+    fn plan(&self, index: usize) -> Option<Plan> {
+        supervisor().ok()?.state(index).ok().map(|state| state.plan)
     }
 
     fn keymap(&mut self) -> Result<u64, String> {

@@ -9,6 +9,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use alloc::{format, vec};
 use proptest::prelude::*;
+use supervisor::Plan;
 use zerocopy::FromZeros;
 
 /// What a line prints.
@@ -87,7 +88,7 @@ fn a_line_goes_on_after_a_failure_and_stops_at_an_interrupt() {
 #[test]
 fn ps_shows_states_and_shares() {
     let mut world = fake();
-    world.given_up = Some(2);
+    world.plan = Some(Plan::GivenUp);
     let text = {
         let mut shell = Shell::new(&mut world);
         shell.run("ps");
@@ -105,7 +106,7 @@ fn ps_shows_states_and_shares() {
     assert_eq!(row(3), "vga given up 2 0 2.0 2.0 120/256 4 0");
     assert_eq!(row(4), "console calling serial 4 0 3.0 3.0 120/256 4 1");
     assert_eq!(row(5), "shell running 6 0 4.0 4.0 120/256 4 1");
-    assert_eq!(row(6), "fault off 8 0 5.0 5.0 120/256 4 0");
+    assert_eq!(row(6), "fault given up 8 0 5.0 5.0 120/256 4 0");
     assert_eq!(lines[7], "idle 90.0 % of 1.0 s, 90.0 % of the last 1.0 s");
     // The second one has an interval without work.
     assert_eq!(lines[8 + 2].split_whitespace().nth(5), Some("-"));
@@ -150,8 +151,15 @@ fn caps_shows_what_the_manifest_says() {
          \x20 float      no\n\
          \x20 restart    always\n\
          \x20 heartbeat  none\n\
-         \x20 start      at boot\n"
+         \x20 start      at boot\n\
+         \x20 now        it runs (life 3)\n"
     );
+    let mut world = fake();
+    world.status[1].frame_quota = 32;
+    world.status[1].handle_quota = 16;
+    let text = run_in(&mut world, "caps serial");
+    assert!(text.contains("memory     at most 128 KiB (256 KiB is more than this machine can give)\n"), "{text}");
+    assert!(text.contains("handles    at most 16 (32 is more than this machine can give)\n"), "{text}");
     assert!(run("caps vga").contains("ranges     text = 0xb8000-0xbffff (32 KiB, writable)\n"));
     let shell = run("caps shell");
     assert!(shell.contains("calls      supervisor, console\n") && shell.contains("every 500 ms"), "{shell}");
@@ -165,8 +173,8 @@ fn caps_shows_what_the_manifest_says() {
 
 #[test]
 fn logs() {
-    assert_eq!(run("log serial"), "up\nsaid ?[2J\n");
-    assert_eq!(run("log vga"), "(vga has printed nothing)\n");
+    assert_eq!(run("log serial"), "[serial] up\n[serial] said ?[2J\n");
+    assert_eq!(run("log vga"), "(nothing is printed yet; vga has ended and is not restarted: `spawn vga` starts it)\n");
     assert_eq!(run("log"), "[serial] up\n[serial] said ?[2J\n");
     assert_eq!(run("dmesg"), "kernel line\n");
     let mut world = fake();
@@ -179,7 +187,31 @@ fn a_log_that_grows_for_ever_ends() {
     let mut world = fake();
     world.logs = vec![(1, vec![b'x'; 2 << 20])];
     let text = run_in(&mut world, "log serial");
-    assert!(text.len() > 200_000 && text.len() < 300_000, "{}", text.len());
+    assert!(text.len() > 200_000 && text.len() < 330_000, "{}", text.len());
+}
+
+/// Whether the log of one task is asked for or all of them: no row can be taken for another task's.
+#[test]
+fn no_log_passes_for_another_tasks() {
+    let mut world = fake();
+    let forged = format!("a\r[supervisor] x\n[supervisor] y\n{}[supervisor] vga crashed\u{301}\n", " ".repeat(70));
+    world.logs = vec![(1, forged.into_bytes())];
+    for command in ["log serial", "log"] {
+        let text = run_in(&mut world, command);
+        assert_eq!(text.lines().count(), 4, "{text}");
+        assert!(text.lines().all(|line| line.starts_with("[serial]") && line.chars().count() < 80), "{text}");
+        assert!(text.contains("\n[serial]> [supervisor] vga crashed?\n"), "{text}");
+    }
+    // A panic's message is one line of the report of its death.
+    let text = run_in(
+        &mut dead(DeathKind::Panicked, |record| {
+            let message = b"a.rs:1: no\n[supervisor] vga crashed\x1b[2J";
+            record.message[..message.len()].copy_from_slice(message);
+            record.message_len = message.len() as u32;
+        }),
+        "fault panic",
+    );
+    assert_eq!(text, "fault (life 1) panicked: a.rs:1: no?[supervisor] vga crashed?[2J\n");
 }
 
 #[test]
@@ -187,12 +219,65 @@ fn kill_and_spawn() {
     let mut world = fake();
     assert_eq!(run_in(&mut world, "kill serial"), "killed serial (life 3)\n");
     assert_eq!(world.done, vec!["kill 1 3"]);
-    assert_eq!(run("kill vga"), "kill: vga does not run: `spawn vga` starts it\n");
     assert_eq!(run("kill supervisor"), "kill: cannot kill supervisor: the supervisor does not allow that\n");
     let mut world = fake();
     assert_eq!(run_in(&mut world, "spawn fault null-read twice"), "started fault (life 1)\n");
     assert_eq!(world.done, vec!["spawn fault <null-read twice>"]);
     assert!(run(&format!("spawn fault {}", "x".repeat(129))).contains("129 bytes, 128 are the most"));
+}
+
+/// Every command that has to do with a task says of each state what is true of it.
+#[test]
+fn every_state_of_a_task_is_told_as_it_is() {
+    // Row 2 has lived, row 5 never.
+    let cases = [
+        (
+            2,
+            Some(Plan::Restart { in_ms: 50 }),
+            "is dead and restarts in 50 ms: `spawn vga` starts it at once",
+            "restart in 50 ms",
+        ),
+        (2, Some(Plan::Restart { in_ms: 0 }), "is dead and restarts now", "restarting"),
+        (2, Some(Plan::GivenUp), "is given up, it failed too often: `spawn vga` starts it", "given up"),
+        (2, Some(Plan::Nothing), "has ended and is not restarted: `spawn vga` starts it", "dead"),
+        (2, None, "has ended and is not restarted: `spawn vga` starts it", "dead"),
+        (5, Some(Plan::Nothing), "has not been started: `spawn fault` starts it", "off"),
+        // It could not even be started.
+        (5, Some(Plan::GivenUp), "is given up, it failed too often: `spawn fault` starts it", "given up"),
+        (
+            5,
+            Some(Plan::Restart { in_ms: 3200 }),
+            "is dead and restarts in 3200 ms: `spawn fault` starts it at once",
+            "restart in 3200 ms",
+        ),
+    ];
+    for (row, plan, truth, word) in cases {
+        let mut world = fake();
+        world.plan = plan;
+        world.callable = true;
+        let name = ["", "", "vga", "", "", "fault"][row];
+        assert_eq!(run_in(&mut world, &format!("kill {name}")), format!("kill: {name} {truth}\n"));
+        assert!(world.done.is_empty());
+        let caps = run_in(&mut world, &format!("caps {name}"));
+        assert!(caps.ends_with(&format!("  now        it {truth}\n")), "{caps}");
+        let log = run_in(&mut world, &format!("log {name}"));
+        assert_eq!(log, format!("(nothing is printed yet; {name} {truth})\n"));
+        let ps = run_in(&mut world, "ps");
+        let line = ps.lines().nth(row + 1).unwrap();
+        assert!(line.starts_with(&format!("{name:<10} {word} ")), "{ps}");
+        assert!(ps.lines().all(|line| line.len() < 80), "{ps}");
+        world.answer = Some(Err("the server is gone for good".into()));
+        let call = run_in(&mut world, &format!("call {name} 1"));
+        assert_eq!(call, format!("call: the server is gone for good; {name} {truth}\n"));
+    }
+    // One that dies by itself just before it is killed.
+    let mut world = fake();
+    world.plan = Some(Plan::Restart { in_ms: 100 });
+    world.after_kill = Some(world.status[2]);
+    assert_eq!(
+        run_in(&mut world, "kill serial"),
+        "kill: life 3 has ended by itself; serial is dead and restarts in 100 ms: `spawn serial` starts it at once\n"
+    );
 }
 
 fn dead(kind: DeathKind, change: impl FnOnce(&mut FaultRecord)) -> Fake {

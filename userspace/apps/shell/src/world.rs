@@ -6,6 +6,7 @@ use abi::manifest::TaskRecord;
 use abi::task::{SystemInfo, TaskStatus};
 use alloc::rc::Rc;
 use alloc::string::String;
+use supervisor::Plan;
 
 /// The answer to a message: outcome label and words.
 pub type Answer = (u16, [u64; 4]);
@@ -38,8 +39,8 @@ pub trait World {
     fn spawn(&mut self, name: &str, argument: &str) -> Result<TaskId, String>;
     /// Waits for the end of a life and for its report.
     fn wait(&mut self, id: TaskId) -> Result<DeathKind, String>;
-    /// Whether the supervisor has stopped restarting this task.
-    fn given_up(&self, index: usize) -> bool;
+    /// What is to become of the task of this row; `None` where the supervisor cannot be asked.
+    fn plan(&self, index: usize) -> Option<Plan>;
     /// The number of the keyboard's layout, see [`crate::commands::KEYMAPS`].
     fn keymap(&mut self) -> Result<u64, String>;
     /// Sets it.

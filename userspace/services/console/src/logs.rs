@@ -1,10 +1,11 @@
 //! What tasks print: their log rings, read from where the last turn ended, a bounded piece at a time.
 
+use crate::text::unfinished;
 use abi::Status;
 use abi::task::MAX_TASKS;
+use alloc::format;
 use alloc::string::String;
-use core::fmt::Write;
-use rt::print::is_plain;
+use rt::print::push_tagged;
 
 /// Most bytes of log text that one turn prints; a task that prints faster than that loses text here, visibly, and nobody waits for it.
 pub const TURN_BYTES: usize = 4096;
@@ -53,6 +54,8 @@ pub struct Logs {
     positions: [u64; MAX_TASKS],
     /// Whose turn it is first.
     first: usize,
+    /// Whose text printed last ended within a line: what comes next goes on with it.
+    within: [bool; MAX_TASKS],
     /// What each task may print now, in bytes, and until when it was reckoned, in nanoseconds since boot.
     credit: [u64; MAX_TASKS],
     reckoned_ns: u64,
@@ -73,7 +76,7 @@ pub trait Rings {
 impl Logs {
     /// Begins where the positions say.
     pub fn new(positions: [u64; MAX_TASKS]) -> Logs {
-        Logs { positions, first: 0, credit: [BURST; MAX_TASKS], reckoned_ns: 0 }
+        Logs { positions, first: 0, within: [false; MAX_TASKS], credit: [BURST; MAX_TASKS], reckoned_ns: 0 }
     }
 
     /// How many bytes of each task's log are done with.
@@ -90,8 +93,7 @@ impl Logs {
         }
     }
 
-    /// Appends to `out` what is new, in whole lines `[name] text`, each closed by a line feed. Returns whether there
-    /// is more for another turn.
+    /// Appends to `out` what is new, in rows as [`push_tagged`] makes them. Returns whether there is more for another turn.
     pub fn turn(&mut self, rings: &mut impl Rings, now_ns: u64, out: &mut String) -> bool {
         let count = rings.count().min(MAX_TASKS);
         if count == 0 {
@@ -116,7 +118,11 @@ impl Logs {
                     continue;
                 };
                 let text = buf.get(..len).unwrap_or_default();
-                let next = take(rings.name(index), text, position, at, len == CHUNK, out);
+                let mut within = self.within.get(index).copied().unwrap_or_default();
+                let next = take(rings.name(index), text, position, at, len == CHUNK, &mut within, out);
+                if let Some(slot) = self.within.get_mut(index) {
+                    *slot = within;
+                }
                 if next == position {
                     continue;
                 }
@@ -140,8 +146,9 @@ impl Logs {
     }
 }
 
-/// Prints the whole lines of `text`, which stands at `at` where `position` was asked for. Returns the position to go on from.
-fn take(name: &str, text: &[u8], position: u64, at: u64, full: bool, out: &mut String) -> u64 {
+/// Prints the whole lines of `text`, which stands at `at` where `position` was asked for. `within` says whether the text before it ended within a
+/// line. Returns the position to go on from.
+fn take(name: &str, text: &[u8], position: u64, at: u64, full: bool, within: &mut bool, out: &mut String) -> u64 {
     let lost = at.saturating_sub(position);
     let mut start = 0;
     if lost > 0 {
@@ -151,37 +158,30 @@ fn take(name: &str, text: &[u8], position: u64, at: u64, full: bool, out: &mut S
             None if full => start = text.len(),
             None => return position,
         }
-        let _ = writeln!(out, "[{name}] ... {} bytes skipped", lost + start as u64);
+        *within = false;
+        push_tagged(name, &format!("... {} bytes skipped", lost + start as u64), false, out);
     }
     let rest = text.get(start..).unwrap_or_default();
     let whole = match rest.iter().rposition(|b| *b == b'\n') {
         Some(end) => end + 1,
-        // A line longer than a chunk comes in several.
-        None if full && start == 0 => rest.len(),
+        // A line longer than a chunk comes in several, cut between characters.
+        None if full && start == 0 => rest.len() - unfinished(rest),
         None => 0,
     };
     let lines = rest.get(..whole).unwrap_or_default();
-    let lines = lines.strip_suffix(b"\n").unwrap_or(lines);
     if whole > 0 {
+        let ended = lines.last() == Some(&b'\n');
+        let lines = lines.strip_suffix(b"\n").unwrap_or(lines);
         for line in lines.split(|b| *b == b'\n') {
-            let _ = write!(out, "[{name}] ");
-            push_plain(line, out);
-            out.push('\n');
+            let continued = core::mem::take(within);
+            // The end of a line whose beginning filled its piece to the last byte needs no row.
+            if !(continued && line.is_empty()) {
+                push_tagged(name, &String::from_utf8_lossy(line), continued, out);
+            }
         }
+        *within = !ended;
     }
     at + (start + whole) as u64
-}
-
-/// Appends text with everything replaced that a terminal would obey.
-fn push_plain(line: &[u8], out: &mut String) {
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
-    for c in String::from_utf8_lossy(line).chars() {
-        match c {
-            '\t' => out.push_str("    "),
-            c if is_plain(c) => out.push(c),
-            _ => out.push('?'),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -211,8 +211,12 @@ mod tests {
         }
 
         fn write(&mut self, index: usize, text: &str) {
+            self.write_bytes(index, text.as_bytes());
+        }
+
+        fn write_bytes(&mut self, index: usize, text: &[u8]) {
             let (ring, start) = &mut self.rings[index];
-            ring.extend(text.bytes());
+            ring.extend(text);
             while ring.len() > self.size {
                 ring.pop_front();
                 *start += 1;
@@ -347,11 +351,23 @@ mod tests {
 
     #[test]
     fn endless_lines_come_in_pieces() {
-        let (mut fake, mut logs) = (Fake::new(&["a"], 1 << 20), logs());
-        fake.write(0, &"x".repeat(CHUNK + 10));
-        fake.write(0, "\n");
+        let (mut fake, mut logs) = (Fake::new(&["a", "b"], 1 << 20), logs());
+        fake.write(0, &"x".repeat(CHUNK - 1));
+        // Neither the character nor the line is cut, but by the rows.
+        fake.write(0, &format!("ä{}\n\n", "y".repeat(10)));
+        fake.write(1, "between\n");
         let (text, _) = turn(&mut logs, &mut fake);
-        assert_eq!(text, format!("[a] {}\n[a] {}\n", "x".repeat(CHUNK), "x".repeat(10)));
+        let rows: Vec<&str> = text.lines().collect();
+        assert_eq!((rows[0], rows[1]), (&*format!("[a] {}", "x".repeat(75)), &*format!("[a]> {}", "x".repeat(74))));
+        assert_eq!(
+            rows[rows.len() - 4..],
+            [&format!("[a]> {}", "x".repeat(60)), "[b] between", "[a]> äyyyyyyyyyy", "[a] "]
+        );
+        // A line that ends with a piece has ended.
+        fake.write(0, &"z".repeat(CHUNK));
+        assert!(turn(&mut logs, &mut fake).0.starts_with("[a] zzz"));
+        fake.write(0, "\nnew\n");
+        assert_eq!(turn(&mut logs, &mut fake).0, "[a] new\n");
     }
 
     #[test]
@@ -421,13 +437,53 @@ mod tests {
             }
             let mut seen = 0;
             for line in printed.lines() {
-                prop_assert!(line.starts_with('[') && &line[2..4] == "] ", "{:?}", line);
+                prop_assert!(line.starts_with('[') && (&line[2..4] == "] " || &line[2..5] == "]> "), "{:?}", line);
+                if let Some(rest) = line[2..].strip_prefix("]> ") {
+                    seen += rest.len();
+                    continue;
+                }
                 match line[4..].strip_prefix("... ").and_then(|rest| rest.strip_suffix(" bytes skipped")) {
                     Some(count) => seen += count.parse::<usize>().unwrap(),
                     None => seen += line.len() - 4 + 1,
                 }
             }
             prop_assert_eq!(seen, written);
+        }
+
+        /// Whatever tasks print and however they split it: on a terminal of eighty columns, of either kind, every row begins with the name of
+        /// a task, and holds nothing but what that task printed.
+        #[test]
+        fn no_row_of_the_screen_passes_for_another_tasks(
+            writes in prop::collection::vec((0usize..3, prop_oneof![
+                "([ -~]|\\[a\\] |\\[b\\] |\u{301}|\u{200b}|一|ä|\t|\r|\n|\u{1b}|\u{202e}){0,200}".prop_map(String::into_bytes),
+                (60usize..90, 0usize..3).prop_map(|(n, of)| format!("{}[{}] FORGED\n", " ".repeat(n), ["a", "b", "c"][of]).into_bytes()),
+                prop::collection::vec(any::<u8>(), 0..1500),
+            ], any::<bool>()), 0..40),
+            eager in any::<bool>(),
+        ) {
+            let mut fake = Fake::new(&["a", "b", "c"], 4096);
+            let (mut logs, mut session, mut out) = (logs(), crate::session::Session::default(), String::new());
+            for (index, bytes, drain) in &writes {
+                // Who wrote what is told by a letter that nobody else has.
+                let own: Vec<u8> = bytes.iter().map(|&b| if matches!(b, b'x'..=b'z') { b'x' + *index as u8 } else { b }).collect();
+                fake.write_bytes(*index, &own);
+                if *drain {
+                    session.print_apart(&turn(&mut logs, &mut fake).0, &mut out);
+                }
+            }
+            while {
+                let (text, more) = turn(&mut logs, &mut fake);
+                session.print_apart(&text, &mut out);
+                more
+            } {}
+            let mut terminal = crate::terminal::Terminal::new(80, eager);
+            terminal.feed(&out);
+            for row in terminal.text() {
+                let owner = ["[a]", "[b]", "[c]"].iter().position(|tag| row.starts_with(tag));
+                prop_assert!(owner.is_some(), "{:?}", row);
+                let others = ['x', 'y', 'z'].into_iter().enumerate().filter(|(i, _)| Some(*i) != owner);
+                prop_assert!(!others.into_iter().any(|(_, letter)| row.contains(letter)), "{:?}", row);
+            }
         }
     }
 }

@@ -13,12 +13,12 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use console::complete::Completions;
-use console::editor::MAX_PROMPT;
+use console::editor::{COLUMNS, MAX_PROMPT};
 use console::history::History;
 use console::input::SerialDecoder;
 use console::keep::{Keep, Progress};
 use console::key::Key;
-use console::logs::{Logs, Pace, Rings};
+use console::logs::{Logs, Pace, Rings, TURN_BYTES};
 use console::session::{Event, Session};
 use console::text::{piece, truncated};
 use console::typed::{Source, TypeAhead};
@@ -38,6 +38,9 @@ rt::driver!(Console);
 const LOG_TIMER_BIT: u32 = 34;
 /// An escape sequence on the serial line has gone without its end for long enough.
 const SEQUENCE_BIT: u32 = 36;
+
+/// Most turns at the logs before a client's text: more than the largest ring holds.
+const CATCH_UP: usize = 2 * abi::task::LOG_BURST as usize / TURN_BYTES;
 
 /// Bytes of a client's text printed at once.
 const PIECE: usize = 1024;
@@ -179,8 +182,7 @@ impl Driver for Console {
             }
             label::FLUSH => {
                 // What the tasks have said up to now is part of it.
-                self.look_at_logs();
-                self.flush();
+                self.print_logs();
                 if self.devices.flush() { Answer::ok([0; 4]) } else { Answer::refuse(outcome::STALLED) }
             }
             label::CANCEL => {
@@ -215,9 +217,10 @@ impl Console {
         }
     }
 
-    /// Prints what the tasks have logged, and has itself called again where that was not all.
-    fn look_at_logs(&mut self) {
-        let Some(archive) = &self.archive else { return };
+    /// Prints what the tasks have logged, a bounded piece of it, and has itself called again where that was not all. Returns whether there is more
+    /// that may be printed now.
+    fn look_at_logs(&mut self) -> bool {
+        let Some(archive) = &self.archive else { return false };
         let mut lines = String::new();
         let before = *self.logs.positions();
         let more = self.logs.turn(&mut TaskRings(archive.tasks()), rt::time::now_ns(), &mut lines);
@@ -231,13 +234,24 @@ impl Console {
             (Some(_), None) => self.pace = Pace::default(),
             (None, _) => {}
         }
+        more && !lines.is_empty()
+    }
+
+    /// Prints all that the tasks have logged up to now, but for what a flood goes on with meanwhile.
+    fn print_logs(&mut self) {
+        for _ in 0..CATCH_UP {
+            let more = self.look_at_logs();
+            self.flush();
+            if !more {
+                break;
+            }
+        }
     }
 
     /// Prints the logs that wait for the timer: what a client does next comes after what happened before.
     fn catch_up(&mut self) {
         if self.pace.is_paused() {
-            self.look_at_logs();
-            self.flush();
+            self.print_logs();
         }
     }
 
@@ -488,11 +502,22 @@ fn banner(tasks: &[TaskRecord]) -> String {
     let mut text =
         format!("Enigma {}: a microkernel for x86_64 in which a driver is just a crate\n", env!("CARGO_PKG_VERSION"));
     let started = tasks.iter().filter(|task| task.flags & TaskRecord::START != 0);
-    let names: Vec<&str> = started.map(|task| name_str(&task.name)).collect();
-    if names.is_empty() {
-        text.push_str("The task table cannot be read: what tasks print is not shown.\n");
+    let mut row = String::from("In ring 3:");
+    let mut any = false;
+    for name in started.map(|task| name_str(&task.name)) {
+        any = true;
+        if row.len() + 1 + name.len() > COLUMNS {
+            text.push_str(&row);
+            row = String::from("\n          ");
+        }
+        row.push(' ');
+        row.push_str(name);
+    }
+    if any {
+        text.push_str(&row);
+        text.push_str("\n`help` lists the commands.\n\n");
     } else {
-        text.push_str(&format!("In ring 3: {}. `help` lists the commands.\n\n", names.join(" ")));
+        text.push_str("The task table cannot be read: what tasks print is not shown.\n");
     }
     text
 }

@@ -88,7 +88,11 @@ pub fn sleep(shell: &mut Shell<'_>, arguments: &[String]) -> Result<(), Failure>
 }
 
 pub fn dmesg(shell: &mut Shell<'_>, _: &[String]) -> Result<(), Failure> {
-    let mut text = read_log(shell, KERNEL_LOG)?;
+    let mut text = String::new();
+    for line in read_log(shell, KERNEL_LOG)?.lines() {
+        text.push_str(&plain(line));
+        text.push('\n');
+    }
     if text.is_empty() {
         text.push_str("(the kernel has said nothing)\n");
     }
@@ -108,7 +112,7 @@ pub fn shutdown(shell: &mut Shell<'_>, _: &[String]) -> Result<(), Failure> {
 /// keep the shell busy for ever.
 const MOST_LOG: usize = 256 * 1024;
 
-/// Everything that a log holds, closed by a line feed unless it is empty.
+/// Everything that a log holds. A task can have written anything there: nothing of it is to be printed as it is.
 pub fn read_log(shell: &mut Shell<'_>, log: u64) -> Result<String, Failure> {
     let mut text = vec![];
     let mut buf = [0; 2048];
@@ -121,9 +125,5 @@ pub fn read_log(shell: &mut Shell<'_>, log: u64) -> Result<String, Failure> {
         text.extend_from_slice(buf.get(..len).unwrap_or_default());
         position = first + len as u64;
     }
-    let mut text = plain(&text);
-    if !text.is_empty() && !text.ends_with('\n') {
-        text.push('\n');
-    }
-    Ok(text)
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }

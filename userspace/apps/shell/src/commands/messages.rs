@@ -1,5 +1,6 @@
 //! `call`: a message to any peer.
 
+use super::tasks::unless_running;
 use crate::format::list;
 use crate::parse::number;
 use crate::shell::{Failure, Shell};
@@ -21,7 +22,7 @@ pub fn call(shell: &mut Shell<'_>, arguments: &[String]) -> Result<(), Failure> 
         return Ok(());
     };
     let tasks = shell.world.tasks();
-    shell.find_task(task)?;
+    let index = shell.find_task(task)?;
     if !shell.world.may_call(task) {
         let names = tasks.iter().map(|task| abi::name_str(&task.name));
         let peers = list(names.filter(|name| shell.world.may_call(name)));
@@ -40,7 +41,10 @@ pub fn call(shell: &mut Shell<'_>, arguments: &[String]) -> Result<(), Failure> 
             Failure::Say(format!("`{word}` is no word: write a number below 2^64, or 0x and hexadecimal digits"))
         })?;
     }
-    let (outcome, answer) = shell.world.call(task, label, values)?;
+    let (outcome, answer) = match shell.world.call(task, label, values) {
+        Ok(answer) => answer,
+        Err(why) => return Err(Failure::Say(format!("{why}{}", unless_running(shell, index, task)?))),
+    };
     let mut text = format!("outcome {outcome} ({}), words", sentence_of_outcome(outcome));
     for word in answer {
         let _ = write!(text, " {word} (0x{word:x})");

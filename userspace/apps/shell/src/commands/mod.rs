@@ -66,7 +66,8 @@ pub const COMMANDS: &[Command] = &[
         summary: "shows every task: state, restarts, processor, memory",
         details: "PRIO: 0 is the most important. RESTARTS: lives after the first. CPU%: share of the processor since\n\
                   boot; NOW%: since the last `ps`. MEMORY: KiB that the task holds, and may hold. HNDL: handles it\n\
-                  holds. THRD: its threads.\n",
+                  holds. THRD: its threads. STATE of those that do not run: `restart in`, `given up` (it failed too\n\
+                  often), `dead` (it ended and is not restarted), `off` (it was never started).\n",
         completes: Completes::Nothing,
         run: tasks::ps,
     },
@@ -84,7 +85,8 @@ pub const COMMANDS: &[Command] = &[
         arguments: "TASK",
         count: (1, 1),
         summary: "shows all that a task may touch (system.toml)",
-        details: "A task can touch nothing else: no other port, interrupt line, physical memory or peer.\n",
+        details: "A task can touch nothing else: no other port, interrupt line, physical memory or peer. The last line\n\
+                  says what it does now.\n",
         completes: Completes::Tasks,
         run: tasks::caps,
     },
@@ -93,7 +95,8 @@ pub const COMMANDS: &[Command] = &[
         arguments: "[TASK]",
         count: (0, 1),
         summary: "shows what a task printed, or all of them",
-        details: "The kernel keeps the newest text of each task, past its death and restart.\n",
+        details: "The kernel keeps the newest text of each task, past its death and restart. Each row begins with the\n\
+                  name of the task that printed it: `[NAME] ` begins a line, `[NAME]> ` goes on with it.\n",
         completes: Completes::Tasks,
         run: tasks::log,
     },
@@ -102,7 +105,8 @@ pub const COMMANDS: &[Command] = &[
         arguments: "TASK",
         count: (1, 1),
         summary: "ends a task's life; the supervisor restarts it",
-        details: "Whether and when it is restarted is its `restart` in system.toml: see `caps TASK`.\n",
+        details: "Whether and when it is restarted is its `restart` in system.toml: see `caps TASK`. One that dies\n\
+                  again and again is restarted later and later, then given up.\n",
         completes: Completes::Tasks,
         run: tasks::kill,
     },

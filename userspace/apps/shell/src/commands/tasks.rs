@@ -1,7 +1,7 @@
 //! Commands about tasks.
 
 use super::machine::read_log;
-use crate::format::{Side, bytes, duration, frames_kib, list, percent, table};
+use crate::format::{Side, bytes, duration, frames_kib, list, percent, plain, table};
 use crate::parse::nearest;
 use crate::shell::{Failure, Shell, Snapshot};
 use abi::error::{DeathKind, FaultRecord, exception_name};
@@ -13,6 +13,8 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::Write;
+use rt::print::push_tagged;
+use supervisor::Plan;
 
 /// What the task `fault` can do wrong.
 pub const FAULTS: &[&str] = &[
@@ -100,34 +102,66 @@ fn state(shell: &Shell<'_>, index: usize, status: &TaskStatus, tasks: &[TaskReco
             Activity::Sending | Activity::Replying => return format!("calling {}", peer()),
             Activity::None => "no thread",
         },
-        Some(TaskState::Dead) if shell.world.given_up(index) => "given up",
-        Some(TaskState::Empty) if TaskId::from_u32(status.id).generation != 0 => {
-            if shell.world.given_up(index) {
-                "given up"
-            } else {
-                "dead"
-            }
-        }
-        Some(TaskState::Dead) => "dead",
         Some(TaskState::Starting) => "starting",
-        Some(TaskState::Empty) => "off",
+        Some(TaskState::Dead | TaskState::Empty) => match shell.world.plan(index) {
+            Some(Plan::Restart { in_ms: 0 }) => "restarting",
+            Some(Plan::Restart { in_ms }) => return format!("restart in {in_ms} ms"),
+            Some(Plan::GivenUp) => "given up",
+            _ if TaskId::from_u32(status.id).generation == 0 => "off",
+            _ => "dead",
+        },
         None => "unknown",
     };
     String::from(word)
+}
+
+fn runs(status: &TaskStatus) -> bool {
+    TaskState::from_u32(status.state) == Some(TaskState::Running)
+}
+
+/// What there is to add to the failure of something that needed the task of this row to run.
+pub fn unless_running(shell: &Shell<'_>, index: usize, name: &str) -> Result<String, Failure> {
+    Ok(match runs(&shell.world.status(index)?) {
+        true => String::new(),
+        false => format!("; {name} {}", condition(shell, index, name)?),
+    })
+}
+
+/// What the task of this row is doing, and what can be done about it where it does not run: goes on from its name.
+fn condition(shell: &Shell<'_>, index: usize, name: &str) -> Result<String, Failure> {
+    let status = shell.world.status(index)?;
+    let life = TaskId::from_u32(status.id).generation;
+    if runs(&status) {
+        return Ok(format!("runs (life {life})"));
+    }
+    if TaskState::from_u32(status.state) == Some(TaskState::Starting) {
+        return Ok(format!("is being started (life {life})"));
+    }
+    Ok(match shell.world.plan(index) {
+        Some(Plan::Restart { in_ms: 0 }) => String::from("is dead and restarts now"),
+        Some(Plan::Restart { in_ms }) => {
+            format!("is dead and restarts in {in_ms} ms: `spawn {name}` starts it at once")
+        }
+        Some(Plan::GivenUp) => format!("is given up, it failed too often: `spawn {name}` starts it"),
+        _ if life == 0 => format!("has not been started: `spawn {name}` starts it"),
+        _ => format!("has ended and is not restarted: `spawn {name}` starts it"),
+    })
 }
 
 pub fn caps(shell: &mut Shell<'_>, arguments: &[String]) -> Result<(), Failure> {
     let index = shell.find_task(arguments.first().map_or("", String::as_str))?;
     let tasks = shell.world.tasks();
     if let Some(task) = tasks.get(index) {
-        let text = authority(index, task, &tasks);
+        let mut text = authority(index, task, &tasks, &shell.world.status(index)?);
+        let name = name_str(&task.name);
+        let _ = writeln!(text, "  {:<10} it {}", "now", condition(shell, index, name)?);
         shell.world.print(&text);
     }
     Ok(())
 }
 
-/// Everything that the manifest says about a task.
-fn authority(index: usize, task: &TaskRecord, tasks: &[TaskRecord]) -> String {
+/// Everything that the manifest says about a task; of what it may hold at most, what it has got on this machine.
+fn authority(index: usize, task: &TaskRecord, tasks: &[TaskRecord], status: &TaskStatus) -> String {
     let mut text = format!("{}\n", name_str(&task.name));
     let mut line = |what: &str, value: String| {
         let _ = writeln!(text, "  {what:<10} {value}");
@@ -165,11 +199,16 @@ fn authority(index: usize, task: &TaskRecord, tasks: &[TaskRecord]) -> String {
     line("kernel", list(granted));
 
     let size = |frames: u32| bytes(u64::from(frames) * PAGE_SIZE as u64);
-    line("memory", format!("at most {}", size(task.frame_quota)));
+    let most = |got: u32, asked: u32, shown: &dyn Fn(u32) -> String| match got < asked {
+        true => format!("at most {} ({} is more than this machine can give)", shown(got), shown(asked)),
+        false => format!("at most {}", shown(asked)),
+    };
+    let count = |count: u32| format!("{count}");
+    line("memory", most(status.frame_quota, task.frame_quota, &size));
     line("stack", size(task.stack_frames));
     line("keep", if task.keep_frames == 0 { String::from("none") } else { size(task.keep_frames) });
-    line("handles", format!("at most {}", task.handle_quota));
-    line("objects", format!("at most {}", task.object_quota));
+    line("handles", most(status.handle_quota, task.handle_quota.into(), &count));
+    line("objects", most(status.object_quota, task.object_quota.into(), &count));
     line("float", String::from(if task.flags & TaskRecord::FLOAT != 0 { "yes" } else { "no" }));
     let restart = match Restart::from_u8(task.restart) {
         Restart::Never => "never",
@@ -198,25 +237,29 @@ fn calls(task: &TaskRecord) -> impl Iterator<Item = usize> + '_ {
 }
 
 pub fn log(shell: &mut Shell<'_>, arguments: &[String]) -> Result<(), Failure> {
-    if let Some(name) = arguments.first() {
-        let index = shell.find_task(name)?;
-        let text = read_log(shell, index as u64)?;
-        let text = if text.is_empty() { format!("({name} has printed nothing)\n") } else { text };
-        shell.world.print(&text);
-        return Ok(());
-    }
     let tasks = shell.world.tasks();
+    let rows = match arguments.first() {
+        Some(name) => {
+            let index = shell.find_task(name)?;
+            index..index + 1
+        }
+        None => 0..tasks.len(),
+    };
     let mut silent = true;
-    for (index, task) in tasks.iter().enumerate() {
+    for (index, task) in tasks.iter().enumerate().take(rows.end).skip(rows.start) {
         let mut tagged = String::new();
-        for line in read_log(shell, index as u64)?.lines() {
-            let _ = writeln!(tagged, "[{}] {line}", name_str(&task.name));
+        for line in read_log(shell, index as u64)?.split_terminator('\n') {
+            push_tagged(name_str(&task.name), line, false, &mut tagged);
         }
         silent &= tagged.is_empty();
         shell.world.print(&tagged);
     }
     if silent {
-        shell.world.print("(no task has printed anything)\n");
+        let text = match arguments.first() {
+            Some(name) => format!("(nothing is printed yet; {name} {})\n", condition(shell, rows.start, name)?),
+            None => String::from("(no task has printed anything)\n"),
+        };
+        shell.world.print(&text);
     }
     Ok(())
 }
@@ -225,11 +268,19 @@ pub fn kill(shell: &mut Shell<'_>, arguments: &[String]) -> Result<(), Failure> 
     let name = arguments.first().map_or("", String::as_str);
     let index = shell.find_task(name)?;
     let status = shell.world.status(index)?;
-    if TaskState::from_u32(status.state) != Some(TaskState::Running) {
-        return Err(Failure::Say(format!("{name} does not run: `spawn {name}` starts it")));
+    if !runs(&status) {
+        return Err(Failure::Say(format!("{name} {}", condition(shell, index, name)?)));
     }
     let id = TaskId::from_u32(status.id);
-    shell.world.kill(id).map_err(|why| format!("cannot kill {name}: {why}"))?;
+    if let Err(why) = shell.world.kill(id) {
+        // It may have died meanwhile by itself.
+        let now = shell.world.status(index)?;
+        let why = match now.id != status.id || now.state != status.state {
+            true => format!("life {} has ended by itself; {name} {}", id.generation, condition(shell, index, name)?),
+            false => format!("cannot kill {name}: {why}"),
+        };
+        return Err(Failure::Say(why));
+    }
     shell.world.print(&format!("killed {name} (life {})\n", id.generation));
     Ok(())
 }
@@ -286,7 +337,7 @@ fn how_it_ended(kind: DeathKind, record: Option<&FaultRecord>, function: Option<
         (DeathKind::Exited, None) => String::from("exited"),
         (DeathKind::Killed, _) => String::from("was killed"),
         (DeathKind::Hung, _) => String::from("hung and was killed for it"),
-        (DeathKind::Panicked, Some(record)) => format!("panicked: {}", record.message()),
+        (DeathKind::Panicked, Some(record)) => format!("panicked: {}", plain(record.message())),
         (DeathKind::Panicked, None) => String::from("panicked"),
         (DeathKind::Exception, None) => String::from("died of an exception"),
         (DeathKind::Exception, Some(record)) if record.vector == PAGE_FAULT => {
