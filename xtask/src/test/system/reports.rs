@@ -5,7 +5,6 @@ use super::{BOOT, LIMIT, image};
 use crate::build::{Config, SYSTEM_TOML, build_system, with_loader};
 use crate::guest::Guest;
 use crate::loader::Firmware;
-use crate::paths;
 use crate::qemu::Machine;
 use crate::run::Script;
 use crate::toolchain::install::Ready;
@@ -22,8 +21,6 @@ pub const NAMES: [&str; 4] = [
     "system::reports::each_of_many_deaths_is_told_once",
 ];
 
-/// The crate with the tasks that crash and lie.
-const CRATE: &str = "userspace/tests/reports";
 /// The file whose lines are to be named.
 const CRASHES: &str = "userspace/tests/reports/src/crash.rs";
 
@@ -41,15 +38,14 @@ const LIVES: usize = supervisor::policy::LOOP_DEATHS;
 /// # Errors
 /// When the logs cannot be kept.
 pub fn run(config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> Result<()> {
-    let one = |name: &'static str, bursts: usize, judge: &dyn Fn(&mut Guest) -> Result<()>| {
+    let one = |name: &'static str, system: &str, judge: &dyn Fn(&mut Guest) -> Result<()>| {
         if !wanted.matches(name) {
             return Ok(());
         }
         let logs = report.logs(name)?;
         let begun = Instant::now();
         let attempt = || {
-            let system = if bursts == 0 { "reports" } else { "bursts" };
-            let with = [with(config, bursts)?];
+            let with = [config.paths.root.join("userspace/tests").join(system)];
             let config = Config { with: &with, ..*config };
             let build = || build_system(&config, SYSTEM_TOML, &format!("{system}.tar"));
             let (builder, built) = with_loader(&config, Firmware::Pvh, build)?;
@@ -63,39 +59,11 @@ pub fn run(config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> 
         Ok(())
     };
     let [rows, lines, states, deaths] = NAMES;
-    one(rows, 0, &unforged)?;
+    one(rows, "reports", &unforged)?;
     let source = std::fs::read_to_string(config.paths.root.join(CRASHES)).context("the crashes' source")?;
-    one(lines, 0, &|guest| located(guest, &source))?;
-    one(states, 0, &stated)?;
-    one(deaths, MANY, &told)
-}
-
-/// The directory of the crate; one beside the workspace's build, where further tasks that die are wanted.
-fn with(config: &Config, bursts: usize) -> Result<std::path::PathBuf> {
-    let dir = config.paths.root.join(CRATE);
-    if bursts == 0 {
-        return Ok(dir);
-    }
-    let mut toml = String::new();
-    for number in 0..bursts {
-        toml += &format!(
-            "[task.burst-{number:02}]\npackage = \"reports\"\nbin = \"burst\"\npriority = 9\nmemory = \"512K\"\n"
-        );
-    }
-    let copy = config.paths.target.join("bursts");
-    paths::create_dir(&copy.join("src"))?;
-    let rt = config.paths.root.join("userspace/rt");
-    let cargo = format!(
-        "[package]\nname = \"reports\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[[bin]]\nname = \"burst\"\npath = \"src/burst.rs\"\n[dependencies]\nrt = {{ path = {:?} }}\n[profile.release]\npanic = \"abort\"\nopt-level = \"s\"\nlto = true\ndebug = 1\n[workspace]\n",
-        rt.display().to_string()
-    );
-    let burst = std::fs::read(dir.join("src/burst.rs")).context("the source of `burst`")?;
-    for (file, text) in
-        [("enigma.toml", toml.as_bytes()), ("Cargo.toml", cargo.as_bytes()), ("src/burst.rs", burst.as_slice())]
-    {
-        paths::write_whole(&copy.join(file), text)?;
-    }
-    Ok(copy)
+    one(lines, "reports", &|guest| located(guest, &source))?;
+    one(states, "reports", &stated)?;
+    one(deaths, "bursts", &told)
 }
 
 fn run_command(guest: &mut Guest, command: &str) -> Result<Vec<String>> {
