@@ -1,10 +1,11 @@
 //! From the boot loader's hands to the first task, step by step.
 
-use crate::arch::{cpu, entry, gdt, idt, paging, percore, pic::Pic, pit, ram, stacks};
+use crate::arch::{cpu, entry, gdt, idt, paging, pci, percore, pic::Pic, pit, ram, stacks, state};
 use crate::boot::BootFrames;
 use crate::kernel::{self, Kernel, Locked};
 use crate::{heap, klog, loader, log};
 use abi::PAGE_SIZE;
+use abi::manifest::RangeRecord;
 use bootloader_api::config::Mapping;
 use bootloader_api::info::MemoryRegions;
 use bootloader_api::{BootInfo, BootloaderConfig};
@@ -55,6 +56,7 @@ pub fn boot_guard_holds(addr: u64) -> bool {
 #[inline(never)]
 #[unsafe(link_section = "boot_text")]
 pub fn init_memory(boot: &'static mut BootInfo) -> Ready {
+    let bus_masters = pci::quiet();
     ram::init(&boot.memory_regions);
     let mut frames = BootFrames::new(&boot.memory_regions);
     let total = frames.total();
@@ -63,8 +65,9 @@ pub fn init_memory(boot: &'static mut BootInfo) -> Ready {
     stacks::init(&mut || frames.take());
     gdt::init();
     idt::init();
-    let features =
-        cpu::init(VirtAddr::from_ptr(percore::addr()), VirtAddr::new(entry::syscall_entry as *const () as u64));
+    let features = cpu::features();
+    let syscall_entry = VirtAddr::new(entry::syscall_entry as *const () as u64);
+    state::set(&features, VirtAddr::from_ptr(percore::addr()), syscall_entry);
     percore::with(|core| {
         core.kernel_stack = stacks::Stack::Kernel.top().as_u64();
         core.space = paging::kernel_root();
@@ -94,7 +97,7 @@ pub fn init_memory(boot: &'static mut BootInfo) -> Ready {
         all.add(range);
     }
     let frames_kernel = total - all.free();
-    Ready { frames: all, frames_kernel, most, archive, features, regions: &boot.memory_regions }
+    Ready { frames: all, frames_kernel, most, archive, features, bus_masters, regions: &boot.memory_regions }
 }
 
 /// Where the code is that only the boot runs: see `boot.ld`.
@@ -120,18 +123,28 @@ pub struct Ready {
     pub archive: &'static [u8],
     /// What the processor offers.
     pub features: cpu::Features,
+    /// What was found mastering the bus.
+    pub bus_masters: pci::Masters,
     /// The boot memory map.
     pub regions: &'static MemoryRegions,
 }
 
-/// Bars the tasks that would have a physical range in memory that the kernel manages or runs in: that depends on the machine, so it may come
-/// to light only here, and it must cost nobody else the boot.
+/// Bars the tasks that would have a physical range in memory that the kernel manages or runs in, or in PCI configuration: that depends on
+/// the machine, so it may come to light only here, and it must cost nobody else the boot.
 pub fn bar(sys: &mut System) {
+    let ecam = pci::ecam();
     for task in &mut sys.tasks {
-        let Some(range) = task.record.ranges.iter().find(|r| ram::regions().touch(r.base, r.len)) else { continue };
+        let in_ram = |r: &&RangeRecord| ram::regions().touch(r.base, r.len);
+        let in_ecam = |r: &&RangeRecord| r.base < ecam.end && ecam.start < r.base.saturating_add(r.len);
+        let ranges = task.record.ranges.iter();
+        let (range, what) = match (ranges.clone().find(in_ram), ranges.clone().find(in_ecam)) {
+            (Some(range), _) => (range, "RAM on this machine; change the range, or give the machine less memory"),
+            (_, Some(range)) => (range, "PCI configuration on this machine, which nobody gets; change the range"),
+            _ => continue,
+        };
         task.barred = true;
         klog!(
-            "{} does not start: its range `{}` ({:#x}, {:#x} bytes) reaches RAM on this machine; change the range, or give the machine less memory",
+            "{} does not start: its range `{}` ({:#x}, {:#x} bytes) reaches {what}",
             abi::name_str(&task.record.name),
             abi::name_str(&range.name),
             range.base,
@@ -148,7 +161,7 @@ pub fn run(ready: Ready, entered_at: u64) -> ! {
     let hertz = pit::measure_tsc();
     let measured = cpu::now() - measuring;
     let clock = Clock::new(entered_at, hertz);
-    let Ready { frames, frames_kernel, most, archive, features, .. } = ready;
+    let Ready { frames, frames_kernel, most, archive, features, bus_masters, .. } = ready;
     let table = kernel_core::archive::find_file(archive, "manifest")
         .unwrap_or_else(|| panic!("the boot archive ({} bytes) has no task table `manifest`", archive.len()));
     let records = match kernel_core::manifest::parse(table) {
@@ -166,6 +179,7 @@ pub fn run(ready: Ready, entered_at: u64) -> ! {
         features.umip,
         features.pcid,
     );
+    bus_masters.say();
     let mut sys = System::with_most(records, most, frames, clock);
     bar(&mut sys);
     if most < records.iter().map(|r| r.handle_quota.max(r.object_quota)).max().unwrap_or(0) {

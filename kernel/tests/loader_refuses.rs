@@ -31,6 +31,7 @@ entry_point!(main, config = &BOOT_CONFIG);
 fn main(boot: &'static mut BootInfo) -> ! {
     let ready = start::init_memory(boot);
     let (features, regions, frames_kernel, most) = (ready.features, ready.regions, ready.frames_kernel, ready.most);
+    let bus_masters = ready.bus_masters;
     let records = records(&[record("one"), reaching(regions)]);
     let sys = System::new(records, ready.frames, Clock::new(0, 1_000_000_000));
     let programs = Vec::new();
@@ -51,7 +52,7 @@ fn main(boot: &'static mut BootInfo) -> ! {
         ("first_program_refused_ends_the_boot", &|| {
             let frames = kernel.take().expect("not taken yet").sys.frames;
             let archive = archive(&program(&writable_code(), AbiNote::CURRENT));
-            let ready = Ready { frames, frames_kernel, most, archive, features, regions };
+            let ready = Ready { frames, frames_kernel, most, archive, features, bus_masters, regions };
             let report = expect_report(|| start::run(ready, cpu::now()));
             assert!(
                 report.says("the first task's program is refused: a segment is both writable and executable"),

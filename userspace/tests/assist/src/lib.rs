@@ -17,6 +17,11 @@ pub mod role {
     pub const FAULT: &str = "fault";
     /// Does the trick that follows ([`super::tricks`]).
     pub const TRICK: &str = "trick";
+    /// Executes `int` with the number that follows.
+    pub const INTERRUPT: &str = "interrupt";
+    /// Of the task `owner` alone, which has a device's range: maps it, and hands the kernel addresses in it as the word that follows says.
+    /// `frame`: dies with rbp in there; `stack`: with rsp in there; `panic`: panics with a message in there.
+    pub const DEVICE: &str = "device";
     /// Exits with code 0 where the kernel sanitises the flags with which it returns.
     pub const FLAGS: &str = "flags";
     /// Computes for ever in as many threads as follow.

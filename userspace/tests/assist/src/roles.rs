@@ -32,6 +32,8 @@ pub fn play(name: &str, mut words: Split<'_, char>) -> ! {
             Some(trick) => (trick.commit)(),
             None => rt::exit(USAGE),
         },
+        role::INTERRUPT => assist::tricks::interrupt(word.parse().unwrap_or_else(|_| rt::exit(USAGE))),
+        role::DEVICE => die_with_a_device(word),
         role::FLAGS => {
             let good =
                 assist::tricks::flags_are_sanitised() && assist::tricks::an_interrupt_takes_nested_task_away(1 << 34);
@@ -195,4 +197,22 @@ fn leave_canaries(pages: usize) -> ! {
         unsafe { (address as *mut u64).add(at).write_volatile(CANARY) };
     }
     rt::exit(0)
+}
+
+/// Dies in a way in which the kernel looks at the task's memory, where that is a device's.
+fn die_with_a_device(word: &str) -> ! {
+    let range = rt::memory::Memory::range("device").and_then(|memory| memory.map(false).ok());
+    let Some(at) = range.map(|mapping| mapping.leak_shared().as_ptr() as u64) else { rt::exit(USAGE) };
+    match word {
+        // SAFETY: ends this life.
+        "frame" => unsafe { asm!("mov rbp, {}", "ud2", in(reg) at + 64, options(noreturn)) },
+        // SAFETY: ends this life.
+        "stack" => unsafe { asm!("mov rsp, {}", "ud2", in(reg) at + 64, options(noreturn)) },
+        "panic" => {
+            // SAFETY: ends this life; the kernel must not read what the message's address leads to.
+            unsafe { syscall(Syscall::Panic as u64, Registers { rdi: at, rsi: 64, ..Registers::default() }) };
+            rt::exit(SURVIVED)
+        }
+        _ => rt::exit(USAGE),
+    }
 }

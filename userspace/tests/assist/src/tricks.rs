@@ -158,9 +158,108 @@ tricks! {
     "mwait" UD_OR_GP "xor eax, eax", "xor ecx, ecx", "mwait";
 }
 
+const UD_OR_NM: &[u32] = &[6, 7];
+
+tricks! {
+    /// State of the processor that a task could use if firmware or loader had left it so: a local descriptor table (selectors with bit 2
+    /// set; one at address 0 would be in the task's own memory), SYSENTER, 32-bit code, debug registers, counters, segment bases, and
+    /// extensions whose registers nobody saves.
+    LEFTOVERS:
+    "call-by-ldt-first" GP "lea rax, [rip + 2f]", "mov [rsp - 32], rax", "mov word ptr [rsp - 28], 0x7", "call fword ptr [rsp - 32]", "2:";
+    "call-by-ldt-second-page" GP "lea rax, [rip + 2f]", "mov [rsp - 32], rax", "mov word ptr [rsp - 28], 0x1007", "call fword ptr [rsp - 32]", "2:";
+    "call-by-ldt-last" GP "lea rax, [rip + 2f]", "mov [rsp - 32], rax", "mov word ptr [rsp - 28], 0xffff", "call fword ptr [rsp - 32]", "2:";
+    "call-by-ldt-of-ring-0" GP "lea rax, [rip + 2f]", "mov [rsp - 32], rax", "mov word ptr [rsp - 28], 0x8004", "call fword ptr [rsp - 32]", "2:";
+    "jump-by-ldt" GP "lea rax, [rip + 2f]", "mov [rsp - 32], rax", "mov word ptr [rsp - 28], 0x1007", "jmp fword ptr [rsp - 32]", "2:";
+    "return-by-ldt" RETURN "push 0x1007", "lea rax, [rip + 2f]", "push rax", "retfq", "2:";
+    "iret-by-ldt" RETURN "mov rcx, rsp", "push 35", "push rcx", "push 0x202", "push 0x1007", "lea rax, [rip + 2f]", "push rax", "iretq", "2:";
+    "iret-to-a-stack-by-ldt" RETURN "mov rcx, rsp", "push 0x1007", "push rcx", "push 0x202", "push 43", "lea rax, [rip + 2f]", "push rax",
+        "iretq", "2:";
+    "data-by-ldt" GP "mov eax, 0x1007", "mov ds, ax";
+    "gs-by-ldt" GP "mov eax, 0xffff", "mov gs, ax";
+    "stack-by-ldt" GP "mov eax, 0x1007", "mov ss, ax";
+    "call-tss" GP "lea rax, [rip + 2f]", "mov [rsp - 32], rax", "mov word ptr [rsp - 28], 0x33", "call fword ptr [rsp - 32]", "2:";
+    "call-kernel-code" GP "lea rax, [rip + 2f]", "mov [rsp - 32], rax", "mov word ptr [rsp - 28], 0xb", "call fword ptr [rsp - 32]", "2:";
+    "call-32-bit-code" GP "lea rax, [rip + 2f]", "mov [rsp - 32], rax", "mov word ptr [rsp - 28], 0x1b", "call fword ptr [rsp - 32]", "2:";
+    "call-data" GP "lea rax, [rip + 2f]", "mov [rsp - 32], rax", "mov word ptr [rsp - 28], 0x23", "call fword ptr [rsp - 32]", "2:";
+    "call-behind-the-gdt" GP "lea rax, [rip + 2f]", "mov [rsp - 32], rax", "mov word ptr [rsp - 28], 0x43", "call fword ptr [rsp - 32]", "2:";
+    "call-null" GP "lea rax, [rip + 2f]", "mov [rsp - 32], rax", "mov word ptr [rsp - 28], 0x3", "call fword ptr [rsp - 32]", "2:";
+    "iret-to-32-bit-code" RETURN "mov rcx, rsp", "push 35", "push rcx", "push 0x202", "push 0x1b", "lea rax, [rip + 2f]", "push rax",
+        "iretq", "2:";
+    "iret-to-virtual-8086" RETURN "mov rcx, rsp", "push 35", "push rcx", "push 0x23202", "push 0x1000", "push 0x1000", "iretq";
+    "sysenter-with-a-stack" UD_OR_GP "mov rcx, rsp", "lea rdx, [rip + 2f]", "sysenter", "2:";
+    "rdpmc-fixed" GP "mov ecx, 0x40000000", "rdpmc";
+    "rdfsbase" UD "rdfsbase rax";
+    "rdgsbase" UD "rdgsbase rax";
+    "read-dr0" GP "mov rax, dr0";
+    "read-dr7" GP "mov rax, dr7";
+    "write-dr3" GP "xor eax, eax", "mov dr3, rax";
+    "write-dr6" GP "xor eax, eax", "mov dr6, rax";
+    "read-cr2" GP "mov rax, cr2";
+    "read-cr8" GP "mov rax, cr8";
+    "xgetbv" UD_OR_GP "xor ecx, ecx", "xgetbv";
+    "xsave" UD_OR_NM ".byte 0x0f, 0xae, 0x24, 0x24";
+    "avx" UD_OR_NM ".byte 0xc5, 0xf8, 0x57, 0xc0";
+    "x87" UD_OR_NM "fld1";
+    "mxcsr" UD_OR_NM "stmxcsr [rsp - 32]";
+    "rdpkru" UD "xor ecx, ecx", ".byte 0x0f, 0x01, 0xee";
+    "wrpkru" UD "xor eax, eax", "xor ecx, ecx", "xor edx, edx", ".byte 0x0f, 0x01, 0xef";
+    "rsm" UD ".byte 0x0f, 0xaa";
+    "getsec" UD_OR_GP "xor eax, eax", ".byte 0x0f, 0x37";
+    "vmrun" UD_OR_GP "xor eax, eax", ".byte 0x0f, 0x01, 0xd8";
+    "clgi" UD_OR_GP ".byte 0x0f, 0x01, 0xdd";
+}
+
+/// `int` with this number, behind which nothing is. It never comes back.
+pub fn interrupt(number: u8) -> ! {
+    // SAFETY: jumps to one of 256 pieces of four bytes each, of which each is `int n` and `ud2`; both end this life.
+    unsafe {
+        asm!(
+            "lea rcx, [rip + 2f]",
+            "lea rcx, [rcx + rax * 4]",
+            "jmp rcx",
+            "2:",
+            ".set number, 0",
+            ".rept 256",
+            ".byte 0xcd, number, 0x0f, 0x0b",
+            ".set number, number + 1",
+            ".endr",
+            in("rax") u64::from(number),
+            options(noreturn),
+        )
+    }
+}
+
+/// The selectors of which LAR, LSL, VERR or VERW, which never fault, say that ring 3 may use them (Intel SDM vol. 2A, LAR), as
+/// how many there are and the sum of their numbers.
+pub fn usable_selectors() -> (u32, u64) {
+    let (mut count, mut sum) = (0, 0);
+    for selector in 0..=u16::MAX {
+        let found: u32;
+        // SAFETY: these instructions change registers and flags only.
+        unsafe {
+            asm!(
+                "xor {found:e}, {found:e}",
+                "lar {scratch:e}, {selector:e}", "jnz 2f", "or {found:e}, 1", "2:",
+                "lsl {scratch:e}, {selector:e}", "jnz 3f", "or {found:e}, 2", "3:",
+                "verr {selector:x}", "jnz 4f", "or {found:e}, 4", "4:",
+                "verw {selector:x}", "jnz 5f", "or {found:e}, 8", "5:",
+                found = out(reg) found,
+                scratch = out(reg) _,
+                selector = in(reg) u32::from(selector),
+                options(nomem, nostack),
+            );
+        }
+        if found != 0 {
+            count += 1;
+            sum += u64::from(selector);
+        }
+    }
+    (count, sum)
+}
+
 /// The trick of this name.
 pub fn trick(name: &str) -> Option<&'static Trick> {
-    [EXCEPTIONS, WAYS_BACK, HOLD_UPS].into_iter().flatten().find(|trick| trick.name == name)
+    [EXCEPTIONS, WAYS_BACK, HOLD_UPS, LEFTOVERS].into_iter().flatten().find(|trick| trick.name == name)
 }
 
 /// Flags that a task can set, one by one and together: nested task, alignment check, direction, identification.

@@ -13,7 +13,7 @@ use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use assist::raw::{Registers, syscall};
-use assist::tricks::{EXCEPTIONS, HOLD_UPS, Trick, WAYS_BACK};
+use assist::tricks::{EXCEPTIONS, HOLD_UPS, LEFTOVERS, Trick, WAYS_BACK};
 use assist::{Flood, role};
 use core::fmt::Write;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -64,6 +64,27 @@ pub fn d07_flags_are_sanitised() -> Outcome {
 
 pub fn d09_nobody_holds_the_processor() -> Outcome {
     all_end(HOLD_UPS)
+}
+
+pub fn d21_nothing_left_over_is_usable() -> Outcome {
+    all_end(LEFTOVERS)
+}
+
+/// Ring 3 may call the breakpoint's vector and no other of the 256.
+pub fn d21_every_interrupt_number() -> Outcome {
+    for number in 0..=u8::MAX {
+        let record = death_of("assist", &format!("{} {number}", role::INTERRUPT)).context("int")?;
+        let wanted = if number == 3 { 3 } else { 13 };
+        let found = (DeathKind::from_u32(record.kind), record.vector);
+        same!(found, (DeathKind::Exception, wanted), "int {number}");
+    }
+    Ok(())
+}
+
+/// User code and user data, with each of the four privilege levels that one may ask for, are all that ring 3 can use of 65,536 selectors.
+pub fn d21_two_segments_are_all() -> Outcome {
+    same!(assist::tricks::usable_selectors(), (8, (0x20..0x24).chain(0x28..0x2c).sum()), "selectors and their sum");
+    Ok(())
 }
 
 /// The longest of `count` requests to the server, in milliseconds; the suite sleeps between them.

@@ -7,6 +7,7 @@
 extern crate alloc;
 
 mod debug;
+mod devices;
 mod events;
 mod faults;
 mod futures;
@@ -59,10 +60,12 @@ tests! {
         heap_exhaustion_can_be_handled a_task_picks_its_heap
         panic_with_a_bad_pointer exit_codes d09_a_spinning_task_is_killed d18_a_missed_heartbeat_kills d18_a_served_heartbeat_does_not;
     hostile: d01_every_exception d07_no_way_to_another_ring d07_flags_are_sanitised d09_nobody_holds_the_processor
+        d21_nothing_left_over_is_usable d21_every_interrupt_number d21_two_segments_are_all
         d09_a_crowd_loses_only_its_share d03_leases_are_fetched_once d03_a_table_that_changes_is_never_mixed
         d13_the_next_life_answers_once d14_tokens_are_worth_nothing_elsewhere d15_sends_take_nothing d15_others_go_on_beside_a_flood
         d15_spawns_are_refused d18_the_supervisor_answers_while_a_driver_hangs d20_a_flood_neither_starves_nor_forges;
     pointers: d02_fault_records d02_lease_copies;
+    devices: d22_device_memory_is_no_memory d22_who_dies_with_a_device d21_no_device_reaches_memory;
     handles: a_transferred_handle_has_fewer_rights handles_without_grant_stay a_handle_comes_with_a_reply
         d25_answers_bring_nothing_that_was_not_asked_for d25_requests_bring_nothing_that_is_not_taken;
     ipc: replies_out_of_order d14_a_reply_is_good_once d14_a_reply_to_a_dead_caller_is_stale a_sent_message_needs_a_receiver

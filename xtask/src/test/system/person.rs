@@ -97,11 +97,15 @@ fn says(guest: &mut Guest, command: &str, part: &str) -> Result<()> {
     Ok(())
 }
 
-/// Serial line, keyboard and screen all work, and it can be switched off.
+/// Serial line, keyboard and screen all work, no device masters the bus, and it can be switched off.
 fn works(guest: &mut Guest) -> Result<()> {
     says(guest, "echo Hello, World", "Hello, World")?;
     guest.type_keys("echo typed\\n")?;
     guest.expect_screen(&FONT, "enigma> echo typed", COMMAND)?;
+    // Said by the kernel after it has read every command register back.
+    let log = guest.kernel_log();
+    let quiet = log.contains(" were bus masters; none is") && !log.contains("stays one");
+    ensure!(quiet, "a PCI function masters the bus:\n{log}");
     guest.power_off(COMMAND)
 }
 

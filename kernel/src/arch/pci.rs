@@ -1,0 +1,122 @@
+//! PCI at boot: no function masters the bus. Firmware leaves that on, for the boot disk at least, and a task that has such a device's
+//! registers could make it read and write all memory. Configuration is reached by ports (PCI Local Bus Specification 3.0, section 3.2.2.3.2),
+//! which no task gets; neither does one get the same in memory, where a machine has that.
+
+use crate::klog;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use kernel_core::ram::Region;
+use x86_64::instructions::port::Port;
+
+/// The command register, and bits of it (section 6.2.2).
+const COMMAND: u8 = 4;
+const IO_SPACE: u16 = 1;
+const BUS_MASTER: u16 = 1 << 2;
+/// Vendor and devices of virtio's first interface, by ports. QEMU lets such a device master the bus as soon as its driver says by these ports
+/// that it is there, whatever the command register says (virtio_ioport_write, hw/virtio/virtio-pci.c), so the ports are closed.
+const VIRTIO: u16 = 0x1af4;
+const VIRTIO_BY_PORTS: core::ops::Range<u16> = 0x1000..0x1040;
+
+/// Vendor and device of the host bridge of QEMU's "q35" (Intel's 82Q35), and its register PCIEXBAR, which says where configuration lies in
+/// memory (Intel 3 Series Express Chipset data sheet, section 5.1.15).
+const Q35: u32 = 0x29c0_8086;
+const PCIEXBAR: u8 = 0x60;
+
+/// Where configuration lies in memory; nowhere before [`quiet`], and where no known host bridge says so.
+static ECAM: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
+
+/// What [`quiet`] found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Masters {
+    /// Functions there are.
+    pub functions: u16,
+    /// Functions that were bus masters.
+    pub were_on: u16,
+    /// One that is still, by its address: the bus in the upper byte, device and function below.
+    pub stuck: Option<u16>,
+}
+
+impl Masters {
+    /// Says it in the log.
+    #[unsafe(link_section = "boot_text")]
+    pub fn say(&self) {
+        if self.functions != 0 {
+            klog!("PCI: {} functions, {} were bus masters; none is", self.functions, self.were_on);
+        }
+        if let Some(address) = self.stuck {
+            let (bus, device, function) = (address >> 8, address >> 3 & 31, address & 7);
+            klog!("PCI: but {bus:02x}:{device:02x}.{function} stays one, and reaches all memory");
+        }
+    }
+}
+
+/// Selects a word of four bytes of a function's configuration.
+fn select(address: u16, register: u8) {
+    // SAFETY: the kernel alone uses this port, on one core, with interrupts off. Selecting has no effect but on what the data port shows.
+    unsafe { Port::new(0xcf8).write(0x8000_0000 | u32::from(address) << 8 | u32::from(register)) };
+}
+
+/// Reads four bytes of a function's configuration; all ones where there is no function.
+pub fn read(address: u16, register: u8) -> u32 {
+    select(address, register);
+    // SAFETY: reading configuration has no effect.
+    unsafe { Port::new(0xcfc).read() }
+}
+
+/// Switches bus mastering off everywhere, and the channels of the ISA bus's DMA controllers. All buses are looked at, not those alone that bridges lead to: some machines have several roots.
+#[unsafe(link_section = "boot_text")]
+pub fn quiet() -> Masters {
+    let mut masters = Masters::default();
+    let mut address: u16 = 0;
+    loop {
+        let id = read(address, 0);
+        let exists = !matches!(id as u16, 0 | 0xffff);
+        if exists {
+            masters.functions += 1;
+            quiet_one(address, id, &mut masters);
+        }
+        // The first function says whether there are others (section 6.2.1, header type).
+        let single = address & 7 == 0 && (!exists || read(address, 12) & 1 << 23 == 0);
+        match address.checked_add(if single { 8 } else { 1 }) {
+            Some(next) => address = next,
+            None => break,
+        }
+    }
+    // Master clear of both 8237: all their channels are masked (8237A data sheet).
+    for port in [0x0d, 0xda] {
+        // SAFETY: no transfer is under way that anyone waits for, and nobody gets these ports.
+        unsafe { Port::<u8>::new(port).write(0) };
+    }
+    if read(0, 0) == Q35 {
+        let (low, high) = (u64::from(read(0, PCIEXBAR)), u64::from(read(0, PCIEXBAR + 4)));
+        let size = (256 << 20) >> (low >> 1 & 3).min(2);
+        if low & 1 != 0 {
+            let start = (high << 32 | low & 0xfc00_0000) & !(size - 1);
+            ECAM[0].store(start, Relaxed);
+            ECAM[1].store(start + size, Relaxed);
+        }
+    }
+    masters
+}
+
+#[unsafe(link_section = "boot_text")]
+fn quiet_one(address: u16, id: u32, masters: &mut Masters) {
+    let by_ports = id as u16 == VIRTIO && VIRTIO_BY_PORTS.contains(&((id >> 16) as u16));
+    let off = if by_ports { BUS_MASTER | IO_SPACE } else { BUS_MASTER };
+    let command = read(address, COMMAND) as u16;
+    masters.were_on += u16::from(command & BUS_MASTER != 0);
+    if command & off == 0 {
+        return;
+    }
+    select(address, COMMAND);
+    // SAFETY: the loader is done with all devices, and no task runs yet. The status register, in the upper half, is not written.
+    unsafe { Port::<u16>::new(0xcfc).write(command & !off) };
+    if read(address, COMMAND) as u16 & BUS_MASTER != 0 {
+        masters.stuck = Some(address);
+    }
+}
+
+/// Where configuration lies in memory; an empty region where that is not known.
+pub fn ecam() -> Region {
+    let [start, end] = &ECAM;
+    Region { start: start.load(Relaxed), end: end.load(Relaxed) }
+}
