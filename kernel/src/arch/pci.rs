@@ -91,8 +91,9 @@ pub fn quiet() -> Masters {
         let size = (256 << 20) >> (low >> 1 & 3).min(2);
         if low & 1 != 0 {
             let start = (high << 32 | low & 0xfc00_0000) & !(size - 1);
-            ECAM[0].store(start, Relaxed);
-            ECAM[1].store(start + size, Relaxed);
+            let [first, end] = &ECAM;
+            first.store(start, Relaxed);
+            end.store(start + size, Relaxed);
         }
     }
     masters
