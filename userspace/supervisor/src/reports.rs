@@ -34,6 +34,10 @@ impl Death {
 }
 
 /// What is due to be printed.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is handed on at once and never kept: a box would be an allocation for each death"
+)]
 pub enum Due {
     /// The report of this death.
     Report(Death),
