@@ -129,7 +129,7 @@ struct Run {
 /// There are three kinds: `host` tests the pure logic on this machine, `kernel` boots one small kernel for each
 /// property of the real one, `system` boots the whole system and uses it as a person would. The names have the form
 /// KIND::PLACE::NAME. What each test printed is kept in target/test-logs. --cpu, --machine, --disk and --qemu are for every machine of the
-/// kinds `kernel` and `system` but those whose instructions are counted (`bench`, `chaos`, `fuzz`). The exit status is 0 only if at least one
+/// kinds `kernel` and `system` but those whose instructions are counted (`bench`, `chaos`, `fuzz`, `shares`). The exit status is 0 only if at least one
 /// test ran and none failed.
 #[derive(Args)]
 struct Test {

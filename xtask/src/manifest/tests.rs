@@ -226,6 +226,7 @@ fn the_projects_other_files_are_good() {
         "bench/system.toml",
         "chaos/system.toml",
         "fuzz/system.toml",
+        "tests/shares.toml",
         "tests/system.toml",
         "tests/trials.toml",
     ] {

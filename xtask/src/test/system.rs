@@ -48,6 +48,9 @@ pub fn run(paths: &Paths, wanted: &Wanted, report: &Report, ready: &Ready) -> Re
     if suite::TRIAL_NAMES.iter().any(|name| wanted.matches(name)) {
         suite::run(&suite::TRIALS, &config, wanted, report, ready)?;
     }
+    if suite::SHARES_NAMES.iter().any(|name| wanted.matches(name)) {
+        suite::run(&suite::SHARES, &config, wanted, report, ready)?;
+    }
     outside::run(&config, wanted, report, ready)?;
     hostile::run(&config, wanted, report, ready)?;
     matrix::run(&config, wanted, report, ready)?;

@@ -1,16 +1,18 @@
 //! What runs inside the system: systems without console and shell, of which a task tests what tasks can and cannot do. It prints
 //! its verdicts, which end up in the kernel's log, and switches the machine off.
 
-use super::super::{Outcome, Report, Wanted, verdict_line};
+use super::super::{Outcome, Report, Wanted, kernel, verdict_line};
 use super::image;
 use crate::build::{Built, Config, build_with_files, with_loader};
 use crate::guest::Guest;
 use crate::loader::Firmware;
 use crate::qemu::{End, Machine};
+use crate::symbols::{Symbols, panic_report};
 use crate::toolchain::install::Ready;
-use anyhow::Result;
+use crate::ui::say;
+use anyhow::{Result, anyhow};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long all tests of one system may take together.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -23,18 +25,20 @@ pub struct Inside {
     toml: &'static str,
     /// The machine's memory, as QEMU takes it.
     memory: &'static str,
+    /// Where its time is counted in instructions: of how many nanoseconds each is, as a power of 2.
+    counted: Option<u32>,
     /// How the kernel marks what the task prints that tests. No other task can print a line that begins so.
     tag: &'static str,
 }
 
 /// The suite, with the drivers and the supervisor of the real system.
 pub const SUITE: Inside =
-    Inside { name: "suite", toml: "userspace/tests/system.toml", memory: "256M", tag: "[suite] " };
+    Inside { name: "suite", toml: "userspace/tests/system.toml", memory: "256M", counted: None, tag: "[suite] " };
 
 /// The trials, of which a task in the supervisor's place begins and ends lives by the thousand. There is little memory, so that all of it
 /// can be looked at.
 pub const TRIALS: Inside =
-    Inside { name: "trials", toml: "userspace/tests/trials.toml", memory: "64M", tag: "[judge] " };
+    Inside { name: "trials", toml: "userspace/tests/trials.toml", memory: "64M", counted: None, tag: "[judge] " };
 
 /// The names of the trials: they take a machine of their own, which is not booted for any other.
 pub const TRIAL_NAMES: [&str; 8] = [
@@ -48,17 +52,37 @@ pub const TRIAL_NAMES: [&str; 8] = [
     "system::trials::d16_a_storm_is_one_interrupt",
 ];
 
+/// Tasks that try to get more processor time than their slice, and a victim. Their time is counted, so that a run repeats exactly.
+pub const SHARES: Inside =
+    Inside { name: "shares", toml: "userspace/tests/shares.toml", memory: "64M", counted: Some(2), tag: "[judge] " };
+
+/// The names of the tests of processor time, which have a machine of their own too.
+pub const SHARES_NAMES: [&str; 7] = [
+    "system::shares::d23_a_spinning_task",
+    "system::shares::d23_a_hundred_spinning_threads",
+    "system::shares::d23_hand_over_before_the_tick",
+    "system::shares::d23_work_between_ticks",
+    "system::shares::d23_births_and_deaths",
+    "system::shares::d23_many_lives",
+    "system::shares::d23_client_and_server",
+];
+
 /// Boots one of them and reports its verdicts as they are in the log when it has ended.
 ///
 /// # Errors
 /// When it does not build.
 pub fn run(inside: &Inside, config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> Result<()> {
-    let Inside { name, memory, .. } = inside;
+    let Inside { name, memory, counted, .. } = inside;
     // With a filter it runs only what is wanted.
     let parts: Vec<_> = wanted.filter.iter().map(String::as_str).collect();
     let (built, image) = inside.build(config, Firmware::Pvh, name, &parts)?;
     let logs = report.logs(&format!("system::{name}"))?;
-    let machine = Machine { memory: (*memory).to_owned(), ..wanted.machine(image, logs.clone()) };
+    let machine = match counted {
+        // What it counts must not depend on a processor or a disk that somebody wants for the others.
+        Some(_) => kernel::machine(image, logs.clone()),
+        None => wanted.machine(image, logs.clone()),
+    };
+    let machine = Machine { memory: (*memory).to_owned(), counted: *counted, ..machine };
     for verdict in inside.boot(&machine, ready, &built)? {
         // What went wrong with the whole is told whatever is wanted.
         if wanted.matches(&verdict.name) || verdict.took.is_some() {
@@ -100,25 +124,54 @@ impl Inside {
     /// # Errors
     /// When QEMU cannot be started.
     pub fn boot(&self, machine: &Machine, ready: &Ready, built: &Built) -> Result<Vec<Verdict>> {
-        let mut guest = Guest::boot(machine, &ready.programs, Some(&built.kernel), LIMIT)?;
-        let end = guest.wait_end(LIMIT);
-        let found = read(&guest.kernel_log(), self.tag);
+        let begun = Instant::now();
+        let (end, log) =
+            if machine.counted.is_some() { counted(machine, ready, built)? } else { attended(machine, ready, built)? };
+        let found = read(&log, self.tag);
+        for figure in found.figures {
+            say(figure);
+        }
         let plain = found.plain.map(|outcome| (PLAIN.to_owned(), outcome));
         let verdicts = found.verdicts.into_iter().chain(plain);
         let mut verdicts: Vec<_> = verdicts.map(|(name, outcome)| Verdict { name, outcome, took: None }).collect();
         let failure = match end {
-            Ok(End::PoweredOff) if found.complete => None,
-            Ok(End::PoweredOff) => Some("it switched the machine off before its last line".to_owned()),
-            Ok(end) => Some(format!("{:#}", guest.ended(&end))),
+            Ok(()) if found.complete => None,
+            Ok(()) => Some("it switched the machine off before its last line".to_owned()),
             Err(error) => Some(format!("{error:#}")),
         };
         if let Some(reason) = failure {
             // The test that ran then is the one to look at.
             let name = found.unfinished.unwrap_or_else(|| format!("system::{}", self.name));
-            verdicts.push(Verdict { name, outcome: Err(reason), took: Some(guest.uptime()) });
+            verdicts.push(Verdict { name, outcome: Err(reason), took: Some(begun.elapsed()) });
         }
         Ok(verdicts)
     }
+}
+
+/// Boots a machine with a serial line. Returns the kernel's log, and an error beside it where the machine was not switched off.
+fn attended(machine: &Machine, ready: &Ready, built: &Built) -> Result<(Result<()>, String)> {
+    let mut guest = Guest::boot(machine, &ready.programs, Some(&built.kernel), LIMIT)?;
+    let end = guest.wait_off(LIMIT);
+    Ok((end, guest.kernel_log()))
+}
+
+/// Boots a machine whose time is counted, and whose serial line nobody is at. Returns the kernel's log, and an error beside it where the machine
+/// was not switched off.
+fn counted(machine: &Machine, ready: &Ready, built: &Built) -> Result<(Result<()>, String)> {
+    let mut qemu = machine.start(&ready.programs)?;
+    qemu.go()?;
+    let end = qemu.wait(LIMIT)?;
+    qemu.stop();
+    let log = std::fs::read(machine.logs.join("kernel.log")).unwrap_or_default();
+    let log = String::from_utf8_lossy(&log).into_owned();
+    let named = |report: &str| Symbols::load(&built.kernel).map_or_else(|_| report.to_owned(), |s| s.annotate(report));
+    let end = match (end, panic_report(&log)) {
+        (_, Some(report)) => Err(anyhow!("the kernel panicked:\n{}", named(report))),
+        (Some(End::PoweredOff), None) => Ok(()),
+        (Some(end), None) => Err(anyhow!("{end}")),
+        (None, None) => Err(anyhow!("the machine did not switch itself off in {} s", LIMIT.as_secs())),
+    };
+    Ok((end, log))
 }
 
 /// The test that looks at what the forger's lines have become in the log.
@@ -133,6 +186,8 @@ struct Found {
     verdicts: Vec<(String, Outcome)>,
     /// The test that was begun and has no verdict.
     unfinished: Option<String>,
+    /// What was measured, a line for each test that tells it.
+    figures: Vec<String>,
     /// Whether no line of the forger's has anything in it that a terminal obeys; nothing where it did not run.
     plain: Option<Outcome>,
     /// Whether the suite said that it has done all.
@@ -154,6 +209,8 @@ fn read(log: &str, tag: &str) -> Found {
             found.unfinished = None;
         } else if let Some(name) = line.strip_prefix("run ") {
             found.unfinished = Some(name.to_owned());
+        } else if let Some(figure) = line.strip_prefix("figure ") {
+            found.figures.push(figure.to_owned());
         } else if line.starts_with("suite: ") {
             found.complete = true;
         }
@@ -174,12 +231,30 @@ mod tests {
     }
 
     #[test]
+    fn the_tests_of_processor_time_have_their_names() {
+        let judge = include_str!("../../../../userspace/tests/shares/src/judge.rs");
+        let named = |name: &str| judge.contains(&format!("name: \"{name}\", "));
+        assert!(SHARES_NAMES.iter().all(|name| named(name.strip_prefix("system::shares::").expect("a test's name"))));
+        assert_eq!(judge.matches("name: \"d").count(), SHARES_NAMES.len());
+    }
+
+    #[test]
     fn only_the_suite_speaks_for_itself() {
         let log = "kernel: up\n[suite] run system::a\n[suite] test system::a ... ok\n[assist] test system::b ... ok\n\
-            [suite] run system::c\n[suite] test system::c ... FAILED: no\n[suite] suite: 1 passed, 1 failed\n";
+            [suite] run system::c\n[suite] figure c: 5 ms\n[assist] figure d: 6 ms\n[suite] test system::c ... FAILED: no\n\
+            [suite] suite: 1 passed, 1 failed\n";
         let found = read(log, SUITE.tag);
         let verdicts = [("system::a".to_owned(), Ok(())), ("system::c".to_owned(), Err("no".to_owned()))];
-        assert_eq!(found, Found { verdicts: verdicts.into(), unfinished: None, plain: None, complete: true });
+        assert_eq!(
+            found,
+            Found {
+                verdicts: verdicts.into(),
+                unfinished: None,
+                figures: vec!["c: 5 ms".to_owned()],
+                plain: None,
+                complete: true
+            }
+        );
     }
 
     #[test]
