@@ -98,7 +98,9 @@ fn our_own_program_has_lines() {
     let bytes = std::fs::read(&program).expect("the program");
     let elf = Elf::parse(&bytes).expect("an ELF file");
     let symbol = elf.syms.iter().find(|symbol| {
-        elf.strtab.get_at(symbol.st_name).is_some_and(|name| archive::readable(name).ends_with("tests::known_function"))
+        elf.strtab
+            .get_at(symbol.st_name)
+            .is_some_and(|name| archive::readable(name).ends_with("lines::tests::known_function"))
     });
     let symbol = symbol.expect("the function");
     let code = symbol.st_value..symbol.st_value + symbol.st_size;
@@ -106,7 +108,8 @@ fn our_own_program_has_lines() {
     let of = |name: &str| {
         ranges.iter().find(|(.., stack)| stack.first().is_some_and(|(function, ..)| function.ends_with(name)))
     };
-    let (.., stack) = of("tests::inlined_function").expect("the inlined function");
+    let (.., stack) =
+        of("lines::tests::inlined_function").unwrap_or_else(|| panic!("no inlined function in {ranges:?}"));
     let names: Vec<_> = stack.iter().map(|(function, ..)| function.rsplit("::").next().unwrap_or("")).collect();
     assert_eq!(names, ["inlined_function", "known_function"]);
     assert!(stack.iter().all(|(_, file, line)| file.ends_with("src/lines_tests.rs") && *line > 80), "{stack:?}");

@@ -333,11 +333,11 @@ mod tests {
         let long = format!("{}[supervisor] vga crashed", "x".repeat(72));
         assert_eq!(
             tagged("evil", &long, false),
-            format!("[evil] {}\n[evil]> x[supervisor] vga crashed\n", "x".repeat(71))
+            format!("[evil] {}\n[evil]> [supervisor] vga crashed\n", "x".repeat(72))
         );
         assert_eq!(
             tagged("evil", &"ä".repeat(40), false),
-            format!("[evil] {}\n[evil]> {}\n", "ä".repeat(35), "ä".repeat(5))
+            format!("[evil] {}\n[evil]> {}\n", "ä".repeat(36), "ä".repeat(4))
         );
     }
 
