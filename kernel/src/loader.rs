@@ -19,7 +19,7 @@ use kernel_core::arena::Id;
 use kernel_core::grants::LineOwner;
 use kernel_core::handles::{Handle, Object};
 use kernel_core::image::{Image, ImageError, Segment};
-use kernel_core::memory::{Backing, Memory};
+use kernel_core::memory::{Backing, Caching, Memory};
 use kernel_core::task::{Phase, Task};
 use kernel_core::thread::Frame;
 use zerocopy::IntoBytes;
@@ -251,7 +251,7 @@ fn clear(frame: u64, part: Range<u64>) {
 
 /// A page of a segment, with what of the file belongs there and zeros around it.
 fn load_page(k: &mut Kernel, row: u16, root: u64, s: &Segment, page: u64, file: &[u8]) -> Result<(), Status> {
-    let flags = UserFlags { writable: s.writable, executable: s.executable, cached: true };
+    let flags = UserFlags { writable: s.writable, executable: s.executable, caching: Caching::WriteBack };
     let bytes = file.get(s.offset..s.offset + s.filled).unwrap_or_default();
     let target = frame(k, row)?;
     // The part of the file that belongs into this page: it begins at the segment's address or at the page's.
@@ -382,7 +382,7 @@ fn range_memory(k: &mut Kernel, row: u16, slot: usize, range: &RangeRecord) -> R
     if let Some(id) = known(k) {
         return Ok(id);
     }
-    let backing = Backing::Physical { base: range.base, cached: false };
+    let backing = Backing::Physical { base: range.base, caching: Caching::of_range(range.flags, k.features.pat) };
     let pages = (range.len / PAGE) as u32;
     let memory = Memory { pages, backing, physical: Some(range.base), handles: 0, mappings: 0, kept_by: Some(row) };
     let id = insert(k, memory)?;

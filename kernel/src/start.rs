@@ -12,7 +12,7 @@ use bootloader_api::{BootInfo, BootloaderConfig};
 use core::ops::Range;
 use kernel_core::clock::Clock;
 use kernel_core::frames::{Frames, Link};
-use kernel_core::memory::{Backing, Memory};
+use kernel_core::memory::{Backing, Caching, Memory};
 use kernel_core::{System, system};
 use x86_64::VirtAddr;
 
@@ -196,7 +196,7 @@ pub fn run(ready: Ready, entered_at: u64) -> ! {
     let archive_phys = paging::inspect(paging::kernel_root(), archive.as_ptr().addr() as u64).map(|(phys, ..)| phys);
     let archive_memory = archive_phys.and_then(|base| {
         let pages = (archive.len() as u64).div_ceil(PAGE) as u32;
-        let backing = Backing::Physical { base, cached: true };
+        let backing = Backing::Physical { base, caching: Caching::WriteBack };
         sys.memories.insert(Memory { pages, backing, physical: None, handles: 0, mappings: 0, kept_by: Some(0) })
     });
     let Some(first) = sys.controller else { panic!("no task has the control right") };

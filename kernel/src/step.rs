@@ -6,7 +6,7 @@ use crate::loader;
 use crate::log;
 use crate::syscall::{Done, Outcome, value};
 use abi::{PAGE_SIZE, Status, TaskId};
-use kernel_core::memory::Backing;
+use kernel_core::memory::{Backing, Caching};
 use kernel_core::step::{Clear, Create, Fill, Show, Step, TELL_STEP, Tell};
 
 const PAGE: u64 = PAGE_SIZE as u64;
@@ -78,11 +78,11 @@ impl Kernel {
         let mapping = self.sys.tasks.get(row as usize).and_then(|t| t.mappings.get(fill.addr)).copied();
         let mapping = mapping.ok_or(Status::BadAddress)?;
         let memory = self.sys.memories.get(mapping.memory).ok_or(Status::BadHandle)?;
-        let (base, cached) = match memory.backing {
-            Backing::Frames(_) => (0, true),
-            Backing::Physical { base, cached } => (base, cached),
+        let (base, caching) = match memory.backing {
+            Backing::Frames(_) => (0, Caching::WriteBack),
+            Backing::Physical { base, caching } => (base, caching),
         };
-        let flags = UserFlags { writable: fill.writable, executable: false, cached };
+        let flags = UserFlags { writable: fill.writable, executable: false, caching };
         let (end, mut table) = (mapping.pages.min(fill.done + FILL_STEP), None);
         while fill.done < end {
             let at = fill.addr + u64::from(fill.done) * PAGE;

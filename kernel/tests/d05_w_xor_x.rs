@@ -98,7 +98,7 @@ fn planted_in_kernel() {
 }
 
 fn never_both(space: &RefCell<Space<'_>>) {
-    let both = UserFlags { writable: true, executable: true, cached: true };
+    let both = UserFlags { writable: true, executable: true, ..UserFlags::READ };
     // Whether it is refused loudly (a debug build) or quietly mapped without the right to execute, it is never both.
     if !cfg!(debug_assertions) {
         space.borrow().map(0x40_0000, both);

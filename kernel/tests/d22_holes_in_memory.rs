@@ -18,6 +18,7 @@ use kernel::arch::ram::{self, Ram};
 use kernel::usermem::{self, Reader, Side};
 use kernel::{BOOT_CONFIG, start, testing};
 use kernel_core::frames::{Chain, Frames};
+use kernel_core::memory::Caching;
 use tables::{Space, bytes};
 
 entry_point!(main, config = &BOOT_CONFIG);
@@ -75,17 +76,19 @@ fn no_frame(frames: &mut Frames, hole: u64) {
 }
 
 /// An address space with memory, the hole as a device's range is mapped, and memory.
-fn space(frames: &RefCell<Frames>, hole: u64) -> (Space<'_>, [u64; 2]) {
+fn space(frames: &RefCell<Frames>, hole: u64, caching: Caching) -> (Space<'_>, [u64; 2]) {
     let space = Space::new(frames);
-    let device = UserFlags { cached: false, ..UserFlags::DATA };
+    let device = UserFlags { caching, ..UserFlags::DATA };
     let memory = [AT, AT + 2 * PAGE].map(|at| space.map(at, UserFlags::DATA));
     space.map_frame(HOLE_AT, hole, device);
     (space, memory)
 }
 
 fn no_copy(frames: &RefCell<Frames>, hole: u64) {
-    for phys in [hole, hole + SIZE / 2 / PAGE * PAGE, hole + SIZE - PAGE, 0xfd00_0000, 0xfee0_0000, 0xb_8000] {
-        let (space, _) = space(frames, phys);
+    let places = [hole, hole + SIZE / 2 / PAGE * PAGE, hole + SIZE - PAGE, 0xfd00_0000, 0xfee0_0000, 0xb_8000];
+    let types = [Caching::Uncached, Caching::WriteCombining];
+    for (phys, caching) in places.into_iter().flat_map(|phys| types.map(|caching| (phys, caching))) {
+        let (space, _) = space(frames, phys, caching);
         let root = space.root;
         assert_eq!(paging::translate_user(root, HOLE_AT, true), Some(phys), "the task has it");
         for at in [HOLE_AT, HOLE_AT + 8, HOLE_AT + PAGE - 8] {
@@ -109,7 +112,7 @@ fn no_copy(frames: &RefCell<Frames>, hole: u64) {
 }
 
 fn no_copy_over(frames: &RefCell<Frames>, hole: u64) {
-    let (space, [first, last]) = space(frames, hole);
+    let (space, [first, last]) = space(frames, hole, Caching::Uncached);
     let mut own = vec![7; 3 * PAGE as usize];
     assert_eq!(usermem::read(space.root, AT, &mut own), Err(Status::BadAddress));
     assert_eq!(usermem::write(space.root, AT, &own), Err(Status::BadAddress));

@@ -7,7 +7,11 @@ extern crate alloc;
 
 #[path = "support/archive.rs"]
 mod archive;
+#[path = "support/tables.rs"]
+mod tables;
 
+use abi::manifest::RangeRecord;
+use abi::message::Rights;
 use abi::task::TaskState;
 use abi::{AbiNote, Status};
 use alloc::vec::Vec;
@@ -24,7 +28,9 @@ use kernel::testing::expect_report;
 use kernel::{BOOT_CONFIG, start, testing, usermem};
 use kernel_core::System;
 use kernel_core::clock::Clock;
+use kernel_core::handles::{Handle, Object};
 use kernel_core::image::ImageError;
+use kernel_core::step::{Fill, Step};
 
 entry_point!(main, config = &BOOT_CONFIG);
 
@@ -32,7 +38,7 @@ fn main(boot: &'static mut BootInfo) -> ! {
     let ready = start::init_memory(boot);
     let (features, regions, frames_kernel, most) = (ready.features, ready.regions, ready.frames_kernel, ready.most);
     let bus_masters = ready.bus_masters;
-    let records = records(&[record("one"), reaching(regions)]);
+    let records = records(&[record("one"), reaching(regions), device("three"), device("four")]);
     let sys = System::new(records, ready.frames, Clock::new(0, 1_000_000_000));
     let programs = Vec::new();
     let kernel = Kernel { sys, pic: Pic::new(), features, archive: &[], programs, archive_memory: None, frames_kernel };
@@ -47,6 +53,7 @@ fn main(boot: &'static mut BootInfo) -> ! {
         ("d06_every_truncation_is_refused", &|| with(truncations)),
         ("quotas_are_refused", &|| with(quotas)),
         ("a_range_in_ram_bars_its_task_alone", &|| with(range_in_ram)),
+        ("a_range_is_mapped_as_its_row_says", &|| with(device_ranges)),
         ("d12_a_start_is_given_up_at_every_step", &|| with(given_up)),
         ("good_program_starts_after_all_that", &|| with(good_program)),
         ("first_program_refused_ends_the_boot", &|| {
@@ -89,6 +96,51 @@ fn range_in_ram(kernel: &mut Kernel) {
     assert!(!kernel.sys.tasks[0].barred);
     kernel.kill(1);
     while kernel.sys.reap(1).expect("it is dead") != 0 {}
+}
+
+/// A task with registers and a frame buffer.
+fn device(name: &str) -> abi::manifest::TaskRecord {
+    let mut r = record(name);
+    let named = |name| abi::name_from(name).expect("a proper name");
+    r.ranges[0] = RangeRecord { name: named("text"), base: 0xb_8000, len: 0x1000, ..RangeRecord::default() };
+    let flags = RangeRecord::WRITE_COMBINING;
+    r.ranges[1] = RangeRecord { name: named("bar"), base: 0xfd00_0000, len: 0x3000, flags, ..RangeRecord::default() };
+    r
+}
+
+/// Registers are uncached (PWT and PCD of their entries), a frame buffer is write-combining (PWT alone): where the processor has no PAT, uncached
+/// too.
+fn device_ranges(kernel: &mut Kernel) {
+    let good = program(&parts(), AbiNote::CURRENT);
+    kernel.programs = loader::programs(&kernel.sys.tasks, tar(&[("bin/three", &good), ("bin/four", &good)]));
+    let features = kernel.features;
+    assert!(features.pat, "every processor of QEMU has it");
+    for (row, pat, wanted) in [(2, true, [0x18, 0x08]), (3, false, [0x18, 0x18])] {
+        kernel.features.pat = pat;
+        loader::spawn(kernel, row, b"").expect("it is good");
+        let task = &kernel.sys.tasks[usize::from(row)];
+        let (root, ranges) = (task.root, task.ranges);
+        let thread = task.first_thread.expect("a thread").index();
+        for (slot, bits) in wanted.into_iter().enumerate() {
+            let object = Object::Memory(ranges[slot].expect("the range's memory"));
+            let handle = kernel.sys.handle_insert(row, Handle { object, rights: Rights::READ, badge: 0 });
+            let mapping = kernel.sys.memory_map(row, handle.expect("room").into(), 0, false).expect("it is free");
+            let fill = Fill { addr: mapping.addr, writable: false, done: 0, next: None };
+            kernel.sys.step_set(thread, Step::Fill(fill));
+            kernel.go_on(thread);
+            for page in (mapping.addr..mapping.end()).step_by(abi::PAGE_SIZE) {
+                let (entry, _) = tables::entry(root, page).expect("mapped");
+                // SAFETY: an entry of a page table.
+                let value = unsafe { entry.read() };
+                // PWT, PCD and the PAT bit.
+                assert_eq!(value & 0x98, bits, "range {slot} of row {row}: {value:#x}");
+            }
+        }
+        kernel.kill(row);
+        while kernel.sys.reap(row).expect("it is dead") != 0 {}
+        kernel.sys.collect(u32::MAX);
+    }
+    kernel.features = features;
 }
 
 fn records(records: &[abi::manifest::TaskRecord]) -> &'static [abi::manifest::TaskRecord] {

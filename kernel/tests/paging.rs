@@ -17,8 +17,10 @@ use kernel::arch::paging::{self, DIRECT_MAP, UserFlags, inspect, kernel_root, tr
 use kernel::arch::ram::Ram;
 use kernel::{BOOT_CONFIG, start, testing};
 use kernel_core::frames::Frames;
+use kernel_core::memory::Caching;
 use tables::{HUGE, Space, USER, bytes, entry};
 use x86_64::registers::control::Cr3;
+use x86_64::registers::model_specific::Msr;
 
 entry_point!(main, config = &BOOT_CONFIG);
 
@@ -50,6 +52,10 @@ fn main(boot: &'static mut BootInfo) -> ! {
         ("all_frames_came_back", &|| assert_eq!(frames.borrow().free(), frames.borrow().total())),
     ])
 }
+
+/// How a page may be reached, with the bits PWT (8) and PCD (16) of its entry, and the number of the memory type.
+const TYPES: [(Caching, u64, u8); 3] =
+    [(Caching::WriteBack, 0, 6), (Caching::WriteCombining, 0x8, 1), (Caching::Uncached, 0x18, 0)];
 
 fn rights(addr: u64) -> Option<(bool, bool)> {
     inspect(kernel_root(), addr).map(|(_, writable, executable)| (writable, executable))
@@ -228,19 +234,25 @@ fn d21_low_addresses_stay_empty(frames: &RefCell<Frames>) {
     space.give_back();
 }
 
+/// Permissions and memory type of each page. The type is looked up as the processor does it: PWT and PCD of the entry, whose PAT bit is clear,
+/// choose a byte of IA32_PAT (Intel SDM vol. 3A, section 11.12.3).
 fn flags(frames: &RefCell<Frames>) {
     const WRITE_THROUGH_NO_CACHE: u64 = 0x18;
+    const PAT_BIT: u64 = 0x80;
+    // SAFETY: the register's number; every processor of QEMU has it.
+    let pat = unsafe { Msr::new(0x277).read() }.to_le_bytes();
     let space = Space::new(frames);
     let all = [UserFlags::READ, UserFlags::DATA, UserFlags { executable: true, ..UserFlags::READ }];
-    for (n, flags) in all.into_iter().flat_map(|f| [f, UserFlags { cached: false, ..f }]).enumerate() {
+    for (n, flags) in all.into_iter().flat_map(|f| TYPES.map(|(caching, ..)| UserFlags { caching, ..f })).enumerate() {
         let page = 0x40_0000 + n as u64 * PAGE;
         let frame = space.map(page, flags);
         assert_eq!(inspect(space.root, page), Some((frame, flags.writable, flags.executable)), "{flags:?}");
         let (at, _) = entry(space.root, page).expect("mapped");
         // SAFETY: an entry of a page table.
         let value = unsafe { at.read() };
-        let uncached = if flags.cached { 0 } else { WRITE_THROUGH_NO_CACHE };
-        assert_eq!(value & WRITE_THROUGH_NO_CACHE, uncached, "{flags:?}");
+        let (_, bits, memory_type) = TYPES.into_iter().find(|one| one.0 == flags.caching).expect("one of them");
+        assert_eq!(value & (WRITE_THROUGH_NO_CACHE | PAT_BIT), bits, "{flags:?}");
+        assert_eq!(pat[(bits >> 3) as usize], memory_type, "{flags:?}: the type by IA32_PAT, {pat:x?}");
         assert_eq!(value & (USER | GLOBAL), USER, "{flags:?}: a user's page, and not a global one");
     }
     space.give_back();

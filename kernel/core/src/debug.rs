@@ -1,7 +1,7 @@
 //! Debugging: which task may do it to which, and what of a task it reaches. The right comes from the task table alone, and is no
 //! handle: it cannot be passed on.
 
-use crate::memory::Backing;
+use crate::memory::{Backing, Caching};
 use crate::system::System;
 use crate::thread::State;
 use abi::manifest::PortRange;
@@ -47,8 +47,10 @@ impl System {
             .and_then(|t| t.mappings.holding(addr))
             .and_then(|m| self.memories.get(m.memory));
         match mapping.map(|memory| &memory.backing) {
-            Some(Backing::Frames(_) | Backing::Physical { cached: true, .. }) => Reach::Shared,
-            Some(Backing::Physical { cached: false, .. }) | None => Reach::Nothing,
+            Some(Backing::Frames(_) | Backing::Physical { caching: Caching::WriteBack, .. }) => Reach::Shared,
+            Some(Backing::Physical { caching: Caching::Uncached | Caching::WriteCombining, .. }) | None => {
+                Reach::Nothing
+            }
         }
     }
 

@@ -6,7 +6,27 @@ use crate::handles::{Handle, Object};
 use crate::step::Create;
 use crate::system::System;
 use abi::Status;
+use abi::manifest::RangeRecord;
 use abi::message::Rights;
+
+/// How the processor reaches memory that is mapped: its memory type (Intel SDM vol. 3A, section 11.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caching {
+    /// Write-back: cached. For RAM, and nothing else.
+    WriteBack,
+    /// Uncached: each access reaches the device, in the order of the program. For registers.
+    Uncached,
+    /// Write-combining: not cached, but writes are collected and may reach the device together and in another order. For frame buffers.
+    WriteCombining,
+}
+
+impl Caching {
+    /// What a task's physical range is mapped as, by its record's flags; `combines` says whether the processor lets a page choose
+    /// write-combining. Where it does not, the range is uncached: that is slower, and never wrong.
+    pub const fn of_range(flags: u32, combines: bool) -> Caching {
+        if combines && flags & RangeRecord::WRITE_COMBINING != 0 { Caching::WriteCombining } else { Caching::Uncached }
+    }
+}
 
 /// Where a memory object's bytes are.
 #[derive(Debug)]
@@ -17,8 +37,8 @@ pub enum Backing {
     Physical {
         /// First byte, page-aligned.
         base: u64,
-        /// Whether the processor may cache it.
-        cached: bool,
+        /// How the processor reaches it.
+        caching: Caching,
     },
 }
 

@@ -6,6 +6,7 @@
 use super::ram::{self, Ram};
 use crate::boot::BootFrames;
 use core::sync::atomic::{AtomicU64, Ordering};
+use kernel_core::memory::Caching;
 use x86_64::registers::control::Cr3;
 use x86_64::structures::paging::mapper::Mapper;
 use x86_64::structures::paging::page::PageSize;
@@ -58,13 +59,13 @@ pub struct UserFlags {
     pub writable: bool,
     /// May be executed.
     pub executable: bool,
-    /// May be cached; device memory may not.
-    pub cached: bool,
+    /// How the processor reaches it.
+    pub caching: Caching,
 }
 
 impl UserFlags {
     /// Read only.
-    pub const READ: UserFlags = UserFlags { writable: false, executable: false, cached: true };
+    pub const READ: UserFlags = UserFlags { writable: false, executable: false, caching: Caching::WriteBack };
     /// Read and write.
     pub const DATA: UserFlags = UserFlags { writable: true, ..Self::READ };
 
@@ -77,10 +78,12 @@ impl UserFlags {
         if !self.executable || self.writable {
             bits |= NO_EXECUTE;
         }
-        if !self.cached {
-            bits |= NO_CACHE | WRITE_THROUGH;
+        // What the two bits choose is what `state` writes to PAT.
+        bits | match self.caching {
+            Caching::WriteBack => 0,
+            Caching::WriteCombining => WRITE_THROUGH,
+            Caching::Uncached => NO_CACHE | WRITE_THROUGH,
         }
-        bits
     }
 }
 

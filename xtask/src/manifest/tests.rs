@@ -2,6 +2,7 @@
 
 use super::*;
 use abi::manifest::{IrqRecord, MAGIC, ManifestHeader, PortRange, RangeRecord, TaskRecord};
+use kernel_core::memory::Caching;
 use zerocopy::FromBytes;
 
 const CASES: &str = include_str!("bad_inputs.txt");
@@ -147,6 +148,10 @@ fn the_table_says_what_the_file_says() {
             RangeRecord::default(),
         ]
     );
+    // What the kernel makes of it, with a processor that can combine writes and with one that cannot.
+    let caching = |combines| a.ranges[..2].iter().map(|r| Caching::of_range(r.flags, combines)).collect::<Vec<_>>();
+    assert_eq!(caching(true), [Caching::Uncached, Caching::WriteCombining]);
+    assert_eq!(caching(false), [Caching::Uncached, Caching::Uncached]);
 
     assert_eq!(
         (b.call_count, &b.calls[..3]),

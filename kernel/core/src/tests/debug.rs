@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::debug::Reach;
+use crate::memory::{Backing, Caching};
 use crate::thread::State;
 use abi::TaskId;
 use abi::manifest::{IrqRecord, PortRange};
@@ -123,12 +124,19 @@ fn what_others_share_is_reached_as_the_task_reaches_it() {
     assert_eq!(s.debug_reach(0, mapping.addr + 4095), Reach::Shared);
     assert_eq!(s.debug_reach(0, mapping.addr + 4096), Reach::Nothing);
     let Object::Memory(object) = s.handle(driver, memory).unwrap().object else { panic!("a memory object") };
-    let frames = core::mem::replace(
-        &mut s.memories.get_mut(object).unwrap().backing,
-        crate::memory::Backing::Physical { base: 0xb8000, cached: false },
-    );
-    assert_eq!(s.debug_reach(0, mapping.addr), Reach::Nothing, "device memory");
-    s.memories.get_mut(object).unwrap().backing = frames;
+    let mut reach_of = |backing| {
+        let old = core::mem::replace(&mut s.memories.get_mut(object).unwrap().backing, backing);
+        let reach = s.debug_reach(0, mapping.addr);
+        s.memories.get_mut(object).unwrap().backing = old;
+        reach
+    };
+    for (caching, reach) in [
+        (Caching::WriteBack, Reach::Shared),
+        (Caching::Uncached, Reach::Nothing),
+        (Caching::WriteCombining, Reach::Nothing),
+    ] {
+        assert_eq!(reach_of(Backing::Physical { base: 0xb8000, caching }), reach, "{caching:?}");
+    }
 }
 
 /// All registers at once, as a debugger sets them.

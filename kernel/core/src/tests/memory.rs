@@ -1,7 +1,7 @@
 //! Memory objects and mappings: each outcome and each error.
 
 use super::*;
-use crate::memory::{Backing, Memory};
+use crate::memory::{Backing, Caching, Memory};
 use abi::task::{INFO_ADDR, MAP_BASE};
 
 const PAGE: u64 = abi::PAGE_SIZE as u64;
@@ -112,10 +112,11 @@ fn what_is_kept_or_physical_is_not_charged_and_not_freed() {
     let (mut s, [server, ..]) = trio();
     let mut chain = Chain::default();
     s.frames.alloc(&mut chain).unwrap();
-    let kept = [Backing::Frames(chain), Backing::Physical { base: 0xb8000, cached: false }].map(|backing| {
-        let memory = Memory { pages: 1, backing, physical: None, handles: 0, mappings: 0, kept_by: Some(0) };
-        s.memories.insert(memory).unwrap()
-    });
+    let kept =
+        [Backing::Frames(chain), Backing::Physical { base: 0xb8000, caching: Caching::Uncached }].map(|backing| {
+            let memory = Memory { pages: 1, backing, physical: None, handles: 0, mappings: 0, kept_by: Some(0) };
+            s.memories.insert(memory).unwrap()
+        });
     for id in kept {
         let handle = Handle { object: Object::Memory(id), rights: Rights::READ, badge: 0 };
         let n = u64::from(s.handle_insert(0, handle).unwrap());

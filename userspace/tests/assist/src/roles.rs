@@ -33,7 +33,7 @@ pub fn play(name: &str, mut words: Split<'_, char>) -> ! {
             None => rt::exit(USAGE),
         },
         role::INTERRUPT => assist::tricks::interrupt(word.parse().unwrap_or_else(|_| rt::exit(USAGE))),
-        role::DEVICE => die_with_a_device(word),
+        role::DEVICE => die_with_a_device(word, words.next().unwrap_or("device")),
         role::FLAGS => {
             let good =
                 assist::tricks::flags_are_sanitised() && assist::tricks::an_interrupt_takes_nested_task_away(1 << 34);
@@ -199,9 +199,9 @@ fn leave_canaries(pages: usize) -> ! {
     rt::exit(0)
 }
 
-/// Dies in a way in which the kernel looks at the task's memory, where that is a device's.
-fn die_with_a_device(word: &str) -> ! {
-    let range = rt::memory::Memory::range("device").and_then(|memory| memory.map(false).ok());
+/// Dies in a way in which the kernel looks at the task's memory, where that is the device's range of this name.
+fn die_with_a_device(word: &str, name: &str) -> ! {
+    let range = rt::memory::Memory::range(name).and_then(|memory| memory.map(false).ok());
     let Some(at) = range.map(|mapping| mapping.leak_shared().as_ptr() as u64) else { rt::exit(USAGE) };
     match word {
         // SAFETY: ends this life.

@@ -20,7 +20,12 @@ const LENGTH: u64 = 64;
 /// A task's device range is its own to read and write, and no memory for the kernel: no system call takes an address in it, to read from or
 /// to write to. It lies below the end of memory on machines with 4 GiB and more, and above it on others.
 pub fn d22_device_memory_is_no_memory() -> Outcome {
-    let range = Memory::range("device").ok_or("the suite has no range")?;
+    ["device", "combined"].into_iter().try_for_each(no_memory)
+}
+
+/// A range, uncached or write-combining, is refused wherever memory is wanted.
+fn no_memory(name: &str) -> Outcome {
+    let range = Memory::range(name).ok_or("the suite has no such range")?;
     let device = range.map(true).context("map the range")?;
     device.read_u32(0);
     let memory = Memory::create(1).context("memory")?.map(true).context("map memory")?;
@@ -122,8 +127,8 @@ fn debugged(at: u64, memory: u64, what: &str) -> Outcome {
 
 /// What a dying task leaves for the kernel to look at may be a device's: its record just has less in it.
 pub fn d22_who_dies_with_a_device() -> Outcome {
-    for how in ["frame", "stack", "panic"] {
-        let record = death_of("owner", &format!("{} {how}", role::DEVICE)).context(how)?;
+    for (how, range) in ["frame", "stack", "panic"].into_iter().flat_map(|how| [(how, "device"), (how, "combined")]) {
+        let record = death_of("owner", &format!("{} {how} {range}", role::DEVICE)).context(how)?;
         let wanted = if how == "panic" { DeathKind::Panicked } else { DeathKind::Exception };
         same!(DeathKind::from_u32(record.kind), wanted, "kind of death by {how}");
         same!(record.message_len, 0, "bytes of the message by {how}");
