@@ -8,11 +8,13 @@ use core::arch::asm;
 use kernel::arch::cpu::{Register, offers};
 use kernel::arch::{entry, gdt, pci, percore};
 use kernel::{BOOT_CONFIG, klog, start, testing};
+use x86_64::VirtAddr;
 use x86_64::instructions::port::Port;
-use x86_64::instructions::tables::{sgdt, sidt};
+use x86_64::instructions::tables::{lgdt, sgdt, sidt};
 use x86_64::registers::control::{Cr0, Cr0Flags, Cr4, Cr4Flags};
 use x86_64::registers::model_specific::Msr;
 use x86_64::registers::rflags;
+use x86_64::structures::DescriptorTablePointer;
 
 entry_point!(main, config = &BOOT_CONFIG);
 
@@ -84,9 +86,36 @@ fn spoil() {
         );
         asm!("push 0x47002", "popfq");
     }
+    load_local_table();
     for address in functions() {
         set_command(address, command(address) | 7);
     }
+}
+
+/// Loads a local descriptor table, with the one selector of a global table that is there for this moment: the processor keeps what it has read
+/// (Intel SDM vol. 3A, section 3.5.1).
+fn load_local_table() {
+    static LOCAL: [u64; 2] = [0, 0x00cf_f300_0000_ffff];
+    let base = (&raw const LOCAL) as u64;
+    // Limit 15, type 2 (local descriptor table), present; second word: base 63 to 32.
+    let global = [0, 15 | (base & 0xff_ffff) << 16 | 0x82 << 40 | (base >> 24 & 0xff) << 56, base >> 32];
+    let old = sgdt();
+    let new = DescriptorTablePointer { limit: 23, base: VirtAddr::new((&raw const global) as u64) };
+    // SAFETY: interrupts are off and no segment is loaded between the two, so nothing but `lldt` looks into the table.
+    unsafe {
+        lgdt(&new);
+        asm!("lldt {:x}", in(reg) 8, options(nostack, preserves_flags));
+        lgdt(&old);
+    }
+    assert!(access_rights(0xc).is_some(), "the local table is not loaded");
+}
+
+/// What LAR says of a selector; `None` where it leads to no descriptor. As a processor starts, a local table lies at address 0.
+fn access_rights(selector: u32) -> Option<u32> {
+    let (rights, found): (u32, u8);
+    // SAFETY: LAR changes a register and a flag.
+    unsafe { asm!("lar {:e}, {:e}", "setz {}", out(reg) rights, in(reg) selector, out(reg_byte) found) };
+    (found != 0).then_some(rights)
 }
 
 fn main(boot: &'static mut BootInfo) -> ! {
@@ -162,6 +191,9 @@ fn descriptor_tables() {
     // SAFETY: reads registers.
     unsafe { asm!("sldt {:x}", "str {:x}", out(reg) ldt, out(reg) task) };
     assert_eq!((ldt, task), (0, 0x30), "selectors of the local table and of the task");
+    for selector in [0x4, 0x7, 0xc, 0xf, 0x1007, 0xfffc] {
+        assert_eq!(access_rights(selector), None, "selector {selector:#x} of a local table");
+    }
     let [mut ds, mut es, mut fs, mut gs] = [0xffff_u16; 4];
     // SAFETY: as above.
     unsafe {
