@@ -178,6 +178,21 @@ impl<T> Arena<T> {
         self.touched
     }
 
+    /// Looks for a value among so many slots from this one on: whether there is one that `wanted` accepts, and the slot behind the last one
+    /// that was looked at.
+    #[inline(always)]
+    pub(crate) fn find(&self, from: u16, most: u16, wanted: impl Fn(&T) -> bool) -> (bool, u16) {
+        let most = most.min(self.touched.saturating_sub(from));
+        let mut next = from;
+        for slot in self.slots.get(from as usize..).unwrap_or_default().iter().take(most as usize) {
+            next += 1;
+            if slot.value.as_ref().is_some_and(&wanted) {
+                return (true, next);
+            }
+        }
+        (false, next)
+    }
+
     /// All values, to change.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.slots.iter_mut().take(self.touched.into()).filter_map(|s| s.value.as_mut())

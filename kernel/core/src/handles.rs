@@ -179,6 +179,23 @@ impl HandleTable {
         self.slots.last().map_or(0, |s| self.number(self.slots.len() as u16 - 1, s.uses))
     }
 
+    /// Whether it has no slot: it is as it was made.
+    #[inline(always)]
+    pub fn is_bare(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Takes the last slots out as long as there are handles in them of which `ends` accepts what they name. Nothing but what [`HandleTable::pop`]
+    /// took out is put into a table that is being emptied.
+    #[inline(always)]
+    pub fn pop_while(&mut self, mut ends: impl FnMut(&Object) -> bool) {
+        self.free = NONE;
+        let ending = |slot: &&Slot| slot.handle.as_ref().is_some_and(|handle| ends(&handle.object));
+        let count = self.slots.iter().rev().take_while(ending).count();
+        self.slots.truncate(self.slots.len() - count);
+        self.live -= count as u16;
+    }
+
     /// Takes the last slot out, and the handle in it if there is one. `None` where there is no slot: the table is as it was made. Nothing but
     /// [`HandleTable::put_back`] is put into a table that is being emptied.
     #[inline]

@@ -117,20 +117,39 @@ impl System {
 
     pub(crate) fn thread_remove(&mut self, index: u16) {
         let Some(t) = self.threads.at(index) else { return };
-        let (row, extras) = (t.task, t.extras);
+        let (row, extras, state) = (t.task, t.extras, t.state);
+        if extras & (STEP | FLOAT) != 0 {
+            self.drop_extras(row, index);
+        }
         self.charge();
-        if extras & STEP != 0
-            && let Some(step) = self.step_take(index)
-        {
+        if state == State::Running {
+            self.sched.current = NIL;
+            self.sched.resched = true;
+        } else {
+            self.take_out(index, state);
+        }
+        self.threads.clear(index);
+        if let Some(task) = self.tasks.get_mut(row as usize) {
+            task.threads -= 1;
+            task.objects.give(1);
+        }
+    }
+
+    /// Gives back what only some threads have: a step of a system call, in which it stays running or ready, and floating-point registers.
+    #[inline(never)]
+    fn drop_extras(&mut self, row: u16, index: u16) {
+        if let Some(step) = self.step_take(index) {
             self.step_abandon(row, step);
         }
-        let Some(t) = self.threads.at(index) else { return };
-        let float = t.float;
-        match t.state {
-            State::Running => {
-                self.sched.current = NIL;
-                self.sched.resched = true;
-            }
+        if let Some(float) = self.threads.at(index).and_then(|t| t.float) {
+            self.floats.remove(float);
+        }
+    }
+
+    /// Takes a thread that does not run out of the queue in which it is.
+    #[inline(never)]
+    fn take_out(&mut self, index: u16, state: State) {
+        match state {
             State::Ready => self.unschedule(index),
             State::Sending(id) => {
                 if let Some(e) = self.endpoints.get_mut(id) {
@@ -147,15 +166,7 @@ impl System {
                     n.waiter = Queue::default();
                 }
             }
-            State::Replying(_) => {}
-        }
-        if let Some(float) = float {
-            self.floats.remove(float);
-        }
-        self.threads.clear(index);
-        if let Some(task) = self.tasks.get_mut(row as usize) {
-            task.threads -= 1;
-            task.objects.give(1);
+            State::Running | State::Replying(_) => {}
         }
     }
 

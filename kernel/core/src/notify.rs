@@ -93,7 +93,14 @@ impl System {
                 }
             }
         }
-        let Some(endpoint) = bound_to else { return };
+        if let Some(endpoint) = bound_to {
+            self.signal_receivers(id, endpoint, fresh);
+        }
+    }
+
+    /// Wakes those who receive at the endpoint of a notification where bits have been set that were not there before.
+    #[inline(never)]
+    fn signal_receivers(&mut self, id: Id<Notification>, endpoint: Id<Endpoint>, fresh: u64) {
         let Some(receivers) = self.endpoints.get(endpoint).map(|e| e.receivers) else { return };
         let mut next = receivers.front();
         while let Some(receiver) = next {
@@ -180,6 +187,7 @@ impl System {
         }
     }
 
+    #[inline(always)]
     fn note_taken(&mut self, id: Id<Notification>, taken: u64) {
         if taken & bits::HEARTBEAT != 0
             && let Some(n) = self.notifications.get(id)
