@@ -2,8 +2,9 @@
 
 use crate::arch::cpu::Features;
 use crate::arch::entry::{halt_until_interrupt, let_interrupts_in};
+use crate::arch::percore::{self, PerCore};
 use crate::arch::pic::Pic;
-use crate::arch::{cpu, float, gdt, paging, percore};
+use crate::arch::{cpu, float, gdt, paging};
 use crate::latency;
 use crate::loader::Program;
 use crate::usermem::{self, Reader};
@@ -132,22 +133,36 @@ pub fn enter(thread: &Thread, tasks: &[Task], floats: &mut Arena<FloatState>) ->
         }
         core.frame_end = end;
         gdt::set_frame_end(end);
-        if core.float.is_some() || thread.float.is_some() {
-            float::switch(floats, &mut core.float, thread.float);
-        }
-        core.extras = if core.float.is_some() { FLOAT } else { 0 } | if thread.ports { PORTS } else { 0 };
-        if core.space != thread.space {
-            core.space = thread.space;
-            core.space_switches += 1;
-            paging::switch(thread.space);
-            gdt::clear_user_selectors();
-            match thread.ports {
-                true => set_ports(thread, tasks),
-                false => gdt::no_ports(),
-            }
+        if (core.extras | thread.extras) & (FLOAT | PORTS) != 0 {
+            enter_with_extras(core, thread, tasks, floats);
+        } else if core.space != thread.space {
+            enter_space(core, thread.space);
+            gdt::no_ports();
         }
     });
     frame
+}
+
+/// The rest of [`enter`], where the last thread or the next one has floating-point registers or ports.
+#[inline(never)]
+fn enter_with_extras(core: &mut PerCore, thread: &Thread, tasks: &[Task], floats: &mut Arena<FloatState>) {
+    float::switch(floats, &mut core.float, thread.float);
+    core.extras = if core.float.is_some() { FLOAT } else { 0 } | if thread.ports { PORTS } else { 0 };
+    if core.space != thread.space {
+        enter_space(core, thread.space);
+        match thread.ports {
+            true => set_ports(thread, tasks),
+            false => gdt::no_ports(),
+        }
+    }
+}
+
+#[inline(always)]
+fn enter_space(core: &mut PerCore, space: u64) {
+    core.space = space;
+    core.space_switches += 1;
+    paging::switch(space);
+    gdt::clear_user_selectors();
 }
 
 /// Does for the thread that has just been handed the core by a fast path what [`next`] does. Returns its frame.
@@ -174,6 +189,30 @@ fn set_ports(thread: &Thread, tasks: &[Task]) {
         Some(task) => gdt::set_ports(thread.task, &task.record.ports),
         None => gdt::no_ports(),
     }
+}
+
+/// Return addresses, from the frame to which this frame pointer leads on. Returns how many there are.
+#[inline(never)]
+fn backtrace(root: u64, mut rbp: u64, into: &mut [u64]) -> u32 {
+    let mut reader = Reader::new(root);
+    // Each frame holds the caller's frame pointer and the return address (System V ABI, AMD64, section 3.2.2).
+    let mut len = 0;
+    for slot in into {
+        if rbp == 0 || !rbp.is_multiple_of(8) {
+            break;
+        }
+        let Some([next, from]) = reader.pair(rbp) else { break };
+        if from == 0 {
+            break;
+        }
+        *slot = from;
+        len += 1;
+        if next <= rbp {
+            break;
+        }
+        rbp = next;
+    }
+    len
 }
 
 impl Kernel {
@@ -204,30 +243,15 @@ impl Kernel {
         if root == 0 {
             return Some(record);
         }
-        let mut reader = Reader::new(root);
         record.code_len = match usermem::read_in_page(root, record.rip, &mut record.code) {
             true => record.code.len() as u32,
-            false => reader.some(record.rip, &mut record.code) as u32,
+            false => Reader::new(root).some(record.rip, &mut record.code) as u32,
         };
-        // Each frame holds the caller's frame pointer and the return address (System V ABI, AMD64, section 3.2.2).
-        let [.., mut rbp, _, _, _, _, _, _, _, _] = record.registers;
-        let mut len = 0;
-        for slot in &mut record.backtrace {
-            if rbp == 0 || !rbp.is_multiple_of(8) {
-                break;
-            }
-            let Some([next, from]) = reader.pair(rbp) else { break };
-            if from == 0 {
-                break;
-            }
-            *slot = from;
-            len += 1;
-            if next <= rbp {
-                break;
-            }
-            rbp = next;
+        record.backtrace_len = 0;
+        let [.., rbp, _, _, _, _, _, _, _, _] = record.registers;
+        if rbp != 0 {
+            record.backtrace_len = backtrace(root, rbp, &mut record.backtrace);
         }
-        record.backtrace_len = len;
         Some(record)
     }
 

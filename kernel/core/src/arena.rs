@@ -182,9 +182,12 @@ impl<T> Arena<T> {
     /// that was looked at.
     #[inline(always)]
     pub(crate) fn find(&self, from: u16, most: u16, wanted: impl Fn(&T) -> bool) -> (bool, u16) {
-        let most = most.min(self.touched.saturating_sub(from));
+        let end = from.saturating_add(most).min(self.touched);
         let mut next = from;
-        for slot in self.slots.get(from as usize..).unwrap_or_default().iter().take(most as usize) {
+        for slot in self.slots.get(from as usize..).unwrap_or_default() {
+            if next >= end {
+                break;
+            }
             next += 1;
             if slot.value.as_ref().is_some_and(&wanted) {
                 return (true, next);

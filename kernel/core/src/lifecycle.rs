@@ -121,8 +121,8 @@ impl System {
         if extras & (STEP | FLOAT) != 0 {
             self.drop_extras(row, index);
         }
-        self.charge();
         if state == State::Running {
+            self.charge();
             self.sched.current = NIL;
             self.sched.resched = true;
         } else {
@@ -149,6 +149,7 @@ impl System {
     /// Takes a thread that does not run out of the queue in which it is.
     #[inline(never)]
     fn take_out(&mut self, index: u16, state: State) {
+        self.charge();
         match state {
             State::Ready => self.unschedule(index),
             State::Sending(id) => {

@@ -20,9 +20,7 @@ use abi::task::TaskState;
 pub enum Release {
     /// Its threads, and those of others that wait for its answer.
     Threads(u16),
-    /// Its mappings.
-    Mappings,
-    /// Its handles.
+    /// Its mappings, then its handles.
     Handles,
     /// Endpoints that it made.
     Endpoints(u16),
@@ -153,9 +151,6 @@ impl System {
         if let Release::Threads(from) = at {
             at = self.release_threads(row, from, &mut work);
         }
-        if at == Release::Mappings {
-            at = self.release_mappings(row, &mut work);
-        }
         if at == Release::Handles {
             at = self.release_handles(row, &mut work);
         }
@@ -186,7 +181,7 @@ impl System {
             let (found, next) = self.threads.find(from, LOOK, |t| t.task == row || t.state.is_replying(row));
             spend(work, if found { self.release_thread(row, next - 1) } else { LOOK_COST });
             if next >= self.threads.touched() {
-                return Release::Mappings;
+                return Release::Handles;
             }
             from = next;
         }
@@ -216,29 +211,24 @@ impl System {
     }
 
     #[inline(always)]
-    fn release_mappings(&mut self, row: u16, work: &mut u32) -> Release {
-        while *work != 0 {
-            // The page tables go with the life, so there is nothing to unmap.
-            if !self.mapping_pop(row) {
-                return Release::Handles;
-            }
-            spend(work, MAPPING);
-        }
-        Release::Mappings
-    }
-
-    #[inline(always)]
     fn release_handles(&mut self, row: u16, work: &mut u32) -> Release {
         let mut empty = 0;
         loop {
             let System { tasks, endpoints, notifications, .. } = self;
             let Some(task) = tasks.get_mut(row as usize) else { return Release::Done };
+            if !task.mappings.is_empty() {
+                if *work == 0 {
+                    return Release::Handles;
+                }
+                // The page tables go with the life, so there is nothing to unmap.
+                self.mapping_pop(row);
+                spend(work, MAPPING);
+                continue;
+            }
             // Those to what outlives every life, which are most of a driver's.
             task.handles.pop_while(|object| {
                 let handles = match *object {
-                    Object::Endpoint(id) => {
-                        endpoints.get_mut(id).filter(|e| e.permanent).map(|e| &mut e.handles)
-                    }
+                    Object::Endpoint(id) => endpoints.get_mut(id).filter(|e| e.permanent).map(|e| &mut e.handles),
                     Object::Notification(id) => {
                         notifications.get_mut(id).filter(|n| n.permanent).map(|n| &mut n.handles)
                     }

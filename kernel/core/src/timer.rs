@@ -116,7 +116,9 @@ impl Timers {
     /// Levels of the heap that a timer is in, each of which its end may change: 0 where it is not armed.
     pub fn levels(&self, id: Id<Timer>) -> u32 {
         let armed = self.arena.get(id).filter(|t| t.place.is_some());
-        armed.and_then(|t| self.heaps.get(t.row as usize)).map_or(0, |heap| heap.len.checked_ilog2().map_or(0, |n| n + 1))
+        armed
+            .and_then(|t| self.heaps.get(t.row as usize))
+            .map_or(0, |heap| heap.len.checked_ilog2().map_or(0, |n| n + 1))
     }
 
     /// The next deadline in nanoseconds.

@@ -294,11 +294,10 @@ impl World {
             let (phase, at) = match task.release {
                 Release::Done => (0, 0),
                 Release::Threads(at) => (1, at),
-                Release::Mappings => (2, 0),
-                Release::Handles => (3, 0),
-                Release::Endpoints(at) => (4, at),
-                Release::Notifications(at) => (5, at),
-                Release::Queue => (6, 0),
+                Release::Handles => (2, 0),
+                Release::Endpoints(at) => (3, at),
+                Release::Notifications(at) => (4, at),
+                Release::Queue => (5, 0),
             };
             h.put(phase << 16 | u64::from(at));
             for (number, handle) in task.handles.numbered() {
