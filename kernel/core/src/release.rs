@@ -255,7 +255,7 @@ impl System {
         let Some(slot) = self.tasks.get_mut(row as usize).and_then(|t| t.handles.pop()) else { return 0 };
         let Some(handle) = slot else {
             *empty += 1;
-            return if *empty % LOOK == 0 { LOOK_COST } else { 0 };
+            return if empty.is_multiple_of(LOOK) { LOOK_COST } else { 0 };
         };
         let more = match handle.object {
             Object::Endpoint(id) if self.put_back_to_drain(row, handle, id) => return HANDLE,
