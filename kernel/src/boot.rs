@@ -76,6 +76,7 @@ impl BootFrames {
 
 // SAFETY: each frame lies in a usable region of the boot memory map and is handed out once, as every run is cut off its region.
 unsafe impl FrameAllocator<Size4KiB> for BootFrames {
+    #[unsafe(link_section = "boot_text")]
     fn allocate_frame(&mut self) -> Option<PhysFrame<Size4KiB>> {
         Some(PhysFrame::containing_address(PhysAddr::new(self.take())))
     }
