@@ -178,6 +178,12 @@ fn logs() {
     assert_eq!(run("log"), "[serial] up\n[serial] said ?[2J\n");
     assert_eq!(run("dmesg"), "kernel line\n");
     let mut world = fake();
+    for log in &mut world.logs {
+        log.1 = format!("{}[supervisor] all is well\n", "x".repeat(79)).into_bytes();
+    }
+    let wrapped = format!("{}\n  [supervisor] all is well\n", "x".repeat(79));
+    assert_eq!(run_in(&mut world, "dmesg"), wrapped);
+    let mut world = fake();
     world.logs.clear();
     assert_eq!(run_in(&mut world, "log; dmesg"), "(no task has printed anything)\n(the kernel has said nothing)\n");
 }

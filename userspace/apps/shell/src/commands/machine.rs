@@ -9,6 +9,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec;
 use core::fmt::Write;
+use rt::print::ROW;
 
 pub fn help(shell: &mut Shell<'_>, arguments: &[String]) -> Result<(), Failure> {
     let mut text = String::new();
@@ -90,14 +91,29 @@ pub fn sleep(shell: &mut Shell<'_>, arguments: &[String]) -> Result<(), Failure>
 pub fn dmesg(shell: &mut Shell<'_>, _: &[String]) -> Result<(), Failure> {
     let mut text = String::new();
     for line in read_log(shell, KERNEL_LOG)?.lines() {
-        text.push_str(&plain(line));
-        text.push('\n');
+        push_rows(&plain(line), &mut text);
     }
     if text.is_empty() {
         text.push_str("(the kernel has said nothing)\n");
     }
     shell.world.print(&text);
     Ok(())
+}
+
+/// Appends a line of the kernel's in rows of at most [`ROW`] columns, of which all but the first begin with two blanks: so no terminal breaks
+/// it where the rest could be taken for a line of its own. Beyond ASCII each character is counted as two columns.
+fn push_rows(line: &str, out: &mut String) {
+    let mut left = ROW;
+    for c in line.chars() {
+        let columns = if c.is_ascii() { 1 } else { 2 };
+        if columns > left {
+            out.push_str("\n  ");
+            left = ROW - 2;
+        }
+        left -= columns;
+        out.push(c);
+    }
+    out.push('\n');
 }
 
 pub fn reboot(shell: &mut Shell<'_>, _: &[String]) -> Result<(), Failure> {
