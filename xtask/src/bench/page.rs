@@ -68,8 +68,12 @@ fn results(report: &Report) -> String {
             grouped(*max),
             figure.shown_switches(),
             anchor.sel4.map_or("-".to_owned(), grouped),
-            grouped(anchor.limit),
-            if figure.is_over() { "**missed**" } else { "met" },
+            anchor.limit.map_or("-".to_owned(), grouped),
+            match anchor.limit {
+                None => "watched",
+                Some(limit) if *median > limit => "**missed**",
+                Some(_) => "met",
+            },
             grouped(anchor.goal),
             if *median <= anchor.goal { "reached".to_owned() } else { grouped(median - anchor.goal) },
         );

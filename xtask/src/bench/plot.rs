@@ -102,7 +102,9 @@ impl Picture {
         for (anchor, figure) in
             NAMES.iter().filter_map(|anchor| Some((anchor, figures.iter().find(|f| f.name == anchor.name)?)))
         {
-            let part = |value: u64| value as f64 / anchor.limit as f64;
+            // Where nothing is needed, seL4's is the measure.
+            let whole = anchor.limit.or(anchor.sel4).unwrap_or(anchor.goal);
+            let part = |value: u64| value as f64 / whole as f64;
             let length = |value: u64| part(value).min(MOST) / MOST * LENGTH;
             let base = self.y + 14.0;
             let colour = if figure.is_over() { OVER } else { KEPT };
@@ -131,7 +133,7 @@ impl Picture {
             for (x, value) in [
                 (70.0, grouped(figure.median)),
                 (145.0, sel4),
-                (220.0, grouped(anchor.limit)),
+                (220.0, anchor.limit.map_or("-".to_owned(), grouped)),
                 (285.0, grouped(anchor.goal)),
             ] {
                 self.text(LEFT + LENGTH + x, base, "end", if x < 100.0 { colour } else { INK }, &value);

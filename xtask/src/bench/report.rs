@@ -194,7 +194,7 @@ impl Report {
                 "{} is {}, and {} is the most that is allowed",
                 figure.name,
                 figure.median,
-                figure.anchor()?.limit
+                figure.anchor()?.limit?
             ))
         })
         .collect()
