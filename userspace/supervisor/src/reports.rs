@@ -63,7 +63,12 @@ pub struct Reports {
 
 impl Default for Reports {
     fn default() -> Self {
-        Reports { waiting: VecDeque::new(), unreported: [0; abi::task::MAX_TASKS], credit: BURST, reckoned_ns: 0 }
+        Reports {
+            waiting: VecDeque::with_capacity(MOST),
+            unreported: [0; abi::task::MAX_TASKS],
+            credit: BURST,
+            reckoned_ns: 0,
+        }
     }
 }
 

@@ -209,8 +209,10 @@ fn told(guest: &mut Guest) -> Result<()> {
         let name = format!("burst-{number:02}");
         let lives = lives.remove(&name).unwrap_or_default();
         ensure!(lives.is_sorted_by(|a, b| a < b), "{name}: reported in the order {lives:?}\n{out}");
-        ensure!(lives.first() == Some(&1), "{name}: the first death is not reported: {lives:?}\n{out}");
         let more = counted.remove(&name).unwrap_or(0);
+        // On a slow machine others die a second time before it dies at all.
+        let first = lives.first() == Some(&1) || more > 0;
+        ensure!(first, "{name}: the first death is neither reported nor counted: {lives:?}\n{out}");
         ensure!(
             lives.len() + more == LIVES,
             "{name}: {} reports and {more} more, of {LIVES} deaths\n{out}",
