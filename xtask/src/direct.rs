@@ -9,13 +9,21 @@ use std::path::{Path, PathBuf};
 /// The name of the program beside the images.
 const PROGRAM: &str = "pvh";
 
-/// Builds the program; a second time only where its source or the compiler has changed.
+/// Builds the program and puts it among the images; a second time only where its source or the compiler has changed.
 ///
 /// # Errors
 /// When it does not compile.
 pub fn program(config: &Config) -> Result<PathBuf> {
     let programs = compile(config, &["build", "--package", "pvh"])?;
-    stripped(config, programs.get("pvh").context("the package `pvh` has no program `pvh`")?)
+    let built = stripped(config, programs.get("pvh").context("the package `pvh` has no program `pvh`")?)?;
+    let new = std::fs::read(&built).with_context(|| format!("cannot read {}", built.display()))?;
+    let place = config.paths.images().join(PROGRAM);
+    // Here, before images are written side by side. Machines that run have it open: it is replaced only by another.
+    if !std::fs::read(&place).is_ok_and(|old| old == new) {
+        paths::create_dir(&config.paths.images())?;
+        paths::write_whole(&place, &new)?;
+    }
+    Ok(built)
 }
 
 /// Where the program of an image is.
@@ -24,19 +32,13 @@ pub fn beside(image: &Path) -> PathBuf {
     image.with_file_name(PROGRAM)
 }
 
-/// Writes kernel and archive to `image`, as [`pvh::module`] describes it, and puts the program [`beside`] it.
+/// Writes kernel and archive to `image`, as [`pvh::module`] describes it. The program is [`beside`] it already.
 ///
 /// # Errors
 /// When a file cannot be read, or the disk is full.
-pub fn write(program: &Path, kernel: &Path, archive: &Path, image: &Path) -> Result<()> {
+pub fn write(kernel: &Path, archive: &Path, image: &Path) -> Result<()> {
     let read = |path: &Path| std::fs::read(path).with_context(|| format!("cannot read {}", path.display()));
-    paths::write_whole(image, &module(&read(archive)?, &read(kernel)?))?;
-    let (new, place) = (read(program)?, beside(image));
-    // Machines that run have it open: it is replaced only by another.
-    if std::fs::read(&place).is_ok_and(|old| old == new) {
-        return Ok(());
-    }
-    paths::write_whole(&place, &new)
+    paths::write_whole(image, &module(&read(archive)?, &read(kernel)?))
 }
 
 /// Archive and kernel in one file.

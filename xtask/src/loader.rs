@@ -119,7 +119,7 @@ impl ImageBuilder {
     /// When a file is missing or the disk is full.
     pub fn write(&self, kernel: &Path, ramdisk: &Path, firmware: Firmware, image: &Path) -> Result<()> {
         if firmware == Firmware::Pvh {
-            return crate::direct::write(&self.program, kernel, ramdisk, image);
+            return crate::direct::write(kernel, ramdisk, image);
         }
         let temporary = image.with_extension("part");
         let done = Command::new(&self.program)
