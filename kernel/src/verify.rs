@@ -1,5 +1,5 @@
 //! What only a kernel built with the feature `verify` has: it checks its own state when it is told to, and sums up all system calls.
-//! The system of `userspace/fuzz` runs on it.
+//! The system of `userspace/lab/syscall-fuzz` runs on it.
 
 use crate::arch::paging;
 use crate::kernel::Kernel;

@@ -37,7 +37,7 @@ use std::time::Duration;
 
 /// A system that is booted to measure something.
 struct Measured {
-    /// Its file in `userspace/bench`, and the name of its archive and image.
+    /// Its file in `userspace/lab/bench`, and the name of its archive and image.
     name: &'static str,
     /// The figures that come from it: names, or one of [`GROUPS`].
     gives: &'static [&'static str],
@@ -83,7 +83,7 @@ const SYSTEMS: [Measured; 6] = [
 const TEXT: &str = "kernel_text_bytes";
 
 /// The committed figures, with which the tests compare.
-pub const BASELINE: &str = "userspace/bench/baseline.json";
+pub const BASELINE: &str = "userspace/lab/bench/baseline.json";
 
 /// The task of which the scale curve's system gets copies, until the task table is full.
 const COPIED: &str = "idle";
@@ -335,9 +335,9 @@ pub fn run(config: &Config, ready: &Ready, wanted: Wanted, logs: &Path) -> Resul
     Ok(report)
 }
 
-/// Builds one of the systems of `userspace/bench`, and puts it on a disk image.
+/// Builds one of the systems of `userspace/lab/bench`, and puts it on a disk image.
 fn image(config: &Config, name: &str) -> Result<(PathBuf, Built)> {
-    let file = format!("userspace/bench/{name}.toml");
+    let file = format!("userspace/lab/bench/{name}.toml");
     let mut system = System::load(&config.paths.root.join(&file), config.with)?;
     if let Some(copied) = system.task(COPIED).cloned() {
         for number in 1..=abi::task::MAX_TASKS - system.tasks.len() {

@@ -16,7 +16,7 @@ use crate::test::kernel::machine;
 use crate::test::system::with::{self, Outside};
 use crate::toolchain::install::{Needs, Ready, ensure};
 use crate::ui::say;
-use ::chaos::{Driver, Random};
+use ::fault_injection::{Driver, Random};
 use anyhow::{Result, bail};
 use batch::{Batch, Outcome};
 use report::Summary;
@@ -26,7 +26,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The system that is booted.
-const SYSTEM: &str = "userspace/chaos/system.toml";
+const SYSTEM: &str = "userspace/lab/fault-injection/system.toml";
 
 /// Faults in a batch: so many that the boot is a small part of it, and few enough that a failure repeats soon.
 const BATCH: u32 = 500;

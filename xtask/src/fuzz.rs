@@ -1,4 +1,4 @@
-//! `cargo xtask chaos --syscalls`: system calls at random from several tasks at once, on a kernel that checks itself. See `docs/fuzzing.md`.
+//! `cargo xtask fuzz`: system calls at random from several tasks at once, on a kernel that checks itself. See `docs/fuzzing.md`.
 //!
 //! The calls are split into batches, each of which is a boot of its own with a seed of its own. The machine counts its time in
 //! instructions, so that the same seed gives the same run: a batch that fails repeats alone.
@@ -12,7 +12,7 @@ use crate::test::in_parallel;
 use crate::test::kernel::machine;
 use crate::toolchain::install::{Needs, Ready, ensure};
 use crate::ui::say;
-use ::fuzz::Random;
+use ::syscall_fuzz::Random;
 use anyhow::Result;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 const DEBUGGED: &str = "right";
 
 /// The system that is booted.
-const SYSTEM: &str = "userspace/fuzz/system.toml";
+const SYSTEM: &str = "userspace/lab/syscall-fuzz/system.toml";
 
 /// System calls in a batch.
 const BATCH: u64 = 1_000_000;
@@ -80,13 +80,13 @@ pub struct Outcome {
 ///
 /// # Errors
 /// When something does not build.
-pub fn syscalls(paths: &Paths, options: &Options) -> Result<ExitCode> {
+pub fn fuzz(paths: &Paths, options: &Options) -> Result<ExitCode> {
     let begun = Instant::now();
     let ready = ensure(Needs { qemu: true, uefi: false, clippy: false, install: options.install })?;
     let config = Config { paths, toolchain: &ready.toolchain, with: &[] };
     let (built, image) = system(&config)?;
     let batches = batches(options.seed, options.count);
-    let logs = paths.target.join("chaos-syscalls");
+    let logs = paths.target.join("fuzz");
     let _ = std::fs::remove_dir_all(&logs);
     let outcomes = Mutex::new(Vec::new());
     let numbered: Vec<_> = batches.iter().enumerate().collect();
@@ -180,7 +180,7 @@ impl Batch {
     /// The command that does this batch alone.
     #[must_use]
     pub fn again(&self) -> String {
-        format!("cargo xtask chaos --syscalls --seed {} --count {}", self.seed, self.count)
+        format!("cargo xtask fuzz --seed {} --count {}", self.seed, self.count)
     }
 
     /// Boots it and judges. What it prints stays in the directory `logs`.

@@ -278,7 +278,7 @@ fn d20_no_lock_is_held_while_a_task_runs() {
 /// Who has control waits for no task: it may call nobody but what it needs to switch the machine off, which is more important still.
 #[test]
 fn d18_the_supervisor_calls_nobody() {
-    for system in ["userspace/system.toml", "userspace/tests/system.toml"] {
+    for system in ["userspace/system.toml", "userspace/lab/conformance/system.toml"] {
         let text = std::fs::read_to_string(root().join(system)).expect("a system is a file");
         let table = text.split("\n[").find(|table| table.starts_with("task.supervisor]")).expect("a supervisor");
         assert!(table.contains("\"control\"") && !table.contains("calls"), "{system}: the supervisor calls somebody");

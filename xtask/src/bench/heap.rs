@@ -16,10 +16,10 @@ use std::process::ExitCode;
 pub const TRACED: [(&str, u16); 2] = [("shell", 0xEA), ("console", 0xEB)];
 
 /// The system that is booted.
-const SYSTEM: &str = "userspace/bench/heap.toml";
+const SYSTEM: &str = "userspace/lab/bench/heap.toml";
 
 /// Where recorded traces are.
-const TRACES: &str = "userspace/bench/traces";
+const TRACES: &str = "userspace/lab/bench/traces";
 
 /// What a line of the measuring task begins with.
 const TAG: &str = "[heap] ";

@@ -1,7 +1,7 @@
 //! `cargo xtask bench latency`: the longest stretch with interrupts off of every system call, exception and interrupt.
 //!
 //! A kernel that notes its stretches (kernel/src/latency.rs) runs a system that has as much of everything as the task table accepts, and a task that
-//! provokes the worst of each (userspace/bench/src/latency.rs). Time is counted in instructions, so that two runs give the same.
+//! provokes the worst of each (userspace/lab/bench/src/latency.rs). Time is counted in instructions, so that two runs give the same.
 
 use super::{boot, page};
 use crate::build::{self, Built, Config, with_loader, write_image};
@@ -161,7 +161,7 @@ pub fn run(config: &Config, ready: &Ready, logs: &Path) -> Result<Stretches> {
 }
 
 fn image(config: &Config) -> Result<(PathBuf, Built)> {
-    let mut system = System::load(&config.paths.root.join("userspace/bench/latency.toml"), config.with)?;
+    let mut system = System::load(&config.paths.root.join("userspace/lab/bench/latency.toml"), config.with)?;
     let copied = system.task(COPIED).cloned().with_context(|| format!("there is no task `{COPIED}`"))?;
     for number in 1..=abi::task::MAX_TASKS - system.tasks.len() {
         let mut copy = copied.clone();

@@ -82,7 +82,7 @@ fn build(config: &Config) -> Result<Built> {
     Ok(Built { kernel, boot_kernel, ramdisk, tasks })
 }
 
-/// Lines `+ADDRESS SIZE ALIGN`, `-ADDRESS`, `=ADDRESS ADDRESS SIZE` in hexadecimal, as steps by slots: see `userspace/bench/src/replay.rs`.
+/// Lines `+ADDRESS SIZE ALIGN`, `-ADDRESS`, `=ADDRESS ADDRESS SIZE` in hexadecimal, as steps by slots: see `userspace/lab/bench/src/replay.rs`.
 fn steps(told: &str) -> Result<String> {
     let mut slots: BTreeMap<u64, usize> = BTreeMap::new();
     let mut free: BTreeSet<usize> = BTreeSet::new();

@@ -1,6 +1,6 @@
 //! Follows operations instruction by instruction: what each of them is spent on, and what it does that costs more than an instruction.
 //!
-//! The measuring task calls `bench_mark` before it measures (`userspace/bench/src/lib.rs`). There the machine is stopped, and stepped
+//! The measuring task calls `bench_mark` before it measures (`userspace/lab/bench/src/lib.rs`). There the machine is stopped, and stepped
 //! from the next reading of the counter by a task to the one after that, which is what the task itself measures.
 
 use super::code::{Code, Instruction};

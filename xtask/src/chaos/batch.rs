@@ -7,8 +7,8 @@ use crate::qemu::{End, Machine};
 use crate::symbols::{Symbols, panic_report};
 use crate::test::kernel::machine;
 use crate::toolchain::install::Ready;
-use ::chaos::Driver;
-use ::chaos::rows::Rows;
+use ::fault_injection::Driver;
+use ::fault_injection::rows::Rows;
 use anyhow::{Context, Result};
 use serde_json::json;
 use std::io::{Read, Seek, SeekFrom};
@@ -234,7 +234,7 @@ impl Tail {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ::chaos::client::lines;
+    use ::fault_injection::client::lines;
 
     const BATCH: Batch = Batch { seed: 1, count: 1, drivers: Vec::new() };
 

@@ -4,8 +4,8 @@
 //! driver that may have it do wrong, to the mark by which the writer says that it begins anew. What the windows hold is damage,
 //! and is counted. What an application makes of the whole must be every line, once.
 
-use ::chaos::client::lines;
-use ::chaos::line::Receiver;
+use ::fault_injection::client::lines;
+use ::fault_injection::line::Receiver;
 
 /// Where the line may carry anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +89,7 @@ fn damage(window: u32, inside: &[u8], first: u32, next: u32) -> Damage {
     let mut damage = Damage { window, ..Damage::default() };
     let mut seen = vec![0; next.saturating_sub(first) as usize];
     for piece in inside.split(|&byte| byte == b'\n').filter(|piece| !piece.is_empty()) {
-        let place = ::chaos::line::number(piece).and_then(|number| number.checked_sub(first));
+        let place = ::fault_injection::line::number(piece).and_then(|number| number.checked_sub(first));
         match place.and_then(|place| seen.get_mut(place as usize)) {
             Some(count) => *count += 1,
             None => damage.garbage += piece.len() as u32,

@@ -1,8 +1,8 @@
 //! What the chaos system prints: the kernel marks the lines of each task, so nobody speaks for another.
 
 use super::line::Window;
-use ::chaos::Driver;
-use ::chaos::fault::Kind;
+use ::fault_injection::Driver;
+use ::fault_injection::fault::Kind;
 use std::fmt;
 
 /// What lines of the task that injects begin with, and those of the painter.

@@ -3,8 +3,8 @@
 use super::batch::{Outcome, SHIFT};
 use super::log::Fault;
 use crate::paths::Paths;
-use ::chaos::Driver;
-use ::chaos::fault::Kind;
+use ::fault_injection::Driver;
+use ::fault_injection::fault::Kind;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write;

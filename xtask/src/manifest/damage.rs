@@ -1,7 +1,7 @@
 //! Very many damaged files: each is refused in words, or the table made of it is one that the kernel takes.
 
 use super::tests::{GOOD, OUTSIDE, system};
-use ::fuzz::Random;
+use ::syscall_fuzz::Random;
 
 const COUNT: u64 = 100_000;
 const THREADS: u64 = 4;

@@ -216,27 +216,26 @@ fn d25_hardware_for_a_crate_from_outside_needs_consent() {
     assert!(gets[0].contains(" gets: no hardware, is called by b, has the kernel right logs, at most 1M"), "{gets:?}");
 }
 
-/// The systems that tests and measurements boot.
+/// The systems that tests and measurements boot: every task table of the laboratory.
 #[test]
 fn the_projects_other_files_are_good() {
-    let userspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../userspace");
-    for file in [
-        "bench/async.toml",
-        "bench/direct.toml",
-        "bench/flow.toml",
-        "bench/heap.toml",
-        "bench/kernel.toml",
-        "bench/latency.toml",
-        "bench/scale.toml",
-        "bench/system.toml",
-        "chaos/system.toml",
-        "fuzz/system.toml",
-        "tests/shares.toml",
-        "tests/system.toml",
-        "tests/trials.toml",
-    ] {
-        System::load(&userspace.join(file), &[]).unwrap_or_else(|error| panic!("{file}: {error}"));
+    let lab = Path::new(env!("CARGO_MANIFEST_DIR")).join("../userspace/lab");
+    let files = |dir: &Path| {
+        let entries = std::fs::read_dir(dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
+        entries.map(|entry| entry.expect("an entry").path()).collect::<Vec<_>>()
+    };
+    let mut found = 0;
+    for file in files(&lab).iter().flat_map(|dir| files(dir)) {
+        let name = file.file_name().unwrap_or_default();
+        if file.extension().is_some_and(|extension| extension == "toml")
+            && name != "Cargo.toml"
+            && name != "enigma.toml"
+        {
+            System::load(&file, &[]).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+            found += 1;
+        }
     }
+    assert!(found >= 13, "{found} task tables in {}", lab.display());
 }
 
 #[test]

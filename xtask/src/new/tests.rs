@@ -152,7 +152,7 @@ fn what_is_made_compiles_and_passes_its_tests_and_so_does_the_documented_driver(
 #[test]
 fn the_page_on_async_shows_a_server_that_runs() {
     let page = read(checkout().join("docs/async.md"));
-    let server = read(checkout().join("userspace/tests/assist/src/patient.rs"));
+    let server = read(checkout().join("userspace/lab/conformance/assist/src/patient.rs"));
     assert!(page.contains(&format!("```rust\n{server}```\n")), "docs/async.md and patient.rs differ");
 }
 

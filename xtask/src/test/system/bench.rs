@@ -1,4 +1,4 @@
-//! What `cargo xtask bench --compare userspace/bench/baseline.json` says, as tests. The figures are counted instructions, so that they are
+//! What `cargo xtask bench --compare userspace/lab/bench/baseline.json` says, as tests. The figures are counted instructions, so that they are
 //! the same on every machine, however busy.
 
 use super::super::{Outcome, Report, Wanted};

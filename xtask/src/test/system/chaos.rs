@@ -6,7 +6,7 @@ use crate::build::Config;
 use crate::chaos::batch::Batch;
 use crate::chaos::{self, batch};
 use crate::toolchain::install::Ready;
-use ::chaos::Driver;
+use ::fault_injection::Driver;
 use anyhow::Result;
 use std::path::Path;
 use std::time::Instant;

@@ -1,4 +1,4 @@
-//! System calls at random, on a kernel that checks itself: what `cargo xtask chaos --syscalls` does, as tests.
+//! System calls at random, on a kernel that checks itself: what `cargo xtask fuzz` does, as tests.
 
 use super::super::{Outcome, Report, Wanted};
 use crate::build::Config;

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 pub const NAME: &str = "system::outside::hostile_programs_harm_nobody";
 
 /// The crate that holds them.
-const CRATE: &str = "userspace/tests/hostile";
+const CRATE: &str = "userspace/lab/noisy-neighbours";
 
 /// How long a command may take, on a busy machine, with ten tasks that leave no time unused.
 const COMMAND: Duration = Duration::from_secs(60);

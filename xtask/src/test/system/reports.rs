@@ -22,7 +22,7 @@ pub const NAMES: [&str; 4] = [
 ];
 
 /// The file whose lines are to be named.
-const CRASHES: &str = "userspace/tests/reports/src/crash.rs";
+const CRASHES: &str = "userspace/lab/crash-reports/reports/src/crash.rs";
 
 /// How long a command may take, on a busy machine.
 const COMMAND: Duration = Duration::from_secs(40);
@@ -45,7 +45,7 @@ pub fn run(config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> 
         let logs = report.logs(name)?;
         let begun = Instant::now();
         let attempt = || {
-            let with = [config.paths.root.join("userspace/tests").join(system)];
+            let with = [config.paths.root.join("userspace/lab/crash-reports").join(system)];
             let config = Config { with: &with, ..*config };
             let build = || build_system(&config, SYSTEM_TOML, &format!("{system}.tar"));
             let (builder, built) = with_loader(&config, Firmware::Pvh, build)?;

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 pub const NAME: &str = "system::outside::senseless_requests_harm_no_server";
 
 /// The crate that holds the clients.
-const CRATE: &str = "userspace/tests/siege";
+const CRATE: &str = "userspace/lab/request-fuzz";
 
 /// Those that ask, and then die.
 const CLIENTS: [&str; 2] = ["storm-a", "storm-b"];

@@ -32,13 +32,23 @@ pub struct Inside {
 }
 
 /// The suite, with the drivers and the supervisor of the real system.
-pub const SUITE: Inside =
-    Inside { name: "suite", toml: "userspace/tests/system.toml", memory: "256M", counted: None, tag: "[suite] " };
+pub const SUITE: Inside = Inside {
+    name: "suite",
+    toml: "userspace/lab/conformance/system.toml",
+    memory: "256M",
+    counted: None,
+    tag: "[suite] ",
+};
 
 /// The trials, of which a task in the supervisor's place begins and ends lives by the thousand. There is little memory, so that all of it
 /// can be looked at.
-pub const TRIALS: Inside =
-    Inside { name: "trials", toml: "userspace/tests/trials.toml", memory: "64M", counted: None, tag: "[judge] " };
+pub const TRIALS: Inside = Inside {
+    name: "trials",
+    toml: "userspace/lab/lifecycle-stress/system.toml",
+    memory: "64M",
+    counted: None,
+    tag: "[judge] ",
+};
 
 /// The names of the trials: they take a machine of their own, which is not booted for any other.
 pub const TRIAL_NAMES: [&str; 8] = [
@@ -53,8 +63,13 @@ pub const TRIAL_NAMES: [&str; 8] = [
 ];
 
 /// Tasks that try to get more processor time than their slice, and a victim. Their time is counted, so that a run repeats exactly.
-pub const SHARES: Inside =
-    Inside { name: "shares", toml: "userspace/tests/shares.toml", memory: "64M", counted: Some(2), tag: "[judge] " };
+pub const SHARES: Inside = Inside {
+    name: "shares",
+    toml: "userspace/lab/processor-time/system.toml",
+    memory: "64M",
+    counted: Some(2),
+    tag: "[judge] ",
+};
 
 /// The names of the tests of processor time, which have a machine of their own too.
 pub const SHARES_NAMES: [&str; 7] = [
@@ -224,7 +239,7 @@ mod tests {
 
     #[test]
     fn the_trials_have_their_names() {
-        let judge = include_str!("../../../../userspace/tests/trials/src/main.rs");
+        let judge = include_str!("../../../../userspace/lab/lifecycle-stress/src/main.rs");
         let named = |name: &str| judge.contains(&format!("(\"{name}\", "));
         assert!(TRIAL_NAMES.iter().all(|name| named(name.strip_prefix("system::trials::").expect("a trial's name"))));
         assert_eq!(judge.matches("(\"d").count(), TRIAL_NAMES.len());
@@ -232,7 +247,7 @@ mod tests {
 
     #[test]
     fn the_tests_of_processor_time_have_their_names() {
-        let judge = include_str!("../../../../userspace/tests/shares/src/judge.rs");
+        let judge = include_str!("../../../../userspace/lab/processor-time/src/judge.rs");
         let named = |name: &str| judge.contains(&format!("name: \"{name}\", "));
         assert!(SHARES_NAMES.iter().all(|name| named(name.strip_prefix("system::shares::").expect("a test's name"))));
         assert_eq!(judge.matches("name: \"d").count(), SHARES_NAMES.len());

@@ -10,7 +10,7 @@ use crate::loader::Firmware;
 use crate::manifest::{System, Task};
 use crate::qemu::Machine;
 use crate::toolchain::install::Ready;
-use ::chaos::Random;
+use ::fault_injection::Random;
 use abi::manifest::Restart;
 use anyhow::{Context, Result, bail, ensure};
 use std::path::PathBuf;
