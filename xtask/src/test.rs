@@ -137,12 +137,13 @@ pub fn test(paths: &Paths, wanted: &Wanted) -> Result<ExitCode> {
             broken.push(kind.to_owned());
         }
     };
+    // Tests on the host run over QEMU's device models too.
+    let ready: Ready = ensure(Needs { qemu: true, uefi: false, clippy: false, install: wanted.install })?;
+    say(format!("{}, {}", ready.toolchain.summary(), ready.programs.version()));
     if wanted.kind("host") {
         note("host", host::run(paths, wanted, &report));
     }
     if wanted.kind("kernel") || wanted.kind("system") {
-        let ready: Ready = ensure(Needs { qemu: true, uefi: false, clippy: false, install: wanted.install })?;
-        say(format!("{}, {}", ready.toolchain.summary(), ready.programs.version()));
         wanted.hardware.check_cpu(&ready.programs)?;
         if wanted.kind("kernel") && wanted.with.is_empty() {
             note("kernel", kernel::run(paths, wanted, &report, &ready));

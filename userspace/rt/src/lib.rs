@@ -46,6 +46,8 @@ pub mod print;
 pub mod sync;
 pub mod syscall;
 pub mod task;
+#[cfg(not(target_os = "none"))]
+pub mod testing;
 pub mod thread;
 pub mod time;
 

@@ -20,6 +20,8 @@ mod layout_tests;
 mod model;
 pub mod ports;
 #[cfg(test)]
+mod same_on_qemu;
+#[cfg(test)]
 mod tests;
 
 pub use event::{Key, KeyEvent, Mods, SPECIAL, Special};

@@ -104,9 +104,13 @@ pub struct Model {
 impl Model {
     /// The data port and the control port.
     pub fn ports() -> (Model, Model) {
-        let data = Model { state: Rc::default(), is_data: true };
-        let control = Model { is_data: false, ..data.clone() };
-        (data, control)
+        Model { state: Rc::default(), is_data: true }.pair()
+    }
+
+    /// Both ports of this one's controller.
+    pub fn pair(&self) -> (Model, Model) {
+        let port = |is_data| Model { is_data, ..self.clone() };
+        (port(true), port(false))
     }
 }
 

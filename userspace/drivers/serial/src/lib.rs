@@ -17,6 +17,8 @@ pub mod keep;
 mod model;
 pub mod ports;
 #[cfg(test)]
+mod same_on_qemu;
+#[cfg(test)]
 mod tests;
 pub mod writes;
 

@@ -224,4 +224,6 @@ fn load_palette<P: Port>(ports: &mut P) {
 }
 
 #[cfg(test)]
+mod same_on_qemu;
+#[cfg(test)]
 mod tests;
