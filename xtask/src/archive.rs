@@ -166,7 +166,8 @@ mod tests {
         let text = format!(
             "[task.one]\npackage = \"p\"\npriority = 1\nkernel = [\"control\"]\n[task.two]\npackage = \"p\"\npriority = 2\nmemory = \"{memory}\"\n"
         );
-        let source = Source { shown: "system.toml".into(), text, packages: None, outside: None, hardware: false };
+        let source =
+            Source { shown: "system.toml".into(), text, dir: None, packages: None, outside: None, hardware: false };
         System::from_sources(&[source]).expect("a good system")
     }
 

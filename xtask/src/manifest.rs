@@ -10,6 +10,7 @@ mod check;
 mod damage;
 mod encode;
 mod hardware;
+mod inherit;
 mod read;
 mod source;
 #[cfg(test)]
@@ -171,7 +172,7 @@ impl System {
         System::from_sources(&sources)
     }
 
-    /// The same for files that are read already; the first is `system.toml`.
+    /// Checks together files that are read already; the first is `system.toml`.
     ///
     /// # Errors
     /// As [`System::load`].
@@ -188,7 +189,9 @@ impl System {
         }
         if !problems.is_empty() {
             problems.sort_by_key(|problem| problem.place.order());
-            let lines: Vec<_> = problems.iter().map(Problem::to_string).collect();
+            let mut lines: Vec<_> = problems.iter().map(Problem::to_string).collect();
+            // What several tasks inherit is read several times.
+            lines.dedup();
             bail!("{}", lines.join("\n"));
         }
         tasks.sort_by_key(|task| !task.has(KernelRight::Control));

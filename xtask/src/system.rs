@@ -167,6 +167,7 @@ mod tests {
         let source = Source {
             shown: "system.toml".into(),
             text: text.to_owned(),
+            dir: None,
             packages: None,
             outside: None,
             hardware: false,

@@ -95,6 +95,7 @@ mod tests {
         let source = |text: &str, outside: Option<&str>| Source {
             shown: "t.toml".into(),
             text: text.to_owned(),
+            dir: None,
             packages: None,
             hardware: false,
             outside: outside.map(PathBuf::from),

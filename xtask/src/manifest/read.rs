@@ -1,5 +1,6 @@
 //! From text to tasks. Each value is checked by itself here: kind, limits, spelling.
 
+use super::inherit;
 use super::source::{Problem, Source, nearest, valid_name};
 use super::values::unknown_word;
 use super::{At, Irq, KernelRight, Ports, RESTARTS, Range, Task};
@@ -8,7 +9,7 @@ use abi::manifest::{MAX_CALLS, MAX_IRQS, MAX_PORTS, MAX_RANGES, Restart};
 use kernel_core::manifest::{HEARTBEAT_MS, MAX_FRAMES, MAX_HANDLES, MAX_KEEP_FRAMES, MAX_STACK_FRAMES, OBJECTS};
 use toml_edit::{Document, TableLike};
 
-const TASK_KEYS: [&str; 19] = [
+const TASK_KEYS: [&str; 20] = [
     "package",
     "bin",
     "priority",
@@ -28,6 +29,7 @@ const TASK_KEYS: [&str; 19] = [
     "heartbeat",
     "kernel",
     "float",
+    "inherit",
 ];
 
 /// Most bytes in so many frames.
@@ -49,20 +51,7 @@ pub struct Consent {
 /// Reads file number `number`: appends its tasks, and what it lets tasks from outside have.
 pub fn read(number: usize, source: &Source, tasks: &mut Vec<Task>, consent: &mut Consent, problems: &mut Vec<Problem>) {
     let mut reader = Reader { source, number, here: 0, problems };
-    let document = match Document::parse(source.text.as_str()) {
-        Ok(document) => document,
-        Err(error) => {
-            let offset = error.span().map_or(0, |span| span.start);
-            // The parser's words are several lines; the rest of a report is one line for each fault.
-            let words = error.message().lines().collect::<Vec<_>>().join(", ");
-            let text = match words.as_str() {
-                "duplicate key" => "this name is there already; take one of the two out".to_owned(),
-                words => format!("this is not TOML: {words}"),
-            };
-            reader.problem(offset, text);
-            return;
-        }
-    };
+    let Some(document) = reader.document() else { return };
     let root = document.as_table();
     let known: &[&str] = if source.outside.is_some() { &["task"] } else { &["task", "with"] };
     reader.known(root, known, "the file");
@@ -106,12 +95,35 @@ pub struct Reader<'a> {
     pub problems: &'a mut Vec<Problem>,
 }
 
-impl Reader<'_> {
-    fn task(&mut self, name: &str, offset: usize, table: &dyn TableLike) -> Option<Task> {
+impl<'a> Reader<'a> {
+    /// The file, if it is TOML.
+    pub(super) fn document(&mut self) -> Option<Document<&'a str>> {
+        let error = match Document::parse(self.source.text.as_str()) {
+            Ok(document) => return Some(document),
+            Err(error) => error,
+        };
+        let offset = error.span().map_or(0, |span| span.start);
+        // The parser's words are several lines; the rest of a report is one line for each fault.
+        let words = error.message().lines().collect::<Vec<_>>().join(", ");
+        let text = match words.as_str() {
+            "duplicate key" => "this name is there already; take one of the two out".to_owned(),
+            words => format!("this is not TOML: {words}"),
+        };
+        self.problem(offset, text);
+        None
+    }
+
+    /// The task of a table. What the table leaves out is as in the file that it inherits from, or has its default.
+    pub(super) fn task(&mut self, name: &str, offset: usize, table: &dyn TableLike) -> Option<Task> {
         self.known(table, &TASK_KEYS, &format!("`task.{name}`"));
         self.here = offset;
+        let base = match table.get("inherit") {
+            Some(_) => Some(self.inherited(name, table)?),
+            None => None,
+        };
         let package = match table.get("package") {
             Some(_) => self.text(table, "package"),
+            None if let Some(base) = &base => Some(base.package.clone()),
             None => {
                 let text = format!("`task.{name}` has no `package`; name the crate that holds its program");
                 self.problem(offset, text);
@@ -124,7 +136,7 @@ impl Reader<'_> {
             let text = self.unknown_package(&package.value, known);
             self.problems.push(Problem { place: package.place.clone(), text });
         }
-        if table.get("priority").is_none() {
+        if table.get("priority").is_none() && base.is_none() {
             let text = format!("`task.{name}` has no `priority`; give it a number from 0 (most important) to 31");
             self.problem(offset, text);
         }
@@ -174,7 +186,11 @@ impl Reader<'_> {
             package: package?,
         };
         let bin = bin.unwrap_or_else(|| task.package.value.clone());
-        Some(Task { bin, ..task })
+        let task = Task { bin, ..task };
+        Some(match base {
+            Some(base) => inherit::over(base, task, table),
+            None => task,
+        })
     }
 
     fn unknown_package(&self, package: &str, known: &[String]) -> String {

@@ -14,6 +14,8 @@ pub struct Source {
     pub shown: Arc<str>,
     /// Its text.
     pub text: String,
+    /// The directory that it lies in, from which the files that it names are found; `None` for a text that is in no file.
+    pub dir: Option<PathBuf>,
     /// The packages that its tasks may come from; `None` where that is not known.
     pub packages: Option<Vec<String>>,
     /// The crate's directory, for a crate from outside.
@@ -42,7 +44,8 @@ impl Source {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read the list of tasks, {}", Paths::shown(path)))?;
         let packages = workspace_packages(path);
-        Ok(Source { shown: Paths::shown(path).into(), text, packages, outside: None, hardware: false })
+        let dir = path.parent().map(Path::to_path_buf);
+        Ok(Source { shown: Paths::shown(path).into(), text, dir, packages, outside: None, hardware: false })
     }
 
     /// Reads the `enigma.toml` of a crate from outside, and the name of its package. `with` is its directory; `,hardware` behind that says that
@@ -72,7 +75,7 @@ impl Source {
             .with_context(|| format!("{}: it is no package's; write [package] with a `name`", Paths::shown(&cargo)))?;
         let dir = std::path::absolute(dir).with_context(|| format!("cannot resolve {shown}"))?;
         let (shown, packages) = (Paths::shown(&path).into(), Some(vec![package]));
-        Ok(Source { shown, text, packages, outside: Some(dir), hardware })
+        Ok(Source { shown, text, dir: Some(dir.clone()), packages, outside: Some(dir), hardware })
     }
 
     /// The place of a byte of the file number `number`.

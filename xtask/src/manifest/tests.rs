@@ -11,6 +11,7 @@ fn source(shown: &str, text: &str, packages: &[&str], outside: Option<&str>) -> 
     Source {
         shown: shown.into(),
         text: text.to_owned(),
+        dir: None,
         packages: Some(packages.iter().map(|&package| package.to_owned()).collect()),
         outside: outside.map(PathBuf::from),
         hardware: false,
