@@ -97,7 +97,7 @@ syscalls! {
     /// Waits until one of the bits is set, and takes those that are. `rdi` notification (WAIT), `rsi` mask (not 0). Returns `rdx` the bits.
     /// Errors: BadHandle, WrongKind, NoRights, BadArgument, Busy (another thread waits on it).
     Wait = 20, "wait";
-    /// The same without waiting: `rdx` may be 0. Errors: BadHandle, WrongKind, NoRights.
+    /// Takes the set bits of a notification without waiting. `rdi` notification (WAIT), `rsi` mask (not 0). Returns `rdx` the bits, 0 where none is set. Errors: BadHandle, WrongKind, NoRights.
     Poll = 21, "poll";
 
     /// Says which handles requests may bring to an endpoint. `rdi` endpoint (RECV), `rsi` a set of [`crate::message::Kinds`], none at first.

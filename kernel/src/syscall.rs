@@ -56,7 +56,7 @@ pub struct Returned {
 }
 
 impl Returned {
-    /// This.
+    /// A status and a value.
     #[inline(always)]
     pub fn new(status: Status, value: u64) -> Self {
         Returned { status: status as u64, value }

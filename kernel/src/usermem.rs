@@ -137,7 +137,7 @@ pub fn read(root: u64, addr: u64, into: &mut [u8]) -> Result<(), Status> {
     unsafe { exchange(root, addr, into.as_mut_ptr().expose_provenance(), into.len(), Access::READ, false) }
 }
 
-/// The same where all of them lie in one page; nothing is read and false returned where they do not, or cannot be read.
+/// Copies a task's bytes into the kernel where all of them lie in one page; nothing is read and false returned where they do not, or cannot be read.
 #[inline(always)]
 pub fn read_in_page(root: u64, addr: u64, into: &mut [u8]) -> bool {
     let mut place = Place::new(root, addr, Access::READ);
@@ -199,7 +199,7 @@ pub fn write(root: u64, addr: u64, from: &[u8]) -> Result<(), Status> {
     unsafe { exchange(root, addr, from.as_ptr().expose_provenance(), from.len(), Access::WRITE, true) }
 }
 
-/// The same where all of them lie in one page; nothing is written and false returned where they do not, or may not be written.
+/// Copies bytes of the kernel to a task where all of them lie in one page; nothing is written and false returned where they do not, or may not be written.
 #[inline(always)]
 pub fn write_in_page(root: u64, addr: u64, from: &[u8]) -> bool {
     let mut place = Place::new(root, addr, Access::WRITE);
@@ -211,7 +211,7 @@ pub fn write_in_page(root: u64, addr: u64, from: &[u8]) -> bool {
     true
 }
 
-/// The same to pages of a task's own that the task itself may not write: for its debugger. Errors: BadAddress (not even read).
+/// Copies bytes to a task, also to pages of its own that the task itself may not write: for its debugger. Errors: BadAddress (not even read).
 ///
 /// The target's frame belongs to its task alone, and what the processor has cached of its code it looks up again: stores are seen by later
 /// fetches (Intel SDM vol. 3A, section 12.6), and the way back to ring 3 serialises.

@@ -66,7 +66,7 @@ pub fn build_system(config: &Config, system_toml: &str, archive_name: &str) -> R
     build_with_files(config, system_toml, archive_name, &[])
 }
 
-/// The same, with further files in the archive.
+/// Builds the kernel and the tasks of a system, and an archive with further files in it.
 ///
 /// # Errors
 /// As [`build`].

@@ -25,7 +25,7 @@ macro_rules! syntax {
 /// How the text of [`parse`] is written.
 pub const SYNTAX: &str = syntax!();
 
-/// The same, as the help of `--keys`.
+/// The help of `--keys`.
 pub const HELP: &str = concat!("Type this on the PS/2 keyboard, once the prompt is there.\n\n", syntax!());
 
 /// Keys without shift and with it, each as (QEMU's name, plain character, shifted character).

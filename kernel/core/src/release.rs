@@ -105,7 +105,7 @@ impl System {
         }
     }
 
-    /// The same, but nothing is released yet: that is for [`System::release`].
+    /// Ends a row's life without releasing anything of it yet: that is for [`System::release`].
     pub fn die(&mut self, row: u16) {
         if self.end(row) {
             self.tell_controller();

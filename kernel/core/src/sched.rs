@@ -32,7 +32,7 @@ const NOBODY: u8 = 63;
 
 /// Processor time that a task may use at its priorities in one period, in nanoseconds, where there are few tasks.
 pub const SLICE_NS: u64 = 10_000_000;
-/// The same where there are many.
+/// Processor time that a task may use at its priorities in one period, in nanoseconds, however many tasks there are.
 pub const LEAST_SLICE_NS: u64 = 4_000_000;
 
 /// A task's turn at the background level, in nanoseconds.

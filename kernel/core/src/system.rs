@@ -157,7 +157,7 @@ impl System {
         Self::with_most(records, u16::MAX, frames, clock)
     }
 
-    /// The same with at most so many handles and objects for each task. Every arena has room for the sum of all quotas, so that no task can
+    /// The system that a task table describes, with at most `most` handles and objects for each task. Every arena has room for the sum of all quotas, so that no task can
     /// use up another's share.
     #[inline(never)]
     pub fn with_most(records: &[TaskRecord], most: u16, frames: Frames, clock: Clock) -> Self {
@@ -262,7 +262,7 @@ impl System {
         self.threads.at(self.sched.current)
     }
 
-    /// The same, to change.
+    /// The running thread itself, to change.
     #[inline]
     pub fn running_mut(&mut self) -> Option<&mut Thread> {
         self.threads.at_mut(self.sched.current)
@@ -275,7 +275,7 @@ impl System {
         self.threads.at(index)
     }
 
-    /// The same, to change.
+    /// A thread that is known to be alive, to change.
     #[inline]
     pub fn thread_mut(&mut self, index: u16) -> Option<&mut Thread> {
         self.threads.at_mut(index)
@@ -324,7 +324,7 @@ impl System {
         self.system_right(self.threads.at(thread).ok_or(Status::BadHandle)?, number, right)
     }
 
-    /// The same, where the thread is at hand.
+    /// Checks that a handle of this thread's task is the system handle with this right. Errors: BadHandle, WrongKind, NoRights.
     #[inline(always)]
     pub fn system_right(&self, thread: &Thread, number: u64, right: Rights) -> Result<(), Status> {
         let handle = self.tasks.get(thread.task as usize).ok_or(Status::NoSuchTask)?.handles.get(number)?;

@@ -120,7 +120,7 @@ pub struct Task {
     pub chain: Chain,
     /// Physical address of the top page table; 0 without a life.
     pub root: u64,
-    /// The same as the processor takes it: what is loaded while the life runs.
+    /// The value of CR3 while the life runs.
     pub space: u64,
     /// Its endpoint, which outlives it.
     pub endpoint: Option<Id<Endpoint>>,

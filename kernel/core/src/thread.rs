@@ -182,7 +182,7 @@ pub struct Thread {
     pub id: TaskId,
     /// Its task's top page table.
     pub root: u64,
-    /// The same as the processor takes it.
+    /// The value of CR3 for its task's address space: the physical address of the top page table.
     pub space: u64,
     /// Whether its task has I/O ports.
     pub ports: bool,

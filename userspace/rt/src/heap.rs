@@ -152,7 +152,7 @@ choices! {
     Bump = allocators::Bump<Pages>;
     /// The smallest general one: see [`allocators::LinkedList`].
     LinkedList = allocators::LinkedList<Pages>;
-    /// The same few instructions for every small block: see [`allocators::FixedBlocks`].
+    /// Equally few instructions for every small block: see [`allocators::FixedBlocks`].
     FixedBlocks = allocators::FixedBlocks<Pages>;
     /// See [`allocators::peers::Talc`].
     Talc = allocators::peers::Talc<Pages>;

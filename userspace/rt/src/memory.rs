@@ -30,7 +30,7 @@ impl Memory {
         syscall::memory_create(pages, false).map(Memory)
     }
 
-    /// The same, physically contiguous.
+    /// Makes memory of whole pages, zeroed and physically contiguous.
     ///
     /// # Errors
     /// As [`Memory::create`].

@@ -42,7 +42,7 @@ impl Notification {
         }
     }
 
-    /// The same with the errors as values.
+    /// Waits until one of the bits of `mask` is set, and takes those that are.
     ///
     /// # Errors
     /// Those of [`abi::Syscall::Wait`].

@@ -14,7 +14,7 @@ macro_rules! print {
     ($($arg:tt)*) => { $crate::print::print(::core::format_args!($($arg)*)) };
 }
 
-/// The same with a line feed. What fits into 1,024 bytes is one system call, so lines of several threads do not mix.
+/// Formats to the task's log ring, and ends the line. On the host: to standard output. What fits into 1,024 bytes is one system call, so lines of several threads do not mix.
 #[macro_export]
 macro_rules! println {
     () => { $crate::print::print(::core::format_args!("\n")) };

@@ -24,7 +24,7 @@ pub fn spawn(index: usize, arg: &str) -> Result<TaskId, Status> {
     spawn_detailed(index, arg).map_err(|failure| failure.status)
 }
 
-/// The same; the value of an error is the loader's reason where the status is [`Status::BadImage`].
+/// Starts the task of a row with an argument; the value of an error is the loader's reason where the status is [`Status::BadImage`].
 ///
 /// # Errors
 /// As [`spawn`].

@@ -52,7 +52,7 @@ pub struct Flow {
     pub characters: u64,
     /// Instructions that they took, of all tasks and the kernel.
     pub instructions: u64,
-    /// The same and the time in which nobody ran, in nanoseconds.
+    /// Nanoseconds from the first character to the last, the time included in which nobody ran.
     pub elapsed: u64,
 }
 

@@ -190,7 +190,7 @@ impl<'a> Summary<'a> {
         format!("{} faults: {}", self.faults().count(), zeros.join(", "))
     }
 
-    /// The same for programs. Times are in instructions.
+    /// The figures and each fault, for programs. Times are in guest instructions.
     pub fn to_json(&self, seed: u64, count: u32, drivers: &[Driver]) -> Value {
         let spread = |[min, median, max]: [u64; 3]| json!({ "min": min, "median": median, "max": max });
         let row = |row: &Row| {

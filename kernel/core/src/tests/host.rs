@@ -31,7 +31,7 @@ struct Registers {
     exit: u64,
     /// For whoever saves registers in the middle of a path: the time.
     now: u64,
-    /// The same: the system's address.
+    /// For whoever saves registers in the middle of a path: the system's address.
     system: u64,
 }
 

@@ -27,7 +27,7 @@ struct Machine {
     fast: bool,
     /// Time that each row had in this period, and how much of it at its priorities.
     had: Vec<[u64; 2]>,
-    /// The same of all periods that are over.
+    /// For each period that is over: the time that each row had in it, and how much of that at its priorities.
     periods: Vec<Vec<[u64; 2]>>,
 }
 

@@ -72,7 +72,7 @@ const TYPEMATIC: u8 = 1 << 5;
 /// Most reads of the status that wait for the controller or the keyboard: about a microsecond each, and answers take up to 20 ms.
 const PATIENCE: u32 = 30_000;
 
-/// The same for the self-test, which may reset the controller.
+/// Most reads of the status that wait for the self-test, which may reset the controller.
 const TEST_PATIENCE: u32 = 200_000;
 
 /// Most bytes thrown away, or looked through for an answer. A controller holds one; an emulated one, a queue of 16 for each device.

@@ -13,7 +13,7 @@ use rt::port::Port;
 /// PM1a control register where SeaBIOS (both machines) and OVMF (`q35`) put the power management block: at 0x600.
 pub const PM1A_CONTROL: u16 = 0x604;
 
-/// The same where OVMF on `pc`, and Bochs and QEMU before 2.0, put it: at 0xb000.
+/// PM1a control register where OVMF on `pc`, and Bochs and QEMU before 2.0, put it: at 0xb000.
 pub const PM1A_CONTROL_OLD: u16 = 0xb004;
 
 /// Width of a PM1 control register in ports.

@@ -351,7 +351,7 @@ fn leases() -> Result<(), Status> {
     overlapping()
 }
 
-/// The same where what is lent and where it goes are one and the same memory.
+/// Lease copies whose source and target are one and the same memory.
 fn overlapping() -> Result<(), Status> {
     const LEN: usize = 64 << 10;
     let endpoint = Endpoint::create()?;

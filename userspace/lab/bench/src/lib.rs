@@ -114,7 +114,7 @@ pub fn measure<T>(name: &str, count: usize, operation: impl FnMut() -> T) {
     measure_checked(name, count, operation, |_| true);
 }
 
-/// The same; what it returns is checked each time, which is no part of what is measured.
+/// Measures `operation` `count` times when it is hot; what it returns is checked each time, which is no part of what is measured.
 pub fn measure_checked<T>(name: &str, count: usize, mut operation: impl FnMut() -> T, check: impl Fn(T) -> bool) {
     for _ in 0..count.min(WARM) {
         black_box(operation());

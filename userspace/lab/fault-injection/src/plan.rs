@@ -38,9 +38,9 @@ pub enum Phase {
     Rest,
     /// Faults are done.
     Work,
-    /// As `Settle` and `Rest`, for the second time.
+    /// As [`Phase::Settle`], for the second time.
     SettleAgain,
-    /// As there.
+    /// The drivers come to rest for the second time.
     RestAgain,
     /// The clients end.
     End,

@@ -21,7 +21,7 @@ pub fn run<F: Future>(main: impl FnOnce(Exec) -> F) -> F::Output {
     run_with(MAX_CALLS, main)
 }
 
-/// The same, with at most `calls` calls under way at once, each of which takes a thread (3 pages of stack, 3 objects).
+/// Runs a future and all that it starts, with at most `calls` calls under way at once, each of which takes a thread (3 pages of stack, 3 objects).
 ///
 /// # Panics
 /// As [`run`].

@@ -351,7 +351,7 @@ impl Exec {
         self.call_with(endpoint, label, words, Vec::new())
     }
 
-    /// The same, lending memory, which comes back with the result.
+    /// Calls a server with four words each way, and lends it memory, which comes back with the result.
     pub fn call_with(&self, endpoint: Endpoint, label: u16, words: [u64; 4], lent: Vec<Lend>) -> CallFuture {
         CallFuture::new(self.clone(), Job::new(endpoint, label, words, lent))
     }

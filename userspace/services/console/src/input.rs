@@ -7,7 +7,7 @@ use driver_keyboard::{KeyEvent, Mods, Special};
 /// who presses Escape by mistake pauses longer, and so does one whose typing is not shown.
 pub const SEQUENCE_NS: u64 = 500_000_000;
 
-/// The same where what came may have been typed: Alt and a punctuation mark, of which many begin a sequence too.
+/// How long a sequence begun may go without its next byte where what came may have been typed, in nanoseconds: Alt and a punctuation mark, of which many begin a sequence too.
 pub const TYPED_NS: u64 = 50_000_000;
 
 /// Most intermediate bytes of an escape sequence that is no control sequence; real ones have one.

@@ -297,7 +297,7 @@ pub fn flags_are_sanitised() -> bool {
     })
 }
 
-/// The same by the other way out of the kernel: waits until the timer interrupts it. False where NT is still set after `turns` turns.
+/// Whether the flag NT, set by the task, is gone once the timer has interrupted it. False where NT is still set after `turns` turns.
 pub fn an_interrupt_takes_nested_task_away(turns: u64) -> bool {
     let left: u64;
     // SAFETY: touches only registers that are declared and the stack, and puts the flags back.
