@@ -8,6 +8,8 @@ mod children;
 mod cli;
 mod debug;
 mod direct;
+#[cfg(test)]
+mod documents;
 mod elf_check;
 mod fuzz;
 mod guest;
