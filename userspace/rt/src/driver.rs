@@ -101,11 +101,11 @@ pub fn serve<D: Driver>(mut driver: D) -> ! {
 
 /// The reply that goes out with the next receive.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Outgoing {
-    token: ReplyToken,
-    header: Header,
-    words: [u64; 4],
-    transfer: u64,
+pub(crate) struct Outgoing {
+    pub(crate) token: ReplyToken,
+    pub(crate) header: Header,
+    pub(crate) words: [u64; 4],
+    pub(crate) transfer: u64,
 }
 
 impl Outgoing {
@@ -137,7 +137,7 @@ impl Outgoing {
 
 /// One turn of the loop: what came in, what goes out.
 #[inline]
-fn step<D: Driver>(driver: &mut D, received: Received) -> Outgoing {
+pub(crate) fn step<D: Driver>(driver: &mut D, received: Received) -> Outgoing {
     match Event::from(received) {
         Event::Notified(set) => {
             let own = set & !RUNTIME_BITS;

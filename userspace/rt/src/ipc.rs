@@ -276,7 +276,7 @@ impl Endpoint {
 }
 
 #[inline(always)]
-fn reply_of(message: syscall::Message) -> Reply {
+pub(crate) fn reply_of(message: syscall::Message) -> Reply {
     let lost = message.header.0 & (Header::HANDLE_LOST | Header::HANDLE_REFUSED) != 0;
     Reply { label: message.header.label(), words: message.words, handle: message.handle(), lost }
 }

@@ -16,7 +16,7 @@
 //!
 //! On the host the crate compiles too, so that protocols and device logic can be tested there: system calls come back
 //! with [`Status::BadSyscall`], time stands still unless [`time::set_host_clock`] moves it, and [`fake::FakePorts`] stands
-//! in for hardware.
+//! in for hardware. [`testing`] plays the kernel for a whole driver.
 #![no_std]
 #![warn(missing_docs)]
 
@@ -70,11 +70,17 @@ pub fn info() -> &'static TaskInfo {
     }
     #[cfg(not(target_os = "none"))]
     {
-        &HOST_INFO
+        testing::kernel::info().unwrap_or(&HOST_INFO)
     }
 }
 
-/// What [`info`] shows on the host: a task without any authority.
+/// What [`info`] shows on the host where no [`testing::Harness`] runs: a task without any authority.
+#[cfg(not(target_os = "none"))]
+pub(crate) fn host_info() -> &'static TaskInfo {
+    &HOST_INFO
+}
+
+/// See [`host_info`].
 #[cfg(not(target_os = "none"))]
 static HOST_INFO: TaskInfo = TaskInfo {
     magic: abi::info::INFO_MAGIC,

@@ -125,6 +125,12 @@ macro_rules! accessors {
         #[track_caller]
         pub fn $read(&self, offset: usize) -> $type {
             let cell = self.cell(offset, size_of::<$type>()).cast::<$type>();
+            #[cfg(not(target_os = "none"))]
+            if let Some((device, offset)) = crate::testing::kernel::at_address(cell.addr() as u64) {
+                let value = device.borrow_mut().read(offset, size_of::<$type>()) as $type;
+                crate::testing::kernel::device_was_reached();
+                return value;
+            }
             // SAFETY: `cell` has checked that the whole cell lies in the mapping, which is readable, and is aligned.
             unsafe { cell.read_volatile() }
         }
@@ -138,6 +144,12 @@ macro_rules! accessors {
         pub fn $write(&mut self, offset: usize, value: $type) {
             self.check_writable();
             let cell = self.cell(offset, size_of::<$type>()).cast::<$type>();
+            #[cfg(not(target_os = "none"))]
+            if let Some((device, offset)) = crate::testing::kernel::at_address(cell.addr() as u64) {
+                device.borrow_mut().write(offset, size_of::<$type>(), value.into());
+                crate::testing::kernel::device_was_reached();
+                return;
+            }
             // SAFETY: as for reading, and the mapping is writable and borrowed for writing.
             unsafe { cell.write_volatile(value) }
         }

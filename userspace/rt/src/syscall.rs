@@ -2,7 +2,7 @@
 //!
 //! Which register carries what is written in [`abi::syscall`]. The instruction itself overwrites `rcx` and `r11`
 //! (Intel SDM vol. 2B, SYSCALL); the kernel keeps every other register that is not a named result. On the host nothing is
-//! executed: every call comes back with [`Status::BadSyscall`].
+//! executed: every call comes back with [`Status::BadSyscall`], unless a [`Harness`](crate::testing::Harness) plays the kernel.
 //!
 //! Wrappers that hand an address to the kernel take slices and references, so they are safe; the few that take a bare
 //! address or change the task's own memory map are `unsafe`.
@@ -95,8 +95,8 @@ macro_rules! plain {
             }
             #[cfg(not(target_os = "none"))]
             {
-                let _ = (call, $($arg),*);
-                Raw { status: Status::BadSyscall as u64, rdx: 0, rsi: 0 }
+                let (status, rdx, rsi) = crate::testing::kernel::plain(call, &[$($arg),*]);
+                Raw { status, rdx, rsi }
             }
         }
     };

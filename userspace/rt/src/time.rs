@@ -19,7 +19,7 @@ pub fn now_ns() -> u64 {
     }
     #[cfg(not(target_os = "none"))]
     {
-        HOST_CLOCK.load(core::sync::atomic::Ordering::Relaxed)
+        crate::testing::kernel::now().unwrap_or_else(|| HOST_CLOCK.load(core::sync::atomic::Ordering::Relaxed))
     }
 }
 
@@ -39,10 +39,13 @@ pub fn ticks() -> u64 {
 #[cfg(not(target_os = "none"))]
 static HOST_CLOCK: core::sync::atomic::AtomicU64 = core::sync::atomic::AtomicU64::new(0);
 
-/// Sets what [`now_ns`] returns on the host, for tests. It is one clock for the whole process.
+/// Sets what [`now_ns`] returns on the host, for tests. It is one clock for the whole process, and one for each thread on which a
+/// [`Harness`](crate::testing::Harness) runs.
 #[cfg(not(target_os = "none"))]
 pub fn set_host_clock(ns: u64) {
-    HOST_CLOCK.store(ns, core::sync::atomic::Ordering::Relaxed);
+    if !crate::testing::kernel::set_now(ns) {
+        HOST_CLOCK.store(ns, core::sync::atomic::Ordering::Relaxed);
+    }
 }
 
 /// The time-stamp counter (Intel SDM vol. 2B, RDTSC).

@@ -1,0 +1,87 @@
+//! When a driver under test dies.
+
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+use core::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+/// The steps before which a driver's lives end, one of each life.
+///
+/// A step is a store to kept memory, an access to a device, a system call, or an answer.
+#[derive(Clone, Debug)]
+pub struct Deaths(Rc<Plan>);
+
+#[derive(Debug, Default)]
+struct Plan {
+    steps: Vec<u64>,
+    begun: Cell<usize>,
+    happened: Cell<usize>,
+}
+
+impl Deaths {
+    /// None.
+    pub fn none() -> Deaths {
+        Deaths::before(&[])
+    }
+
+    /// The first life ends before its step of the first number, counted from 0, and so on; the life behind the last goes on.
+    pub fn before(steps: &[u64]) -> Deaths {
+        Deaths(Rc::new(Plan { steps: steps.to_vec(), ..Plan::default() }))
+    }
+
+    /// How many there were.
+    pub fn count(&self) -> usize {
+        self.0.happened.get()
+    }
+
+    /// A life begins: where it ends.
+    pub(super) fn next(&self) -> Option<u64> {
+        let number = self.0.begun.replace(self.0.begun.get() + 1);
+        self.0.steps.get(number).copied()
+    }
+
+    /// A life has ended.
+    pub(super) fn happened(&self) {
+        self.0.happened.set(self.0.happened.get() + 1);
+    }
+}
+
+/// Runs `trial`, telling of the deaths that it came through if it fails; how many there were.
+fn tried(steps: &[u64], trial: &mut impl FnMut(&Deaths)) -> usize {
+    let deaths = Deaths::before(steps);
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| trial(&deaths))) {
+        std::eprintln!(
+            "this was with {} deaths of the driver, planned before the steps {steps:?} of its lives",
+            deaths.count()
+        );
+        resume_unwind(payload);
+    }
+    deaths.count()
+}
+
+/// Runs a trial without a death, and then with one before each step of the driver in turn, until one comes to its end before the step. Each trial
+/// starts a [`Harness`](super::Harness) with the deaths that it is given, and judges for itself. Returns how many steps there are.
+///
+/// # Panics
+/// Where a trial does; what is printed before says which step it was.
+pub fn every_death(mut trial: impl FnMut(&Deaths)) -> u64 {
+    tried(&[], &mut trial);
+    (0..).find(|&step| tried(&[step], &mut trial) == 0).unwrap_or(u64::MAX)
+}
+
+/// Runs a trial with two deaths: before each step of the first life in strides of `stride`, and before each of the first `second` steps of the next.
+///
+/// # Panics
+/// As [`every_death`].
+pub fn every_two_deaths(stride: usize, second: u64, mut trial: impl FnMut(&Deaths)) {
+    for first in (0..).step_by(stride.max(1)) {
+        for then in 0..second {
+            match tried(&[first, then], &mut trial) {
+                0 => return,
+                // The second life came to the end of the trial before.
+                1 => break,
+                _ => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,387 @@
+//! A driver under test: the harness grants, asks, lets time go by, and ends lives.
+
+use super::deaths::Deaths;
+use super::device::{Device, Line, PortRange, sample_lines};
+use super::fuse::{self, Blown};
+use super::kernel::{self, FIRST_CLIENT, Frames, Kernel, Outcome, Range};
+use crate::Status;
+use crate::driver::{self, Driver, Outgoing};
+use crate::exec::Lend;
+use crate::ipc::{CallError, Endpoint, Kinds, Reply};
+use crate::port::Port;
+use crate::syscall::{CallFailure, Message, Received};
+use abi::TaskId;
+use abi::message::{Header, Lease, ReplyToken, Sender, bits};
+use alloc::boxed::Box;
+use alloc::rc::Rc;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::cell::{Cell, RefCell};
+use core::mem::ManuallyDrop;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+/// Most turns of a driver in which nothing comes to an end.
+const MOST_TURNS: usize = 100_000;
+
+/// Endpoints of clients have numbers from here on.
+const ENDPOINTS: u32 = 0x4000_0000;
+
+/// What a driver under test is granted, as in its table of `system.toml`; [`Harness::start`] starts it.
+pub struct Harness {
+    kernel: Kernel,
+    outside: Box<dyn FnMut() -> bool>,
+    deaths: Deaths,
+}
+
+impl Harness {
+    /// Nothing yet, for the task of this name.
+    pub fn new(name: &str) -> Harness {
+        Harness { kernel: Kernel::new(name), outside: Box::new(|| false), deaths: Deaths::none() }
+    }
+
+    /// `ports = { NAME = { base = BASE, len = LEN } }`: these, with `device` behind them: a model, [`FakePorts`](crate::port::FakePorts), or
+    /// [`Ports`](super::qemu::Ports) of QEMU's. Offsets count from `base`.
+    pub fn ports(mut self, name: &str, base: u16, len: u16, device: impl Port + 'static) -> Harness {
+        let device = Rc::new(RefCell::new(device));
+        self.kernel.ports.push(PortRange { name: String::from(name), base, len, device });
+        self
+    }
+
+    /// `irqs = { NAME = ... }`: a line whose level `level` tells. It is asked after each access to a device, and whenever the world outside has
+    /// moved; the driver is told when it rises, and then not again before it has acknowledged.
+    pub fn irq(mut self, name: &str, level: impl Fn() -> bool + 'static) -> Harness {
+        self.kernel.lines.push(Line::new(name, Rc::new(level)));
+        self
+    }
+
+    /// `ranges = [{ name = NAME, len = LEN }]`: memory, zeroed at first.
+    pub fn range(self, name: &str, len: usize) -> Harness {
+        self.add_range(name, len, None)
+    }
+
+    /// As [`Harness::range`], with a device behind it.
+    pub fn device(self, name: &str, len: usize, device: impl Device + 'static) -> Harness {
+        self.add_range(name, len, Some(Rc::new(RefCell::new(device))))
+    }
+
+    fn add_range(mut self, name: &str, len: usize, device: Option<Rc<RefCell<dyn Device>>>) -> Harness {
+        let frames = Rc::new(RefCell::new(Frames::new(len)));
+        self.kernel.ranges.push(Range { name: String::from(name), frames, device });
+        self
+    }
+
+    /// `keep = LEN`: memory that outlives the driver.
+    pub fn keep(mut self, len: usize) -> Harness {
+        self.kernel.keep = Some(Rc::new(RefCell::new(Frames::new(len))));
+        self
+    }
+
+    /// `calls = [NAME]`: a peer that answers each request (label and words) with a label and words.
+    pub fn peer(mut self, name: &str, answer: impl FnMut(u16, [u64; 4]) -> (u16, [u64; 4]) + 'static) -> Harness {
+        self.kernel.peers.push((String::from(name), Rc::new(RefCell::new(Box::new(answer)))));
+        self
+    }
+
+    /// What goes on in the world when the driver has nothing to do and somebody waits: the model of a line moves, say. It says whether
+    /// anything did; when nothing does, the time goes on to the next timer.
+    pub fn outside(mut self, moves: impl FnMut() -> bool + 'static) -> Harness {
+        self.outside = Box::new(moves);
+        self
+    }
+
+    /// When the driver dies: see [`every_death`](super::every_death).
+    pub fn deaths(mut self, deaths: &Deaths) -> Harness {
+        self.deaths = deaths.clone();
+        self
+    }
+
+    /// Starts the driver, on this thread.
+    ///
+    /// # Panics
+    /// Where this thread runs one already.
+    pub fn start<D: Driver + 'static>(self) -> Running {
+        let Harness { kernel, outside, deaths } = self;
+        kernel::install(kernel);
+        let runner = Runner { driver: None, init: || Box::new(Life(D::init())), takes: D::TAKES, deaths, outside };
+        RUNNER.set(Some(Rc::new(RefCell::new(runner))));
+        let running = Running { generations: Cell::new([1; CLIENTS]) };
+        CALLERS.set([1; CLIENTS]);
+        sample_lines();
+        running.settle();
+        running
+    }
+}
+
+/// Clients of a driver under test.
+pub const CLIENTS: usize = 8;
+
+std::thread_local! {
+    static RUNNER: Cell<Option<Rc<RefCell<Runner>>>> = const { Cell::new(None) };
+    /// Each client's generation.
+    static CALLERS: Cell<[u32; CLIENTS]> = const { Cell::new([1; CLIENTS]) };
+}
+
+fn runner() -> Option<Rc<RefCell<Runner>>> {
+    let runner = RUNNER.take();
+    RUNNER.set(runner.clone());
+    runner
+}
+
+/// A life, whatever driver it is of.
+trait Lives {
+    fn step(&mut self, received: Received) -> Outgoing;
+}
+
+struct Life<D>(D);
+
+impl<D: Driver> Lives for Life<D> {
+    fn step(&mut self, received: Received) -> Outgoing {
+        driver::step(&mut self.0, received)
+    }
+}
+
+struct Runner {
+    driver: Option<Box<dyn Lives>>,
+    init: fn() -> Box<dyn Lives>,
+    takes: Kinds,
+    deaths: Deaths,
+    outside: Box<dyn FnMut() -> bool>,
+}
+
+impl Runner {
+    /// Lets one thing happen; false where nothing can, until somebody asks.
+    fn turn(&mut self) -> bool {
+        if self.driver.is_none() {
+            kernel::with(Kernel::begin_life);
+            fuse::set(self.deaths.next());
+            let init = self.init;
+            self.driver = self.live(init);
+            return true;
+        }
+        let note = kernel::with(|kernel| {
+            kernel.fire_timers();
+            core::mem::take(&mut kernel.bits)
+        });
+        if let Some(set) = note.filter(|&set| set != 0) {
+            self.step(notified(set));
+            return true;
+        }
+        if let Some(received) = kernel::with(|kernel| kernel.receive(self.takes)).flatten() {
+            self.step(received);
+            return true;
+        }
+        if (self.outside)() {
+            sample_lines();
+            return true;
+        }
+        kernel::with(|kernel| match kernel.next_deadline() {
+            Some(deadline) => {
+                kernel.now = kernel.now.max(deadline);
+                true
+            }
+            None => false,
+        })
+        .unwrap_or(false)
+    }
+
+    fn step(&mut self, received: Received) {
+        // A life that ends runs no destructor of what it holds.
+        let Some(mut driver) = self.driver.take().map(ManuallyDrop::new) else { return };
+        let lives = self.live(|| {
+            let out = driver.step(received);
+            if out.token != ReplyToken::NONE
+                && let Err(status) = kernel::reply(out.token, out.header, out.words, out.transfer)
+                && out.header.has_handle()
+            {
+                panic!("the driver cannot pass its answer's handle on: {status}");
+            }
+        });
+        if lives.is_some() {
+            self.driver = Some(ManuallyDrop::into_inner(driver));
+        }
+    }
+
+    /// Runs the driver's code; nothing comes back where its life ends over it.
+    fn live<T>(&mut self, code: impl FnOnce() -> T) -> Option<T> {
+        let result = catch_unwind(AssertUnwindSafe(|| kernel::run_driver(code)));
+        match result {
+            Ok(result) => Some(result),
+            Err(payload) if payload.is::<Blown>() => {
+                self.deaths.happened();
+                kernel::with(Kernel::end_life);
+                None
+            }
+            Err(payload) => resume_unwind(payload),
+        }
+    }
+}
+
+/// Bits of the driver's notification, as it receives them.
+fn notified(set: u64) -> Received {
+    let message = Message { header: Header(Header::NOTIFICATION), words: [set, 0, 0, 0], handle: 0 };
+    Received { sender: Sender { task: TaskId { index: 0, generation: 0 }, badge: 0 }, token: ReplyToken::NONE, message }
+}
+
+/// A client's blocking call, as the stubs of protocols make it. `None` where the endpoint is none of the harness's.
+pub fn call(endpoint: u32, header: Header, words: [u64; 4], leases: &[Lease], transfer: u64) -> Option<Outcome> {
+    let client = endpoint.checked_sub(ENDPOINTS)? as usize;
+    let runner = runner()?;
+    let sender = sender(client);
+    let token = kernel::with(|kernel| kernel.enqueue(sender, header, words, transfer, leases.to_vec()))?;
+    for _ in 0..MOST_TURNS {
+        if let Some((outcome, _)) = kernel::with(|kernel| kernel.take(token)).flatten() {
+            return Some(outcome);
+        }
+        let moved = runner.borrow_mut().turn();
+        let ended =
+            kernel::with(|kernel| kernel.calls.iter().any(|call| call.token == token && call.outcome.is_some()));
+        assert!(
+            moved || ended == Some(true),
+            "the driver owes an answer to request {}, and nothing will ever happen",
+            header.label()
+        );
+    }
+    panic!("the driver owes an answer to request {} after {MOST_TURNS} turns", header.label())
+}
+
+fn sender(client: usize) -> Sender {
+    let generation = CALLERS.get().get(client).copied().unwrap_or(1);
+    Sender { task: TaskId { index: FIRST_CLIENT + client as u16, generation }, badge: 0 }
+}
+
+/// A request that was made without waiting: [`Running::answer`] has what came of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Asked(ReplyToken);
+
+/// What came of a request.
+#[derive(Debug)]
+pub struct Answered {
+    /// The answer; [`CallError::Died`] where the driver died over it.
+    pub reply: Result<Reply, CallError>,
+    /// The memory lent, in the order of the loans.
+    pub lent: Vec<Vec<u8>>,
+}
+
+/// A driver under test, which runs whenever the test asks something of it, on the test's thread. It ends with this value.
+///
+/// A test is its clients: those of the driver's own crate work on [`Running::client`]'s endpoints, waits, retries and all.
+pub struct Running {
+    generations: Cell<[u32; CLIENTS]>,
+}
+
+impl Running {
+    /// The endpoint by which one of [`CLIENTS`] tasks calls the driver.
+    ///
+    /// # Panics
+    /// Where there is no client of this number.
+    pub fn client(&self, number: usize) -> Endpoint {
+        assert!(number < CLIENTS, "there are {CLIENTS} clients");
+        Endpoint(ENDPOINTS + number as u32)
+    }
+
+    /// One of those tasks, as the driver is told who asks.
+    pub fn task(&self, client: usize) -> TaskId {
+        sender(client).task
+    }
+
+    /// Asks without waiting; the memory is the harness's until [`Running::answer`] returns it.
+    pub fn ask(&self, client: usize, label: u16, words: [u64; 4], lent: Vec<Lend>) -> Asked {
+        let lent = lent.into_iter().map(|lend| {
+            let access = match &lend {
+                Lend::Read(_) => Lease::READ,
+                Lend::Write(_) => Lease::WRITE,
+                Lend::Both(_) => Lease::READ | Lease::WRITE,
+            };
+            (lend.into_inner(), access)
+        });
+        let lent = lent.collect();
+        let token = kernel::with(|kernel| kernel.enqueue_owned(sender(client), Header::new(label), words, lent));
+        Asked(token.expect("the harness runs"))
+    }
+
+    /// What came of a request, if anything has yet; once. Nothing ever does of one whose client has died.
+    pub fn answer(&self, asked: Asked) -> Option<Answered> {
+        let (outcome, lent) = kernel::with(|kernel| kernel.take(asked.0)).flatten()?;
+        let reply = match outcome {
+            Ok(message) => Ok(crate::ipc::reply_of(message)),
+            Err(CallFailure { status: Status::PeerDied, value }) => Err(CallError::Died { generation: value as u32 }),
+            Err(CallFailure { status, .. }) => Err(status.into()),
+        };
+        Some(Answered { reply, lent })
+    }
+
+    /// Lets one thing happen: a life begins, the driver is told of bits or gets a request, the world outside moves, or the time goes on to the
+    /// next timer. False where nothing can.
+    pub fn turn(&self) -> bool {
+        runner().is_some_and(|runner| runner.borrow_mut().turn())
+    }
+
+    /// Lets everything happen until nothing can.
+    ///
+    /// # Panics
+    /// Where it never ends.
+    pub fn settle(&self) {
+        assert!(
+            (0..MOST_TURNS).any(|_| !self.turn()),
+            "something happens for ever: {MOST_TURNS} turns were not enough"
+        );
+    }
+
+    /// Sets bits of the driver's notification, and lets it take them.
+    pub fn notify(&self, set: u64) {
+        kernel::with(|kernel| kernel.bits |= set);
+        self.turn();
+    }
+
+    /// The supervisor wants a sign of life: [`Driver::pulse`] looks after a device whose interrupt was lost.
+    pub fn pulse(&self) {
+        self.notify(bits::HEARTBEAT);
+    }
+
+    /// A peer that the driver calls has begun a new life.
+    pub fn peer_died(&self) {
+        self.notify(bits::PEER);
+    }
+
+    /// Time goes by; timers that are due ring at the driver's next turn.
+    pub fn pass(&self, ms: u64) {
+        kernel::with(|kernel| kernel.now += ms * 1_000_000);
+    }
+
+    /// A client dies, and with it what it asked for and its notifications; its next life asks as the same row of the task table.
+    pub fn client_dies(&self, client: usize) {
+        kernel::with(|kernel| kernel.forget_client(FIRST_CLIENT + client as u16));
+        let mut generations = self.generations.get();
+        if let Some(generation) = generations.get_mut(client) {
+            *generation += 1;
+        }
+        self.generations.set(generations);
+        CALLERS.set(generations);
+    }
+
+    /// The driver is killed, whatever it does.
+    pub fn kill(&self) {
+        if let Some(runner) = runner() {
+            core::mem::forget(runner.borrow_mut().driver.take());
+            kernel::with(Kernel::end_life);
+        }
+    }
+
+    /// How many lives have begun.
+    pub fn lives(&self) -> u32 {
+        kernel::with(|kernel| kernel.generation).unwrap_or(0)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        fuse::set(None);
+        if let Some(runner) = RUNNER.take() {
+            // Its destructors would ask a kernel that is gone.
+            if let Ok(mut runner) = runner.try_borrow_mut() {
+                core::mem::forget(runner.driver.take());
+            }
+        }
+        kernel::remove();
+    }
+}
