@@ -1,6 +1,6 @@
 //! From the boot loader's hands to the first task, step by step.
 
-use crate::arch::{cpu, entry, gdt, idt, paging, pci, percore, pic::Pic, pit, ram, stacks, state};
+use crate::arch::{cpu, entry, firmware, gdt, idt, paging, pci, percore, pic::Pic, pit, ram, stacks, state};
 use crate::boot::BootFrames;
 use crate::kernel::{self, Kernel, Locked};
 use crate::{heap, klog, loader, log};
@@ -10,6 +10,7 @@ use bootloader_api::config::Mapping;
 use bootloader_api::info::MemoryRegions;
 use bootloader_api::{BootInfo, BootloaderConfig};
 use core::ops::Range;
+use kernel_core::acpi::{Found, Unit};
 use kernel_core::clock::Clock;
 use kernel_core::frames::{Frames, Link};
 use kernel_core::memory::{Backing, Caching, Memory};
@@ -61,8 +62,17 @@ pub fn init_memory(boot: &'static mut BootInfo) -> Ready {
     let mut frames = BootFrames::new(&boot.memory_regions);
     let total = frames.total();
     let archive_virt = boot.ramdisk_addr.into_option();
+    let firmware_tables = boot.rsdp_addr.into_option();
     paging::init(&mut frames);
     stacks::init(&mut || frames.take());
+    let mut units = firmware::Units::new();
+    let ecam = pci::ecam();
+    if ecam.size() != 0 {
+        units.add(Found { unit: Unit::PciConfiguration, start: ecam.start, len: ecam.size() });
+    }
+    if let Some(at) = firmware_tables {
+        firmware::read(at, &mut || frames.take(), &mut units);
+    }
     gdt::init();
     idt::init();
     let features = cpu::features();
@@ -97,7 +107,7 @@ pub fn init_memory(boot: &'static mut BootInfo) -> Ready {
         all.add(range);
     }
     let frames_kernel = total - all.free();
-    Ready { frames: all, frames_kernel, most, archive, features, bus_masters, regions: &boot.memory_regions }
+    Ready { frames: all, frames_kernel, most, archive, features, bus_masters, units, regions: &boot.memory_regions }
 }
 
 /// Where the code is that only the boot runs: see `boot.ld`.
@@ -125,21 +135,22 @@ pub struct Ready {
     pub features: cpu::Features,
     /// What was found mastering the bus.
     pub bus_masters: pci::Masters,
+    /// Devices that no task gets.
+    pub units: firmware::Units,
     /// The boot memory map.
     pub regions: &'static MemoryRegions,
 }
 
-/// Bars the tasks that would have a physical range in memory that the kernel manages or runs in, or in PCI configuration: that depends on
-/// the machine, so it may come to light only here, and it must cost nobody else the boot.
-pub fn bar(sys: &mut System) {
-    let ecam = pci::ecam();
+/// Bars the tasks that would have a physical range in memory that the kernel manages or runs in, or in a device that no task gets: that depends
+/// on the machine, so it may come to light only here, and it must cost nobody else the boot.
+pub fn bar(sys: &mut System, units: &firmware::Units) {
     for task in &mut sys.tasks {
         let in_ram = |r: &&RangeRecord| ram::regions().touch(r.base, r.len);
-        let in_ecam = |r: &&RangeRecord| r.base < ecam.end && ecam.start < r.base.saturating_add(r.len);
         let ranges = task.record.ranges.iter();
-        let (range, what) = match (ranges.clone().find(in_ram), ranges.clone().find(in_ecam)) {
+        let unit = ranges.clone().filter(|r| r.len != 0).find_map(|r| Some((r, units.touched(r.base, r.len)?)));
+        let (range, what) = match (ranges.clone().find(in_ram), unit) {
             (Some(range), _) => (range, "RAM on this machine; change the range, or give the machine less memory"),
-            (_, Some(range)) => (range, "PCI configuration on this machine, which nobody gets; change the range"),
+            (_, Some((range, unit))) => (range, firmware::reason(unit.unit)),
             _ => continue,
         };
         task.barred = true;
@@ -161,7 +172,7 @@ pub fn run(ready: Ready, entered_at: u64) -> ! {
     let hertz = pit::measure_tsc();
     let measured = cpu::now() - measuring;
     let clock = Clock::new(entered_at, hertz);
-    let Ready { frames, frames_kernel, most, archive, features, bus_masters, .. } = ready;
+    let Ready { frames, frames_kernel, most, archive, features, bus_masters, units, .. } = ready;
     let table = kernel_core::archive::find_file(archive, "manifest")
         .unwrap_or_else(|| panic!("the boot archive ({} bytes) has no task table `manifest`", archive.len()));
     let records = match kernel_core::manifest::parse(table) {
@@ -181,7 +192,7 @@ pub fn run(ready: Ready, entered_at: u64) -> ! {
     );
     bus_masters.say();
     let mut sys = System::with_most(records, most, frames, clock);
-    bar(&mut sys);
+    bar(&mut sys, &units);
     if most < records.iter().map(|r| r.handle_quota.max(r.object_quota)).max().unwrap_or(0) {
         klog!(
             "the tasks' quotas are more tables than this machine has memory for: each has {most} handles and objects at most"

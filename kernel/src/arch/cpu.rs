@@ -51,6 +51,13 @@ pub fn offers(leaf: u32, subleaf: u32, register: Register, bits: u32) -> bool {
     word & bits != 0
 }
 
+/// Bits of a physical address (Intel SDM vol. 3A, section 4.1.4).
+#[unsafe(link_section = "boot_text")]
+pub fn physical_bits() -> u32 {
+    const LEAF: u32 = 0x8000_0008;
+    if __cpuid(0x8000_0000).eax < LEAF { 36 } else { (__cpuid(LEAF).eax & 0xff).clamp(32, 52) }
+}
+
 /// Asks CPUID.
 #[unsafe(link_section = "boot_text")]
 pub fn features() -> Features {

@@ -4,6 +4,7 @@ pub mod cpu;
 pub mod debugcon;
 pub mod entry;
 pub mod fast;
+pub mod firmware;
 pub mod float;
 pub mod gdt;
 pub mod idt;

@@ -50,6 +50,10 @@ pub struct KernelFlags(u64);
 impl KernelFlags {
     /// Read and write, not executable.
     pub const DATA: KernelFlags = KernelFlags(PRESENT | WRITABLE | NO_EXECUTE | GLOBAL);
+    /// Read only, not executable, for a moment: [`flush_page`] ends it.
+    pub const FIRMWARE: KernelFlags = KernelFlags(PRESENT | NO_EXECUTE);
+    /// Nothing is there.
+    pub const NONE: KernelFlags = KernelFlags(0);
 }
 
 /// A user mapping's permissions.
@@ -225,6 +229,12 @@ pub fn map_kernel(page: u64, frame: u64, flags: KernelFlags, frames: &mut dyn Fn
         };
     }
     write(table, slot(page, 0), frame | flags.0);
+}
+
+/// Forgets what the processor has cached of a page of the kernel's half.
+#[unsafe(link_section = "boot_text")]
+pub fn flush_page(page: u64) {
+    x86_64::instructions::tlb::flush(VirtAddr::new_truncate(page));
 }
 
 /// Makes an empty frame the root of a new address space.

@@ -1,5 +1,6 @@
 //! Host tests: each operation by itself, data structures against simple models, and the whole against its invariants.
 
+mod acpi;
 mod arena;
 mod clock;
 mod debug;

@@ -1,0 +1,228 @@
+//! Where the firmware's tables (ACPI 6.5, section 5.2) say that devices lie which no task may have: PCI configuration, interrupt
+//! controllers, the HPET, IOMMUs.
+//!
+//! The tables are read a few bytes at a time through [`Physical`], and nothing in them is believed: lengths and counts are bounded, checksums are
+//! looked at, and a table that is broken is left out and counted.
+
+/// Reads physical memory.
+pub trait Physical {
+    /// Copies the bytes from a physical address on. False where they cannot be reached; `into` may be partly filled then.
+    fn read(&mut self, at: u64, into: &mut [u8]) -> bool;
+}
+
+/// A kind of device that a table names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// PCI configuration in memory (MCFG; PCI Firmware Specification 3.3, section 4.1.2).
+    PciConfiguration,
+    /// An I/O APIC (MADT, section 5.2.12.3).
+    IoApic,
+    /// The processors' local APICs (MADT, sections 5.2.12 and 5.2.12.8).
+    LocalApic,
+    /// A HPET (IA-PC HPET Specification 1.0a, section 3.2.4).
+    Hpet,
+    /// An IOMMU's registers (DMAR; Intel VT-d specification 4.0, section 8.3).
+    Iommu,
+}
+
+/// A device and where its registers are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// What it is.
+    pub unit: Unit,
+    /// Its first physical address.
+    pub start: u64,
+    /// Bytes, at least 1; the end does not wrap.
+    pub len: u64,
+}
+
+/// How the walk went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Walked {
+    /// Tables that were read whole.
+    pub tables: u16,
+    /// Tables that could not be reached, or whose length or checksum is wrong, or whose entries end in the middle.
+    pub broken: u16,
+}
+
+/// Most tables that are looked at. Machines have some 30.
+const MAX_TABLES: u64 = 256;
+/// Most bytes of a table that is read. The large ones, with AML, are not.
+const MAX_LEN: u32 = 1 << 20;
+/// Bytes of every table's header (section 5.2.6): signature, length at 4, checksum over all.
+const HEADER: u64 = 36;
+const PAGE: u64 = abi::PAGE_SIZE as u64;
+const MIB: u64 = 1 << 20;
+
+/// Reads the tables that the root pointer at `rsdp` (section 5.2.5) leads to, and says what each names. `None` where there is no root pointer.
+pub fn walk(memory: &mut dyn Physical, rsdp: u64, found: &mut dyn FnMut(Found)) -> Option<Walked> {
+    let mut root = [0; 36];
+    let first = root.get_mut(..20)?;
+    if !memory.read(rsdp, first) || !first.starts_with(b"RSD PTR ") || sum(first) != 0 {
+        return None;
+    }
+    let mut table = (u64::from(word(&root, 16)), 4);
+    // The second version has a checksum of its own over what it adds.
+    if root.get(15).is_some_and(|&revision| revision >= 2) && memory.read(rsdp, &mut root) && sum(&root) == 0 {
+        let wide = u64::from(word(&root, 28)) << 32 | u64::from(word(&root, 24));
+        if wide != 0 {
+            table = (wide, 8);
+        }
+    }
+    let (at, width) = table;
+    let mut walk = Walk { memory, walked: Walked::default() };
+    if let Some((signature, len)) = walk.table(at) {
+        if signature != *b"RSDT" && signature != *b"XSDT" {
+            walk.walked.broken += 1;
+            return Some(walk.walked);
+        }
+        let count = (u64::from(len).saturating_sub(HEADER) / width).min(MAX_TABLES);
+        for index in 0..count {
+            let mut entry = [0; 8];
+            let Some(bytes) = entry.get_mut(..width as usize) else { continue };
+            if walk.read(at, HEADER + index * width, bytes) {
+                walk.one(u64::from_le_bytes(entry), found);
+            }
+        }
+    }
+    Some(walk.walked)
+}
+
+struct Walk<'a> {
+    memory: &'a mut dyn Physical,
+    walked: Walked,
+}
+
+impl Walk<'_> {
+    fn read(&mut self, table: u64, offset: u64, into: &mut [u8]) -> bool {
+        table.checked_add(offset).is_some_and(|at| self.memory.read(at, into))
+    }
+
+    /// Signature and length of a table, if its checksum is right. It is not looked at where it is none of ours: others are large.
+    fn table(&mut self, at: u64) -> Option<([u8; 4], u32)> {
+        let mut header = [0; 8];
+        let reached = at != 0 && self.read(at, 0, &mut header);
+        let [a, b, c, d, ..] = header;
+        let (signature, len) = ([a, b, c, d], word(&header, 4));
+        let ours = matches!(&signature, b"RSDT" | b"XSDT" | b"MCFG" | b"APIC" | b"HPET" | b"DMAR");
+        if reached && !ours {
+            return None;
+        }
+        let whole = reached && (HEADER as u32..=MAX_LEN).contains(&len) && self.checksum(at, len) == Some(0);
+        if !whole {
+            self.walked.broken += 1;
+            return None;
+        }
+        self.walked.tables += 1;
+        Some((signature, len))
+    }
+
+    fn checksum(&mut self, at: u64, len: u32) -> Option<u8> {
+        let mut total = 0u8;
+        let mut offset = 0;
+        while offset < len {
+            let mut piece = [0; 64];
+            let piece = piece.get_mut(..(len - offset).min(64) as usize)?;
+            self.read(at, offset.into(), piece).then_some(())?;
+            total = total.wrapping_add(sum(piece));
+            offset += 64;
+        }
+        Some(total)
+    }
+
+    /// Says what a table names.
+    fn one(&mut self, at: u64, found: &mut dyn FnMut(Found)) {
+        let Some((signature, len)) = self.table(at) else { return };
+        let mut say = |unit, start: u64, len: u64| {
+            if start != 0 && len != 0 && start.checked_add(len).is_some() {
+                found(Found { unit, start, len });
+            }
+        };
+        match &signature {
+            b"HPET" => {
+                // The address is a structure of 12 bytes; its first says whether that is in memory.
+                let mut address = [0; 12];
+                if u64::from(len) >= 52 && self.read(at, 40, &mut address) && address.first() == Some(&0) {
+                    say(Unit::Hpet, long(&address, 4), PAGE);
+                }
+            }
+            b"APIC" => {
+                let mut fixed = [0; 4];
+                if u64::from(len) >= 44 && self.read(at, HEADER, &mut fixed) {
+                    say(Unit::LocalApic, word(&fixed, 0).into(), PAGE);
+                }
+                self.entries(at, 44, len, false, |kind, entry| match kind {
+                    1 => say(Unit::IoApic, word(entry, 4).into(), PAGE),
+                    5 => say(Unit::LocalApic, long(entry, 4), PAGE),
+                    _ => {}
+                });
+            }
+            b"DMAR" => self.entries(at, 48, len, true, |kind, entry| {
+                if kind == 0 {
+                    // The size is a power of two of pages; 0 in older tables, where it was reserved.
+                    let pages = 1 << (entry.get(5).copied().unwrap_or(0) & 15);
+                    say(Unit::Iommu, long(entry, 8), pages * PAGE);
+                }
+            }),
+            b"MCFG" => {
+                let mut offset = 44;
+                while offset + 16 <= u64::from(len) {
+                    let mut entry = [0; 16];
+                    if !self.read(at, offset, &mut entry) {
+                        break;
+                    }
+                    // The address is bus 0's, whichever the first is: each bus has a MiB.
+                    let [.., first, last, _, _, _, _] = entry;
+                    let buses = (u64::from(last) + 1).saturating_sub(first.into());
+                    if let Some(start) = long(&entry, 0).checked_add(u64::from(first) * MIB) {
+                        say(Unit::PciConfiguration, start, buses * MIB);
+                    }
+                    offset += 16;
+                }
+                self.walked.broken += u16::from(offset != u64::from(len));
+            }
+            _ => {}
+        }
+    }
+
+    /// Gives the first 16 bytes of each entry of a table to `entry`, with its kind: both fields at its beginning, kind and length, are bytes, or
+    /// words of two where `wide`.
+    fn entries(&mut self, at: u64, first: u64, len: u32, wide: bool, mut entry: impl FnMut(u16, &[u8])) {
+        let len = u64::from(len);
+        let mut offset = first;
+        while offset < len {
+            let mut bytes = [0; 16];
+            let there = (len - offset).min(16) as usize;
+            let reached = bytes.get_mut(..there).is_some_and(|bytes| self.read(at, offset, bytes));
+            let [a, b, c, d, ..] = bytes;
+            let (kind, size) = if wide {
+                (u16::from_le_bytes([a, b]), u64::from(u16::from_le_bytes([c, d])))
+            } else {
+                (u16::from(a), u64::from(b))
+            };
+            // An entry of no length would be read for ever; one that is longer than the table is none.
+            if !reached || size < 4 || size > len - offset {
+                self.walked.broken += 1;
+                return;
+            }
+            // What lies behind a short entry is the next one's.
+            bytes.get_mut((size as usize).min(16)..).unwrap_or_default().fill(0);
+            entry(kind, &bytes);
+            offset += size;
+        }
+    }
+}
+
+fn sum(bytes: &[u8]) -> u8 {
+    bytes.iter().fold(0, |sum, &byte| sum.wrapping_add(byte))
+}
+
+/// The little-endian word of four bytes at an offset; 0 where there are fewer.
+fn word(bytes: &[u8], at: usize) -> u32 {
+    bytes.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |bytes| u32::from_le_bytes(*bytes))
+}
+
+/// The little-endian word of eight bytes at an offset; 0 where there are fewer.
+fn long(bytes: &[u8], at: usize) -> u64 {
+    bytes.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}
