@@ -76,7 +76,8 @@ pub fn walk(memory: &mut dyn Physical, rsdp: u64, found: &mut dyn FnMut(Found)) 
             walk.walked.broken += 1;
             return Some(walk.walked);
         }
-        let count = (u64::from(len).saturating_sub(HEADER) / width).min(MAX_TABLES);
+        let entries = u64::from(len).saturating_sub(HEADER);
+        let count = (if width == 8 { entries / 8 } else { entries / 4 }).min(MAX_TABLES);
         for index in 0..count {
             let mut entry = [0; 8];
             let Some(bytes) = entry.get_mut(..width as usize) else { continue };
