@@ -4,6 +4,7 @@ use crate::build::{Config, metal};
 use crate::children;
 use crate::paths::Paths;
 use crate::toolchain::install::{Needs, ensure};
+use crate::toolchain::shield;
 use crate::ui::say;
 use anyhow::{Result, bail};
 use std::process::Command;
@@ -23,16 +24,16 @@ pub fn lint(paths: &Paths, install: bool) -> Result<()> {
         }
         Ok(())
     };
-    let own = |words: &[&str]| {
-        // The user's own cargo, as for the tests on the host.
-        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        command.args(words).current_dir(&paths.root);
-        command
+    let manifest = paths.root.join("Cargo.toml");
+    let own = |words: &[&str], more: &[&str]| -> Result<Command> {
+        let mut command = shield::host(paths)?;
+        command.args(words).arg("--manifest-path").arg(&manifest).args(more);
+        Ok(command)
     };
-    check("formatting", &mut own(&["fmt", "--all", "--check"]))?;
+    check("formatting", &mut own(&["fmt", "--all", "--check"], &[])?)?;
     // The kernel's tests are kernels of their own, so it is left to the bare-metal run.
-    let host = ["clippy", "--quiet", "--workspace", "--exclude", "kernel", "--all-targets", "--", "-D", "warnings"];
-    check("clippy on the host", &mut own(&host))?;
+    let host = ["clippy", "--quiet", "--target", "host-tuple", "--workspace", "--exclude", "kernel", "--all-targets"];
+    check("clippy on the host", &mut own(&host, &["--", "-D", "warnings"])?)?;
     let mut bare = metal(&config, &["clippy", "--quiet", "--workspace", "--exclude", "xtask", "--lib", "--bins"])?;
     check("clippy on the bare machine", bare.args(["--", "-D", "warnings"]))?;
     let verified = ["clippy", "--quiet", "--package", "kernel", "--bin", "kernel-verify", "--features", "verify"];

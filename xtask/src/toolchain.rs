@@ -121,10 +121,8 @@ impl Search {
 
 /// Every installation worth a look: (name for the user, prefix with `bin/rustc` below).
 fn candidates() -> Vec<(String, PathBuf)> {
-    let rustup = std::env::var_os("RUSTUP_HOME")
-        .map(PathBuf::from)
-        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".rustup")))
-        .map(|home| home.join("toolchains"));
+    let rustup = std::env::var_os("RUSTUP_HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+    let rustup = rustup.or_else(|| Some(std::env::home_dir()?.join(".rustup"))).map(|home| home.join("toolchains"));
     if let Some(wanted) = std::env::var_os("ENIGMA_TOOLCHAIN").filter(|value| !value.is_empty()) {
         let path = PathBuf::from(&wanted);
         let prefix = if path.is_file() {
@@ -137,15 +135,10 @@ fn candidates() -> Vec<(String, PathBuf)> {
         return vec![(format!("ENIGMA_TOOLCHAIN={}", wanted.to_string_lossy()), prefix)];
     }
     let mut found = Vec::new();
-    if let Some(entries) = rustup.and_then(|dir| std::fs::read_dir(dir).ok()) {
+    if let Some((dir, entries)) = rustup.and_then(|dir| Some((dir.clone(), std::fs::read_dir(dir).ok()?))) {
         let mut names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
         // The version that is installed by name first, the moving channels last.
         names.sort_by_key(|name| !name.to_string_lossy().starts_with("1."));
-        let dir = std::env::var_os("RUSTUP_HOME")
-            .map(PathBuf::from)
-            .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".rustup")))
-            .unwrap_or_default()
-            .join("toolchains");
         for name in names {
             found.push((format!("rustup toolchain {}", name.to_string_lossy()), dir.join(&name)));
         }
@@ -263,9 +256,7 @@ impl Toolchain {
         let own = [dir.join("bin"), self.sysroot.join("bin")];
         let path = std::env::join_paths(own.into_iter().chain(std::env::split_paths(&old)))
             .context("a directory on PATH has a colon in its name")?;
-        let home = paths.target.join("cargo-home");
-        shield::lay(&home, paths)?;
-        shield::check_nowhere()?;
+        let home = shield::home(paths)?;
         let mut command = Command::new(&self.cargo);
         shield::clear(&mut command);
         command.env("CARGO_HOME", home).current_dir(shield::NOWHERE);
@@ -350,11 +341,12 @@ pub fn find_objdump() -> Option<PathBuf> {
     find_versioned(&["llvm-objdump"])
 }
 
-/// A program on PATH.
+/// A program on PATH: as a shell does it, what cannot be executed is passed over.
 #[must_use]
 pub fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    first_file(std::env::split_paths(&path).map(|dir| dir.join(name)))
+    let executable = |path: &PathBuf| path.metadata().is_ok_and(|data| data.permissions().mode() & 0o111 != 0);
+    first_file(std::env::split_paths(&path).map(|dir| dir.join(name)).filter(executable))
 }
 
 /// Writes a shell script, unless it is there already with the same content.

@@ -1,14 +1,14 @@
-//! The tests of pure logic, which run on this machine: built by the user's own cargo, run here one program at a time.
+//! The tests of pure logic, which run on this machine: built by the user's own cargo without the user's settings, run here one program at a time.
 
 use super::{Outcome, Report, Wanted};
 use crate::children;
 use crate::manifest::Source;
 use crate::paths::Paths;
+use crate::toolchain::shield;
 use crate::ui::Step;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -48,7 +48,9 @@ pub fn run(paths: &Paths, wanted: &Wanted, report: &Report) -> Result<()> {
     // The programs of tasks say `test = false`: they are built for the bare machine. What they are made of is in their libraries.
     for (names, what) in [(defaults, "--tests"), (libraries, "--lib")] {
         if !names.is_empty() {
-            let words: Vec<_> = names.iter().flat_map(|name| ["--package".to_owned(), name.clone()]).collect();
+            let manifest = ["--manifest-path".to_owned(), paths.root.join("Cargo.toml").display().to_string()];
+            let packages = names.iter().flat_map(|name| ["--package".to_owned(), name.clone()]);
+            let words: Vec<_> = manifest.into_iter().chain(packages).collect();
             programs.extend(compile(paths, &words, &names.join(", "), what)?);
         }
     }
@@ -58,16 +60,11 @@ pub fn run(paths: &Paths, wanted: &Wanted, report: &Report) -> Result<()> {
     Ok(())
 }
 
-fn cargo(paths: &Paths) -> Command {
-    // cargo tells the programs it runs where it is.
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
-    command.current_dir(&paths.root).stdin(Stdio::null());
-    command
-}
-
 fn metadata(paths: &Paths) -> Result<Value> {
-    let done = cargo(paths)
-        .args(["metadata", "--no-deps", "--format-version", "1"])
+    let done = shield::host(paths)?
+        .args(["metadata", "--no-deps", "--format-version", "1", "--manifest-path"])
+        .arg(paths.root.join("Cargo.toml"))
+        .stdin(Stdio::null())
         .output()
         .context("cannot run cargo metadata")?;
     if !done.status.success() {
@@ -100,9 +97,9 @@ fn has_target(package: &Value, want: impl Fn(&str) -> bool) -> bool {
 
 fn compile(paths: &Paths, packages: &[String], shown: &str, what: &str) -> Result<Vec<Program>> {
     let step = Step::begin(format!("building the host tests of {shown}"));
-    let mut command = cargo(paths);
-    command.args(["test", "--no-run", "--message-format", "json-render-diagnostics", what]);
-    command.args(packages).stdout(Stdio::piped());
+    let mut command = shield::host(paths)?;
+    command.args(["test", "--no-run", "--target", "host-tuple", "--message-format", "json-render-diagnostics", what]);
+    command.args(packages).stdin(Stdio::null()).stdout(Stdio::piped());
     let mut child = children::spawn_build(&mut command)?;
     let mut programs = Vec::new();
     for line in BufReader::new(child.stdout().context("cargo's output was not piped")?).lines() {

@@ -1,9 +1,10 @@
-//! What of a user's settings reaches the builds of what runs on the bare machine: where the network and the caches are, and nothing else.
+//! What of a user's settings reaches the project's builds: where the network and the caches are, and nothing else.
 //!
 //! cargo takes settings from variables, from the `.cargo/config.toml` of the directory it runs in and of each above it, and from the one in
 //! its home. A `rustflags` there would be built into the boot loader, a `strip` would take the names out of crash reports. So
 //! a build runs in a directory that has no such file above it, with a home of our own ([`lay`]) whose caches are the user's, and without any
-//! variable that could change what is built ([`clear`]).
+//! variable that could change what is built ([`clear`]). So are built what runs on the bare machine and, by [`host`], what is tested here. The
+//! build of this program itself is cargo's, before anything of ours runs: `.cargo/config.toml` of the project says what it must.
 //!
 //! Source: The Cargo Book, "Configuration" and "Environment Variables".
 
@@ -53,6 +54,35 @@ pub fn clear(command: &mut Command) {
     }
     // Said outright, these stand above whatever a file says. An empty wrapper is none.
     command.env("RUSTC_WRAPPER", "").env("CARGO_ENCODED_RUSTFLAGS", "");
+}
+
+/// The user's own cargo, for what runs on this machine, with nothing of the user's settings but network and caches. `--target host-tuple` shares
+/// what it builds with the build of this program.
+///
+/// # Errors
+/// When the build directory cannot be written, or a configuration cannot be read.
+pub fn host(paths: &Paths) -> Result<Command> {
+    let home = home(paths)?;
+    // cargo tells the programs it runs where it is, and rustup which toolchain that belongs to.
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    clear(&mut command);
+    if let Some(toolchain) = std::env::var_os("RUSTUP_TOOLCHAIN") {
+        command.env("RUSTUP_TOOLCHAIN", toolchain);
+    }
+    command.env("CARGO_HOME", home).current_dir(NOWHERE).env("CARGO_TARGET_DIR", &paths.target);
+    command.env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER", paths.root.join(".cargo/linker"));
+    Ok(command)
+}
+
+/// Makes a home for cargo in the build directory ([`lay`]), and checks that nothing lies above [`NOWHERE`].
+///
+/// # Errors
+/// When the build directory cannot be written, or a configuration cannot be read.
+pub fn home(paths: &Paths) -> Result<PathBuf> {
+    let home = paths.target.join("cargo-home");
+    lay(&home, paths)?;
+    check_nowhere()?;
+    Ok(home)
 }
 
 /// The flags for [`METAL`] in the project's own `.cargo/config.toml`, as CARGO_ENCODED_RUSTFLAGS has them.
@@ -205,7 +235,7 @@ fn disturbing(dir: &Path) -> Result<Option<String>> {
 ///
 /// # Errors
 /// When the root directory has a configuration that would change what is built.
-pub fn check_nowhere() -> Result<()> {
+fn check_nowhere() -> Result<()> {
     match disturbing(Path::new(NOWHERE))? {
         Some(what) => bail!(
             "{what}: every build on this machine takes that over, and what is built would not be what it is elsewhere; \

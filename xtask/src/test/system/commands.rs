@@ -15,12 +15,13 @@ use std::time::Instant;
 type Test = (&'static str, fn(&Path) -> Result<()>);
 
 /// Every test.
-pub const TESTS: [Test; 5] = [
+pub const TESTS: [Test; 6] = [
     ("system::commands::a_machine_is_as_the_flags_say", machine),
     ("system::commands::what_no_machine_can_be_is_said_before_it_runs", nonsense),
     ("system::commands::the_exit_status_tells_how_it_went", statuses),
     ("system::commands::a_crate_from_outside_is_tested_as_the_drivers_are", outside),
     ("system::commands::builds_take_nothing_of_the_users_settings", settings),
+    ("system::commands::it_runs_whatever_the_users_settings_are", outermost),
 ];
 
 /// Runs those that are wanted.
@@ -66,14 +67,18 @@ fn run_this(logs: &Path, words: &[&str]) -> Result<Said> {
 
 /// Runs this program with these words, in an environment that is changed.
 fn run_with(logs: &Path, words: &[&str], change: impl FnOnce(&mut Command)) -> Result<Said> {
-    let this = std::env::current_exe().context("cannot find this program")?;
-    let mut command = Command::new(this);
+    let mut command = Command::new(std::env::current_exe().context("cannot find this program")?);
+    command.args(words).arg("--no-install");
     change(&mut command);
-    let done =
-        command.args(words).args(["--no-install"]).stdin(Stdio::null()).output().context("cannot run this program")?;
+    listen(logs, &mut command)
+}
+
+/// Runs a command, and keeps what it said.
+fn listen(logs: &Path, command: &mut Command) -> Result<Said> {
+    let done = command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {command:?}"))?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let said = Said { status: done.status.code(), out: text(&done.stdout), errors: text(&done.stderr) };
-    let log = format!("{words:?}\nstatus {:?}\n{}\n{}\n", said.status, said.out, said.errors);
+    let log = format!("{command:?}\nstatus {:?}\n{}\n{}\n", said.status, said.out, said.errors);
     let number = std::fs::read_dir(logs).map(Iterator::count).unwrap_or_default();
     std::fs::write(logs.join(format!("{number}.log")), log).context("cannot keep the log")?;
     Ok(said)
@@ -219,18 +224,9 @@ fn settings(logs: &Path) -> Result<()> {
     let words = ["run", "--exec", "fault port", "--timeout", "120", "--display", "none"];
     run_this(logs, &words)?.contains("fault::")?;
     let before = programs()?;
-    let home = tempfile::tempdir().context("cannot make a temporary directory")?;
-    let cargo = home.path().join("cargo");
-    std::fs::create_dir(&cargo).context("cannot make a directory")?;
-    std::fs::write(cargo.join("config.toml"), HOSTILE).context("cannot write")?;
-    // The user's own crates: nothing is to be fetched again.
-    let user = std::env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(std::env::home_dir()?.join(".cargo")));
-    let user = user.context("there is no home directory")?;
-    for dir in ["registry", "git"] {
-        std::os::unix::fs::symlink(user.join(dir), cargo.join(dir)).context("cannot make a link")?;
-    }
+    let home = hostile_home(HOSTILE)?;
     let done = run_with(logs, &words, |command| {
-        command.env("CARGO_HOME", &cargo).envs(HOSTILE_VARIABLES);
+        command.env("CARGO_HOME", home.path()).envs(HOSTILE_VARIABLES);
     })?;
     done.status(0)?;
     done.contains("fault::")?;
@@ -246,6 +242,57 @@ fn settings(logs: &Path) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// A home for cargo with these settings.
+fn hostile_home(settings: &str) -> Result<tempfile::TempDir> {
+    let home = tempfile::tempdir().context("cannot make a temporary directory")?;
+    std::fs::write(home.path().join("config.toml"), settings).context("cannot write")?;
+    // The user's own crates: nothing is to be fetched again.
+    let user = std::env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(std::env::home_dir()?.join(".cargo")));
+    let user = user.context("there is no home directory")?;
+    for dir in ["registry", "git"] {
+        std::os::unix::fs::symlink(user.join(dir), home.path().join(dir)).context("cannot make a link")?;
+    }
+    Ok(home)
+}
+
+/// Settings that would have this program itself built for another machine, by something that is no compiler, or not at all. Flags and profiles
+/// are not among them: they do no harm, but everything would be built once more.
+const HOSTILE_OUTSIDE: &str = r#"
+[build]
+target = ["wasm32-unknown-unknown", "x86_64-unknown-none"]
+rustc = "/bin/false"
+rustdoc = "/bin/false"
+rustc-wrapper = "/bin/false"
+rustc-workspace-wrapper = "/bin/false"
+
+[unstable]
+nothing-of-that-name = true
+
+[alias]
+xtask = "version"
+run = "no-such-command"
+
+[env]
+CARGO_BUILD_TARGET = { value = "wasm32-unknown-unknown", force = true }
+"#;
+
+/// `cargo xtask` as it is typed, which cargo builds before anything of ours runs; and the tests of this machine, which it builds then.
+fn outermost(logs: &Path) -> Result<()> {
+    let home = hostile_home(HOSTILE_OUTSIDE)?;
+    let typed = |words: &[&str]| {
+        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        command.arg("xtask").args(words).arg("--no-install").current_dir(Paths::find()?.root);
+        command.env("CARGO_HOME", home.path()).env("CARGO_BUILD_TARGET", "wasm32-unknown-unknown");
+        listen(logs, &mut command)
+    };
+    let done = typed(&["run", "--exec", "help; shutdown", "--timeout", "120", "--display", "none"])?;
+    done.status(0)?;
+    done.contains("shutdown")?;
+    let done = typed(&["test", "host", "xtask::tests::the_command_line_is_sound"])?;
+    done.status(0)?;
+    done.contains("1 passed, 0 failed")
 }
 
 /// The programs of the bare machine, with their contents.
