@@ -3,7 +3,7 @@
 use crate::build::{Config, compile, stripped};
 use crate::paths;
 use anyhow::{Context, Result};
-use pvh::module::{MAGIC, PAGE};
+use pvh::module::pack;
 use std::path::{Path, PathBuf};
 
 /// The name of the program beside the images.
@@ -38,16 +38,5 @@ pub fn beside(image: &Path) -> PathBuf {
 /// When a file cannot be read, or the disk is full.
 pub fn write(kernel: &Path, archive: &Path, image: &Path) -> Result<()> {
     let read = |path: &Path| std::fs::read(path).with_context(|| format!("cannot read {}", path.display()));
-    paths::write_whole(image, &module(&read(archive)?, &read(kernel)?))
-}
-
-/// Archive and kernel in one file.
-fn module(archive: &[u8], kernel: &[u8]) -> Vec<u8> {
-    let mut file = archive.to_vec();
-    file.resize(archive.len().next_multiple_of(PAGE), 0);
-    file.extend(kernel);
-    file.extend(MAGIC);
-    file.extend((archive.len() as u64).to_le_bytes());
-    file.extend((kernel.len() as u64).to_le_bytes());
-    file
+    paths::write_whole(image, &pack(&read(archive)?, &read(kernel)?))
 }

@@ -1,7 +1,7 @@
 //! The module that the hypervisor loads beside this program: boot archive and kernel in one file, because QEMU takes one.
 //!
 //! The archive comes first, at the start of a page; the kernel's ELF file begins at the next multiple of [`PAGE`]; the last 24 bytes of the file
-//! are [`MAGIC`] and the two lengths in bytes, little endian. `xtask/src/pvh.rs` writes it.
+//! are [`MAGIC`] and the two lengths in bytes, little endian. `xtask` writes it with [`pack`].
 
 /// Bytes of a page.
 pub const PAGE: usize = 4096;
@@ -34,20 +34,22 @@ impl<'a> Module<'a> {
     }
 }
 
+/// Puts archive and kernel into one file, which [`Module::parse`] takes apart.
+#[cfg(not(target_os = "none"))]
+pub fn pack(archive: &[u8], kernel: &[u8]) -> Vec<u8> {
+    let mut file = archive.to_vec();
+    file.resize(archive.len().next_multiple_of(PAGE), 0);
+    file.extend(kernel);
+    file.extend(MAGIC);
+    file.extend((archive.len() as u64).to_le_bytes());
+    file.extend((kernel.len() as u64).to_le_bytes());
+    file
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    fn pack(archive: &[u8], kernel: &[u8]) -> Vec<u8> {
-        let mut file = archive.to_vec();
-        file.resize(archive.len().next_multiple_of(PAGE), 0);
-        file.extend(kernel);
-        file.extend(MAGIC);
-        file.extend((archive.len() as u64).to_le_bytes());
-        file.extend((kernel.len() as u64).to_le_bytes());
-        file
-    }
 
     proptest! {
         #[test]
