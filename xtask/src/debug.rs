@@ -9,7 +9,7 @@ use crate::hardware::Hardware;
 use crate::loader::Firmware;
 use crate::manifest::System;
 use crate::paths::{self, Paths};
-use crate::qemu::{Accel, Display, Machine};
+use crate::qemu::{Accel, Display, Machine, SERIAL_LOG};
 use crate::signals::Shared;
 use crate::toolchain::install::{Needs, ensure, ensure_gdb};
 use crate::ui::say;
@@ -84,7 +84,7 @@ pub fn debug(paths: &Paths, options: &Options) -> Result<()> {
     let file = logs.join("enigma.gdb");
     paths::write_whole(&file, script.as_bytes())?;
     if options.batch.is_none() {
-        say(format!("what the system sends on its serial line is in {}", Paths::shown(&logs.join("serial.log"))));
+        say(format!("what the system sends on its serial line is in {}", Paths::shown(&logs.join(SERIAL_LOG))));
         say(format!("to type on it, in another terminal: socat -,raw,echo=0 UNIX:{}", qemu.serial_socket.display()));
     }
     let status = {

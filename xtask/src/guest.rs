@@ -2,7 +2,7 @@
 
 use crate::keys::{self, Stroke};
 use crate::loader::tail;
-use crate::qemu::{End, Machine, PANIC_VALUE, Programs, Qemu};
+use crate::qemu::{End, Machine, PANIC_VALUE, Programs, Qemu, SERIAL_LOG};
 use crate::screen::{Font, Picture};
 use crate::serial::Serial;
 use crate::symbols::{Symbols, panic_report};
@@ -77,7 +77,7 @@ impl Guest {
     /// When QEMU cannot be started.
     pub fn prepare(machine: &Machine, programs: &Programs, kernel: Option<&Path>, limit: Duration) -> Result<Self> {
         let qemu = machine.start(programs)?;
-        let serial = Serial::connect(&qemu.serial_socket)?;
+        let serial = Serial::connect(&qemu.serial_socket, &machine.logs.join(SERIAL_LOG))?;
         Ok(Self {
             deadline: qemu.started + limit,
             qemu,
@@ -95,6 +95,14 @@ impl Guest {
     /// When QEMU has ended.
     pub fn go(&mut self) -> Result<()> {
         self.qemu.go()
+    }
+
+    /// What was kept of the serial line: the bytes that came, each once.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn serial_log(&self) -> Result<Vec<u8>> {
+        std::fs::read(self.logs.join(SERIAL_LOG)).context("cannot read the log of the serial line")
     }
 
     /// How long the machine runs already.
@@ -377,7 +385,7 @@ impl Guest {
     pub fn ended(&self, end: &End) -> anyhow::Error {
         let mut text = format!("{end} after {:.1} s", self.uptime().as_secs_f32());
         let log = self.kernel_log();
-        let serial = read_lossy(&self.logs.join("serial.log"));
+        let serial = read_lossy(&self.logs.join(SERIAL_LOG));
         let report = panic_report(&log).or_else(|| panic_report(&serial));
         match (report, end) {
             (Some(report), _) => {

@@ -66,6 +66,8 @@ fn main() -> ExitCode {
 
 fn perform(command: Command) -> anyhow::Result<ExitCode> {
     let paths = paths::Paths::find()?;
+    paths::check_temporary()?;
+    paths::check_target(&paths)?;
     match command {
         Command::Run(run) => run::run(
             &paths,

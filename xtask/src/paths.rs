@@ -64,6 +64,41 @@ impl Paths {
     }
 }
 
+/// Checks that the build directory can be written.
+///
+/// # Errors
+/// When it cannot; the error says where it is, and how to have another one.
+pub fn check_target(paths: &Paths) -> Result<()> {
+    let target = &paths.target;
+    let made = create_dir(target).and_then(|()| tempfile::tempfile_in(target).map(drop).map_err(Into::into));
+    made.with_context(|| {
+        format!(
+            "everything is built in {}, which cannot be written: make it so, or set CARGO_TARGET_DIR to another directory",
+            target.display()
+        )
+    })
+}
+
+/// Checks that temporary files can be made: compilers, linkers and QEMU need them too, and say less clearly what is wrong.
+///
+/// # Errors
+/// When they cannot; the error says where that was, and how to change it.
+pub fn check_temporary() -> Result<()> {
+    let dir = std::env::temp_dir();
+    check_temporary_in(&dir)
+}
+
+fn check_temporary_in(dir: &Path) -> Result<()> {
+    let made = tempfile::tempfile_in(dir).map(drop);
+    made.with_context(|| {
+        format!(
+            "temporary files belong in {}, but none can be made there: make that directory, free some space on its disk, or set TMPDIR to \
+             another one",
+            dir.display()
+        )
+    })
+}
+
 /// Creates a directory and its parents, with an error that says which.
 ///
 /// # Errors
@@ -92,5 +127,28 @@ pub fn disk_error(error: &std::io::Error, path: &Path) -> anyhow::Error {
             path.display()
         ),
         _ => anyhow::anyhow!("cannot write {}: {error}", path.display()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_directory_that_cannot_be_written_is_named() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        std::fs::write(dir.path().join("file"), "").expect("written");
+        let paths = |target: &str| Paths { root: dir.path().into(), target: dir.path().join(target) };
+        assert!(check_target(&paths("new/target")).is_ok());
+        let error = format!("{:#}", check_target(&paths("file/target")).expect_err("below a file"));
+        assert!(error.contains("/file/target") && error.contains("CARGO_TARGET_DIR"), "{error}");
+    }
+
+    #[test]
+    fn a_place_for_temporary_files_that_is_none_is_named() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        assert!(check_temporary_in(dir.path()).is_ok());
+        let error = format!("{:#}", check_temporary_in(&dir.path().join("none")).expect_err("it is not there"));
+        assert!(error.contains("/none") && error.contains("TMPDIR") && error.contains("No such file"), "{error}");
     }
 }

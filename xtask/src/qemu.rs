@@ -1,14 +1,16 @@
 //! Starts QEMU, watches it, and tells how it ended.
 
+mod programs;
+
 use crate::children::{self, Guarded};
 use crate::direct;
 use crate::hardware::{Hardware, check_features, shell_line};
 use crate::loader::{Firmware, tail};
 use crate::paths;
 use crate::qmp::Qmp;
-use crate::toolchain::find_program;
 use crate::ui::say;
 use anyhow::{Context, Result, bail};
+pub use programs::Programs;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -38,56 +40,6 @@ pub enum Display {
     Gtk,
     /// Nowhere; the serial console is on the terminal.
     None,
-}
-
-/// UEFI firmware for QEMU: the code, and the empty variable store that goes with it.
-#[derive(Clone, Debug)]
-pub struct Ovmf {
-    /// The code, which stays as it is.
-    pub code: PathBuf,
-    /// The variables as they are at first.
-    pub vars: PathBuf,
-}
-
-/// The programs and files that run a machine, as far as they are installed.
-#[derive(Clone, Debug)]
-pub struct Programs {
-    /// `qemu-system-x86_64`.
-    pub qemu: Option<PathBuf>,
-    /// The firmware for `--uefi`.
-    pub ovmf: Option<Ovmf>,
-}
-
-/// Where distributions put OVMF: Debian and Ubuntu, Fedora, Arch, then QEMU's own.
-const OVMF_PLACES: &[(&str, &str)] = &[
-    ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
-    ("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"),
-    ("/usr/share/edk2/ovmf/OVMF_CODE.fd", "/usr/share/edk2/ovmf/OVMF_VARS.fd"),
-    ("/usr/share/edk2/x64/OVMF_CODE.4m.fd", "/usr/share/edk2/x64/OVMF_VARS.4m.fd"),
-    ("/usr/share/qemu/edk2-x86_64-code.fd", "/usr/share/qemu/edk2-i386-vars.fd"),
-];
-
-impl Programs {
-    /// Looks for them.
-    #[must_use]
-    pub fn find() -> Self {
-        let ovmf = OVMF_PLACES.iter().find_map(|(code, vars)| {
-            let found = Ovmf { code: code.into(), vars: vars.into() };
-            (found.code.is_file() && found.vars.is_file()).then_some(found)
-        });
-        Self { qemu: find_program("qemu-system-x86_64"), ovmf }
-    }
-
-    /// QEMU's version, for the user.
-    #[must_use]
-    pub fn version(&self) -> String {
-        let Some(qemu) = &self.qemu else { return "no QEMU".to_owned() };
-        let text = Command::new(qemu).arg("--version").output().map(|done| done.stdout).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text).into_owned();
-        let version =
-            text.split_whitespace().skip_while(|word| *word != "version").nth(1).unwrap_or("of unknown version");
-        format!("QEMU {version}")
-    }
 }
 
 /// A machine to be started.
@@ -153,6 +105,9 @@ impl std::fmt::Display for End {
         }
     }
 }
+
+/// The file among the logs that has what the guest sent on its first serial line.
+pub const SERIAL_LOG: &str = "serial.log";
 
 /// What the kernel writes to isa-debug-exit when it panics.
 pub const PANIC_VALUE: u32 = 0x12;
@@ -285,12 +240,12 @@ impl Machine {
         }
         command.arg("-chardev").arg(match self.counted.is_some() {
             // A file takes every byte at once; a socket does when the reader pleases.
-            true => format!("file,id=serial,path={}", file("serial.log")),
-            false => format!(
-                "socket,id=serial,server=on,wait=off,path={},logfile={}",
-                escaped(&dir.join("serial")),
-                file("serial.log")
-            ),
+            true => format!("file,id=serial,path={}", file(SERIAL_LOG)),
+            false => {
+                let socket = format!("socket,id=serial,server=on,wait=off,path={}", escaped(&dir.join("serial")));
+                // Whoever else reads the line keeps its log.
+                if self.debugged { format!("{socket},logfile={}", file(SERIAL_LOG)) } else { socket }
+            }
         });
         command.args(["-serial", "chardev:serial"]);
         if self.counted.is_some() {

@@ -1,7 +1,9 @@
 //! The guest's serial line, as a program sees it: bytes out, a [`Terminal`] in.
 
+use crate::paths;
 use crate::terminal::Terminal;
 use anyhow::{Context, Result};
+use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -52,11 +54,13 @@ impl Shared {
 }
 
 impl Serial {
-    /// Connects to the socket that QEMU made for the line, and listens from then on.
+    /// Connects to the socket that QEMU made for the line, listens from then on, and writes every byte that comes to the file `log`. (QEMU's
+    /// own `logfile` has each byte once more for each time that the socket did not take it.)
     ///
     /// # Errors
-    /// When nobody listens there.
-    pub fn connect(socket: &Path) -> Result<Self> {
+    /// When nobody listens there, or the file cannot be made.
+    pub fn connect(socket: &Path, log: &Path) -> Result<Self> {
+        let mut log_file = File::create(log).map_err(|error| paths::disk_error(&error, log))?;
         let stream = UnixStream::connect(socket).context("cannot reach the guest's serial line")?;
         let mut reader = stream.try_clone().context("cannot share the guest's serial line")?;
         let shared = Arc::new(Shared::default());
@@ -70,6 +74,8 @@ impl Serial {
                 }
                 drop(state);
                 let count = reader.read(&mut buffer).unwrap_or(0);
+                // A log that cannot be written is no reason to stop the machine.
+                let _ = log_file.write_all(buffer.get(..count).unwrap_or_default());
                 let mut state = theirs.lock();
                 state.terminal.feed(buffer.get(..count).unwrap_or_default());
                 state.received += count as u64;
@@ -182,7 +188,7 @@ mod tests {
     #[test]
     fn what_comes_is_seen_and_what_goes_arrives() {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let socket = dir.path().join("serial");
+        let (socket, log) = (dir.path().join("serial"), dir.path().join("serial.log"));
         let listener = UnixListener::bind(&socket).expect("a socket");
         let guest = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().expect("a client");
@@ -191,11 +197,12 @@ mod tests {
             stream.read_exact(&mut typed).expect("received");
             typed
         });
-        let mut serial = Serial::connect(&socket).expect("a connection");
+        let mut serial = Serial::connect(&socket, &log).expect("a connection");
         assert_eq!(serial.wait(Duration::from_secs(10), |terminal| terminal.at_prompt().then_some(())), Some(()));
         assert_eq!(serial.wait(Duration::from_millis(10), |_| None::<()>), None);
         assert!(!serial.wait_beyond(serial.received(), Duration::from_millis(10)));
         serial.send(b"help\r").expect("sent");
         assert_eq!(&guest.join().expect("the guest's checks hold"), b"help\r");
+        assert_eq!(std::fs::read(&log).expect("a log"), b"boot\r\nenigma> ");
     }
 }

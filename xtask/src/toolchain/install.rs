@@ -87,6 +87,9 @@ pub fn ensure(needs: Needs) -> Result<Ready> {
             );
         }
     }
+    if needs.qemu {
+        programs.check()?;
+    }
     let toolchain = search.found.context("no compiler was found")?;
     Ok(Ready { toolchain, programs })
 }
