@@ -20,6 +20,7 @@ pub mod stream;
 pub mod turns;
 
 pub use color::Color;
+pub use device::Trouble;
 pub use font::FONT;
 
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -40,6 +41,8 @@ pub mod label {
     pub const INFO: u16 = 4;
     /// Lease 0 (write): two bytes per cell, row by row, glyph (code page 437) and attribute. Reply: word 0 bytes, then columns and rows.
     pub const READ_CELLS: u16 = 5;
+    /// Reply: words 0 to 2: why nothing can be seen, as [`crate::device::Trouble::words`] has it.
+    pub const TROUBLE: u16 = 6;
 }
 
 /// Outcome: too many writes wait already.
@@ -160,6 +163,15 @@ impl Client {
         Ok(Info { cols, rows, cursor_col, cursor_row })
     }
 
+    /// Why nothing can be seen, if that is so.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn trouble(&self) -> Result<Option<Trouble>, Error> {
+        let [kind, offset, cells, _] = self.ask(label::TROUBLE, [0; 4], &mut [])?.words;
+        Ok(Trouble::from_words([kind, offset, cells]))
+    }
+
     /// Copies the cells, as many as fit: see [`label::READ_CELLS`]. Returns the bytes copied.
     ///
     /// # Errors
@@ -184,6 +196,14 @@ impl core::fmt::Write for Client {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_wrong_goes_through_a_message() {
+        let none = Trouble::NoText { offset: 0xf9e, written: 0xa5c3, read: 0xffff };
+        for trouble in [None, Some(Trouble::Absent), Some(none)] {
+            assert_eq!(Trouble::from_words(Trouble::words(trouble)), trouble);
+        }
+    }
 
     #[test]
     fn writes_of_a_task_never_share_a_number() {

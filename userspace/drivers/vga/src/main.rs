@@ -60,8 +60,8 @@ impl Job for Write {
 
 struct Vga {
     session: Session<&'static mut [u8]>,
-    /// `None` where the machine has no such adapter: then only the session is kept.
-    adapter: Option<Adapter<IoPorts, Mapped>>,
+    /// Where there is none that shows text, only the session is kept.
+    adapter: Result<Adapter<IoPorts, Mapped>, Trouble>,
     turns: Turns<Write>,
     timer: Timer,
 }
@@ -90,7 +90,7 @@ impl Driver for Vga {
             Ok(timer) => timer,
             Err(status) => panic!("no timer: {status}"),
         };
-        Vga { session, adapter: adapter.ok(), turns: Turns::default(), timer }
+        Vga { session, adapter, turns: Turns::default(), timer }
     }
 
     fn notified(&mut self, bits: u64) {
@@ -122,6 +122,10 @@ impl Driver for Vga {
             label::INFO => {
                 let (col, row) = self.session.screen().cursor();
                 Answer::ok([COLS as u64, ROWS as u64, col as u64, row as u64])
+            }
+            label::TROUBLE => {
+                let [kind, offset, cells] = Trouble::words(self.adapter.as_ref().err().copied());
+                Answer::ok([kind, offset, cells, 0])
             }
             label::READ_CELLS => {
                 let mut bytes = vec![0; COLS * ROWS * 2];
@@ -194,7 +198,7 @@ impl Vga {
 
     fn paint(&mut self) {
         let rows = self.session.take_unpainted();
-        if let Some(adapter) = &mut self.adapter {
+        if let Ok(adapter) = &mut self.adapter {
             adapter.paint(self.session.screen(), rows);
         }
     }
