@@ -25,7 +25,10 @@ pub struct Fake {
     pub info: SystemInfo,
     pub logs: Vec<(u64, Vec<u8>)>,
     pub end: Option<(DeathKind, FaultRecord)>,
+    pub trouble: String,
     pub interrupted: bool,
+    /// Ctrl-C was pressed while something ran that does not wait.
+    pub pressed: bool,
     pub keymap: u64,
     pub spawned: u32,
     pub plan: Option<Plan>,
@@ -189,6 +192,15 @@ impl World for Fake {
     }
     fn now_ns(&self) -> u64 {
         self.info.uptime_ns
+    }
+    fn trouble(&self) -> String {
+        self.trouble.clone()
+    }
+    fn begin(&mut self) {
+        self.pressed = false;
+    }
+    fn interrupted(&mut self) -> bool {
+        core::mem::take(&mut self.pressed)
     }
     fn sleep(&mut self, ns: u64) -> Result<bool, String> {
         self.done.push(format!("sleep {ns}"));

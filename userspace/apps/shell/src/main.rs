@@ -32,6 +32,7 @@ fn run() {
     let mut system = System::new(&console, archive);
     let mut shell = Shell::new(&mut system);
     loop {
+        shell.world.begin();
         match console.read_line(PROMPT) {
             Ok(Line::Text(line)) => shell.run(&line),
             Ok(Line::Interrupted) => {}

@@ -78,7 +78,11 @@ impl<'w> Shell<'w> {
             }
         };
         let mut status = status::DONE;
-        for words in commands {
+        for (number, words) in commands.into_iter().enumerate() {
+            // A command that waits sees it by itself; what comes after one that does not is given up too.
+            if number > 0 && self.world.interrupted() {
+                return status::INTERRUPTED;
+            }
             let Some((name, arguments)) = words.split_first() else {
                 continue;
             };

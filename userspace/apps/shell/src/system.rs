@@ -58,27 +58,29 @@ impl<'c> System<'c> {
     /// The system whose console is behind `console`, as this archive describes it.
     pub fn new(console: &'c Client, archive: Option<Archive>) -> Self {
         let tasks = archive.as_ref().map_or(&[][..], Archive::tasks).into();
-        System { console, archive, tasks, exec: rt::exec::start(CALLS) }
+        let system = System { console, archive, tasks, exec: rt::exec::start(CALLS) };
+        system.subscribe();
+        system
     }
 
-    /// Waits for Ctrl-C.
-    async fn interrupted(&self, what: &str) {
-        loop {
-            if let Err(error) = self.console.subscribe_interrupt(Notification::own(), INTERRUPT) {
-                rt::println!("Ctrl-C will not end the {what}: {error}");
-            }
-            // The other bit may be the console's, which begins a new life and has forgotten us.
-            if self.exec.bits(INTERRUPT | bits::PEER).await & INTERRUPT != 0 {
-                return;
-            }
+    /// Has the console tell of Ctrl-C.
+    fn subscribe(&self) {
+        if let Err(error) = self.console.subscribe_interrupt(Notification::own(), INTERRUPT) {
+            rt::println!("Ctrl-C will not end what runs: {error}");
         }
     }
 
-    /// What a future comes to, or nothing where Ctrl-C comes first.
-    fn unless_interrupted<T>(&self, what: &str, future: impl Future<Output = T>) -> Option<T> {
-        // One from before was not meant for this.
-        self.exec.take_bits(INTERRUPT);
-        match self.exec.block_on(select(self.interrupted(what), future)) {
+    /// Waits for Ctrl-C.
+    async fn ctrl_c(&self) {
+        // The other bit may be the console's, which begins a new life and has forgotten us.
+        while self.exec.bits(INTERRUPT | bits::PEER).await & INTERRUPT == 0 {
+            self.subscribe();
+        }
+    }
+
+    /// What a future comes to, or nothing where Ctrl-C comes first, or has come since Enter.
+    fn unless_interrupted<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+        match self.exec.block_on(select(self.ctrl_c(), future)) {
             Either::First(()) => None,
             Either::Second(value) => Some(value),
         }
@@ -95,6 +97,20 @@ impl World for System<'_> {
     fn finished(&mut self, status: u8) {
         // The mark that terminals know as the end of a command ("semantic prompts", OSC 133 ; D); others swallow it.
         self.print(&format!("\x1b]133;D;{status}\x1b\\"));
+    }
+
+    fn begin(&mut self) {
+        if self.exec.take_bits(INTERRUPT | bits::PEER) & bits::PEER != 0 {
+            self.subscribe();
+        }
+    }
+
+    fn interrupted(&mut self) -> bool {
+        self.exec.take_bits(INTERRUPT) != 0
+    }
+
+    fn trouble(&self) -> String {
+        self.console.trouble().unwrap_or_else(|error| format!("console: {error}\n"))
     }
 
     fn clear(&mut self) -> Result<(), String> {
@@ -168,7 +184,7 @@ impl World for System<'_> {
 
     fn sleep(&mut self, ns: u64) -> Result<bool, String> {
         let deadline = rt::time::now_ns().saturating_add(ns);
-        Ok(self.unless_interrupted("sleep", self.exec.sleep_until(deadline)).is_none())
+        Ok(self.unless_interrupted(self.exec.sleep_until(deadline)).is_none())
     }
 
     fn shutdown(&mut self) -> Result<(), String> {
@@ -190,7 +206,7 @@ impl World for System<'_> {
 
     fn call(&mut self, task: &str, label: u16, words: [u64; 4]) -> Result<Answer, String> {
         // The task may never answer: the thread that waits for it stays behind where Ctrl-C gives the answer up.
-        let called = self.unless_interrupted("call", self.exec.call(peer(task)?, label, words));
+        let called = self.unless_interrupted(self.exec.call(peer(task)?, label, words));
         let called = called.ok_or_else(|| format!("{task} has not answered; given up by Ctrl-C"))?;
         let reply = called.reply.map_err(|error| error.to_string())?;
         Ok((reply.label, reply.words))

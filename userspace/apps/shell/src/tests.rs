@@ -83,6 +83,11 @@ fn a_line_goes_on_after_a_failure_and_stops_at_an_interrupt() {
     world.interrupted = true;
     assert_eq!(run_in(&mut world, "echo a; sleep 1.5; echo b"), "a\n");
     assert_eq!(world.done, vec!["sleep 1500000000"]);
+    // And where no command waits, before the next one.
+    let mut world = fake();
+    world.pressed = true;
+    assert_eq!(run_in(&mut world, "echo a; echo b; sleep 1"), "a\n");
+    assert_eq!(world.done, Vec::<String>::new());
 }
 
 #[test]
@@ -111,6 +116,10 @@ fn ps_shows_states_and_shares() {
     // The second one has an interval without work.
     assert_eq!(lines[8 + 2].split_whitespace().nth(5), Some("-"));
     assert!(lines.iter().all(|line| line.len() < 80), "{text}");
+    world.trouble = "vga: no display: no VGA adapter answers\n".into();
+    world.out.clear();
+    Shell::new(&mut world).run("ps");
+    assert!(world.out.ends_with("\nvga: no display: no VGA adapter answers\n"), "{}", world.out);
 }
 
 #[test]

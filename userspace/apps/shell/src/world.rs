@@ -17,6 +17,12 @@ pub trait World {
     fn print(&mut self, text: &str);
     /// Tells whoever reads the console by program that a line is done, and how it ended; a person does not see it.
     fn finished(&mut self, status: u8);
+    /// A line is read next: a Ctrl-C that has come is not meant for it.
+    fn begin(&mut self);
+    /// Whether Ctrl-C was pressed since then, and ended nothing yet; it is taken.
+    fn interrupted(&mut self) -> bool;
+    /// A line for each display that does not show what it is given, and why.
+    fn trouble(&self) -> String;
     /// Clears the console.
     fn clear(&mut self) -> Result<(), String>;
     /// Sets the console's colours, 0 to 15 each, as VGA numbers them.

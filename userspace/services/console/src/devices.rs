@@ -2,6 +2,8 @@
 //! nobody else waiting: a driver's death is over in milliseconds, but one that dies again and again is restarted later and later.
 
 use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use console::input::key_of_event;
 use console::key::Key;
@@ -82,6 +84,11 @@ fn signal(notification: Notification, bits: u64) {
 /// A device that prints.
 trait Display: Send + 'static {
     fn print(&mut self, piece: &Piece) -> Result<(), Box<dyn core::error::Error>>;
+
+    /// Why nobody sees what is printed there, where the driver says so.
+    fn trouble(&mut self) -> Result<Option<String>, Box<dyn core::error::Error>> {
+        Ok(None)
+    }
 }
 
 struct Screen(driver_vga::Client);
@@ -97,6 +104,10 @@ impl Display for Screen {
             Piece::Flush => {}
         }
         Ok(())
+    }
+
+    fn trouble(&mut self) -> Result<Option<String>, Box<dyn core::error::Error>> {
+        Ok(self.0.trouble()?.map(|trouble| trouble.to_string()))
     }
 }
 
@@ -115,9 +126,11 @@ impl Display for Line {
     }
 }
 
-/// A display, the text that waits for it, and the thread that prints it.
+/// A display, the text that waits for it, what its driver says is wrong with it, and the thread that prints.
 struct Output {
+    name: &'static str,
     outbox: &'static Mutex<Outbox>,
+    trouble: &'static Mutex<Option<String>>,
     wake: Notification,
 }
 
@@ -125,8 +138,9 @@ impl Output {
     fn start(name: &'static str, display: Option<impl Display>) -> Option<Output> {
         let display = display?;
         let outbox: &'static Mutex<Outbox> = Box::leak(Box::new(Mutex::new(Outbox::default())));
-        let wake = thread(name, move |wake| print_all(name, display, outbox, wake))?;
-        Some(Output { outbox, wake })
+        let trouble: &'static Mutex<Option<String>> = Box::leak(Box::new(Mutex::new(None)));
+        let wake = thread(name, move |wake| print_all(name, display, outbox, trouble, wake))?;
+        Some(Output { name, outbox, trouble, wake })
     }
 
     /// Gives the display something, and waits for it until it is late.
@@ -145,12 +159,32 @@ impl Output {
 
     fn renew(&self) {
         self.outbox.lock().renew();
+        signal(self.wake, wake::WORK);
+    }
+
+    /// What is wrong with it, as a line of text, if anything is.
+    fn trouble(&self) -> Option<String> {
+        let stands_still = self.outbox.lock().trouble();
+        let what = stands_still.map(|what| format!("{} {what}\n", self.name));
+        what.or_else(|| Some(format!("{}: {}\n", self.name, self.trouble.lock().as_ref()?)))
     }
 }
 
 /// Prints what there is, for ever.
-fn print_all(name: &str, mut display: impl Display, outbox: &Mutex<Outbox>, wake: Notification) {
+fn print_all(
+    name: &str,
+    mut display: impl Display,
+    outbox: &Mutex<Outbox>,
+    trouble: &Mutex<Option<String>>,
+    wake: Notification,
+) {
     loop {
+        let asks = outbox.lock().asks();
+        if asks {
+            // Who cannot be asked fails to print too, and that is said.
+            let said = display.trouble().unwrap_or_default();
+            *trouble.lock() = said;
+        }
         let Some(piece) = outbox.lock().take() else {
             signal(Notification::own(), bits::PRINTED);
             wake.wait(wake::WORK);
@@ -321,6 +355,11 @@ impl Devices {
         for output in [&self.screen, &self.line] {
             self.put(output, Piece::Color(foreground, background), LATE_NS);
         }
+    }
+
+    /// One line for each display that does not show what it is given.
+    pub fn trouble(&self) -> String {
+        self.screen.iter().chain(&self.line).filter_map(Output::trouble).collect()
     }
 
     fn put(&self, output: &Option<Output>, piece: Piece, limit_ns: u64) {

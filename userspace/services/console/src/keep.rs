@@ -3,31 +3,31 @@
 
 use crate::editor::MAX_LINE;
 use crate::history::MAX_BYTES;
-use crate::typed::MOST_AHEAD;
+use crate::typed::{MOST_AHEAD, TypeAhead};
 use abi::task::{MAX_TASKS, TaskId};
 use alloc::string::String;
+use core::ops::Range;
 
 /// First word of memory in this layout; the last byte counts layouts.
-const MAGIC: u64 = u64::from_le_bytes(*b"console\x02");
+const MAGIC: u64 = u64::from_le_bytes(*b"console\x03");
 
 const POSITIONS: usize = 16;
 const WRITERS: usize = POSITIONS + 8 * MAX_TASKS;
 const LINE: usize = WRITERS + WRITER_COUNT * WRITER_SIZE;
 const HISTORY: usize = LINE + 8 + MAX_LINE.next_multiple_of(8);
 
+/// The numbers of the keys typed ahead (the first, and the one behind the last), then a ring: the key of number N is at place N modulo its length.
 const TYPED: usize = HISTORY + 8 + MAX_BYTES;
-
-/// Most keys typed ahead that are kept: all of both sources.
-const MOST_TYPED: usize = 2 * MOST_AHEAD;
+const RING: usize = TYPED + 16;
 
 /// Bytes that this layout needs.
-pub const SIZE: usize = TYPED + 8 + 4 * MOST_TYPED;
+pub const SIZE: usize = RING + 4 * MOST_AHEAD;
 
 /// Clients whose writes are told apart; the one that wrote longest ago makes room.
 pub const WRITER_COUNT: usize = 8;
 const WRITER_SIZE: usize = 32;
 
-const _: () = assert!(SIZE <= 16 * 1024 && TYPED.is_multiple_of(8));
+const _: () = assert!(SIZE <= 84 * 1024 && TYPED.is_multiple_of(8));
 
 /// The memory.
 #[derive(Debug)]
@@ -123,24 +123,40 @@ impl<'a> Keep<'a> {
         self.set_text(HISTORY, MAX_BYTES, text);
     }
 
-    /// The keys typed ahead, as [`crate::typed::TypeAhead::codes`] gives them.
-    pub fn typed(&self) -> impl Iterator<Item = u32> {
-        let count = usize::try_from(self.u64(TYPED)).ok().filter(|count| *count <= MOST_TYPED).unwrap_or(0);
-        let bytes = self.bytes.get(TYPED + 8..TYPED + 8 + 4 * count).unwrap_or_default();
-        bytes.as_chunks().0.iter().map(|bytes| u32::from_le_bytes(*bytes))
+    /// The keys typed ahead.
+    pub fn typed(&self) -> TypeAhead {
+        let numbers = self.typed_numbers();
+        let codes = numbers.clone().map_while(|number| {
+            let at = place(number);
+            Some(u32::from_le_bytes(self.bytes.get(at..at + 4)?.try_into().ok()?))
+        });
+        TypeAhead::from_codes(numbers, codes)
     }
 
-    /// Remembers the keys typed ahead.
-    pub fn set_typed(&mut self, codes: impl Iterator<Item = u32>) {
-        // As with a text.
-        self.set_u64(TYPED, 0);
-        let places = self.bytes.get_mut(TYPED + 8..SIZE).unwrap_or_default().as_chunks_mut().0;
-        let mut count = 0;
-        for (place, code) in places.iter_mut().zip(codes) {
-            *place = code.to_le_bytes();
-            count += 1;
+    /// Their numbers; none where a life ended while it began anew, or what stands there makes no sense.
+    fn typed_numbers(&self) -> Range<u64> {
+        let (first, end) = (self.u64(TYPED), self.u64(TYPED + 8));
+        let sound = end < 1 << 60 && end.checked_sub(first).is_some_and(|count| count <= MOST_AHEAD as u64);
+        match sound {
+            true => first..end,
+            false if first < 1 << 60 => first..first,
+            false => 0..0,
         }
-        self.set_u64(TYPED, count);
+    }
+
+    /// Remembers the keys typed ahead. Written is only what is new, and what was there stays valid until that is done: a life may end anywhere.
+    pub fn set_typed(&mut self, typed: &TypeAhead) {
+        let (old, new) = (self.typed_numbers(), typed.numbers());
+        let from = old.end.max(new.start);
+        // First, because the places of those that are gone are used again. If all are gone there is none until the end is written.
+        self.set_u64(TYPED, new.start);
+        for (number, code) in (from..new.end).zip(typed.codes_from(from)) {
+            let at = place(number);
+            if let Some(bytes) = self.bytes.get_mut(at..at + 4) {
+                bytes.copy_from_slice(&code.to_le_bytes());
+            }
+        }
+        self.set_u64(TYPED + 8, new.end);
     }
 
     /// What is known of the last write of this client.
@@ -182,6 +198,11 @@ impl<'a> Keep<'a> {
     }
 }
 
+/// Where the key of this number is.
+fn place(number: u64) -> usize {
+    RING + 4 * (number % MOST_AHEAD as u64) as usize
+}
+
 fn slot(index: usize) -> usize {
     WRITERS + index * WRITER_SIZE
 }
@@ -189,11 +210,20 @@ fn slot(index: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::key::Key;
+    use crate::typed::Source;
     use alloc::vec;
+    use alloc::vec::Vec;
     use proptest::prelude::*;
 
     fn id(index: u16, generation: u32) -> TaskId {
         TaskId { index, generation }
+    }
+
+    fn typed_text(text: &str) -> TypeAhead {
+        let mut typed = TypeAhead::default();
+        text.chars().filter_map(Key::from_char).for_each(|key| typed.push(Source::Serial, key));
+        typed
     }
 
     fn done(number: u64) -> Progress {
@@ -209,14 +239,14 @@ mod tests {
         assert_eq!(keep.positions(), [0; MAX_TASKS]);
         keep.set_line("half a línea");
         keep.set_history("one\ntwo\n");
-        keep.set_typed([1, 0x8000_0041, u32::MAX].into_iter());
+        keep.set_typed(&typed_text("ahead\n"));
         keep.set_positions(&core::array::from_fn(|i| i as u64 * 3));
         keep.set_writer(id(4, 2), done(9));
         let (keep, resumed) = Keep::open(&mut memory).unwrap();
         assert!(resumed);
         assert_eq!((keep.line().as_str(), keep.history()), ("half a línea", "one\ntwo\n"));
         assert_eq!(keep.positions()[63], 189);
-        assert!(keep.typed().eq([1, 0x8000_0041, u32::MAX]));
+        assert!(keep.typed().codes_from(0).eq(typed_text("ahead\n").codes_from(0)));
         assert_eq!(keep.writer(id(4, 2)), Some(done(9)));
         assert_eq!(keep.writer(id(4, 3)), None, "another life is another client");
         assert_eq!(keep.writer(id(0, 0)), None);
@@ -259,6 +289,37 @@ mod tests {
     }
 
     proptest! {
+        /// Each life of a console types, takes and forgets keys, and the next one has what was left.
+        #[test]
+        fn keys_typed_ahead_outlive_any_number_of_lives(
+            lives in prop::collection::vec(prop::collection::vec((0..5_u8, any::<bool>(), 0..900_usize), 0..8), 1..6),
+        ) {
+            let mut memory = vec![0; SIZE];
+            let codes = |memory: &mut Vec<u8>| Keep::open(memory).unwrap().0.typed().codes_from(0).collect::<Vec<_>>();
+            for steps in lives {
+                let mut typed = Keep::open(&mut memory).unwrap().0.typed();
+                for (what, serial, count) in steps {
+                    let (before, numbers) = (memory.clone(), typed.numbers());
+                    let old = codes(&mut memory);
+                    let source = if serial { Source::Serial } else { Source::Keyboard };
+                    match what {
+                        0 => typed.clear(source),
+                        1 => (0..count).for_each(|_| _ = typed.pop()),
+                        _ => (0..count * 8).for_each(|n| {
+                            typed.push(source, if n % 97 == 96 { Key::Enter } else { Key::Char('x') });
+                        }),
+                    }
+                    Keep::open(&mut memory).unwrap().0.set_typed(&typed);
+                    prop_assert_eq!(codes(&mut memory), typed.codes_from(0).collect::<Vec<_>>());
+                    // A life that ended before the last word of this was written leaves the keys that are not gone.
+                    let mut broken_off = memory.clone();
+                    broken_off[TYPED + 8..TYPED + 16].copy_from_slice(&before[TYPED + 8..TYPED + 16]);
+                    let gone = usize::try_from(typed.numbers().start - numbers.start).unwrap();
+                    prop_assert_eq!(codes(&mut broken_off), old.get(gone..).unwrap_or_default());
+                }
+            }
+        }
+
         #[test]
         fn any_memory_is_read_without_harm(mut memory in prop::collection::vec(any::<u8>(), SIZE)) {
             memory[..8].copy_from_slice(&MAGIC.to_le_bytes());
@@ -266,7 +327,7 @@ mod tests {
             prop_assert!(resumed);
             prop_assert!(keep.line().len() <= MAX_LINE);
             prop_assert!(keep.history().len() <= MAX_BYTES);
-            prop_assert!(keep.typed().count() <= MOST_TYPED);
+            prop_assert!(keep.typed().len() <= MOST_AHEAD);
             for index in 0..70 {
                 keep.writer(id(index, 1));
             }

@@ -41,6 +41,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 use rt::ipc::{CallError, Endpoint, Handle, Loan, Reply};
 use rt::notify::Notification;
+use rt::sync::Mutex;
 
 /// Requests.
 pub mod label {
@@ -60,6 +61,8 @@ pub mod label {
     pub const FLUSH: u16 = 7;
     /// Ends the READ_LINE of this task.
     pub const CANCEL: u16 = 8;
+    /// Lease 0 (write): a line for each display that does not show what it is given, and why. Reply: word 0 bytes.
+    pub const TROUBLE: u16 = 9;
 }
 
 /// Outcomes other than 0, which is success.
@@ -129,8 +132,9 @@ fn next_write() -> u64 {
 #[derive(Debug)]
 pub struct Client {
     endpoint: Endpoint,
-    /// Told again to a console that died while it read a line.
+    /// Told again to a console that died while it read a line, as is who wants to know of Ctrl-C.
     completions: String,
+    interrupt: Mutex<Option<(Notification, u64)>>,
     /// What of a line was not read yet, for those to whom it is a stream.
     unread: Vec<u8>,
 }
@@ -138,7 +142,7 @@ pub struct Client {
 impl Client {
     /// A client of the console behind `endpoint`.
     pub const fn new(endpoint: Endpoint) -> Client {
-        Client { endpoint, completions: String::new(), unread: Vec::new() }
+        Client { endpoint, completions: String::new(), interrupt: Mutex::new(None), unread: Vec::new() }
     }
 
     /// The peer `console`, where `system.toml` lets this task call it.
@@ -179,8 +183,14 @@ impl Client {
                 Ok(Reply { label: outcome::INTERRUPTED, .. }) => return Ok(Line::Interrupted),
                 Ok(Reply { label: outcome::END_OF_INPUT, .. }) => return Ok(Line::EndOfInput),
                 Ok(Reply { label, .. }) => return Err(Error::Refused(label)),
-                // It has forgotten the completions with its life.
-                Err(CallError::Died { .. }) => self.send_completions()?,
+                // It has forgotten them with its life.
+                Err(CallError::Died { .. }) => {
+                    self.send_completions()?;
+                    let interrupt = *self.interrupt.lock();
+                    if let Some((notification, bits)) = interrupt {
+                        self.subscribe_interrupt(notification, bits)?;
+                    }
+                }
                 Err(error) => return Err(Error::Call(error)),
             }
         }
@@ -218,7 +228,7 @@ impl Client {
     }
 
     /// Has `bits` set in `notification` (a handle with the rights SIGNAL and GRANT) on Ctrl-C while nobody reads a line. Holds
-    /// until the console's death.
+    /// until the console's death, and beyond it where this client was reading a line.
     ///
     /// # Errors
     /// See [`Error`].
@@ -228,7 +238,10 @@ impl Client {
             let words = [bits, 0, 0, 0];
             match self.endpoint.call_handle(label, words, &mut [], Handle::notification(notification.0, Rights::SIGNAL))
             {
-                Ok(reply) if reply.label == 0 => return Ok(()),
+                Ok(reply) if reply.label == 0 => {
+                    *self.interrupt.lock() = Some((notification, bits));
+                    return Ok(());
+                }
                 Ok(reply) => return Err(Error::Refused(reply.label)),
                 Err(CallError::Died { .. }) => {}
                 Err(error) => return Err(Error::Call(error)),
@@ -242,6 +255,17 @@ impl Client {
     /// See [`Error`].
     pub fn flush(&self) -> Result<(), Error> {
         self.ask(label::FLUSH, [0; 4], &mut []).map(drop)
+    }
+
+    /// A line for each display that does not show what it is given, and why; empty where all do.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn trouble(&self) -> Result<String, Error> {
+        let mut text = [0; 512];
+        let [len, ..] = self.ask(label::TROUBLE, [0; 4], &mut [Loan::Write(&mut text)])?.words;
+        let len = usize::try_from(len).unwrap_or(usize::MAX).min(text.len());
+        Ok(String::from_utf8_lossy(text.get(..len).unwrap_or_default()).into_owned())
     }
 
     fn ask(&self, label: u16, words: [u64; 4], loans: &mut [Loan<'_>]) -> Result<Reply, Error> {

@@ -21,7 +21,7 @@ use console::key::Key;
 use console::logs::{Logs, Pace, Rings, TURN_BYTES};
 use console::session::{Event, Session};
 use console::text::{piece, truncated};
-use console::typed::{Source, TypeAhead};
+use console::typed::Source;
 use console::{MAX_COMPLETIONS, label, outcome};
 use devices::{Devices, Input, bits as device};
 use rt::archive::Archive;
@@ -105,7 +105,7 @@ impl Driver for Console {
         let (keep, resumed) = Keep::open(memory).expect("the memory is as large as the state");
         let mut session = if resumed { Session::resumed() } else { Session::default() };
         session.editor.history = History::from_text(keep.history());
-        session.typed = TypeAhead::from_codes(keep.typed());
+        session.typed = keep.typed();
         let mut console = Console {
             devices: Devices::peers(),
             session,
@@ -189,6 +189,13 @@ impl Driver for Console {
                 self.cancel(request.task());
                 Answer::ok([0; 4])
             }
+            label::TROUBLE => {
+                let trouble = self.devices.trouble();
+                match request.lease_len(0).and_then(|room| request.write(0, 0, truncated(&trouble, room).as_bytes())) {
+                    Ok(written) => Answer::ok([written as u64, 0, 0, 0]),
+                    Err(_) => Answer::refuse(outcome::BAD_LEASE),
+                }
+            }
             label::SUBSCRIBE_INTERRUPT => {
                 let Some(handle) = request.handle else {
                     return Answer::bad_request();
@@ -260,7 +267,7 @@ impl Console {
         if self.session.is_reading() {
             self.keep.set_line(&self.session.editor.text());
         }
-        self.keep.set_typed(self.session.typed.codes());
+        self.keep.set_typed(&self.session.typed);
     }
 
     /// Takes what was typed, and has the devices read on where more is wanted.
@@ -340,7 +347,7 @@ impl Console {
             return;
         }
         self.keep.set_line("");
-        self.keep.set_typed(self.session.typed.codes());
+        self.keep.set_typed(&self.session.typed);
         let Some(Reader { pending, .. }) = self.reader.take() else {
             return;
         };

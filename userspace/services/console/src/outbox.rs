@@ -1,6 +1,7 @@
 //! What one display has yet to print. Its driver may be busy, dead, hung, or wait for a line that nobody reads: the others do not wait for it.
 
 use alloc::collections::VecDeque;
+use alloc::format;
 use alloc::string::String;
 
 /// Most bytes that are kept for a display. What comes beyond them is left out, up to the time when all of them are printed; then it is said
@@ -51,6 +52,8 @@ pub struct Outbox {
     /// The colours set last among what was left out.
     color: Option<(u8, u8)>,
     gone: bool,
+    /// This life of the device was asked what it can do.
+    asked: bool,
 }
 
 impl Outbox {
@@ -128,9 +131,26 @@ impl Outbox {
         *self = Outbox { gone: true, ..Outbox::default() };
     }
 
-    /// The device may be back.
+    /// The device may be back, or have begun a new life.
     pub fn renew(&mut self) {
         self.gone = false;
+        self.asked = false;
+    }
+
+    /// Whether the device is to be asked what it can do: once in each of its lives.
+    pub fn asks(&mut self) -> bool {
+        !self.gone && !core::mem::replace(&mut self.asked, true)
+    }
+
+    /// What keeps the display from printing what it is given, in words, if anything does.
+    pub fn trouble(&self) -> Option<String> {
+        match (self.gone, self.late) {
+            (true, _) => Some(String::from("is gone; what would be printed there is left out")),
+            (_, true) => {
+                Some(format!("has taken nothing for a while: {} bytes wait, {} are left out", self.bytes, self.left_out))
+            }
+            _ => None,
+        }
     }
 }
 
@@ -205,6 +225,27 @@ mod tests {
         assert_eq!((outbox.take(), outbox.done(3)), (Some(Piece::Color(3, 4)), None));
         assert!(outbox.push(text("heard"), 4));
         assert_eq!((outbox.take(), outbox.done(5)), (Some(text("heard")), None));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_as_long_as_it_is() {
+        let mut outbox = Outbox::default();
+        assert!(outbox.asks() && !outbox.asks());
+        outbox.push(text("heard"), 0);
+        outbox.take();
+        outbox.push(text("waits"), 0);
+        assert_eq!((outbox.wait_until(LATE_NS - 1, LATE_NS).is_some(), outbox.trouble()), (true, None));
+        outbox.wait_until(LATE_NS, LATE_NS);
+        let late = outbox.trouble().expect("it is late");
+        assert!(late.contains("taken nothing for a while: 69 bytes wait"), "{late}");
+        outbox.done(LATE_NS + 1);
+        outbox.take();
+        outbox.done(LATE_NS + 2);
+        assert_eq!(outbox.trouble(), None);
+        outbox.give_up();
+        assert!(outbox.trouble().is_some_and(|gone| gone.contains("is gone")) && !outbox.asks());
+        outbox.renew();
+        assert!(outbox.trouble().is_none() && outbox.asks());
     }
 
     #[test]

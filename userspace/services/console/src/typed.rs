@@ -2,7 +2,7 @@
 
 use crate::key::Key;
 use alloc::collections::VecDeque;
-use core::ops::RangeInclusive;
+use core::ops::{Range, RangeInclusive};
 
 /// Where a key comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -13,16 +13,23 @@ pub enum Source {
     Serial,
 }
 
-/// Keys from the serial line that are taken before it has to wait; what one read brings may come in addition.
-pub const SERIAL_AHEAD: usize = 512;
+/// Keys from the serial line that are taken before it has to wait; what one read brings may come in addition. So many that an interrupt is found at
+/// once behind what anybody has typed ahead, and behind a paste that is not large: what waits in the line hides it.
+pub const SERIAL_AHEAD: usize = 16 * 1024;
 
-/// Most keys of one source that are kept.
-pub const MOST_AHEAD: usize = 1000;
+/// Most keys of each source that are kept.
+const MOST_OF: [usize; 2] = [1000, SERIAL_AHEAD + 1000];
+
+/// Most keys that are kept.
+pub const MOST_AHEAD: usize = MOST_OF[0] + MOST_OF[1];
 
 /// The keys, oldest first. A line of which keys had to be left out is left out whole: half a command could do anything.
 #[derive(Default, Debug)]
 pub struct TypeAhead {
-    keys: VecDeque<(Source, Key)>,
+    /// As [`code`] has them.
+    keys: VecDeque<u32>,
+    /// The number of the oldest. Each key has the number after that of the one before it; keys that close a gap get new ones.
+    first: u64,
     /// Of each source: how many there are, and whether keys up to its next Enter are left out.
     counts: [usize; 2],
     skipping: [bool; 2],
@@ -51,8 +58,8 @@ impl TypeAhead {
         if self.skipping[of] {
             self.lost += 1;
             self.skipping[of] = key != Key::Enter;
-        } else if self.counts[of] < MOST_AHEAD {
-            self.keys.push_back((source, key));
+        } else if self.counts[of] < MOST_OF[of] {
+            self.keys.push_back(code(source, key));
             self.counts[of] += 1;
         } else {
             self.lost += 1 + self.cut(source);
@@ -62,12 +69,14 @@ impl TypeAhead {
 
     /// Takes the keys of this source after its last Enter out, and returns how many those were.
     fn cut(&mut self, source: Source) -> u64 {
-        let whole = self.keys.iter().rposition(|key| *key == (source, Key::Enter)).map_or(0, |last| last + 1);
+        let enter = code(source, Key::Enter);
+        let whole = self.keys.iter().rposition(|key| *key == enter).map_or(0, |last| last + 1);
         let (mut place, before) = (0, self.keys.len());
-        self.keys.retain(|(from, _)| {
+        self.keys.retain(|key| {
             place += 1;
-            place <= whole || *from != source
+            place <= whole || source_of(*key) != source
         });
+        self.first += before as u64;
         let cut = before - self.keys.len();
         self.counts[source as usize] -= cut;
         cut as u64
@@ -75,19 +84,22 @@ impl TypeAhead {
 
     /// The oldest key.
     pub fn pop(&mut self) -> Option<(Source, Key)> {
-        let (source, key) = self.keys.pop_front()?;
+        let raw = self.keys.pop_front()?;
+        self.first += 1;
+        let source = source_of(raw);
         self.counts[source as usize] -= 1;
-        Some((source, key))
+        key(raw).map(|key| (source, key))
     }
 
     /// Forgets all keys, because somebody at `source` wants so. What another source has of a line goes on to be left out up to its end.
     pub fn clear(&mut self, source: Source) {
         for other in [Source::Keyboard, Source::Serial] {
-            let last = self.keys.iter().rev().find(|(from, _)| *from == other);
-            let open = last.is_some_and(|(_, key)| *key != Key::Enter);
+            let last = self.keys.iter().rev().find(|key| source_of(**key) == other);
+            let open = last.is_some_and(|key| *key != code(other, Key::Enter));
             let skips = &mut self.skipping[other as usize];
             *skips = other != source && (open || *skips);
         }
+        self.first += self.keys.len() as u64;
         self.keys.clear();
         self.counts = [0; 2];
     }
@@ -97,25 +109,38 @@ impl TypeAhead {
         core::mem::take(&mut self.lost)
     }
 
-    /// The keys as numbers, for memory that outlives this one.
-    pub fn codes(&self) -> impl Iterator<Item = u32> {
-        self.keys.iter().map(|(source, key)| (*source as u32) << SOURCE_SHIFT | code(*key))
+    /// The numbers of the keys: from that of the oldest to behind that of the newest. A number stands for the same key for ever.
+    pub fn numbers(&self) -> Range<u64> {
+        self.first..self.first + self.keys.len() as u64
     }
 
-    /// The keys of which these are the [`TypeAhead::codes`]; what is no key is left out.
-    pub fn from_codes(codes: impl Iterator<Item = u32>) -> TypeAhead {
-        let mut typed = TypeAhead::default();
+    /// The keys from this number on, as codes for memory that outlives this one.
+    pub fn codes_from(&self, number: u64) -> impl Iterator<Item = u32> {
+        let skipped = usize::try_from(number.saturating_sub(self.first)).unwrap_or(usize::MAX);
+        self.keys.iter().skip(skipped).copied()
+    }
+
+    /// The keys of which these are the [`TypeAhead::numbers`] and the [`TypeAhead::codes_from`]. What is no key is left out; then the others have
+    /// new numbers.
+    pub fn from_codes(numbers: Range<u64>, codes: impl Iterator<Item = u32>) -> TypeAhead {
+        let mut typed = TypeAhead { first: numbers.start, ..TypeAhead::default() };
         for raw in codes {
-            let source = if raw >> SOURCE_SHIFT & 1 == 0 { Source::Keyboard } else { Source::Serial };
-            if let Some(key) = key(raw & !(1 << SOURCE_SHIFT)) {
-                typed.push(source, key);
+            if let Some(key) = key(raw) {
+                typed.push(source_of(raw), key);
             }
+        }
+        if typed.numbers() != numbers {
+            typed.first = numbers.end;
         }
         typed
     }
 }
 
-const SOURCE_SHIFT: u32 = 31;
+const SERIAL_BIT: u32 = 1 << 31;
+
+fn source_of(code: u32) -> Source {
+    if code & SERIAL_BIT == 0 { Source::Keyboard } else { Source::Serial }
+}
 
 /// Keys that are no characters have numbers behind the last character.
 const OTHERS: [Key; 13] = [
@@ -137,15 +162,19 @@ const FIRST_OTHER: u32 = char::MAX as u32 + 1;
 const LETTERS: RangeInclusive<char> = 'a'..='z';
 const FIRST_CTRL: u32 = FIRST_OTHER + 0x100;
 
-fn code(key: Key) -> u32 {
-    match key {
+/// Source and key as one number.
+fn code(source: Source, key: Key) -> u32 {
+    let key = match key {
         Key::Char(c) => c as u32,
         Key::Ctrl(c) => FIRST_CTRL + c as u32,
         other => FIRST_OTHER + OTHERS.iter().position(|known| *known == other).unwrap_or(0) as u32,
-    }
+    };
+    key | if source == Source::Serial { SERIAL_BIT } else { 0 }
 }
 
+/// The key in a [`code`].
 fn key(code: u32) -> Option<Key> {
+    let code = code & !SERIAL_BIT;
     if code < FIRST_OTHER {
         return char::from_u32(code).map(Key::Char);
     }
@@ -202,11 +231,11 @@ mod tests {
     fn a_line_that_began_before_it_was_full_ends_where_it_ends() {
         let mut typed = TypeAhead::default();
         type_text(&mut typed, Source::Keyboard, "good\n");
-        type_text(&mut typed, Source::Keyboard, &"x".repeat(MOST_AHEAD));
+        type_text(&mut typed, Source::Keyboard, &"x".repeat(MOST_OF[0]));
         typed.pop();
         type_text(&mut typed, Source::Keyboard, "tail of it\nnext\n");
         assert_eq!(text(&mut typed), "ood\nnext\n");
-        assert_eq!(typed.take_lost(), MOST_AHEAD as u64 + 11);
+        assert_eq!(typed.take_lost(), MOST_OF[0] as u64 + 11);
     }
 
     #[test]
@@ -231,16 +260,16 @@ mod tests {
             for (serial, key) in keys {
                 typed.push(if serial { Source::Serial } else { Source::Keyboard }, key);
             }
-            let mut again = TypeAhead::from_codes(typed.codes());
+            let mut again = TypeAhead::from_codes(typed.numbers(), typed.codes_from(0));
             prop_assert_eq!(again.len(), typed.len());
-            prop_assert!(typed.len() <= 2 * MOST_AHEAD);
+            prop_assert_eq!(again.numbers(), typed.numbers());
             let all = |typed: &mut TypeAhead| core::iter::from_fn(|| typed.pop()).collect::<Vec<_>>();
             prop_assert_eq!(all(&mut again), all(&mut typed));
         }
 
         #[test]
         fn any_numbers_are_harmless(codes in prop::collection::vec(any::<u32>(), 0..50)) {
-            let typed = TypeAhead::from_codes(codes.iter().copied());
+            let typed = TypeAhead::from_codes(0..codes.len() as u64, codes.iter().copied());
             prop_assert!(typed.len() <= codes.len());
         }
     }

@@ -84,6 +84,7 @@ pub fn ps(shell: &mut Shell<'_>, _: &[String]) -> Result<(), Failure> {
         percent(info.idle_ns.saturating_sub(idle_before), interval),
         duration(interval)
     );
+    text.push_str(&shell.world.trouble());
     shell.previous = Some(Snapshot { uptime_ns: info.uptime_ns, idle_ns: info.idle_ns, cpu_ns: cpu });
     shell.world.print(&text);
     Ok(())
