@@ -43,8 +43,9 @@ pub fn run(paths: &Paths, wanted: &Wanted, report: &Report, ready: &Ready) -> Re
         return with::run(&config, wanted, report, ready);
     }
     let tests: Vec<_> = TESTS.iter().filter(|test| wanted.matches(&test.full())).collect();
-    // What the suite's tests are called it knows itself.
-    suite::run(&suite::SUITE, &config, wanted, report, ready)?;
+    if suite::may_match(&config, wanted) {
+        suite::run(&suite::SUITE, &config, wanted, report, ready)?;
+    }
     if suite::TRIAL_NAMES.iter().any(|name| wanted.matches(name)) {
         suite::run(&suite::TRIALS, &config, wanted, report, ready)?;
     }

@@ -82,6 +82,24 @@ pub const SHARES_NAMES: [&str; 7] = [
     "system::shares::d23_client_and_server",
 ];
 
+/// Whether the filter can mean a test of the suite. What those are called the suite knows itself, but their names begin with those of its source
+/// files: for a test of anything else it need not be built.
+#[must_use]
+pub fn may_match(config: &Config, wanted: &Wanted) -> bool {
+    let filter = wanted.filter.as_deref().and_then(|filter| filter.strip_prefix("system::"));
+    let source = config.paths.root.join(SUITE.toml).with_file_name("suite/src");
+    let (Some(filter), Ok(files)) = (filter, std::fs::read_dir(source)) else { return true };
+    files.flatten().any(|file| file.path().file_stem().is_some_and(|module| begins(filter, &module.to_string_lossy())))
+}
+
+/// Whether a name in this module can contain `filter`, both without their `system::`.
+fn begins(filter: &str, module: &str) -> bool {
+    match filter.split_once("::") {
+        Some((wanted, _)) => wanted == module,
+        None => module.starts_with(filter),
+    }
+}
+
 /// Boots one of them and reports its verdicts as they are in the log when it has ended.
 ///
 /// # Errors
@@ -236,6 +254,16 @@ fn read(log: &str, tag: &str) -> Found {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_suite_is_left_out_where_the_filter_names_something_else() {
+        for filter in ["ipc", "ipc::", "ipc::words_round_trip", "i", ""] {
+            assert!(begins(filter, "ipc"), "{filter}");
+        }
+        for filter in ["console", "ipc2", "ipcs::", "console::ipc", "commands::ipc::x"] {
+            assert!(!begins(filter, "ipc"), "{filter}");
+        }
+    }
 
     #[test]
     fn the_trials_have_their_names() {
