@@ -378,6 +378,33 @@ mod tests {
     }
 
     #[test]
+    fn a_build_takes_nothing_from_above_the_checkout() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let root = dir.path().join("above/checkout");
+        let write = |path: &Path, text: &str| {
+            std::fs::create_dir_all(path.parent().expect("a directory")).expect("made");
+            std::fs::write(path, text).expect("written");
+        };
+        let manifest = root.join("Cargo.toml");
+        write(&manifest, "[package]\nname = \"tiny\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n");
+        write(&root.join("src/main.rs"), "fn main() {}\n");
+        let hostile = "[build]\nrustc-wrapper = \"/bin/false\"\ntarget = \"no-such-target\"\n[env]\nRUSTFLAGS = { value = \"--no-such-flag\", force = true }\n";
+        write(&dir.path().join("above/.cargo/config.toml"), hostile);
+        let paths = Paths { root: root.clone(), target: dir.path().join("target") };
+        let linker = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name(".cargo/linker");
+        let build = |mut command: Command| {
+            command.args(["check", "--manifest-path"]).arg(&manifest).output().expect("cargo").status.success()
+        };
+        let mut shielded = host(&paths).expect("a command");
+        shielded.env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER", linker);
+        assert!(build(shielded));
+        // Which is no wonder where the settings do no harm: without the shield they do.
+        let mut bare = Command::new(env!("CARGO"));
+        bare.current_dir(&root).env_remove("CARGO_BUILD_TARGET");
+        assert!(!build(bare));
+    }
+
+    #[test]
     fn no_configuration_lies_above_a_temporary_directory() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let place = |name: &str, config: Option<&str>| {

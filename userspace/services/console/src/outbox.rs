@@ -146,9 +146,10 @@ impl Outbox {
     pub fn trouble(&self) -> Option<String> {
         match (self.gone, self.late) {
             (true, _) => Some(String::from("is gone; what would be printed there is left out")),
-            (_, true) => {
-                Some(format!("has taken nothing for a while: {} bytes wait, {} are left out", self.bytes, self.left_out))
-            }
+            (_, true) => Some(format!(
+                "has taken nothing for a while: {} bytes wait, {} are left out",
+                self.bytes, self.left_out
+            )),
             _ => None,
         }
     }

@@ -280,17 +280,25 @@ CARGO_BUILD_TARGET = { value = "wasm32-unknown-unknown", force = true }
 
 /// `cargo xtask` as it is typed, which cargo builds before anything of ours runs; and the tests of this machine, which it builds then.
 fn outermost(logs: &Path) -> Result<()> {
-    let home = hostile_home(HOSTILE_OUTSIDE)?;
-    let typed = |words: &[&str]| {
+    let cargo_home = hostile_home(HOSTILE_OUTSIDE)?;
+    // Found by the one variable as by the other. rustup's toolchains are where they were.
+    let home = tempfile::tempdir().context("cannot make a temporary directory")?;
+    std::os::unix::fs::symlink(cargo_home.path(), home.path().join(".cargo")).context("cannot make a link")?;
+    let rustup = std::env::var_os("RUSTUP_HOME").map(PathBuf::from);
+    let rustup =
+        rustup.or_else(|| Some(std::env::home_dir()?.join(".rustup"))).context("there is no home directory")?;
+    let typed = |words: &[&str], variable: &str, home: &Path| {
         let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         command.arg("xtask").args(words).arg("--no-install").current_dir(Paths::find()?.root);
-        command.env("CARGO_HOME", home.path()).env("CARGO_BUILD_TARGET", "wasm32-unknown-unknown");
+        command.env("RUSTUP_HOME", &rustup).env_remove("CARGO_HOME").env(variable, home);
+        command.env("CARGO_BUILD_TARGET", "wasm32-unknown-unknown");
         listen(logs, &mut command)
     };
-    let done = typed(&["run", "--exec", "help; shutdown", "--timeout", "120", "--display", "none"])?;
+    let run = ["run", "--exec", "help; shutdown", "--timeout", "120", "--display", "none"];
+    let done = typed(&run, "CARGO_HOME", cargo_home.path())?;
     done.status(0)?;
     done.contains("shutdown")?;
-    let done = typed(&["test", "host", "xtask::tests::the_command_line_is_sound"])?;
+    let done = typed(&["test", "host", "xtask::tests::the_command_line_is_sound"], "HOME", home.path())?;
     done.status(0)?;
     done.contains("1 passed, 0 failed")
 }
