@@ -57,21 +57,45 @@ pub fn clear(command: &mut Command) {
 }
 
 /// The user's own cargo, for what runs on this machine, with nothing of the user's settings but network and caches. `--target host-tuple` shares
-/// what it builds with the build of this program.
+/// what it builds with the build of this program, unless there are other settings.
 ///
 /// # Errors
 /// When the build directory cannot be written, or a configuration cannot be read.
 pub fn host(paths: &Paths) -> Result<Command> {
-    let home = home(paths)?;
+    host_for(paths, users_home())
+}
+
+fn host_for(paths: &Paths, users: Option<PathBuf>) -> Result<Command> {
+    let plain = match &users {
+        Some(home) => has_nothing_else(&paths.root, home)?,
+        None => false,
+    };
+    // Crates have other paths in another home, and all would be built anew by each in turn.
+    let (home, target) = match users.filter(|_| plain) {
+        Some(home) => (home, paths.target.clone()),
+        None => (home(paths)?, paths.target.join("host")),
+    };
+    check_nowhere()?;
     // cargo tells the programs it runs where it is, and rustup which toolchain that belongs to.
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     clear(&mut command);
     if let Some(toolchain) = std::env::var_os("RUSTUP_TOOLCHAIN") {
         command.env("RUSTUP_TOOLCHAIN", toolchain);
     }
-    command.env("CARGO_HOME", home).current_dir(NOWHERE).env("CARGO_TARGET_DIR", &paths.target);
+    command.env("CARGO_HOME", home).current_dir(NOWHERE).env("CARGO_TARGET_DIR", target);
     command.env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER", paths.root.join(".cargo/linker"));
     Ok(command)
+}
+
+/// Whether cargo in the checkout would find nothing but the project's own configuration, and in the user's home at most where the network is.
+fn has_nothing_else(root: &Path, home: &Path) -> Result<bool> {
+    let own = root.join(".cargo/config.toml");
+    for path in configurations(root, Some(home)).into_iter().filter(|path| *path != own) {
+        if !path.starts_with(home) || more_than_network(&path)?.is_some() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Makes a home for cargo in the build directory ([`lay`]), and checks that nothing lies above [`NOWHERE`].
@@ -280,149 +304,4 @@ fn temporary_in(places: &[PathBuf]) -> Result<tempfile::TempDir> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn variables_that_change_a_build_do_not_reach_it() {
-        for name in [
-            "RUSTFLAGS",
-            "CARGO_ENCODED_RUSTFLAGS",
-            "CARGO_BUILD_RUSTFLAGS",
-            "CARGO_BUILD_TARGET",
-            "CARGO_TARGET_DIR",
-            "CARGO_TARGET_X86_64_UNKNOWN_NONE_RUSTFLAGS",
-            "CARGO_PROFILE_RELEASE_STRIP",
-            "CARGO_PROFILE_RELEASE_LTO",
-            "CARGO_UNSTABLE_BUILD_STD",
-            "CARGO_INCREMENTAL",
-            "CARGO_ALIAS_BUILD",
-            "CARGO_CACHE_RUSTC_INFO",
-            "CARGO_HOME",
-            "CARGO",
-            "RUSTC",
-            "RUSTC_WRAPPER",
-            "RUSTC_WORKSPACE_WRAPPER",
-            "RUSTC_BOOTSTRAP",
-            "RUSTDOCFLAGS",
-            "RUST_TARGET_PATH",
-            "RUSTUP_TOOLCHAIN",
-            "__CARGO_TESTS_ONLY_SRC_ROOT",
-            "LD_LIBRARY_PATH",
-            "MAKEFLAGS",
-        ] {
-            assert!(!is_kept(name), "{name}");
-        }
-        for name in [
-            "CARGO_NET_OFFLINE",
-            "CARGO_HTTP_PROXY",
-            "CARGO_HTTP_CAINFO",
-            "CARGO_REGISTRIES_MINE_TOKEN",
-            "CARGO_REGISTRY_TOKEN",
-            "CARGO_TERM_COLOR",
-            "RUST_BACKTRACE",
-            "https_proxy",
-            "SSL_CERT_FILE",
-            "PATH",
-            "HOME",
-        ] {
-            assert!(is_kept(name), "{name}");
-        }
-    }
-
-    #[test]
-    fn the_projects_flags_are_read_from_its_configuration() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace");
-        let flags = metal_flags(root).expect("they are there");
-        assert_eq!(flags, "-C\x1frelocation-model=static\x1f-C\x1fforce-frame-pointers=yes");
-    }
-
-    #[test]
-    fn a_home_has_the_users_caches_and_network_alone() {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let (root, home, ours) = (dir.path().join("a/b"), dir.path().join("home"), dir.path().join("ours"));
-        let write = |path: &Path, text: &str| {
-            std::fs::create_dir_all(path.parent().expect("a directory")).expect("made");
-            std::fs::write(path, text).expect("written");
-        };
-        let hostile = "[build]\nrustflags = [\"-C\", \"target-cpu=native\"]\ntarget = \"wasm32-unknown-unknown\"\nrustc-wrapper = \"false\"\n\
-            [profile.release]\nstrip = true\n[env]\nX = \"y\"\n[unstable]\nx = true\n[alias]\nbuild = \"x\"\n[patch.crates-io]\nx = { path = \"y\" }\n";
-        write(
-            &home.join("config.toml"),
-            &format!(
-                "{hostile}[net]\nretry = 7\noffline = true\n[source.crates-io]\nreplace-with = \"mine\"\n\
-            [source.mine]\ndirectory = \"vendored\"\n[http]\ncainfo = \"/abs/ca\"\n[registries.x]\nindex = \"sparse+https://x/\"\n"
-            ),
-        );
-        write(&dir.path().join("a/.cargo/config.toml"), &format!("{hostile}[net]\nretry = 1\n"));
-        write(&root.join(".cargo/config"), "[source.other]\nlocal-registry = \"../there\"\n");
-        for _ in 0..2 {
-            lay_for(&ours, &root, Some(&home)).expect("laid");
-        }
-        let text = std::fs::read_to_string(ours.join("config.toml")).expect("written");
-        let config: DocumentMut = text.parse().expect("TOML");
-        assert_eq!(config.iter().map(|(name, _)| name).collect::<Vec<_>>(), ["source", "net", "http", "registries"]);
-        assert_eq!(config["net"]["retry"].as_integer(), Some(1), "the nearest is the strongest");
-        assert_eq!(config["net"]["offline"].as_bool(), Some(true));
-        let path = |source: &str, key: &str| config["source"][source][key].as_str().map(PathBuf::from);
-        assert_eq!(path("mine", "directory"), Some(dir.path().join("vendored")));
-        assert_eq!(path("other", "local-registry"), Some(root.join("../there")));
-        assert_eq!(config["http"]["cainfo"].as_str(), Some("/abs/ca"));
-        assert!(std::fs::read_link(ours.join("registry")).is_ok_and(|to| to == home.join("registry")));
-        assert!(home.join("git").is_dir());
-        // Without a home there is an own cache.
-        lay_for(&dir.path().join("none"), &root, None).expect("laid");
-        assert!(!dir.path().join("none/registry").exists());
-        write(&home.join("config.toml"), "[build");
-        assert!(format!("{:#}", lay_for(&ours, &root, Some(&home)).expect_err("broken")).contains("home/config.toml"));
-    }
-
-    #[test]
-    fn a_build_takes_nothing_from_above_the_checkout() {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let root = dir.path().join("above/checkout");
-        let write = |path: &Path, text: &str| {
-            std::fs::create_dir_all(path.parent().expect("a directory")).expect("made");
-            std::fs::write(path, text).expect("written");
-        };
-        let manifest = root.join("Cargo.toml");
-        write(&manifest, "[package]\nname = \"tiny\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n");
-        write(&root.join("src/main.rs"), "fn main() {}\n");
-        let hostile = "[build]\nrustc-wrapper = \"/bin/false\"\ntarget = \"no-such-target\"\n[env]\nRUSTFLAGS = { value = \"--no-such-flag\", force = true }\n";
-        write(&dir.path().join("above/.cargo/config.toml"), hostile);
-        let paths = Paths { root: root.clone(), target: dir.path().join("target") };
-        let linker = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name(".cargo/linker");
-        let build = |mut command: Command| {
-            command.args(["check", "--manifest-path"]).arg(&manifest).output().expect("cargo").status.success()
-        };
-        let mut shielded = host(&paths).expect("a command");
-        shielded.env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER", linker);
-        assert!(build(shielded));
-        // Which is no wonder where the settings do no harm: without the shield they do.
-        let mut bare = Command::new(env!("CARGO"));
-        bare.current_dir(&root).env_remove("CARGO_BUILD_TARGET");
-        assert!(!build(bare));
-    }
-
-    #[test]
-    fn no_configuration_lies_above_a_temporary_directory() {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let place = |name: &str, config: Option<&str>| {
-            let place = dir.path().join(name).join("tmp");
-            std::fs::create_dir_all(&place).expect("made");
-            if let Some(config) = config {
-                std::fs::create_dir_all(dir.path().join(name).join(".cargo")).expect("made");
-                std::fs::write(dir.path().join(name).join(".cargo/config.toml"), config).expect("written");
-            }
-            place
-        };
-        let hostile = place("hostile", Some("[build]\nrustflags = \"-g\"\n"));
-        let network = place("network", Some("[net]\noffline = true\n"));
-        let clean = place("clean", None);
-        let made = |places: &[&PathBuf]| temporary_in(&places.iter().map(|&place| place.clone()).collect::<Vec<_>>());
-        assert!(made(&[&hostile, &clean]).expect("made").path().starts_with(clean.canonicalize().expect("real")));
-        assert!(made(&[&network]).is_ok());
-        let error = made(&[&hostile]).expect_err("none is left").to_string();
-        assert!(error.contains("hostile/.cargo/config.toml has [build]") && error.contains("TMPDIR"), "{error}");
-    }
-}
+mod tests;

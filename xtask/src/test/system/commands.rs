@@ -15,13 +15,12 @@ use std::time::Instant;
 type Test = (&'static str, fn(&Path) -> Result<()>);
 
 /// Every test.
-pub const TESTS: [Test; 6] = [
+pub const TESTS: [Test; 5] = [
     ("system::commands::a_machine_is_as_the_flags_say", machine),
     ("system::commands::what_no_machine_can_be_is_said_before_it_runs", nonsense),
     ("system::commands::the_exit_status_tells_how_it_went", statuses),
     ("system::commands::a_crate_from_outside_is_tested_as_the_drivers_are", outside),
     ("system::commands::builds_take_nothing_of_the_users_settings", settings),
-    ("system::commands::it_runs_whatever_the_users_settings_are", outermost),
 ];
 
 /// Runs those that are wanted.
@@ -255,52 +254,6 @@ fn hostile_home(settings: &str) -> Result<tempfile::TempDir> {
         std::os::unix::fs::symlink(user.join(dir), home.path().join(dir)).context("cannot make a link")?;
     }
     Ok(home)
-}
-
-/// Settings that would have this program itself built for another machine, by something that is no compiler, or not at all. Flags and profiles
-/// are not among them: they do no harm, but everything would be built once more.
-const HOSTILE_OUTSIDE: &str = r#"
-[build]
-target = ["wasm32-unknown-unknown", "x86_64-unknown-none"]
-rustc = "/bin/false"
-rustdoc = "/bin/false"
-rustc-wrapper = "/bin/false"
-rustc-workspace-wrapper = "/bin/false"
-
-[unstable]
-nothing-of-that-name = true
-
-[alias]
-xtask = "version"
-run = "no-such-command"
-
-[env]
-CARGO_BUILD_TARGET = { value = "wasm32-unknown-unknown", force = true }
-"#;
-
-/// `cargo xtask` as it is typed, which cargo builds before anything of ours runs; and the tests of this machine, which it builds then.
-fn outermost(logs: &Path) -> Result<()> {
-    let cargo_home = hostile_home(HOSTILE_OUTSIDE)?;
-    // Found by the one variable as by the other. rustup's toolchains are where they were.
-    let home = tempfile::tempdir().context("cannot make a temporary directory")?;
-    std::os::unix::fs::symlink(cargo_home.path(), home.path().join(".cargo")).context("cannot make a link")?;
-    let rustup = std::env::var_os("RUSTUP_HOME").map(PathBuf::from);
-    let rustup =
-        rustup.or_else(|| Some(std::env::home_dir()?.join(".rustup"))).context("there is no home directory")?;
-    let typed = |words: &[&str], variable: &str, home: &Path| {
-        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        command.arg("xtask").args(words).arg("--no-install").current_dir(Paths::find()?.root);
-        command.env("RUSTUP_HOME", &rustup).env_remove("CARGO_HOME").env(variable, home);
-        command.env("CARGO_BUILD_TARGET", "wasm32-unknown-unknown");
-        listen(logs, &mut command)
-    };
-    let run = ["run", "--exec", "help; shutdown", "--timeout", "120", "--display", "none"];
-    let done = typed(&run, "CARGO_HOME", cargo_home.path())?;
-    done.status(0)?;
-    done.contains("shutdown")?;
-    let done = typed(&["test", "host", "xtask::tests::the_command_line_is_sound"], "HOME", home.path())?;
-    done.status(0)?;
-    done.contains("1 passed, 0 failed")
 }
 
 /// The programs of the bare machine, with their contents.
