@@ -5,7 +5,7 @@ use crate::boot::BootFrames;
 use crate::kernel::{self, Kernel, Locked};
 use crate::{heap, klog, loader, log};
 use abi::PAGE_SIZE;
-use abi::manifest::RangeRecord;
+use abi::manifest::{RangeRecord, TaskRecord};
 use bootloader_api::config::Mapping;
 use bootloader_api::info::MemoryRegions;
 use bootloader_api::{BootInfo, BootloaderConfig};
@@ -87,10 +87,9 @@ pub fn init_memory(boot: &'static mut BootInfo) -> Ready {
         unsafe { core::slice::from_raw_parts(start as *const u8, boot.ramdisk_len as usize) }
     });
     let archive = archive.unwrap_or_default();
+    let table = table(archive);
     // A table that is wrong, or none, is for whoever wants to start its tasks.
-    let records =
-        kernel_core::archive::find_file(archive, "manifest").and_then(|m| kernel_core::manifest::parse(m).ok());
-    let records = records.unwrap_or_default();
+    let records = table.and_then(Result::ok).unwrap_or_default();
     let most = system::most_that_fits(records, frames.largest() * PAGE / TABLES_SHARE);
     let tables = HEAP_REST + system::heap_needed(records, most);
     let heap_size = tables.max(HEAP_BASE).next_multiple_of(PAGE);
@@ -107,7 +106,17 @@ pub fn init_memory(boot: &'static mut BootInfo) -> Ready {
         all.add(range);
     }
     let frames_kernel = total - all.free();
-    Ready { frames: all, frames_kernel, most, archive, features, bus_masters, units, regions: &boot.memory_regions }
+    Ready {
+        frames: all,
+        frames_kernel,
+        most,
+        archive,
+        table,
+        features,
+        bus_masters,
+        units,
+        regions: &boot.memory_regions,
+    }
 }
 
 /// Where the code is that only the boot runs: see `boot.ld`.
@@ -121,6 +130,15 @@ pub fn boot_text() -> Range<u64> {
     (&raw const START).addr() as u64..(&raw const END).addr() as u64
 }
 
+/// A boot archive's task table, if it has one; or what is wrong with it.
+pub type Table = Option<Result<&'static [TaskRecord], &'static str>>;
+
+/// Reads the task table of a boot archive.
+#[unsafe(link_section = "boot_text")]
+pub fn table(archive: &'static [u8]) -> Table {
+    kernel_core::archive::find_file(archive, "manifest").map(kernel_core::manifest::parse)
+}
+
 /// What [`init_memory`] prepared.
 pub struct Ready {
     /// All frames.
@@ -131,6 +149,8 @@ pub struct Ready {
     pub most: u16,
     /// The boot archive; empty where the image has none.
     pub archive: &'static [u8],
+    /// Its task table.
+    pub table: Table,
     /// What the processor offers.
     pub features: cpu::Features,
     /// What was found mastering the bus.
@@ -172,12 +192,11 @@ pub fn run(ready: Ready, entered_at: u64) -> ! {
     let hertz = pit::measure_tsc();
     let measured = cpu::now() - measuring;
     let clock = Clock::new(entered_at, hertz);
-    let Ready { frames, frames_kernel, most, archive, features, bus_masters, units, .. } = ready;
-    let table = kernel_core::archive::find_file(archive, "manifest")
-        .unwrap_or_else(|| panic!("the boot archive ({} bytes) has no task table `manifest`", archive.len()));
-    let records = match kernel_core::manifest::parse(table) {
-        Ok(records) => records,
-        Err(what) => panic!("{what}"),
+    let Ready { frames, frames_kernel, most, archive, table, features, bus_masters, units, .. } = ready;
+    let records = match table {
+        Some(Ok(records)) => records,
+        Some(Err(what)) => panic!("{what}"),
+        None => panic!("the boot archive ({} bytes) has no task table `manifest`", archive.len()),
     };
     klog!(
         "Enigma {}: {} MiB of memory, {} MHz, {} tasks; smep {} smap {} umip {} pcid {}",

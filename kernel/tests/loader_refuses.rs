@@ -64,7 +64,8 @@ fn main(boot: &'static mut BootInfo) -> ! {
         ("first_program_refused_ends_the_boot", &|| {
             let frames = kernel.take().expect("not taken yet").sys.frames;
             let archive = archive(&program(&writable_code(), AbiNote::CURRENT));
-            let ready = Ready { frames, frames_kernel, most, archive, features, bus_masters, units, regions };
+            let table = start::table(archive);
+            let ready = Ready { frames, frames_kernel, most, archive, table, features, bus_masters, units, regions };
             let report = expect_report(|| start::run(ready, cpu::now()));
             assert!(
                 report.says("the first task's program is refused: a segment is both writable and executable"),

@@ -148,8 +148,15 @@ impl Regions {
 
     /// Takes `len` bytes, whole pages, from the start of the lowest region that has so many; returns where they are.
     pub fn take(&mut self, len: u64) -> Option<u64> {
-        let start = self.list().iter().find(|r| r.size() >= len)?.start;
-        self.remove(start, start.checked_add(len)?);
+        let place = self.list().iter().position(|r| r.size() >= len)?;
+        let region = self.list.get_mut(place)?;
+        let start = region.start;
+        region.start = start.checked_add(len)?;
+        if region.start == region.end {
+            self.list.copy_within(place + 1..self.count, place);
+            self.count -= 1;
+        }
+        self.measure();
         Some(start)
     }
 }

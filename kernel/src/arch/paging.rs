@@ -121,15 +121,17 @@ const fn slot(addr: u64, level: u32) -> u64 {
     addr >> (12 + 9 * level) & 511
 }
 
-/// Maps a page of the direct map; returns its size.
+/// Maps RAM from one physical address up to another in pages of one size, as far as one page table goes; returns how much. The boot loader's tables
+/// are reached through the recursive slot: the first page has the table made where it is missing, the others are only entered.
 #[unsafe(link_section = "boot_text")]
-fn map_ram<'a, S: PageSize>(mapper: &mut RecursivePageTable<'a>, phys: u64, frames: &mut BootFrames) -> u64
+fn map_ram<'a, S: PageSize>(mapper: &mut RecursivePageTable<'a>, phys: u64, end: u64, frames: &mut BootFrames) -> u64
 where
     RecursivePageTable<'a>: Mapper<S>,
 {
     let flags =
         PageTableFlags::PRESENT | PageTableFlags::WRITABLE | PageTableFlags::NO_EXECUTE | PageTableFlags::GLOBAL;
-    let page = Page::<S>::containing_address(VirtAddr::new(DIRECT_MAP + phys));
+    let first = DIRECT_MAP + phys;
+    let page = Page::<S>::containing_address(VirtAddr::new(first));
     let frame = PhysFrame::containing_address(PhysAddr::new(phys));
     // SAFETY: the page lies in a slot that nothing else uses. What it maps may be mapped elsewhere too (the kernel's image); the direct map
     // is written only at frames that the kernel owns.
@@ -137,7 +139,19 @@ where
         Ok(flush) => flush.ignore(),
         Err(_) => panic!("the boot loader has mapped something where the kernel maps RAM ({phys:#x})"),
     }
-    S::SIZE
+    // Each level of tables that is passed takes one turn more through the slot.
+    let (level, size_bit, table) = match S::SIZE {
+        PAGE => (0, 0, RECURSIVE << 39 | slot(first, 3) << 30 | slot(first, 2) << 21 | slot(first, 1) << 12),
+        _ => (1, HUGE, RECURSIVE << 39 | RECURSIVE << 30 | slot(first, 3) << 21 | slot(first, 2) << 12),
+    };
+    let table = (0xffff_0000_0000_0000 | table) as *mut u64;
+    let mut next = phys + S::SIZE;
+    while slot(next, level) != 0 && next + S::SIZE <= end {
+        // SAFETY: the table that the first page was entered in; the pages are as that one, and the entries are no other region's.
+        unsafe { table.add(slot(next, level) as usize).write_volatile(next | flags.bits() | size_bit) };
+        next += S::SIZE;
+    }
+    next - phys
 }
 
 /// Builds the direct map and the kernel's top table, and switches to it. [`ram::init`] comes first.
@@ -151,9 +165,9 @@ pub fn init(frames: &mut BootFrames) {
         while phys < region.end {
             // Large pages inside, small ones at the edges: nothing beyond is mapped.
             phys += if phys.is_multiple_of(Size2MiB::SIZE) && region.end - phys >= Size2MiB::SIZE {
-                map_ram::<Size2MiB>(&mut mapper, phys, frames)
+                map_ram::<Size2MiB>(&mut mapper, phys, region.end, frames)
             } else {
-                map_ram::<Size4KiB>(&mut mapper, phys, frames)
+                map_ram::<Size4KiB>(&mut mapper, phys, region.end, frames)
             };
         }
     }
@@ -178,15 +192,15 @@ pub fn init(frames: &mut BootFrames) {
 #[unsafe(link_section = "boot_text")]
 fn make_global(table: u64, level: u32, index: u64) {
     let entry = read(table, index);
-    if entry & PRESENT == 0 {
-        return;
-    }
     if level == 0 || entry & HUGE != 0 {
         write(table, index, entry | GLOBAL);
         return;
     }
+    let below = entry & ADDRESS;
     for next in 0..512 {
-        make_global(entry & ADDRESS, level - 1, next);
+        if read(below, next) & PRESENT != 0 {
+            make_global(below, level - 1, next);
+        }
     }
 }
 
