@@ -93,7 +93,9 @@ impl System {
                 }
             }
         }
-        if let Some(endpoint) = bound_to {
+        if let Some(endpoint) = bound_to
+            && self.endpoints.get(endpoint).is_some_and(|e| !e.receivers.is_empty())
+        {
             self.signal_receivers(id, endpoint, fresh);
         }
     }
@@ -131,7 +133,15 @@ impl System {
     }
 
     /// Takes a dead thread out that waits for a notification.
+    #[inline(always)]
     fn clear_waiter(&mut self, id: Id<Notification>) {
+        if self.releasing != 0 {
+            self.clear_dead_waiter(id);
+        }
+    }
+
+    #[cold]
+    fn clear_dead_waiter(&mut self, id: Id<Notification>) {
         if let Some(waiter) = self.notifications.get(id).and_then(|n| n.waiter.front())
             && self.is_dead(waiter)
         {
