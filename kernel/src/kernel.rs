@@ -115,6 +115,7 @@ pub fn next(mut kernel: Locked) -> *const Frame {
         } else {
             halt_until_interrupt()
         }
+        latency::again();
         let_in = true;
         kernel = lock();
     }

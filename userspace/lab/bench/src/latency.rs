@@ -4,11 +4,10 @@
 extern crate alloc;
 
 use abi::error::DeathKind;
-use abi::message::{Header, LISTENERS, bits};
+use abi::message::{Header, LISTENERS};
 use abi::syscall::{LATENCY_CAUSES, LATENCY_READ};
 use abi::task::{INFO_ADDR, MAP_BASE};
 use abi::{PAGE_SIZE, Syscall, TaskId};
-use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
 use bench::calibrate;
@@ -20,6 +19,11 @@ use rt::println;
 use rt::time::{now_ns, sleep_ms};
 use rt::{syscall, task};
 
+#[path = "latency/fast.rs"]
+mod fast;
+#[path = "latency/lives.rs"]
+mod lives;
+
 rt::entry!(run);
 
 /// The rows of the task table, as latency.toml has them; copies of the last follow.
@@ -27,7 +31,8 @@ const OWN: usize = 0;
 const POWER: usize = 1;
 const SERVER: usize = 2;
 const BURDEN: usize = 3;
-const IDLE: usize = 4;
+const PLAIN: usize = 4;
+const IDLE: usize = 5;
 /// Longer than the scheduler's period, with the table full.
 const PERIOD_MS: u64 = 500;
 /// The priority of threads that are less important than the one that measures.
@@ -37,7 +42,7 @@ const LATER: u8 = 20;
 type Scene = fn() -> Result<(), Status>;
 
 /// What is provoked, by its name.
-const SCENES: [(&str, Scene); 15] = [
+const SCENES: [(&str, Scene); 20] = [
     ("wide_range", wide_range),
     ("memory", memory),
     ("scattered_frames", scattered_frames),
@@ -49,7 +54,12 @@ const SCENES: [(&str, Scene); 15] = [
     ("nobody_comes", nobody_comes),
     ("leases", leases),
     ("log", log),
-    ("lives", lives),
+    ("lives", lives::every_way),
+    ("armed_timers", lives::timers),
+    ("waiting_threads", lives::threads),
+    ("endpoints", lives::endpoints),
+    ("lines", lives::lines),
+    ("fast", fast::measured),
     ("debugger", debugger),
     ("questions", questions),
     ("table_full", table_full),
@@ -393,21 +403,6 @@ fn log() -> Result<(), Status> {
         task::log_read(row, u64::MAX, &mut buffer)?;
     }
     Ok(())
-}
-
-/// The largest life, ended in every way.
-fn lives() -> Result<(), Status> {
-    for way in ["exit", "panic", "divide", "break", "invalid", "protection", "page", "stack"] {
-        task::spawn(BURDEN, &format!("hold {way}"))?;
-        while task::status(BURDEN)?.state == abi::task::TaskState::Running as u32 {
-            Notification::own().wait(bits::TASK_EVENT);
-        }
-        task::fault(BURDEN)?;
-        while task::reap(BURDEN)? != 0 {}
-    }
-    let life = task::spawn(BURDEN, "hold wait")?;
-    sleep_ms(4 * PERIOD_MS);
-    finish(life)
 }
 
 /// Ends a life, and waits until all that it had is free.
