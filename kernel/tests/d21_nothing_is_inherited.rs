@@ -3,6 +3,9 @@
 #![no_std]
 #![no_main]
 
+extern crate alloc;
+
+use alloc::vec::Vec;
 use bootloader_api::{BootInfo, entry_point};
 use core::arch::asm;
 use kernel::arch::cpu::{Register, offers};
@@ -60,10 +63,16 @@ fn set_command(address: u16, value: u16) {
     unsafe { Port::new(0xcfc).write(value) };
 }
 
-/// All functions of the first bus.
+/// All functions of all buses.
 fn functions() -> impl Iterator<Item = u16> {
-    (0..256).filter(|&address| !matches!(pci::read(address, 0) as u16, 0 | 0xffff))
+    (0..=u16::MAX).filter(|&address| !matches!(pci::read(address, 0) as u16, 0 | 0xffff))
 }
+
+/// Vendor and device of the host bridge of the usual board (Intel's 82441FX), on which this kernel has more buses: see `own_hardware` in
+/// xtask/src/test/kernel.rs.
+const USUAL_BOARD: u32 = 0x1237_8086;
+/// The first bus with a root of its own.
+const FAR: u16 = 192;
 
 /// Sets everything to what it should not be, as far as that does not stop the kernel's entry itself.
 fn spoil() {
@@ -86,9 +95,21 @@ fn spoil() {
         );
         asm!("push 0x47002", "popfq");
     }
+    spoil_floating_point();
     load_local_table();
     for address in functions() {
         set_command(address, command(address) | 7);
+    }
+}
+
+/// Other precision and rounding, exceptions that are not masked, and denormals as zeros.
+fn spoil_floating_point() {
+    let (control, mxcsr) = (0x0c40_u16, 0x6040_u32);
+    // SAFETY: this code has no floating-point instruction but these; the kernel sets both control registers in full.
+    unsafe {
+        Cr4::write_raw(Cr4::read_raw() | Cr4Flags::OSFXSR.bits());
+        Cr0::write_raw(Cr0::read_raw() & !(Cr0Flags::EMULATE_COPROCESSOR | Cr0Flags::TASK_SWITCHED).bits());
+        asm!("fldcw [{}]", "ldmxcsr [{}]", in(reg) &raw const control, in(reg) &raw const mxcsr);
     }
 }
 
@@ -227,7 +248,10 @@ fn floating_point() {
 }
 
 fn no_masters(spoilt: usize, found: pci::Masters) {
-    assert!(spoilt > 1, "{spoilt} functions of the first bus could be made masters");
+    assert!(spoilt > 1, "{spoilt} functions could be made masters");
+    let buses: Vec<u16> = functions().map(|address| address >> 8).collect();
+    let several = buses.iter().any(|bus| (1..FAR).contains(bus)) && buses.iter().any(|bus| *bus >= FAR);
+    assert!(several || pci::read(0, 0) != USUAL_BOARD, "functions on the buses {buses:?} alone");
     assert!(usize::from(found.were_on) >= spoilt && found.stuck.is_none(), "{found:?} of {spoilt}");
     let mut by_ports = 0;
     for address in functions() {
@@ -239,7 +263,7 @@ fn no_masters(spoilt: usize, found: pci::Masters) {
             by_ports += 1;
         }
     }
-    klog!("{by_ports} devices of virtio's first interface");
+    assert!(by_ports != 0 || pci::read(0, 0) != USUAL_BOARD, "no device has virtio's first interface");
 }
 
 #[panic_handler]

@@ -76,6 +76,29 @@ struct Boot<'a> {
     ramdisk: &'a Path,
 }
 
+/// What a kernel's machine has that the others' have not, where nobody asks for another.
+fn own_hardware(name: &str, wanted: Hardware) -> Hardware {
+    let mut own = Hardware::default();
+    match name {
+        // A processor without SMEP and SMAP: a task's code could run in ring 0, if it came there.
+        "d21_call_gate" => own.cpu = Some("qemu64".to_owned()),
+        // A bus behind a bridge, and one with a root of its own, with a device at the last place for one; and a device with virtio's first interface.
+        "d21_nothing_is_inherited" => {
+            own.qemu = vec![
+            "-device virtio-rng-pci".to_owned(),
+            "-device pci-bridge,id=behind,chassis_nr=1 -device edu,bus=behind,addr=1 -device edu,bus=behind,addr=1f"
+                .to_owned(),
+            "-device pxb,id=far,bus_nr=192,bus=pci.0 -device edu,bus=far,addr=2".to_owned(),
+        ]
+        }
+        _ => {}
+    }
+    // The board of these devices is the usual one.
+    own.qemu.retain(|_| wanted.machine.is_none());
+    own.qemu.extend(wanted.qemu);
+    Hardware { cpu: wanted.cpu.or(own.cpu), qemu: own.qemu, ..wanted }
+}
+
 /// Boots one kernel and reports its verdicts.
 fn one(name: &str, boot: &Boot, wanted: &Wanted, report: &Report) -> Result<()> {
     let full = format!("kernel::{name}");
@@ -84,6 +107,7 @@ fn one(name: &str, boot: &Boot, wanted: &Wanted, report: &Report) -> Result<()> 
     let kernel = stripped(boot.config, boot.program)?;
     write_image(boot.builder, Firmware::Pvh, &kernel, boot.ramdisk, &image)?;
     let machine = wanted.machine(image, logs.clone());
+    let machine = Machine { hardware: own_hardware(name, machine.hardware), ..machine };
     let mut guest = Guest::boot(&machine, &boot.ready.programs, Some(boot.program), LIMIT)?;
     let end = guest.wait_end(LIMIT);
     let took = guest.uptime();
