@@ -171,6 +171,54 @@ fn d13_who_waits_for_a_large_servers_answer_hears_of_its_death_and_a_next_life_c
     sound(&s);
 }
 
+/// Between its death and the release of what it held, a server's thread is still where it waited.
+#[test]
+fn d13_the_threads_of_a_dead_server_receive_nothing() {
+    let (mut s, [_, server, client]) = large();
+    recv(&mut s, server, OWN, 0).unwrap();
+    s.blame(1, None, DeathKind::Killed);
+    s.die(1);
+    let e = s.tasks[1].endpoint.unwrap();
+    assert_eq!(s.endpoints.get(e).unwrap().receivers.front(), Some(server), "it has been released already");
+    assert_eq!(send(&mut s, client, PEER, Message::default()), Err(Status::WouldBlock));
+    call(&mut s, client, PEER, Message::default()).unwrap();
+    assert_eq!(state(&s, client), State::Sending(e), "it waits for the next life");
+    sound(&s);
+    reaped(&mut s, 1);
+    let server = spawn(&mut s, 1);
+    recv(&mut s, server, OWN, 0).unwrap();
+    assert_eq!(state(&s, client), State::Replying(1));
+    sound(&s);
+}
+
+#[test]
+fn d24_many_who_wait_at_what_a_dead_task_made_learn_in_steps_that_it_is_gone() {
+    let (mut s, [_, server, _]) = large();
+    let own = u64::from(s.endpoint_create(server).unwrap());
+    let object = s.handle(server, own).unwrap().object;
+    let rights = Rights::CALL;
+    let theirs = u64::from(s.handle_insert(2, Handle { object, rights, badge: 0 }).unwrap());
+    let callers: Vec<u16> = (0..100).map(|_| thread(&mut s, 2)).collect();
+    for &t in &callers {
+        call(&mut s, t, theirs, Message::default()).unwrap();
+    }
+    s.blame(1, None, DeathKind::Killed);
+    s.die(1);
+    let over = |s: &System| callers.iter().filter(|&&t| woken(s, t) == Some(Status::PeerGone)).count();
+    let mut most = 0;
+    loop {
+        let before = over(&s);
+        let left = s.reap(1).unwrap();
+        most = most.max(over(&s) - before);
+        sound(&s);
+        if left == 0 {
+            break;
+        }
+    }
+    assert_eq!(over(&s), 100);
+    assert!((1..40).contains(&most), "{most} of 100 callers in one step");
+}
+
 #[test]
 fn d24_many_who_wait_for_a_next_life_learn_in_steps_that_none_comes() {
     let (mut s, [.., client]) = large();

@@ -69,12 +69,16 @@ pub fn canary() -> Outcome {
     Ok(())
 }
 
-/// `task_spawn` reads an argument from the judge's memory: every address that is not the judge's is refused, and nothing begins.
+/// `task_spawn` reads an argument from the judge's memory: every address that is not the judge's, or a device's, is refused, and nothing begins.
 pub fn spawn_arguments() -> Outcome {
     let probe = row("probe")?;
     let begun = || rt::task::status(probe).map(|status| (status.id, status.state));
     let before = begun().context("task_status")?;
+    let device = rt::memory::Memory::range("device").ok_or("the judge has no such range")?;
+    let device = device.map(false).context("map the range")?.leak_shared().as_ptr() as u64;
     for address in [
+        device,
+        device + 4096 - 8,
         0,
         8,
         4095,

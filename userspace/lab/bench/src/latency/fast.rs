@@ -9,6 +9,7 @@ use rt::time::ticks;
 use rt::{Status, println};
 
 /// Instructions of the measurement itself.
+#[cfg(target_os = "none")]
 const OWN: u64 = 6;
 /// The timer's line, by its cause.
 const TICK: u64 = LATENCY_VECTORS + 32;

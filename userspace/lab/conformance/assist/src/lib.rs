@@ -22,6 +22,8 @@ pub mod role {
     /// Of the task `owner` alone, which has a device's range: maps it, and hands the kernel addresses in it as the word that follows says.
     /// `frame`: dies with rbp in there; `stack`: with rsp in there; `panic`: panics with a message in there.
     pub const DEVICE: &str = "device";
+    /// Of the task `owner` alone, which has a range of 256 MiB: maps it and takes it away, for ever.
+    pub const WIDE: &str = "wide";
     /// Exits with code 0 where the kernel sanitises the flags with which it returns.
     pub const FLAGS: &str = "flags";
     /// Computes for ever in as many threads as follow.

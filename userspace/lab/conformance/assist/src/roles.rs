@@ -34,6 +34,7 @@ pub fn play(name: &str, mut words: Split<'_, char>) -> ! {
         },
         role::INTERRUPT => assist::tricks::interrupt(word.parse().unwrap_or_else(|_| rt::exit(USAGE))),
         role::DEVICE => die_with_a_device(word, words.next().unwrap_or("device")),
+        role::WIDE => map_for_ever(),
         role::FLAGS => {
             let good =
                 assist::tricks::flags_are_sanitised() && assist::tricks::an_interrupt_takes_nested_task_away(1 << 34);
@@ -200,6 +201,12 @@ fn leave_canaries(pages: usize) -> ! {
 }
 
 /// Dies in a way in which the kernel looks at the task's memory, where that is the device's range of this name.
+fn map_for_ever() -> ! {
+    let Some(range) = rt::memory::Memory::range("wide") else { rt::exit(USAGE) };
+    while range.map(false).is_ok() {}
+    rt::exit(USAGE)
+}
+
 fn die_with_a_device(word: &str, name: &str) -> ! {
     let range = rt::memory::Memory::range(name).and_then(|memory| memory.map(false).ok());
     let Some(at) = range.map(|mapping| mapping.leak_shared().as_ptr() as u64) else { rt::exit(USAGE) };

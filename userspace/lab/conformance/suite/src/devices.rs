@@ -1,7 +1,7 @@
 //! Devices: what the kernel does with addresses that lead to one, and what a device can be made to do.
 
 use crate::faults::death_of;
-use crate::support::{Background, Context, Life, Outcome, check, peer, same, system, want};
+use crate::support::{Background, Context, Life, Outcome, ask, check, peer, same, system, want};
 use abi::error::DeathKind;
 use abi::message::{Header, Lease};
 use abi::{PAGE_SIZE, Status, Syscall};
@@ -63,9 +63,14 @@ fn lent(at: u64, what: &str) -> Outcome {
         r12: at,
         ..Registers::default()
     };
-    // SAFETY: the table is where the kernel must not read.
-    let found = unsafe { syscall(Syscall::Call as u64, registers) };
-    want(found.code, Status::BadAddress, &format!("a table of leases at the {what} address of a device"))?;
+    // By the general path, and by the fast one, which the kernel takes once a call has shown it the way.
+    for path in ["general", "fast"] {
+        // SAFETY: the table is where the kernel must not read.
+        let found = unsafe { syscall(Syscall::Call as u64, registers) };
+        let place = format!("a table of leases at the {what} address of a device, by the {path} path");
+        want(found.code, Status::BadAddress, &place)?;
+        same!(ask(server, assist::ECHO, [3; 4])?, [3; 4], "echo");
+    }
     for (access, label) in [(Lease::READ, assist::SUM), (Lease::WRITE, assist::FILL)] {
         let lease = Lease { addr: at, len: LENGTH as u32, access };
         // SAFETY: what is lent is a device's; the kernel must refuse the copy.

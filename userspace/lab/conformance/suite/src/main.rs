@@ -15,6 +15,7 @@ mod handles;
 mod hostile;
 mod ipc;
 mod lives;
+mod mappings;
 mod memory;
 mod path;
 mod pointers;
@@ -66,6 +67,7 @@ tests! {
         d15_spawns_are_refused d18_the_supervisor_answers_while_a_driver_hangs d20_a_flood_neither_starves_nor_forges;
     pointers: d02_fault_records d02_lease_copies;
     devices: d22_device_memory_is_no_memory d22_who_dies_with_a_device d21_no_device_reaches_memory;
+    mappings: d21_low_addresses d24_two_threads_map_and_unmap_at_once d24_a_life_that_ends_amid_a_large_mapping;
     handles: a_transferred_handle_has_fewer_rights handles_without_grant_stay a_handle_comes_with_a_reply
         d25_answers_bring_nothing_that_was_not_asked_for d25_requests_bring_nothing_that_is_not_taken;
     ipc: replies_out_of_order d14_a_reply_is_good_once d14_a_reply_to_a_dead_caller_is_stale a_sent_message_needs_a_receiver
