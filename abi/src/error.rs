@@ -158,7 +158,7 @@ pub struct FaultRecord {
     pub registers: [u64; 15],
     /// Return addresses from the frame-pointer chain, innermost first.
     pub backtrace: [u64; BACKTRACE_LEN],
-    /// How many of `backtrace` are valid.
+    /// How many of `backtrace` are valid; more than it holds where there were more callers.
     pub backtrace_len: u32,
     /// [`crate::TaskId::to_u32`] of the life that ended.
     pub task: u32,

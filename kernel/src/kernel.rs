@@ -192,22 +192,22 @@ fn set_ports(thread: &Thread, tasks: &[Task]) {
     }
 }
 
-/// Return addresses, from the frame to which this frame pointer leads on. Returns how many there are.
+/// Return addresses, from the frame to which this frame pointer leads on. Returns how many there are; one more than `into` holds where it holds not
+/// all of them.
 #[inline(never)]
 fn backtrace(root: u64, mut rbp: u64, into: &mut [u64]) -> u32 {
     let mut reader = Reader::new(root);
     // Each frame holds the caller's frame pointer and the return address (System V ABI, AMD64, section 3.2.2).
     let mut len = 0;
-    for slot in into {
-        if rbp == 0 || !rbp.is_multiple_of(8) {
-            break;
-        }
+    let mut places = into.iter_mut();
+    while rbp != 0 && rbp.is_multiple_of(8) {
         let Some([next, from]) = reader.pair(rbp) else { break };
         if from == 0 {
             break;
         }
-        *slot = from;
         len += 1;
+        let Some(place) = places.next() else { break };
+        *place = from;
         if next <= rbp {
             break;
         }

@@ -1,7 +1,8 @@
 //! The supervisor task. It owns the right to start, end and clear away tasks, and calls nobody: no driver can block it.
 //!
 //! Everything happens in turns. A turn is caused by a notification (a death, the timer) or by a request; it does a bounded amount
-//! of work and arms the timer for what is left, so that requests are served in between.
+//! of work and arms the timer for what is left, so that requests are served in between. Reports are printed in the timer's turns alone: the next life
+//! of what has died does not wait for them. A report needs nothing of the dead task but the kernel's record, which is copied as soon as it is seen.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 extern crate alloc;
@@ -97,18 +98,11 @@ impl Driver for Supervisor {
         let timer = Timer::new(TIMER_BIT).inspect_err(|status| println!("no timer: {status}")).ok();
         let pulse_ms = policy::heartbeat_ms(records.iter().map(|record| record.heartbeat_ms));
         let heartbeat_ns = pulse_ms.map(|ms| now_ns() + ms * NS_PER_MS);
-        let tasks = records.iter().copied().map(Task::new).collect();
-        let mut supervisor = Supervisor {
-            archive,
-            tasks,
-            reports: Reports::default(),
-            waiters: Vec::new(),
-            timer,
-            pulse_ms,
-            heartbeat_ns,
-        };
+        let tasks: Vec<_> = records.iter().copied().map(Task::new).collect();
+        let reports = Reports::new(tasks.len());
+        let mut supervisor = Supervisor { archive, tasks, reports, waiters: Vec::new(), timer, pulse_ms, heartbeat_ns };
         supervisor.start_all();
-        supervisor.turn();
+        supervisor.turn(false);
         supervisor
     }
 
@@ -118,12 +112,12 @@ impl Driver for Supervisor {
                 self.look_for_death(index);
             }
         }
-        self.turn();
+        self.turn(set & 1 << TIMER_BIT != 0);
     }
 
     fn request(&mut self, request: &Request) -> Answer {
         let answer = self.answer(request);
-        self.turn();
+        self.turn(false);
         answer
     }
 }
@@ -183,9 +177,8 @@ impl Supervisor {
         }
     }
 
-    /// Does what is due, and sets the timer for what is not.
-    fn turn(&mut self) {
-        self.print_reports();
+    /// Does what is due, and sets the timer for what is not. Reports are due where the `timer` has caused this turn.
+    fn turn(&mut self, timer: bool) {
         let mut budget = REAPS_PER_TURN;
         for index in 0..self.tasks.len() {
             self.reap(index, &mut budget);
@@ -201,6 +194,10 @@ impl Supervisor {
                 self.check_pulse(index);
             }
             self.heartbeat_ns = self.pulse_ms.map(|ms| now_ns() + ms * NS_PER_MS);
+        }
+        // Without a timer there is no later turn.
+        if timer || self.timer.is_none() {
+            self.print_reports();
         }
         self.arm_timer();
     }

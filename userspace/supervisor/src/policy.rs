@@ -14,6 +14,11 @@ pub const GOOD_LIFE_NS: u64 = 10_000_000_000;
 pub const LOOP_DEATHS: usize = 8;
 /// Window of the crash loop, in nanoseconds.
 pub const LOOP_WINDOW_NS: u64 = 30_000_000_000;
+/// Of a task that is restarted for ever: deaths after which it starts again at once, however short its lives are.
+pub const FOREVER_AT_ONCE: u64 = 50;
+/// Of a task that is restarted for ever: nanoseconds from one life to the next in the long run, at the least. Each life is work for the supervisor, and
+/// for every peer, who is told of it: one that dies at once takes no more of their time than that of so many lives.
+pub const FOREVER_NS: u64 = 20_000_000;
 
 /// Rows of the task table in the order in which to start them: whoever is called comes before its callers, and apart from that the
 /// table's own order is kept. `calls(row)` are the rows that `row` may call; rows out of range are ignored. A cycle, which the
@@ -78,6 +83,8 @@ pub struct History {
     in_a_row: u32,
     /// Times of the last deaths, oldest first.
     deaths: Vec<u64>,
+    /// Of a task that is restarted for ever: the time up to which its deaths so far would have lasted at one in [`FOREVER_NS`].
+    forever_ns: u64,
     /// Lives begun after the first one.
     pub restarts: u64,
     /// Whether the supervisor has given the task up.
@@ -107,7 +114,7 @@ impl History {
         match policy {
             Restart::Never => return Verdict::Stay,
             Restart::OnFailure if !failed => return Verdict::Stay,
-            Restart::Forever => return Verdict::Restart { delay_ms: 0 },
+            Restart::Forever => return Verdict::Restart { delay_ms: self.forever(now_ns) },
             Restart::OnFailure | Restart::Always => {}
         }
         if now_ns.saturating_sub(self.started_ns) > GOOD_LIFE_NS {
@@ -122,7 +129,7 @@ impl History {
         match policy {
             Restart::Never => return Verdict::Stay,
             // Frames that are short now come back.
-            Restart::Forever => return Verdict::Restart { delay_ms: FIRST_DELAY_MS },
+            Restart::Forever => return Verdict::Restart { delay_ms: self.forever(now_ns).max(FIRST_DELAY_MS) },
             Restart::OnFailure | Restart::Always => {}
         }
         self.in_a_row = self.in_a_row.saturating_add(1);
@@ -138,6 +145,12 @@ impl History {
     /// The wait that the next death would bring, in milliseconds.
     pub fn next_delay_ms(&self) -> u64 {
         delay_ms(self.in_a_row.saturating_add(1))
+    }
+
+    /// The wait before a task's next life, of one that is restarted for ever, in milliseconds.
+    fn forever(&mut self, now_ns: u64) -> u64 {
+        self.forever_ns = self.forever_ns.max(now_ns).saturating_add(FOREVER_NS);
+        self.forever_ns.saturating_sub(now_ns).saturating_sub(FOREVER_AT_ONCE * FOREVER_NS).div_ceil(1_000_000)
     }
 
     fn failed_to_live(&mut self, now_ns: u64) -> Verdict {
@@ -210,12 +223,37 @@ mod tests {
     fn forever_is_never_given_up() {
         let mut history = History::default();
         for death in 0..1000 {
-            history.started(death);
-            let verdict = history.died(Restart::Forever, DeathKind::Exception, 0, death);
+            history.started(death * FOREVER_NS);
+            let verdict = history.died(Restart::Forever, DeathKind::Exception, 0, death * FOREVER_NS);
             assert_eq!(verdict, Verdict::Restart { delay_ms: 0 });
-            assert_eq!(history.start_failed(Restart::Forever, death), Verdict::Restart { delay_ms: FIRST_DELAY_MS });
         }
+        assert_eq!(history.start_failed(Restart::Forever, 0), Verdict::Restart { delay_ms: 1000 * 20 + 20 - 1000 });
+        let mut history = History::default();
+        assert_eq!(history.start_failed(Restart::Forever, 0), Verdict::Restart { delay_ms: FIRST_DELAY_MS });
         assert!(!history.given_up);
+    }
+
+    /// One that dies as soon as it lives: at once for a while, then at a pace; and at once again after a pause.
+    #[test]
+    fn forever_is_no_faster_than_its_peers_can_bear() {
+        let (mut history, mut now, mut lives) = (History::default(), 0, 0);
+        while now < 10 * S {
+            lives += 1;
+            let Verdict::Restart { delay_ms } = history.died(Restart::Forever, DeathKind::Exception, 0, now) else {
+                panic!("given up")
+            };
+            assert_eq!(delay_ms == 0, lives <= FOREVER_AT_ONCE, "life {lives}");
+            // It lives for a tenth of a millisecond.
+            now += delay_ms * 1_000_000 + 100_000;
+        }
+        let most = FOREVER_AT_ONCE + 10 * S / FOREVER_NS;
+        assert!((most - 5..=most + 1).contains(&lives), "{lives} lives in ten seconds");
+        now += FOREVER_AT_ONCE * FOREVER_NS;
+        assert_eq!(
+            history.died(Restart::Forever, DeathKind::Exception, 0, now),
+            Verdict::Restart { delay_ms: 0 },
+            "after a pause"
+        );
     }
 
     #[test]

@@ -263,7 +263,7 @@ impl Crash<'_> {
             }
             rest = rest.get(period * times..).unwrap_or_default();
         }
-        if self.frames().len() == BACKTRACE_LEN {
+        if self.record.backtrace_len as usize > BACKTRACE_LEN {
             out.push("         and more, which were not recorded".into());
         }
     }

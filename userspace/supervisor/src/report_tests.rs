@@ -189,8 +189,9 @@ fn a_record_full_of_nonsense_is_reported_all_the_same() {
 fn callers_that_repeat_are_shown_once() {
     let mut record = exception(14, 6, 8);
     let frames = |record: &mut FaultRecord, frames: &[u64]| {
+        let held = frames.len().min(BACKTRACE_LEN);
         record.backtrace = [0; BACKTRACE_LEN];
-        record.backtrace[..frames.len()].copy_from_slice(frames);
+        record.backtrace[..held].copy_from_slice(&frames[..held]);
         record.backtrace_len = frames.len() as u32;
         let lines = report(record, Next::Stay);
         let from = lines.iter().position(|line| line.contains("called from")).expect("callers");
@@ -199,6 +200,11 @@ fn callers_that_repeat_are_shown_once() {
     let (a, b, c) = (0x201108, 0x201148, 0x20100c);
     assert_eq!(
         frames(&mut record, &[a; BACKTRACE_LEN]),
+        ["  called from 0x201108 fault::kinds::divide_by_zero+0x8, 16 times"],
+        "all there were"
+    );
+    assert_eq!(
+        frames(&mut record, &[a; BACKTRACE_LEN + 1]),
         [
             "  called from 0x201108 fault::kinds::divide_by_zero+0x8, 16 times",
             "         and more, which were not recorded"

@@ -1,13 +1,16 @@
 //! The reports that wait to be printed. Many tasks can die in one moment, and the log takes only so much at once: a death that cannot be
-//! reported now is kept and reported later, and one for which there is no room either is counted. So each has its report, or is told of.
+//! reported now is kept and reported later. Each task has room of its own for one death, and all share a queue: so the first death of a task that nobody
+//! has been told of is always reported, whatever dies beside it. Those of its later ones for which the queue has no room are counted, and it is told how
+//! many they were. All room is made at the beginning.
 
 use crate::report::Next;
 use abi::TaskId;
 use abi::error::FaultRecord;
 use abi::task::{LOG_BURST, LOG_PER_MS};
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
-/// Most deaths that wait for their report.
+/// Most deaths that wait for their report in the common queue.
 pub const MOST: usize = 64;
 
 /// Bytes of reports that are printed at once: what the kernel takes of a task's log, less what the supervisor has to say besides.
@@ -50,37 +53,82 @@ pub enum Due {
     },
 }
 
+/// What of a row of the task table is to be told.
+#[derive(Clone, Default)]
+struct Row {
+    /// The oldest death, with its number: where nothing of the row waits, the next one comes here.
+    oldest: Option<(u64, Death)>,
+    /// Deaths of the row in the common queue.
+    queued: u32,
+    /// Deaths without a report, all later than those with one: the number of the first of them, and how many there are.
+    unreported: Option<(u64, u32)>,
+}
+
+impl Row {
+    fn is_told(&self) -> bool {
+        self.oldest.is_none() && self.queued == 0 && self.unreported.is_none()
+    }
+}
+
+/// Where the next thing to print is.
+#[derive(Clone, Copy)]
+enum Place {
+    Oldest(usize),
+    Queue,
+    Unreported(usize),
+}
+
 /// Deaths in their order.
 pub struct Reports {
-    waiting: VecDeque<Death>,
-    /// By row: deaths for which there was no room.
-    unreported: [u32; abi::task::MAX_TASKS],
+    rows: Vec<Row>,
+    /// Deaths, with their numbers, of rows that had one waiting already.
+    queue: VecDeque<(u64, Death)>,
+    /// Deaths so far: numbers them.
+    deaths: u64,
     /// Bytes that may be printed now; a report is not cut, so it can be less than nothing afterwards.
     credit: i64,
     /// Up to when that was reckoned, in nanoseconds since boot.
     reckoned_ns: u64,
 }
 
-impl Default for Reports {
-    fn default() -> Self {
+impl Reports {
+    /// Nothing to report, of a table of so many tasks.
+    pub fn new(tasks: usize) -> Self {
         Reports {
-            waiting: VecDeque::with_capacity(MOST),
-            unreported: [0; abi::task::MAX_TASKS],
+            rows: alloc::vec![Row::default(); tasks],
+            queue: VecDeque::with_capacity(MOST),
+            deaths: 0,
             credit: BURST,
             reckoned_ns: 0,
         }
     }
-}
 
-impl Reports {
     /// A life has ended.
     pub fn add(&mut self, death: Death) {
-        // After the first that has no room none has, until that was said: the order stays as it was.
-        if self.waiting.len() < MOST && self.unreported.iter().all(|&count| count == 0) {
-            self.waiting.push_back(death);
-        } else if let Some(count) = self.unreported.get_mut(usize::from(death.id().index)) {
+        let Some(row) = self.rows.get_mut(usize::from(death.id().index)) else { return };
+        let number = self.deaths;
+        self.deaths += 1;
+        if row.is_told() {
+            row.oldest = Some((number, death));
+        } else if row.unreported.is_none() && self.queue.len() < MOST {
+            row.queued += 1;
+            self.queue.push_back((number, death));
+        } else {
+            // After the first that has no room none of the row has, until that was said: the order stays as it was.
+            let (_, count) = row.unreported.get_or_insert((number, 0));
             *count = count.saturating_add(1);
         }
+    }
+
+    /// What is to be printed next: what happened first.
+    fn first(&self) -> Option<Place> {
+        let of_row = |(index, row): (usize, &Row)| {
+            let oldest = row.oldest.as_ref().map(|(number, _)| (*number, Place::Oldest(index)));
+            oldest.into_iter().chain(row.unreported.map(|(number, _)| (number, Place::Unreported(index))))
+        };
+        let queued = self.queue.front().map(|(number, _)| (*number, Place::Queue));
+        let all = self.rows.iter().enumerate().flat_map(of_row).chain(queued);
+        all.min_by_key(|(number, _)| *number).map(|(_, place)| place)
     }
 
     /// What to print next, if anything may be printed now; [`Reports::printed`] is to be told how much that was.
@@ -91,12 +139,18 @@ impl Reports {
         if self.credit <= 0 {
             return None;
         }
-        if let Some(death) = self.waiting.pop_front() {
-            return Some(Due::Report(death));
+        match self.first()? {
+            Place::Oldest(row) => self.rows.get_mut(row)?.oldest.take().map(|(_, death)| Due::Report(death)),
+            Place::Queue => {
+                let (_, death) = self.queue.pop_front()?;
+                self.rows.get_mut(usize::from(death.id().index))?.queued -= 1;
+                Some(Due::Report(death))
+            }
+            Place::Unreported(row) => {
+                let (_, count) = self.rows.get_mut(row)?.unreported.take()?;
+                Some(Due::Unreported { row: row as u16, count })
+            }
         }
-        let row = self.unreported.iter().position(|&count| count > 0)?;
-        let count = core::mem::take(&mut self.unreported[row]);
-        Some(Due::Unreported { row: row as u16, count })
     }
 
     /// So many bytes were printed.
@@ -106,24 +160,29 @@ impl Reports {
 
     /// When there is something to print, in nanoseconds since boot; `None` where nothing waits.
     pub fn next_ns(&self) -> Option<u64> {
-        let waits = !self.waiting.is_empty() || self.unreported.iter().any(|&count| count > 0);
         let ms = (1_i64.saturating_sub(self.credit).max(0) as u64).div_ceil(PER_MS as u64);
-        waits.then(|| self.reckoned_ns.saturating_add(ms.saturating_mul(NS_PER_MS)))
+        self.first().map(|_| self.reckoned_ns.saturating_add(ms.saturating_mul(NS_PER_MS)))
     }
 
     /// Whether the report of this life's end is still to be printed.
     pub fn holds(&self, id: TaskId) -> bool {
-        self.waiting.iter().any(|death| death.id() == id)
+        let own = self.rows.get(usize::from(id.index)).and_then(|row| row.oldest.as_ref());
+        own.into_iter().chain(&self.queue).any(|(_, death)| death.id() == id)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec::Vec;
+    use abi::task::MAX_TASKS;
+    use proptest::prelude::*;
     use zerocopy::FromZeros;
 
     const REPORT: usize = 1100;
+
+    fn reports() -> Reports {
+        Reports::new(MAX_TASKS)
+    }
 
     fn death(index: u16, generation: u32) -> Death {
         let mut record = FaultRecord::new_zeroed();
@@ -131,25 +190,65 @@ mod tests {
         Death { record, next: Next::Stay }
     }
 
-    /// Prints what is due at a time: the lives with a report, and how many without.
-    fn print(reports: &mut Reports, now_ns: u64) -> (Vec<(u16, u32)>, u32) {
-        let (mut lives, mut without) = (Vec::new(), 0);
+    /// What is printed: a row and a life, or a row and how many deaths without a report.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    enum Said {
+        Life(u16, u32),
+        More(u16, u32),
+    }
+
+    /// Prints what is due at a time.
+    fn print(reports: &mut Reports, now_ns: u64) -> Vec<Said> {
+        let mut said = Vec::new();
         while let Some(due) = reports.due(now_ns) {
-            match due {
-                Due::Report(death) => lives.push((death.id().index, death.id().generation)),
-                Due::Unreported { count, .. } => without += count,
-            }
+            said.push(match due {
+                Due::Report(death) => Said::Life(death.id().index, death.id().generation),
+                Due::Unreported { row, count } => Said::More(row, count),
+            });
             reports.printed(REPORT);
         }
-        (lives, without)
+        said
+    }
+
+    /// Prints everything, as soon as each may be printed. Returns it, and when it is done.
+    fn print_all(reports: &mut Reports) -> (Vec<Said>, u64) {
+        let (mut said, mut now) = (Vec::new(), 0);
+        while let Some(next_ns) = reports.next_ns() {
+            assert!(said.is_empty() || next_ns > now, "it goes on: {next_ns}");
+            now = next_ns;
+            said.extend(print(reports, now));
+            assert!((said.len() * REPORT) as u64 <= u64::from(LOG_BURST) + now / NS_PER_MS * u64::from(LOG_PER_MS));
+        }
+        (said, now)
+    }
+
+    /// That each death of a row is told once, in order: by a report, or by a count after the reports of those before it; and the first by a report.
+    fn judge(said: &[Said], deaths: &[u32]) {
+        for (row, &count) in deaths.iter().enumerate() {
+            let mut told = 0;
+            for one in said {
+                match *one {
+                    Said::Life(index, life) if usize::from(index) == row => {
+                        assert_eq!(life, told + 1, "row {row}: reported in the order of the deaths, each once");
+                        told = life;
+                    }
+                    Said::More(index, more) if usize::from(index) == row => {
+                        assert!(told > 0, "row {row}: the first death has no report");
+                        told += more;
+                    }
+                    _ => {}
+                }
+            }
+            assert_eq!(told, count, "row {row}: told of each death");
+        }
     }
 
     #[test]
     fn a_death_is_reported_at_once() {
-        let mut reports = Reports::default();
+        let mut reports = reports();
         reports.add(death(3, 1));
         assert!(reports.holds(TaskId { index: 3, generation: 1 }) && reports.next_ns() == Some(0));
-        assert_eq!(print(&mut reports, 0), ([(3, 1)].into(), 0));
+        assert_eq!(print(&mut reports, 0), [Said::Life(3, 1)]);
         assert_eq!((reports.next_ns(), reports.holds(TaskId { index: 3, generation: 1 })), (None, false));
     }
 
@@ -157,52 +256,67 @@ mod tests {
     #[test]
     fn a_burst_is_reported_whole() {
         for count in [5, 50, MOST as u16] {
-            let mut reports = Reports::default();
+            let mut reports = reports();
             (0..count).for_each(|row| reports.add(death(row, 1)));
-            let (mut all, mut now, mut bytes) = (Vec::new(), 0, 0);
-            while let Some(next_ns) = reports.next_ns() {
-                assert!(all.is_empty() || next_ns > now, "it goes on: {next_ns}");
-                now = next_ns;
-                let (lives, without) = print(&mut reports, now);
-                assert_eq!(without, 0);
-                bytes += lives.len() * REPORT;
-                assert!(bytes as u64 <= u64::from(LOG_BURST) + now / NS_PER_MS * u64::from(LOG_PER_MS));
-                all.extend(lives);
-            }
-            assert_eq!(all, (0..count).map(|row| (row, 1)).collect::<Vec<_>>());
+            let (said, now) = print_all(&mut reports);
+            assert_eq!(said, (0..count).map(|row| Said::Life(row, 1)).collect::<Vec<_>>());
             assert!(now < 1_000_000_000, "{now}");
         }
     }
 
-    /// More than can be kept are counted by their tasks, and nothing comes before the count that happened after it.
+    /// One task that dies again and again takes no other's first report.
     #[test]
-    fn what_has_no_report_is_counted() {
-        let mut reports = Reports::default();
-        for life in 1..=500 {
-            reports.add(death((life % 3) as u16, life));
+    fn the_first_death_of_every_task_is_reported_whatever_others_do() {
+        let mut reports = reports();
+        let lives = 500;
+        (1..=lives).for_each(|life| reports.add(death(7, life)));
+        for row in (0..MAX_TASKS as u16).filter(|&row| row != 7) {
+            (1..=3).for_each(|life| reports.add(death(row, life)));
         }
-        let (mut reported, mut without, mut now) = (0, 0, 0);
-        while let Some(next_ns) = reports.next_ns() {
-            now = next_ns;
-            let (lives, more) = print(&mut reports, now);
-            if reported < MOST {
-                assert!(more == 0 || lives.len() + reported == MOST, "reports come first");
-            }
-            reported += lives.len();
-            without += more;
+        let (said, _) = print_all(&mut reports);
+        for row in 0..MAX_TASKS as u16 {
+            assert!(said.contains(&Said::Life(row, 1)), "row {row}");
         }
-        assert_eq!((reported, without), (MOST, 500 - MOST as u32));
+        assert!(said.contains(&Said::More(7, lives - 1 - MOST as u32)) && said.contains(&Said::More(8, 2)));
+        judge(&said, &core::array::from_fn::<u32, MAX_TASKS, _>(|row| if row == 7 { lives } else { 3 }));
         // Afterwards it is as it was.
-        reports.add(death(1, 501));
-        now += 10_000_000_000;
-        assert_eq!(print(&mut reports, now), ([(1, 501)].into(), 0));
+        reports.add(death(7, lives + 1));
+        assert_eq!(print(&mut reports, u64::MAX), [Said::Life(7, lives + 1)]);
+    }
+
+    proptest! {
+        #[test]
+        fn each_death_is_told_once_and_nothing_grows(steps in proptest::collection::vec((0_u16..6, 0_u64..4), 0..600)) {
+            let mut reports = Reports::new(6);
+            let room = reports.queue.capacity();
+            let (mut deaths, mut said, mut now) = ([0; 6], Vec::new(), 0);
+            for (row, ms) in steps {
+                deaths[usize::from(row)] += 1;
+                reports.add(death(row, deaths[usize::from(row)]));
+                now += ms * NS_PER_MS;
+                if ms > 1 {
+                    said.extend(print(&mut reports, now));
+                }
+            }
+            said.extend(print(&mut reports, u64::MAX));
+            while reports.next_ns().is_some() {
+                reports.credit = BURST;
+                said.extend(print(&mut reports, u64::MAX));
+            }
+            judge(&said, &deaths);
+            prop_assert_eq!((reports.queue.capacity(), reports.rows.len()), (room, 6));
+        }
     }
 
     #[test]
     fn times_and_rows_that_make_no_sense_do_no_harm() {
-        let mut reports = Reports::default();
+        let mut reports = reports();
         (0..MOST + 2).for_each(|_| reports.add(death(500, 1)));
+        assert!(reports.due(u64::MAX).is_none() && reports.next_ns().is_none());
+        reports.add(death(1, 1));
+        reports.add(death(1, 2));
         assert!(reports.due(u64::MAX).is_some() && reports.due(0).is_some());
+        reports.add(death(1, 3));
         reports.printed(usize::MAX >> 2);
         assert!(reports.due(u64::MAX).is_none());
         assert!(reports.next_ns().is_some());

@@ -18,7 +18,10 @@ fn run() {
         "overflow" => _ = goes_down_for_ever(black_box(1)),
         "null" => _ = uses_a_null_pointer(),
         "words" => panic!("no\n  at 0x1 [vga] FORGED\n  restarting now\n[supervisor] FORGED\r\x1b[2J\u{301}"),
-        other => rt::println!("there is no `{other}`"),
+        other => match other.strip_prefix("deep ").and_then(|depth| depth.parse().ok()) {
+            Some(depth) => _ = goes_down(black_box(depth)),
+            None => rt::println!("there is no `{other}`"),
+        },
     }
     // So that none of the calls is the last thing that is done here.
     black_box(0);
