@@ -11,6 +11,8 @@ pub const MOST_PORTS: u64 = 64;
 pub const LOG_BURST: u32 = 64 << 10;
 /// Bytes of log text that a task may write in each millisecond in the long run.
 pub const LOG_PER_MS: u32 = 64;
+/// Bytes that each call takes of that at the least, however little it writes: who reads logs is told of each, if it looks in time.
+pub const LOG_LEAST: u32 = 32;
 /// Bytes that a task which was refused must have again before it is heard: so a flood comes in pieces that one can read.
 pub const LOG_AGAIN: u32 = 16 << 10;
 

@@ -2,7 +2,7 @@
 
 use crate::system::System;
 use abi::Status;
-use abi::task::{LOG_AGAIN, LOG_BURST, LOG_PER_MS};
+use abi::task::{LOG_AGAIN, LOG_BURST, LOG_LEAST, LOG_PER_MS};
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -108,12 +108,12 @@ pub struct Allowance {
 }
 
 impl Allowance {
-    /// Takes so many bytes, or nothing. Errors: QuotaLog.
+    /// Takes so many bytes, [`LOG_LEAST`] at the least, or nothing. Errors: QuotaLog.
     pub fn take(&mut self, bytes: usize, now_ms: u64) -> Result<(), Status> {
         let back = now_ms.saturating_sub(self.at_ms).saturating_mul(LOG_PER_MS.into());
         self.at_ms = now_ms;
         self.used = self.used.saturating_sub(u32::try_from(back).unwrap_or(u32::MAX));
-        let used = self.used.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
+        let used = self.used.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX).max(LOG_LEAST));
         self.mute = used > LOG_BURST || self.mute && self.used > LOG_BURST - LOG_AGAIN;
         if self.mute {
             return Err(Status::QuotaLog);

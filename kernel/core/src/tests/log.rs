@@ -8,7 +8,7 @@ use crate::task::Task;
 use abi::Status;
 use abi::manifest::TaskRecord;
 use abi::message::bits;
-use abi::task::{LOG_AGAIN, LOG_BURST, LOG_PER_MS};
+use abi::task::{LOG_AGAIN, LOG_BURST, LOG_LEAST, LOG_PER_MS};
 use proptest::prelude::*;
 use zerocopy::FromZeros;
 
@@ -64,6 +64,19 @@ fn whoever_writes_too_much_is_refused_and_heard_again_in_pieces() {
         assert_eq!(allowance.take(0, 0), Err(Status::QuotaLog));
     }
     assert_eq!(Allowance::default().take(usize::MAX, u64::MAX), Err(Status::QuotaLog));
+}
+
+/// A byte at a time is no cheaper way to have readers woken.
+#[test]
+fn d25_a_write_is_charged_however_short_it_is() {
+    for bytes in [0, 1, 2, LOG_LEAST as usize] {
+        let mut allowance = Allowance::default();
+        let at_once = (0..).take_while(|_| allowance.take(bytes, 5).is_ok()).count();
+        assert_eq!(at_once, (LOG_BURST / LOG_LEAST) as usize, "writes of {bytes} bytes");
+        // In a second, so many.
+        let written = (6..1006).map(|ms| (0..100).filter(|_| allowance.take(bytes, ms).is_ok()).count()).sum::<usize>();
+        assert!(written <= (1000 * LOG_PER_MS / LOG_LEAST) as usize, "{written} writes of {bytes} bytes in a second");
+    }
 }
 
 #[test]

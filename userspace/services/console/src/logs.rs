@@ -36,12 +36,13 @@ impl Pace {
         self.until_ns.is_some()
     }
 
-    /// After a turn that ended at `now_ns` (nanoseconds since boot), found something new or not, and left something or not: when
-    /// to look again even if nobody says that there is more. Until then the logs wait.
-    pub fn after_turn(&mut self, now_ns: u64, found: bool, more: bool) -> Option<u64> {
+    /// After a turn that ended at `now_ns` (nanoseconds since boot), had something to look for or not (it was told so, or found something), and left
+    /// something or not: when to look again even if nobody says that there is more. Until then the logs wait. Half a line is work and prints
+    /// nothing: who writes a byte at a time is looked at no more often than who writes lines.
+    pub fn after_turn(&mut self, now_ns: u64, had_work: bool, more: bool) -> Option<u64> {
         let soon = self.last_ns.is_some_and(|last| now_ns.saturating_sub(last) < PAUSE_NS);
-        self.until_ns = (more || (found && soon)).then(|| now_ns.saturating_add(PAUSE_NS));
-        if found {
+        self.until_ns = (more || (had_work && soon)).then(|| now_ns.saturating_add(PAUSE_NS));
+        if had_work {
             self.last_ns = Some(now_ns);
         }
         self.until_ns
@@ -388,6 +389,20 @@ mod tests {
         assert_eq!(pace.after_turn(8 + 2 * PAUSE_NS, true, false), None, "after the pause");
         assert!(!pace.is_paused());
         assert_eq!(pace.after_turn(9 + 9 * PAUSE_NS, true, true), Some(9 + 10 * PAUSE_NS), "more to come");
+    }
+
+    /// One that writes a byte each microsecond and never ends its line: told of each, the console looks some times in each pause, not thousands.
+    #[test]
+    fn d25_half_a_line_at_a_time_is_a_flood_too() {
+        let (mut pace, mut timer_ns, mut looks) = (Pace::default(), u64::MAX, 0);
+        for now_ns in (0..1_000_000_000).step_by(1000) {
+            let timer = now_ns >= timer_ns;
+            if timer || !pace.is_paused() {
+                looks += 1;
+                timer_ns = pace.after_turn(now_ns, true, false).unwrap_or(u64::MAX);
+            }
+        }
+        assert!(looks <= 3 * 1_000_000_000 / PAUSE_NS, "{looks} looks in a second");
     }
 
     #[test]

@@ -128,7 +128,7 @@ impl Driver for Console {
             let banner = banner(console.archive.as_ref().map_or(&[], Archive::tasks));
             console.session.print(&banner, &mut console.out);
         }
-        console.look_at_logs();
+        console.look_at_logs(false);
         console.flush();
         console.take_input();
         console
@@ -146,7 +146,7 @@ impl Driver for Console {
         }
         let timer = notified & 1 << LOG_TIMER_BIT != 0;
         if timer || (notified & bits::LOG != 0 && !self.pace.is_paused()) {
-            self.look_at_logs();
+            self.look_at_logs(notified & bits::LOG != 0);
             self.flush();
         }
     }
@@ -225,17 +225,17 @@ impl Console {
         }
     }
 
-    /// Prints what the tasks have logged, a bounded piece of it, and has itself called again where that was not all. Returns whether there is more
-    /// that may be printed now.
-    fn look_at_logs(&mut self) -> bool {
+    /// Prints what the tasks have logged, a bounded piece of it, and has itself called again where that was not all; `told` where somebody has
+    /// written something. Returns whether there is more that may be printed now.
+    fn look_at_logs(&mut self, told: bool) -> bool {
         let Some(archive) = &self.archive else { return false };
         let mut lines = String::new();
         let before = *self.logs.positions();
         let more = self.logs.turn(&mut TaskRings(archive.tasks()), rt::time::now_ns(), &mut lines);
         self.keep.set_positions(self.logs.positions());
         self.session.print_apart(&lines, &mut self.out);
-        // Half a line prints nothing, and is work all the same.
-        let again = self.pace.after_turn(rt::time::now_ns(), before != *self.logs.positions(), more);
+        let had_work = told || before != *self.logs.positions();
+        let again = self.pace.after_turn(rt::time::now_ns(), had_work, more);
         match (again, &self.log_timer) {
             (Some(deadline), Some(timer)) => timer.arm_at(deadline),
             // Without a timer there is no pause, and what is left waits for the next line.
@@ -248,7 +248,7 @@ impl Console {
     /// Prints all that the tasks have logged up to now, but for what a flood goes on with meanwhile.
     fn print_logs(&mut self) {
         for _ in 0..CATCH_UP {
-            let more = self.look_at_logs();
+            let more = self.look_at_logs(false);
             self.flush();
             if !more {
                 break;
