@@ -235,7 +235,7 @@ bitflags::bitflags! {
         const CALL = 1 << 0;
         /// Endpoint: receive.
         const RECV = 1 << 1;
-        /// Notification: set bits.
+        /// Notification: set bits, those that the handle is for ([`crate::Syscall::HandleDup`]).
         const SIGNAL = 1 << 2;
         /// Notification: wait for and take bits.
         const WAIT = 1 << 3;
@@ -274,7 +274,7 @@ pub mod bits {
     pub const PEER: u64 = 1 << 60;
     /// The runtime's own timer (sleeping).
     pub const RUNTIME: u64 = 1 << 59;
-    /// The bits that a task gives away as it likes: timers, doorbells.
+    /// The bits that a task gives away as it likes: timers, doorbells. Others of its own notification nobody else can set.
     pub const FREE_MASK: u64 = 0x07ff_ffff_0000_0000;
     /// The bits that a manifest may give to interrupts: 0..32.
     pub const IRQ_MASK: u64 = 0xffff_ffff;

@@ -92,7 +92,8 @@ syscalls! {
     EndpointBind = 17, "endpoint_bind";
     /// Makes a notification. Returns `rdx` a handle (SIGNAL, WAIT, GRANT). It dies with the task. Errors: QuotaObjects, QuotaHandles.
     NotificationCreate = 18, "notification_create";
-    /// Sets bits. `rdi` notification (SIGNAL), `rsi` bits. Errors: BadHandle, WrongKind, NoRights.
+    /// Sets bits. `rdi` notification (SIGNAL), `rsi` bits. Errors: BadHandle, WrongKind, NoRights (also where one of the bits cannot be set by
+    /// this handle: then none is).
     Signal = 19, "signal";
     /// Waits until one of the bits is set, and takes those that are. `rdi` notification (WAIT), `rsi` mask (not 0). Returns `rdx` the bits.
     /// Errors: BadHandle, WrongKind, NoRights, BadArgument, Busy (another thread waits on it).
@@ -121,7 +122,7 @@ syscalls! {
     /// Lets an interrupt line fire again. `rdi` handle (MANAGE). Errors: BadHandle, WrongKind.
     IrqAck = 28, "irq_ack";
     /// Makes a timer. `rdi` notification (SIGNAL), `rsi` bit number 0 to 59. Returns `rdx` a handle (MANAGE). Errors: BadHandle, WrongKind,
-    /// NoRights, BadArgument, QuotaObjects, QuotaHandles.
+    /// NoRights (also where the bit cannot be set by this handle), BadArgument, QuotaObjects, QuotaHandles.
     TimerCreate = 29, "timer_create";
     /// Sets a timer. `rdi` handle, `rsi` deadline in nanoseconds since boot; in the past: fires at the next tick. An armed timer is moved.
     /// Errors: BadHandle, WrongKind.
@@ -133,14 +134,17 @@ syscalls! {
     /// times as 32 bits hold beside the slot's own number: 2^26 times in a table of 64 handles, 2^18 in one of 16,384. Of the free slots the
     /// one that has been free longest is used next. Errors: BadHandle, Busy (a mapped memory object).
     HandleClose = 32, "handle_close";
-    /// Makes a second handle with the same or fewer rights. `rdi` handle (GRANT), `rsi` rights, `rdx` badge (endpoints only, and only
-    /// where the handle has badge 0). Returns `rdx`. Errors: BadHandle, NoRights, BadArgument, QuotaHandles, QuotaFrames.
+    /// Makes a second handle with the same or fewer rights. `rdi` handle (GRANT), `rsi` rights, `rdx` of an endpoint the copy's badge (only
+    /// where the handle has badge 0), of a notification the bits that can be set by the copy: those of them that can be set by the
+    /// handle. 0 leaves badge or bits as they are. By no copy, and by nothing that travels, can bits of a task's own notification be set but
+    /// [`crate::message::bits::FREE_MASK`]. Returns `rdx`. Errors: BadHandle, NoRights, BadArgument, QuotaHandles, QuotaFrames.
     HandleDup = 33, "handle_dup";
 
     /// Appends text to the task's log ring; the oldest text makes room. `rdi` address, `rsi` length (at most 1024 are taken).
     /// Returns `rdx` bytes taken. Who may read logs is told by [`crate::message::bits::LOG`], once until it reads again; of no text, nobody is.
     /// Errors: BadAddress, QuotaLog (nothing is taken: the task has used up [`crate::task::LOG_BURST`], and is
-    /// heard again when [`crate::task::LOG_AGAIN`] bytes of it are back, [`crate::task::LOG_PER_MS`] in each millisecond).
+    /// heard again when [`crate::task::LOG_AGAIN`] bytes of it are back, [`crate::task::LOG_PER_MS`] in each millisecond; less text than
+    /// [`crate::task::LOG_LEAST`] bytes counts as so many).
     LogWrite = 34, "log_write";
     /// Reads a log ring from a position on. `rdi` system handle (LOGS), `rsi` task index or [`KERNEL_LOG`], `rdx` position (bytes ever
     /// written before it), `r10` buffer, `r8` length. Returns `rdx` bytes, `rsi` the position of the first of them: later than asked

@@ -313,7 +313,7 @@ fn grant(k: &mut Kernel, row: u16, record: &TaskRecord, entries: &mut Entries) -
     for &peer in record.calls.get(..record.call_count as usize).unwrap_or_default() {
         let task = k.sys.tasks.get(peer as usize).ok_or(Status::NoSuchTask)?;
         let (name, endpoint) = (task.record.name, task.endpoint.ok_or(Status::NoSuchTask)?);
-        let handle = Handle { object: Object::Endpoint(endpoint), rights: Rights::CALL | Rights::GRANT, badge: 0 };
+        let handle = Handle::new(Object::Endpoint(endpoint), Rights::CALL | Rights::GRANT);
         let handle = k.sys.handle_insert(row, handle)?;
         entries.add(Entry { name, kind: EntryKind::Peer as u32, handle, base: peer.into(), len: 0 })?;
     }
@@ -322,7 +322,7 @@ fn grant(k: &mut Kernel, row: u16, record: &TaskRecord, entries: &mut Entries) -
         if !k.sys.lines.claim(irq.line, owner) {
             return Err(Status::Busy);
         }
-        let handle = Handle { object: Object::Interrupt(irq.line), rights: Rights::MANAGE, badge: 0 };
+        let handle = Handle::new(Object::Interrupt(irq.line), Rights::MANAGE);
         let handle = k.sys.handle_insert(row, handle)?;
         k.pic.unmask(irq.line);
         entries.add(Entry { name: irq.name, kind: EntryKind::Irq as u32, handle, base: irq.bit.into(), len: 0 })?;
@@ -335,7 +335,7 @@ fn grant(k: &mut Kernel, row: u16, record: &TaskRecord, entries: &mut Entries) -
         let id = range_memory(k, row, slot, range)?;
         let mut rights = Rights::READ;
         rights.set(Rights::WRITE, range.flags & RangeRecord::WRITE != 0);
-        let handle = k.sys.handle_insert(row, Handle { object: Object::Memory(id), rights, badge: 0 })?;
+        let handle = k.sys.handle_insert(row, Handle::new(Object::Memory(id), rights))?;
         entries.add(Entry {
             name: range.name,
             kind: EntryKind::Range as u32,
@@ -346,14 +346,14 @@ fn grant(k: &mut Kernel, row: u16, record: &TaskRecord, entries: &mut Entries) -
     }
     if let Some(id) = k.sys.tasks.get(row as usize).and_then(|t| t.keep) {
         let rights = Rights::READ | Rights::WRITE;
-        let handle = k.sys.handle_insert(row, Handle { object: Object::Memory(id), rights, badge: 0 })?;
+        let handle = k.sys.handle_insert(row, Handle::new(Object::Memory(id), rights))?;
         let len = u64::from(record.keep_frames) * PAGE;
         entries.add(Entry { name: named("keep"), kind: EntryKind::Keep as u32, handle, base: 0, len })?;
     }
     if record.flags & TaskRecord::ARCHIVE != 0
         && let Some(id) = k.archive_memory
     {
-        let handle = k.sys.handle_insert(row, Handle { object: Object::Memory(id), rights: Rights::READ, badge: 0 })?;
+        let handle = k.sys.handle_insert(row, Handle::new(Object::Memory(id), Rights::READ))?;
         let len = k.archive.len() as u64;
         entries.add(Entry { name: named("archive"), kind: EntryKind::Archive as u32, handle, base: 0, len })?;
     }
@@ -362,7 +362,7 @@ fn grant(k: &mut Kernel, row: u16, record: &TaskRecord, entries: &mut Entries) -
     rights.set(Rights::INSPECT, record.flags & TaskRecord::INSPECT != 0);
     rights.set(Rights::LOGS, record.flags & TaskRecord::LOGS != 0);
     if !rights.is_empty() {
-        let handle = k.sys.handle_insert(row, Handle { object: Object::System, rights, badge: 0 })?;
+        let handle = k.sys.handle_insert(row, Handle::new(Object::System, rights))?;
         entries.add(Entry { name: named("system"), kind: EntryKind::System as u32, handle, base: 0, len: 0 })?;
     }
     Ok(())

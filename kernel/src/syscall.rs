@@ -172,11 +172,7 @@ fn dispatch(k: &mut Kernel, thread: u16, call: Syscall, a: Args) -> Outcome {
         Syscall::EndpointBind => quiet(k.sys.endpoint_bind(thread, a.rdi, a.rsi)),
         Syscall::EndpointTakes => quiet(k.sys.endpoint_takes(thread, a.rdi, a.rsi)),
         Syscall::NotificationCreate => value(k.sys.notification_create(thread)?),
-        Syscall::Signal => {
-            let id = k.sys.way_to_notify(thread, a.rdi, Rights::SIGNAL)?;
-            k.sys.signal(id, a.rsi);
-            Ok(Done::Quiet)
-        }
+        Syscall::Signal => quiet(k.sys.signal_by(thread, a.rdi, a.rsi)),
         Syscall::Wait => {
             // Taken at once, rax must say so; blocked, the signal that wakes the thread sets it.
             k.finish(thread, Status::Ok, None, None);
@@ -324,7 +320,7 @@ impl Kernel {
         }
         let frame = loader::user_frame(a.rdi, a.rsi, a.rdx);
         let id = self.sys.thread_start(row, frame, priority)?;
-        let handle = Handle { object: Object::Thread(id), rights: Rights::MANAGE, badge: 0 };
+        let handle = Handle::new(Object::Thread(id), Rights::MANAGE);
         value(self.sys.handle_insert(row, handle)?)
     }
 

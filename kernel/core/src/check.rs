@@ -228,7 +228,9 @@ fn routes(s: &System) -> Result<(), String> {
         for (way, right) in [(&t.signals, Rights::SIGNAL), (&t.polls, Rights::WAIT)] {
             if way.epoch == s.epoch {
                 let to = s.notification_handle(id.index(), way.handle, right);
-                leads(way, to.map_err(|e| format!("thread {id:?} goes by {:#x}: {e}", way.handle))?)?;
+                let (to, bits) = to.map_err(|e| format!("thread {id:?} goes by {:#x}: {e}", way.handle))?;
+                ensure!(way.waiting == !bits, "thread {id:?} sets other bits by {:#x} than it may", way.handle);
+                leads(way, to)?;
             }
         }
     }

@@ -56,8 +56,17 @@ pub struct Handle {
     pub object: Object,
     /// What it allows.
     pub rights: Rights,
-    /// What a server sees of it.
+    /// Of an endpoint: what a server sees of it.
     pub badge: u32,
+    /// Of a notification: the bits that can be set by it.
+    pub bits: u64,
+}
+
+impl Handle {
+    /// A handle without a badge, by which all bits can be set.
+    pub const fn new(object: Object, rights: Rights) -> Self {
+        Handle { object, rights, badge: 0, bits: u64::MAX }
+    }
 }
 
 #[derive(Clone, Copy)]

@@ -47,14 +47,14 @@ impl System {
         let (endpoint, notification) = (task.endpoint, task.notification);
         if let Some(endpoint) = endpoint {
             let rights = Rights::CALL | Rights::RECV | Rights::GRANT;
-            self.handle_insert(row, Handle { object: Object::Endpoint(endpoint), rights, badge: 0 })?;
+            self.handle_insert(row, Handle::new(Object::Endpoint(endpoint), rights))?;
         }
         if let Some(notification) = notification {
             if let Some(n) = self.notifications.get_mut(notification) {
                 n.word = 0;
             }
             let rights = Rights::SIGNAL | Rights::WAIT | Rights::GRANT;
-            self.handle_insert(row, Handle { object: Object::Notification(notification), rights, badge: 0 })?;
+            self.handle_insert(row, Handle::new(Object::Notification(notification), rights))?;
         }
         Ok(id)
     }

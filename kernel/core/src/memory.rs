@@ -137,7 +137,7 @@ impl System {
         let id = self.memories.insert(memory).ok_or(Status::QuotaHandles)?;
         let rights = Rights::READ | Rights::WRITE | Rights::GRANT;
         let task = self.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
-        task.handles.insert(Handle { object: Object::Memory(id), rights, badge: 0 })
+        task.handles.insert(Handle::new(Object::Memory(id), rights))
     }
 
     /// Gives back what a memory object has taken that will not be made.

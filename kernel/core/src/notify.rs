@@ -58,7 +58,7 @@ impl System {
         };
         task.made += 1;
         let rights = Rights::SIGNAL | Rights::WAIT | Rights::GRANT;
-        task.handles.insert(Handle { object: Object::Notification(id), rights, badge: 0 })
+        task.handles.insert(Handle::new(Object::Notification(id), rights))
     }
 
     /// Sets bits, and wakes whoever waits for one of them: the thread in `wait` first, then the threads in `recv` in their order, of which
@@ -149,14 +149,30 @@ impl System {
         }
     }
 
-    /// Looks up a handle to signal (SIGNAL) or to poll (WAIT) by, and notes where it leads. Errors: BadHandle, WrongKind, NoRights.
-    pub fn way_to_notify(&mut self, thread: u16, number: u64, right: Rights) -> Result<Id<Notification>, Status> {
-        let id = self.notification_handle(thread, number, right)?;
-        let way = self.way_to(id, number);
+    /// `signal`: sets bits by a handle. Errors: BadHandle, WrongKind, NoRights (also where one of the bits is not to be set by it: then none is).
+    pub fn signal_by(&mut self, thread: u16, number: u64, set: u64) -> Result<(), Status> {
+        let (id, bits) = self.way_to_notify(thread, number, Rights::SIGNAL)?;
+        if set & !bits != 0 {
+            return Err(Status::NoRights);
+        }
+        self.signal(id, set);
+        Ok(())
+    }
+
+    /// Looks up a handle to signal (SIGNAL) or to poll (WAIT) by, and notes where it leads; returns that, and the bits that can be set by it.
+    /// Errors: BadHandle, WrongKind, NoRights.
+    pub(crate) fn way_to_notify(
+        &mut self,
+        thread: u16,
+        number: u64,
+        right: Rights,
+    ) -> Result<(Id<Notification>, u64), Status> {
+        let (id, bits) = self.notification_handle(thread, number, right)?;
+        let way = Route { waiting: !bits, ..self.way_to(id, number) };
         if let Some(t) = self.threads.at_mut(thread) {
             *if right == Rights::SIGNAL { &mut t.signals } else { &mut t.polls } = way;
         }
-        Ok(id)
+        Ok((id, bits))
     }
 
     /// How [`crate::fast`] comes to a notification; a way of no epoch where there is none.
@@ -211,7 +227,7 @@ impl System {
     /// `wait`: takes bits, or blocks the running thread until there are some.
     /// Errors: BadHandle, WrongKind, NoRights, BadArgument, Busy.
     pub fn wait(&mut self, thread: u16, handle: u64, mask: u64) -> Result<(), Status> {
-        let id = self.notification_handle(thread, handle, Rights::WAIT)?;
+        let (id, _) = self.notification_handle(thread, handle, Rights::WAIT)?;
         if mask == 0 {
             return Err(Status::BadArgument);
         }
@@ -239,7 +255,7 @@ impl System {
 
     /// `poll`: takes bits, if there are any. Errors: BadHandle, WrongKind, NoRights.
     pub fn poll(&mut self, thread: u16, handle: u64, mask: u64) -> Result<u64, Status> {
-        let id = self.way_to_notify(thread, handle, Rights::WAIT)?;
+        let (id, _) = self.way_to_notify(thread, handle, Rights::WAIT)?;
         let n = self.notifications.get_mut(id).ok_or(Status::BadHandle)?;
         let taken = n.word & mask;
         n.word &= !mask;
@@ -253,7 +269,7 @@ impl System {
     pub fn endpoint_bind(&mut self, thread: u16, endpoint: u64, notification: u64) -> Result<(), Status> {
         let row = self.row_of(thread)?;
         let (endpoint, _) = self.endpoint_handle(thread, endpoint, Rights::RECV)?;
-        let notification = self.notification_handle(thread, notification, Rights::WAIT)?;
+        let (notification, _) = self.notification_handle(thread, notification, Rights::WAIT)?;
         self.clear_waiter(notification);
         let e = self.endpoints.get_mut(endpoint).ok_or(Status::BadHandle)?;
         let n = self.notifications.get_mut(notification).ok_or(Status::BadHandle)?;

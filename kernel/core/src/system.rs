@@ -15,7 +15,7 @@ use crate::thread::{FloatState, Thread};
 use crate::timer::Timers;
 use abi::Status;
 use abi::manifest::TaskRecord;
-use abi::message::{Kinds, Rights};
+use abi::message::{Kinds, Rights, bits};
 use alloc::vec::Vec;
 
 /// Where servers receive calls. [`crate::fast`] knows that the queues come first.
@@ -305,16 +305,21 @@ impl System {
         Ok((id, handle.badge))
     }
 
-    /// A notification handle with a right. Errors: BadHandle, WrongKind, NoRights.
+    /// A notification handle with a right, and the bits that can be set by it. Errors: BadHandle, WrongKind, NoRights.
     #[inline]
-    pub fn notification_handle(&self, thread: u16, number: u64, right: Rights) -> Result<Id<Notification>, Status> {
+    pub fn notification_handle(
+        &self,
+        thread: u16,
+        number: u64,
+        right: Rights,
+    ) -> Result<(Id<Notification>, u64), Status> {
         let handle = self.handle(thread, number)?;
         let Object::Notification(id) = handle.object else { return Err(Status::WrongKind) };
         if !handle.rights.contains(right) {
             return Err(Status::NoRights);
         }
         match self.notifications.get(id) {
-            Some(n) if self.exists(n.owner, n.permanent) => Ok(id),
+            Some(n) if self.exists(n.owner, n.permanent) => Ok((id, handle.bits)),
             _ => Err(Status::BadHandle),
         }
     }
@@ -358,7 +363,7 @@ impl System {
         };
         task.made += 1;
         let rights = Rights::CALL | Rights::RECV | Rights::GRANT;
-        task.handles.insert(Handle { object: Object::Endpoint(id), rights, badge: 0 })
+        task.handles.insert(Handle::new(Object::Endpoint(id), rights))
     }
 
     /// Adds a handle to a task's table and counts it at its object. Errors: QuotaHandles, QuotaFrames, BadHandle (the object is gone).
@@ -376,27 +381,37 @@ impl System {
         self.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?.handles.insert(handle)
     }
 
-    /// Duplicates a handle. Errors: BadHandle, NoRights, BadArgument, QuotaHandles, QuotaFrames.
-    pub fn handle_dup(&mut self, thread: u16, number: u64, rights: u64, badge: u64) -> Result<u32, Status> {
+    /// Duplicates a handle. `limit` is the copy's badge, of an endpoint, or the bits that can be set by it, of a notification; 0 leaves
+    /// both as they are. Errors: BadHandle, NoRights, BadArgument, QuotaHandles, QuotaFrames.
+    pub fn handle_dup(&mut self, thread: u16, number: u64, rights: u64, limit: u64) -> Result<u32, Status> {
         let row = self.row_of(thread)?;
-        let copy = self.handle_derive(row, number, rights)?;
-        let badge = match (copy.badge, badge, copy.object) {
-            (_, 0, _) => copy.badge,
-            (0, b, Object::Endpoint(_)) => u32::try_from(b).map_err(|_| Status::BadArgument)?,
+        let mut copy = self.handle_derive(row, number, rights)?;
+        match (limit, copy.object) {
+            (0, _) => {}
+            (badge, Object::Endpoint(_)) if copy.badge == 0 => {
+                copy.badge = u32::try_from(badge).map_err(|_| Status::BadArgument)?;
+            }
+            (bits, Object::Notification(_)) => copy.bits &= bits,
             _ => return Err(Status::BadArgument),
-        };
-        self.handle_insert(row, Handle { badge, ..copy })
+        }
+        self.handle_insert(row, copy)
     }
 
     /// What a copy of a handle would be, with at most these rights. The right to receive is never copied: an endpoint has one task that
-    /// serves it. Errors: BadHandle, NoRights.
+    /// serves it. Nor are the bits of a task's own notification that interrupts and the kernel set: they mean what they say.
+    /// Errors: BadHandle, NoRights.
     pub(crate) fn handle_derive(&self, row: u16, number: u64, rights: u64) -> Result<Handle, Status> {
-        let handle = self.tasks.get(row as usize).ok_or(Status::NoSuchTask)?.handles.get(number)?;
+        let mut handle = self.tasks.get(row as usize).ok_or(Status::NoSuchTask)?.handles.get(number)?;
         if !handle.rights.contains(Rights::GRANT) {
             return Err(Status::NoRights);
         }
-        let kept = Rights::from_bits_truncate(rights as u32) - Rights::RECV;
-        Ok(Handle { rights: handle.rights & kept, ..handle })
+        handle.rights &= Rights::from_bits_truncate(rights as u32) - Rights::RECV;
+        if let Object::Notification(id) = handle.object
+            && self.notifications.get(id).is_some_and(|n| n.permanent)
+        {
+            handle.bits &= bits::FREE_MASK;
+        }
+        Ok(handle)
     }
 
     /// Gives a handle up, to the end. Errors: BadHandle, Busy.

@@ -145,7 +145,7 @@ pub(crate) struct Route {
     /// To call: what the server is told of the sender. To receive: the address of the word of the notification that is bound to the endpoint.
     /// Of a notification: its address.
     pub tells: u64,
-    /// To receive: the state of a thread that waits there.
+    /// To receive: the state of a thread that waits there. To signal: the bits that cannot be set by the handle.
     pub waiting: u64,
 }
 

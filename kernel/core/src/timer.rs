@@ -286,9 +286,12 @@ impl System {
     /// Makes a timer for a thread's task. Errors: BadHandle, WrongKind, NoRights, BadArgument, QuotaObjects, QuotaHandles.
     pub fn timer_create(&mut self, thread: u16, notification: u64, bit: u64) -> Result<u32, Status> {
         let row = self.row_of(thread)?;
-        let notification = self.notification_handle(thread, notification, Rights::SIGNAL)?;
+        let (notification, bits) = self.notification_handle(thread, notification, Rights::SIGNAL)?;
         if bit > 59 {
             return Err(Status::BadArgument);
+        }
+        if bits & 1 << bit == 0 {
+            return Err(Status::NoRights);
         }
         let task = self.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
         if !task.handles.has_room() {
@@ -299,7 +302,7 @@ impl System {
             task.objects.give(1);
             return Err(Status::QuotaObjects);
         };
-        task.handles.insert(Handle { object: Object::Timer(id), rights: Rights::MANAGE, badge: 0 })
+        task.handles.insert(Handle::new(Object::Timer(id), Rights::MANAGE))
     }
 
     /// Arms (`Some` deadline in nanoseconds since boot) or disarms a timer. Errors: BadHandle, WrongKind.

@@ -1,5 +1,6 @@
 //! Messages: [`Endpoint`] for those who ask, [`Request`] and [`Pending`] for those who answer.
 
+use crate::notify::Notification;
 use crate::syscall;
 use abi::info::EntryKind;
 use abi::message::{Header, Lease, MAX_COPY, MAX_LEASES, ReplyToken, Sender, pack_transfer};
@@ -29,7 +30,7 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// A notification.
+    /// A notification. Who gets it can set all the bits that can be set by this number: [`Notification::only`] makes one for few.
     pub const fn notification(number: u32, rights: Rights) -> Handle {
         Handle { kind: Kind::Notification, number, rights }
     }
@@ -191,6 +192,19 @@ impl Endpoint {
         self.call_full(Header::new(label).with_handle(handle.kind), words, loans, handle.pack())
     }
 
+    /// Asks to be told by `bits` of a notification, which are word 0: by the handle that goes along they can be set, and no others. It is how a
+    /// server is asked that keeps [`crate::callers::Subscribers`].
+    ///
+    /// # Errors
+    /// As [`Endpoint::call_handle`], and those of [`Notification::only`].
+    pub fn subscribe(self, label: u16, notification: Notification, bits: u64) -> Result<Reply, CallError> {
+        let handle = notification.only(bits)?;
+        let reply = self.call_handle(label, [bits, 0, 0, 0], &mut [], handle);
+        // The server has its own. This one can fail to be closed only where another thread has closed it.
+        let _ = close(handle.number);
+        reply
+    }
+
     /// Asks for a handle of this kind, which may come with the reply; from all other calls the kernel keeps handles away.
     ///
     /// # Errors
@@ -254,7 +268,7 @@ impl Endpoint {
     ///
     /// # Errors
     /// Those of [`abi::Syscall::EndpointBind`].
-    pub fn bind(self, notification: crate::notify::Notification) -> Result<(), Status> {
+    pub fn bind(self, notification: Notification) -> Result<(), Status> {
         syscall::endpoint_bind(self.0, notification.0)
     }
 
@@ -271,7 +285,7 @@ impl Endpoint {
     /// # Errors
     /// Those of [`abi::Syscall::HandleDup`].
     pub fn duplicate(self, rights: Rights, badge: u32) -> Result<Endpoint, Status> {
-        syscall::handle_dup(self.0, rights, badge).map(Endpoint)
+        syscall::handle_dup(self.0, rights, badge.into()).map(Endpoint)
     }
 }
 

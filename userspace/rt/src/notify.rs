@@ -1,7 +1,9 @@
 //! Notifications: a word of bits, set from anywhere, waited on.
 
+use crate::ipc::Handle;
 use crate::syscall;
 use abi::Status;
+use abi::message::Rights;
 
 /// The handle of a notification. A plain number: dropping it closes nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,10 +23,26 @@ impl Notification {
         syscall::notification_create().map(Notification)
     }
 
+    /// A second handle by which these bits can be set, and no others: to be given to who is to set them, with [`Endpoint::subscribe`]
+    /// for one. It is the task's until it is closed.
+    ///
+    /// # Errors
+    /// [`Status::BadArgument`] where there are none; those of [`abi::Syscall::HandleDup`].
+    ///
+    /// [`Endpoint::subscribe`]: crate::ipc::Endpoint::subscribe
+    pub fn only(self, bits: u64) -> Result<Handle, Status> {
+        if bits == 0 {
+            return Err(Status::BadArgument);
+        }
+        let copy = syscall::handle_dup(self.0, Rights::SIGNAL | Rights::GRANT, bits)?;
+        Ok(Handle::notification(copy, Rights::SIGNAL))
+    }
+
     /// Sets bits.
     ///
     /// # Errors
-    /// [`Status::BadHandle`] where its owner is gone: a server drops the subscription then.
+    /// [`Status::BadHandle`] where its owner is gone, [`Status::NoRights`] where the handle is not for all of these bits: a server drops the
+    /// subscription then.
     #[inline]
     pub fn signal(self, bits: u64) -> Result<(), Status> {
         syscall::signal(self.0, bits)

@@ -364,13 +364,13 @@ pub fn handle_close(handle: u32) -> Result<(), Status> {
     unsafe { plain1(Syscall::HandleClose, handle as u64) }.done()
 }
 
-/// Makes a second handle with the same or fewer rights.
+/// Makes a second handle with the same or fewer rights; `limit` is its badge, or the bits that can be set by it, 0 those of the first.
 ///
 /// # Errors
 /// As [`Syscall::HandleDup`].
-pub fn handle_dup(handle: u32, rights: Rights, badge: u32) -> Result<u32, Status> {
+pub fn handle_dup(handle: u32, rights: Rights, limit: u64) -> Result<u32, Status> {
     // SAFETY: touches no memory of the task.
-    unsafe { plain3(Syscall::HandleDup, handle as u64, rights.bits() as u64, badge as u64) }.handle()
+    unsafe { plain3(Syscall::HandleDup, handle as u64, rights.bits() as u64, limit) }.handle()
 }
 
 /// Appends text to the task's log ring; returns how many bytes were taken, 1024 at most.

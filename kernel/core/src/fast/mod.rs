@@ -1,7 +1,7 @@
 //! The fast paths: what happens most often, done without the queues and without saving what is not used.
 //!
 //! - [`call`], [`reply_recv`]: words and what is lent, and the one that waits runs at once.
-//! - [`poll`] of bits that are not set; [`signal`] where nobody waits, or where one waits who is more important and runs at once.
+//! - [`poll`] of bits that are not set; [`signal`] of bits that the handle allows, where nobody waits, or where one waits who is more important and runs at once.
 //! - [`interrupt`]: a line's bits, likewise, over whatever runs.
 //! - [`take_turns`]: `yield` to the one other thread of the level, or to nobody.
 //! - [`tick`]: a timer tick that changes nothing but the account.

@@ -1,7 +1,9 @@
 //! `poll`, `signal`, and a line's interrupt.
 
 use super::{Exits, awake, charge, code, switch};
+use crate::thread::Route;
 use abi::message::{Header, bits};
+use core::mem::offset_of;
 
 /// `poll` where none of the bits is set: handle in `rdi`, mask in `rsi`. Further: the running thread's anchor in `rax`, the system's address in
 /// `rcx`; `rip` and flags are in the frame, so that `rcx` and `r11` are free. It goes on at one of the [`Exits`].
@@ -36,6 +38,9 @@ pub extern "C" fn signal<E: Exits>() {
         "jne 9f",
         "cmp rdi, [rax + {signals} + {route_handle}]",
         "jne 9f",
+        // Each of the bits can be set by it.
+        "test [rax + {signals} + {route_waiting}], rsi",
+        "jnz 9f",
         "mov r11, [rax + {signals} + {route_tells}]",
         "cmp dword ptr [r11 + {waiter}], -1",
         "jne {waited_for}",
@@ -48,6 +53,7 @@ pub extern "C" fn signal<E: Exits>() {
         "9:",
         "mov ecx, {number}",
         "jmp {untouched}";
+        route_waiting = const offset_of!(Route, waiting),
         waited_for = sym E::waited_for,
         returned = sym E::returned,
         number = const abi::Syscall::Signal as u32,

@@ -123,9 +123,9 @@ fn a_call_goes_fast_only_by_the_handle_it_went_by() {
     let (mut s, [server, client, other]) = acquainted();
     run(&mut s, other);
     let object = |s: &System, n| s.handle(other, n).unwrap().object;
-    let mute = Handle { object: object(&s, PEER), rights: Rights::GRANT | Rights::RECV, badge: 0 };
+    let mute = Handle::new(object(&s, PEER), Rights::GRANT | Rights::RECV);
     let mute = u64::from(s.handle_insert(2, mute).unwrap());
-    let badged = Handle { object: object(&s, PEER), rights: Rights::CALL, badge: 5 };
+    let badged = Handle { badge: 5, ..Handle::new(object(&s, PEER), Rights::CALL) };
     let badged = u64::from(s.handle_insert(2, badged).unwrap());
     for (number, header, why) in [
         (mute, 7, "no right to call"),
@@ -176,7 +176,7 @@ fn an_answer_goes_fast_only_to_whom_it_is_due() {
     // The client has a second endpoint, and its way is by its own.
     run(&mut s, other);
     let second = s.endpoint_create(client).unwrap();
-    let deaf = Handle { object: s.handle(server, OWN).unwrap().object, rights: Rights::CALL, badge: 0 };
+    let deaf = Handle::new(s.handle(server, OWN).unwrap().object, Rights::CALL);
     let deaf = u64::from(s.handle_insert(0, deaf).unwrap());
     assert!(try_call(&mut s, other, PEER, 7), "nothing is in the way of this one");
     let token = frame(&mut s, server).r12;

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 
 fn handle(badge: u32) -> Handle {
-    Handle { object: Object::System, rights: Rights::all(), badge }
+    Handle { badge, ..Handle::new(Object::System, Rights::all()) }
 }
 
 #[test]
@@ -147,7 +147,9 @@ fn a_copy_has_no_more_rights_and_never_the_right_to_receive() {
 fn duplicating_fails_as_documented() {
     let (mut s, [_, client, _]) = trio();
     assert_eq!(s.handle_dup(client, 99, u64::MAX, 0), Err(Status::BadHandle));
-    assert_eq!(s.handle_dup(client, NOTE, u64::MAX, 5), Err(Status::BadArgument), "a badge on a notification");
+    let memory = memory(&mut s, 1, 1).unwrap();
+    assert_eq!(s.handle_dup(client, memory, u64::MAX, 5), Err(Status::BadArgument), "a badge on memory");
+    s.handle_close(client, memory).unwrap();
     assert_eq!(s.handle_dup(client, PEER, u64::MAX, 1 << 32), Err(Status::BadArgument), "a badge of 33 bits");
     let badged = s.handle_dup(client, PEER, u64::MAX, 5).unwrap();
     assert_eq!(s.handle_dup(client, badged.into(), u64::MAX, 6), Err(Status::BadArgument), "a second badge");
@@ -192,7 +194,7 @@ fn closing_fails_as_documented() {
 fn the_system_handle_is_asked_for_its_rights() {
     let (mut s, [_, client, _]) = trio();
     let rights = Rights::INSPECT;
-    let n = u64::from(s.handle_insert(1, Handle { object: Object::System, rights, badge: 0 }).unwrap());
+    let n = u64::from(s.handle_insert(1, Handle::new(Object::System, rights)).unwrap());
     assert_eq!(s.system_handle(client, n, Rights::INSPECT), Ok(()));
     assert_eq!(s.system_handle(client, n, Rights::CONTROL), Err(Status::NoRights));
     assert_eq!(s.system_handle(client, NOTE, Rights::CONTROL), Err(Status::WrongKind));
@@ -208,7 +210,7 @@ fn a_handle_whose_object_is_gone_is_refused() {
     let given = [e, n].map(|number| {
         let object = s.handle(client, number).unwrap().object;
         let rights = Rights::all() - Rights::RECV;
-        u64::from(s.handle_insert(2, Handle { object, rights, badge: 0 }).unwrap())
+        u64::from(s.handle_insert(2, Handle::new(object, rights)).unwrap())
     });
     kill(&mut s, 1);
     run(&mut s, other);

@@ -70,9 +70,9 @@ fn a_call_fails_as_documented() {
     assert_eq!(call(&mut s, client, 99, m), Err(Status::BadHandle));
     assert_eq!(call(&mut s, client, NOTE, m), Err(Status::WrongKind));
     let object = s.handle(client, PEER).unwrap().object;
-    let mute = s.handle_insert(1, Handle { object, rights: Rights::GRANT, badge: 0 }).unwrap();
+    let mute = s.handle_insert(1, Handle::new(object, Rights::GRANT)).unwrap();
     assert_eq!(call(&mut s, client, mute.into(), m), Err(Status::NoRights));
-    let upwards = Handle { object: s.handle(other, 3).unwrap().object, rights: Rights::CALL, badge: 0 };
+    let upwards = Handle::new(s.handle(other, 3).unwrap().object, Rights::CALL);
     let upwards = s.handle_insert(0, upwards).unwrap();
     assert_eq!(call(&mut s, server, upwards.into(), m), Err(Status::CallOrder), "to a less important task");
     for header in [Header::NOTIFICATION, Header::HANDLE_LOST, Header::HANDLE_REFUSED, 1 << 26, 1 << 27, 1 << 63] {
@@ -132,7 +132,7 @@ fn a_sent_message_arrives_only_where_somebody_waits() {
     assert_eq!(send(&mut s, client, 99, Message::default()), Err(Status::BadHandle));
     assert_eq!(send(&mut s, client, NOTE, Message::default()), Err(Status::WrongKind));
     let object = s.handle(client, PEER).unwrap().object;
-    let mute = s.handle_insert(1, Handle { object, rights: Rights::GRANT, badge: 0 }).unwrap();
+    let mute = s.handle_insert(1, Handle::new(object, Rights::GRANT)).unwrap();
     assert_eq!(send(&mut s, client, mute.into(), Message::default()), Err(Status::NoRights));
     frame(&mut s, client).rdi = PEER;
     frame(&mut s, client).rsi = Header::new(1).with_leases(1).0;

@@ -173,7 +173,7 @@ fn what_the_dead_made_is_gone_for_those_who_hold_it() {
     let n = u64::from(s.notification_create(client).unwrap());
     let [e, n] = [e, n].map(|number| {
         let object = s.handle(client, number).unwrap().object;
-        u64::from(s.handle_insert(2, Handle { object, rights: Rights::CALL | Rights::WAIT, badge: 0 }).unwrap())
+        u64::from(s.handle_insert(2, Handle::new(object, Rights::CALL | Rights::WAIT)).unwrap())
     });
     let second = thread(&mut s, 2);
     call(&mut s, other, e, Message::default()).unwrap();
@@ -189,7 +189,7 @@ fn the_last_handle_may_be_in_another_task() {
     let (mut s, [_, client, other]) = trio();
     let e = u64::from(s.endpoint_create(client).unwrap());
     let object = s.handle(client, e).unwrap().object;
-    let copy = u64::from(s.handle_insert(2, Handle { object, rights: Rights::CALL, badge: 0 }).unwrap());
+    let copy = u64::from(s.handle_insert(2, Handle::new(object, Rights::CALL)).unwrap());
     let second = thread(&mut s, 1);
     recv(&mut s, second, e, 0).unwrap();
     s.handle_close(client, e).unwrap();

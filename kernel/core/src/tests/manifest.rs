@@ -216,6 +216,11 @@ fn sound(records: &[TaskRecord]) {
                     && (0xa_0000 <= g.base && g.base + g.len <= 0x10_0000
                         || 0xc000_0000 <= g.base && g.base + g.len <= 1 << 32)
             );
+            // I/O APIC, HPET, IOMMU, local APICs, PCI configuration (ECAM): their first and last bytes.
+            let kernels = [(0xfec0_0000, 0xfec0_0fff), (0xfed0_0000, 0xfed0_0fff), (0xfed9_0000, 0xfed9_3fff)];
+            for (first, last) in kernels.into_iter().chain([(0xfee0_0000, 0xfeef_ffff), (0xe000_0000, 0xefff_ffff)]) {
+                assert!(g.base > last || g.base + g.len <= first, "{:#x} is the kernel's", g.base);
+            }
         }
         assert!(r.irqs.iter().all(|i| i.used == 0 || (i.line < 16 && i.line != 0 && i.line != 2 && i.bit < 32)));
     }

@@ -95,7 +95,7 @@ fn shared_memory_lives_until_the_last_lets_go() {
     let (mut s, [server, client, _]) = trio();
     let m = memory(&mut s, 1, 3).unwrap();
     let object = s.handle(client, m).unwrap().object;
-    let there = u64::from(s.handle_insert(0, Handle { object, rights: Rights::READ, badge: 0 }).unwrap());
+    let there = u64::from(s.handle_insert(0, Handle::new(object, Rights::READ)).unwrap());
     assert_eq!((s.tasks[0].frames.used(), s.tasks[1].frames.used()), (5, 5));
     let at = s.memory_map(0, there, 0, false).unwrap().addr;
     kill(&mut s, 1);
@@ -118,7 +118,7 @@ fn what_is_kept_or_physical_is_not_charged_and_not_freed() {
             s.memories.insert(memory).unwrap()
         });
     for id in kept {
-        let handle = Handle { object: Object::Memory(id), rights: Rights::READ, badge: 0 };
+        let handle = Handle::new(Object::Memory(id), Rights::READ);
         let n = u64::from(s.handle_insert(0, handle).unwrap());
         assert_eq!(s.tasks[0].frames.used(), 2);
         let at = s.memory_map(0, n, 0, false).unwrap().addr;

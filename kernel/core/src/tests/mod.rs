@@ -102,7 +102,7 @@ fn begin(s: &mut System, row: u16) -> Result<(), Status> {
     for &peer in &record.calls[..record.call_count as usize] {
         let endpoint = s.tasks[peer as usize].endpoint.unwrap();
         let rights = Rights::CALL | Rights::GRANT;
-        s.handle_insert(row, Handle { object: Object::Endpoint(endpoint), rights, badge: 0 })?;
+        s.handle_insert(row, Handle::new(Object::Endpoint(endpoint), rights))?;
     }
     for _ in 0..2 {
         let task = &mut s.tasks[row as usize];
@@ -282,12 +282,16 @@ fn signal(s: &mut System, thread: u16, handle: u64, bits: u64, fast: bool) -> (b
     run(s, thread);
     let f = frame(s, thread);
     (f.rdi, f.rsi) = (handle, bits);
-    let way = s.way_to_notify(thread, handle, Rights::SIGNAL);
+    let _ = s.way_to_notify(thread, handle, Rights::SIGNAL);
     if fast && host::signal(s) {
         return (true, Ok(()));
     }
-    frame(s, thread).rax = way.err().unwrap_or(Status::Ok) as u64;
-    (false, way.map(|id| s.signal(id, bits)))
+    frame(s, thread).rax = Status::Ok as u64;
+    let result = s.signal_by(thread, handle, bits);
+    if let Err(status) = result {
+        frame(s, thread).rax = status as u64;
+    }
+    (false, result)
 }
 
 /// The same for `yield`.

@@ -1,7 +1,7 @@
 //! Notifications: each outcome and each error.
 
 use super::*;
-use abi::message::bits;
+use abi::message::{Kind, bits};
 
 #[test]
 fn bits_wait_until_they_are_taken() {
@@ -29,7 +29,7 @@ fn waiting_and_polling_fail_as_documented() {
     assert_eq!(wait(&mut s, server, OWN, 1), Err(Status::WrongKind));
     assert_eq!(wait(&mut s, server, NOTE, 0), Err(Status::BadArgument));
     let object = s.handle(server, NOTE).unwrap().object;
-    let mute = s.handle_insert(1, Handle { object, rights: Rights::SIGNAL, badge: 0 }).unwrap();
+    let mute = s.handle_insert(1, Handle::new(object, Rights::SIGNAL)).unwrap();
     assert_eq!(wait(&mut s, client, mute.into(), 1), Err(Status::NoRights));
     assert_eq!(s.poll(client, mute.into(), 1), Err(Status::NoRights));
     assert_eq!(s.poll(client, 99, 1), Err(Status::BadHandle));
@@ -83,6 +83,81 @@ fn a_created_notification_is_charged_and_dies_with_its_last_handle() {
     sound(&s);
 }
 
+/// Bits that a task can give away, of its own notification: neither an interrupt's nor the kernel's.
+const GIVEN: u64 = 1 << 40 | 1 << 41;
+
+/// The server gives the client a handle of a notification, with `bits`; the number that the client has it by.
+fn given(s: &mut System, number: u64, bits: u64) -> u64 {
+    let [server, client] = [0, 1].map(|row| s.tasks[row].first_thread.unwrap().index());
+    let copy = s.handle_dup(server, number, u64::MAX, bits).unwrap();
+    call(s, client, PEER, Message::default().wanting(Kind::Notification)).unwrap();
+    recv(s, server, OWN, 0).unwrap();
+    let token = frame(s, server).r12;
+    reply(s, server, token, Message::default().giving(copy.into(), Rights::all())).unwrap();
+    s.handle_close(server, copy.into()).unwrap();
+    frame(s, client).r13 & 0xffff_ffff
+}
+
+#[test]
+fn d25_by_a_handle_no_bits_are_set_but_those_it_was_given_with() {
+    for own in [true, false] {
+        let (mut s, [server, client, _]) = trio();
+        let number = if own { NOTE } else { u64::from(s.notification_create(server).unwrap()) };
+        let (id, _) = s.notification_handle(server, number, Rights::WAIT).unwrap();
+        let bell = given(&mut s, number, GIVEN);
+        let copies = [
+            bell,
+            s.handle_dup(client, bell, u64::MAX, 0).unwrap().into(),
+            s.handle_dup(client, bell, u64::MAX, u64::MAX).unwrap().into(),
+            s.handle_dup(client, bell, u64::MAX, 1 << 40 | 1 << 5).unwrap().into(),
+        ];
+        for (copy, may) in copies.into_iter().zip([GIVEN, GIVEN, GIVEN, 1 << 40]) {
+            for set in (0..64).map(|bit| 1 << bit).chain([0, GIVEN, u64::MAX, GIVEN | 1]) {
+                let allowed = if set & !may == 0 { Ok(()) } else { Err(Status::NoRights) };
+                for fast in [false, true] {
+                    let (_, found) = signal(&mut s, client, copy, set, fast);
+                    assert_eq!(found, allowed, "{set:#x} by a handle for {may:#x}, own: {own}, fast: {fast}");
+                    let word = &mut s.notifications.get_mut(id).unwrap().word;
+                    assert_eq!(core::mem::take(word), if allowed.is_ok() { set } else { 0 }, "all of them or none");
+                }
+            }
+            for bit in 0..60 {
+                let timer = s.timer_create(client, copy, bit);
+                assert_eq!(timer.is_ok(), may & 1 << bit != 0, "a timer for bit {bit} by a handle for {may:#x}");
+                if let Ok(timer) = timer {
+                    s.handle_close(client, timer.into()).unwrap();
+                } else {
+                    assert_eq!(timer, Err(Status::NoRights));
+                }
+            }
+        }
+        sound(&s);
+    }
+}
+
+/// Whatever a task gives away of its own notification without a word about bits: those of interrupts and of the kernel are not among them.
+#[test]
+fn d25_the_bits_of_interrupts_and_of_the_kernel_are_given_to_nobody() {
+    let (mut s, [server, client, _]) = trio();
+    for set in (0..64).map(|bit| 1 << bit) {
+        assert_eq!(signal(&mut s, server, NOTE, set, false).1, Ok(()), "the task itself may set them all: {set:#x}");
+    }
+    s.poll(server, NOTE, u64::MAX).unwrap();
+    for bits in [0, u64::MAX] {
+        let bell = given(&mut s, NOTE, bits);
+        for set in (0..64).map(|bit| 1 << bit) {
+            let allowed = if set & bits::FREE_MASK != 0 { Ok(()) } else { Err(Status::NoRights) };
+            assert_eq!(signal(&mut s, client, bell, set, false).1, allowed, "{set:#x}");
+        }
+        s.handle_close(client, bell).unwrap();
+    }
+    // Of one that the task has made all bits are the task's own to give.
+    let made = u64::from(s.notification_create(server).unwrap());
+    let bell = given(&mut s, made, 0);
+    assert_eq!(signal(&mut s, client, bell, u64::MAX, false).1, Ok(()));
+    sound(&s);
+}
+
 #[test]
 fn objects_are_bounded() {
     let mut small = record("small", 3, &[]);
@@ -104,7 +179,7 @@ fn binding_joins_a_notification_to_an_endpoint() {
     let (mut s, [server, ..]) = trio();
     let e = u64::from(s.endpoint_create(server).unwrap());
     let [a, b] = [0, 1].map(|_| u64::from(s.notification_create(server).unwrap()));
-    let id = s.notification_handle(server, a, Rights::WAIT).unwrap();
+    let (id, _) = s.notification_handle(server, a, Rights::WAIT).unwrap();
     s.endpoint_bind(server, e, a).unwrap();
     s.signal(id, 4);
     recv(&mut s, server, e, 4).unwrap();
@@ -131,7 +206,7 @@ fn binding_fails_as_documented() {
     assert_eq!(s.endpoint_bind(client, PEER, NOTE), Err(Status::NoRights), "no right to receive");
     let theirs = u64::from(s.notification_create(client).unwrap());
     let object = s.handle(client, theirs).unwrap().object;
-    let lent = s.handle_insert(0, Handle { object, rights: Rights::WAIT, badge: 0 }).unwrap();
+    let lent = s.handle_insert(0, Handle::new(object, Rights::WAIT)).unwrap();
     assert_eq!(s.endpoint_bind(server, e, lent.into()), Err(Status::NoRights), "another task's notification");
     wait(&mut s, server, n, 1).unwrap();
     assert_eq!(s.endpoint_bind(second, e, n), Err(Status::Busy), "somebody waits on it");

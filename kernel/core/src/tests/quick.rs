@@ -19,7 +19,7 @@ const SLICE_NS: u64 = crate::sched::SLICE_NS;
 fn bells() -> (System, [u16; 3], u64) {
     let (mut s, threads) = trio();
     let object = s.handle(threads[0], NOTE).unwrap().object;
-    let handles = [1, 2].map(|row| s.handle_insert(row, Handle { object, rights: Rights::SIGNAL, badge: 0 }).unwrap());
+    let handles = [1, 2].map(|row| s.handle_insert(row, Handle::new(object, Rights::SIGNAL)).unwrap());
     assert_eq!(handles[0] + 1, handles[1], "the second has one peer more");
     (s, threads, handles[0].into())
 }
@@ -76,7 +76,7 @@ fn a_signal_goes_fast_only_by_its_own_handle() {
     assert!(signals(&mut s, client, bell, 1), "nothing is in the way of this one");
     assert!(signals(&mut s, client, bell, 4), "nor of the next");
     assert_eq!(s.notifications.get(note(&s, 0)).unwrap().word, 5);
-    let deaf = Handle { object: s.handle(server, NOTE).unwrap().object, rights: Rights::WAIT, badge: 0 };
+    let deaf = Handle::new(s.handle(server, NOTE).unwrap().object, Rights::WAIT);
     let deaf = u64::from(s.handle_insert(1, deaf).unwrap());
     for (number, why) in
         [(deaf, "no right to signal"), (OWN, "no notification"), (bell | 1 << 16, "an old handle's number")]
@@ -84,6 +84,15 @@ fn a_signal_goes_fast_only_by_its_own_handle() {
         assert!(!signals(&mut s, client, number, 1), "{why}");
     }
     assert!(!signals(&mut s, other, bell + 1, 1), "each thread has its own way");
+    // By this handle, bits 1 and 2 alone can be set.
+    let few = Handle { bits: 0b110, ..s.handle(client, bell).unwrap() };
+    let few = u64::from(s.handle_insert(1, few).unwrap());
+    s.way_to_notify(client, few, Rights::SIGNAL).unwrap();
+    assert!(signals(&mut s, client, few, 0b110), "nothing is in the way of this one");
+    for set in [1, 0b111, 1 << 3, 1 << 63, u64::MAX] {
+        assert!(!signals(&mut s, client, few, set), "{set:#x}: a bit that cannot be set by it");
+    }
+    s.way_to_notify(client, bell, Rights::SIGNAL).unwrap();
     run(&mut s, client);
     s.handle_close(client, bell).unwrap();
     assert!(!signals(&mut s, client, bell, 1), "the handle was closed");

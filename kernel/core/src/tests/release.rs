@@ -197,7 +197,7 @@ fn d24_many_who_wait_at_what_a_dead_task_made_learn_in_steps_that_it_is_gone() {
     let own = u64::from(s.endpoint_create(server).unwrap());
     let object = s.handle(server, own).unwrap().object;
     let rights = Rights::CALL;
-    let theirs = u64::from(s.handle_insert(2, Handle { object, rights, badge: 0 }).unwrap());
+    let theirs = u64::from(s.handle_insert(2, Handle::new(object, rights)).unwrap());
     let callers: Vec<u16> = (0..100).map(|_| thread(&mut s, 2)).collect();
     for &t in &callers {
         call(&mut s, t, theirs, Message::default()).unwrap();
@@ -246,26 +246,26 @@ fn a_dead_waiter_is_in_nobodys_way() {
     let n = u64::from(s.notification_create(client).unwrap());
     let object = s.handle(client, n).unwrap().object;
     let rights = Rights::WAIT | Rights::SIGNAL;
-    let theirs = u64::from(s.handle_insert(2, Handle { object, rights, badge: 0 }).unwrap());
+    let theirs = u64::from(s.handle_insert(2, Handle::new(object, rights)).unwrap());
     for by_signal in [false, true] {
         wait(&mut s, other, theirs, 1).unwrap();
         assert_eq!(wait(&mut s, client, n, 1), Err(Status::Busy));
         s.blame(2, None, DeathKind::Killed);
         s.die(2);
         if by_signal {
-            let id = s.notification_handle(client, n, Rights::SIGNAL).unwrap();
+            let (id, _) = s.notification_handle(client, n, Rights::SIGNAL).unwrap();
             s.signal(id, 1);
             assert_eq!(s.poll(client, n, 1), Ok(1), "the dead take no bits");
             break;
         }
         wait(&mut s, client, n, 1).unwrap();
         sound(&s);
-        let id = s.notification_handle(client, n, Rights::SIGNAL).unwrap();
+        let (id, _) = s.notification_handle(client, n, Rights::SIGNAL).unwrap();
         s.signal(id, 1);
         assert_eq!(woken(&s, client), Some(Status::Ok));
         while s.reap(2).unwrap() != 0 {}
         assert_eq!(spawn(&mut s, 2), other);
-        let again = s.handle_insert(2, Handle { object, rights, badge: 0 });
+        let again = s.handle_insert(2, Handle::new(object, rights));
         assert_eq!(again.map(u64::from), Ok(theirs));
     }
     sound(&s);
@@ -278,7 +278,7 @@ fn what_a_dead_task_made_is_gone_before_it_is_released() {
     let rights = Rights::CALL | Rights::SIGNAL | Rights::WAIT | Rights::GRANT;
     let [e, n] = [e, n].map(|number| {
         let object = s.handle(client, number).unwrap().object;
-        u64::from(s.handle_insert(2, Handle { object, rights, badge: 0 }).unwrap())
+        u64::from(s.handle_insert(2, Handle::new(object, rights)).unwrap())
     });
     let timer = u64::from(s.timer_create(other, n, 1).unwrap());
     s.timer_set(other, timer, Some(1)).unwrap();

@@ -162,7 +162,7 @@ impl World {
                 let word = s
                     .notification_handle(t, n, Rights::WAIT)
                     .ok()
-                    .and_then(|id| s.notifications.get(id))
+                    .and_then(|(id, _)| s.notifications.get(id))
                     .map(|n| n.word);
                 let (quick, got) = super::poll(s, t, n, 3, fast);
                 went = quick.then_some(Fast::Poll);
@@ -186,7 +186,7 @@ impl World {
                 let priority = s.tasks[row as usize].record.priority;
                 if s.tasks[row as usize].handles.has_room() {
                     s.thread_start(row, Frame::default(), priority).and_then(|id| {
-                        let handle = Handle { object: Object::Thread(id), rights: Rights::MANAGE, badge: 0 };
+                        let handle = Handle::new(Object::Thread(id), Rights::MANAGE);
                         s.handle_insert(row, handle).map(drop)
                     })
                 } else {
@@ -311,7 +311,8 @@ impl World {
         self.enter(t);
         let before = self.before();
         let mut wakes = Wakes::default();
-        let id = self.s.notification_handle(t, n, Rights::SIGNAL);
+        let handle = self.s.notification_handle(t, n, Rights::SIGNAL);
+        let id = handle.and_then(|(id, may)| if bits & !may == 0 { Ok(id) } else { Err(Status::NoRights) });
         if let Ok(id) = id {
             self.foresee(id, bits, &mut wakes);
         } else {

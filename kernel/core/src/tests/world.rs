@@ -143,9 +143,10 @@ impl World {
         let e = u64::from(s.endpoint_create(client).unwrap());
         let n = u64::from(s.notification_create(client).unwrap());
         s.endpoint_bind(client, e, n).unwrap();
+        // By its handle, row 2 can set bit 0 alone.
         for (number, rights) in [(e, Rights::CALL), (n, Rights::SIGNAL | Rights::WAIT)] {
             let object = s.handle(client, number).unwrap().object;
-            s.handle_insert(2, Handle { object, rights: rights | Rights::GRANT, badge: 9 }).unwrap();
+            s.handle_insert(2, Handle { object, rights: rights | Rights::GRANT, badge: 9, bits: 1 }).unwrap();
         }
         claim(&mut s, 0);
         claim(&mut s, 1);
@@ -306,6 +307,7 @@ impl World {
                         | u64::from(handle.rights.bits()) << 16
                         | u64::from(handle.badge) << 32,
                 );
+                h.put(handle.bits);
                 h.put(self.object(handle.object));
             }
             for &token in &self.tokens[row] {

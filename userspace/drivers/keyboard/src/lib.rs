@@ -27,9 +27,9 @@ mod tests;
 pub use event::{Key, KeyEvent, Mods, SPECIAL, Special};
 pub use layout::Layout;
 
-use abi::message::Rights;
 use core::sync::atomic::{AtomicU32, Ordering};
-use rt::ipc::{CallError, Endpoint, Handle, Loan, Reply};
+use rt::ipc::{CallError, Endpoint, Loan, Reply};
+use rt::notify::Notification;
 
 /// Operations.
 pub mod label {
@@ -140,20 +140,13 @@ impl Client {
         Ok(events)
     }
 
-    /// Has `bits` set in `notification` (a handle with the rights SIGNAL and GRANT) whenever there are events, and at once where some
+    /// Has `bits` set in `notification` whenever there are events, and at once where some
     /// wait. Holds until the driver's death: subscribe again when [`abi::message::bits::PEER`] comes.
     ///
     /// # Errors
     /// The call failed, or the driver refuses (see [`outcome`]).
-    pub fn subscribe(&self, notification: u32, bits: u64) -> Result<(), Error> {
-        self.repeat(|| {
-            self.endpoint.call_handle(
-                label::SUBSCRIBE,
-                [bits, 0, 0, 0],
-                &mut [],
-                Handle::notification(notification, Rights::SIGNAL),
-            )
-        })?;
+    pub fn subscribe(&self, notification: Notification, bits: u64) -> Result<(), Error> {
+        self.repeat(|| self.endpoint.subscribe(label::SUBSCRIBE, notification, bits))?;
         Ok(())
     }
 

@@ -22,10 +22,10 @@ mod same_on_qemu;
 mod tests;
 pub mod writes;
 
-use abi::message::Rights;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use device::Errors;
-use rt::ipc::{CallError, Endpoint, Handle, Loan, Reply};
+use rt::ipc::{CallError, Endpoint, Loan, Reply};
+use rt::notify::Notification;
 
 /// Operations.
 pub mod label {
@@ -180,20 +180,13 @@ impl Client {
         Ok((reply.words[0] as usize).min(room))
     }
 
-    /// Has `bits` set in `notification` (a handle with the rights SIGNAL and GRANT) whenever bytes come in, and at once where some wait.
+    /// Has `bits` set in `notification` whenever bytes come in, and at once where some wait.
     /// Holds until the driver's death: subscribe again when [`abi::message::bits::PEER`] comes.
     ///
     /// # Errors
     /// The call failed, or the driver refuses (see [`outcome`]).
-    pub fn subscribe(&self, notification: u32, bits: u64) -> Result<(), Error> {
-        self.repeat(|| {
-            self.endpoint.call_handle(
-                label::SUBSCRIBE,
-                [bits, 0, 0, 0],
-                &mut [],
-                Handle::notification(notification, Rights::SIGNAL),
-            )
-        })?;
+    pub fn subscribe(&self, notification: Notification, bits: u64) -> Result<(), Error> {
+        self.repeat(|| self.endpoint.subscribe(label::SUBSCRIBE, notification, bits))?;
         Ok(())
     }
 

@@ -1,7 +1,6 @@
 //! The server of most measurements.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
-use abi::message::Rights;
 use bench::{DOORBELL_BIT, label};
 use rt::ipc::{Handle, Request};
 use rt::notify::Notification;
@@ -13,11 +12,13 @@ rt::driver!(Peer);
 struct Peer {
     woken: u64,
     buffer: [u8; 4096],
+    /// What [`label::DOORBELL`] answers with.
+    bell: Option<Handle>,
 }
 
 impl Driver for Peer {
     fn init() -> Self {
-        Peer { woken: 0, buffer: [0; 4096] }
+        Peer { woken: 0, buffer: [0; 4096], bell: Notification::own().only(DOORBELL_BIT).ok() }
     }
 
     fn notified(&mut self, bits: u64) {
@@ -37,9 +38,10 @@ impl Driver for Peer {
                 Ok(count) => Answer::ok([count as u64, 0, 0, 0]),
                 Err(_) => Answer::bad_request(),
             },
-            label::DOORBELL => {
-                Answer::ReplyHandle(0, [0; 4], Handle::notification(Notification::own().0, Rights::SIGNAL))
-            }
+            label::DOORBELL => match self.bell {
+                Some(bell) => Answer::ReplyHandle(0, [0; 4], bell),
+                None => Answer::bad_request(),
+            },
             label::WOKEN => Answer::ok([self.woken, 0, 0, 0]),
             _ => Answer::bad_request(),
         }

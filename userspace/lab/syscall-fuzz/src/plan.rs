@@ -202,7 +202,8 @@ pub fn call(random: &mut Random, shared: &Shared, scratch: u64, leases: u64) -> 
         Syscall::HandleDup => {
             regs.rdi = handles.any(random).0;
             regs.rsi = if random.once_in(3) { random.next() } else { u64::MAX };
-            regs.rdx = if random.once_in(2) { 0 } else { random.below(100) };
+            // A badge, or a set of bits.
+            regs.rdx = if random.once_in(2) { 0 } else { any(random) >> random.below(64) };
         }
         Syscall::LogRead => {
             regs.rdi = pick(random, Kind::System);

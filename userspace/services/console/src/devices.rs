@@ -301,7 +301,7 @@ impl Devices {
             serial: serial.and_then(|client| {
                 Input::start(
                     "serial",
-                    move |wake| client.subscribe(wake.0, wake::DATA),
+                    move |wake| client.subscribe(wake, wake::DATA),
                     move |bytes| {
                         let mut buffer = [0; BYTES];
                         let count = client.read(&mut buffer, false)?;
@@ -313,7 +313,7 @@ impl Devices {
             keyboard: keyboard.and_then(|client| {
                 Input::start(
                     "keyboard",
-                    move |wake| client.subscribe(wake.0, wake::DATA),
+                    move |wake| client.subscribe(wake, wake::DATA),
                     move |keys| {
                         let mut count = 0;
                         keys.extend(client.read(false)?.inspect(|_| count += 1).filter_map(key_of_event));

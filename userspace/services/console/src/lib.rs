@@ -35,11 +35,10 @@ pub(crate) mod terminal;
 pub mod text;
 pub mod typed;
 
-use abi::message::Rights;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
-use rt::ipc::{CallError, Endpoint, Handle, Loan, Reply};
+use rt::ipc::{CallError, Endpoint, Loan, Reply};
 use rt::notify::Notification;
 use rt::sync::Mutex;
 
@@ -227,17 +226,14 @@ impl Client {
         self.ask(label::SET_COLOR, words, &mut []).map(drop)
     }
 
-    /// Has `bits` set in `notification` (a handle with the rights SIGNAL and GRANT) on Ctrl-C while nobody reads a line. Holds
-    /// until the console's death, and beyond it where this client was reading a line.
+    /// Has `bits` set in `notification` on Ctrl-C while nobody reads a line: the console can set no others. Holds until the console's death,
+    /// and beyond it where this client was reading a line.
     ///
     /// # Errors
     /// See [`Error`].
     pub fn subscribe_interrupt(&self, notification: Notification, bits: u64) -> Result<(), Error> {
         loop {
-            let label = label::SUBSCRIBE_INTERRUPT;
-            let words = [bits, 0, 0, 0];
-            match self.endpoint.call_handle(label, words, &mut [], Handle::notification(notification.0, Rights::SIGNAL))
-            {
+            match self.endpoint.subscribe(label::SUBSCRIBE_INTERRUPT, notification, bits) {
                 Ok(reply) if reply.label == 0 => {
                     *self.interrupt.lock() = Some((notification, bits));
                     return Ok(());

@@ -124,6 +124,10 @@ pub const SAY: u16 = 26;
 /// of a MiB. The words come back.
 pub const GIVE: u16 = 27;
 
+/// Takes a notification handle and tries to set each of the 64 bits by it. Words: the bits that it could set by signalling, by a timer, by a copy that
+/// it made with all bits; and the status of signalling all at once.
+pub const RING: u16 = 28;
+
 /// Requests to `patient`, a server on the executor.
 pub mod patient {
     /// Answers with the words that came, word 0 milliseconds later.

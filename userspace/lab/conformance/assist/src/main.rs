@@ -81,6 +81,7 @@ impl Driver for Assistant {
                 done(0, 0)
             }
             assist::TAKE_HANDLE => take_handle(request),
+            assist::RING => ring(request),
             assist::CALL_BACK => call_back(request),
             assist::GIVE_MEMORY => give_memory(words[0]),
             assist::FLOOD => flood(words[0]),
@@ -195,6 +196,31 @@ fn take_handle(request: &Request) -> Answer {
     let duplicated = code(sys::handle_dup(handle, Rights::SIGNAL, 0));
     let _ = sys::handle_close(handle);
     Answer::Reply(0, [signalled, taken, duplicated, code(sys::handle_close(handle))])
+}
+
+fn ring(request: &Request) -> Answer {
+    let Some(Handle { number: handle, .. }) = request.handle else {
+        return Answer::bad_request();
+    };
+    let bits = |set: &dyn Fn(u32) -> Result<(), Status>| {
+        (0..64).filter(|&bit| set(bit).is_ok()).fold(0, |all, bit| all | 1_u64 << bit)
+    };
+    let all = code(sys::signal(handle, u64::MAX));
+    let signalled = bits(&|bit| sys::signal(handle, 1 << bit));
+    let copied = sys::handle_dup(handle, Rights::all(), u64::MAX).map_or(0, |copy| {
+        let signalled = bits(&|bit| sys::signal(copy, 1 << bit));
+        let _ = sys::handle_close(copy);
+        signalled
+    });
+    let timed = bits(&|bit| {
+        let timer = sys::timer_create(handle, bit)?;
+        sys::timer_arm(timer, 0)?;
+        // It fires at the next tick.
+        rt::time::sleep_ms(2);
+        sys::handle_close(timer)
+    });
+    let _ = sys::handle_close(handle);
+    Answer::Reply(0, [signalled, timed, copied, all])
 }
 
 fn call_back(request: &Request) -> Answer {

@@ -3,7 +3,7 @@
 use crate::support::{Context, Helper, Outcome, peer, row, same, status, system, want, want_error};
 use abi::error::DeathKind;
 use abi::info::{ENDPOINT, NOTIFICATION};
-use abi::message::{Header, Kind, Rights};
+use abi::message::{Header, Kind, Rights, bits};
 use abi::{Status, Syscall};
 use alloc::string::String;
 use assist::raw::{Registers, syscall};
@@ -208,8 +208,42 @@ pub fn badges() -> Outcome {
     let own = Endpoint::own();
     let badged = own.duplicate(Rights::CALL | Rights::GRANT, 7).context("dup with a badge")?;
     want_error(badged.duplicate(Rights::CALL, 8), Status::BadArgument, "second badge on a badged handle")?;
-    want_error(sys::handle_dup(NOTIFICATION, Rights::SIGNAL, 7), Status::BadArgument, "badge on a notification")?;
+    let memory = sys::memory_create(1, false).context("memory")?;
+    want_error(sys::handle_dup(memory, Rights::READ, 7), Status::BadArgument, "badge on memory")?;
+    sys::handle_close(memory).context("close")?;
     sys::handle_close(badged.0).context("close")
+}
+
+/// Who is given a handle to signal by sets the bits that were given with it and no others, by whatever way: so no peer can pass for an interrupt, a
+/// timer, another peer or the kernel.
+pub fn d25_a_peer_sets_no_bits_but_those_it_was_given() -> Outcome {
+    const GIVEN: u64 = 1 << 45 | 1 << 46;
+    let helper = Helper::start()?;
+    let made = Notification::create().context("notification")?;
+    // Of the own one without a word about bits: all but those of interrupts and of the kernel. The runtime's timer goes on with its own.
+    let all_but_fixed = bits::FREE_MASK;
+    for (note, limit, wanted) in [
+        (Notification::own(), GIVEN, GIVEN),
+        (made, GIVEN, GIVEN),
+        (made, 1, 1),
+        (Notification::own(), GIVEN | bits::LOG | bits::RUNTIME | 3, GIVEN),
+        (Notification::own(), 0, all_but_fixed),
+    ] {
+        let mask = if note == made { u64::MAX } else { !bits::HEARTBEAT };
+        let copy = sys::handle_dup(note.0, Rights::SIGNAL | Rights::GRANT, limit).context("dup with bits")?;
+        note.poll(mask);
+        let handle = Handle::notification(copy, Rights::all());
+        let reply = helper.endpoint.call_handle(assist::RING, [0; 4], &mut [], handle).context("call")?;
+        let what = alloc::format!("given {limit:#x} of {note:?}");
+        let [signalled, timed, copied, all] = reply.words;
+        same!([signalled, timed, copied], [wanted; 3], "{what}: bits set by signals, by timers, by a copy");
+        want(all, Status::NoRights, &alloc::format!("{what}: signal of all bits"))?;
+        // What others have set meanwhile is theirs: a peer's new life, a line in a log.
+        let found = note.poll(mask) & !(bits::PEER | bits::LOG);
+        same!(found, wanted, "{what}: bits that are set");
+        sys::handle_close(copy).context("close")?;
+    }
+    sys::handle_close(made.0).context("close")
 }
 
 /// What the suite holds: handles, frames, objects.

@@ -69,7 +69,8 @@ tests! {
     devices: d22_device_memory_is_no_memory d22_who_dies_with_a_device d21_no_device_reaches_memory;
     mappings: d21_low_addresses d24_two_threads_map_and_unmap_at_once d24_a_life_that_ends_amid_a_large_mapping;
     handles: a_transferred_handle_has_fewer_rights handles_without_grant_stay a_handle_comes_with_a_reply
-        d25_answers_bring_nothing_that_was_not_asked_for d25_requests_bring_nothing_that_is_not_taken;
+        d25_answers_bring_nothing_that_was_not_asked_for d25_requests_bring_nothing_that_is_not_taken
+        d25_a_peer_sets_no_bits_but_those_it_was_given;
     ipc: replies_out_of_order d14_a_reply_is_good_once d14_a_reply_to_a_dead_caller_is_stale a_sent_message_needs_a_receiver
         a_kept_caller_waits_without_harm;
     lives: d13_a_call_to_a_dying_server_says_so d13_queued_requests_wait_for_the_next_life d13_waiting_callers_learn_that_nobody_comes
