@@ -14,6 +14,22 @@ use crate::thread::{Frame, Route, State, Thread};
 use abi::Status;
 use abi::message::{Header, Kinds, LISTENERS, Lease, MAX_LEASES, ReplyToken, Rights, Sender, pack_transfer};
 
+/// What a sender's registers hold of a message: little of a frame, of which no copy is made for that.
+#[derive(Clone, Copy)]
+struct Sent {
+    header: Header,
+    words: [u64; 4],
+    /// The number of the handle that travels; in the upper half the rights that it is to keep.
+    handle: u64,
+}
+
+impl Sent {
+    #[inline(always)]
+    fn of(frame: &Frame) -> Sent {
+        Sent { header: Header(frame.rsi), words: frame.words(), handle: frame.r13 }
+    }
+}
+
 /// The word of no notification.
 static NO_BITS: u64 = 0;
 
@@ -152,15 +168,14 @@ impl System {
 
     /// `reply`: answers a caller with the message in the running thread's frame. Errors: StaleReply, BadArgument, BadHandle, WrongKind, NoRights.
     pub fn reply(&mut self, thread: u16, token: ReplyToken) -> Result<(), Status> {
-        let frame = self.threads.at(thread).ok_or(Status::BadHandle)?.frame;
-        let header = Header(frame.rsi);
-        if header.0 & !Header::SEND_MASK != 0 {
+        let sent = Sent::of(&self.threads.at(thread).ok_or(Status::BadHandle)?.frame);
+        if sent.header.0 & !Header::SEND_MASK != 0 {
             return Err(Status::BadArgument);
         }
-        self.check_transfer(thread, header)?;
+        self.check_transfer(thread, sent.header)?;
         let wants = Header(self.waiting(self.row_of(thread)?, token)?.frame.rsi).wants();
         let caller = token.thread();
-        self.transmit(thread, &frame, caller, Kinds::of(wants));
+        self.transmit(thread, sent, caller, Kinds::of(wants));
         self.make_ready(caller);
         Ok(())
     }
@@ -291,24 +306,24 @@ impl System {
     /// Ends `receiver`'s `recv` at an endpoint with `sender`'s message.
     fn deliver(&mut self, sender: u16, receiver: u16, at: Id<Endpoint>, call: bool) {
         let Some(s) = self.threads.at(sender) else { return };
-        let (frame, from) = (s.frame, s.sender);
+        let (sent, from) = (Sent::of(&s.frame), s.sender);
         let token = if call { s.token } else { ReplyToken::NONE };
         let takes = self.endpoints.get(at).map_or(Kinds::empty(), |e| e.takes);
-        self.transmit(sender, &frame, receiver, takes);
+        self.transmit(sender, sent, receiver, takes);
         if let Some(r) = self.threads.at_mut(receiver) {
             r.frame.rdi = from;
             r.frame.r12 = token.0;
-            r.last_received = [u32::from(Header(frame.rsi).label()), from as u32];
+            r.last_received = [u32::from(sent.header.label()), from as u32];
         }
     }
 
-    /// Copies header, words and handle of `frame`, sent by `from`, to a thread whose system call ends with them and who takes handles of
+    /// Copies header, words and handle of a message, sent by `from`, to a thread whose system call ends with them and who takes handles of
     /// these kinds.
-    fn transmit(&mut self, from: u16, frame: &Frame, to: u16, takes: Kinds) {
-        let mut header = frame.rsi & Header::CALL_MASK;
+    fn transmit(&mut self, from: u16, sent: Sent, to: u16, takes: Kinds) {
+        let mut header = sent.header.0 & Header::CALL_MASK;
         let mut arrived = 0;
         if Header(header).has_handle() {
-            match self.transfer(from, frame, to, takes) {
+            match self.transfer(from, sent, to, takes) {
                 Ok(handle) => arrived = handle,
                 Err(Status::HandleRefused) => header = header & !Header::HANDLE | Header::HANDLE_REFUSED,
                 Err(_) => header = header & !Header::HANDLE | Header::HANDLE_LOST,
@@ -317,20 +332,21 @@ impl System {
         if let Some(t) = self.threads.at_mut(to) {
             t.frame.rax = Status::Ok as u64;
             t.frame.rsi = header;
-            t.frame.set_words(frame.words());
+            t.frame.set_words(sent.words);
             t.frame.r13 = arrived;
         }
     }
 
     /// Gives a thread's task a copy of a handle; returns it packed with its rights. Errors: HandleRefused, and whatever has happened to the
     /// handle or its object since it was sent, or there is no room for it.
-    fn transfer(&mut self, from: u16, frame: &Frame, to: u16, takes: Kinds) -> Result<u64, Status> {
-        let kind = Header(frame.rsi).handle();
+    #[cold]
+    fn transfer(&mut self, from: u16, sent: Sent, to: u16, takes: Kinds) -> Result<u64, Status> {
+        let kind = sent.header.handle();
         if !takes.contains(Kinds::of(kind)) || Kinds::of(kind).is_empty() {
             return Err(Status::HandleRefused);
         }
         let (from_row, to_row) = (self.row_of(from)?, self.row_of(to)?);
-        let mut copy: Handle = self.handle_derive(from_row, frame.r13 & 0xffff_ffff, frame.r13 >> 32)?;
+        let mut copy: Handle = self.handle_derive(from_row, sent.handle & 0xffff_ffff, sent.handle >> 32)?;
         if kind != Some(copy.object.kind()) {
             return Err(Status::WrongKind);
         }
