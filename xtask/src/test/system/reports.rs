@@ -26,8 +26,6 @@ pub const NAMES: [&str; 5] = [
 #[path = "../../../../userspace/lab/crash-reports/reports/src/lies.rs"]
 mod lies;
 
-/// Of the machine on which processor time is measured: an instruction takes as many nanoseconds, as a power of 2.
-const SHIFT: u32 = 3;
 /// Most of the processor's time that a reader of logs may lose to one who writes to its own, in percent.
 const MOST_LOST: f64 = 2.0;
 
@@ -51,7 +49,7 @@ const LIVES: usize = supervisor::policy::LOOP_DEATHS;
 /// # Errors
 /// When the logs cannot be kept.
 pub fn run(config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> Result<()> {
-    let one = |name: &'static str, system: &str, counted: Option<u32>, judge: &dyn Fn(&mut Guest) -> Result<()>| {
+    let one = |name: &'static str, system: &str, judge: &dyn Fn(&mut Guest) -> Result<()>| {
         if !wanted.matches(name) {
             return Ok(());
         }
@@ -63,7 +61,7 @@ pub fn run(config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> 
             let build = || build_system(&config, SYSTEM_TOML, &format!("{system}.tar"));
             let (builder, built) = with_loader(&config, Firmware::Pvh, build)?;
             let image = image(config.paths, &builder, &built, Firmware::Pvh, &format!("test-{system}"))?;
-            let machine = Machine { memory: "128M".to_owned(), counted, ..wanted.machine(image, logs.clone()) };
+            let machine = Machine { memory: "128M".to_owned(), ..wanted.machine(image, logs.clone()) };
             let mut guest = Guest::boot(&machine, &ready.programs, Some(&built.kernel), LIMIT)?;
             judge(&mut guest)
         };
@@ -72,12 +70,12 @@ pub fn run(config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> 
         Ok(())
     };
     let [rows, lines, states, deaths, scribbles] = NAMES;
-    one(rows, "reports", None, &unforged)?;
+    one(rows, "reports", &unforged)?;
     let source = std::fs::read_to_string(config.paths.root.join(CRASHES)).context("the crashes' source")?;
-    one(lines, "reports", None, &|guest| located(guest, &source))?;
-    one(states, "reports", None, &stated)?;
-    one(deaths, "bursts", None, &told)?;
-    one(scribbles, "reports", Some(SHIFT), &unmoved)
+    one(lines, "reports", &|guest| located(guest, &source))?;
+    one(states, "reports", &stated)?;
+    one(deaths, "bursts", &told)?;
+    one(scribbles, "reports", &unmoved)
 }
 
 fn run_command(guest: &mut Guest, command: &str) -> Result<Vec<String>> {
@@ -248,7 +246,7 @@ fn located(guest: &mut Guest, source: &str) -> Result<()> {
         ("inlined", &["crash::is_inlined", "inlined in crash::uses_an_inlined_function"][..]),
         ("closure", &["crash::uses_a_closure"]),
         ("alloc", &["crash::hoards", "inlined in crash::asks_for_too_much"]),
-        ("recursion", &["crash::goes_down", ", 12 times"]),
+        ("recursion", &["crash::goes_down", ", 9 times"]),
         ("circle", &["crash::goes_left", "(these 2 callers "]),
         ("overflow", &["crash::goes_down_for_ever", ", 16 times", MORE, "stack overflow"]),
         ("null", &["crash::peeks", "inlined in crash::uses_a_null_pointer", "a null pointer"]),
