@@ -88,6 +88,15 @@ struct Supervisor {
     heartbeat_ns: Option<u64>,
 }
 
+/// Has the heap take from the kernel, once, what reports need: their text is made of many small blocks for a moment, and how many of each size depends on the
+/// death. So the memory that the supervisor holds does not depend on what has died.
+fn make_room_for_reports() {
+    let sizes = (4..=11).map(|power| 1_usize << power);
+    let blocks: Vec<Vec<u8>> =
+        sizes.flat_map(|size| (0..(8192 / size).clamp(8, 64)).map(move |_| Vec::with_capacity(size))).collect();
+    core::hint::black_box(&blocks);
+}
+
 impl Driver for Supervisor {
     fn init() -> Self {
         let archive = Archive::map();
@@ -99,6 +108,7 @@ impl Driver for Supervisor {
         let pulse_ms = policy::heartbeat_ms(records.iter().map(|record| record.heartbeat_ms));
         let heartbeat_ns = pulse_ms.map(|ms| now_ns() + ms * NS_PER_MS);
         let tasks: Vec<_> = records.iter().copied().map(Task::new).collect();
+        make_room_for_reports();
         let reports = Reports::new(tasks.len());
         let mut supervisor = Supervisor { archive, tasks, reports, waiters: Vec::new(), timer, pulse_ms, heartbeat_ns };
         supervisor.start_all();
