@@ -353,3 +353,33 @@ fn a_device_behind_memory_sees_each_access_and_a_life_ends_before_any() {
     // The range's size and its mapping; the call and its answer; two accesses; the answer to the client.
     assert_eq!(steps, 7);
 }
+
+/// Sets the bits of word 0 by a handle that is for those of word 1. Words 0 and 1 of the answer: the status, and what it then finds set.
+struct Signaller;
+
+impl Driver for Signaller {
+    fn init() -> Self {
+        Signaller
+    }
+
+    fn request(&mut self, request: &Request) -> Answer {
+        let [set, limit, ..] = request.words;
+        let handle = Notification::own().only(limit).expect("a copy");
+        let status = Notification(handle.number).signal(set).map_or_else(|status| status, |()| Status::Ok);
+        let timer = Timer::on(Notification(handle.number), 41).map_or_else(|status| status, |_| Status::Ok);
+        let found = Notification::own().poll(u64::MAX);
+        Answer::ok([status as u64, found, timer as u64, 0])
+    }
+}
+
+/// As in the kernel: of a task's own notification, nobody else can set what interrupts and the kernel set.
+#[test]
+fn a_handle_sets_the_bits_that_it_is_for_and_no_others() {
+    let driver = Harness::new("signaller").start::<Signaller>();
+    let ask = |set: u64, limit: u64| driver.client(0).call(1, [set, limit, 0, 0]).expect("an answer").words;
+    let (ok, refused) = (Status::Ok as u64, Status::NoRights as u64);
+    assert_eq!(ask(1 << 40, 1 << 40), [ok, 1 << 40, refused, 0]);
+    assert_eq!(ask(1 << 41, 3 << 40), [ok, 1 << 41, ok, 0]);
+    assert_eq!(ask(3 << 40, 1 << 40), [refused, 0, refused, 0], "one of the two is not to be set: neither is");
+    assert_eq!(ask(1 << 3, 1 << 3 | 1 << 40), [refused, 0, refused, 0], "an interrupt's");
+}
