@@ -32,7 +32,7 @@
 
 mod deaths;
 mod device;
-mod fuse;
+pub mod fuse;
 mod harness;
 pub(crate) mod kernel;
 pub mod qemu;

@@ -1,37 +1,12 @@
-//! A model of the UART, and a fuse that ends the driver's life before any chosen step, for the tests.
+//! A model of the UART, and the fuse that ends the driver's life before any chosen step, for the tests.
 
 use crate::device::UartPort;
 use rt::port::Port;
+pub use rt::testing::fuse;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::vec::Vec;
-
-/// Counts steps (port accesses and stores to kept memory) and panics when as many as set have been done.
-pub mod fuse {
-    use std::cell::Cell;
-
-    std::thread_local!(static LEFT: Cell<Option<u64>> = const { Cell::new(None) });
-
-    /// What a blown fuse panics with.
-    pub struct Blown;
-
-    /// The life ends before its step number `steps`; `None`: it does not.
-    pub fn set(steps: Option<u64>) {
-        LEFT.set(steps);
-    }
-
-    pub fn tick() {
-        match LEFT.get() {
-            None => {}
-            Some(0) => {
-                LEFT.set(None);
-                std::panic::resume_unwind(std::boxed::Box::new(Blown));
-            }
-            Some(left) => LEFT.set(Some(left - 1)),
-        }
-    }
-}
 
 #[derive(Default)]
 pub struct State {
