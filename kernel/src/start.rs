@@ -10,7 +10,7 @@ use bootloader_api::config::Mapping;
 use bootloader_api::info::MemoryRegions;
 use bootloader_api::{BootInfo, BootloaderConfig};
 use core::ops::Range;
-use kernel_core::acpi::{Found, Unit};
+use kernel_core::acpi::{Found, Unit, Units, Walked};
 use kernel_core::clock::Clock;
 use kernel_core::frames::{Frames, Link};
 use kernel_core::memory::{Backing, Caching, Memory};
@@ -65,14 +65,12 @@ pub fn init_memory(boot: &'static mut BootInfo) -> Ready {
     let firmware_tables = boot.rsdp_addr.into_option();
     paging::init(&mut frames);
     stacks::init(&mut || frames.take());
-    let mut units = firmware::Units::new();
+    let mut units = Units::default();
     let ecam = pci::ecam();
     if ecam.size() != 0 {
         units.add(Found { unit: Unit::PciConfiguration, start: ecam.start, len: ecam.size() });
     }
-    if let Some(at) = firmware_tables {
-        firmware::read(at, &mut || frames.take(), &mut units);
-    }
+    let tables = firmware_tables.and_then(|at| firmware::read(at, &mut || frames.take(), &mut units));
     gdt::init();
     idt::init();
     let features = cpu::features();
@@ -115,6 +113,7 @@ pub fn init_memory(boot: &'static mut BootInfo) -> Ready {
         features,
         bus_masters,
         units,
+        tables,
         regions: &boot.memory_regions,
     }
 }
@@ -156,24 +155,26 @@ pub struct Ready {
     /// What was found mastering the bus.
     pub bus_masters: pci::Masters,
     /// Devices that no task gets.
-    pub units: firmware::Units,
+    pub units: Units,
+    /// The firmware's tables, if there are any.
+    pub tables: Option<Walked>,
     /// The boot memory map.
     pub regions: &'static MemoryRegions,
 }
 
-/// Bars the tasks that would have a physical range in memory that the kernel manages or runs in, or in a device that no task gets: that depends
+/// Disables the tasks that would have a physical range in memory that the kernel manages or runs in, or in a device that no task gets: that depends
 /// on the machine, so it may come to light only here, and it must cost nobody else the boot.
-pub fn bar(sys: &mut System, units: &firmware::Units) {
+pub fn disable(sys: &mut System, units: &Units) {
     for task in &mut sys.tasks {
         let in_ram = |r: &&RangeRecord| ram::regions().touch(r.base, r.len);
         let ranges = task.record.ranges.iter();
-        let unit = ranges.clone().filter(|r| r.len != 0).find_map(|r| Some((r, units.touched(r.base, r.len)?)));
+        let unit = ranges.clone().find_map(|r| Some((r, units.reached(r.base, r.len)?)));
         let (range, what) = match (ranges.clone().find(in_ram), unit) {
             (Some(range), _) => (range, "RAM on this machine; change the range, or give the machine less memory"),
-            (_, Some((range, unit))) => (range, firmware::reason(unit.unit)),
+            (_, Some(reached)) => reached,
             _ => continue,
         };
-        task.barred = true;
+        task.disabled = true;
         klog!(
             "{} does not start: its range `{}` ({:#x}, {:#x} bytes) reaches {what}",
             abi::name_str(&task.record.name),
@@ -192,7 +193,7 @@ pub fn run(ready: Ready, entered_at: u64) -> ! {
     let hertz = pit::measure_tsc();
     let measured = cpu::now() - measuring;
     let clock = Clock::new(entered_at, hertz);
-    let Ready { frames, frames_kernel, most, archive, table, features, bus_masters, units, .. } = ready;
+    let Ready { frames, frames_kernel, most, archive, table, features, bus_masters, units, tables, .. } = ready;
     let records = match table {
         Some(Ok(records)) => records,
         Some(Err(what)) => panic!("{what}"),
@@ -210,8 +211,9 @@ pub fn run(ready: Ready, entered_at: u64) -> ! {
         features.pcid,
     );
     bus_masters.say();
+    firmware::say(tables);
     let mut sys = System::with_most(records, most, frames, clock);
-    bar(&mut sys, &units);
+    disable(&mut sys, &units);
     if most < records.iter().map(|r| r.handle_quota.max(r.object_quota)).max().unwrap_or(0) {
         klog!(
             "the tasks' quotas are more tables than this machine has memory for: each has {most} handles and objects at most"

@@ -19,7 +19,6 @@ use archive::{BASE, INTERP, LOAD, Part, R, W, X, manifest, parts, program, recor
 use bootloader_api::info::{MemoryRegionKind, MemoryRegions};
 use bootloader_api::{BootInfo, entry_point};
 use core::cell::RefCell;
-use kernel::arch::firmware::Units;
 use kernel::arch::{cpu, pci, pic::Pic};
 use kernel::arch::{paging, ram};
 use kernel::kernel::Kernel;
@@ -28,7 +27,7 @@ use kernel::start::Ready;
 use kernel::testing::expect_report;
 use kernel::{BOOT_CONFIG, start, testing, usermem};
 use kernel_core::System;
-use kernel_core::acpi::Unit;
+use kernel_core::acpi::Units;
 use kernel_core::clock::Clock;
 use kernel_core::handles::{Handle, Object};
 use kernel_core::image::ImageError;
@@ -39,7 +38,7 @@ entry_point!(main, config = &BOOT_CONFIG);
 fn main(boot: &'static mut BootInfo) -> ! {
     let ready = start::init_memory(boot);
     let (features, regions, frames_kernel, most) = (ready.features, ready.regions, ready.frames_kernel, ready.most);
-    let (bus_masters, units) = (ready.bus_masters, ready.units);
+    let (bus_masters, units, tables) = (ready.bus_masters, ready.units, ready.tables);
     let records = records(&[record("one"), reaching(regions), device("three"), device("four")]);
     let sys = System::new(records, ready.frames, Clock::new(0, 1_000_000_000));
     let programs = Vec::new();
@@ -54,8 +53,8 @@ fn main(boot: &'static mut BootInfo) -> ! {
         ("d06_notes_are_refused", &|| with(bad_notes)),
         ("d06_every_truncation_is_refused", &|| with(truncations)),
         ("quotas_are_refused", &|| with(quotas)),
-        ("a_range_in_ram_bars_its_task_alone", &|| with(range_in_ram)),
-        ("d25_a_range_in_a_device_of_the_kernels_bars_its_task_alone", &|| {
+        ("a_range_in_ram_disables_its_task_alone", &|| with(range_in_ram)),
+        ("d25_a_range_in_a_device_of_the_kernels_disables_its_task_alone", &|| {
             range_in_a_unit(kernel.borrow_mut().as_mut().expect("not taken yet"), units)
         }),
         ("a_range_is_mapped_as_its_row_says", &|| with(device_ranges)),
@@ -65,7 +64,8 @@ fn main(boot: &'static mut BootInfo) -> ! {
             let frames = kernel.take().expect("not taken yet").sys.frames;
             let archive = archive(&program(&writable_code(), AbiNote::CURRENT));
             let table = start::table(archive);
-            let ready = Ready { frames, frames_kernel, most, archive, table, features, bus_masters, units, regions };
+            let ready =
+                Ready { frames, frames_kernel, most, archive, table, features, bus_masters, units, tables, regions };
             let report = expect_report(|| start::run(ready, cpu::now()));
             assert!(
                 report.says("the first task's program is refused: a segment is both writable and executable"),
@@ -89,35 +89,36 @@ fn reaching(regions: &MemoryRegions) -> abi::manifest::TaskRecord {
 fn range_in_ram(kernel: &mut Kernel) {
     let good = program(&parts(), AbiNote::CURRENT);
     kernel.programs = loader::programs(&kernel.sys.tasks, tar(&[("bin/one", &good), ("bin/two", &good)]));
-    start::bar(&mut kernel.sys, &Units::new());
+    start::disable(&mut kernel.sys, &Units::default());
     let before = state(kernel);
     assert_eq!(loader::spawn(kernel, 1, b""), Err(SpawnError::Status(Status::Busy)));
     assert_eq!(state(kernel), before);
     assert_eq!(kernel.sys.tasks[1].generation, 0, "it had a life");
     // A page that is no memory of this machine's is for whoever asks for it.
     let task = &mut kernel.sys.tasks[1];
-    (task.barred, task.record.ranges[1].base) = (false, 0xb_8000);
-    start::bar(&mut kernel.sys, &Units::new());
+    (task.disabled, task.record.ranges[1].base) = (false, 0xb_8000);
+    start::disable(&mut kernel.sys, &Units::default());
     assert!(loader::spawn(kernel, 1, b"").is_ok());
-    assert!(!kernel.sys.tasks[0].barred);
+    assert!(!kernel.sys.tasks[0].disabled);
     kernel.kill(1);
     while kernel.sys.reap(1).expect("it is dead") != 0 {}
 }
 
 /// The firmware of QEMU's machines names these; the task table's own check, which knows their usual places, is not asked here.
 fn range_in_a_unit(kernel: &mut Kernel, units: Units) {
-    for (unit, at) in [(Unit::IoApic, 0xfec0_0000), (Unit::LocalApic, 0xfee0_0000), (Unit::Hpet, 0xfed0_0000)] {
-        assert_eq!(units.touched(at, 1).map(|found| found.unit), Some(unit), "{units:x?}");
-        assert_eq!(units.touched(at - 0x1000, 0x1000), None, "{unit:?}: the page before");
+    for (what, at) in [("I/O APIC", 0xfec0_0000), ("local APICs", 0xfee0_0000), ("HPET", 0xfed0_0000)] {
+        assert!(units.reached(at, 1).is_some_and(|reason| reason.contains(what)), "{what}: {units:x?}");
+        assert_eq!(units.reached(at - 0x1000, 0x1000), None, "{what}: the page before");
         let task = &mut kernel.sys.tasks[1];
-        (task.barred, task.record.ranges[1].base, task.record.ranges[1].len) = (false, at - 0x1000, 0x2000);
-        start::bar(&mut kernel.sys, &units);
-        assert_eq!(loader::spawn(kernel, 1, b""), Err(SpawnError::Status(Status::Busy)), "{unit:?}");
-        assert!(!kernel.sys.tasks[0].barred);
+        (task.disabled, task.record.ranges[1].base, task.record.ranges[1].len) = (false, at - 0x1000, 0x2000);
+        start::disable(&mut kernel.sys, &units);
+        assert_eq!(loader::spawn(kernel, 1, b""), Err(SpawnError::Status(Status::Busy)), "{what}");
+        assert!(!kernel.sys.tasks[0].disabled);
     }
     // A machine with a PCI host bridge that says where configuration is has that too: q35 does, pc does not.
     let q35 = pci::read(0, 0) == 0x29c0_8086;
-    assert_eq!(units.touched(0xb000_0000, 1).map(|found| found.unit), q35.then_some(Unit::PciConfiguration));
+    let configuration = units.reached(0xb000_0000, 1);
+    assert_eq!(configuration.is_some_and(|reason| reason.starts_with("PCI configuration")), q35, "{configuration:?}");
 }
 
 /// A task with registers and a frame buffer.

@@ -25,6 +25,21 @@ pub enum Unit {
     Iommu,
 }
 
+impl Unit {
+    /// What it is, and why no task gets it, in words for the log.
+    fn reason(self) -> &'static str {
+        match self {
+            Unit::PciConfiguration => {
+                "PCI configuration on this machine, through which any device can be made to reach any memory"
+            }
+            Unit::IoApic => "an I/O APIC of this machine, which decides what interrupts do",
+            Unit::LocalApic => "the local APICs of this machine, which can stop and start processors",
+            Unit::Hpet => "the HPET of this machine, whose interrupts can be made to write anywhere in memory",
+            Unit::Iommu => "an IOMMU of this machine, which decides where devices reach",
+        }
+    }
+}
+
 /// A device and where its registers are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found {
@@ -34,6 +49,45 @@ pub struct Found {
     pub start: u64,
     /// Bytes, at least 1; the end does not wrap.
     pub len: u64,
+}
+
+/// Most devices that are noted. Machines have some 20 at the most.
+pub const MAX_UNITS: usize = 32;
+
+/// Devices that no task gets, as this machine's firmware and host bridge tell where they are.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Units {
+    list: [Option<Found>; MAX_UNITS],
+    /// Devices for which the list has no room.
+    left_out: u16,
+}
+
+impl Units {
+    /// Notes one more.
+    pub fn add(&mut self, found: Found) {
+        match self.list.iter_mut().find(|place| place.is_none()) {
+            Some(place) => *place = Some(found),
+            None => self.left_out = self.left_out.saturating_add(1),
+        }
+    }
+
+    /// What a physical range reaches that no task gets, if anything: a page of a noted device; any address above 1 MiB where devices were left out, since
+    /// nobody knows which are theirs.
+    pub fn reached(&self, base: u64, len: u64) -> Option<&'static str> {
+        let end = base.saturating_add(len);
+        let page = |address: u64| address & !(PAGE - 1);
+        let touches = |unit: &&Found| {
+            base < page(unit.start.saturating_add(unit.len).saturating_add(PAGE - 1)) && page(unit.start) < end
+        };
+        match self.list.iter().flatten().find(touches) {
+            _ if len == 0 => None,
+            Some(unit) => Some(unit.unit.reason()),
+            None if self.left_out != 0 && end > MIB => {
+                Some("addresses among which the firmware names more devices than the kernel can note")
+            }
+            None => None,
+        }
+    }
 }
 
 /// How the walk went.

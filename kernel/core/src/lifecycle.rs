@@ -19,7 +19,7 @@ const TOLD: u16 = 16;
 impl System {
     /// Begins a new life in a row: handles 0 and 1 are its own endpoint and notification. The caller then builds the address space and
     /// starts the first thread, with which the life runs, or takes it back by [`System::kill`]. Errors: NoSuchTask, AlreadyRunning, NotReaped,
-    /// QuotaHandles, Busy (the row is barred), NoMoreLives.
+    /// QuotaHandles, Busy (the row is disabled), NoMoreLives.
     pub fn begin(&mut self, row: u16) -> Result<TaskId, Status> {
         let task = self.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
         match task.state {
@@ -27,7 +27,7 @@ impl System {
             TaskState::Dead => return Err(Status::NotReaped),
             TaskState::Empty => {}
         }
-        if task.barred {
+        if task.disabled {
             return Err(Status::Busy);
         }
         if task.handles.quota() < 2 {

@@ -103,7 +103,7 @@ pub struct Task {
     /// Whether a next life is to be expected where there is none now.
     pub expected: bool,
     /// Whether it never starts: it would have what is the kernel's.
-    pub barred: bool,
+    pub disabled: bool,
     /// Threads alive.
     pub threads: u16,
     /// Endpoints and notifications that it made.
@@ -155,7 +155,7 @@ impl Task {
             start: Start::default(),
             generation: 0,
             expected: true,
-            barred: false,
+            disabled: false,
             threads: 0,
             made: 0,
             first_thread: None,

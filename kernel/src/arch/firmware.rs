@@ -4,86 +4,32 @@
 use super::paging::{self, KernelFlags};
 use super::{cpu, stacks};
 use crate::klog;
-use kernel_core::acpi::{self, Found, Physical, Unit};
+use kernel_core::acpi::{self, Physical, Units, Walked};
 
 /// Where a page of them is seen: in the part of the top table that has the kernel's stacks, far from these.
 const WINDOW: u64 = stacks::BASE + (256 << 30);
 const PAGE: u64 = abi::PAGE_SIZE as u64;
 
-/// Most devices that are noted.
-const MAX_UNITS: usize = 32;
-
-/// Devices that no task gets, as this machine's firmware and host bridge tell where they are.
-#[derive(Clone, Copy, Debug)]
-pub struct Units {
-    list: [Option<Found>; MAX_UNITS],
-    count: usize,
-}
-
-impl Default for Units {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Units {
-    /// None.
-    pub const fn new() -> Self {
-        Units { list: [None; MAX_UNITS], count: 0 }
-    }
-
-    /// Notes one more. Those beyond [`MAX_UNITS`] are said in the log: nothing keeps a task from them.
-    #[unsafe(link_section = "boot_text")]
-    pub fn add(&mut self, found: Found) {
-        match self.list.get_mut(self.count) {
-            Some(place) => {
-                *place = Some(found);
-                self.count += 1;
-            }
-            None => klog!(
-                "{:?} at {:#x} is beyond the {MAX_UNITS} devices that are kept from tasks",
-                found.unit,
-                found.start
-            ),
-        }
-    }
-
-    /// The one that shares a page with a physical range, if any.
-    pub fn touched(&self, base: u64, len: u64) -> Option<&Found> {
-        let end = base.saturating_add(len);
-        self.list.iter().flatten().find(|unit| {
-            let past = unit.start.saturating_add(unit.len).saturating_add(PAGE - 1) & !(PAGE - 1);
-            base < past && unit.start & !(PAGE - 1) < end
-        })
-    }
-}
-
-/// What a unit is, and why no task gets it, in words for the log.
-pub fn reason(unit: Unit) -> &'static str {
-    match unit {
-        Unit::PciConfiguration => {
-            "PCI configuration on this machine, through which any device can be made to reach any memory"
-        }
-        Unit::IoApic => "an I/O APIC of this machine, which decides what interrupts do",
-        Unit::LocalApic => "the local APICs of this machine, which can stop and start processors",
-        Unit::Hpet => "the HPET of this machine, whose interrupts can be made to write anywhere in memory",
-        Unit::Iommu => "an IOMMU of this machine, which decides where devices reach",
-    }
-}
-
-/// Adds what the tables behind the root pointer at `rsdp` name. `frames` gives the page tables for the page through which they are seen.
+/// Adds what the tables behind the root pointer at `rsdp` name. `None` where there is no such pointer. `frames` gives the page tables for the page through
+/// which they are seen.
 #[unsafe(link_section = "boot_text")]
-pub fn read(rsdp: u64, frames: &mut dyn FnMut() -> u64, units: &mut Units) {
+pub fn read(rsdp: u64, frames: &mut dyn FnMut() -> u64, units: &mut Units) -> Option<Walked> {
     let mut window = Window { frames, bits: cpu::physical_bits() };
     let walked = acpi::walk(&mut window, rsdp, &mut |found| units.add(found));
     paging::map_kernel(WINDOW, 0, KernelFlags::NONE, window.frames);
     paging::flush_page(WINDOW);
+    walked
+}
+
+/// Says in the log how that went.
+#[unsafe(link_section = "boot_text")]
+pub fn say(walked: Option<Walked>) {
     match walked {
-        Some(walked) if walked.broken != 0 => {
-            klog!("ACPI: {} tables of this firmware are broken and were left out", walked.broken);
+        Some(Walked { tables, broken: 0 }) => klog!("ACPI: {tables} tables say where devices are that no task gets"),
+        Some(Walked { tables, broken }) => {
+            klog!("ACPI: {tables} tables say where devices are that no task gets; {broken} are broken and left out");
         }
-        Some(_) => {}
-        None => klog!("ACPI: there are no tables at {rsdp:#x}"),
+        None => klog!("ACPI: no tables; devices that no task gets are looked for in their usual places"),
     }
 }
 

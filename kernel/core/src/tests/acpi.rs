@@ -1,6 +1,6 @@
 //! The walk through the firmware's tables: what well-made ones say, and that broken ones harm nobody.
 
-use crate::acpi::{Found, Physical, Unit, Walked, walk};
+use crate::acpi::{Found, MAX_UNITS, Physical, Unit, Units, Walked, walk};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -197,6 +197,26 @@ fn without_a_root_pointer_there_is_nothing() {
     memory.pieces.insert(0x7fd_0000, table(b"XSDT", &0x7fd_0000u64.to_le_bytes().repeat(300)));
     let (all, walked) = found(&mut memory);
     assert_eq!((all, walked.map(|walked| walked.tables)), (vec![], Some(257)));
+}
+
+#[test]
+fn a_range_reaches_a_device_by_any_byte_of_its_pages() {
+    let mut units = Units::default();
+    let add = |units: &mut Units, start, len| units.add(Found { unit: Unit::Hpet, start, len });
+    add(&mut units, 0xfed0_0400, 0x400);
+    assert!(units.reached(0xfed0_0000, 1).is_some() && units.reached(0xfecf_f000, 0x1001).is_some());
+    assert!(units.reached(0xfed0_0fff, 1).is_some() && units.reached(0, u64::MAX).is_some());
+    assert_eq!((units.reached(0xfecf_f000, 0x1000), units.reached(0xfed0_1000, 0x1000)), (None, None));
+    assert_eq!(units.reached(0xfed0_0400, 0), None, "a row has places for ranges that it does not use");
+    // A device for which there is no room: nobody gets what may be it.
+    for number in 0..MAX_UNITS as u64 - 1 {
+        add(&mut units, (number + 1) << 32, 0x1000);
+    }
+    assert_eq!(units.reached(0xc000_0000, 0x1000), None);
+    add(&mut units, 0xc000_0000, 0x1000);
+    assert!(units.reached(0xc000_0000, 0x1000).is_some_and(|reason| reason.contains("more devices than")));
+    assert!(units.reached(0xd000_0000, 0x1000).is_some());
+    assert_eq!(units.reached(0xb_8000, 0x8000), None, "the VGA memory, where no such device is");
 }
 
 proptest! {
