@@ -1,10 +1,13 @@
 //! The commands as a script calls them: flags, what is printed where, and the exit status.
 
 use super::super::{Outcome, Report, Wanted, in_parallel};
+use crate::build::SYSTEM_TOML;
+use crate::manifest::System;
 use crate::new;
 use crate::paths::Paths;
 use crate::toolchain::METAL;
 use anyhow::{Context, Result, ensure};
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -256,19 +259,19 @@ fn hostile_home(settings: &str) -> Result<tempfile::TempDir> {
     Ok(home)
 }
 
-/// The programs of the bare machine, with their contents.
+/// The kernel and the programs of the task table, with their contents. What else lies beside them may be another test's, which builds
+/// it meanwhile.
 fn programs() -> Result<Vec<(PathBuf, Vec<u8>)>> {
-    let dir = Paths::find()?.metal().join(METAL).join("release");
-    let mut programs = Vec::new();
-    for entry in std::fs::read_dir(&dir).with_context(|| format!("cannot read {}", dir.display()))? {
-        let path = entry.context("cannot read a directory")?.path();
-        if path.is_file() && path.extension().is_none() {
-            let bytes = std::fs::read(&path).context("cannot read a program")?;
-            programs.push((path, bytes));
-        }
-    }
-    programs.sort();
-    Ok(programs)
+    let paths = Paths::find()?;
+    let system = System::load(&paths.root.join(SYSTEM_TOML), &[])?;
+    let dir = paths.metal().join(METAL).join("release");
+    let names: BTreeSet<_> = system.tasks.iter().map(|task| task.bin.as_str()).chain(["kernel"]).collect();
+    let read = |name| {
+        let path = dir.join(name);
+        let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        Ok((path, bytes))
+    };
+    names.into_iter().map(read).collect()
 }
 
 /// Each mistake names the flag, and what to give instead.
