@@ -139,6 +139,8 @@ pub struct TaskRecord {
     pub calls: [u8; MAX_CALLS],
     /// Port ranges.
     pub ports: [PortRange; MAX_PORTS],
+    /// The names by which the driver asks for them, zero for those that have none.
+    pub port_names: [Name; MAX_PORTS],
     /// Interrupt lines.
     pub irqs: [IrqRecord; MAX_IRQS],
     /// Zero.
@@ -164,4 +166,5 @@ impl TaskRecord {
     pub const ARCHIVE: u32 = 1 << 5;
 }
 
-const _: () = assert!(size_of::<ManifestHeader>() == 24 && size_of::<TaskRecord>() == 456);
+const _: () =
+    assert!(size_of::<ManifestHeader>() == 24 && size_of::<TaskRecord>() == 456 + size_of::<[Name; MAX_PORTS]>());

@@ -327,9 +327,9 @@ fn grant(k: &mut Kernel, row: u16, record: &TaskRecord, entries: &mut Entries) -
         k.pic.unmask(irq.line);
         entries.add(Entry { name: irq.name, kind: EntryKind::Irq as u32, handle, base: irq.bit.into(), len: 0 })?;
     }
-    for ports in record.ports.iter().filter(|p| p.len != 0) {
+    for (ports, &name) in record.ports.iter().zip(&record.port_names).filter(|(p, _)| p.len != 0) {
         let (base, len) = (ports.base.into(), ports.len.into());
-        entries.add(Entry { name: [0; abi::NAME_LEN], kind: EntryKind::Ports as u32, handle: 0, base, len })?;
+        entries.add(Entry { name, kind: EntryKind::Ports as u32, handle: 0, base, len })?;
     }
     for (slot, range) in record.ranges.iter().enumerate().filter(|(_, r)| r.len != 0) {
         let id = range_memory(k, row, slot, range)?;

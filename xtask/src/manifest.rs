@@ -89,8 +89,10 @@ pub struct Task {
 }
 
 /// A range of I/O ports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ports {
+    /// The name by which the driver asks for it; empty where the table lists it without one.
+    pub name: String,
     /// First port.
     pub base: u16,
     /// How many, at least 1.
@@ -271,7 +273,10 @@ impl Task {
     /// Its ports, lines and ranges, in words.
     #[must_use]
     pub fn hardware(&self) -> Vec<String> {
-        let ports = self.ports.iter().map(|ports| format!("ports {}", ports.value));
+        let ports = self.ports.iter().map(|ports| match ports.value.name.as_str() {
+            "" => format!("ports {}", ports.value),
+            name => format!("ports {} ({name})", ports.value),
+        });
         let irqs = self.irqs.iter().map(|irq| format!("line {} ({})", irq.value.line, irq.value.name));
         let ranges = self.ranges.iter().map(|range| format!("range {} ({})", range.value, range.value.name));
         ports.chain(irqs).chain(ranges).collect()
@@ -287,13 +292,13 @@ impl Task {
 impl Ports {
     /// One past the last port.
     #[must_use]
-    pub fn end(self) -> u32 {
+    pub fn end(&self) -> u32 {
         u32::from(self.base) + u32::from(self.len)
     }
 
     /// Whether the two share a port.
     #[must_use]
-    pub fn overlaps(self, other: Ports) -> bool {
+    pub fn overlaps(&self, other: &Ports) -> bool {
         u32::from(self.base) < other.end() && u32::from(other.base) < self.end()
     }
 }

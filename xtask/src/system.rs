@@ -41,7 +41,10 @@ fn cells(system: &System, task: &Task) -> [Vec<String>; 8] {
     if task.heartbeat_ms.value > 0 {
         life.push(format!("watched, {} ms", task.heartbeat_ms.value));
     }
-    let ports = task.ports.iter().map(|ports| format!("ports {}", ports.value));
+    let ports = task.ports.iter().map(|ports| match ports.value.name.as_str() {
+        "" => format!("ports {}", ports.value),
+        name => format!("ports {name} {}", ports.value),
+    });
     let lines = task.irqs.iter().map(|irq| format!("line {} = {}", irq.value.name, irq.value.line));
     let ranges = task.ranges.iter().map(|range| {
         let range = &range.value;

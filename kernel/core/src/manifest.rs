@@ -253,12 +253,16 @@ fn check(r: &TaskRecord, row: usize, count: usize) -> Result<(), &'static str> {
     if !ranges().all(|g| pages(g) && in_a_hole(g.base, g.len)) {
         return Err("a physical range is not made of whole pages, or out of range: where RAM may be");
     }
+    // Ports need none.
+    let port_names = || r.port_names.iter().filter(|name| **name != abi::Name::default());
     if !irqs().all(|i| named(&i.name))
         || !ranges().all(|g| named(&g.name))
+        || !port_names().all(named)
+        || !distinct(port_names())
         || !distinct(irqs().map(|i| i.name))
         || !distinct(ranges().map(|g| g.name))
     {
-        return Err("a line or a range has no proper name, or that of another");
+        return Err("a line, a range or ports have no proper name, or that of another");
     }
     if r.ports.iter().any(|&p| p.len != 0 && kernel_ports(p).is_some())
         || ranges().any(|g| kernel_range(g.base, g.len).is_some())

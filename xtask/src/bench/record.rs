@@ -67,7 +67,8 @@ fn build(config: &Config) -> Result<Built> {
         let Some(task) = system.tasks.iter_mut().find(|task| task.name.value == name) else {
             bail!("{SYSTEM_TOML} has no task `{name}`");
         };
-        task.ports.push(At { value: Ports { base: port, len: 1 }, place: task.name.place.clone() });
+        task.ports
+            .push(At { value: Ports { name: String::new(), base: port, len: 1 }, place: task.name.place.clone() });
     }
     let programs = compile(config, &["build", "--package", "kernel", "--bin", "kernel"])?;
     let kernel = programs.get("kernel").context("the package `kernel` has no program of that name")?.clone();

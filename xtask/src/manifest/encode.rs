@@ -1,6 +1,6 @@
 //! The binary task table.
 
-use super::{KernelRight, System, Task};
+use super::{KernelRight, Ports, System, Task};
 use abi::manifest::{IrqRecord, MAGIC, ManifestHeader, PortRange, RangeRecord, TaskRecord};
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -52,8 +52,10 @@ fn record(system: &System, task: &Task) -> TaskRecord {
         record.call_count += 1;
     }
     record.debug = task.debug.iter().filter_map(|other| row(&other.value)).fold(0, |set, row| set | 1 << row);
-    for (slot, ports) in record.ports.iter_mut().zip(&task.ports) {
-        *slot = PortRange { base: ports.value.base, len: ports.value.len };
+    for ((slot, named), ports) in record.ports.iter_mut().zip(&mut record.port_names).zip(&task.ports) {
+        let Ports { base, len, .. } = ports.value;
+        *slot = PortRange { base, len };
+        *named = name(&ports.value.name);
     }
     for (bit, (slot, irq)) in record.irqs.iter_mut().zip(&task.irqs).enumerate() {
         *slot = IrqRecord { name: name(&irq.value.name), line: irq.value.line, bit: bit as u8, used: 1, reserved: 0 };

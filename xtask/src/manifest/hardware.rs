@@ -12,13 +12,13 @@ pub fn check(tasks: &[Task], problems: &mut Vec<Problem>) {
     let irqs: Vec<_> = claims(tasks, |task| &task.irqs);
     let ranges: Vec<_> = claims(tasks, |task| &task.ranges);
     for (number, (task, ports_at)) in ports.iter().enumerate() {
-        let own = ports_at.value;
+        let own = &ports_at.value;
         if let Some((kernels, why)) = kernel_ports(PortRange { base: own.base, len: own.len }) {
-            let kernels = Ports { base: kernels.base, len: kernels.len };
+            let kernels = Ports { name: String::new(), base: kernels.base, len: kernels.len };
             say(problems, ports_at, format!("no task gets {kernels}, {why}; take it out"));
         }
         if let Some((owner, first)) = ports.iter().take(number).find(|(_, first)| first.value.overlaps(own)) {
-            say(problems, ports_at, taken("ports", own, task, owner, first.value, &first.place));
+            say(problems, ports_at, taken("ports", own, task, owner, &first.value, &first.place));
         }
     }
     for (number, (task, irq)) in irqs.iter().enumerate() {

@@ -208,23 +208,56 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// `{ uart = { base, len } }`, by the driver's own name for each; or a list, of which the driver asks by number.
     fn ports(&mut self, table: &dyn TableLike) -> Vec<At<Ports>> {
         let mut ports = Vec::new();
-        for (offset, entry) in self.entries(table, "ports", "{ base = 0x3F8, len = 8 }", MAX_PORTS) {
-            self.known(entry, &["base", "len"], "a range of ports");
-            if !self.required(entry, offset, &["base", "len"], "a range of ports") {
-                continue;
+        let named = match table.get("ports") {
+            Some(item) if item.is_array() || item.is_array_of_tables() => None,
+            Some(item) => item.as_table_like(),
+            None => return ports,
+        };
+        let Some(named) = named else {
+            for (offset, entry) in self.entries(table, "ports", "{ base = 0x3F8, len = 8 }", MAX_PORTS) {
+                ports.extend(self.port_range(entry, offset, String::new()));
             }
-            let base = self.integer(entry, "base", 0, 0xFFFF, 0).value;
-            let len = self.integer(entry, "len", 1, 0xFFFF, 1).value;
-            if base + len > 0x1_0000 {
-                let text = format!("ports {base:#X} and {len} on pass the last one, 0xFFFF; make `len` smaller");
-                self.problem(offset, text);
-            } else {
-                ports.push(self.at(offset, Ports { base: base as u16, len: len as u16 }));
+            return ports;
+        };
+        if let Some(item) = table.get("ports")
+            && named.len() > MAX_PORTS
+        {
+            self.too_many(item, "ports", named.len(), MAX_PORTS);
+        }
+        for (name, item) in named.iter() {
+            let offset = self.key_offset(named, name);
+            if matches!(name, "base" | "len") && !item.is_table_like() {
+                let text = "a range of ports has a name: write ports = { NAME = { base = 0x3F8, len = 8 } }";
+                self.problem(offset, text.to_owned());
+                break;
+            }
+            if let Err(wrong) = valid_name(name) {
+                self.problem(offset, format!("the name `{name}` of ports {wrong}"));
+            }
+            match item.as_table_like() {
+                Some(entry) => ports.extend(self.port_range(entry, offset, name.to_owned())),
+                None => self.wrong_kind(item, name, "a table such as { base = 0x3F8, len = 8 }"),
             }
         }
         ports
+    }
+
+    fn port_range(&mut self, entry: &dyn TableLike, offset: usize, name: String) -> Option<At<Ports>> {
+        self.known(entry, &["base", "len"], "a range of ports");
+        if !self.required(entry, offset, &["base", "len"], "a range of ports") {
+            return None;
+        }
+        let base = self.integer(entry, "base", 0, 0xFFFF, 0).value;
+        let len = self.integer(entry, "len", 1, 0xFFFF, 1).value;
+        if base + len > 0x1_0000 {
+            let text = format!("ports {base:#X} and {len} on pass the last one, 0xFFFF; make `len` smaller");
+            self.problem(offset, text);
+            return None;
+        }
+        Some(self.at(offset, Ports { name, base: base as u16, len: len as u16 }))
     }
 
     fn irqs(&mut self, table: &dyn TableLike) -> Vec<At<Irq>> {

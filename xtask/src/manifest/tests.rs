@@ -64,7 +64,7 @@ allow = ["clock"]
 package = "a"
 bin = "other"
 priority = 2
-ports = [{ base = 0x3F8, len = 8 }, { base = 0xCF9, len = 1 }]
+ports = { uart = { base = 0x3F8, len = 8 }, reset = { base = 0xCF9, len = 1 } }
 irqs = { rx = 4, tx = 3 }
 ranges = [
     { name = "text", base = 0xB8000, len = 0x8000 },
@@ -131,6 +131,8 @@ fn the_table_says_what_the_file_says() {
     let unused = PortRange::default();
     let ports = [PortRange { base: 0x3F8, len: 8 }, PortRange { base: 0xCF9, len: 1 }, unused];
     assert_eq!(a.ports[..3], ports);
+    let names: Vec<_> = a.port_names[..3].iter().map(abi::name_str).collect();
+    assert_eq!(names, ["uart", "reset", ""]);
     let irq =
         |name, line, bit| IrqRecord { name: abi::name_from(name).expect("it fits"), line, bit, used: 1, reserved: 0 };
     assert_eq!(a.irqs[..3], [irq("rx", 4, 0), irq("tx", 3, 1), IrqRecord::default()]);
@@ -188,6 +190,7 @@ fn d25_hardware_for_a_crate_from_outside_needs_consent() {
     let agreed = PathBuf::from(format!("{},hardware", crate_dir.display()));
     for (claims, asks) in [
         ("ports = [{ base = 0x70, len = 2 }]", "ports 0x70-0x71"),
+        ("ports = { cmos = { base = 0x70, len = 2 } }", "ports 0x70-0x71 (cmos)"),
         ("irqs = { alarm = 8 }", "line 8 (alarm)"),
         ("ranges = [{ name = \"cells\", base = 0xFE000000, len = 0x1000 }]", "range 0xFE000000-0xFE000FFF (cells)"),
     ] {

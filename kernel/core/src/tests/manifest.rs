@@ -100,6 +100,8 @@ const BAD: &[(&str, Edit)] = &[
     ("no proper name", |r| r[1].irqs[0].name[0] = b'A'),
     ("no proper name", |r| r[2].ranges[0].name = [0; 16]),
     ("that of another", |r| r[2].ranges[1] = range(0xc0000, PAGE)),
+    ("proper name", |r| r[1].port_names[0] = *b"a--b\0\0\0\0\0\0\0\0\0\0\0\0"),
+    ("that of another", |r| r[1].port_names[..2].fill(*b"uart\0\0\0\0\0\0\0\0\0\0\0\0")),
     ("not more important", |r| r[1].priority = 6),
     ("not more important", |r| r[2].priority = 2),
     ("with control is to be debugged", |r| r[2].debug = 1),

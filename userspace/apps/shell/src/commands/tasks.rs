@@ -169,9 +169,13 @@ fn authority(index: usize, task: &TaskRecord, tasks: &[TaskRecord], status: &Tas
     };
     line("priority", format!("{} (0 is the most important, 31 the least)", task.priority));
 
-    let ports = task.ports.iter().filter(|range| range.len > 0).map(|range| {
+    let ports = task.ports.iter().zip(&task.port_names).filter(|(range, _)| range.len > 0).map(|(range, name)| {
         let last = u32::from(range.base) + u32::from(range.len) - 1;
-        format!("0x{:x}-0x{last:x} ({})", range.base, range.len)
+        let name = match name_str(name) {
+            "" => String::new(),
+            name => format!("{name} = "),
+        };
+        format!("{name}0x{:x}-0x{last:x} ({})", range.base, range.len)
     });
     line("ports", joined(ports));
     let irqs = task.irqs.iter().filter(|irq| irq.used != 0);
