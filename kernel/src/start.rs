@@ -89,8 +89,8 @@ pub fn init_memory(boot: &'static mut BootInfo) -> Ready {
     // A table that is wrong, or none, is for whoever wants to start its tasks.
     let records = table.and_then(Result::ok).unwrap_or_default();
     let most = system::most_that_fits(records, frames.largest() * PAGE / TABLES_SHARE);
-    let tables = HEAP_REST + system::heap_needed(records, most);
-    let heap_size = tables.max(HEAP_BASE).next_multiple_of(PAGE);
+    let records_need = HEAP_REST + system::heap_needed(records, most);
+    let heap_size = records_need.max(HEAP_BASE).next_multiple_of(PAGE);
     let heap_start = frames.take_run(heap_size / PAGE);
     // SAFETY: these frames were just taken, and the direct map covers all usable memory for ever.
     unsafe { heap::init((paging::DIRECT_MAP + heap_start) as usize, heap_size as usize) };
