@@ -114,7 +114,7 @@ fn the_table_says_what_the_file_says() {
     let (header, rest) = ManifestHeader::read_from_prefix(&bytes).expect("a header");
     assert_eq!(header.magic, MAGIC);
     assert_eq!(header.abi_hash, abi::ABI_HASH);
-    assert_eq!((header.count, header.record_size), (4, 456));
+    assert_eq!((header.count, header.record_size), (4, 712));
     let records = <[TaskRecord]>::ref_from_bytes(rest).expect("whole records");
     let names: Vec<_> = records.iter().map(|record| abi::name_str(&record.name)).collect();
     assert_eq!(names, ["supervisor", "a", "b", "clock"], "the one with control first, then as written");
