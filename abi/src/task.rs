@@ -53,6 +53,8 @@ pub struct TaskId {
 impl TaskId {
     /// Bits of [`TaskId::to_u32`] that are the row.
     pub const ROW_BITS: u32 = 9;
+    /// Bits that the life takes in [`TaskId::to_u32`].
+    pub const GENERATION_BITS: u32 = u32::BITS - Self::ROW_BITS;
     /// The number of the last life that a row can have: 8,388,607.
     pub const LAST: u32 = u32::MAX >> Self::ROW_BITS;
 

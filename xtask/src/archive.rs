@@ -1,5 +1,5 @@
 //! The boot archive: a plain `tar` with the task table (`manifest`), the programs (`bin/NAME`), and the tables of their functions
-//! (`sym/NAME`) and source lines (`lines/NAME`). The boot loader hands it to the kernel as it is; `tar tvf` shows it to anyone.
+//! (`sym/NAME`), source lines (`lines/NAME`) and the protocols that they serve (`proto/NAME`). The boot loader hands it to the kernel as it is; `tar tvf` shows it to anyone.
 
 use crate::elf_check;
 use crate::lines::{self, Roots};
@@ -44,6 +44,9 @@ pub fn pack(
         let elf = Elf::parse(&bytes).with_context(|| format!("cannot read {} as an ELF file", Paths::shown(path)))?;
         files.push((format!("bin/{name}"), strip(&elf, &bytes)));
         files.push((format!("sym/{name}"), symbols(&elf).into_bytes()));
+        if let Some(description) = section(&elf, &bytes, ".protocol") {
+            files.push((format!("proto/{name}"), description.to_vec()));
+        }
         let lines = lines::table(path, &elf, &roots)?;
         if !lines.is_empty() {
             files.push((format!("lines/{name}"), lines));
@@ -56,6 +59,12 @@ pub fn pack(
         return Ok(());
     }
     paths::write_whole(out, &archive)
+}
+
+/// The content of a section.
+fn section<'b>(elf: &Elf, bytes: &'b [u8], name: &str) -> Option<&'b [u8]> {
+    let section = elf.section_headers.iter().find(|section| elf.shdr_strtab.get_at(section.sh_name) == Some(name))?;
+    bytes.get(section.file_range()?)
 }
 
 /// Whether the program leaves room in its task's quota for at least one page of heap.

@@ -5,6 +5,7 @@
 use crate::driver::Answer;
 use crate::ipc::{Handle, Pending, Request, close};
 use crate::notify::Notification;
+use crate::proto::{Asker, Owned};
 use abi::TaskId;
 use abi::message::Kind;
 use alloc::collections::VecDeque;
@@ -49,12 +50,23 @@ impl<T> Callers<T> {
         busy: u16,
         serve: impl FnOnce(&mut Caller<T>) -> Option<Ready>,
     ) -> Answer {
-        let task = request.sender.task;
+        self.ask_of(request.sender.task, request.pending(), what, busy, serve)
+    }
+
+    /// As [`Callers::ask`], of a call that was taken apart.
+    pub(crate) fn ask_of(
+        &mut self,
+        task: TaskId,
+        pending: Pending,
+        what: T,
+        busy: u16,
+        serve: impl FnOnce(&mut Caller<T>) -> Option<Ready>,
+    ) -> Answer {
         self.0.retain(|other| other.task.index != task.index || other.task == task);
         if self.0.iter().any(|other| other.task == task) {
             return Answer::refuse(busy);
         }
-        let mut caller = Caller { task, pending: request.pending(), what };
+        let mut caller = Caller { task, pending, what };
         if let Some((label, words)) = serve(&mut caller) {
             return Answer::Reply(label, words);
         }
@@ -86,11 +98,16 @@ impl<T> Callers<T> {
 
     /// Answers the task's call, if one waits, with outcome 0 and zeros.
     pub fn cancel(&mut self, task: TaskId) {
-        let place = self.0.iter().position(|caller| caller.task == task);
-        if let Some(Caller { pending, .. }) = place.and_then(|place| self.0.remove(place)) {
+        if let Some(Caller { pending, .. }) = self.take(task) {
             // As in `serve`.
             let _ = pending.reply(0, [0; 4]);
         }
+    }
+
+    /// The task's call, if one waits.
+    pub(crate) fn take(&mut self, task: TaskId) -> Option<Caller<T>> {
+        let place = self.0.iter().position(|caller| caller.task == task);
+        place.and_then(|place| self.0.remove(place))
     }
 }
 
@@ -125,14 +142,23 @@ impl Subscribers {
     /// Adds who asks: a handle of a notification, and in word 0 the bits to set in it. Takes the place of the task's last one. It is signalled
     /// at once where what it waits for is there `already`. False where no notification came along.
     pub fn add(&mut self, request: &Request, already: bool) -> bool {
-        let Some(Handle { kind: Kind::Notification, number: notification, .. }) = request.handle else { return false };
-        let (task, [bits, ..]) = (request.sender.task, request.words);
+        let Some(Handle { kind: Kind::Notification, number, .. }) = request.handle else { return false };
+        let [bits, ..] = request.words;
+        self.subscribe(request.sender.task, bits, number, already);
+        true
+    }
+
+    /// As [`Subscribers::add`], of a request that [`protocol!`](crate::protocol) took apart.
+    pub fn add_owned(&mut self, from: Asker, bits: u64, notification: Owned<Notification>, already: bool) {
+        self.subscribe(from.task, bits, notification.into_inner().0, already);
+    }
+
+    fn subscribe(&mut self, task: TaskId, bits: u64, notification: u32, already: bool) {
         let new = Subscriber { task, notification, bits };
         self.0.extract_if(.., |old| old.task.index == task.index).for_each(|old| old.give_up());
         if !already || new.signal() {
             self.0.push(new);
         }
-        true
     }
 
     /// Tells all.

@@ -58,8 +58,11 @@ pub trait Driver: Sized {
     /// whose interrupt was lost: nothing else would ever tell that it waits.
     fn pulse(&mut self) {}
 
-    /// One request.
-    fn request(&mut self, request: &Request) -> Answer;
+    /// One request. A driver that serves a protocol leaves it to that: see [`Served`](crate::proto::Served).
+    fn request(&mut self, request: &Request) -> Answer {
+        let _ = request;
+        Answer::bad_request()
+    }
 
     /// Which requests may bring a handle of those in [`Driver::TAKES`]. One that comes with a request of another label is closed before
     /// [`Driver::request`].
@@ -69,10 +72,23 @@ pub trait Driver: Sized {
     }
 }
 
-/// Makes a [`Driver`](crate::driver::Driver) the task: `init`, then the loop. `heap = TYPE` behind it picks the task's heap: see
-/// [`crate::heap`].
+/// Makes a [`Driver`](crate::driver::Driver) the task: `init`, then the loop.
+///
+/// `serves MODULE` behind it has its requests served as the protocol says that [`protocol!`](crate::protocol) declares in that module or crate,
+/// of which the driver implements `Server`. `heap = TYPE` at the end picks the task's heap: see [`crate::heap`].
 #[macro_export]
 macro_rules! driver {
+    ($driver:ty, serves $($protocol:ident)::+) => {
+        $crate::driver!($driver, serves $($protocol)::+, heap = $crate::heap::Default);
+    };
+    ($driver:ty, serves $($protocol:ident)::+, heap = $heap:ty) => {
+        fn __run_driver() {
+            $crate::described!($($protocol)::+);
+            type Served = $crate::proto::Served<$driver, $($protocol)::+::Protocol>;
+            $crate::driver::serve(<Served as $crate::driver::Driver>::init())
+        }
+        $crate::entry!(__run_driver, heap = $heap);
+    };
     ($driver:ty) => {
         $crate::driver!($driver, heap = $crate::heap::Default);
     };

@@ -9,6 +9,10 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::fmt;
 
+pub(crate) mod peer;
+
+pub use peer::{FAKE_CLIENT, FakePeer, fake_peer};
+
 /// Who answers calls: `None` keeps the caller waiting, and is asked again whenever nothing else happens.
 pub type FakeServer = Box<dyn FnMut(&mut Job) -> Option<Result<Reply, CallError>>>;
 

@@ -1,5 +1,6 @@
 //! Interrupt lines, by the driver's own names for them.
 
+use crate::notify::{Bit, Notification};
 use crate::syscall;
 use abi::info::EntryKind;
 
@@ -23,6 +24,42 @@ impl Irq {
         1 << self.bit
     }
 
+    /// The bit that it sets in the task's notification.
+    pub const fn bit(self) -> Bit {
+        Bit::new(self.bit)
+    }
+
+    /// One go at the device, after the line has fired (or on [`Driver::pulse`](crate::Driver::pulse), in case it has and nobody saw). `service`
+    /// says what is left to do, and what else the driver wants to know.
+    ///
+    /// [`Left::Nothing`]: the line may fire again. [`Left::More`]: the task is told so by its own bit `again`, after whatever else waits for
+    /// it, and the line stays masked until then. [`Left::Blocked`]: it stays masked until a later go.
+    pub fn drain<T>(self, again: Bit, service: impl FnOnce() -> (Left, T)) -> T {
+        let (left, told) = service();
+        match left {
+            Left::Blocked => {}
+            Left::More if Notification::own().signal(again.mask()).is_ok() => {}
+            Left::More | Left::Nothing => self.ack(),
+        }
+        told
+    }
+
+    /// In `init`: the last life may have left the line high, and an edge-triggered controller only sees it rise. A bounded number of goes at the
+    /// device, until nothing is left; then the line may fire.
+    pub fn settle(self, mut service: impl FnMut() -> Left) {
+        for _ in 0..Self::GOES {
+            match service() {
+                Left::Nothing => break,
+                Left::More => {}
+                Left::Blocked => return,
+            }
+        }
+        self.ack();
+    }
+
+    /// Most goes of [`Irq::settle`].
+    const GOES: usize = 64;
+
     /// Lets it fire again: after the device has been served.
     ///
     /// # Panics
@@ -32,5 +69,23 @@ impl Irq {
         if let Err(status) = syscall::irq_ack(self.handle) {
             panic!("interrupt on bit {}: {status}", self.bit);
         }
+    }
+}
+
+/// What is left to do at a device that interrupts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Left {
+    /// It has let go of its line.
+    Nothing,
+    /// A go has its limit; the next one goes on.
+    More,
+    /// It goes on when there is room for what it brings: who makes room drains it.
+    Blocked,
+}
+
+impl Left {
+    /// [`Left::More`], or [`Left::Nothing`].
+    pub const fn more(more: bool) -> Left {
+        if more { Left::More } else { Left::Nothing }
     }
 }

@@ -39,10 +39,12 @@ pub mod fake;
 pub mod heap;
 pub mod ipc;
 pub mod irq;
+pub mod keep;
 pub mod memory;
 pub mod notify;
 pub mod port;
 pub mod print;
+pub mod proto;
 pub mod sync;
 pub mod syscall;
 pub mod task;
@@ -50,6 +52,8 @@ pub mod task;
 pub mod testing;
 pub mod thread;
 pub mod time;
+#[cfg(feature = "uart")]
+pub mod uart;
 
 mod bell;
 mod lock;
@@ -57,7 +61,14 @@ mod panic;
 #[cfg(feature = "trace")]
 mod trace;
 
+/// For what [`protocol!`] expands to.
+#[doc(hidden)]
+pub mod __alloc {
+    pub use alloc::vec;
+}
+
 pub use driver::{Answer, Driver, OUTCOME_BAD_REQUEST, serve};
+pub use notify::Bit;
 
 /// The page in which the task finds out who it is.
 #[inline(always)]
@@ -129,7 +140,9 @@ pub fn entries() -> &'static [Entry] {
 
 /// The entry of this kind with this name.
 pub(crate) fn entry_named(kind: EntryKind, name: &str) -> Option<&'static Entry> {
-    entries().iter().find(|entry| entry.kind == kind as u32 && abi::name_str(&entry.name) == name)
+    // Byte by byte: `==` would link `memcmp`, for names of a few letters.
+    let is = |entry: &&Entry| abi::name_str(&entry.name).bytes().eq(name.bytes());
+    entries().iter().filter(|entry| entry.kind == kind as u32).find(is)
 }
 
 /// The first entry of this kind.

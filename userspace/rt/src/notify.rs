@@ -5,6 +5,55 @@ use crate::syscall;
 use abi::Status;
 use abi::message::Rights;
 
+/// One bit of a notification, by its number. Those from 32 to 58 are free for a task's timers and doorbells; the manifest gives those below to
+/// interrupts ([`abi::message::bits`]).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Bit(u8);
+
+impl Bit {
+    /// The bit of this number.
+    ///
+    /// # Panics
+    /// Where a word has no such bit: in a constant, it does not compile.
+    pub const fn new(number: u32) -> Bit {
+        assert!(number < u64::BITS, "a notification has the bits 0 to 63");
+        Bit(number as u8)
+    }
+
+    /// Its number.
+    pub const fn number(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// As a mask.
+    pub const fn mask(self) -> u64 {
+        1 << self.0
+    }
+
+    /// Whether it is set in these bits.
+    pub const fn is_in(self, bits: u64) -> bool {
+        bits & self.mask() != 0
+    }
+}
+
+/// What [`Timer::new`](crate::time::Timer::new) takes: a [`Bit`], or the number of one.
+pub trait BitNumber {
+    /// The number.
+    fn number(self) -> u32;
+}
+
+impl BitNumber for Bit {
+    fn number(self) -> u32 {
+        Bit::number(self)
+    }
+}
+
+impl BitNumber for u32 {
+    fn number(self) -> u32 {
+        self
+    }
+}
+
 /// The handle of a notification. A plain number: dropping it closes nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Notification(pub u32);

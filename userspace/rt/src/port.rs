@@ -3,6 +3,7 @@
 #[cfg(not(target_os = "none"))]
 pub use crate::fake::FakePorts;
 use abi::info::EntryKind;
+use core::sync::atomic::{AtomicU8, AtomicU16, Ordering};
 
 /// A range of I/O ports; offsets count from its first. Device logic takes this, so that it runs over [`IoPorts`] in a task and
 /// over [`crate::fake::FakePorts`] in a test.
@@ -19,6 +20,52 @@ pub trait Port {
     fn read32(&mut self, offset: u16) -> u32;
     /// Writes a word of four bytes.
     fn write32(&mut self, offset: u16, value: u32);
+
+    /// Moves a byte from a port into a cell. With [`IoPorts`] that is one instruction: a life that ends before it leaves the byte in the device,
+    /// one that ends after it has the byte in memory.
+    fn read8_into(&mut self, offset: u16, cell: &AtomicU8) {
+        cell.store(self.read8(offset), Ordering::Release);
+    }
+    /// Moves a word of two bytes from a port into a cell: see [`Port::read8_into`].
+    fn read16_into(&mut self, offset: u16, cell: &AtomicU16) {
+        cell.store(self.read16(offset), Ordering::Release);
+    }
+    /// Reads as many bytes from one port as there is room for (`rep insb`).
+    fn read8_block(&mut self, offset: u16, to: &mut [u8]) {
+        for byte in to {
+            *byte = self.read8(offset);
+        }
+    }
+    /// Writes bytes to one port (`rep outsb`).
+    fn write8_block(&mut self, offset: u16, from: &[u8]) {
+        for byte in from {
+            self.write8(offset, *byte);
+        }
+    }
+    /// Reads as many words of two bytes from one port as there is room for (`rep insw`).
+    fn read16_block(&mut self, offset: u16, to: &mut [u16]) {
+        for word in to {
+            *word = self.read16(offset);
+        }
+    }
+    /// Writes words of two bytes to one port (`rep outsw`).
+    fn write16_block(&mut self, offset: u16, from: &[u16]) {
+        for word in from {
+            self.write16(offset, *word);
+        }
+    }
+    /// Reads as many words of four bytes from one port as there is room for (`rep insd`).
+    fn read32_block(&mut self, offset: u16, to: &mut [u32]) {
+        for word in to {
+            *word = self.read32(offset);
+        }
+    }
+    /// Writes words of four bytes to one port (`rep outsd`).
+    fn write32_block(&mut self, offset: u16, from: &[u32]) {
+        for word in from {
+            self.write32(offset, *word);
+        }
+    }
 }
 
 impl<P: Port + ?Sized> Port for &mut P {
@@ -40,6 +87,30 @@ impl<P: Port + ?Sized> Port for &mut P {
     fn write32(&mut self, offset: u16, value: u32) {
         (**self).write32(offset, value);
     }
+    fn read8_into(&mut self, offset: u16, cell: &AtomicU8) {
+        (**self).read8_into(offset, cell);
+    }
+    fn read16_into(&mut self, offset: u16, cell: &AtomicU16) {
+        (**self).read16_into(offset, cell);
+    }
+    fn read8_block(&mut self, offset: u16, to: &mut [u8]) {
+        (**self).read8_block(offset, to);
+    }
+    fn write8_block(&mut self, offset: u16, from: &[u8]) {
+        (**self).write8_block(offset, from);
+    }
+    fn read16_block(&mut self, offset: u16, to: &mut [u16]) {
+        (**self).read16_block(offset, to);
+    }
+    fn write16_block(&mut self, offset: u16, from: &[u16]) {
+        (**self).write16_block(offset, from);
+    }
+    fn read32_block(&mut self, offset: u16, to: &mut [u32]) {
+        (**self).read32_block(offset, to);
+    }
+    fn write32_block(&mut self, offset: u16, from: &[u32]) {
+        (**self).write32_block(offset, from);
+    }
 }
 
 /// Ports that `system.toml` grants to this task. An access beyond them panics with its place in the source; without the check
@@ -51,6 +122,24 @@ pub struct IoPorts {
 }
 
 impl IoPorts {
+    /// The ports that `system.toml` grants under this name: all of the range. On the host `None`, unless a
+    /// [`Harness`](crate::testing::Harness) grants them.
+    pub fn named(name: &str) -> Option<IoPorts> {
+        let entry = crate::entry_named(EntryKind::Ports, name)?;
+        Some(IoPorts { base: u16::try_from(entry.base).ok()?, len: u16::try_from(entry.len).unwrap_or(u16::MAX) })
+    }
+
+    /// The number of the first one, for messages.
+    pub fn base(&self) -> u16 {
+        self.base
+    }
+
+    /// How many they are, at least 1.
+    #[allow(clippy::len_without_is_empty, reason = "a range has at least one port")]
+    pub fn len(&self) -> u16 {
+        self.len
+    }
+
     /// `len` ports from `base` on, or `None` where no granted range holds them all. On the host `None`, unless a
     /// [`Harness`](crate::testing::Harness) grants them.
     pub fn granted(base: u16, len: u16) -> Option<IoPorts> {
@@ -128,10 +217,81 @@ macro_rules! width {
     };
 }
 
+/// `ins` of one element into a cell (Intel SDM vol. 2A, INS).
+#[cfg(target_os = "none")]
+macro_rules! into_cell {
+    ($name:ident, $instruction:literal, $cell:ty, $width:literal) => {
+        #[inline]
+        #[track_caller]
+        fn $name(&mut self, offset: u16, cell: &$cell) {
+            let port = self.at(offset, $width);
+            // SAFETY: the ports are granted to this task and belong to a device. The instruction stores to `rdi`, which is a live,
+            // aligned cell made for shared change. The direction flag is clear, as always in Rust.
+            unsafe {
+                core::arch::asm!(
+                    $instruction,
+                    in("dx") port,
+                    inout("rdi") cell.as_ptr() => _,
+                    options(nostack, preserves_flags),
+                );
+            }
+        }
+    };
+}
+
+/// `rep ins` and `rep outs` of one width (Intel SDM vol. 2A, INS and OUTS; vol. 2B, REP).
+#[cfg(target_os = "none")]
+macro_rules! block {
+    ($read:ident, $write:ident, $type:ty, $ins:literal, $outs:literal, $width:literal) => {
+        #[inline]
+        #[track_caller]
+        fn $read(&mut self, offset: u16, to: &mut [$type]) {
+            let port = self.at(offset, $width);
+            // SAFETY: the ports are granted to this task and belong to a device. The instruction stores as many elements as `to` has,
+            // which is borrowed for writing. The direction flag is clear, as always in Rust.
+            unsafe {
+                core::arch::asm!(
+                    $ins,
+                    in("dx") port,
+                    inout("rdi") to.as_mut_ptr() => _,
+                    inout("rcx") to.len() => _,
+                    options(nostack, preserves_flags),
+                );
+            }
+        }
+
+        #[inline]
+        #[track_caller]
+        fn $write(&mut self, offset: u16, from: &[$type]) {
+            let port = self.at(offset, $width);
+            // SAFETY: the ports are granted to this task; the instruction only reads as many elements as `from` has.
+            unsafe {
+                core::arch::asm!(
+                    $outs,
+                    in("dx") port,
+                    inout("rsi") from.as_ptr() => _,
+                    inout("rcx") from.len() => _,
+                    options(nostack, preserves_flags, readonly),
+                );
+            }
+        }
+    };
+}
+
 impl Port for IoPorts {
     width!(read8, write8, u8, "al", 1);
     width!(read16, write16, u16, "ax", 2);
     width!(read32, write32, u32, "eax", 4);
+    #[cfg(target_os = "none")]
+    into_cell!(read8_into, "insb", AtomicU8, 1);
+    #[cfg(target_os = "none")]
+    into_cell!(read16_into, "insw", AtomicU16, 2);
+    #[cfg(target_os = "none")]
+    block!(read8_block, write8_block, u8, "rep insb", "rep outsb", 1);
+    #[cfg(target_os = "none")]
+    block!(read16_block, write16_block, u16, "rep insw", "rep outsw", 2);
+    #[cfg(target_os = "none")]
+    block!(read32_block, write32_block, u32, "rep insd", "rep outsd", 4);
 }
 
 #[cfg(test)]

@@ -32,11 +32,11 @@
 
 mod deaths;
 mod device;
-pub mod fuse;
 mod harness;
 pub(crate) mod kernel;
 pub mod qemu;
 
+use crate::keep::fuse;
 pub use deaths::{Deaths, every_death, every_two_deaths};
 pub use device::Device;
 pub use harness::{Answered, Asked, CLIENTS, Harness, Running};

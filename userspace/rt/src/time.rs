@@ -1,7 +1,7 @@
 //! Time since boot, in nanoseconds; timers; sleeping.
 
 use crate::lock::Mutex;
-use crate::notify::Notification;
+use crate::notify::{BitNumber, Notification};
 use crate::syscall;
 use abi::Status;
 use abi::message::bits;
@@ -78,11 +78,12 @@ pub struct Timer {
 }
 
 impl Timer {
-    /// A timer on the task's own notification; `bit` is a bit number, by custom one of [`bits::FREE_MASK`].
+    /// A timer on the task's own notification, which sets this [`Bit`](crate::Bit) (or the bit of this number), by custom one of
+    /// [`bits::FREE_MASK`].
     ///
     /// # Errors
     /// [`Status::BadArgument`] (bit above 59), [`Status::QuotaObjects`], [`Status::QuotaHandles`].
-    pub fn new(bit: u32) -> Result<Timer, Status> {
+    pub fn new(bit: impl BitNumber) -> Result<Timer, Status> {
         Timer::on(Notification::own(), bit)
     }
 
@@ -90,8 +91,8 @@ impl Timer {
     ///
     /// # Errors
     /// As [`Timer::new`], and [`Status::NoRights`].
-    pub fn on(notification: Notification, bit: u32) -> Result<Timer, Status> {
-        syscall::timer_create(notification.0, bit).map(|handle| Timer { handle })
+    pub fn on(notification: Notification, bit: impl BitNumber) -> Result<Timer, Status> {
+        syscall::timer_create(notification.0, bit.number()).map(|handle| Timer { handle })
     }
 
     /// Sets the deadline, in nanoseconds since boot. A deadline in the past fires at the next tick.

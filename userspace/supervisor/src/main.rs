@@ -11,13 +11,14 @@ mod requests;
 
 use abi::error::{DeathKind, FaultRecord};
 use abi::manifest::{Restart, TaskRecord};
-use abi::message::bits;
+use abi::message::{ReplyToken, bits};
 use abi::task::{Activity, TaskState, TaskStatus};
 use abi::{PAGE_SIZE, Status, TaskId, name_str};
 use alloc::string::String;
 use alloc::vec::Vec;
 use rt::archive::Archive;
-use rt::ipc::{Pending, Request};
+use rt::ipc::Request;
+use rt::proto::Owed;
 use rt::syscall::CallFailure;
 use rt::time::{Timer, now_ns};
 use rt::{Answer, Driver, println};
@@ -65,7 +66,7 @@ struct Task {
     /// When that was, in nanoseconds since boot.
     ended_ns: u64,
     /// A client that asked for a new life while the old one is still being cleared away.
-    spawn_request: Option<Pending>,
+    spawn_request: Option<Owed<TaskId, Refusal>>,
     /// When it was last seen in a call to somebody else, in nanoseconds.
     blocked_ns: u64,
 }
@@ -73,7 +74,7 @@ struct Task {
 /// A client that waits for the end of a life.
 struct Waiter {
     id: TaskId,
-    pending: Pending,
+    owed: Owed<DeathKind, Refusal>,
 }
 
 struct Supervisor {
@@ -111,6 +112,7 @@ impl Driver for Supervisor {
         make_room_for_reports();
         let reports = Reports::new(tasks.len());
         let mut supervisor = Supervisor { archive, tasks, reports, waiters: Vec::new(), timer, pulse_ms, heartbeat_ns };
+        rt::described!(supervisor::protocol);
         supervisor.start_all();
         supervisor.turn(false);
         supervisor
@@ -126,7 +128,11 @@ impl Driver for Supervisor {
     }
 
     fn request(&mut self, request: &Request) -> Answer {
-        let answer = self.answer(request);
+        // A sent message has nobody who could learn what became of it.
+        if request.token == ReplyToken::NONE {
+            return Answer::Later;
+        }
+        let answer = supervisor::protocol::dispatch(self, request);
         self.turn(false);
         answer
     }
@@ -369,11 +375,9 @@ impl Supervisor {
         if let Some((generation, kind)) = task.ended {
             self.release_waiters(TaskId { index: index as u16, generation }, kind);
         }
-        if let Some(pending) = self.tasks[index].spawn_request.take() {
-            let answer = self.spawn_on_request(index);
-            let (label, word) = answer.map_or_else(Refusal::encode, |id| (0, id.to_u32().into()));
+        if let Some(owed) = self.tasks[index].spawn_request.take() {
             // A client that died meanwhile needs no answer.
-            let _ = pending.reply(label, [word, 0, 0, 0]);
+            let _ = owed.pay(self.spawn_on_request(index));
         }
     }
 
@@ -384,7 +388,7 @@ impl Supervisor {
         }
         for waiter in self.waiters.extract_if(.., |waiter| waiter.id == id) {
             // A client that died meanwhile needs no answer.
-            let _ = waiter.pending.reply(0, [kind as u32 as u64, 0, 0, 0]);
+            let _ = waiter.owed.pay(Ok(kind));
         }
     }
 

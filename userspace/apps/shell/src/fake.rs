@@ -11,6 +11,7 @@ use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
+use rt::exec::Lend;
 use supervisor::Plan;
 use zerocopy::FromZeros;
 
@@ -216,8 +217,18 @@ impl World for Fake {
     fn may_call(&self, task: &str) -> bool {
         self.callable || matches!(task, "supervisor" | "console")
     }
-    fn call(&mut self, task: &str, label: u16, words: [u64; 4]) -> Result<Answer, String> {
-        self.done.push(format!("call {task} {label} {words:?}"));
-        self.answer.clone().unwrap_or(Ok((0, [0; 4])))
+    fn protocol(&self, task: &str) -> Option<String> {
+        (task == "supervisor").then(|| supervisor::protocol::DESCRIPTION.into())
+    }
+    fn call(
+        &mut self,
+        task: &str,
+        label: u16,
+        words: [u64; 4],
+        lent: Vec<Lend>,
+    ) -> Result<(Answer, Vec<Lend>), String> {
+        let memory: String = lent.iter().map(|lend| format!(" {lend:?}")).collect();
+        self.done.push(format!("call {task} {label} {words:?}{memory}"));
+        self.answer.clone().unwrap_or(Ok((0, [0; 4]))).map(|answer| (answer, lent))
     }
 }

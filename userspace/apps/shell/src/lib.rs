@@ -8,6 +8,7 @@ extern crate alloc;
 pub mod commands;
 pub mod format;
 pub mod parse;
+pub mod protocol;
 pub mod shell;
 pub mod world;
 

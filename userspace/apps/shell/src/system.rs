@@ -8,10 +8,11 @@ use abi::{Status, TaskId};
 use alloc::format;
 use alloc::rc::Rc;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 use console::Client;
 use driver_keyboard::Layout;
 use rt::archive::Archive;
-use rt::exec::{Either, Exec, select};
+use rt::exec::{Either, Exec, Lend, select};
 use rt::ipc::Endpoint;
 use rt::notify::Notification;
 use shell::world::{Answer, World};
@@ -169,7 +170,7 @@ impl World for System<'_> {
     }
 
     fn keymap(&mut self) -> Result<u64, String> {
-        keyboard()?.layout().map(|layout| layout as u64).map_err(|error| error.to_string())
+        keyboard()?.layout().map(|info| info.layout as u64).map_err(|error| error.to_string())
     }
 
     fn set_keymap(&mut self, number: u64) -> Result<(), String> {
@@ -191,24 +192,37 @@ impl World for System<'_> {
         let power = peer("power").map(driver_power::Client::new)?;
         // What the serial line has not sent yet would go with the machine. That it cannot be sent is no reason to stay on.
         let _ = self.console.flush();
-        Err(power.shutdown().to_string())
+        let Err(error) = power.shutdown();
+        Err(error.to_string())
     }
 
     fn reboot(&mut self) -> Result<(), String> {
         let power = peer("power").map(driver_power::Client::new)?;
         let _ = self.console.flush();
-        Err(power.reboot().to_string())
+        let Err(error) = power.reboot();
+        Err(error.to_string())
     }
 
     fn may_call(&self, task: &str) -> bool {
         Endpoint::peer(task).is_some()
     }
 
-    fn call(&mut self, task: &str, label: u16, words: [u64; 4]) -> Result<Answer, String> {
+    fn protocol(&self, task: &str) -> Option<String> {
+        let text = self.archive.as_ref()?.file(&format!("proto/{task}"))?;
+        Some(String::from_utf8_lossy(text).into_owned())
+    }
+
+    fn call(
+        &mut self,
+        task: &str,
+        label: u16,
+        words: [u64; 4],
+        lent: Vec<Lend>,
+    ) -> Result<(Answer, Vec<Lend>), String> {
         // The task may never answer: the thread that waits for it stays behind where Ctrl-C gives the answer up.
-        let called = self.unless_interrupted(self.exec.call(peer(task)?, label, words));
+        let called = self.unless_interrupted(self.exec.call_with(peer(task)?, label, words, lent));
         let called = called.ok_or_else(|| format!("{task} has not answered; given up by Ctrl-C"))?;
         let reply = called.reply.map_err(|error| error.to_string())?;
-        Ok((reply.label, reply.words))
+        Ok(((reply.label, reply.words), called.lent))
     }
 }

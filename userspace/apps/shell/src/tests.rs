@@ -357,6 +357,32 @@ fn calls_show_outcome_and_words() {
 }
 
 #[test]
+fn calls_know_what_a_task_declares() {
+    let listed = run("call supervisor");
+    assert!(listed.contains("    2  spawn TEXT TEXT\n") && listed.contains("    4  state ROW\n"), "{listed}");
+    assert!(run("call console").contains("console does not say what can be asked of it"));
+    let mut world = fake();
+    world.answer = Some(Ok((0, [7 | 6 << 32, 9, 2 | 50 << 32, 4 | 14 << 16])));
+    let said = run_in(&mut world, "call supervisor state 2");
+    assert!(
+        said.ends_with(
+            "\nrestarts 7, ended 6, ended_ns 9, plan Restart, wait_ms 50, kind 4, vector 14, given_up false\n"
+        ),
+        "{said}"
+    );
+    assert_eq!(world.done, vec!["call supervisor 4 [2, 0, 0, 0]"]);
+    world.answer = Some(Ok((3, [9, 0, 0, 0])));
+    let said = run_in(&mut world, "call supervisor spawn \"fault\" \"null x\"");
+    assert!(said.starts_with("outcome 3 (the kernel refused: 9), words 9 "), "{said}");
+    assert_eq!(
+        world.done[1],
+        "call supervisor 2 [0, 0, 0, 0] Read([102, 97, 117, 108, 116]) Read([110, 117, 108, 108, 32, 120])"
+    );
+    assert!(run("call supervisor stat 1").contains("or what supervisor does: kill, spawn, wait, state, kill_named"));
+    assert!(run("call supervisor spawn x").contains("`spawn` takes 2 arguments: spawn TEXT TEXT"));
+}
+
+#[test]
 fn screen_and_keyboard() {
     let mut world = fake();
     run_in(&mut world, "clear; color light-green; color white blue");

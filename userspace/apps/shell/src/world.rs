@@ -6,6 +6,8 @@ use abi::manifest::TaskRecord;
 use abi::task::{SystemInfo, TaskStatus};
 use alloc::rc::Rc;
 use alloc::string::String;
+use alloc::vec::Vec;
+use rt::exec::Lend;
 use supervisor::Plan;
 
 /// The answer to a message: outcome label and words.
@@ -61,6 +63,9 @@ pub trait World {
     fn reboot(&mut self) -> Result<(), String>;
     /// Whether the shell may call this task.
     fn may_call(&self, task: &str) -> bool;
-    /// Calls it.
-    fn call(&mut self, task: &str, label: u16, words: [u64; 4]) -> Result<Answer, String>;
+    /// The protocol that a task's program serves, as text: see [`crate::protocol`].
+    fn protocol(&self, task: &str) -> Option<String>;
+    /// Calls it, lending memory, which comes back.
+    fn call(&mut self, task: &str, label: u16, words: [u64; 4], lent: Vec<Lend>)
+    -> Result<(Answer, Vec<Lend>), String>;
 }

@@ -12,7 +12,7 @@
 use crate::decode::{Decoder, MOST_EVENTS};
 use crate::keep::Keep;
 use crate::layout::Layout;
-use core::sync::atomic::{AtomicU8, Ordering, compiler_fence};
+use core::sync::atomic::{Ordering, compiler_fence};
 use rt::port::Port;
 
 /// The data port.
@@ -84,14 +84,6 @@ const MOST_RESENDS: usize = 3;
 /// Most bytes taken in one go.
 const MOST_BYTES: usize = 32;
 
-/// The data port.
-pub trait DataPort: Port {
-    /// Reads a byte into `slot`, by one instruction where that can be had.
-    fn take(&mut self, slot: &AtomicU8) {
-        slot.store(self.read8(0), Ordering::Release);
-    }
-}
-
 /// What the set-up found. Anything but a missing controller is tried to live with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Found {
@@ -133,15 +125,12 @@ pub struct Keyboard<D, C> {
 /// A wait for the controller took too long.
 struct Timeout;
 
-impl<D: DataPort, C: Port> Keyboard<D, C> {
+impl<D: Port, C: Port> Keyboard<D, C> {
     /// Sets controller and keyboard up. Where `keep` holds the state of an earlier life, they are set up already, and what they
     /// hold is for us: nothing is asked or thrown away. Only the controller's configuration is written again, because nobody knows what
     /// that life did in its last moments. Call [`Keyboard::service`] next.
     pub fn start(data: D, control: C, keep: &'static Keep) -> Self {
-        let warm = keep.is_sound();
-        if !warm {
-            keep.clear();
-        }
+        let warm = keep.resume();
         let decoder = Decoder::new(keep.layout(), keep.decoder());
         let mut keyboard = Keyboard { data, control, keep, decoder, found: Found::default() };
         if warm {
@@ -154,7 +143,7 @@ impl<D: DataPort, C: Port> Keyboard<D, C> {
             found.controller = keyboard.set_up(&mut found).is_ok();
             keyboard.found = found;
             if found.controller {
-                keep.set_ready();
+                keep.set_ready(0);
             }
         }
         keyboard
@@ -208,7 +197,7 @@ impl<D: DataPort, C: Port> Keyboard<D, C> {
                 return serviced;
             }
             compiler_fence(Ordering::SeqCst);
-            self.data.take(self.keep.raw_slot());
+            self.data.read8_into(0, self.keep.raw_slot());
             compiler_fence(Ordering::SeqCst);
             serviced.overrun |= self.keep.raw() == Some(keyboard::OVERRUN);
             serviced.events |= self.work();

@@ -3,21 +3,23 @@
 use pc_keyboard::KeyCode;
 use pc_keyboard::layouts::{AnyLayout, Azerty, De105Key, Dvorak104Key, Uk105Key, Us104Key};
 
-/// What is printed on the keys.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-#[repr(u32)]
-pub enum Layout {
-    /// United States.
-    #[default]
-    Us = 0,
-    /// United Kingdom.
-    Uk = 1,
-    /// German.
-    De = 2,
-    /// French (AZERTY).
-    Fr = 3,
-    /// Dvorak, United States.
-    Dvorak = 4,
+rt::words! {
+    /// What is printed on the keys.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+    #[repr(u32)]
+    pub enum Layout {
+        /// United States.
+        #[default]
+        Us = 0,
+        /// United Kingdom.
+        Uk = 1,
+        /// German.
+        De = 2,
+        /// French (AZERTY).
+        Fr = 3,
+        /// Dvorak, United States.
+        Dvorak = 4,
+    }
 }
 
 impl Layout {

@@ -1,33 +1,29 @@
 //! The keyboard driver: interrupts on one side, requests on the other, the events in kept memory between them.
 #![cfg_attr(target_os = "none", no_std, no_main)]
+#![forbid(unsafe_code)]
 
-extern crate alloc;
-
-use driver_keyboard::device::Keyboard;
+use driver_keyboard::device::{CONTROL, DATA, Keyboard, Serviced};
 use driver_keyboard::keep::Keep;
-use driver_keyboard::ports::Data;
-use driver_keyboard::{KeyEvent, Layout, label, outcome};
-use rt::callers::{Caller, Callers, Ready, Subscribers};
-use rt::ipc::{Kinds, Request};
-use rt::irq::Irq;
-use rt::memory::Memory;
+use driver_keyboard::{Call, KeyEvent, Layout, LayoutInfo, Outcome, Queue, Refusal, Server};
+use rt::abi::TaskId;
+use rt::callers::Subscribers;
+use rt::irq::{Irq, Left};
+use rt::keep::Run;
 use rt::notify::Notification;
 use rt::port::IoPorts;
-use rt::{Answer, Driver};
+use rt::proto::{Asker, Out, Owned};
+use rt::{Bit, Driver};
 
-rt::driver!(Service);
+rt::driver!(Service, serves driver_keyboard);
 
 /// Notification bit by which the driver calls itself when an interrupt's work was cut into parts.
-const AGAIN: u64 = 1 << 33;
-
-/// Most goes at the bytes that were there before the driver's start.
-const STALE_GOES: usize = 64;
+const AGAIN: Bit = Bit::new(33);
 
 struct Service {
-    keyboard: Keyboard<Data, IoPorts>,
+    keyboard: Keyboard<IoPorts, IoPorts>,
     keep: &'static Keep,
     irq: Irq,
-    readers: Callers<Read>,
+    readers: Queue<Read, usize>,
     subscribers: Subscribers,
     /// The controller keeps a byte for which there is no room, and the interrupt masked.
     full: bool,
@@ -36,32 +32,25 @@ struct Service {
 }
 
 struct Read {
-    sequence: u32,
-    /// Events.
-    capacity: usize,
+    number: u64,
+    events: Out,
     wait: bool,
 }
 
 impl Driver for Service {
-    const TAKES: Kinds = Kinds::NOTIFICATION;
-
     fn init() -> Self {
-        let (data, control) = Data::and_control().expect("the task table does not grant the ports 0x60 and 0x64");
+        let port = |name, base| IoPorts::named(name).or_else(|| IoPorts::granted(base, 1));
+        let ports = port("data", DATA).zip(port("control", CONTROL));
+        let (data, control) = ports.expect("the task table grants no ports called `data` and `control`");
         let irq = Irq::named("key").expect("the task table grants no interrupt `key`");
-        let keep = kept_memory();
+        let keep = rt::keep::open::<Keep>();
         let mut keyboard = Keyboard::start(data, control, keep);
-        // The last life may have left the interrupt line high, and the controller only sees it rise.
         let mut full = false;
-        for _ in 0..STALE_GOES {
+        irq.settle(|| {
             let serviced = keyboard.service();
             full = serviced.full;
-            if !serviced.more {
-                break;
-            }
-        }
-        if !full {
-            irq.ack();
-        }
+            left(serviced)
+        });
         let found = keyboard.found();
         if !found.controller {
             rt::println!("no keyboard controller at 0x60 and 0x64");
@@ -79,7 +68,7 @@ impl Driver for Service {
             keyboard,
             keep,
             irq,
-            readers: Callers::default(),
+            readers: Queue::default(),
             subscribers: Subscribers::default(),
             full,
             said: false,
@@ -87,7 +76,7 @@ impl Driver for Service {
     }
 
     fn notified(&mut self, bits: u64) {
-        if bits & (self.irq.bits() | AGAIN) != 0 {
+        if bits & (self.irq.bits() | AGAIN.mask()) != 0 {
             self.serve();
         }
     }
@@ -95,38 +84,51 @@ impl Driver for Service {
     fn pulse(&mut self) {
         self.serve();
     }
+}
 
-    fn request(&mut self, request: &Request) -> Answer {
-        match request.label {
-            label::READ => {
-                let answer = self.read(request);
-                if self.full {
-                    self.serve();
-                }
-                answer
-            }
-            label::SUBSCRIBE => self.subscribe(request),
-            label::SET_LAYOUT => match u32::try_from(request.words[0]).ok().and_then(Layout::from_u32) {
-                Some(layout) => {
-                    self.keyboard.set_layout(layout);
-                    Answer::ok([0; 4])
-                }
-                None => Answer::refuse(outcome::NO_LAYOUT),
-            },
-            label::GET_LAYOUT => Answer::ok([self.keyboard.layout() as u64, self.keep.lost() as u64, 0, 0]),
-            _ => Answer::bad_request(),
+impl Server for Service {
+    fn read(&mut self, call: Call<usize>, wait: bool, events: Out) -> Outcome<usize> {
+        let read = Read { number: call.from.number, events, wait };
+        let outcome = self.readers.ask(call, read, |task, read| give(self.keep, task, read));
+        if self.full {
+            self.serve();
         }
+        outcome
     }
 
-    fn takes_handle(label: u16) -> bool {
-        label == label::SUBSCRIBE
+    fn read_from(&mut self, _: Asker, position: u32, events: Out) -> Result<Run, Refusal> {
+        let capacity = events.len() as usize / KeyEvent::LEN;
+        let give = |number: usize, event: &[u8; KeyEvent::LEN]| events.write_all(number * KeyEvent::LEN, event);
+        let run = self.keep.read_from(position, capacity, give);
+        if self.full {
+            self.serve();
+        }
+        run.map_err(|_| Refusal::BadLease)
+    }
+
+    fn subscribe(&mut self, from: Asker, bits: u64, notification: Owned<Notification>) -> Result<(), Refusal> {
+        // What was given to a life that is over may not have been taken.
+        self.subscribers.add_owned(from, bits, notification, !self.keep.is_empty());
+        Ok(())
+    }
+
+    fn set_layout(&mut self, _: Asker, layout: Layout) -> Result<(), Refusal> {
+        self.keyboard.set_layout(layout);
+        Ok(())
+    }
+
+    fn layout(&mut self, _: Asker) -> Result<LayoutInfo, Refusal> {
+        Ok(LayoutInfo { layout: self.keyboard.layout(), lost: self.keep.lost().into() })
     }
 }
 
 impl Service {
     /// Takes what the controller has.
     fn serve(&mut self) {
-        let serviced = self.keyboard.service();
+        let serviced = self.irq.drain(AGAIN, || {
+            let serviced = self.keyboard.service();
+            (left(serviced), serviced)
+        });
         self.full = serviced.full;
         self.said &= self.keep.unread() > 0;
         if serviced.full && !core::mem::replace(&mut self.said, true) {
@@ -138,55 +140,28 @@ impl Service {
         if serviced.overrun {
             rt::println!("the keyboard has lost keys: it held as many as it can");
         }
-        if serviced.full || (serviced.more && Notification::own().signal(AGAIN).is_ok()) {
-            // The interrupt stays masked until the rest is done.
-        } else {
-            self.irq.ack();
-        }
         if serviced.events {
             self.subscribers.signal();
-            self.readers.serve(|read| give(self.keep, read));
-        }
-    }
-
-    fn read(&mut self, request: &Request) -> Answer {
-        let Ok(room) = request.lease_len(0) else {
-            return Answer::refuse(outcome::BAD_LEASE);
-        };
-        let [wait, sequence, ..] = request.words;
-        let read = Read { sequence: sequence as u32, capacity: room / KeyEvent::LEN, wait: wait != 0 };
-        self.readers.ask(request, read, outcome::BUSY, |read| give(self.keep, read))
-    }
-
-    fn subscribe(&mut self, request: &Request) -> Answer {
-        if self.subscribers.add(request, self.keep.unread() > 0) {
-            Answer::ok([0; 4])
-        } else {
-            Answer::refuse(outcome::NOT_SUBSCRIBED)
+            self.readers.serve(|task, read| give(self.keep, task, read));
         }
     }
 }
 
+fn left(serviced: Serviced) -> Left {
+    if serviced.full { Left::Blocked } else { Left::more(serviced.more) }
+}
+
 /// Gives a reader the events that there are; no answer where there is none and it waits.
-fn give(keep: &Keep, read: &mut Caller<Read>) -> Option<Ready> {
-    let Caller { task, pending, what } = read;
-    let copy = |number, event: &[u8; KeyEvent::LEN]| pending.write_all(0, number * KeyEvent::LEN, event);
-    match keep.read(*task, what.sequence, what.capacity, copy) {
-        Ok(0) if what.wait && what.capacity != 0 => None,
-        Ok(count) => Some((0, [count as u64, 0, 0, 0])),
-        Err(_) => Some((outcome::BAD_LEASE, [0; 4])),
+fn give(keep: &Keep, task: TaskId, read: &mut Read) -> Option<Result<usize, Refusal>> {
+    let Read { number, events, wait } = *read;
+    let capacity = events.len() as usize / KeyEvent::LEN;
+    let given = keep.read(task, number, capacity, |number, event| events.write_all(number * KeyEvent::LEN, event));
+    match given {
+        Ok(0) if wait && capacity != 0 => None,
+        given => Some(given.map_err(|_| Refusal::BadLease)),
     }
 }
 
 fn verdict(passed: bool) -> &'static str {
     if passed { "passed" } else { "failed" }
-}
-
-/// The memory that outlives the driver; without any, memory of its own that does not.
-fn kept_memory() -> &'static Keep {
-    let (memory, kept) = Memory::kept(size_of::<Keep>());
-    if !kept {
-        rt::println!("no memory to keep: a restart loses unread keys and the layout");
-    }
-    Keep::open(memory).expect("the memory is as large as the state")
 }

@@ -1,8 +1,7 @@
-//! A model of the controller and its keyboard, and the fuse that ends the driver's life before any chosen step, for the tests.
+//! A model of the controller and its keyboard, for the tests.
 
-use crate::device::DataPort;
+pub use rt::keep::fuse;
 use rt::port::Port;
-pub use rt::testing::fuse;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -117,5 +116,3 @@ impl Port for Model {
         panic!("the controller has 8-bit ports");
     }
 }
-
-impl DataPort for Model {}

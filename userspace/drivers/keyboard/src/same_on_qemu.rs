@@ -1,15 +1,13 @@
 //! The same tests over the model of a controller and over QEMU's i8042 with its keyboard and mouse.
 
-use crate::device::{CONTROL, DATA, DataPort, Found, Keyboard};
+use crate::device::{CONTROL, DATA, Found, Keyboard};
 use crate::keep::Keep;
 use crate::model::Model;
 use crate::{Key, KeyEvent, Layout, Mods, Special};
 use abi::{Status, TaskId};
 use rt::port::Port;
 use rt::testing::qemu::{Machine, PATIENCE, Ports};
-use std::boxed::Box;
 use std::time::{Duration, Instant};
-use std::vec;
 use std::vec::Vec;
 
 const READER: TaskId = TaskId { index: 5, generation: 1 };
@@ -23,7 +21,7 @@ const CODES: [(&str, &[u8]); 5] =
 
 /// A controller, and hands at its keyboard and mouse.
 trait Bench {
-    type Data: DataPort;
+    type Data: Port;
     type Control: Port;
     fn ports(&self) -> (Self::Data, Self::Control);
     /// Moves keys.
@@ -69,8 +67,6 @@ impl Real {
     }
 }
 
-impl DataPort for Ports {}
-
 impl Bench for Real {
     type Data = Ports;
     type Control = Ports;
@@ -92,9 +88,7 @@ impl Bench for Real {
 }
 
 fn keep() -> &'static Keep {
-    let words = vec![0_u64; size_of::<Keep>() / 8 + 1];
-    Keep::open(zerocopy::IntoBytes::as_mut_bytes(Box::leak(words.into_boxed_slice())))
-        .expect("the memory is as large as the state")
+    rt::keep::damage::memory(0)
 }
 
 /// A life of the driver; the interrupts pending before it are settled.
@@ -107,7 +101,7 @@ fn life<B: Bench>(bench: &mut B, keep: &'static Keep) -> Keyboard<B::Data, B::Co
 }
 
 /// Serves the controller until it has nothing more.
-fn settle<D: DataPort, C: Port>(keyboard: &mut Keyboard<D, C>) {
+fn settle<D: Port, C: Port>(keyboard: &mut Keyboard<D, C>) {
     assert!((0..64).any(|_| !keyboard.service().more), "the bytes come to no end");
 }
 

@@ -2,35 +2,22 @@
 
 use crate::device::{Found, Keyboard};
 use crate::keep::{Keep, RING};
-use crate::model::{Model, fuse};
+use crate::model::Model;
 use crate::{Key, KeyEvent, Layout, Mods};
 use abi::{Status, TaskId};
 use proptest::prelude::*;
-use std::boxed::Box;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use rt::keep::damage::flip;
+use rt::keep::fuse::{self, live};
 use std::string::String;
-use std::vec;
 use std::vec::Vec;
 
 const ALICE: TaskId = TaskId { index: 5, generation: 1 };
 
 fn keep() -> &'static Keep {
-    let words = vec![0_u64; size_of::<Keep>() / 8 + 1];
-    Keep::open(zerocopy::IntoBytes::as_mut_bytes(Box::leak(words.into_boxed_slice()))).unwrap()
+    rt::keep::damage::memory(0)
 }
 
-fn live(steps: Option<u64>, life: impl FnOnce()) -> bool {
-    fuse::set(steps);
-    let outcome = catch_unwind(AssertUnwindSafe(life));
-    fuse::set(None);
-    match outcome {
-        Ok(()) => true,
-        Err(payload) if payload.is::<fuse::Blown>() => false,
-        Err(payload) => std::panic::resume_unwind(payload),
-    }
-}
-
-fn read(keep: &Keep, sequence: u32, capacity: usize) -> Vec<KeyEvent> {
+fn read(keep: &Keep, sequence: u64, capacity: usize) -> Vec<KeyEvent> {
     let mut got = Vec::new();
     let count = keep.read(ALICE, sequence, capacity, |number, bytes| -> Result<(), Status> {
         assert_eq!(number, got.len());
@@ -297,7 +284,7 @@ fn with_any_bit_of_kept_memory_changed_the_driver_comes_up_and_serves() {
         let (data, control) = Model::ports();
         let keep = keep();
         used(&data, &control, keep);
-        keep.flip(bit);
+        flip(keep, bit);
         let typed = types_a(data, control, keep);
         // Caps lock, or an accent that waits for its letter, may have been what changed: a person sees that, and types on.
         assert!(typed.to_lowercase().ends_with('a'), "bit {bit}: {typed:?}");

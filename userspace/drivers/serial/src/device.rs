@@ -22,10 +22,9 @@
 use crate::keep::{Keep, WIDE};
 use core::sync::atomic::{AtomicU16, Ordering, compiler_fence};
 use rt::port::Port;
-use uart_16550::backend::Backend;
 use uart_16550::spec::registers::{FifoTriggerLevel, IER, ISR, InterruptType, LCR, LSR, MCR, offsets};
 use uart_16550::spec::{FIFO_SIZE, NUM_REGISTERS};
-use uart_16550::{BaudRate, Config, Uart16550};
+use uart_16550::{BaudRate, Config};
 
 const DATA: u16 = offsets::DATA as u16;
 const INTERRUPTS: u16 = offsets::IER as u16;
@@ -34,6 +33,9 @@ const LINE: u16 = offsets::LCR as u16;
 const MODEM: u16 = offsets::MCR as u16;
 const STATUS: u16 = offsets::LSR as u16;
 const MODEM_STATUS: u16 = offsets::MSR as u16;
+
+/// First port of COM1, by a convention as old as the IBM PC.
+pub const COM1: u16 = 0x3f8;
 
 /// How many ports the UART has.
 pub const PORTS: u16 = NUM_REGISTERS as u16;
@@ -54,25 +56,19 @@ const MOST_BURSTS: usize = 64;
 /// at the 9600 baud that firmware may have left, and a port access takes about a microsecond.
 const PATIENCE: u32 = 40_000;
 
-/// The ports of the UART.
-pub trait UartPort: Port {
-    /// Reads 16 bits from the port `offset` into `slot`, by one instruction where that can be had.
-    fn take(&mut self, offset: u16, slot: &AtomicU16) {
-        slot.store(self.read16(offset), Ordering::Release);
+rt::words! {
+    /// Errors on the line since the driver's start. Counters stop at their ends.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+    pub struct Errors {
+        /// The UART's receive FIFO ran over: a byte is lost.
+        pub overruns: u16,
+        /// A byte came with a wrong parity bit.
+        pub parity: u16,
+        /// A byte came without its stop bit.
+        pub framing: u16,
+        /// The other side held the line down; reads as a zero byte.
+        pub breaks: u16,
     }
-}
-
-/// Errors on the line since the driver's start. Counters stop at their ends.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Errors {
-    /// The UART's receive FIFO ran over: a byte is lost.
-    pub overruns: u16,
-    /// A byte came with a wrong parity bit.
-    pub parity: u16,
-    /// A byte came without its stop bit.
-    pub framing: u16,
-    /// The other side held the line down; reads as a zero byte.
-    pub breaks: u16,
 }
 
 impl Errors {
@@ -105,38 +101,16 @@ pub struct Uart<P> {
     errors: Errors,
 }
 
-/// The ports as `uart_16550` wants them. Its set-up waits for the transmitter without bound; here the wait ends.
-struct Registers<'a, P> {
-    port: &'a mut P,
-    patience: u32,
-}
-
-impl<P: Port> Backend for Registers<'_, P> {
-    unsafe fn read(&mut self, register: u8) -> u8 {
-        let value = self.port.read8(register as u16);
-        if register as u16 != STATUS {
-            return value;
-        }
-        self.patience = self.patience.saturating_sub(1);
-        if self.patience == 0 { value | LSR::TRANSMITTER_EMPTY.bits() } else { value }
-    }
-
-    unsafe fn write(&mut self, register: u8, value: u8) {
-        self.port.write8(register as u16, value);
-    }
-}
-
-impl<P: UartPort> Uart<P> {
+impl<P: Port> Uart<P> {
     /// Sets the UART up to 115200 baud, 8 data bits, no parity, one stop bit, with its FIFOs on. Where `keep` holds the state of
     /// an earlier life, goes on from there: nothing in the FIFOs is touched. Call [`Uart::service`] next.
     pub fn start(port: P, keep: &'static Keep) -> Self {
-        let warm = keep.is_sound();
+        let warm = keep.resume();
         let mut uart =
             Uart { port, keep, wide: false, present: true, warm, interrupts: IER::empty(), errors: Errors::default() };
         if warm {
             uart.resume();
         } else {
-            keep.clear();
             uart.set_up();
         }
         uart.write_interrupts();
@@ -146,10 +120,7 @@ impl<P: UartPort> Uart<P> {
     fn set_up(&mut self) {
         self.port.write8(INTERRUPTS, 0);
         self.wide = self.try_wide();
-        let registers = Registers { port: &mut self.port, patience: PATIENCE };
-        // SAFETY: the contract asks for access to all eight registers for as long as the value lives. `port` is a `Port`, all of whose
-        // accesses are safe at any offset, and it is borrowed exclusively.
-        let mut uart = unsafe { Uart16550::new_with_backend(registers) };
+        let mut uart = rt::uart::uart(&mut self.port, PATIENCE);
         let config = Config {
             baud_rate: BaudRate::Baud115200,
             fifo_trigger_level: Some(FifoTriggerLevel::Eight),
@@ -168,7 +139,7 @@ impl<P: UartPort> Uart<P> {
         self.port.write16(DATA, PATTERN);
         let [low, high] = PATTERN.to_le_bytes();
         let slot = AtomicU16::new(0);
-        self.port.take(DATA, &slot);
+        self.port.read16_into(DATA, &slot);
         let wide = self.port.read8(DATA) == low
             && self.port.read8(INTERRUPTS) == high
             && slot.load(Ordering::Acquire) == PATTERN;
@@ -185,12 +156,12 @@ impl<P: UartPort> Uart<P> {
         self.restore();
         self.port.write8(MODEM, (MCR::DTR | MCR::RTS | MCR::OUT_2_INT_ENABLE).bits());
         let marked = IER::from_bits_retain(self.port.read8(INTERRUPTS));
-        if marked.contains(IER::RECEIVER_LINE_STATUS) != odd(self.keep.tx_sent()) {
-            self.keep.tx_advance();
+        if marked.contains(IER::RECEIVER_LINE_STATUS) != odd(self.keep.tx.tail()) {
+            self.keep.tx.advance();
         }
-        self.keep.rx_accept();
+        self.keep.rx.accept();
         // An empty transmitter reports itself when its interrupt is turned on, so it must have been off before.
-        self.interrupts = mark(IER::empty(), self.keep.tx_sent());
+        self.interrupts = mark(IER::empty(), self.keep.tx.tail());
         self.port.write8(INTERRUPTS, self.interrupts.bits());
     }
 
@@ -211,9 +182,9 @@ impl<P: UartPort> Uart<P> {
 
     /// The interrupts wanted now: received data where there is room for it, transmitter empty where there is something to send.
     fn write_interrupts(&mut self) {
-        let mut wanted = mark(IER::empty(), self.keep.tx_sent());
-        wanted.set(IER::DATA_READY, self.keep.rx_room() > 0);
-        wanted.set(IER::THR_EMPTY, self.keep.tx_len() > 0);
+        let mut wanted = mark(IER::empty(), self.keep.tx.tail());
+        wanted.set(IER::DATA_READY, self.keep.rx.room() > 0);
+        wanted.set(IER::THR_EMPTY, !self.keep.tx.is_empty());
         if self.present && wanted != self.interrupts {
             self.interrupts = wanted;
             self.port.write8(INTERRUPTS, wanted.bits());
@@ -236,7 +207,7 @@ impl<P: UartPort> Uart<P> {
                 Some(InterruptType::ReceptionTimeout) => {
                     let received = self.receive();
                     serviced.received |= received;
-                    if !received && self.keep.rx_room() > 0 {
+                    if !received && self.keep.rx.room() > 0 {
                         // Some UARTs report a timeout with an empty FIFO; only a read takes that back.
                         let _ = self.port.read8(DATA);
                     }
@@ -257,7 +228,7 @@ impl<P: UartPort> Uart<P> {
 
     /// Starts to send what was put into the transmit ring. Returns whether bytes went out.
     pub fn kick(&mut self) -> bool {
-        let sent = self.present && self.keep.tx_len() > 0 && self.transmit();
+        let sent = self.present && !self.keep.tx.is_empty() && self.transmit();
         self.write_interrupts();
         sent
     }
@@ -267,9 +238,9 @@ impl<P: UartPort> Uart<P> {
         self.write_interrupts();
     }
 
-    /// Whether the byte at `position` (as of [`Keep::tx_accepted`]) and all before it have left the UART.
+    /// Whether the byte at `position` (as of the transmit ring's head) and all before it have left the UART.
     pub fn flushed(&mut self, position: u32) -> bool {
-        let since = self.keep.tx_sent().wrapping_sub(position);
+        let since = self.keep.tx.tail().wrapping_sub(position);
         if !self.present {
             return true;
         }
@@ -322,11 +293,11 @@ impl<P: UartPort> Uart<P> {
     fn receive(&mut self) -> bool {
         let mut received = false;
         for _ in 0..2 * FIFO_SIZE {
-            if self.keep.rx_room() == 0 || !self.line_status().contains(LSR::DATA_READY) {
+            if self.keep.rx.room() == 0 || !self.line_status().contains(LSR::DATA_READY) {
                 break;
             }
             self.take_byte();
-            received |= self.keep.rx_accept();
+            received |= self.keep.rx.accept();
         }
         received
     }
@@ -335,11 +306,11 @@ impl<P: UartPort> Uart<P> {
     fn transmit(&mut self) -> bool {
         let mut sent = false;
         for _ in 0..MOST_BURSTS {
-            if self.keep.tx_len() == 0 || !self.line_status().contains(LSR::THR_EMPTY) {
+            if self.keep.tx.is_empty() || !self.line_status().contains(LSR::THR_EMPTY) {
                 break;
             }
             for _ in 0..FIFO_SIZE {
-                let Some(byte) = self.keep.tx_next() else {
+                let Some(byte) = self.keep.tx.first() else {
                     break;
                 };
                 self.put_byte(byte);
@@ -351,7 +322,7 @@ impl<P: UartPort> Uart<P> {
 
     /// One byte to the transmitter, marked in the IER, and counted.
     fn put_byte(&mut self, byte: u8) {
-        let marked = mark(self.interrupts, self.keep.tx_sent().wrapping_add(1));
+        let marked = mark(self.interrupts, self.keep.tx.tail().wrapping_add(1));
         compiler_fence(Ordering::SeqCst);
         if self.wide {
             self.port.write16(DATA, u16::from_le_bytes([byte, marked.bits()]));
@@ -360,17 +331,17 @@ impl<P: UartPort> Uart<P> {
             self.port.write8(INTERRUPTS, marked.bits());
         }
         self.interrupts = marked;
-        self.keep.tx_advance();
+        self.keep.tx.advance();
     }
 
     /// One byte from the receiver into the free slot. The interrupt for received data must be on: it marks the slot as filled.
     fn take_byte(&mut self) {
         compiler_fence(Ordering::SeqCst);
         if self.wide && self.interrupts.contains(IER::DATA_READY) {
-            self.port.take(DATA, self.keep.rx_slot());
+            self.port.read16_into(DATA, self.keep.rx.slot().atomic());
         } else {
             let byte = self.port.read8(DATA);
-            self.keep.rx_slot().store(0x100 | byte as u16, Ordering::Release);
+            self.keep.rx.slot().put(0x100 | byte as u16);
         }
         compiler_fence(Ordering::SeqCst);
     }

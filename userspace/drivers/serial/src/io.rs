@@ -10,7 +10,7 @@
 //! | `flush` | nothing that the next write or flush would not wait for |
 //! | `read_exact`, `write_all` | a part, as the traits say: they are loops over the others |
 
-use crate::{Client, Error, label, next_read, next_write, outcome};
+use crate::{Client, Error, Refusal, Requests, answer, label};
 use alloc::vec;
 use alloc::vec::Vec;
 use embedded_io::ErrorKind;
@@ -27,9 +27,9 @@ impl embedded_io::Error for Error {
             Error::Call(CallError::Gone) => ErrorKind::NotConnected,
             Error::Call(CallError::Died { .. }) => ErrorKind::ConnectionReset,
             Error::Call(CallError::Failed(Status::OutOfMemory | Status::QuotaFrames)) => ErrorKind::OutOfMemory,
-            Error::Refused(outcome::NO_DEVICE) => ErrorKind::NotFound,
-            Error::Refused(outcome::BAD_LEASE) => ErrorKind::InvalidInput,
-            Error::Refused(outcome::BAD_REQUEST) => ErrorKind::Unsupported,
+            Error::Refused(Refusal::NoDevice) => ErrorKind::NotFound,
+            Error::Refused(Refusal::BadLease) => ErrorKind::InvalidInput,
+            Error::Refused(Refusal::BadRequest) => ErrorKind::Unsupported,
             _ => ErrorKind::Other,
         }
     }
@@ -84,7 +84,7 @@ impl AsyncClient {
     }
 
     fn stop_reading(&mut self) {
-        if let Some(called) = self.reading.cancel(label::CANCEL) {
+        if let Some(called) = self.reading.cancel(label::cancel) {
             // An error is that of a read that nobody waits for.
             let _ = self.arrived(called);
         }
@@ -92,13 +92,13 @@ impl AsyncClient {
 
     /// Takes what a read brought.
     fn arrived(&mut self, called: Called) -> Result<(), Error> {
-        let [count, ..] = done(called.reply)?;
+        let count: usize = answer(called.reply)?;
         let bytes = called.lent.into_iter().next().map(Lend::into_inner).unwrap_or_default();
         if self.read == self.come.len() {
             (self.come, self.read) = (bytes, 0);
-            self.come.truncate(count as usize);
+            self.come.truncate(count);
         } else {
-            self.come.extend(bytes.into_iter().take(count as usize));
+            self.come.extend(bytes.into_iter().take(count));
         }
         Ok(())
     }
@@ -106,17 +106,10 @@ impl AsyncClient {
     /// Waits for the end of the write, or flush, that is under way.
     async fn written(&mut self) -> Result<(), Error> {
         match self.writing.ended().await {
-            Some(called) => done(called.reply).map(drop),
+            // A write says how much it was, a flush nothing: neither is news.
+            Some(called) => answer::<()>(called.reply),
             None => Ok(()),
         }
-    }
-}
-
-fn done(reply: Result<rt::ipc::Reply, CallError>) -> Result<[u64; 4], Error> {
-    match reply {
-        Ok(reply) if reply.label == 0 => Ok(reply.words),
-        Ok(reply) => Err(Error::Refused(reply.label)),
-        Err(error) => Err(Error::Call(error)),
     }
 }
 
@@ -131,8 +124,7 @@ impl embedded_io_async::Read for AsyncClient {
         }
         while self.read == self.come.len() {
             if self.reading.is_free() {
-                let words = [1, next_read().into(), 0, 0];
-                self.reading.begin(label::READ, words, vec![Lend::Write(vec![0; PIECE])]);
+                self.reading.ask(Requests::read(vec![0; PIECE], true));
             }
             if let Some(called) = self.reading.ended().await {
                 self.arrived(called)?;
@@ -156,13 +148,13 @@ impl embedded_io_async::Write for AsyncClient {
         }
         self.written().await?;
         let piece = bytes.get(..PIECE).unwrap_or(bytes);
-        self.writing.begin(label::WRITE, [next_write(), 0, 0, 0], vec![Lend::Read(piece.to_vec())]);
+        self.writing.ask(Requests::write(piece.to_vec()));
         Ok(piece.len())
     }
 
     async fn flush(&mut self) -> Result<(), Error> {
         self.written().await?;
-        self.writing.begin(label::FLUSH, [0; 4], Vec::new());
+        self.writing.ask(Requests::flush());
         self.written().await
     }
 }

@@ -1,43 +1,40 @@
 //! The serial driver: interrupts on one side, requests on the other, the rings in kept memory between them.
 #![cfg_attr(target_os = "none", no_std, no_main)]
+#![forbid(unsafe_code)]
 
-extern crate alloc;
-
-use driver_serial::device::{Errors, Uart};
-use driver_serial::keep::{Begin, Keep};
-use driver_serial::ports::Com1;
+use driver_serial::device::{COM1, Errors, PORTS, Uart};
+use driver_serial::keep::Keep;
 use driver_serial::writes::feed;
-use driver_serial::{Info, label, outcome};
-use rt::callers::{Caller, Callers, Ready, Subscribers};
-use rt::ipc::{Kinds, Request};
-use rt::irq::Irq;
-use rt::memory::Memory;
+use driver_serial::{Call, Info, Outcome, Queue, Refusal, Server};
+use rt::abi::TaskId;
+use rt::callers::Subscribers;
+use rt::irq::{Irq, Left};
+use rt::keep::{Begin, Run};
 use rt::notify::Notification;
+use rt::port::IoPorts;
+use rt::proto::{Asker, In, Out, Owned};
 use rt::time::Timer;
-use rt::{Answer, Driver};
+use rt::{Bit, Driver};
 
-rt::driver!(Serial);
+rt::driver!(Serial, serves driver_serial);
 
 /// Notification bit of the timer that looks whether the transmitter has run dry, of which there is no interrupt.
-const FLUSH_BIT: u32 = 32;
+const FLUSH: Bit = Bit::new(32);
 
 /// Notification bit by which the driver calls itself when an interrupt's work was cut into parts.
-const AGAIN: u64 = 1 << 33;
+const AGAIN: Bit = Bit::new(33);
 
 /// Milliseconds between two looks at the transmitter: the time of about 12 bytes at 115200 baud.
 const FLUSH_MS: u64 = 1;
-
-/// Most goes at the interrupts that were pending before the driver's start.
-const STALE_GOES: usize = 64;
 
 struct Serial {
     line: Line,
     irq: Irq,
     timer: Timer,
-    writers: Callers<Write>,
-    readers: Callers<Read>,
+    writers: Queue<Write, usize>,
+    readers: Queue<Read, usize>,
     /// Those who wait until all up to a position is sent.
-    flushers: Callers<u32>,
+    flushers: Queue<u32>,
     subscribers: Subscribers,
     /// The errors that were said.
     said: Errors,
@@ -45,43 +42,39 @@ struct Serial {
 
 /// The device, and its rings.
 struct Line {
-    uart: Uart<Com1>,
+    uart: Uart<IoPorts>,
     keep: &'static Keep,
 }
 
 struct Write {
-    sequence: u64,
-    len: u32,
+    number: u64,
+    bytes: In,
     /// Bytes in the transmit ring; `None` before its turn has come.
     progress: Option<u32>,
 }
 
 struct Read {
-    sequence: u32,
-    capacity: usize,
+    number: u64,
+    buffer: Out,
     wait: bool,
 }
 
 impl Driver for Serial {
-    const TAKES: Kinds = Kinds::NOTIFICATION;
-
     fn init() -> Self {
-        let ports = Com1::granted().expect("the task table grants no ports 0x3f8 to 0x3ff");
+        let ports = IoPorts::named("uart")
+            .or_else(|| IoPorts::granted(COM1, PORTS))
+            .filter(|ports| ports.len() >= PORTS)
+            .expect("the task table grants no eight ports called `uart`");
         let irq = Irq::named("rx").expect("the task table grants no interrupt `rx`");
-        let timer = Timer::new(FLUSH_BIT).expect("no timer");
-        let keep = kept_memory();
+        let timer = Timer::new(FLUSH).expect("no timer");
+        let keep = rt::keep::open::<Keep>();
+        let base = ports.base();
         let mut uart = Uart::start(ports, keep);
-        // The last life may have left the interrupt line high, and the controller only sees it rise.
-        for _ in 0..STALE_GOES {
-            if !uart.service().more {
-                break;
-            }
-        }
-        irq.ack();
+        irq.settle(|| Left::more(uart.service().more));
         if !uart.is_present() {
-            rt::println!("no UART at 0x3f8");
+            rt::println!("no UART at {base:#x}");
         } else if uart.is_warm() {
-            rt::println!("going on with {} bytes unsent, {} unread", keep.tx_len(), keep.rx_len());
+            rt::println!("going on with {} bytes unsent, {} unread", keep.tx.len(), keep.rx.unread());
         } else if !uart.is_exact() {
             rt::println!("the bus is narrow: a restart may double or lose the byte in flight");
         }
@@ -89,19 +82,19 @@ impl Driver for Serial {
             line: Line { uart, keep },
             irq,
             timer,
-            writers: Callers::default(),
-            readers: Callers::default(),
-            flushers: Callers::default(),
+            writers: Queue::default(),
+            readers: Queue::default(),
+            flushers: Queue::default(),
             subscribers: Subscribers::default(),
             said: Errors::default(),
         }
     }
 
     fn notified(&mut self, bits: u64) {
-        if bits & (self.irq.bits() | AGAIN) != 0 {
+        if bits & (self.irq.bits() | AGAIN.mask()) != 0 {
             self.interrupt();
         }
-        if bits & 1 << FLUSH_BIT != 0 {
+        if FLUSH.is_in(bits) {
             self.answer_flushers();
         }
     }
@@ -110,7 +103,7 @@ impl Driver for Serial {
         self.interrupt();
         // The interrupt that was lost may have been the transmitter's, which comes only once.
         if self.line.uart.kick() {
-            self.writers.serve(|write| self.line.advance(write));
+            self.writers.serve(|task, write| self.line.advance(task, write));
             self.answer_flushers();
         }
         let errors = self.line.uart.errors();
@@ -123,83 +116,80 @@ impl Driver for Serial {
             );
         }
     }
+}
 
-    fn request(&mut self, request: &Request) -> Answer {
-        match request.label {
-            label::WRITE => self.write(request),
-            label::READ => self.read(request),
-            label::SUBSCRIBE => self.subscribe(request),
-            label::INFO => Answer::ok(self.line.info().to_words()),
-            label::FLUSH => self.flush(request),
-            label::CANCEL => {
-                self.readers.cancel(request.sender.task);
-                Answer::ok([0; 4])
-            }
-            _ => Answer::bad_request(),
+impl Server for Serial {
+    fn write(&mut self, call: Call<usize>, bytes: In) -> Outcome<usize> {
+        if !self.line.uart.is_present() {
+            return Err(Refusal::NoDevice).into();
         }
+        let write = Write { number: call.from.number, bytes, progress: None };
+        self.writers.ask_in_turn(call, write, |task, write| self.line.advance(task, write))
     }
 
-    fn takes_handle(label: u16) -> bool {
-        label == label::SUBSCRIBE
+    fn read(&mut self, call: Call<usize>, buffer: Out, wait: bool) -> Outcome<usize> {
+        let read = Read { number: call.from.number, buffer, wait };
+        self.readers.ask(call, read, |task, read| self.line.give(task, read))
+    }
+
+    fn subscribe(&mut self, from: Asker, bits: u64, notification: Owned<Notification>) -> Result<(), Refusal> {
+        // What was given to a life that is over may not have been taken.
+        self.subscribers.add_owned(from, bits, notification, !self.line.keep.rx.is_empty());
+        Ok(())
+    }
+
+    fn info(&mut self, _: Asker) -> Result<Info, Refusal> {
+        let Line { uart, keep } = &self.line;
+        Ok(Info {
+            unread: keep.rx.unread(),
+            unsent: keep.tx.len(),
+            sent: keep.tx.tail(),
+            errors: uart.errors(),
+            present: uart.is_present(),
+            restarted: uart.is_warm(),
+            exact: uart.is_exact(),
+        })
+    }
+
+    fn flush(&mut self, call: Call<()>) -> Outcome<()> {
+        let position = self.line.keep.tx.head();
+        let outcome = self.flushers.ask(call, position, |_, position| self.line.flushed(*position));
+        self.look_again();
+        outcome
+    }
+
+    fn cancel(&mut self, from: Asker) -> Result<(), Refusal> {
+        self.readers.end(from.task, Ok(0));
+        Ok(())
+    }
+
+    fn read_from(&mut self, _: Asker, position: u32, buffer: Out) -> Result<Run, Refusal> {
+        let Line { uart, keep } = &mut self.line;
+        let run = keep.read_from(position, buffer.len() as usize, |offset, bytes| buffer.write_all(offset, bytes));
+        uart.received_room();
+        run.map_err(|_| Refusal::BadLease)
     }
 }
 
 impl Serial {
     fn interrupt(&mut self) {
-        let serviced = self.line.uart.service();
-        if serviced.more && Notification::own().signal(AGAIN).is_ok() {
-            // The interrupt stays masked until the rest is done.
-        } else {
-            self.irq.ack();
-        }
+        let serviced = self.irq.drain(AGAIN, || {
+            let serviced = self.line.uart.service();
+            (Left::more(serviced.more), serviced)
+        });
         if serviced.received {
             self.subscribers.signal();
-            self.readers.serve(|read| self.line.give(read));
+            self.readers.serve(|task, read| self.line.give(task, read));
         }
         if serviced.sent {
             // What does not fit now waits for the next interrupt, which comes because the ring is full.
-            self.writers.serve(|write| self.line.advance(write));
+            self.writers.serve(|task, write| self.line.advance(task, write));
             self.answer_flushers();
         }
     }
 
-    fn write(&mut self, request: &Request) -> Answer {
-        let Ok(Ok(len)) = request.lease_len(0).map(u32::try_from) else {
-            return Answer::refuse(outcome::BAD_LEASE);
-        };
-        if !self.line.uart.is_present() {
-            return Answer::refuse(outcome::NO_DEVICE);
-        }
-        let write = Write { sequence: request.words[0], len, progress: None };
-        self.writers.ask_in_turn(request, write, outcome::BUSY, |write| self.line.advance(write))
-    }
-
-    fn read(&mut self, request: &Request) -> Answer {
-        let Ok(capacity) = request.lease_len(0) else {
-            return Answer::refuse(outcome::BAD_LEASE);
-        };
-        let [wait, sequence, ..] = request.words;
-        let read = Read { sequence: sequence as u32, capacity, wait: wait != 0 };
-        self.readers.ask(request, read, outcome::BUSY, |read| self.line.give(read))
-    }
-
-    fn subscribe(&mut self, request: &Request) -> Answer {
-        if self.subscribers.add(request, self.line.keep.rx_len() > 0) {
-            Answer::ok([0; 4])
-        } else {
-            Answer::refuse(outcome::NOT_SUBSCRIBED)
-        }
-    }
-
-    fn flush(&mut self, request: &Request) -> Answer {
-        let position = self.line.keep.tx_accepted();
-        let answer = self.flushers.ask(request, position, outcome::BUSY, |flush| self.line.flushed(flush));
-        self.look_again();
-        answer
-    }
-
     fn answer_flushers(&mut self) {
-        self.flushers.serve(|flush| self.line.flushed(flush));
+        self.flushers.serve(|_, position| self.line.flushed(*position));
         self.look_again();
     }
 
@@ -213,28 +203,28 @@ impl Serial {
 
 impl Line {
     /// Moves a write on as far as the transmit ring has room; the answer where that ends it.
-    fn advance(&mut self, write: &mut Caller<Write>) -> Option<Ready> {
-        let Caller { task, pending, what } = write;
-        let mut progress = match what.progress {
+    fn advance(&mut self, task: TaskId, write: &mut Write) -> Option<Result<usize, Refusal>> {
+        let len = write.bytes.len();
+        let mut progress = match write.progress {
             Some(progress) => progress,
-            None => match self.keep.begin_write(*task, what.sequence) {
-                Begin::Done => return Some((0, [what.len as u64, 0, 0, 0])),
+            None => match self.keep.begin_write(task, write.number) {
+                Begin::Done => return Some(Ok(len as usize)),
                 // More than there is: what was kept is damaged.
-                Begin::From(progress) if progress > what.len => 0,
+                Begin::From(progress) if progress > len => 0,
                 Begin::From(progress) => progress,
             },
         };
-        let fed = feed(self.keep, what.len, &mut progress, |offset, buffer| pending.read(0, offset, buffer));
-        what.progress = Some(progress);
+        let fed = feed(self.keep, len, &mut progress, |offset, buffer| write.bytes.read(offset, buffer));
+        write.progress = Some(progress);
         let answer = match fed {
             Ok(false) => None,
             Ok(true) => {
-                self.keep.end_write(*task, what.sequence);
-                Some((0, [what.len as u64, 0, 0, 0]))
+                self.keep.end_write(task, write.number);
+                Some(Ok(len as usize))
             }
             Err(_) => {
                 self.keep.drop_write();
-                Some((outcome::BAD_LEASE, [progress as u64, 0, 0, 0]))
+                Some(Err(Refusal::BadLease))
             }
         };
         self.uart.kick();
@@ -242,40 +232,18 @@ impl Line {
     }
 
     /// Gives a reader what there is; no answer where that is nothing and it waits.
-    fn give(&mut self, read: &mut Caller<Read>) -> Option<Ready> {
-        let Caller { task, pending, what } = read;
-        let copy = |offset, bytes: &[u8]| pending.write_all(0, offset, bytes);
-        let given = self.keep.read(*task, what.sequence, what.capacity, copy);
+    fn give(&mut self, task: TaskId, read: &mut Read) -> Option<Result<usize, Refusal>> {
+        let Read { number, buffer, wait } = *read;
+        let given =
+            self.keep.read(task, number, buffer.len() as usize, |offset, bytes| buffer.write_all(offset, bytes));
         self.uart.received_room();
         match given {
-            Ok(0) if what.wait && what.capacity != 0 => None,
-            Ok(count) => Some((0, [count as u64, 0, 0, 0])),
-            Err(_) => Some((outcome::BAD_LEASE, [0; 4])),
+            Ok(0) if wait && !buffer.is_empty() => None,
+            given => Some(given.map_err(|_| Refusal::BadLease)),
         }
     }
 
-    fn flushed(&mut self, flush: &mut Caller<u32>) -> Option<Ready> {
-        self.uart.flushed(flush.what).then_some((0, [0; 4]))
+    fn flushed(&mut self, position: u32) -> Option<Result<(), Refusal>> {
+        self.uart.flushed(position).then_some(Ok(()))
     }
-
-    fn info(&self) -> Info {
-        Info {
-            unread: self.keep.rx_len(),
-            unsent: self.keep.tx_len(),
-            sent: self.keep.tx_sent(),
-            errors: self.uart.errors(),
-            present: self.uart.is_present(),
-            restarted: self.uart.is_warm(),
-            exact: self.uart.is_exact(),
-        }
-    }
-}
-
-/// The memory that outlives the driver; without any, memory of its own that does not.
-fn kept_memory() -> &'static Keep {
-    let (memory, kept) = Memory::kept(size_of::<Keep>());
-    if !kept {
-        rt::println!("no memory to keep: a restart loses what is unsent and unread");
-    }
-    Keep::open(memory).expect("the memory is as large as the state")
 }

@@ -1,14 +1,12 @@
 //! The same tests over the model of a UART and over QEMU's 16550A.
 
-use crate::device::{Uart, UartPort};
+use crate::device::Uart;
 use crate::keep::Keep;
 use crate::model::Model;
 use abi::{Status, TaskId};
 use rt::port::Port;
 use rt::testing::qemu::{Machine, PATIENCE, Ports};
-use std::boxed::Box;
 use std::time::{Duration, Instant};
-use std::vec;
 use std::vec::Vec;
 
 const READER: TaskId = TaskId { index: 5, generation: 1 };
@@ -19,7 +17,7 @@ const LINE: usize = 4;
 
 /// A UART, and the other side of its line.
 trait Bench {
-    type Port: UartPort;
+    type Port: Port;
     fn port(&self) -> Self::Port;
     /// The other side sends.
     fn send(&self, bytes: &[u8]);
@@ -50,8 +48,6 @@ impl Bench for Model {
     }
 }
 
-impl UartPort for Ports {}
-
 impl Bench for Machine {
     type Port = Ports;
     fn port(&self) -> Ports {
@@ -72,9 +68,7 @@ impl Bench for Machine {
 }
 
 fn keep() -> &'static Keep {
-    let words = vec![0_u64; size_of::<Keep>() / 8 + 1];
-    Keep::open(zerocopy::IntoBytes::as_mut_bytes(Box::leak(words.into_boxed_slice())))
-        .expect("the memory is as large as the state")
+    rt::keep::damage::memory(0)
 }
 
 fn text(len: usize, salt: usize) -> Vec<u8> {
@@ -86,11 +80,11 @@ struct Life<'a, B: Bench> {
     bench: &'a B,
     keep: &'static Keep,
     uart: Uart<B::Port>,
-    reads: u32,
+    reads: u64,
 }
 
 impl<'a, B: Bench> Life<'a, B> {
-    fn start(bench: &'a B, keep: &'static Keep, reads: u32) -> Self {
+    fn start(bench: &'a B, keep: &'static Keep, reads: u64) -> Self {
         let mut uart = Uart::start(bench.port(), keep);
         settle(&mut uart);
         Life { bench, keep, uart, reads }
@@ -117,7 +111,7 @@ impl<'a, B: Bench> Life<'a, B> {
 }
 
 /// Serves interrupts until none is pending.
-fn settle<P: UartPort>(uart: &mut Uart<P>) {
+fn settle<P: Port>(uart: &mut Uart<P>) {
     assert!((0..64).any(|_| !uart.service().more), "the interrupts come to no end");
 }
 
@@ -149,7 +143,7 @@ fn sends_and_receives(bench: &impl Bench) {
     let (mut out, mut got) = (Vec::new(), Vec::new());
     for (len, salt) in [(3000, 1), (1, 2), (8, 3), (17, 4)] {
         let (there, back) = (text(len, salt), text(len, salt + 100));
-        life.keep.tx_push(&there);
+        life.keep.tx.push(&there);
         life.uart.kick();
         bench.send(&back);
         until("all bytes go out and come in", || {
@@ -160,7 +154,7 @@ fn sends_and_receives(bench: &impl Bench) {
         });
         assert_eq!((core::mem::take(&mut out), core::mem::take(&mut got)), (there, back));
     }
-    let accepted = life.keep.tx_accepted();
+    let accepted = life.keep.tx.head();
     until("the transmitter runs dry", || {
         life.turn();
         life.uart.flushed(accepted)
@@ -179,7 +173,7 @@ fn goes_on_from_life_to_life(bench: &impl Bench) {
     for (number, part) in there.chunks(40).enumerate() {
         let mut life = Life::start(bench, keep, reads);
         assert_eq!(life.uart.is_warm(), number > 0);
-        keep.tx_push(part);
+        keep.tx.push(part);
         bench.send(&back[number * 40..][..40]);
         life.uart.kick();
         for _ in 0..number {

@@ -1,14 +1,14 @@
 //! The UART and its kept state against a model, with the driver dying before every single step.
 
-use crate::device::{Errors, Uart, UartPort};
-use crate::keep::{Begin, Keep, RX_SIZE, TX_SIZE};
-use crate::model::{Model, fuse};
+use crate::device::{Errors, Uart};
+use crate::keep::{Keep, RX_SIZE, TX_SIZE};
+use crate::model::Model;
 use crate::writes::feed;
 use abi::{Status, TaskId};
 use proptest::prelude::*;
-use std::boxed::Box;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::vec;
+use rt::keep::Begin;
+use rt::keep::damage::flip;
+use rt::keep::fuse::{self, live};
 use std::vec::Vec;
 
 const ALICE: TaskId = TaskId { index: 5, generation: 1 };
@@ -20,9 +20,7 @@ fn keep() -> &'static Keep {
 }
 
 fn keep_with(fill: u8) -> &'static Keep {
-    // Aligned like the pages that the kernel hands out.
-    let words = vec![u64::from_ne_bytes([fill; 8]); size_of::<Keep>() / 8 + 1];
-    Keep::open(zerocopy::IntoBytes::as_mut_bytes(Box::leak(words.into_boxed_slice()))).unwrap()
+    rt::keep::damage::memory(fill)
 }
 
 fn text(len: usize, salt: usize) -> Vec<u8> {
@@ -37,19 +35,7 @@ fn into(got: &mut Vec<u8>) -> impl FnMut(usize, &[u8]) -> Result<(), Status> {
     }
 }
 
-/// Runs `life` until its end or until the fuse blows; says whether it came to its end.
-fn live(steps: Option<u64>, life: impl FnOnce()) -> bool {
-    fuse::set(steps);
-    let outcome = catch_unwind(AssertUnwindSafe(life));
-    fuse::set(None);
-    match outcome {
-        Ok(()) => true,
-        Err(payload) if payload.is::<fuse::Blown>() => false,
-        Err(payload) => std::panic::resume_unwind(payload),
-    }
-}
-
-fn service<P: UartPort>(uart: &mut Uart<P>) {
+fn service<P: rt::port::Port>(uart: &mut Uart<P>) {
     while uart.service().more {}
 }
 
@@ -75,7 +61,7 @@ fn send(uart: &mut Uart<Model>, model: &Model, keep: &Keep, task: TaskId, sequen
 }
 
 fn drain(uart: &mut Uart<Model>, model: &Model, keep: &Keep) {
-    while keep.tx_len() > 0 {
+    while keep.tx.len() > 0 {
         model.0.borrow_mut().run(16);
         service(uart);
     }
@@ -139,8 +125,6 @@ impl rt::port::Port for Stuck {
     }
 }
 
-impl UartPort for Stuck {}
-
 #[test]
 fn narrow_bus_works_and_says_so() {
     let model = Model::new(false, false);
@@ -161,7 +145,7 @@ fn transmitter_interrupt_is_on_only_while_there_is_something_to_send() {
     let keep = keep();
     let mut uart = Uart::start(model.clone(), keep);
     assert_eq!(model.0.borrow().interrupts() & 2, 0);
-    keep.tx_push(&text(40, 0));
+    keep.tx.push(&text(40, 0));
     uart.kick();
     assert_eq!(model.0.borrow().interrupts() & 2, 2);
     assert!(!model.0.borrow().interrupt(), "the FIFO is full: no interrupt yet");
@@ -172,7 +156,7 @@ fn transmitter_interrupt_is_on_only_while_there_is_something_to_send() {
     service(&mut uart);
     assert_eq!(model.0.borrow().interrupts() & 2, 0);
     assert!(!model.0.borrow().interrupt());
-    let accepted = keep.tx_accepted();
+    let accepted = keep.tx.head();
     assert!(!uart.flushed(accepted));
     model.0.borrow_mut().run(16);
     assert!(uart.flushed(accepted));
@@ -190,7 +174,7 @@ fn a_full_receive_ring_leaves_the_rest_in_the_uart() {
         model.0.borrow_mut().run(0);
         service(&mut uart);
     }
-    assert_eq!(keep.rx_len(), RX_SIZE - 1);
+    assert_eq!(keep.rx.unread(), RX_SIZE - 1);
     assert!(!model.0.borrow().interrupt(), "a full ring turns the receive interrupt off");
     assert_eq!(receive_all(&mut uart, &model, keep), data);
 }
@@ -350,17 +334,17 @@ fn a_death_during_the_first_set_up_starts_over() {
 fn writes_are_done_once_per_number_task_and_life() {
     let keep = keep();
     assert_eq!(keep.begin_write(ALICE, 1), Begin::From(0));
-    keep.tx_push(b"one");
+    keep.tx.push(b"one");
     keep.end_write(ALICE, 1);
     assert_eq!(keep.begin_write(ALICE, 1), Begin::Done);
     assert_eq!(keep.begin_write(ALICE, 2), Begin::From(0));
-    keep.tx_push(b"tw");
+    keep.tx.push(b"tw");
     assert_eq!(keep.begin_write(ALICE, 2), Begin::From(2));
     // Another client gets in between, and one without numbers; the first one's progress is not lost.
     assert_eq!(keep.begin_write(BOB, 1), Begin::From(0));
-    keep.tx_push(b"bob");
+    keep.tx.push(b"bob");
     assert_eq!(keep.begin_write(CAROL, 0), Begin::From(0));
-    keep.tx_push(b"anonymous");
+    keep.tx.push(b"anonymous");
     assert_eq!(keep.begin_write(ALICE, 2), Begin::From(2));
     keep.end_write(ALICE, 2);
     assert_eq!(keep.begin_write(BOB, 1), Begin::From(3));
@@ -375,7 +359,7 @@ fn writes_are_done_once_per_number_task_and_life() {
 fn only_the_last_number_can_be_done_already() {
     let keep = keep();
     keep.begin_write(ALICE, 70);
-    keep.tx_push(b"x");
+    keep.tx.push(b"x");
     keep.end_write(ALICE, 70);
     // Else a bit that changes in what is kept could have every later write be taken for done, and never sent.
     for other in [1, 69, 71, 1 << 40] {
@@ -394,20 +378,22 @@ fn used(model: &Model, keep: &'static Keep) {
     service(&mut uart);
     keep.read(BOB, 1, 3, |_, _| -> Result<(), Status> { Ok(()) }).unwrap();
     keep.begin_write(BOB, 7);
-    keep.tx_push(&text(30, 1));
+    keep.tx.push(&text(30, 1));
     keep.begin_write(ALICE, 2);
-    keep.tx_push(&text(20, 2));
+    keep.tx.push(&text(20, 2));
 }
 
 #[test]
 fn with_any_bit_of_kept_memory_changed_the_driver_comes_up_and_serves() {
     // The rings' contents are bytes of clients: no bit of theirs is more than a byte's.
     let state_bits = (size_of::<Keep>() - TX_SIZE as usize - 2 * RX_SIZE as usize) * 8;
-    for bit in (0..state_bits).chain((state_bits..size_of::<Keep>() * 8).step_by(509)) {
+    let positions = core::mem::offset_of!(Keep, tx) * 8;
+    for bit in (0..state_bits).chain(positions..positions + 128).chain((state_bits..size_of::<Keep>() * 8).step_by(509))
+    {
         let model = Model::new(true, false);
         let keep = keep();
         used(&model, keep);
-        keep.flip(bit);
+        flip(keep, bit);
         let mut uart = Uart::start(model.clone(), keep);
         for (sequence, data) in [(2, text(60, 2)), (3, b"third".to_vec()), (4, b"fourth".to_vec())] {
             send(&mut uart, &model, keep, ALICE, sequence, &data);
@@ -446,8 +432,8 @@ fn a_later_life_sets_right_what_the_last_one_did_to_the_uart() {
 fn reads_repeat_only_the_last_number_of_the_same_reader() {
     let keep = keep();
     for byte in *b"abcdef" {
-        keep.rx_slot().store(0x100 | byte as u16, core::sync::atomic::Ordering::Release);
-        assert!(keep.rx_accept());
+        keep.rx.slot().put(0x100 | byte as u16);
+        assert!(keep.rx.accept());
     }
     let read = |task, sequence, capacity| {
         let mut got = Vec::new();
@@ -475,16 +461,16 @@ proptest! {
         keep.scramble(&positions);
         let mut uart = Uart::start(model.clone(), keep);
         keep.begin_write(ALICE, 3);
-        keep.tx_push(b"x");
+        keep.tx.push(b"x");
         keep.end_write(ALICE, 3);
         uart.kick();
         model.0.borrow_mut().input.extend(b"in");
         model.0.borrow_mut().run(1);
         for _ in 0..1000 { service(&mut uart); }
-        prop_assert_eq!(keep.tx_len(), 0);
+        prop_assert_eq!(keep.tx.len(), 0);
         let last = model.0.borrow().line.last().copied();
         prop_assert_eq!(last, Some(b'x'));
-        prop_assert!(keep.rx_len() < RX_SIZE);
+        prop_assert!(keep.rx.unread() < RX_SIZE);
         let mut total = 0;
         for sequence in 1..10 {
             total += keep.read(BOB, sequence, 4096, |_, _| -> Result<(), Status> { Ok(()) }).unwrap();
@@ -520,5 +506,5 @@ fn info_survives_its_words() {
         restarted: false,
         exact: true,
     };
-    assert_eq!(crate::Info::from_words(info.to_words()), info);
+    assert_eq!(rt::proto::from_words(rt::proto::to_words(&info)), Some(info));
 }

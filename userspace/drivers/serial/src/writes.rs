@@ -18,7 +18,7 @@ pub fn feed(
     mut copy: impl FnMut(usize, &mut [u8]) -> Result<usize, Status>,
 ) -> Result<bool, Status> {
     while *progress < len {
-        let wanted = CHUNK.min(keep.tx_room() as usize).min((len - *progress) as usize);
+        let wanted = CHUNK.min(keep.tx.room() as usize).min((len - *progress) as usize);
         if wanted == 0 {
             return Ok(false);
         }
@@ -27,7 +27,7 @@ pub fn feed(
         if copied == 0 {
             return Err(Status::LeaseBounds);
         }
-        *progress += keep.tx_push(&chunk[..copied]) as u32;
+        *progress += keep.tx.push(&chunk[..copied]) as u32;
     }
     Ok(true)
 }

@@ -2,27 +2,29 @@
 
 use crate::mode::PALETTE;
 
-/// The 16 colours by their numbers in an attribute byte (IBM's order: blue is 1, red is 4).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum Color {
-    Black = 0,
-    Blue = 1,
-    Green = 2,
-    Cyan = 3,
-    Red = 4,
-    Magenta = 5,
-    Brown = 6,
-    LightGray = 7,
-    DarkGray = 8,
-    LightBlue = 9,
-    LightGreen = 10,
-    LightCyan = 11,
-    LightRed = 12,
-    Pink = 13,
-    Yellow = 14,
-    White = 15,
+rt::words! {
+    /// The 16 colours by their numbers in an attribute byte (IBM's order: blue is 1, red is 4).
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    #[repr(u8)]
+    #[expect(missing_docs, reason = "the names say it")]
+    pub enum Color {
+        Black = 0,
+        Blue = 1,
+        Green = 2,
+        Cyan = 3,
+        Red = 4,
+        Magenta = 5,
+        Brown = 6,
+        LightGray = 7,
+        DarkGray = 8,
+        LightBlue = 9,
+        LightGreen = 10,
+        LightCyan = 11,
+        LightRed = 12,
+        Pink = 13,
+        Yellow = 14,
+        White = 15,
+    }
 }
 
 /// A colour number of escape sequences (ECMA-48: red is 1, blue is 4; 8 to 15 are bright) as an attribute's number. Being the swap of

@@ -35,28 +35,6 @@ pub enum Trouble {
     },
 }
 
-impl Trouble {
-    /// Nothing, or a trouble, as three words of a message.
-    pub fn words(trouble: Option<Trouble>) -> [u64; 3] {
-        match trouble {
-            None => [0; 3],
-            Some(Trouble::Absent) => [1, 0, 0],
-            Some(Trouble::NoText { offset, written, read }) => {
-                [2, offset as u64, u64::from(written) << 16 | u64::from(read)]
-            }
-        }
-    }
-
-    /// The trouble in [`Trouble::words`].
-    pub fn from_words([kind, offset, cells]: [u64; 3]) -> Option<Trouble> {
-        match kind {
-            0 => None,
-            2 => Some(Trouble::NoText { offset: offset as usize, written: (cells >> 16) as u16, read: cells as u16 }),
-            _ => Some(Trouble::Absent),
-        }
-    }
-}
-
 impl core::fmt::Display for Trouble {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {

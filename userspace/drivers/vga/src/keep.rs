@@ -6,66 +6,35 @@
 //! aligned word makes that slot the one in use. A client whose write was cut short by the death repeats it with the same number,
 //! and the next life goes on behind the last piece that the word had made count.
 //!
-//! Layout, little endian: word 0 version, word 1 number of the slot in use, then from [`HEAD`] the two slots. A slot is the
-//! terminal's state ([`Screen::encode`]), one record per task, the cells. All zero means: first boot. Everything read is
-//! checked or cannot be wrong.
+//! A slot is the terminal's state ([`Screen::encode`]), one record per task, the cells. Everything read is checked or cannot be wrong.
 
-use crate::screen::{ALL_ROWS, CELLS, COLS, ROWS, STATE_LEN, Screen};
+use crate::screen::{ALL_ROWS, COLS, ROWS, STATE_LEN, Screen};
 use crate::stream::{PENDING_MAX, Pending, Stream};
 use abi::TaskId;
-use abi::task::MAX_TASKS;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU32, Ordering};
-use zerocopy::FromBytes;
+use rt::keep::{Bytes, Double, MAX_TASKS};
 
-/// Bytes that the driver needs: `keep` in `system.toml` (four pages).
-pub const KEEP_LEN: usize = HEAD + 2 * SLOT;
-
-/// First word; changes with the layout.
-pub const VERSION: u32 = u32::from_le_bytes(*b"vga1");
-const VERSION_AT: usize = 0;
-const IN_USE_AT: usize = 4;
-const HEAD: usize = 64;
 const RECORD: usize = 64;
-const RECORDS_AT: usize = STATE_LEN;
-const CELLS_AT: usize = RECORDS_AT + MAX_TASKS * RECORD;
-const SLOT: usize = CELLS_AT + CELLS * 2;
+const ROW: usize = COLS * 2;
 
-const _: () = assert!(KEEP_LEN == 4 * abi::PAGE_SIZE && HEAD.is_multiple_of(4) && SLOT.is_multiple_of(4));
-
-/// Memory in which stores take effect in the order in which they are made, as far as the next life can see.
-pub trait Store {
-    /// All of it.
-    fn bytes(&self) -> &[u8];
-    /// Copies `bytes` to `offset`, in any order.
-    fn write(&mut self, offset: usize, bytes: &[u8]);
-    /// Stores one aligned word, after all earlier writes and before all later ones.
-    fn publish(&mut self, offset: usize, word: u32);
-}
-
-/// Mapped memory.
-impl Store for &mut [u8] {
-    fn bytes(&self) -> &[u8] {
-        self
-    }
-
-    fn write(&mut self, offset: usize, bytes: &[u8]) {
-        if let Some(place) = self.get_mut(offset..offset + bytes.len()) {
-            place.copy_from_slice(bytes);
-        }
-    }
-
-    fn publish(&mut self, offset: usize, word: u32) {
-        if let Some(place) = self.get_mut(offset..offset + 4)
-            && let Ok(place) = AtomicU32::mut_from_bytes(place)
-        {
-            // The next life runs on the same processor or starts after a kernel entry: release order is all that is needed, and
-            // the swap keeps later stores behind it.
-            place.swap(word, Ordering::AcqRel);
-        }
+rt::kept! {
+    /// One of the two.
+    part struct Slot {
+        state: Bytes<STATE_LEN>,
+        records: [Bytes<RECORD>; MAX_TASKS],
+        rows: [Bytes<ROW>; ROWS],
     }
 }
+
+rt::kept! {
+    /// What outlives the driver: `keep` in `system.toml` (four pages).
+    pub struct Keep {
+        slots: Double<Slot>,
+    }
+}
+
+const _: () = assert!(size_of::<Keep>() <= 4 * abi::PAGE_SIZE);
 
 /// How far a task's writes have come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -124,9 +93,8 @@ pub enum Begin {
 }
 
 /// The terminal with its clients, and its double in the kept memory.
-pub struct Session<S> {
-    store: S,
-    in_use: usize,
+pub struct Session {
+    keep: &'static Keep,
     screen: Screen,
     /// One per row of the task table.
     records: Vec<Record>,
@@ -144,27 +112,24 @@ struct Changes {
     records: u64,
 }
 
-impl<S: Store> Session<S> {
-    /// Takes up what an earlier life left, or begins. Says whether there was one. `None` where the store is shorter than [`KEEP_LEN`].
-    pub fn open(store: S) -> Option<(Session<S>, bool)> {
-        if store.bytes().len() < KEEP_LEN {
-            return None;
-        }
-        let bytes = store.bytes();
-        let in_use = (word(bytes, IN_USE_AT) & 1) as usize;
-        let restored = word(bytes, VERSION_AT) == VERSION;
-        let (screen, records) =
-            if restored { read_slot(bytes, in_use) } else { (Screen::default(), vec![Record::default(); MAX_TASKS]) };
+impl Session {
+    /// Takes up what an earlier life left, or begins. Says whether there was one.
+    pub fn open(keep: &'static Keep) -> (Session, bool) {
+        let restored = keep.resume();
+        let (screen, records) = if restored {
+            read_slot(keep.slots.current())
+        } else {
+            (Screen::default(), vec![Record::default(); MAX_TASKS])
+        };
         let stream = Stream::resume(records[0].pending.bytes());
         let everything = Changes { rows: ALL_ROWS, records: u64::MAX };
         let mut session =
-            Session { store, in_use, screen, records, stream, stream_of: 0, behind: everything, unpainted: ALL_ROWS };
+            Session { keep, screen, records, stream, stream_of: 0, behind: everything, unpainted: ALL_ROWS };
         if !restored {
             session.commit(everything.records);
-            // The slots hold nothing before this word says so.
-            session.store.publish(VERSION_AT, VERSION);
+            keep.set_ready(0);
         }
-        Some((session, restored))
+        (session, restored)
     }
 
     /// The terminal.
@@ -224,21 +189,21 @@ impl<S: Store> Session<S> {
         self.unpainted |= changes.rows;
         let rows = changes.rows | self.behind.rows;
         let records = changes.records | self.behind.records;
-        let other = 1 - self.in_use;
-        let base = HEAD + other * SLOT;
-        self.store.write(base, &self.screen.encode());
-        for (i, record) in self.records.iter().enumerate().filter(|(i, _)| records & 1 << i != 0) {
-            self.store.write(base + RECORDS_AT + i * RECORD, &record.encode());
+        let slot = self.keep.slots.spare();
+        slot.state.put(&self.screen.encode());
+        for (i, (place, record)) in slot.records.iter().zip(&self.records).enumerate() {
+            if records & 1 << i != 0 {
+                place.put(&record.encode());
+            }
         }
-        for row in (0..ROWS).filter(|row| rows & 1 << row != 0) {
-            let mut bytes = [0; COLS * 2];
+        for (row, place) in slot.rows.iter().enumerate().filter(|(row, _)| rows & 1 << row != 0) {
+            let mut bytes = [0; ROW];
             for (place, cell) in bytes.chunks_exact_mut(2).zip(self.screen.row(row)) {
                 place.copy_from_slice(&cell.to_le_bytes());
             }
-            self.store.write(base + CELLS_AT + row * COLS * 2, &bytes);
+            place.put(&bytes);
         }
-        self.store.publish(IN_USE_AT, other as u32);
-        self.in_use = other;
+        self.keep.slots.turn();
         self.behind = changes;
     }
 }
@@ -248,14 +213,13 @@ fn slot_of(task: TaskId) -> usize {
     usize::from(task.index) % MAX_TASKS
 }
 
-fn read_slot(bytes: &[u8], slot: usize) -> (Screen, Vec<Record>) {
-    let at = |offset: usize| bytes.get(HEAD + slot * SLOT + offset..).unwrap_or_default();
-    let state = at(0).first_chunk().copied().unwrap_or([0; STATE_LEN]);
-    let cells = at(CELLS_AT).chunks_exact(2).take(CELLS);
-    let cells = cells.map(|pair| u16::from(pair[0]) | u16::from(pair[1]) << 8).collect();
-    let record = |i| at(RECORDS_AT + i * RECORD).first_chunk().map_or(Record::default(), Record::decode);
-    let records = (0..MAX_TASKS).map(record).collect();
-    (Screen::decode(&state, cells), records)
+fn read_slot(slot: &Slot) -> (Screen, Vec<Record>) {
+    let cells = slot.rows.iter().flat_map(|row| {
+        let row = row.get();
+        core::array::from_fn::<u16, COLS, _>(|col| u16::from_le_bytes([row[2 * col], row[2 * col + 1]]))
+    });
+    let records = slot.records.iter().map(|record| Record::decode(&record.get())).collect();
+    (Screen::decode(&slot.state.get(), cells.collect()), records)
 }
 
 #[cfg(test)]

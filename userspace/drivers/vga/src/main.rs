@@ -1,24 +1,25 @@
 //! The VGA text driver as a task.
 //!
-//! Authority: ports 0x3c0 to 0x3df and 0x1ce to 0x1d0, the physical ranges `font` (0xa0000, 64 KiB) and `text` (0xb8000, 32 KiB),
+//! Authority: the ports `vga` (0x3c0 to 0x3df) and `dispi` (0x1ce to 0x1d0), the physical ranges `font` (0xa0000, 64 KiB) and `text` (0xb8000, 32 KiB),
 //! four pages of memory that outlive it.
 #![cfg_attr(target_os = "none", no_std, no_main)]
+#![forbid(unsafe_code)]
 
 extern crate alloc;
 
 use abi::TaskId;
 use alloc::vec;
 use driver_vga::device::{Adapter, Trouble, Window};
-use driver_vga::keep::{Begin, KEEP_LEN, Session};
+use driver_vga::keep::{Begin, Keep, Session};
 use driver_vga::mode::{DISPI_BASE, DISPI_LEN, VGA_BASE, VGA_LEN};
 use driver_vga::screen::{COLS, ROWS};
 use driver_vga::turns::{Job, Turns};
-use driver_vga::{OUTCOME_BUSY, label};
-use rt::ipc::{Pending, Request};
+use driver_vga::{Call, Color, Info, Outcome, Refusal, Server, Sight};
 use rt::memory::{Mapping, Memory};
 use rt::port::IoPorts;
+use rt::proto::{Asker, In, Out, Owed};
 use rt::time::{Timer, now_ns};
-use rt::{Answer, Driver, OUTCOME_BAD_REQUEST, Status, println};
+use rt::{Bit, Driver, Status, println};
 
 /// Bytes that are applied, and made to outlive the driver, in one go.
 const PIECE: usize = 512;
@@ -28,7 +29,7 @@ const TURN_NS: u64 = 2_000_000;
 
 /// The bit of the timer that gives the waiting writes their turns. Time passes between two turns so that requests come through:
 /// notifications go before messages.
-const TURN_BIT: u32 = 32;
+const TURN: Bit = Bit::new(32);
 
 /// Video memory, mapped.
 struct Mapped(Mapping);
@@ -45,9 +46,10 @@ impl Window for Mapped {
 
 /// A write that waits for its next turn.
 struct Write {
-    pending: Pending,
+    owed: Owed<usize, Refusal>,
     task: TaskId,
-    sequence: u64,
+    number: u64,
+    text: In,
     /// Bytes of it that are on the screen, as far as this life knows.
     at: Option<usize>,
 }
@@ -59,22 +61,18 @@ impl Job for Write {
 }
 
 struct Vga {
-    session: Session<&'static mut [u8]>,
+    session: Session,
     /// Where there is none that shows text, only the session is kept.
     adapter: Result<Adapter<IoPorts, Mapped>, Trouble>,
     turns: Turns<Write>,
     timer: Timer,
 }
 
-rt::driver!(Vga);
+rt::driver!(Vga, serves driver_vga);
 
 impl Driver for Vga {
     fn init() -> Self {
-        let (memory, kept) = Memory::kept(KEEP_LEN);
-        if !kept {
-            println!("no memory that outlives the driver: the screen will not");
-        }
-        let Some((mut session, restored)) = Session::open(memory) else { unreachable!("{KEEP_LEN} bytes are enough") };
+        let (mut session, restored) = Session::open(rt::keep::open::<Keep>());
         let mut adapter = adapter();
         let rows = session.take_unpainted();
         if let Ok(adapter) = &mut adapter {
@@ -86,7 +84,7 @@ impl Driver for Vga {
             Ok(_) => println!("{COLS}x{ROWS} text, {what}"),
             Err(trouble) => println!("{trouble}; {what}, for nobody to see"),
         }
-        let timer = match Timer::new(TURN_BIT) {
+        let timer = match Timer::new(TURN) {
             Ok(timer) => timer,
             Err(status) => panic!("no timer: {status}"),
         };
@@ -94,7 +92,7 @@ impl Driver for Vga {
     }
 
     fn notified(&mut self, bits: u64) {
-        if bits & 1 << TURN_BIT == 0 {
+        if !TURN.is_in(bits) {
             return;
         }
         if let Some(job) = self.turns.take() {
@@ -102,62 +100,58 @@ impl Driver for Vga {
         }
         self.wake();
     }
+}
 
-    fn request(&mut self, request: &Request) -> Answer {
-        match request.label {
-            label::WRITE => self.write(request),
-            label::CLEAR => {
-                self.session.change(|screen| screen.clear());
-                self.paint();
-                Answer::ok([0; 4])
-            }
-            label::SET_COLOR => {
-                let [fg, bg, ..] = request.words;
-                if fg > 15 || bg > 15 {
-                    return Answer::bad_request();
-                }
-                self.session.change(|screen| screen.set_color(fg as u8, bg as u8));
-                Answer::ok([0; 4])
-            }
-            label::INFO => {
-                let (col, row) = self.session.screen().cursor();
-                Answer::ok([COLS as u64, ROWS as u64, col as u64, row as u64])
-            }
-            label::TROUBLE => {
-                let [kind, offset, cells] = Trouble::words(self.adapter.as_ref().err().copied());
-                Answer::ok([kind, offset, cells, 0])
-            }
-            label::READ_CELLS => {
-                let mut bytes = vec![0; COLS * ROWS * 2];
-                for (place, cell) in bytes.chunks_exact_mut(2).zip(self.session.screen().cells()) {
-                    place.copy_from_slice(&cell.to_le_bytes());
-                }
-                match request.write(0, 0, &bytes) {
-                    Ok(count) => Answer::ok([count as u64, COLS as u64, ROWS as u64, 0]),
-                    Err(_) => Answer::bad_request(),
-                }
-            }
-            _ => Answer::bad_request(),
+impl Server for Vga {
+    fn write(&mut self, call: Call<usize>, text: In) -> Outcome<usize> {
+        if self.turns.is_full() {
+            return Err(Refusal::Busy).into();
         }
+        let (task, number) = (call.from.task, call.from.number);
+        let (owed, outcome) = call.owe();
+        let job = Write { owed, task, number, text, at: None };
+        if self.turns.is_empty() {
+            self.turn(job);
+        } else if let Err(job) = self.turns.add(job) {
+            // A caller that is gone wants no answer.
+            let _ = job.owed.pay(Err(Refusal::Busy));
+        }
+        self.wake();
+        outcome
+    }
+
+    fn clear(&mut self, _: Asker) -> Result<(), Refusal> {
+        self.session.change(|screen| screen.clear());
+        self.paint();
+        Ok(())
+    }
+
+    fn set_color(&mut self, _: Asker, foreground: Color, background: Color) -> Result<(), Refusal> {
+        self.session.change(|screen| screen.set_color(foreground as u8, background as u8));
+        Ok(())
+    }
+
+    fn info(&mut self, _: Asker) -> Result<Info, Refusal> {
+        let (cursor_col, cursor_row) = self.session.screen().cursor();
+        Ok(Info { cols: COLS, rows: ROWS, cursor_col, cursor_row })
+    }
+
+    fn read_cells(&mut self, _: Asker, cells: Out) -> Result<usize, Refusal> {
+        let mut bytes = vec![0; COLS * ROWS * 2];
+        for (place, cell) in bytes.chunks_exact_mut(2).zip(self.session.screen().cells()) {
+            place.copy_from_slice(&cell.to_le_bytes());
+        }
+        bytes.truncate(cells.len() as usize);
+        cells.write_all(0, &bytes).map_err(|_| Refusal::BadLease)?;
+        Ok(bytes.len())
+    }
+
+    fn sight(&mut self, _: Asker) -> Result<Sight, Refusal> {
+        Ok(self.adapter.as_ref().err().copied().into())
     }
 }
 
 impl Vga {
-    fn write(&mut self, request: &Request) -> Answer {
-        if self.turns.is_full() {
-            return Answer::refuse(OUTCOME_BUSY);
-        }
-        let [sequence, ..] = request.words;
-        let job = Write { pending: request.pending(), task: request.sender.task, sequence, at: None };
-        if self.turns.is_empty() {
-            self.turn(job);
-        } else if self.turns.add(job).is_err() {
-            return Answer::refuse(OUTCOME_BUSY);
-        }
-        self.wake();
-        Answer::Later
-    }
-
     /// Goes on with a write for one turn; answers when it is done, queues it again when it is not.
     fn turn(&mut self, mut job: Write) {
         let deadline = now_ns().saturating_add(TURN_NS);
@@ -165,33 +159,33 @@ impl Vga {
             match self.piece(&mut job) {
                 Ok(None) if now_ns() >= deadline => break None,
                 Ok(None) => {}
-                Ok(Some(len)) => break Some((0, len)),
-                Err(_) => break Some((OUTCOME_BAD_REQUEST, 0)),
+                Ok(Some(len)) => break Some(Ok(len)),
+                Err(_) => break Some(Err(Refusal::BadLease)),
             }
         };
         self.paint();
         match done {
             // The caller may be gone by now: then nobody waits for this.
-            Some((outcome, len)) => _ = job.pending.reply(outcome, [len as u64, 0, 0, 0]),
+            Some(result) => _ = job.owed.pay(result),
             None => self.turns.again(job),
         }
     }
 
     /// Applies one piece. `Some` length of the whole write where that was the last.
     fn piece(&mut self, job: &mut Write) -> Result<Option<usize>, Status> {
-        let len = job.pending.lease_len(0)?;
+        let len = job.text.len() as usize;
         let at = match job.at {
             Some(at) => at,
-            None => match self.session.begin(job.task, job.sequence) {
+            None => match self.session.begin(job.task, job.number) {
                 Begin::Done => return Ok(Some(len)),
                 Begin::From(at) => at.min(len),
             },
         };
         let mut buffer = [0; PIECE];
-        let count = job.pending.read(0, at, &mut buffer)?;
+        let count = job.text.read(at, &mut buffer)?;
         let bytes = buffer.get(..count).unwrap_or_default();
         let last = count == 0 || at + count >= len;
-        self.session.feed(job.task, job.sequence, at, bytes, last);
+        self.session.feed(job.task, job.number, at, bytes, last);
         job.at = Some(at + count);
         Ok(last.then_some(len))
     }
@@ -213,8 +207,8 @@ impl Vga {
 
 /// The adapter, in text mode and still dark, or why nothing can be shown.
 fn adapter() -> Result<Adapter<IoPorts, Mapped>, Trouble> {
-    let ports = IoPorts::granted(VGA_BASE, VGA_LEN).ok_or(Trouble::Absent)?;
-    let mut dispi = IoPorts::granted(DISPI_BASE, DISPI_LEN).ok_or(Trouble::Absent)?;
+    let named = |name, base, len| IoPorts::named(name).or_else(|| IoPorts::granted(base, len)).ok_or(Trouble::Absent);
+    let (ports, mut dispi) = (named("vga", VGA_BASE, VGA_LEN)?, named("dispi", DISPI_BASE, DISPI_LEN)?);
     let window = |name| Memory::range(name).and_then(|range| range.map(true).ok()).map(Mapped).ok_or(Trouble::Absent);
     let (mut font, text) = (window("font")?, window("text")?);
     let mut adapter = Adapter::set_up(ports, &mut dispi, &mut font, text);

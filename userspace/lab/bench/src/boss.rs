@@ -30,7 +30,8 @@ fn run() {
     if rt::task::spawn(POWER, "").is_ok()
         && let Some(power) = Endpoint::peer("power")
     {
-        println!("failed power {}", driver_power::Client::new(power).shutdown());
+        let Err(error) = driver_power::Client::new(power).shutdown();
+        println!("failed power {error}");
     }
 }
 

@@ -22,7 +22,8 @@ fn run() {
     }
     println!("done");
     if let Some(power) = Endpoint::peer("power") {
-        println!("failed power {}", driver_power::Client::new(power).shutdown());
+        let Err(error) = driver_power::Client::new(power).shutdown();
+        println!("failed power {error}");
     }
 }
 
@@ -43,8 +44,8 @@ fn serial() -> Result<(), &'static str> {
 }
 
 fn screen() -> Result<(), &'static str> {
-    let mut vga = driver_vga::Client::peer().ok_or("no such peer")?;
-    vga.write("\x1b[2J\x1b[H").map_err(|_| "no write")?;
+    let vga = driver_vga::Client::peer().ok_or("no such peer")?;
+    vga.write(b"\x1b[2J\x1b[H").map_err(|_| "no write")?;
     let bytes = text(ECHOED);
     let clock = Clock::start();
     for part in bytes.chunks(1) {

@@ -50,7 +50,8 @@ fn run() {
     }
     println!("done");
     if let Some(power) = Endpoint::peer("power") {
-        println!("failed power {}", driver_power::Client::new(power).shutdown());
+        let Err(error) = driver_power::Client::new(power).shutdown();
+        println!("failed power {error}");
     }
 }
 

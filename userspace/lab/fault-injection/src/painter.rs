@@ -81,7 +81,7 @@ impl Painter {
     }
 
     fn write(&mut self, text: &str) {
-        let result = self.vga.write(text);
+        let result = self.vga.write(text.as_bytes()).map(drop);
         self.check(result);
     }
 

@@ -25,7 +25,7 @@ fn run() {
             Order::GoOn => {}
         }
         chaos.begin();
-        let read = keyboard.read(true);
+        let read = keyboard.events(true);
         chaos.end();
         let (mut keys, mut mods) = (Vec::new(), Mods::empty());
         match read {

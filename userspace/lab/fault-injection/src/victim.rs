@@ -152,17 +152,17 @@ impl Victim {
     /// The memory that outlives it, known by its first word.
     fn keep(&self, id: TaskId) -> Option<Range<u64>> {
         let start = self.mapped(id).find(|&page| {
-            let mut word = [0; 4];
-            sys::debug_read(id, page, &mut word).is_ok() && self.is_keep(u32::from_le_bytes(word))
+            let mut word = [0; 8];
+            sys::debug_read(id, page, &mut word).is_ok() && self.is_keep(u64::from_le_bytes(word))
         })?;
         Some(start..start + self.keep_pages * PAGE_SIZE as u64)
     }
 
-    fn is_keep(&self, word: u32) -> bool {
+    fn is_keep(&self, word: u64) -> bool {
         match self.driver {
-            Driver::Serial => driver_serial::keep::is_state(word),
-            Driver::Keyboard => word == driver_keyboard::keep::VERSION,
-            Driver::Vga => word == driver_vga::keep::VERSION,
+            Driver::Serial => driver_serial::keep::Keep::is_stamp(word),
+            Driver::Keyboard => driver_keyboard::keep::Keep::is_stamp(word),
+            Driver::Vga => driver_vga::keep::Keep::is_stamp(word),
         }
     }
 

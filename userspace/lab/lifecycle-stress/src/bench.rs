@@ -106,7 +106,8 @@ pub fn switch_off() -> Outcome {
     let power = row("power")?;
     begin(power, "")?;
     let peer = rt::ipc::Endpoint::peer("power").ok_or("the judge may not call power")?;
-    Err(driver_power::Client::new(peer).shutdown().to_string())
+    let Err(error) = driver_power::Client::new(peer).shutdown();
+    Err(error.to_string())
 }
 
 /// Closes a handle.

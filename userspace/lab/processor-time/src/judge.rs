@@ -191,5 +191,6 @@ fn end(row: usize) -> Outcome {
 fn switch_off() -> Outcome {
     begin(row("power")?, "")?;
     let peer = rt::ipc::Endpoint::peer("power").ok_or("the judge may not call power")?;
-    Err(driver_power::Client::new(peer).shutdown().to_string())
+    let Err(error) = driver_power::Client::new(peer).shutdown();
+    Err(error.to_string())
 }

@@ -1,7 +1,7 @@
 //! Outgoing calls as futures. A call blocks a thread, so another thread makes it, where this one has anything else to wait for: see `pool.rs`.
 
 use super::state::Exec;
-use crate::ipc::{CallError, Endpoint, Loan, Reply};
+use crate::ipc::{CallError, Endpoint, Handle, Loan, Reply};
 use crate::lock::Mutex;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -63,6 +63,7 @@ pub struct Job {
     label: u16,
     words: [u64; 4],
     lent: Vec<Lend>,
+    handle: Option<Handle>,
     progress: Shared,
 }
 
@@ -73,8 +74,8 @@ impl fmt::Debug for Job {
 }
 
 impl Job {
-    pub(super) fn new(endpoint: Endpoint, label: u16, words: [u64; 4], lent: Vec<Lend>) -> Job {
-        Job { endpoint, label, words, lent, progress: Arc::new(Mutex::new(Progress::Waiting(None, false))) }
+    pub(super) fn new(endpoint: Endpoint, label: u16, words: [u64; 4], lent: Vec<Lend>, handle: Option<Handle>) -> Job {
+        Job { endpoint, label, words, lent, handle, progress: Arc::new(Mutex::new(Progress::Waiting(None, false))) }
     }
 
     /// What is asked.
@@ -85,6 +86,11 @@ impl Job {
     /// The data words.
     pub fn words(&self) -> [u64; 4] {
         self.words
+    }
+
+    /// The handle passed along.
+    pub fn handle(&self) -> Option<Handle> {
+        self.handle
     }
 
     /// The memory lent.
@@ -113,11 +119,14 @@ impl Job {
         if !self.begin() {
             return;
         }
-        let reply = if self.lent.is_empty() {
+        let reply = if self.lent.is_empty() && self.handle.is_none() {
             self.endpoint.call(self.label, self.words)
         } else {
             let mut loans: Vec<Loan<'_>> = self.lent.iter_mut().map(Lend::loan).collect();
-            self.endpoint.call_with(self.label, self.words, &mut loans)
+            match self.handle {
+                None => self.endpoint.call_with(self.label, self.words, &mut loans),
+                Some(handle) => self.endpoint.call_handle(self.label, self.words, &mut loans, handle),
+            }
         };
         self.finish(reply);
     }

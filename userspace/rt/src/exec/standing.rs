@@ -2,7 +2,8 @@
 
 use super::calls::{CallFuture, Called, Lend};
 use super::state::Exec;
-use crate::ipc::{CallError, Endpoint};
+use crate::ipc::{CallError, Endpoint, Handle};
+use crate::proto::{Ask, Policy};
 use alloc::vec::Vec;
 use core::future::poll_fn;
 use core::pin::Pin;
@@ -11,8 +12,9 @@ use core::task::Poll;
 /// How often [`Standing::cancel`] asks the server, a millisecond apart.
 const TRIES: usize = 1_000;
 
-/// Room for one call, of a request that may be repeated: while the server dies over it, it is asked again. Whoever waits for its end may be cancelled: the call stays under way, and the next one to wait has what it came to. So a
-/// client that keeps one is cancel-safe: what a server took or gave is never lost with a future.
+/// Room for one call. While the server dies over it, it is asked again, as the policy of its request says. Whoever waits for its end may be
+/// cancelled: the call stays under way, and the next one to wait has what it came to. So a client that keeps one is cancel-safe: what a
+/// server took or gave is never lost with a future.
 #[derive(Debug)]
 pub struct Standing {
     exec: Exec,
@@ -21,12 +23,27 @@ pub struct Standing {
     endpoint: Endpoint,
     label: u16,
     words: [u64; 4],
+    handle: Option<Handle>,
+    policy: Policy,
+    tried: u32,
 }
+
+/// Of a request that may be repeated as often as it takes.
+const REPEATED: Policy = Policy { tries: u32::MAX, numbered: false };
 
 impl Standing {
     /// To this server, without a call.
     pub fn new(exec: &Exec, endpoint: Endpoint) -> Standing {
-        Standing { exec: exec.clone(), call: None, endpoint, label: 0, words: [0; 4] }
+        Standing {
+            exec: exec.clone(),
+            call: None,
+            endpoint,
+            label: 0,
+            words: [0; 4],
+            handle: None,
+            policy: REPEATED,
+            tried: 0,
+        }
     }
 
     /// Whether no call is under way, nor any whose end nobody has seen.
@@ -34,10 +51,25 @@ impl Standing {
         self.call.is_none()
     }
 
-    /// Has a call made from now on, as [`Exec::call_with`]. One that is there already is abandoned: see [`Standing::ended`].
+    /// Has a call made from now on, as [`Exec::call_with`], of a request that may be repeated. One that is there already is abandoned: see
+    /// [`Standing::ended`].
     pub fn begin(&mut self, label: u16, words: [u64; 4], lent: Vec<Lend>) {
-        (self.label, self.words) = (label, words);
-        self.call.insert(self.exec.call_with(self.endpoint, label, words, lent)).begin();
+        (self.label, self.words, self.handle) = (label, words, None);
+        (self.policy, self.tried) = (REPEATED, 0);
+        self.make(lent);
+    }
+
+    /// Has a protocol's request made from now on, as [`Standing::begin`]. It is repeated as its operation's declaration says.
+    pub fn ask<A, R>(&mut self, ask: Ask<A, R>) {
+        (self.label, self.words, self.handle) = (ask.label, ask.words, ask.handle);
+        (self.policy, self.tried) = (ask.policy, 0);
+        self.make(ask.lent);
+    }
+
+    fn make(&mut self, lent: Vec<Lend>) {
+        self.tried = self.tried.saturating_add(1);
+        let call = self.exec.call_passing(self.endpoint, self.label, self.words, lent, self.handle);
+        self.call.insert(call).begin();
     }
 
     /// Waits for the end of the call; `None` at once where there is none. Cancelled, it has changed nothing.
@@ -46,8 +78,10 @@ impl Standing {
             while let Some(call) = &mut self.call {
                 let Poll::Ready(called) = Pin::new(call).poll(context) else { return Poll::Pending };
                 self.call = None;
-                let Err(CallError::Died { .. }) = called.reply else { return Poll::Ready(Some(called)) };
-                self.begin(self.label, self.words, called.lent);
+                match called.reply {
+                    Err(CallError::Died { .. }) if self.policy.asks_again(self.tried) => self.make(called.lent),
+                    _ => return Poll::Ready(Some(called)),
+                }
             }
             Poll::Ready(None)
         })

@@ -2,7 +2,7 @@
 
 use super::calls::{CallFuture, Job, Lend};
 use super::waits::{Asked, Bits, NextRequest, Sleep};
-use crate::ipc::{Endpoint, Event, Request};
+use crate::ipc::{Endpoint, Event, Handle, Request};
 use crate::irq::Irq;
 use crate::lock::Mutex;
 use abi::message::bits;
@@ -353,7 +353,19 @@ impl Exec {
 
     /// Calls a server with four words each way, and lends it memory, which comes back with the result.
     pub fn call_with(&self, endpoint: Endpoint, label: u16, words: [u64; 4], lent: Vec<Lend>) -> CallFuture {
-        CallFuture::new(self.clone(), Job::new(endpoint, label, words, lent))
+        self.call_passing(endpoint, label, words, lent, None)
+    }
+
+    /// Makes a call that lends memory, as [`Exec::call_with`], and passes a handle along.
+    pub fn call_passing(
+        &self,
+        endpoint: Endpoint,
+        label: u16,
+        words: [u64; 4],
+        lent: Vec<Lend>,
+        handle: Option<Handle>,
+    ) -> CallFuture {
+        CallFuture::new(self.clone(), Job::new(endpoint, label, words, lent, handle))
     }
 
     pub(super) fn submit(&self, job: Job) {

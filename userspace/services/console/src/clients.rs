@@ -2,25 +2,21 @@
 
 use crate::{Console, PIECE, Reader};
 use abi::TaskId;
-use alloc::string::String;
-use alloc::vec;
-use console::editor::MAX_PROMPT;
-use console::keep::Progress;
-use console::outcome;
+use console::Refusal;
+use console::editor::Draft;
+use console::keep::{Ending, Progress};
+use console::protocol::{Call, Entered, Outcome};
 use console::session::Event;
 use console::text::{piece, truncated};
-use rt::Answer;
-use rt::ipc::Request;
-use rt::notify::Notification;
 use rt::println;
+use rt::proto::{Asker, In, Out};
 
 impl Console {
     /// Prints a client's text, piece by piece, remembering how far each device has it.
-    pub fn write(&mut self, request: &Request) -> Answer {
-        let Ok(total) = request.lease_len(0) else {
-            return Answer::refuse(outcome::BAD_LEASE);
-        };
-        let (client, number) = (request.task(), request.words[0]);
+    pub fn print(&mut self, from: Asker, text: In) -> Result<usize, Refusal> {
+        let total = text.len() as usize;
+        // As it is kept: the upper bits of a number tell nothing that its repetition does not.
+        let (client, number) = (from.task, from.number & u64::from(u32::MAX >> 1));
         let mut progress = Progress { number, ..Progress::default() };
         if number != 0
             && let Some(before) = self.keep.writer(client)
@@ -30,22 +26,22 @@ impl Console {
         }
         let mut at = progress.screen.min(progress.serial) as usize;
         let mut bytes = [0; PIECE];
-        let mut answer = Answer::ok([total as u64, 0, 0, 0]);
+        let mut answer = Ok(total);
         if progress.finished || at >= total {
             return answer;
         }
         self.session.print_begin(&mut self.out);
         while at < total {
-            let read = match request.read(0, at, &mut bytes) {
+            let read = match text.read(at, &mut bytes) {
                 Ok(read) if read > 0 => read,
                 _ => {
-                    answer = Answer::Reply(outcome::BAD_LEASE, [at as u64, 0, 0, 0]);
+                    answer = Err(Refusal::BadLease);
                     break;
                 }
             };
-            let (text, used) = piece(bytes.get(..read).unwrap_or_default(), at + read >= total);
+            let (part, used) = piece(bytes.get(..read).unwrap_or_default(), at + read >= total);
             at += used;
-            self.session.print_part(&text, &mut self.out);
+            self.session.print_part(&part, &mut self.out);
             if at >= total {
                 self.session.print_end(&mut self.out);
             }
@@ -63,7 +59,7 @@ impl Console {
         }
         if at < total {
             self.session.print_end(&mut self.out);
-            self.flush();
+            self.put_out();
         }
         progress.finished = true;
         self.remember(client, progress);
@@ -76,109 +72,117 @@ impl Console {
         }
     }
 
-    /// Tells whom it concerns, after the display shows it.
+    /// Tells whom it concerns, after the display shows it. What it is told is safe before: it may be told twice only to one who tells that it is the same.
     pub fn deliver(&mut self, event: Event) {
-        self.flush();
-        if event == Event::Signal {
-            if let Some((notification, bits)) = self.interrupt
-                && notification.signal(bits).is_err()
-            {
-                self.set_interrupt(None);
+        let ending = match event {
+            Event::Signal => {
+                self.missed = true;
+                self.put_out();
+                return self.interrupt();
             }
-            return;
-        }
-        self.keep.set_line("");
-        self.keep.set_typed(&self.session.typed);
-        let Some(Reader { pending, .. }) = self.reader.take() else {
-            return;
-        };
-        let mut entered = None;
-        let (label, [written, whole]) = match event {
             Event::Line(line) => {
                 self.keep.set_history(&self.session.editor.history.text());
-                let room = pending.lease_len(1).unwrap_or(0);
-                let written = pending.write(1, 0, truncated(&line, room).as_bytes());
-                let whole = line.len();
-                entered = Some(line);
-                match written {
-                    Ok(len) => (0, [len, whole]),
-                    Err(_) => (outcome::BAD_LEASE, [0; 2]),
-                }
+                self.left_over = line.as_str().into();
+                Ending::Line
             }
-            Event::Interrupted => (outcome::INTERRUPTED, [0; 2]),
-            Event::EndOfInput | Event::Signal => (outcome::END_OF_INPUT, [0; 2]),
+            Event::Interrupted => Ending::Interrupted,
+            Event::EndOfInput => Ending::EndOfInput,
         };
-        // A reader that has died meanwhile needs no answer, but its next life wants the line.
-        let answered = pending.reply(label, [written as u64, whole as u64, 0, 0]).is_ok();
-        if let Some(line) = entered.filter(|_| !answered) {
-            self.keep.set_line(&line);
-            (self.left_over, self.entered) = (line, true);
+        self.ending = Some(ending);
+        self.given = self.reader.as_ref().map(|reader| (reader.task, reader.number));
+        self.save();
+        self.put_out();
+        if let Some(reader) = self.reader.take() {
+            self.answer(reader);
         }
     }
 
-    pub fn read_line(&mut self, request: &Request) -> Answer {
-        let prompt = match read_all(request, 0, 4 * MAX_PROMPT) {
-            Ok(prompt) => prompt,
-            Err(answer) => return answer,
-        };
-        if request.lease_len(1).is_err() {
-            return Answer::refuse(outcome::BAD_LEASE);
-        }
-        if let Some(reader) = &self.reader {
-            // One that has died leaves its place; so does a former life of the same task.
-            let lives = reader.pending.lease_len(1).is_ok();
-            if lives && reader.task.index != request.task().index {
-                return Answer::refuse(outcome::BUSY);
+    /// Tells who wants to know that Ctrl-C came, where that is known: else it is told when somebody wants to.
+    pub fn interrupt(&mut self) {
+        if let Some((notification, bits)) = &self.interrupt {
+            match notification.signal(*bits) {
+                Ok(()) => self.missed = false,
+                Err(_) => self.interrupt = None,
             }
+        }
+    }
+
+    /// Gives the reader the line that has ended. One that has died meanwhile has no use for it, but its next life wants the line.
+    fn answer(&mut self, Reader { owed, line: room, .. }: Reader) {
+        let line = self.left_over.text.as_str();
+        let answer = match self.ending {
+            Some(Ending::Line) => {
+                let fits = truncated(line, room.len() as usize).as_bytes();
+                let answer = Entered { written: fits.len(), length: line.len() };
+                room.write_all(0, fits).map(|()| answer).map_err(|_| Refusal::BadLease)
+            }
+            Some(Ending::Interrupted) => Err(Refusal::Interrupted),
+            Some(Ending::EndOfInput) | None => Err(Refusal::EndOfInput),
+        };
+        self.given = None;
+        if owed.pay(answer).is_ok() {
+            self.ended();
+        }
+        self.save();
+    }
+
+    /// The line that has ended has arrived.
+    fn ended(&mut self) {
+        (self.left_over, self.ending, self.given) = (Draft::default(), None, None);
+    }
+
+    /// Gives up the line that this task reads. What was typed is the beginning of the next one.
+    pub fn give_up_line(&mut self, task: TaskId) {
+        if let Some(Reader { owed, .. }) = self.reader.take_if(|reader| reader.task == task) {
+            self.left_over = self.session.editor.draft();
+            self.session.stop(&mut self.out);
+            self.put_out();
+            // A reader that has died needs no answer.
+            let _ = owed.pay(Err(Refusal::Cancelled));
+        }
+    }
+
+    /// Begins to read a line for this caller.
+    pub fn begin_line(&mut self, call: Call<Entered>, number: u32, prompt: &str, line: Out) -> Outcome<Entered> {
+        let task = call.from.task;
+        // A reader that has died leaves its place; so does a former life of the same task.
+        let others = |reader: &Reader| reader.task.index != task.index && reader.owed.is_awaited();
+        if self.reader.as_ref().is_some_and(others) {
+            return Err(Refusal::Taken).into();
         }
         if self.session.is_reading() {
             // Half a line that was typed for one that has died.
-            self.left_over = self.session.editor.text();
+            self.left_over = self.session.editor.draft();
         }
-        self.reader = Some(Reader { task: request.task(), pending: request.pending() });
-        let text = core::mem::take(&mut self.left_over);
-        let entered = core::mem::take(&mut self.entered);
-        let event = self.session.read_line(&prompt, &text, entered, &mut self.out);
+        let (owed, outcome) = call.owe();
+        let reader = Reader { task, number, owed, line };
+        match (self.ending, self.given) {
+            // It asks for the next one, so it has that.
+            (Some(_), Some((before, last))) if before == task && last != number && last != 0 => self.ended(),
+            (Some(_), Some((before, last))) if before == task && last == number => {
+                self.answer(reader);
+                return outcome;
+            }
+            (Some(Ending::Interrupted | Ending::EndOfInput), _) => self.ended(),
+            _ => {}
+        }
+        self.reader = Some(reader);
+        let draft = core::mem::take(&mut self.left_over);
+        let entered = self.ending.take().is_some();
+        self.given = None;
+        let event = self.session.read_line(prompt, &draft, entered, &mut self.out);
         let lost = self.session.typed.take_lost();
         if lost > 0 {
             println!("{lost} keys that were typed ahead are left out: there was no room for their lines");
         }
-        self.flush();
         match event {
             Some(event) => self.deliver(event),
-            None => self.save(),
+            None => {
+                self.put_out();
+                self.save();
+            }
         }
         self.ask();
-        Answer::Later
+        outcome
     }
-    /// Gives up the line that this task reads. What was typed is the beginning of the next one.
-    pub fn cancel(&mut self, task: TaskId) {
-        if let Some(Reader { pending, .. }) = self.reader.take_if(|reader| reader.task == task) {
-            self.left_over = self.session.editor.text();
-            self.session.stop(&mut self.out);
-            self.flush();
-            // As in `deliver`.
-            let _ = pending.reply(outcome::CANCELLED, [0; 4]);
-        }
-    }
-
-    pub fn set_interrupt(&mut self, interrupt: Option<(Notification, u64)>) {
-        if let Some((old, _)) = core::mem::replace(&mut self.interrupt, interrupt) {
-            // A handle that cannot be closed is no longer one.
-            let _ = rt::ipc::close(old.0);
-        }
-    }
-}
-
-/// The text in a lease of at most `most` bytes.
-pub fn read_all(request: &Request, lease: usize, most: usize) -> Result<String, Answer> {
-    const BAD: Answer = Answer::refuse(outcome::BAD_LEASE);
-    let len = request.lease_len(lease).map_err(|_| BAD)?;
-    if len > most {
-        return Err(BAD);
-    }
-    let mut bytes = vec![0; len];
-    let read = request.read(lease, 0, &mut bytes).map_err(|_| BAD)?;
-    bytes.truncate(read);
-    Ok(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
 }

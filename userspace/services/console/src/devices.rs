@@ -10,6 +10,7 @@ use console::key::Key;
 use console::outbox::{LATE_NS, Outbox, Piece};
 use console::text::color_sequence;
 use driver_vga::Color;
+use rt::keep::Run;
 use rt::notify::Notification;
 use rt::println;
 use rt::sync::Mutex;
@@ -21,8 +22,8 @@ pub mod bits {
     pub const INPUT: u64 = 1 << 32;
     /// Who waits for a display may look again.
     pub const PRINTED: u64 = 1 << 33;
-    /// Number of the bit of the timer that ends such a wait.
-    pub const LATE: u32 = 35;
+    /// The bit of the timer that ends such a wait.
+    pub const LATE: rt::Bit = rt::Bit::new(35);
 }
 
 /// The bits of a thread's own notification.
@@ -96,7 +97,7 @@ struct Screen(driver_vga::Client);
 impl Display for Screen {
     fn print(&mut self, piece: &Piece) -> Result<(), Box<dyn core::error::Error>> {
         match piece {
-            Piece::Text(text) => self.0.write(text)?,
+            Piece::Text(text) => _ = self.0.write(text.as_bytes())?,
             Piece::Color(foreground, background) => {
                 let color = |number: u8| COLORS.get(usize::from(number)).copied().unwrap_or(Color::LightGray);
                 self.0.set_color(color(*foreground), color(*background))?;
@@ -153,7 +154,7 @@ impl Output {
             // Without a timer there would be no end to it.
             let Some((until, timer)) = until.zip(timer) else { break };
             timer.arm_at(until);
-            Notification::own().wait(bits::PRINTED | 1 << bits::LATE);
+            Notification::own().wait(bits::PRINTED | bits::LATE.mask());
         }
     }
 
@@ -207,25 +208,28 @@ fn print_all(
 
 /// What a reader has read, and whether it may read on.
 struct Inbox<T> {
-    items: Vec<T>,
-    asked: bool,
+    /// Each with the position behind it.
+    items: Vec<(u32, T)>,
+    /// The position up to which all is safe, where it is to read on from there.
+    from: Option<u32>,
 }
 
-/// A device that is read, and the thread that reads it: once each time it is asked to, so that what is not wanted yet stays with the driver.
+/// A device that is read, and the thread that reads it: once each time it is asked to, so that what is not wanted yet stays with the driver. Everything that it
+/// gives has a position, and stays with the driver too until a later read says that it is safe.
 pub struct Input<T: 'static> {
     inbox: &'static Mutex<Inbox<T>>,
     wake: Notification,
 }
 
 impl<T: Send> Input<T> {
-    /// `subscribe` has a notification's bits set whenever there is something; `read` appends it, and returns whether there may be more.
+    /// `subscribe` has a notification's bits set whenever there is something; `read` appends what there is from a position on, each with the position
+    /// behind it, and returns whether there may be more.
     fn start<E: core::fmt::Display>(
         name: &'static str,
         mut subscribe: impl FnMut(Notification) -> Result<(), E> + Send + 'static,
-        mut read: impl FnMut(&mut Vec<T>) -> Result<bool, E> + Send + 'static,
+        mut read: impl FnMut(u32, &mut Vec<(u32, T)>) -> Result<bool, E> + Send + 'static,
     ) -> Option<Input<T>> {
-        let inbox: &'static Mutex<Inbox<T>> =
-            Box::leak(Box::new(Mutex::new(Inbox { items: Vec::new(), asked: false })));
+        let inbox: &'static Mutex<Inbox<T>> = Box::leak(Box::new(Mutex::new(Inbox { items: Vec::new(), from: None })));
         let wake = thread(name, move |wake| {
             let (mut present, mut more) = (false, false);
             loop {
@@ -237,14 +241,12 @@ impl<T: Send> Input<T> {
                         subscribe(wake)?;
                         present = true;
                     }
-                    while present && more && inbox.lock().asked {
+                    while present && more {
+                        let Some(from) = inbox.lock().from else { break };
                         let mut items = Vec::new();
-                        more = read(&mut items)?;
+                        more = read(from, &mut items)?;
                         if !items.is_empty() {
-                            let mut inbox = inbox.lock();
-                            inbox.items.append(&mut items);
-                            inbox.asked = false;
-                            drop(inbox);
+                            *inbox.lock() = Inbox { items, from: None };
                             signal(Notification::own(), bits::INPUT);
                         }
                     }
@@ -264,15 +266,17 @@ impl<T: Send> Input<T> {
         !self.inbox.lock().items.is_empty()
     }
 
-    /// What was read since the last time.
-    pub fn take(&self) -> Vec<T> {
+    /// What was read since the last time, each with the position behind it.
+    pub fn take(&self) -> Vec<(u32, T)> {
         core::mem::take(&mut self.inbox.lock().items)
     }
 
-    /// Has the device read once more.
-    pub fn ask(&self) {
-        let before = core::mem::replace(&mut self.inbox.lock().asked, true);
-        if !before {
+    /// Has the device read once more, from this position on: what lies before is safe, and the driver may forget it.
+    pub fn ask(&self, from: u32) {
+        let mut inbox = self.inbox.lock();
+        // What was read and not taken comes first.
+        if inbox.items.is_empty() && inbox.from.replace(from).is_none() {
+            drop(inbox);
             signal(self.wake, wake::WORK);
         }
     }
@@ -284,8 +288,8 @@ pub struct Devices {
     line: Option<Output>,
     /// Bytes from the serial line.
     pub serial: Option<Input<u8>>,
-    /// Keys from the keyboard.
-    pub keyboard: Option<Input<Key>>,
+    /// Keys from the keyboard; events that are no key of a line are `None`.
+    pub keyboard: Option<Input<Option<Key>>>,
     timer: Option<Timer>,
 }
 
@@ -301,22 +305,26 @@ impl Devices {
             serial: serial.and_then(|client| {
                 Input::start(
                     "serial",
-                    move |wake| client.subscribe(wake, wake::DATA),
-                    move |bytes| {
+                    move |wake| client.subscribe(wake::DATA, wake),
+                    move |from, bytes| {
                         let mut buffer = [0; BYTES];
-                        let count = client.read(&mut buffer, false)?;
-                        bytes.extend(buffer.iter().take(count));
-                        Ok(count == buffer.len())
+                        let Run { first, count } = client.read_from(from, &mut buffer)?;
+                        let ends = (0..count).map(|number| first.wrapping_add(number + 1));
+                        bytes.extend(ends.zip(buffer));
+                        Ok(count as usize == buffer.len())
                     },
                 )
             }),
             keyboard: keyboard.and_then(|client| {
                 Input::start(
                     "keyboard",
-                    move |wake| client.subscribe(wake, wake::DATA),
-                    move |keys| {
-                        let mut count = 0;
-                        keys.extend(client.read(false)?.inspect(|_| count += 1).filter_map(key_of_event));
+                    move |wake| client.subscribe(wake::DATA, wake),
+                    move |from, keys| {
+                        let (first, mut events) = client.events_from(from)?;
+                        let count = events.total();
+                        while let Some(event) = events.next() {
+                            keys.push((first.wrapping_add(events.taken()), key_of_event(event)));
+                        }
                         Ok(count == EVENTS)
                     },
                 )

@@ -20,6 +20,24 @@ pub const MAX_LINE: usize = 1000;
 /// Most characters of a prompt.
 pub const MAX_PROMPT: usize = 60;
 
+/// A line that was begun.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Draft {
+    /// What is typed of it.
+    pub text: String,
+    /// Where the cursor is, in characters from its beginning; beyond its end, at the end.
+    pub cursor: usize,
+    /// Characters of it were left out: it is not to be run.
+    pub is_cut: bool,
+}
+
+impl From<&str> for Draft {
+    /// The cursor is at the end.
+    fn from(text: &str) -> Draft {
+        Draft { text: text.into(), cursor: usize::MAX, is_cut: false }
+    }
+}
+
 /// What a key did.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Outcome {
@@ -112,20 +130,20 @@ fn put(chars: &[char], mut at: usize, out: &mut String) {
 }
 
 impl Editor {
-    /// Begins a line: shows the prompt and `text` to edit, the cursor at its end. The cursor must be in the first column.
-    pub fn begin(&mut self, prompt: &str, text: &str, out: &mut String) {
+    /// Begins a line: shows the prompt, and what was begun to edit. The display's cursor must be in the first column.
+    pub fn begin(&mut self, prompt: &str, draft: &Draft, out: &mut String) {
         self.prompt = prompt.chars().filter(|&c| is_single_column(c)).take(MAX_PROMPT).collect();
         self.line.clear();
         self.bytes = 0;
-        for c in text.chars().filter(|&c| is_single_column(c)) {
+        for c in draft.text.chars().filter(|&c| is_single_column(c)) {
             if self.bytes + c.len_utf8() <= MAX_LINE {
                 self.bytes += c.len_utf8();
                 self.line.push(c);
             }
         }
-        self.cursor = self.line.len();
+        self.cursor = draft.cursor.min(self.line.len());
         self.tabbed = false;
-        self.left_out = 0;
+        self.left_out = usize::from(draft.is_cut);
         self.history.rest();
         self.show(out);
     }
@@ -133,6 +151,11 @@ impl Editor {
     /// The line as it is.
     pub fn text(&self) -> String {
         self.line.iter().collect()
+    }
+
+    /// The line as a later [`Editor::begin`] can take it up.
+    pub fn draft(&self) -> Draft {
+        Draft { text: self.text(), cursor: self.cursor, is_cut: self.left_out > 0 }
     }
 
     /// Where the cursor is, in characters from the beginning of the line.

@@ -27,7 +27,7 @@ impl Rig {
 
     fn begin(&mut self) {
         let mut out = String::new();
-        self.editor.begin(PROMPT, "", &mut out);
+        self.editor.begin(PROMPT, &Draft::default(), &mut out);
         self.show(&out);
     }
 
@@ -60,7 +60,7 @@ impl Rig {
 fn typing_at_the_end_costs_one_character_of_output() {
     let mut editor = Editor::default();
     let mut out = String::new();
-    editor.begin(PROMPT, "", &mut out);
+    editor.begin(PROMPT, &Draft::default(), &mut out);
     assert_eq!(out, PROMPT);
     out.clear();
     editor.key(Key::Char('x'), &mut out);
@@ -416,7 +416,7 @@ proptest! {
     fn any_prompt_and_text_begin_well(prompt in any::<String>(), text in any::<String>()) {
         let mut editor = Editor::default();
         let mut out = String::new();
-        editor.begin(&prompt, &text, &mut out);
+        editor.begin(&prompt, &Draft::from(text.as_str()), &mut out);
         let shown: String = prompt.chars().filter(|c| is_single_column(*c)).take(MAX_PROMPT).collect();
         let mut terminal = Terminal::new(80, false);
         terminal.feed(&out);

@@ -51,7 +51,7 @@ struct Parameters {
 
 /// Decodes what a terminal sends. What is no key is swallowed whole: reports, answers, mouse clicks, pasting's brackets (whose content is typed
 /// like any other, line feeds included). What is no text, that is damaged UTF-8, becomes U+FFFD, which can be seen.
-#[derive(Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct SerialDecoder {
     state: State,
     /// The byte before was CR: an LF right after it belongs to it.
@@ -67,6 +67,69 @@ pub struct SerialDecoder {
 }
 
 impl SerialDecoder {
+    /// The decoder as numbers, for memory that outlives it.
+    pub fn to_words(&self) -> [u64; 3] {
+        let (state, value) = match self.state {
+            State::Ground => (0, 0),
+            State::Escape => (1, 0),
+            State::Intermediate(count) => (2, count as u8),
+            State::Control => (3, 0),
+            State::Single => (4, 0),
+            State::Text(None) => (5, 0),
+            State::Text(Some(lead)) => (6, lead),
+            State::TextEscape => (7, 0),
+            State::Skip(left) => (8, left),
+        };
+        let Parameters { values: [first, second], at, any, foreign } = self.parameters;
+        let [a, b, c] = self.intermediates;
+        let flags = u8::from(self.after_cr) | u8::from(any) << 1 | u8::from(foreign) << 2;
+        let [low, high] = first.to_le_bytes();
+        let [second_low, second_high] = second.to_le_bytes();
+        [
+            u64::from_le_bytes([state, value, flags, at as u8, self.utf8_len as u8, self.utf8_need as u8, low, high]),
+            u64::from_le_bytes([second_low, second_high, a, b, c, 0, 0, 0]),
+            u64::from(u32::from_le_bytes(self.utf8)) << 32 | self.length.min(u32::MAX.into()),
+        ]
+    }
+
+    /// The decoder of which these are the [`SerialDecoder::to_words`]; a new one where they are of none.
+    pub fn from_words(words: [u64; 3]) -> SerialDecoder {
+        let [state, value, flags, at, utf8_len, utf8_need, low, high] = words[0].to_le_bytes();
+        let [second_low, second_high, a, b, c, ..] = words[1].to_le_bytes();
+        let state = match (state, value) {
+            (0, _) => State::Ground,
+            (1, _) => State::Escape,
+            (2, count) => State::Intermediate(usize::from(count)),
+            (3, _) => State::Control,
+            (4, _) => State::Single,
+            (5, _) => State::Text(None),
+            (6, lead) => State::Text(Some(lead)),
+            (7, _) => State::TextEscape,
+            (8, left) => State::Skip(left),
+            _ => return SerialDecoder::default(),
+        };
+        let decoder = SerialDecoder {
+            state,
+            after_cr: flags & 1 != 0,
+            parameters: Parameters {
+                values: [u16::from_le_bytes([low, high]), u16::from_le_bytes([second_low, second_high])],
+                at: usize::from(at),
+                any: flags & 2 != 0,
+                foreign: flags & 4 != 0,
+            },
+            intermediates: [a, b, c],
+            length: words[2] & u64::from(u32::MAX),
+            utf8: ((words[2] >> 32) as u32).to_le_bytes(),
+            utf8_len: usize::from(utf8_len),
+            utf8_need: usize::from(utf8_need),
+        };
+        let sound = decoder.parameters.at <= decoder.parameters.values.len()
+            && decoder.utf8_len < decoder.utf8.len()
+            && (decoder.utf8_len == 0 || (2..=4).contains(&decoder.utf8_need))
+            && !matches!(state, State::Intermediate(count) if count > MOST_INTERMEDIATES);
+        if sound { decoder } else { SerialDecoder::default() }
+    }
+
     /// How long the line may be silent, in nanoseconds, before [`SerialDecoder::pause`] is to be told. `None` where nothing is unfinished.
     pub fn patience(&self) -> Option<u64> {
         match self.state {

@@ -7,13 +7,14 @@
 //! Cancelling a read, a write or a flush of [`AsyncClient`] has done nothing: the line goes on being edited and is there for the next read, and a
 //! write takes bytes in the moment in which it is done. `read_exact` and `write_all` are loops over those.
 
-use crate::{Client, Error, Line, editor, label, next_write, outcome};
+use crate::protocol::{Entered, Requests, answer};
+use crate::{Client, Error, Line, Refusal, editor, label, next_read};
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use embedded_io::ErrorKind;
 use rt::exec::{Called, Exec, Lend, Standing};
-use rt::ipc::{CallError, Endpoint, Reply};
+use rt::ipc::{CallError, Endpoint};
 
 /// Most bytes of one write.
 pub const PIECE: usize = 1024;
@@ -23,9 +24,9 @@ impl embedded_io::Error for Error {
         match self {
             Error::Call(CallError::Gone) => ErrorKind::NotConnected,
             Error::Call(CallError::Died { .. }) => ErrorKind::ConnectionReset,
-            Error::Refused(outcome::INTERRUPTED) => ErrorKind::Interrupted,
-            Error::Refused(outcome::BAD_LEASE) => ErrorKind::InvalidInput,
-            Error::Refused(outcome::BAD_REQUEST) => ErrorKind::Unsupported,
+            Error::Refused(Refusal::Interrupted) => ErrorKind::Interrupted,
+            Error::Refused(Refusal::BadLease) => ErrorKind::InvalidInput,
+            Error::Refused(Refusal::BadRequest) => ErrorKind::Unsupported,
             _ => ErrorKind::Other,
         }
     }
@@ -69,7 +70,7 @@ impl embedded_io::Read for Client {
                     self.unread = line.into_bytes();
                     self.unread.push(b'\n');
                 }
-                Line::Interrupted => return Err(Error::Refused(outcome::INTERRUPTED)),
+                Line::Interrupted => return Err(Error::Refused(Refusal::Interrupted)),
                 Line::EndOfInput => return Ok(0),
             }
         }
@@ -116,25 +117,24 @@ impl AsyncClient {
 
     /// Takes what a READ_LINE brought; false at the end of the stream.
     fn arrived(&mut self, Called { reply, lent }: Called) -> Result<bool, Error> {
-        match reply {
-            Ok(Reply { label: 0, words: [len, ..], .. }) => {
+        match answer::<Entered>(reply) {
+            Ok(Entered { written, .. }) => {
                 let line = lent.into_iter().nth(1).map(Lend::into_inner).unwrap_or_default();
-                self.unread.extend(line.into_iter().take(len as usize).chain([b'\n']));
+                self.unread.extend(line.into_iter().take(written).chain([b'\n']));
                 Ok(true)
             }
-            Ok(Reply { label: outcome::END_OF_INPUT, .. }) => Ok(false),
-            Ok(Reply { label: outcome::CANCELLED, .. }) => Ok(true),
-            Ok(Reply { label, .. }) => Err(Error::Refused(label)),
-            Err(error) => Err(Error::Call(error)),
+            Err(Error::Refused(Refusal::EndOfInput)) => Ok(false),
+            Err(Error::Refused(Refusal::Cancelled)) => Ok(true),
+            Err(error) => Err(error),
         }
     }
 
     /// Waits for the end of the write, or flush, that is under way.
     async fn written(&mut self) -> Result<(), Error> {
-        match self.writing.ended().await.map(|called| called.reply) {
-            None | Some(Ok(Reply { label: 0, .. })) => Ok(()),
-            Some(Ok(Reply { label, .. })) => Err(Error::Refused(label)),
-            Some(Err(error)) => Err(Error::Call(error)),
+        match self.writing.ended().await {
+            // A write says how much it was, a flush nothing: neither is news.
+            Some(called) => answer::<()>(called.reply),
+            None => Ok(()),
         }
     }
 }
@@ -148,7 +148,8 @@ impl embedded_io_async::Read for AsyncClient {
         while self.unread.is_empty() && !buffer.is_empty() {
             if self.reading.is_free() {
                 let lent = vec![Lend::Read(self.prompt.clone().into_bytes()), Lend::Write(vec![0; editor::MAX_LINE])];
-                self.reading.begin(label::READ_LINE, [0; 4], lent);
+                // Again, if the console dies: here is nothing that it would have forgotten.
+                self.reading.begin(label::read_line, [next_read().into(), 0, 0, 0], lent);
             }
             if let Some(called) = self.reading.ended().await
                 && !self.arrived(called)?
@@ -172,21 +173,21 @@ impl embedded_io_async::Write for AsyncClient {
         now.extend(piece);
         self.cut = now.split_off(whole(&now));
         if !now.is_empty() {
-            self.writing.begin(label::WRITE, [next_write(), 0, 0, 0], vec![Lend::Read(now)]);
+            self.writing.ask(Requests::write(now));
         }
         Ok(piece.len())
     }
 
     async fn flush(&mut self) -> Result<(), Error> {
         self.written().await?;
-        self.writing.begin(label::FLUSH, [0; 4], Vec::new());
+        self.writing.ask(Requests::flush());
         self.written().await
     }
 }
 
 impl Drop for AsyncClient {
     fn drop(&mut self) {
-        self.reading.cancel(label::CANCEL);
+        self.reading.cancel(label::cancel);
     }
 }
 
@@ -201,6 +202,7 @@ mod tests {
     use proptest::prelude::*;
     use rt::exec::timeout;
     use rt::fake::fake_exec;
+    use rt::ipc::Reply;
 
     const CONSOLE: Endpoint = Endpoint(9);
 
@@ -220,10 +222,10 @@ mod tests {
 
     #[test]
     fn lines_are_a_stream() {
-        let answers = RefCell::new(vec![(0, "second"), (outcome::INTERRUPTED, ""), (0, "first line")]);
+        let answers = RefCell::new(vec![(0, "second"), (Refusal::Interrupted.code(), ""), (0, "first line")]);
         let exec = fake_exec(Box::new(move |job| {
-            assert_eq!(job.label(), label::READ_LINE);
-            let (label, line) = answers.borrow_mut().pop().unwrap_or((outcome::END_OF_INPUT, ""));
+            assert_eq!(job.label(), label::read_line);
+            let (label, line) = answers.borrow_mut().pop().unwrap_or((Refusal::EndOfInput.code(), ""));
             let [Lend::Read(prompt), Lend::Write(room)] = job.lent() else { panic!("leases") };
             assert_eq!(prompt, b"? ");
             room[..line.len()].copy_from_slice(line.as_bytes());

@@ -1,38 +1,113 @@
-//! What outlives the console: the layout of its `keep` memory. Every value read from it is checked, because the life
-//! that wrote it may have ended in the middle of a write.
+//! What outlives the console.
+//!
+//! Whatever one byte from the serial line, or one event of the keyboard, changes (the line, the keys typed ahead, the position up to which the
+//! device has been read) counts by one store: before it, the next life reads that byte again; after it, never.
 
-use crate::editor::MAX_LINE;
+use crate::editor::{Draft, MAX_LINE};
 use crate::history::MAX_BYTES;
+use crate::input::SerialDecoder;
 use crate::typed::{MOST_AHEAD, TypeAhead};
-use abi::task::{MAX_TASKS, TaskId};
+use abi::task::TaskId;
 use alloc::string::String;
 use core::ops::Range;
+use rt::keep::{Blob, Cell, Double, MAX_TASKS};
 
-/// First word of memory in this layout; the last byte counts layouts.
-const MAGIC: u64 = u64::from_le_bytes(*b"console\x03");
+/// Flag of a write's number: all of it is done.
+const FINISHED: u32 = 1 << 31;
 
-const POSITIONS: usize = 16;
-const WRITERS: usize = POSITIONS + 8 * MAX_TASKS;
-const LINE: usize = WRITERS + WRITER_COUNT * WRITER_SIZE;
-const HISTORY: usize = LINE + 8 + MAX_LINE.next_multiple_of(8);
+/// Places for keys typed ahead: those of before stay until those of after count, also where all of them get new numbers.
+const PLACES: usize = 2 * MOST_AHEAD;
 
-/// The numbers of the keys typed ahead (the first, and the one behind the last), then a ring: the key of number N is at place N modulo its length.
-const TYPED: usize = HISTORY + 8 + MAX_BYTES;
-const RING: usize = TYPED + 16;
+rt::kept! {
+    /// How far the last write of a task has come.
+    part struct Writer {
+        /// [`TaskId::to_u32`]; 0 for none.
+        client: Cell<u32>,
+        /// The lower 31 bits of its number, and [`FINISHED`].
+        number: Cell<u32>,
+        screen: Cell<u32>,
+        serial: Cell<u32>,
+    }
+}
 
-/// Bytes that this layout needs.
-pub const SIZE: usize = RING + 4 * MOST_AHEAD;
+rt::kept! {
+    /// An [`Input`].
+    part struct KeptInput {
+        /// The numbers of the keys typed ahead: the first, and the one behind the last.
+        first: Cell<u64>,
+        end: Cell<u64>,
+        decoder: [Cell<u64>; 3],
+        /// By [`Source`](crate::typed::Source).
+        positions: [Cell<u32>; 2],
+        skipping: Cell<u32>,
+        cursor: Cell<u32>,
+        /// [`CUT`], [`MISSED`].
+        flags: Cell<u32>,
+        /// 0, or the number of an [`Ending`].
+        ending: Cell<u32>,
+        /// Who was given the line that has ended: [`TaskId::to_u32`], and the number of the request.
+        reader: Cell<u32>,
+        request: Cell<u32>,
+        line: Blob<MAX_LINE>,
+    }
+}
 
-/// Clients whose writes are told apart; the one that wrote longest ago makes room.
-pub const WRITER_COUNT: usize = 8;
-const WRITER_SIZE: usize = 32;
+/// Flag: characters of the line were left out.
+const CUT: u32 = 1;
+/// Flag: see [`Input::missed`].
+const MISSED: u32 = 2;
 
-const _: () = assert!(SIZE <= 84 * 1024 && TYPED.is_multiple_of(8));
+rt::kept! {
+    /// The kept state.
+    pub struct Keep {
+        positions: [Cell<u64>; MAX_TASKS],
+        writers: [Double<Writer>; MAX_TASKS],
+        input: Double<KeptInput>,
+        history: Double<Blob<MAX_BYTES>>,
+        /// The code of the key of number N is at place N modulo their number.
+        keys: [Cell<u32>; PLACES],
+    }
+}
 
-/// The memory.
-#[derive(Debug)]
-pub struct Keep<'a> {
-    bytes: &'a mut [u8],
+/// Memory that this takes, as the task table has to grant it.
+pub const SIZE: usize = 168 * 1024;
+
+const _: () = assert!(size_of::<Keep>() <= SIZE);
+
+/// How a line ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ending {
+    /// By Enter.
+    Line = 1,
+    /// By Ctrl-C.
+    Interrupted = 2,
+    /// By Ctrl-D, with nothing in it.
+    EndOfInput = 3,
+}
+
+impl Ending {
+    fn from_u32(number: u32) -> Option<Ending> {
+        [Ending::Line, Ending::Interrupted, Ending::EndOfInput].into_iter().find(|ending| *ending as u32 == number)
+    }
+}
+
+/// All that keys change.
+#[derive(Default, Debug)]
+pub struct Input {
+    /// The line being typed, or the one that has ended.
+    pub draft: Draft,
+    /// How it ended, where it has and its reader's answer has not shown to have arrived.
+    pub ending: Option<Ending>,
+    /// Who was given it: a task, and the number of its request.
+    pub given: Option<(TaskId, u32)>,
+    /// The keys typed ahead.
+    pub typed: TypeAhead,
+    /// The position up to which the devices have been read, by [`Source`](crate::typed::Source).
+    pub positions: [u32; 2],
+    /// The sequence that the serial line has begun.
+    pub decoder: SerialDecoder,
+    /// Ctrl-C came that nobody was told of: who wants to know has not subscribed again.
+    pub missed: bool,
 }
 
 /// How far a numbered write of a client has come.
@@ -48,94 +123,127 @@ pub struct Progress {
     pub finished: bool,
 }
 
-impl<'a> Keep<'a> {
-    /// Takes the memory over; says whether a console lived before. `None` where it is smaller than [`SIZE`].
-    pub fn open(bytes: &'a mut [u8]) -> Option<(Keep<'a>, bool)> {
-        let bytes = bytes.get_mut(..SIZE)?;
-        let mut keep = Keep { bytes };
-        let resumed = keep.u64(0) == MAGIC;
-        if !resumed {
-            keep.bytes.fill(0);
-            keep.set_u64(0, MAGIC);
-        }
-        Some((keep, resumed))
-    }
-
-    fn u64(&self, at: usize) -> u64 {
-        let bytes = self.bytes.get(at..at + 8).and_then(|bytes| bytes.try_into().ok());
-        u64::from_le_bytes(bytes.unwrap_or_default())
-    }
-
-    fn set_u64(&mut self, at: usize, value: u64) {
-        if let Some(bytes) = self.bytes.get_mut(at..at + 8) {
-            bytes.copy_from_slice(&value.to_le_bytes());
-        }
-    }
-
-    /// A text with its length before it; empty where either makes no sense.
-    fn text(&self, at: usize, room: usize) -> &str {
-        let len = usize::try_from(self.u64(at)).unwrap_or(usize::MAX);
-        let bytes = if len <= room { self.bytes.get(at + 8..at + 8 + len) } else { None };
-        core::str::from_utf8(bytes.unwrap_or_default()).unwrap_or_default()
-    }
-
-    fn set_text(&mut self, at: usize, room: usize, text: &str) {
-        // A life that ends in between leaves an empty text, not a mixed one.
-        self.set_u64(at, 0);
-        if text.len() > room {
-            return;
-        }
-        if let Some(bytes) = self.bytes.get_mut(at + 8..at + 8 + text.len()) {
-            bytes.copy_from_slice(text.as_bytes());
-            self.set_u64(at, text.len() as u64);
-        }
-    }
-
+impl Keep {
     /// How far the logs were printed.
     pub fn positions(&self) -> [u64; MAX_TASKS] {
-        core::array::from_fn(|index| self.u64(POSITIONS + 8 * index))
+        self.positions.each_ref().map(Cell::get)
     }
 
     /// Remembers how far the logs are printed.
-    pub fn set_positions(&mut self, positions: &[u64; MAX_TASKS]) {
-        for (index, position) in positions.iter().enumerate() {
-            self.set_u64(POSITIONS + 8 * index, *position);
+    pub fn set_positions(&self, positions: &[u64; MAX_TASKS]) {
+        for (place, position) in self.positions.iter().zip(positions) {
+            place.put(*position);
         }
     }
 
-    /// The line that was being typed.
-    pub fn line(&self) -> String {
-        String::from(self.text(LINE, MAX_LINE))
+    /// What the keys have led to.
+    pub fn input(&self) -> Input {
+        let kept = self.input.current();
+        let (numbers, flags) = (kept.numbers(), kept.flags.get());
+        let codes = numbers.clone().map(|number| self.place(number).get());
+        let given = (kept.reader.get(), kept.request.get());
+        Input {
+            draft: Draft {
+                text: kept.line.text(),
+                cursor: Some(kept.cursor.get()).filter(|at| *at != u32::MAX).map_or(usize::MAX, |at| at as usize),
+                is_cut: flags & CUT != 0,
+            },
+            ending: Ending::from_u32(kept.ending.get()),
+            given: (given.0 != 0).then(|| (TaskId::from_u32(given.0), given.1)),
+            typed: TypeAhead::from_codes(numbers, codes, kept.skipping.get()),
+            positions: kept.positions.each_ref().map(Cell::get),
+            decoder: SerialDecoder::from_words(kept.decoder.each_ref().map(Cell::get)),
+            missed: flags & MISSED != 0,
+        }
     }
 
-    /// Remembers the line being typed.
-    pub fn set_line(&mut self, line: &str) {
-        self.set_text(LINE, MAX_LINE, line);
+    /// Remembers it, all at once.
+    pub fn set_input(&self, input: &Input) {
+        let (old, new) = (self.input.current().numbers(), input.typed.numbers());
+        if new.end.saturating_sub(old.start) > PLACES as u64 {
+            // Places of what counts now would be used again. [`Keep::is_far`] says so before it comes to this.
+            let none = TypeAhead::from_codes(new.start..new.start, core::iter::empty(), input.typed.skipping());
+            self.put(input, &none);
+        }
+        self.put(input, &input.typed);
+    }
+
+    /// Whether it is time for [`Keep::set_input`], before more keys come.
+    pub fn is_far(&self, typed: &TypeAhead) -> bool {
+        typed.numbers().end.saturating_sub(self.input.current().first.get()) > MOST_AHEAD as u64
+    }
+
+    fn put(&self, input: &Input, typed: &TypeAhead) {
+        let (old, new) = (self.input.current().numbers(), typed.numbers());
+        let from = old.end.max(new.start);
+        // Those before are there: a number stands for the same key for ever.
+        for (number, code) in (from..new.end).zip(typed.codes_from(from)) {
+            self.place(number).put(code);
+        }
+        let kept = self.input.spare();
+        kept.first.put(new.start);
+        kept.end.put(new.end);
+        for (place, word) in kept.decoder.iter().zip(input.decoder.to_words()) {
+            place.put(word);
+        }
+        for (place, position) in kept.positions.iter().zip(input.positions) {
+            place.put(position);
+        }
+        kept.skipping.put(typed.skipping());
+        kept.cursor.put(u32::try_from(input.draft.cursor).unwrap_or(u32::MAX));
+        let flag = |set: bool, flag: u32| if set { flag } else { 0 };
+        kept.flags.put(flag(input.draft.is_cut, CUT) | flag(input.missed, MISSED));
+        kept.ending.put(input.ending.map_or(0, |ending| ending as u32));
+        let (reader, request) = input.given.map_or((0, 0), |(task, request)| (task.to_u32(), request));
+        kept.reader.put(reader);
+        kept.request.put(request);
+        kept.line.set(input.draft.text.as_bytes());
+        self.input.turn();
+    }
+
+    /// Where the key of this number is.
+    fn place(&self, number: u64) -> &Cell<u32> {
+        &self.keys[(number % PLACES as u64) as usize]
     }
 
     /// The history, as [`crate::history::History::text`] gives it.
-    pub fn history(&self) -> &str {
-        self.text(HISTORY, MAX_BYTES)
+    pub fn history(&self) -> String {
+        self.history.current().text()
     }
 
     /// Remembers the history.
-    pub fn set_history(&mut self, text: &str) {
-        self.set_text(HISTORY, MAX_BYTES, text);
+    pub fn set_history(&self, text: &str) {
+        self.history.spare().set(text.as_bytes());
+        self.history.turn();
     }
 
-    /// The keys typed ahead.
-    pub fn typed(&self) -> TypeAhead {
-        let numbers = self.typed_numbers();
-        let codes = numbers.clone().map_while(|number| {
-            let at = place(number);
-            Some(u32::from_le_bytes(self.bytes.get(at..at + 4)?.try_into().ok()?))
-        });
-        TypeAhead::from_codes(numbers, codes)
+    /// What is known of the last write of this client.
+    pub fn writer(&self, client: TaskId) -> Option<Progress> {
+        let writer = self.writers.get(client.index as usize)?.current();
+        (client.generation != 0 && writer.client.get() == client.to_u32()).then(|| Progress {
+            number: (writer.number.get() & !FINISHED).into(),
+            screen: writer.screen.get(),
+            serial: writer.serial.get(),
+            finished: writer.number.get() & FINISHED != 0,
+        })
     }
 
-    /// Their numbers; none where a life ended while it began anew, or what stands there makes no sense.
-    fn typed_numbers(&self) -> Range<u64> {
-        let (first, end) = (self.u64(TYPED), self.u64(TYPED + 8));
+    /// Remembers how far the write of a client has come. A later life of the same task takes the place of the one before.
+    pub fn set_writer(&self, client: TaskId, progress: Progress) {
+        let Some(writer) = self.writers.get(client.index as usize) else { return };
+        let spare = writer.spare();
+        spare.client.put(client.to_u32());
+        spare.number.put(progress.number as u32 & !FINISHED | if progress.finished { FINISHED } else { 0 });
+        spare.screen.put(progress.screen);
+        spare.serial.put(progress.serial);
+        writer.turn();
+    }
+}
+
+impl KeptInput {
+    /// The numbers of the keys typed ahead; none where what stands there makes no sense.
+    fn numbers(&self) -> Range<u64> {
+        let (first, end) = (self.first.get(), self.end.get());
         let sound = end < 1 << 60 && end.checked_sub(first).is_some_and(|count| count <= MOST_AHEAD as u64);
         match sound {
             true => first..end,
@@ -143,198 +251,8 @@ impl<'a> Keep<'a> {
             false => 0..0,
         }
     }
-
-    /// Remembers the keys typed ahead. Written is only what is new, and what was there stays valid until that is done: a life may end anywhere.
-    pub fn set_typed(&mut self, typed: &TypeAhead) {
-        let (old, new) = (self.typed_numbers(), typed.numbers());
-        let from = old.end.max(new.start);
-        // First, because the places of those that are gone are used again. If all are gone there is none until the end is written.
-        self.set_u64(TYPED, new.start);
-        for (number, code) in (from..new.end).zip(typed.codes_from(from)) {
-            let at = place(number);
-            if let Some(bytes) = self.bytes.get_mut(at..at + 4) {
-                bytes.copy_from_slice(&code.to_le_bytes());
-            }
-        }
-        self.set_u64(TYPED + 8, new.end);
-    }
-
-    /// What is known of the last write of this client.
-    pub fn writer(&self, client: TaskId) -> Option<Progress> {
-        let at = (0..WRITER_COUNT).map(slot).find(|at| self.owner(*at) == Some(client))?;
-        let offsets = self.u64(at + 16);
-        Some(Progress {
-            number: self.u64(at + 8),
-            screen: offsets as u32,
-            serial: (offsets >> 32) as u32,
-            finished: self.u64(at + 24) & 1 != 0,
-        })
-    }
-
-    /// Remembers how far the write of a client has come.
-    pub fn set_writer(&mut self, client: TaskId, progress: Progress) {
-        let newest = (0..WRITER_COUNT).map(|i| self.u64(slot(i) + 24) >> 1).max().unwrap_or(0);
-        let own = (0..WRITER_COUNT).map(slot).find(|at| self.owner(*at) == Some(client));
-        let oldest = || (0..WRITER_COUNT).map(slot).min_by_key(|at| self.u64(at + 24) >> 1);
-        // A later life of the same task takes the slot of the one before.
-        let earlier =
-            || (0..WRITER_COUNT).map(slot).find(|at| self.owner(*at).is_some_and(|owner| owner.index == client.index));
-        let Some(at) = own.or_else(earlier).or_else(oldest) else {
-            return;
-        };
-        if self.owner(at) != Some(client) {
-            self.set_u64(at, 0);
-        }
-        self.set_u64(at + 8, progress.number);
-        self.set_u64(at + 16, u64::from(progress.serial) << 32 | u64::from(progress.screen));
-        let stamp = (newest + 1) & (u64::MAX >> 1);
-        self.set_u64(at + 24, stamp << 1 | u64::from(progress.finished));
-        self.set_u64(at, 1 << 32 | u64::from(client.to_u32()));
-    }
-
-    fn owner(&self, at: usize) -> Option<TaskId> {
-        let raw = self.u64(at);
-        (raw >> 32 == 1).then(|| TaskId::from_u32(raw as u32))
-    }
-}
-
-/// Where the key of this number is.
-fn place(number: u64) -> usize {
-    RING + 4 * (number % MOST_AHEAD as u64) as usize
-}
-
-fn slot(index: usize) -> usize {
-    WRITERS + index * WRITER_SIZE
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::key::Key;
-    use crate::typed::Source;
-    use alloc::vec;
-    use alloc::vec::Vec;
-    use proptest::prelude::*;
-
-    fn id(index: u16, generation: u32) -> TaskId {
-        TaskId { index, generation }
-    }
-
-    fn typed_text(text: &str) -> TypeAhead {
-        let mut typed = TypeAhead::default();
-        text.chars().filter_map(Key::from_char).for_each(|key| typed.push(Source::Serial, key));
-        typed
-    }
-
-    fn done(number: u64) -> Progress {
-        Progress { number, screen: 5, serial: 4, finished: true }
-    }
-
-    #[test]
-    fn the_first_life_finds_nothing_and_the_second_everything() {
-        let mut memory = vec![0; SIZE];
-        let (mut keep, resumed) = Keep::open(&mut memory).unwrap();
-        assert!(!resumed);
-        assert_eq!((keep.line().as_str(), keep.history()), ("", ""));
-        assert_eq!(keep.positions(), [0; MAX_TASKS]);
-        keep.set_line("half a línea");
-        keep.set_history("one\ntwo\n");
-        keep.set_typed(&typed_text("ahead\n"));
-        keep.set_positions(&core::array::from_fn(|i| i as u64 * 3));
-        keep.set_writer(id(4, 2), done(9));
-        let (keep, resumed) = Keep::open(&mut memory).unwrap();
-        assert!(resumed);
-        assert_eq!((keep.line().as_str(), keep.history()), ("half a línea", "one\ntwo\n"));
-        assert_eq!(keep.positions()[63], 189);
-        assert!(keep.typed().codes_from(0).eq(typed_text("ahead\n").codes_from(0)));
-        assert_eq!(keep.writer(id(4, 2)), Some(done(9)));
-        assert_eq!(keep.writer(id(4, 3)), None, "another life is another client");
-        assert_eq!(keep.writer(id(0, 0)), None);
-    }
-
-    #[test]
-    fn rubbish_of_another_layout_is_wiped() {
-        let mut memory = vec![0xa5; SIZE];
-        let (keep, resumed) = Keep::open(&mut memory).unwrap();
-        assert!(!resumed);
-        assert_eq!(keep.positions(), [0; MAX_TASKS]);
-        assert!(Keep::open(&mut [0; 100]).is_none());
-    }
-
-    #[test]
-    fn writers_make_room_for_one_another() {
-        let mut memory = vec![0; SIZE];
-        let (mut keep, _) = Keep::open(&mut memory).unwrap();
-        for index in 0..WRITER_COUNT as u16 {
-            keep.set_writer(id(index, 1), done(1));
-        }
-        keep.set_writer(id(0, 1), done(2));
-        keep.set_writer(id(99, 1), done(1));
-        assert_eq!(keep.writer(id(1, 1)), None, "the one that wrote longest ago");
-        assert_eq!(keep.writer(id(0, 1)), Some(done(2)));
-        keep.set_writer(id(0, 2), done(1));
-        assert_eq!(keep.writer(id(0, 1)), None);
-        assert_eq!(keep.writer(id(2, 1)), Some(done(1)));
-    }
-
-    #[test]
-    fn what_is_too_long_is_not_kept() {
-        let mut memory = vec![0; SIZE];
-        let (mut keep, _) = Keep::open(&mut memory).unwrap();
-        keep.set_history("x\n");
-        keep.set_history(&"y".repeat(MAX_BYTES + 1));
-        assert_eq!(keep.history(), "");
-        keep.set_line(&"z".repeat(MAX_LINE));
-        assert_eq!(keep.line().len(), MAX_LINE);
-    }
-
-    proptest! {
-        /// Each life of a console types, takes and forgets keys, and the next one has what was left.
-        #[test]
-        fn keys_typed_ahead_outlive_any_number_of_lives(
-            lives in prop::collection::vec(prop::collection::vec((0..5_u8, any::<bool>(), 0..900_usize), 0..8), 1..6),
-        ) {
-            let mut memory = vec![0; SIZE];
-            let codes = |memory: &mut Vec<u8>| Keep::open(memory).unwrap().0.typed().codes_from(0).collect::<Vec<_>>();
-            for steps in lives {
-                let mut typed = Keep::open(&mut memory).unwrap().0.typed();
-                for (what, serial, count) in steps {
-                    let (before, numbers) = (memory.clone(), typed.numbers());
-                    let old = codes(&mut memory);
-                    let source = if serial { Source::Serial } else { Source::Keyboard };
-                    match what {
-                        0 => typed.clear(source),
-                        1 => (0..count).for_each(|_| _ = typed.pop()),
-                        _ => (0..count * 8).for_each(|n| {
-                            typed.push(source, if n % 97 == 96 { Key::Enter } else { Key::Char('x') });
-                        }),
-                    }
-                    Keep::open(&mut memory).unwrap().0.set_typed(&typed);
-                    prop_assert_eq!(codes(&mut memory), typed.codes_from(0).collect::<Vec<_>>());
-                    // A life that ended before the last word of this was written leaves the keys that are not gone.
-                    let mut broken_off = memory.clone();
-                    broken_off[TYPED + 8..TYPED + 16].copy_from_slice(&before[TYPED + 8..TYPED + 16]);
-                    let gone = usize::try_from(typed.numbers().start - numbers.start).unwrap();
-                    prop_assert_eq!(codes(&mut broken_off), old.get(gone..).unwrap_or_default());
-                }
-            }
-        }
-
-        #[test]
-        fn any_memory_is_read_without_harm(mut memory in prop::collection::vec(any::<u8>(), SIZE)) {
-            memory[..8].copy_from_slice(&MAGIC.to_le_bytes());
-            let (mut keep, resumed) = Keep::open(&mut memory).unwrap();
-            prop_assert!(resumed);
-            prop_assert!(keep.line().len() <= MAX_LINE);
-            prop_assert!(keep.history().len() <= MAX_BYTES);
-            prop_assert!(keep.typed().len() <= MOST_AHEAD);
-            for index in 0..70 {
-                keep.writer(id(index, 1));
-            }
-            keep.set_writer(id(3, 3), done(7));
-            prop_assert_eq!(keep.writer(id(3, 3)), Some(done(7)));
-            keep.set_line("fine");
-            prop_assert_eq!(keep.line(), "fine");
-        }
-    }
-}
+#[path = "keep_tests.rs"]
+mod tests;

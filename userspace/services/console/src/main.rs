@@ -12,33 +12,32 @@ use abi::{Status, TaskId, name_str};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use clients::read_all;
+use console::Refusal;
 use console::complete::Completions;
-use console::editor::COLUMNS;
+use console::editor::{COLUMNS, Draft};
 use console::history::History;
 use console::input::SerialDecoder;
-use console::keep::Keep;
+use console::keep::{Ending, Input as Typed, Keep};
 use console::key::Key;
 use console::logs::{Logs, Pace, Rings, TURN_BYTES};
+use console::protocol::{Call, Entered, Outcome, Server};
 use console::session::Session;
 use console::text::truncated;
 use console::typed::Source;
-use console::{MAX_COMPLETIONS, label, outcome};
 use devices::{Devices, Input, bits as device};
 use rt::archive::Archive;
-use rt::ipc::{Kinds, Pending, Request};
-use rt::memory::Memory;
 use rt::notify::Notification;
 use rt::println;
+use rt::proto::{Asker, In, Out, Owed, Owned};
 use rt::time::Timer;
-use rt::{Answer, Driver};
+use rt::{Bit, Driver};
 
-rt::driver!(Console);
+rt::driver!(Console, serves console::protocol);
 
 /// It is time for the next look at the logs. Other bits: [`devices::bits`].
-const LOG_TIMER_BIT: u32 = 34;
+const LOG_TIMER: Bit = Bit::new(34);
 /// An escape sequence on the serial line has gone without its end for long enough.
-const SEQUENCE_BIT: u32 = 36;
+const SEQUENCE: Bit = Bit::new(36);
 
 /// Most turns at the logs before a client's text: more than the largest ring holds.
 const CATCH_UP: usize = 2 * abi::task::LOG_BURST as usize / TURN_BYTES;
@@ -51,17 +50,22 @@ struct Console {
     session: Session,
     logs: Logs,
     archive: Option<Archive>,
-    keep: Keep<'static>,
+    keep: &'static Keep,
     decoder: SerialDecoder,
     sequence_timer: Option<Timer>,
     /// The line that a dead life was reading, or a reader that has died, until somebody reads again.
-    left_over: String,
-    /// That line was finished with Enter, and reached nobody.
-    entered: bool,
+    left_over: Draft,
+    /// How that line ended, where it has, and who was given it: it is not certain that it has arrived.
+    ending: Option<Ending>,
+    given: Option<(TaskId, u32)>,
+    /// The position up to which the devices have been read, by [`Source`].
+    positions: [u32; 2],
+    /// Ctrl-C came that nobody was told of.
+    missed: bool,
     /// It was said that the serial line waits; once more when all that was typed ahead is done.
     said: bool,
     reader: Option<Reader>,
-    interrupt: Option<(Notification, u64)>,
+    interrupt: Option<(Owned<Notification>, u64)>,
     log_timer: Option<Timer>,
     pace: Pace,
     /// What the devices are to print next.
@@ -71,7 +75,9 @@ struct Console {
 /// Who waits for a line.
 struct Reader {
     task: TaskId,
-    pending: Pending,
+    number: u32,
+    owed: Owed<Entered, Refusal>,
+    line: Out,
 }
 
 /// The log rings of the tasks in the table.
@@ -98,29 +104,33 @@ impl Rings for TaskRings<'_> {
 }
 
 impl Driver for Console {
-    const TAKES: Kinds = Kinds::NOTIFICATION;
-
     fn init() -> Self {
-        // Without memory that outlives it the console works all the same, and forgets when it dies.
-        let (memory, _) = Memory::kept(console::keep::SIZE);
-        let (keep, resumed) = Keep::open(memory).expect("the memory is as large as the state");
+        let keep = rt::keep::open::<Keep>();
+        let resumed = keep.resume();
+        if !resumed {
+            keep.set_ready(0);
+        }
         let mut session = if resumed { Session::resumed() } else { Session::default() };
-        session.editor.history = History::from_text(keep.history());
-        session.typed = keep.typed();
+        session.editor.history = History::from_text(&keep.history());
+        let Typed { draft, ending, given, typed, positions, decoder, missed } = keep.input();
+        session.typed = typed;
         let mut console = Console {
             devices: Devices::peers(),
             session,
             logs: Logs::new(keep.positions()),
             archive: Archive::map(),
-            decoder: SerialDecoder::default(),
-            sequence_timer: Timer::new(SEQUENCE_BIT).ok(),
-            left_over: keep.line(),
-            entered: false,
+            decoder,
+            sequence_timer: Timer::new(SEQUENCE).ok(),
+            left_over: draft,
+            ending,
+            given,
+            positions,
+            missed,
             said: false,
             keep,
             reader: None,
             interrupt: None,
-            log_timer: Timer::new(LOG_TIMER_BIT).ok(),
+            log_timer: Timer::new(LOG_TIMER).ok(),
             pace: Pace::default(),
             out: String::new(),
         };
@@ -129,7 +139,7 @@ impl Driver for Console {
             console.session.print(&banner, &mut console.out);
         }
         console.look_at_logs(false);
-        console.flush();
+        console.put_out();
         console.take_input();
         console
     }
@@ -141,81 +151,81 @@ impl Driver for Console {
         if notified & device::INPUT != 0 {
             self.take_input();
         }
-        if notified & 1 << SEQUENCE_BIT != 0 {
+        if SEQUENCE.is_in(notified) {
             self.end_sequence();
         }
-        let timer = notified & 1 << LOG_TIMER_BIT != 0;
+        let timer = LOG_TIMER.is_in(notified);
         if timer || (notified & bits::LOG != 0 && !self.pace.is_paused()) {
             self.look_at_logs(notified & bits::LOG != 0);
-            self.flush();
+            self.put_out();
+        }
+    }
+}
+
+impl Server for Console {
+    fn write(&mut self, from: Asker, text: In) -> Result<usize, Refusal> {
+        self.catch_up();
+        self.print(from, text)
+    }
+
+    fn read_line(&mut self, call: Call<Entered>, number: u32, prompt: In, line: Out) -> Outcome<Entered> {
+        self.catch_up();
+        match lent_text(prompt) {
+            Ok(prompt) => self.begin_line(call, number, &prompt, line),
+            Err(refusal) => Err(refusal).into(),
         }
     }
 
-    fn request(&mut self, request: &Request) -> Answer {
-        match request.label {
-            label::WRITE => {
-                self.catch_up();
-                self.write(request)
-            }
-            label::READ_LINE => {
-                self.catch_up();
-                self.read_line(request)
-            }
-            label::SET_COMPLETIONS => match read_all(request, 0, MAX_COMPLETIONS) {
-                Ok(list) => {
-                    self.session.editor.completions = Completions::parse(&list);
-                    Answer::ok([0; 4])
-                }
-                Err(answer) => answer,
-            },
-            label::CLEAR => {
-                self.session.clear(&mut self.out);
-                self.flush();
-                Answer::ok([0; 4])
-            }
-            label::SET_COLOR => {
-                let [foreground, background, ..] = request.words;
-                if foreground > 15 || background > 15 {
-                    return Answer::bad_request();
-                }
-                self.devices.set_color(foreground as u8, background as u8);
-                Answer::ok([0; 4])
-            }
-            label::FLUSH => {
-                // What the tasks have said up to now is part of it.
-                self.print_logs();
-                if self.devices.flush() { Answer::ok([0; 4]) } else { Answer::refuse(outcome::STALLED) }
-            }
-            label::CANCEL => {
-                self.cancel(request.task());
-                Answer::ok([0; 4])
-            }
-            label::TROUBLE => {
-                let trouble = self.devices.trouble();
-                match request.lease_len(0).and_then(|room| request.write(0, 0, truncated(&trouble, room).as_bytes())) {
-                    Ok(written) => Answer::ok([written as u64, 0, 0, 0]),
-                    Err(_) => Answer::refuse(outcome::BAD_LEASE),
-                }
-            }
-            label::SUBSCRIBE_INTERRUPT => {
-                let Some(handle) = request.handle else {
-                    return Answer::bad_request();
-                };
-                self.set_interrupt(Some((Notification(handle.number), request.words[0])));
-                Answer::ok([0; 4])
-            }
-            _ => Answer::bad_request(),
-        }
+    fn set_completions(&mut self, _: Asker, list: In) -> Result<(), Refusal> {
+        self.session.editor.completions = Completions::parse(&lent_text(list)?);
+        Ok(())
     }
 
-    fn takes_handle(label: u16) -> bool {
-        label == label::SUBSCRIBE_INTERRUPT
+    fn clear(&mut self, _: Asker) -> Result<(), Refusal> {
+        self.session.clear(&mut self.out);
+        self.put_out();
+        Ok(())
+    }
+
+    fn set_color(&mut self, _: Asker, foreground: u8, background: u8) -> Result<(), Refusal> {
+        if foreground > 15 || background > 15 {
+            return Err(Refusal::BadRequest);
+        }
+        self.devices.set_color(foreground, background);
+        Ok(())
+    }
+
+    fn subscribe_interrupt(&mut self, _: Asker, bits: u64, told: Owned<Notification>) -> Result<(), Refusal> {
+        self.interrupt = Some((told, bits));
+        if self.missed {
+            self.interrupt();
+            self.save();
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self, _: Asker) -> Result<(), Refusal> {
+        // What the tasks have said up to now is part of it.
+        self.print_logs();
+        if self.devices.flush() { Ok(()) } else { Err(Refusal::Stalled) }
+    }
+
+    fn cancel(&mut self, from: Asker) -> Result<(), Refusal> {
+        self.give_up_line(from.task);
+        Ok(())
+    }
+
+    fn trouble(&mut self, _: Asker, text: Out) -> Result<usize, Refusal> {
+        let trouble = self.devices.trouble();
+        let fits = truncated(&trouble, text.len() as usize).as_bytes();
+        text.write_all(0, fits).map_err(|_| Refusal::BadLease)?;
+        Ok(fits.len())
     }
 }
 
 impl Console {
     /// Prints what has gathered.
-    fn flush(&mut self) {
+    fn put_out(&mut self) {
         if !self.out.is_empty() {
             // What was taken from the devices is safe before anything is waited for.
             self.save();
@@ -234,6 +244,7 @@ impl Console {
         let more = self.logs.turn(&mut TaskRings(archive.tasks()), rt::time::now_ns(), &mut lines);
         self.keep.set_positions(self.logs.positions());
         self.session.print_apart(&lines, &mut self.out);
+        // Half a line prints nothing, and is work all the same.
         let had_work = told || before != *self.logs.positions();
         let again = self.pace.after_turn(rt::time::now_ns(), had_work, more);
         match (again, &self.log_timer) {
@@ -249,7 +260,7 @@ impl Console {
     fn print_logs(&mut self) {
         for _ in 0..CATCH_UP {
             let more = self.look_at_logs(false);
-            self.flush();
+            self.put_out();
             if !more {
                 break;
             }
@@ -263,29 +274,39 @@ impl Console {
         }
     }
 
-    /// Remembers what was typed.
+    /// Remembers what the keys so far have led to.
     fn save(&mut self) {
-        if self.session.is_reading() {
-            self.keep.set_line(&self.session.editor.text());
-        }
-        self.keep.set_typed(&self.session.typed);
+        let draft = if self.session.is_reading() { self.session.editor.draft() } else { self.left_over.clone() };
+        let typed = core::mem::take(&mut self.session.typed);
+        let input = Typed {
+            draft,
+            ending: self.ending,
+            given: self.given,
+            typed,
+            positions: self.positions,
+            decoder: self.decoder.clone(),
+            missed: self.missed,
+        };
+        self.keep.set_input(&input);
+        self.session.typed = input.typed;
     }
 
-    /// Takes what was typed, and has the devices read on where more is wanted.
+    /// Takes what was typed, and has the devices read on where more is wanted. A byte, or an event, counts along with all that its keys lead to: only
+    /// the last of these does anything that is told to somebody.
     fn take_input(&mut self) {
         let keys = self.devices.keyboard.as_ref().map(Input::take).unwrap_or_default();
-        for key in keys {
-            self.key(Source::Keyboard, key);
+        for (position, key) in keys {
+            self.positions[Source::Keyboard as usize] = position;
+            self.keys(Source::Keyboard, key);
         }
         let bytes = self.devices.serial.as_ref().map(Input::take).unwrap_or_default();
         let mut keys = Vec::new();
-        for byte in bytes {
+        for (position, byte) in bytes {
+            self.positions[Source::Serial as usize] = position;
             self.decoder.feed(byte, |key| keys.push(key));
+            self.keys(Source::Serial, keys.drain(..));
         }
-        for key in keys {
-            self.key(Source::Serial, key);
-        }
-        self.flush();
+        self.put_out();
         self.save();
         if let (Some(patience), Some(timer)) = (self.decoder.patience(), &self.sequence_timer) {
             timer.arm_at(rt::time::now_ns().saturating_add(patience));
@@ -296,12 +317,12 @@ impl Console {
     /// Has the devices read on where more is wanted; says so where it is not.
     fn ask(&mut self) {
         if let Some(keyboard) = &self.devices.keyboard {
-            keyboard.ask();
+            keyboard.ask(self.positions[Source::Keyboard as usize]);
         }
         self.said &= !self.session.typed.is_empty();
         if let Some(serial) = &self.devices.serial {
             if self.session.takes(Source::Serial) {
-                serial.ask();
+                serial.ask(self.positions[Source::Serial as usize]);
             } else if !core::mem::replace(&mut self.said, true) {
                 println!(
                     "{} keys wait for the program that runs; the serial line waits with the rest",
@@ -311,9 +332,15 @@ impl Console {
         }
     }
 
-    fn key(&mut self, source: Source, key: Key) {
-        if let Some(event) = self.session.key(source, key, &mut self.out) {
-            self.deliver(event);
+    /// Takes keys that came together.
+    fn keys(&mut self, source: Source, keys: impl IntoIterator<Item = Key>) {
+        for key in keys {
+            if let Some(event) = self.session.key(source, key, &mut self.out) {
+                self.deliver(event);
+            }
+        }
+        if self.keep.is_far(&self.session.typed) {
+            self.save();
         }
     }
 
@@ -329,12 +356,16 @@ impl Console {
         if lost > 2 {
             println!("the serial line began a control sequence and did not end it: {lost} bytes are left out");
         }
-        for key in keys {
-            self.key(Source::Serial, key);
-        }
-        self.flush();
+        self.keys(Source::Serial, keys);
+        self.put_out();
         self.save();
     }
+}
+
+/// The text that was lent.
+fn lent_text(text: In) -> Result<String, Refusal> {
+    let bytes = text.to_vec().map_err(|_| Refusal::BadLease)?;
+    Ok(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
 }
 
 /// What the console says once, at boot.

@@ -1,6 +1,6 @@
 //! The session: one line being edited, what is printed above it, and what is typed before anyone asks.
 
-use crate::editor::{Editor, Outcome};
+use crate::editor::{Draft, Editor, Outcome};
 use crate::key::Key;
 use crate::typed::{Source, TypeAhead};
 use alloc::string::String;
@@ -68,15 +68,15 @@ impl Session {
         self.reading || self.typed.has_room(source)
     }
 
-    /// Begins to read a line, `text` typed already, Enter included if it was `entered`; then come the keys typed ahead, which may finish it at
-    /// once.
-    pub fn read_line(&mut self, prompt: &str, text: &str, entered: bool, out: &mut String) -> Option<Event> {
+    /// Begins to read a line of which this was typed already, Enter included if it was `entered`; then come the keys typed ahead, which may finish it
+    /// at once.
+    pub fn read_line(&mut self, prompt: &str, draft: &Draft, entered: bool, out: &mut String) -> Option<Event> {
         self.stop(out);
         if core::mem::take(&mut self.mid_row) {
             out.push_str("\r\n");
         }
         self.reading = true;
-        self.editor.begin(prompt, text, out);
+        self.editor.begin(prompt, draft, out);
         if entered {
             return self.edit(Key::Enter, out);
         }
@@ -221,7 +221,7 @@ mod tests {
     fn begin(session: &mut Session) -> (Terminal, Option<Event>) {
         let mut terminal = Terminal::new(80, false);
         let mut out = String::new();
-        let event = session.read_line("enigma> ", "", false, &mut out);
+        let event = session.read_line("enigma> ", &"".into(), false, &mut out);
         terminal.feed(&out);
         (terminal, event)
     }
@@ -263,7 +263,7 @@ mod tests {
                 session.print_part(&text[at..], &mut out);
                 session.print_end(&mut out);
                 out.clear();
-                session.read_line("> ", "", false, &mut out);
+                session.read_line("> ", &"".into(), false, &mut out);
                 assert_eq!(out.starts_with("\r\n"), apart, "{text:?} {out:?}");
             }
         }
@@ -277,7 +277,7 @@ mod tests {
         session.print("partial", &mut out);
         session.print_apart("[a] log\n", &mut out);
         session.print("\x1b[1mrest\x1b[0m", &mut out);
-        session.read_line("> ", "", false, &mut out);
+        session.read_line("> ", &"".into(), false, &mut out);
         terminal.feed(&out.replace("\x1b[1m", "").replace("\x1b[0m", ""));
         assert_eq!(terminal.text(), vec!["partial", "[a] log", "rest", ">"]);
     }
@@ -354,7 +354,7 @@ mod tests {
         let mut session = Session::default();
         let mut out = String::new();
         type_text(&mut session, "two\r", &mut Terminal::new(80, false));
-        let event = session.read_line("enigma> ", "one", true, &mut out);
+        let event = session.read_line("enigma> ", &"one".into(), true, &mut out);
         assert_eq!(event, Some(Event::Line("one".into())));
         assert_eq!(begin(&mut session).1, Some(Event::Line("two".into())));
     }
@@ -365,7 +365,7 @@ mod tests {
         let (mut terminal, _) = begin(&mut session);
         type_text(&mut session, "abandoned", &mut terminal);
         let mut out = String::new();
-        session.read_line("enigma> ", "", false, &mut out);
+        session.read_line("enigma> ", &"".into(), false, &mut out);
         terminal.feed(&out);
         assert_eq!(terminal.text(), vec!["enigma> abandoned", "enigma>"]);
         terminal.check("enigma> ", "", 0);
@@ -375,7 +375,7 @@ mod tests {
     fn a_line_is_carried_over_a_restart() {
         let mut session = Session::resumed();
         let mut out = String::new();
-        session.read_line("enigma> ", "typed before", false, &mut out);
+        session.read_line("enigma> ", &"typed before".into(), false, &mut out);
         assert!(out.starts_with("\r\nenigma> typed before"));
         assert_eq!(session.key(SERIAL, Key::Enter, &mut out), Some(Event::Line("typed before".into())));
     }
@@ -413,7 +413,7 @@ mod tests {
                 };
                 if event.is_some() {
                     prop_assert!(!session.is_reading());
-                    prop_assert_eq!(session.read_line("enigma> ", "", false, &mut out), None);
+                    prop_assert_eq!(session.read_line("enigma> ", &"".into(), false, &mut out), None);
                 }
                 terminal.feed(&out);
                 terminal.check("enigma> ", &session.editor.text(), session.editor.cursor());

@@ -120,9 +120,14 @@ impl TypeAhead {
         self.keys.iter().skip(skipped).copied()
     }
 
-    /// The keys of which these are the [`TypeAhead::numbers`] and the [`TypeAhead::codes_from`]. What is no key is left out; then the others have
-    /// new numbers.
-    pub fn from_codes(numbers: Range<u64>, codes: impl Iterator<Item = u32>) -> TypeAhead {
+    /// Whether the keys of the keyboard, and those of the serial line, are left out up to the next Enter: bits 0 and 1.
+    pub fn skipping(&self) -> u32 {
+        u32::from(self.skipping[0]) | u32::from(self.skipping[1]) << 1
+    }
+
+    /// The keys of which these are the [`TypeAhead::numbers`], the [`TypeAhead::codes_from`] and the [`TypeAhead::skipping`]. What is no key is left
+    /// out; then the others have new numbers.
+    pub fn from_codes(numbers: Range<u64>, codes: impl Iterator<Item = u32>, skipping: u32) -> TypeAhead {
         let mut typed = TypeAhead { first: numbers.start, ..TypeAhead::default() };
         for raw in codes {
             if let Some(key) = key(raw) {
@@ -132,6 +137,7 @@ impl TypeAhead {
         if typed.numbers() != numbers {
             typed.first = numbers.end;
         }
+        typed.skipping = [skipping & 1 != 0, skipping & 2 != 0];
         typed
     }
 }
@@ -260,16 +266,17 @@ mod tests {
             for (serial, key) in keys {
                 typed.push(if serial { Source::Serial } else { Source::Keyboard }, key);
             }
-            let mut again = TypeAhead::from_codes(typed.numbers(), typed.codes_from(0));
+            let mut again = TypeAhead::from_codes(typed.numbers(), typed.codes_from(0), typed.skipping());
             prop_assert_eq!(again.len(), typed.len());
             prop_assert_eq!(again.numbers(), typed.numbers());
+            prop_assert_eq!(again.skipping(), typed.skipping());
             let all = |typed: &mut TypeAhead| core::iter::from_fn(|| typed.pop()).collect::<Vec<_>>();
             prop_assert_eq!(all(&mut again), all(&mut typed));
         }
 
         #[test]
         fn any_numbers_are_harmless(codes in prop::collection::vec(any::<u32>(), 0..50)) {
-            let typed = TypeAhead::from_codes(0..codes.len() as u64, codes.iter().copied());
+            let typed = TypeAhead::from_codes(0..codes.len() as u64, codes.iter().copied(), 0);
             prop_assert!(typed.len() <= codes.len());
         }
     }

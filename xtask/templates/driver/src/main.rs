@@ -5,24 +5,19 @@
 #![cfg_attr(target_os = "none", no_std, no_main)]
 #![forbid(unsafe_code)]
 
-extern crate alloc;
-
-use alloc::vec::Vec;
-use {{crate}}::device::Ticker;
-use {{crate}}::{label, outcome};
-use rt::ipc::{Pending, Request};
-use rt::{Answer, Driver, time};
+use {{crate}}::device::{Keep, Ticker};
+use {{crate}}::{Call, Outcome, Queue, Reading, Refusal, Server};
+use rt::proto::Asker;
+use rt::{Bit, Driver, time};
 
 /// The notification bit of the timer. Bits 0 to 31 are for interrupts, 32 to 58 are free for the task.
-const TICK: u32 = 32;
-
-/// Most clients that can wait for a tick at the same time: what a client can make the driver keep must have a limit.
-const MAX_WAITING: usize = 16;
+const TICK: Bit = Bit::new(32);
 
 struct Task {
     ticker: Ticker,
     timer: time::Timer,
-    waiting: Vec<Pending>,
+    /// Who waits for a tick: one call of each task, so that no client makes the driver keep more and more.
+    waiting: Queue<(), u64>,
     // A device with hardware has, after its table in the manifest has got `ports` and `irqs`:
     // registers: Indexed<rt::port::IoPorts>,
     // alarm: rt::irq::Irq,
@@ -31,52 +26,47 @@ struct Task {
 impl Driver for Task {
     fn init() -> Self {
         let timer = time::Timer::new(TICK).expect("a timer within the quota");
-        let ticker = Ticker::new(time::now_ns());
+        // What an earlier life counted is still there: see `Keep`.
+        let ticker = Ticker::start(time::now_ns(), rt::keep::open::<Keep>());
         timer.arm_at(ticker.next());
-        rt::println!("{{name}}: a tick every {} ms", ticker.period_ms());
+        rt::println!("{{name}}: a tick every {} ms, {} so far", ticker.period_ms(), ticker.ticks());
         Task {
             ticker,
             timer,
-            waiting: Vec::new(),
-            // registers: Indexed::new(rt::port::IoPorts::granted(0x70, 2).expect("ports 0x70 and 0x71 in the manifest")),
+            waiting: Queue::default(),
+            // registers: Indexed::new(rt::port::IoPorts::named("cmos").expect("ports called cmos in the manifest")),
             // alarm: rt::irq::Irq::named("alarm").expect("a line called alarm in the manifest"),
         }
     }
 
     fn notified(&mut self, bits: u64) {
-        if bits & 1 << TICK != 0 {
+        if TICK.is_in(bits) {
             if self.ticker.advance(time::now_ns()) > 0 {
-                for client in self.waiting.drain(..) {
-                    // A client that died meanwhile is no reason to stop.
-                    let _ = client.reply(0, [self.ticker.ticks(), 0, 0, 0]);
-                }
+                self.waiting.serve(|_, ()| Some(Ok(self.ticker.ticks())));
             }
             self.timer.arm_at(self.ticker.next());
         }
-        // if bits & self.alarm.bits() != 0 {
+        // if self.alarm.bit().is_in(bits) {
         //     self.registers.read(0x0C); // makes the device let go of the line
         //     self.alarm.ack(); // lets the line fire again
         // }
     }
+}
 
-    fn request(&mut self, request: &Request) -> Answer {
-        match request.label {
-            label::READ => Answer::ok([self.ticker.ticks(), self.ticker.period_ms(), 0, 0]),
-            label::SET_PERIOD => match self.ticker.set_period(time::now_ns(), request.words[0]) {
-                Ok(()) => {
-                    self.timer.arm_at(self.ticker.next());
-                    Answer::ok([0; 4])
-                }
-                Err(_) => Answer::Reply(outcome::BAD_PERIOD, [0; 4]),
-            },
-            label::WAIT if self.waiting.len() == MAX_WAITING => Answer::Reply(outcome::TOO_MANY, [0; 4]),
-            label::WAIT => {
-                self.waiting.push(request.pending());
-                Answer::Later
-            }
-            _ => Answer::bad_request(),
-        }
+impl Server for Task {
+    fn read(&mut self, _: Asker) -> Result<Reading, Refusal> {
+        Ok(Reading { ticks: self.ticker.ticks(), period_ms: self.ticker.period_ms() })
+    }
+
+    fn set_period(&mut self, _: Asker, ms: u64) -> Result<(), Refusal> {
+        self.ticker.set_period(time::now_ns(), ms).map_err(|_| Refusal::BadPeriod(ms))?;
+        self.timer.arm_at(self.ticker.next());
+        Ok(())
+    }
+
+    fn wait(&mut self, call: Call<u64>) -> Outcome<u64> {
+        self.waiting.ask(call, (), |_, ()| None)
     }
 }
 
-rt::driver!(Task);
+rt::driver!(Task, serves {{crate}});

@@ -121,11 +121,13 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "call",
-        arguments: "TASK LABEL [WORD...]",
-        count: (2, 6),
+        arguments: "TASK [OPERATION ...]",
+        count: (1, 10),
         summary: "sends a task a message and shows the answer",
-        details: "LABEL (0 to 65535) and up to four WORDs are decimal, or hexadecimal after 0x. The shell can call\n\
-                  the tasks that system.toml lists under `calls` of [task.shell].\n",
+        details: "Alone, it lists what can be asked of the task. OPERATION is a name from that list, with its\n\
+                  arguments (numbers, a TEXT to lend, BYTES of room), or a label (0 to 65535) with up to four words,\n\
+                  decimal, or hexadecimal after 0x. The shell can call the tasks that system.toml lists under `calls`\n\
+                  of [task.shell].\n",
         completes: Completes::Tasks,
         run: messages::call,
     },

@@ -45,7 +45,7 @@ impl Line {
     fn perform(&mut self, job: &mut Job) -> Option<[u64; 4]> {
         let words = job.words();
         match (job.label(), job.lent()) {
-            (label::WRITE, [Lend::Read(bytes)]) => {
+            (label::write, [Lend::Read(bytes)]) => {
                 if self.write.0 != words[0] {
                     self.write = (words[0], 0);
                 }
@@ -58,7 +58,7 @@ impl Line {
                 }
                 Some([bytes.len() as u64, 0, 0, 0])
             }
-            (label::READ, [Lend::Write(bytes)]) => {
+            (label::read, [Lend::Write(bytes)]) => {
                 if self.read.0 != words[1] {
                     let count = bytes.len().min(self.bytes.len());
                     if count == 0 {
@@ -70,7 +70,7 @@ impl Line {
                 bytes[..self.read.1.len()].copy_from_slice(&self.read.1);
                 Some([self.read.1.len() as u64, 0, 0, 0])
             }
-            (label::FLUSH, []) => {
+            (label::flush, []) => {
                 self.flushes += 1;
                 self.bytes.is_empty().then_some([0; 4])
             }
@@ -143,8 +143,8 @@ fn errors_come_once_and_have_kinds() {
     let exec = fake_exec(Box::new(move |job| {
         *count.borrow_mut() += 1;
         Some(match job.label() {
-            label::READ => Err(CallError::Gone),
-            _ => Ok(Reply { label: outcome::NO_DEVICE, words: [0; 4], handle: None, lost: false }),
+            label::read => Err(CallError::Gone),
+            _ => Ok(Reply { label: Refusal::NoDevice.code(), words: [0; 4], handle: None, lost: false }),
         })
     }));
     exec.block_on(async {

@@ -1,42 +1,19 @@
 use super::*;
 use alloc::vec::Vec;
 use proptest::prelude::*;
+use rt::keep::damage;
+use rt::keep::fuse::live;
 
 const CLIENT: TaskId = TaskId { index: 5, generation: 1 };
 const OTHER: TaskId = TaskId { index: 6, generation: 1 };
 
-/// Memory whose owner dies after a number of byte stores: later ones do not happen. A word is stored whole or not at all.
-struct Mortal {
-    bytes: Vec<u8>,
-    left: usize,
-}
-
-impl Mortal {
-    fn new(left: usize) -> Mortal {
-        Mortal { bytes: alloc::vec![0; KEEP_LEN], left }
-    }
-}
-
-impl Store for Mortal {
-    fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-    fn write(&mut self, offset: usize, bytes: &[u8]) {
-        let n = bytes.len().min(self.left);
-        self.bytes[offset..offset + n].copy_from_slice(&bytes[..n]);
-        self.left -= n;
-    }
-    fn publish(&mut self, offset: usize, word: u32) {
-        assert_eq!(offset % 4, 0);
-        if self.left > 0 {
-            self.bytes[offset..offset + 4].copy_from_slice(&word.to_le_bytes());
-            self.left -= 1;
-        }
-    }
+/// A session over memory of a first boot.
+fn fresh() -> Session {
+    Session::open(damage::memory(0)).0
 }
 
 /// The driver's part of one write, in pieces.
-fn write<S: Store>(session: &mut Session<S>, task: TaskId, sequence: u64, text: &[u8], piece: usize) {
+fn write(session: &mut Session, task: TaskId, sequence: u64, text: &[u8], piece: usize) {
     let Begin::From(mut at) = session.begin(task, sequence) else {
         return;
     };
@@ -51,7 +28,7 @@ fn write<S: Store>(session: &mut Session<S>, task: TaskId, sequence: u64, text: 
 }
 
 fn life(texts: &[Vec<u8>], piece: usize) -> Screen {
-    let (mut session, _) = Session::open(Mortal::new(usize::MAX)).unwrap();
+    let mut session = fresh();
     for (i, text) in texts.iter().enumerate() {
         write(&mut session, CLIENT, i as u64 + 1, text, piece);
     }
@@ -63,26 +40,24 @@ fn clean(mut screen: Screen) -> Screen {
     screen
 }
 
-/// Writes the texts in lives of `lifetimes` byte stores each (then without end); every write that a life did not finish is repeated in
+/// Writes the texts in lives of `lifetimes` stores each (then without end); every write that a life did not finish is repeated in
 /// the next. Returns the screen, and how many lives it took.
 fn lives(texts: &[Vec<u8>], piece: usize, lifetimes: &mut dyn Iterator<Item = usize>) -> (Screen, usize) {
-    let mut bytes = alloc::vec![0; KEEP_LEN];
+    let keep = damage::memory(0);
     let mut next = 0;
     for count in 1.. {
-        let left = lifetimes.next().unwrap_or(usize::MAX);
-        let (mut session, _) = Session::open(Mortal { bytes, left }).unwrap();
-        while next < texts.len() {
-            write(&mut session, CLIENT, next as u64 + 1, &texts[next], piece);
-            // Whoever died before the end of the write did not answer.
-            if session.store.left == 0 {
-                break;
+        let mut screen = None;
+        let whole = live(lifetimes.next().map(|steps| steps as u64), || {
+            let (mut session, _) = Session::open(keep);
+            while next < texts.len() {
+                write(&mut session, CLIENT, next as u64 + 1, &texts[next], piece);
+                next += 1;
             }
-            next += 1;
+            screen = Some(clean(session.screen().clone()));
+        });
+        if whole && let Some(screen) = screen {
+            return (screen, count);
         }
-        if next == texts.len() {
-            return (clean(session.screen().clone()), count);
-        }
-        bytes = session.store.bytes;
     }
     unreachable!()
 }
@@ -106,40 +81,43 @@ fn texts() -> Vec<Vec<u8>> {
 #[test]
 fn death_after_every_store_of_a_write_changes_nothing() {
     let text = b"\x1b[33m\xe2\x94\x80 a\x1b[1";
-    let mut before = Session::open(Mortal::new(usize::MAX)).unwrap().0;
-    before.feed(CLIENT, 1, 0, b"before\n", true);
-    before.change(|_| {});
-    before.change(|_| {});
+    // What a life leaves that has written one text; the slots are equal: small commits from the start.
+    let before = || {
+        let mut before = fresh();
+        before.feed(CLIENT, 1, 0, b"before\n", true);
+        before.change(|_| {});
+        before.change(|_| {});
+        let (mut session, _) = Session::open(before.keep);
+        session.behind = Changes::default();
+        session.screen.take_dirty();
+        session
+    };
     let whole = {
-        let (mut s, _) = Session::open(Mortal { bytes: before.store.bytes.clone(), left: usize::MAX }).unwrap();
-        s.behind = Changes::default();
-        s.screen.take_dirty();
+        let mut s = before();
         write(&mut s, CLIENT, 2, text, 6);
         s
     };
     let mut deaths = 0;
     let mut progress = alloc::collections::BTreeSet::new();
     for left in 0.. {
-        let (mut s, _) = Session::open(Mortal { bytes: before.store.bytes.clone(), left }).unwrap();
-        // The slots are equal: small commits from the start.
-        s.behind = Changes::default();
-        s.screen.take_dirty();
-        write(&mut s, CLIENT, 2, text, 6);
-        if s.store.left > 0 {
+        let mut s = before();
+        let keep = s.keep;
+        if live(Some(left), || write(&mut s, CLIENT, 2, text, 6)) {
             break;
         }
         deaths += 1;
-        let (mut s, _) = Session::open(Mortal { bytes: s.store.bytes, left: usize::MAX }).unwrap();
+        let (mut s, _) = Session::open(keep);
         progress.insert(match s.begin(CLIENT, 2) {
             Begin::From(at) => at,
             Begin::Done => text.len(),
         });
         write(&mut s, CLIENT, 2, text, 6);
-        assert_eq!(clean(s.screen().clone()), clean(whole.screen().clone()), "death after {left} stores");
+        assert_eq!(clean(s.screen().clone()), clean(whole.screen().clone()), "death before store {left}");
         assert_eq!(s.records, whole.records);
     }
     assert!(deaths > 3 * (STATE_LEN + RECORD), "{deaths}");
-    assert!(progress.into_iter().eq([0, 6, 12, text.len()]));
+    // A death before the last word finds the last piece undone.
+    assert!(progress.into_iter().eq([0, 6, 12]));
 }
 
 #[test]
@@ -163,16 +141,15 @@ fn death_anywhere_in_a_long_story_changes_nothing() {
 
 #[test]
 fn the_first_boot_is_told_from_a_restart() {
-    let (session, restored) = Session::open(Mortal::new(usize::MAX)).unwrap();
+    let (session, restored) = Session::open(damage::memory(0));
     assert!(!restored);
-    let (_, restored) = Session::open(session.store).unwrap();
+    let (_, restored) = Session::open(session.keep);
     assert!(restored);
-    assert!(Session::open(Mortal { bytes: alloc::vec![0; KEEP_LEN - 1], left: 0 }).is_none());
 }
 
 #[test]
 fn numbers_are_obeyed() {
-    let (mut s, _) = Session::open(Mortal::new(usize::MAX)).unwrap();
+    let mut s = fresh();
     assert_eq!(s.begin(CLIENT, 1), Begin::From(0));
     s.feed(CLIENT, 1, 0, b"abc", false);
     assert_eq!(s.begin(CLIENT, 1), Begin::From(3));
@@ -197,7 +174,7 @@ fn numbers_are_obeyed() {
 
 #[test]
 fn clients_do_not_get_into_each_others_sequences() {
-    let (mut s, _) = Session::open(Mortal::new(usize::MAX)).unwrap();
+    let mut s = fresh();
     s.feed(CLIENT, 1, 0, b"\x1b[3", true);
     s.feed(OTHER, 1, 0, b"1m\xc3", true);
     s.feed(CLIENT, 2, 0, b";5H", true);
@@ -209,27 +186,28 @@ fn clients_do_not_get_into_each_others_sequences() {
     assert_eq!(s.screen().row(2)[5] as u8, b'H');
 }
 
+fn content(slot: &Slot) -> Vec<u8> {
+    let records = slot.records.iter().flat_map(Bytes::get);
+    slot.state.get().into_iter().chain(records).chain(slot.rows.iter().flat_map(Bytes::get)).collect()
+}
+
 #[test]
 fn both_slots_agree_after_two_commits_without_changes() {
-    let (mut s, _) = Session::open(Mortal::new(usize::MAX)).unwrap();
+    let mut s = fresh();
     for (i, text) in texts().iter().enumerate() {
         write(&mut s, CLIENT, i as u64 + 1, text, 5);
         s.change(|_| {});
         s.change(|_| {});
-        let slot = |n: usize| &s.store.bytes[HEAD + n * SLOT..][..SLOT];
-        assert!(slot(0) == slot(1), "after text {i}");
+        assert!(content(s.keep.slots.current()) == content(s.keep.slots.spare()), "after text {i}");
     }
 }
 
 #[test]
-fn mapped_memory_is_a_store() {
-    #[repr(align(4096))]
-    struct Pages([u8; KEEP_LEN]);
-    let mut pages = Pages([0; KEEP_LEN]);
-    let (mut s, _) = Session::open(&mut pages.0[..]).unwrap();
+fn what_was_written_is_there_in_the_next_life() {
+    let mut s = fresh();
     s.feed(CLIENT, 1, 0, b"kept", true);
     let screen = clean(s.screen().clone());
-    let (s, restored) = Session::open(&mut pages.0[..]).unwrap();
+    let (s, restored) = Session::open(s.keep);
     assert!(restored);
     assert_eq!(clean(s.screen().clone()), screen);
     assert_eq!(s.begin(CLIENT, 1), Begin::Done);
@@ -237,16 +215,25 @@ fn mapped_memory_is_a_store() {
 
 #[test]
 fn with_any_bit_of_kept_memory_changed_the_driver_comes_up_and_serves() {
-    let (mut s, _) = Session::open(Mortal::new(usize::MAX)).unwrap();
-    write(&mut s, CLIENT, 1, b"\x1b[31mfirst\x1b[", 5);
-    s.feed(CLIENT, 2, 0, b"3;", false);
-    let bytes = s.store.bytes;
+    const HEAD: usize = size_of::<Keep>() - 2 * size_of::<Slot>();
+    let used = || {
+        let mut s = fresh();
+        write(&mut s, CLIENT, 1, b"\x1b[31mfirst\x1b[", 5);
+        s.feed(CLIENT, 2, 0, b"3;", false);
+        s.keep
+    };
+    let keep = used();
+    let before = damage::bytes(keep);
     // Head, terminal and records of both slots bit by bit; of the cells, which are no more than cells, some.
-    let state = |slot: usize| (HEAD + slot * SLOT) * 8..(HEAD + slot * SLOT + RECORDS_AT + 10 * RECORD) * 8;
-    for bit in (0..HEAD * 8).chain(state(0)).chain(state(1)).chain((0..KEEP_LEN * 8).step_by(1009)) {
-        let mut bytes = bytes.clone();
-        bytes[bit / 8] ^= 1 << (bit % 8);
-        let (mut s, _) = Session::open(Mortal { bytes, left: usize::MAX }).unwrap();
+    let state = |slot: usize| {
+        let at = HEAD + slot * size_of::<Slot>();
+        at * 8..(at + STATE_LEN + 10 * RECORD) * 8
+    };
+    let all = size_of::<Keep>() * 8;
+    for bit in (0..HEAD * 8).chain(state(0)).chain(state(1)).chain((0..all).step_by(1009)) {
+        damage::fill(keep, before.iter().copied());
+        damage::flip(keep, bit);
+        let (mut s, _) = Session::open(keep);
         // The write that was cut off is repeated; then, as a client repaints: whatever was begun is ended, and everything is set back.
         for (number, text) in [(2, &b"3;5H"[..]), (3, b"\x18\x1bc"), (4, b"hello\n"), (5, b"world")] {
             write(&mut s, CLIENT, number, text, 64);
@@ -280,28 +267,24 @@ proptest! {
     ) {
         let expected = life(core::slice::from_ref(&text), 512);
         let cut = cut.index(text.len() + 1);
-        let (mut s, _) = Session::open(Mortal::new(usize::MAX)).unwrap();
+        let mut s = fresh();
         s.feed(CLIENT, 1, 0, &text[..cut], false);
-        let mut bytes = s.store.bytes;
-        let other = HEAD + (1 - s.in_use) * SLOT;
-        for (i, b) in bytes[other..other + SLOT].iter_mut().enumerate() {
-            *b = rubbish[i % rubbish.len()];
-        }
-        let (mut s, _) = Session::open(Mortal { bytes, left: usize::MAX }).unwrap();
+        damage::fill(s.keep.slots.spare(), rubbish.iter().copied().cycle());
+        let (mut s, _) = Session::open(s.keep);
         write(&mut s, CLIENT, 1, &text, 512);
         prop_assert_eq!(clean(s.screen().clone()), expected);
         s.change(|_| {});
         s.change(|_| {});
-        let slot = |n: usize| &s.store.bytes[HEAD + n * SLOT..][..SLOT];
-        prop_assert!(slot(0) == slot(1));
+        prop_assert!(content(s.keep.slots.current()) == content(s.keep.slots.spare()));
     }
 
     /// Kept memory that something spoilt gives some screen, never a panic.
     #[test]
     fn any_memory_opens(seed in prop::collection::vec(any::<u8>(), 251), text in crate::stream::tests::traffic()) {
-        let mut bytes: Vec<u8> = seed.iter().copied().cycle().take(KEEP_LEN).collect();
-        bytes[..4].copy_from_slice(&VERSION.to_le_bytes());
-        let (mut s, restored) = Session::open(Mortal { bytes, left: usize::MAX }).unwrap();
+        let keep = damage::memory::<Keep>(0);
+        damage::fill(keep, seed.iter().copied().cycle());
+        keep.set_ready(0);
+        let (mut s, restored) = Session::open(keep);
         prop_assert!(restored);
         for index in 0..MAX_TASKS as u16 {
             for record in &s.records {

@@ -72,10 +72,11 @@ fn spin() -> ! {
 }
 
 fn print_for_ever() -> ! {
-    let Some(mut screen) = driver_vga::Client::peer() else { rt::exit(USAGE) };
+    let Some(screen) = driver_vga::Client::peer() else { rt::exit(USAGE) };
     for number in 0_u64.. {
         // Where the cursor was, it is again: one write of this length is not interrupted by others.
-        if screen.write(alloc::format!("\x1b7\x1b[1;1H{number:10} from another client\x1b[K\x1b8")).is_err() {
+        if screen.write(alloc::format!("\x1b7\x1b[1;1H{number:10} from another client\x1b[K\x1b8").as_bytes()).is_err()
+        {
             break;
         }
         rt::time::sleep_ms(1);

@@ -62,7 +62,7 @@ async fn take_keys(exec: Exec, progress: Rc<Progress>, keys: Sender<String>) {
     let mut bytes = vec![0; EVENTS * KeyEvent::LEN];
     for number in 1_u64.. {
         exec.sleep_ms(progress.pause_ms.take()).await;
-        reading.begin(keyboard::READ, [1, number, 0, 0], vec![Lend::Write(bytes)]);
+        reading.begin(keyboard::read, [1, number, 0, 0], vec![Lend::Write(bytes)]);
         let count;
         ([count, ..], bytes) = ended(&mut reading).await;
         let (events, _) = bytes.as_chunks::<{ KeyEvent::LEN }>();
@@ -86,7 +86,7 @@ async fn put_on_screen(exec: Exec, progress: Rc<Progress>, typed: Receiver<Strin
             text.push_str(&more);
         }
         number += 1;
-        writing.begin(screen::WRITE, [number, 0, 0, 0], vec![Lend::Read(text.replace('\n', "\r\n").into_bytes())]);
+        writing.begin(screen::write, [number, 0, 0, 0], vec![Lend::Read(text.replace('\n', "\r\n").into_bytes())]);
         ended(&mut writing).await;
         let (count, folded) = progress.typed.get();
         progress.typed.set((count + text.chars().count() as u64, text.chars().fold(folded, typist::fold)));

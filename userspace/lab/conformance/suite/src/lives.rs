@@ -127,7 +127,7 @@ pub fn the_supervisor_refuses() -> Outcome {
     same!(boss.wait(ahead).map(drop), refusal(Refusal::NoSuchTask), "waiting for a life that is not there");
     let label = boss.0.call(99, [0; 4]).context("call")?.label;
     same!(label, rt::OUTCOME_BAD_REQUEST, "answer to an unknown request");
-    let label = boss.0.call(supervisor::SPAWN, [0; 4]).context("call")?.label;
+    let label = boss.0.call(supervisor::label::spawn, [0; 4]).context("call")?.label;
     same!(label, rt::OUTCOME_BAD_REQUEST, "answer to a spawn without a name");
     Ok(())
 }

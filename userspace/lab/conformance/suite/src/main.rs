@@ -116,6 +116,6 @@ fn switch_off() {
         return;
     };
     // Whoever comes back from this has failed.
-    let error = driver_power::Client::new(power).shutdown();
+    let Err(error) = driver_power::Client::new(power).shutdown();
     println!("test system::switch_off ... FAILED: {error}");
 }

@@ -108,7 +108,7 @@ pub fn a_hundred_thousand_scancodes() -> Outcome {
     check!(waits_of_pauses.is_sorted_by(|a, b| a < b), "it never had to wait in some pause: {waits_of_pauses:?}");
     check!(status(row("assist")?)?.id == printing.id.to_u32(), "the other client has ended");
     check!(status(row("keyboard")?)?.id == typing.driver.to_u32(), "the driver has died");
-    let lost = peer("keyboard")?.call(driver_keyboard::label::GET_LAYOUT, [0; 4]).context("lost")?.words[1];
+    let lost = peer("keyboard")?.call(driver_keyboard::label::layout, [0; 4]).context("lost")?.words[1];
     same!(lost, 0, "events lost");
     drop((typist, printing));
     // The uppermost row is the other client's; below it are the last lines.

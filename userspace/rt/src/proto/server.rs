@@ -1,0 +1,341 @@
+//! What a server is made of.
+
+use super::client::Refuse;
+use super::words::{Unpack, Words, to_words};
+use super::{BAD_LEASE, BAD_REQUEST, BUSY, CANCELLED, Sender};
+use crate::callers::{Callers, Ready};
+use crate::driver::Answer;
+use crate::ipc::{Pending, Request};
+use abi::message::{Lease, ReplyToken};
+use abi::{Status, TaskId};
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::marker::PhantomData;
+use core::ops::RangeBounds;
+
+/// Who asks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Asker {
+    /// The task, in this life.
+    pub task: TaskId,
+    /// The badge of the handle that it used.
+    pub badge: u32,
+    /// The number of the request, where its operation is numbered; 0 for none.
+    pub number: u64,
+}
+
+/// A call that may be answered later.
+#[derive(Debug)]
+#[must_use = "the caller waits for the answer"]
+pub struct Call<A, R> {
+    /// Who asks.
+    pub from: Asker,
+    pending: Pending,
+    answer: PhantomData<fn(A, R)>,
+}
+
+/// The answer that is owed to a call, kept for later. Dropped, it is answered with [`CANCELLED`]: no caller waits for one that was forgotten.
+#[derive(Debug)]
+#[must_use = "the caller waits for the answer"]
+pub struct Owed<A, R> {
+    /// `None` once it is answered.
+    pending: Option<Pending>,
+    answer: PhantomData<fn(A, R)>,
+}
+
+impl<A, R> Drop for Owed<A, R> {
+    fn drop(&mut self) {
+        if let Some(pending) = self.pending.take() {
+            // A caller that is gone wants no answer.
+            let _ = pending.reply(CANCELLED, [0; 4]);
+        }
+    }
+}
+
+/// What becomes of a call now: an answer, or the proof that it is owed one.
+#[derive(Debug)]
+#[must_use = "the caller waits for the answer"]
+pub struct Outcome<A, R> {
+    now: Answer,
+    answer: PhantomData<fn(A, R)>,
+}
+
+#[inline(always)]
+fn encoded<A: Words, R: Refuse>(result: Result<A, R>) -> Answer {
+    match result {
+        Ok(answer) => Answer::ok(to_words(&answer)),
+        Err(refusal) => refusal.encode(),
+    }
+}
+
+impl<A: Words, R: Refuse> Call<A, R> {
+    /// Keeps it for later.
+    pub fn owe(self) -> (Owed<A, R>, Outcome<A, R>) {
+        let owed = Owed { pending: Some(self.pending), answer: PhantomData };
+        (owed, Outcome { now: Answer::Later, answer: PhantomData })
+    }
+}
+
+impl<A: Words, R: Refuse> Owed<A, R> {
+    /// Whether the caller still waits.
+    pub fn is_awaited(&self) -> bool {
+        self.pending.as_ref().is_some_and(|pending| pending.lease_len(0) != Err(Status::StaleReply))
+    }
+
+    /// Answers it.
+    ///
+    /// # Errors
+    /// [`Status::StaleReply`] where the caller is gone.
+    pub fn pay(mut self, result: Result<A, R>) -> Result<(), Status> {
+        match (self.pending.take(), encoded(result)) {
+            (Some(pending), Answer::Reply(label, words)) => pending.reply(label, words),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl<A: Words, R: Refuse> From<Result<A, R>> for Outcome<A, R> {
+    #[inline(always)]
+    fn from(result: Result<A, R>) -> Self {
+        Outcome { now: encoded(result), answer: PhantomData }
+    }
+}
+
+/// What a server's method may return.
+pub trait Respond {
+    /// As the loop wants it.
+    fn respond(self) -> Answer;
+}
+
+impl<A: Words, R: Refuse> Respond for Result<A, R> {
+    #[inline(always)]
+    fn respond(self) -> Answer {
+        encoded(self)
+    }
+}
+
+impl<A, R> Respond for Outcome<A, R> {
+    #[inline(always)]
+    fn respond(self) -> Answer {
+        self.now
+    }
+}
+
+/// How a method is told who asks: [`Asker`], or a [`Call`].
+pub trait FromCall {
+    /// Of a request and its number.
+    fn from_call(request: &Request, number: u64) -> Self;
+}
+
+impl FromCall for Asker {
+    #[inline(always)]
+    fn from_call(request: &Request, number: u64) -> Self {
+        let Sender { task, badge } = request.sender;
+        Asker { task, badge, number }
+    }
+}
+
+impl<A, R> FromCall for Call<A, R> {
+    #[inline(always)]
+    fn from_call(request: &Request, number: u64) -> Self {
+        Call { from: Asker::from_call(request, number), pending: request.pending(), answer: PhantomData }
+    }
+}
+
+/// Memory that the caller lends for reading, until it has its answer.
+#[derive(Clone, Copy, Debug)]
+pub struct In(Lent);
+
+/// Memory that the caller lends for writing, until it has its answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Out(Lent);
+
+#[derive(Clone, Copy, Debug)]
+struct Lent {
+    token: ReplyToken,
+    lease: usize,
+    len: u32,
+}
+
+impl In {
+    /// Bytes lent.
+    pub fn len(&self) -> u32 {
+        self.0.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.len == 0
+    }
+
+    /// Copies from `offset` on, as much as fits both; returns how many bytes.
+    ///
+    /// # Errors
+    /// Those of [`Pending::read`].
+    pub fn read(&self, offset: usize, buffer: &mut [u8]) -> Result<usize, Status> {
+        crate::ipc::read(self.0.token, self.0.lease, offset, buffer)
+    }
+
+    /// A copy of all of it. How much that is, the bounds of its declaration say.
+    ///
+    /// # Errors
+    /// Those of [`Pending::read`].
+    pub fn to_vec(&self) -> Result<Vec<u8>, Status> {
+        let mut bytes = vec![0; self.0.len as usize];
+        let read = self.read(0, &mut bytes)?;
+        bytes.truncate(read);
+        Ok(bytes)
+    }
+
+    /// The text in it; `None` where it is not UTF-8, or cannot be read.
+    pub fn text(&self) -> Option<String> {
+        String::from_utf8(self.to_vec().ok()?).ok()
+    }
+}
+
+impl Out {
+    /// Bytes lent.
+    pub fn len(&self) -> u32 {
+        self.0.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.len == 0
+    }
+
+    /// Whether the caller still waits: else the memory is no longer lent.
+    pub fn is_lent(&self) -> bool {
+        crate::ipc::lease_info(self.0.token, self.0.lease).is_ok()
+    }
+
+    /// Copies all of `bytes` to `offset`.
+    ///
+    /// # Errors
+    /// Those of [`Pending::write_all`].
+    pub fn write_all(&self, offset: usize, bytes: &[u8]) -> Result<(), Status> {
+        Pending { token: self.0.token }.write_all(self.0.lease, offset, bytes)
+    }
+}
+
+/// The arguments of a request, being taken. What is not as declared is refused.
+#[derive(Debug)]
+pub struct Args<'a> {
+    request: &'a Request,
+    words: Unpack,
+    leases: usize,
+}
+
+impl<'a> Args<'a> {
+    /// Of a request with so many leases.
+    ///
+    /// # Errors
+    /// [`BAD_REQUEST`] where it has another number of them.
+    #[inline(always)]
+    pub fn new(request: &'a Request, leases: usize) -> Result<Self, u16> {
+        if request.leases != leases {
+            return Err(BAD_REQUEST);
+        }
+        Ok(Args { request, words: Unpack::new(request.words), leases: 0 })
+    }
+
+    /// The next value: each argument begins with a word.
+    ///
+    /// # Errors
+    /// [`BAD_REQUEST`] where it is none of its type.
+    #[inline(always)]
+    pub fn word<T: Words>(&mut self) -> Result<T, u16> {
+        self.words.whole();
+        T::unpack(&mut self.words).ok_or(BAD_REQUEST)
+    }
+
+    fn lent(&mut self, access: u32, bounds: impl RangeBounds<usize>) -> Result<Lent, u16> {
+        let lease = self.leases;
+        self.leases += 1;
+        match crate::ipc::lease_info(self.request.token, lease) {
+            Ok((len, granted)) if granted & access == access && bounds.contains(&len) => {
+                Ok(Lent { token: self.request.token, lease, len: u32::try_from(len).map_err(|_| BAD_LEASE)? })
+            }
+            _ => Err(BAD_LEASE),
+        }
+    }
+
+    /// The next lease, for reading.
+    ///
+    /// # Errors
+    /// [`BAD_LEASE`] where it is not, or its length is out of bounds.
+    pub fn lent_in(&mut self, bounds: impl RangeBounds<usize>) -> Result<In, u16> {
+        self.lent(Lease::READ, bounds).map(In)
+    }
+
+    /// The next lease, for writing.
+    ///
+    /// # Errors
+    /// [`BAD_LEASE`] where it is not, or its length is out of bounds.
+    pub fn lent_out(&mut self, bounds: impl RangeBounds<usize>) -> Result<Out, u16> {
+        self.lent(Lease::WRITE, bounds).map(Out)
+    }
+}
+
+/// Calls of one operation that wait, in the order in which they came: typed [`Callers`]. One of each task.
+#[derive(Debug)]
+pub struct Queue<W, A, R> {
+    callers: Callers<W>,
+    answer: PhantomData<fn(A, R)>,
+}
+
+impl<W, A, R> Default for Queue<W, A, R> {
+    fn default() -> Self {
+        Queue { callers: Callers::default(), answer: PhantomData }
+    }
+}
+
+fn ready<A: Words, R: Refuse>(result: Option<Result<A, R>>) -> Option<Ready> {
+    match encoded(result?) {
+        Answer::Reply(label, words) => Some((label, words)),
+        _ => None,
+    }
+}
+
+impl<W, A: Words, R: Refuse> Queue<W, A, R> {
+    /// Whether nobody waits.
+    pub fn is_empty(&self) -> bool {
+        self.callers.is_empty()
+    }
+
+    /// Answers a call at once where `serve` has an answer; else it waits for [`Queue::serve`]. See [`Callers::ask`].
+    pub fn ask(
+        &mut self,
+        call: Call<A, R>,
+        what: W,
+        serve: impl FnOnce(TaskId, &mut W) -> Option<Result<A, R>>,
+    ) -> Outcome<A, R> {
+        let Call { from, pending, .. } = call;
+        let now = self.callers.ask_of(from.task, pending, what, BUSY, |own| ready(serve(own.task, &mut own.what)));
+        Outcome { now, answer: PhantomData }
+    }
+
+    /// As [`Queue::ask`], for what is done in the order in which it is asked for: a call waits behind all that wait before it.
+    pub fn ask_in_turn(
+        &mut self,
+        call: Call<A, R>,
+        what: W,
+        serve: impl FnOnce(TaskId, &mut W) -> Option<Result<A, R>>,
+    ) -> Outcome<A, R> {
+        let first = self.is_empty();
+        self.ask(call, what, |task, what| if first { serve(task, what) } else { None })
+    }
+
+    /// Answers those who wait, in their order, up to the first for whom `serve` has no answer yet.
+    pub fn serve(&mut self, mut serve: impl FnMut(TaskId, &mut W) -> Option<Result<A, R>>) {
+        self.callers.serve(|own| ready(serve(own.task, &mut own.what)));
+    }
+
+    /// Answers the task's call with this, if one waits.
+    pub fn end(&mut self, task: TaskId, result: Result<A, R>) {
+        if let Some(own) = self.callers.take(task) {
+            let _ = Owed { pending: Some(own.pending), answer: PhantomData }.pay(result);
+        }
+    }
+}
