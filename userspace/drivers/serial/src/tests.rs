@@ -61,7 +61,7 @@ fn send(uart: &mut Uart<Model>, model: &Model, keep: &Keep, task: TaskId, sequen
 }
 
 fn drain(uart: &mut Uart<Model>, model: &Model, keep: &Keep) {
-    while keep.tx.len() > 0 {
+    while !keep.tx.is_empty() {
         model.0.borrow_mut().run(16);
         service(uart);
     }

@@ -50,7 +50,7 @@ fn writes_with_deaths(deaths: &[u64]) -> bool {
     store.clear();
     store.set_ready(3);
     let mut world = Vec::new();
-    let mut answered = vec![0; 2];
+    let mut answered = [0; 2];
     let texts: [&[&[u8]]; 2] = [&[b"alpha beta", b"gamma"], &[b"1234567", b"89"]];
     let mut whole = false;
     for (turn, death) in deaths.iter().map(|steps| Some(*steps)).chain([None]).enumerate() {
@@ -164,6 +164,114 @@ fn elements_are_read_once_whenever_lives_end() {
             reads_with_deaths(&[first, second]);
         }
     }
+}
+
+crate::kept! {
+    /// What a reader keeps: how far it has read, and a sum of what it did with each element. Both count by one store.
+    pub struct ReaderStore {
+        seen: Double<Progress>,
+    }
+}
+
+crate::kept! {
+    part struct Progress {
+        position: Cell<u32>,
+        sum: Cell<u64>,
+    }
+}
+
+/// A driver and its reader, each of which may end before any of its steps, on one thread: a read that the driver dies over is asked again.
+fn reads_by_position_with_deaths(deaths: &[u64]) {
+    let (store, reader) = (damage::memory::<Store>(0), damage::memory::<ReaderStore>(0));
+    store.set_ready(0);
+    reader.set_ready(0);
+    // One is always before a store of the other's, so both lives end with the fuse: as if machine-wide, which is the worst.
+    for death in deaths.iter().map(|steps| Some(*steps)).chain([None]) {
+        fuse::live(death, || {
+            assert!(store.is_sound());
+            loop {
+                let current = reader.seen.current();
+                let (mut position, mut sum) = (current.position.get(), current.sum.get());
+                let mut taken = Vec::new();
+                let give = |_: usize, part: &[u16]| {
+                    taken.extend_from_slice(part);
+                    Ok::<(), Infallible>(())
+                };
+                let Ok(run) = store.inbox.read_from(position, 5, give);
+                assert_eq!((run.first, run.count as usize), (position, taken.len()));
+                for element in taken {
+                    // Each is the number of its place: none is missing, none comes twice.
+                    assert_eq!(u32::from(element), position + 1);
+                    position += 1;
+                    sum = sum.wrapping_mul(31).wrapping_add(element.into());
+                    let spare = reader.seen.spare();
+                    spare.position.put(position);
+                    spare.sum.put(sum);
+                    reader.seen.turn();
+                }
+                let head = store.inbox.ring().head();
+                if head == 40 && position == 40 {
+                    break;
+                }
+                for number in head..40 {
+                    if store.inbox.room() == 0 {
+                        break;
+                    }
+                    store.inbox.slot().put(number as u16 + 1);
+                    store.inbox.accept();
+                }
+            }
+        });
+    }
+    let sum = (1..=40).fold(0_u64, |sum, element| sum.wrapping_mul(31).wrapping_add(element));
+    let seen = reader.seen.current();
+    assert_eq!((seen.position.get(), seen.sum.get()), (40, sum));
+}
+
+#[test]
+fn elements_are_read_once_by_position_whenever_both_lives_end() {
+    for first in 0..400 {
+        reads_by_position_with_deaths(&[first]);
+        reads_by_position_with_deaths(&[first, first / 2, 7]);
+        reads_by_position_with_deaths(&[7, first, first]);
+    }
+}
+
+#[test]
+fn a_position_where_nothing_lies_begins_with_what_there_is() {
+    let store = damage::memory::<Store>(0);
+    let fill = |elements: &[u16]| {
+        for element in elements {
+            store.inbox.slot().put(*element);
+            assert!(store.inbox.accept());
+        }
+    };
+    let read = |position: u32, capacity| {
+        let mut taken = Vec::new();
+        let Ok(run) = store.inbox.read_from(position, capacity, |_, part| {
+            taken.extend_from_slice(part);
+            Ok::<(), Infallible>(())
+        });
+        (run.first, taken)
+    };
+    fill(&[1, 2, 3, 4]);
+    assert_eq!(read(1000, 2), (0, vec![1, 2]), "the driver has begun anew");
+    assert_eq!(read(2, 8), (2, vec![3, 4]));
+    assert_eq!(read(1, 8), (2, vec![3, 4]), "another reader has taken it");
+    assert_eq!(read(4, 8), (4, vec![]));
+    assert!(store.inbox.is_empty());
+    fill(&[5]);
+    // A numbered reader takes what that one was given.
+    assert_eq!(read(4, 8), (4, vec![5]));
+    let Ok(count) = store.inbox.read(ALICE, 1, 8, |_, _| Ok::<(), Infallible>(()));
+    assert_eq!((count, store.inbox.ring().tail()), (0, 5));
+    // Positions wrap.
+    let end = u32::MAX - 1;
+    store.inbox.scramble(end, end, end);
+    fill(&[6, 7, 8]);
+    assert_eq!(read(end, 2), (end, vec![6, 7]));
+    assert_eq!(read(end.wrapping_add(2), 2), (0, vec![8]));
+    assert_eq!(read(1, 2), (1, vec![]));
 }
 
 #[test]

@@ -31,10 +31,30 @@ fn keep() -> &'static Keep {
 }
 
 /// Everything that is kept of an input, to be compared.
-fn seen(input: &Input) -> (Draft, Option<Ending>, Option<(TaskId, u32)>, Vec<u32>, [u32; 3], SerialDecoder, bool) {
+#[derive(Clone, PartialEq, Debug)]
+struct Seen {
+    draft: Draft,
+    ending: Option<Ending>,
+    given: Option<(TaskId, u32)>,
+    typed: Vec<u32>,
+    skipping: u32,
+    positions: [u32; 2],
+    decoder: SerialDecoder,
+    missed: bool,
+}
+
+fn seen(input: &Input) -> Seen {
     let Input { draft, ending, given, typed, positions, decoder, missed } = input;
-    let numbers = [positions[0], positions[1], typed.skipping()];
-    (draft.clone(), *ending, *given, typed.codes_from(0).collect(), numbers, decoder.clone(), *missed)
+    Seen {
+        draft: draft.clone(),
+        ending: *ending,
+        given: *given,
+        typed: typed.codes_from(0).collect(),
+        skipping: typed.skipping(),
+        positions: *positions,
+        decoder: decoder.clone(),
+        missed: *missed,
+    }
 }
 
 fn an_input() -> Input {
