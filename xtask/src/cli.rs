@@ -26,6 +26,7 @@ pub enum Command {
     Chaos(Chaos),
     Fuzz(Fuzz),
     Debug(Debug),
+    Doc(Doc),
     Lint(Lint),
     Setup(Setup),
 }
@@ -306,7 +307,16 @@ pub struct Debug {
     pub install: Install,
 }
 
-/// Check formatting, and run clippy with warnings denied, on host and bare-metal code
+/// Write the reference of what drivers are made of: the runtime, the system calls, and the protocol of each task that others call
+///
+/// Prints the path of the page to begin with. Whatever is undocumented, and every link that leads nowhere, is an error.
+#[derive(Args)]
+pub struct Doc {
+    #[command(flatten)]
+    pub install: Install,
+}
+
+/// Check formatting, and run clippy with warnings denied, on host and bare-metal code; and that the reference can be written
 #[derive(Args)]
 pub struct Lint {
     #[command(flatten)]

@@ -2,6 +2,7 @@
 
 use crate::build::{Config, metal};
 use crate::children;
+use crate::doc;
 use crate::paths::Paths;
 use crate::toolchain::install::{Needs, ensure};
 use crate::toolchain::shield;
@@ -42,6 +43,11 @@ pub fn lint(paths: &Paths, install: bool) -> Result<()> {
     check("clippy on the kernel that measures", metal(&config, &measured)?.args(["--", "-D", "warnings"]))?;
     let kernels = ["clippy", "--quiet", "-Zpanic-abort-tests", "--package", "kernel", "--tests"];
     check("clippy on the test kernels", metal(&config, &kernels)?.args(["--", "-D", "warnings"]))?;
+    say("lint: the reference");
+    if let Err(error) = doc::write(paths) {
+        say(format!("{error:#}"));
+        failed.push("the reference");
+    }
     if !failed.is_empty() {
         bail!("lint failed: {}; see above", failed.join(", "));
     }

@@ -8,6 +8,7 @@ mod children;
 mod cli;
 mod debug;
 mod direct;
+mod doc;
 #[cfg(test)]
 mod documents;
 mod elf_check;
@@ -138,6 +139,7 @@ fn perform(command: Command) -> anyhow::Result<ExitCode> {
                 &debug::Options { task, bios, uefi, memory, hardware, display, batch, with, timeout, install },
             )?;
         }
+        Command::Doc(doc) => println!("{}", doc::doc(&paths, !doc.install.no_install)?.display()),
         Command::Lint(lint) => lint::lint(&paths, !lint.install.no_install)?,
         Command::Setup(setup) => setup::setup(&paths, setup.uefi, !setup.install.no_install)?,
     }

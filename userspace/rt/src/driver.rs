@@ -41,6 +41,50 @@ impl Answer {
 }
 
 /// A server as callbacks. [`crate::driver!`] makes one a task.
+///
+/// ```no_run
+/// use rt::irq::{Irq, Left};
+/// use rt::port::{IoPorts, Port};
+/// use rt::{Bit, Driver, println};
+///
+/// /// The bit by which the driver calls itself when there is more to do.
+/// const AGAIN: Bit = Bit::new(32);
+///
+/// /// A button behind a port: the lowest bit says whether it is pressed, and reading it makes the device let go of its line.
+/// struct Button {
+///     ports: IoPorts,
+///     line: Irq,
+///     presses: u64,
+/// }
+///
+/// impl Driver for Button {
+///     fn init() -> Self {
+///         let ports = IoPorts::named("button").expect("ports called `button` in the task table");
+///         let line = Irq::named("press").expect("a line called `press` in the task table");
+///         let mut button = Button { ports, line, presses: 0 };
+///         line.settle(|| Left::more(button.look()));
+///         button
+///     }
+///
+///     fn notified(&mut self, bits: u64) {
+///         if bits & (self.line.bits() | AGAIN.mask()) != 0 {
+///             self.line.drain(AGAIN, || (Left::more(self.look()), ()));
+///         }
+///     }
+///
+///     fn pulse(&mut self) {
+///         println!("{} presses so far", self.presses);
+///     }
+/// }
+///
+/// impl Button {
+///     fn look(&mut self) -> bool {
+///         let pressed = self.ports.read8(0) & 1 != 0;
+///         self.presses += u64::from(pressed);
+///         pressed
+///     }
+/// }
+/// ```
 pub trait Driver: Sized {
     /// The kinds of handles that requests may bring: none, unless a driver says otherwise. The kernel refuses others to their senders, so that
     /// no client fills the driver's handle table.

@@ -1,6 +1,6 @@
 //! The heap of a task: which design, and where its memory comes from.
 //!
-//! A task that says nothing has [`Default`], which `docs/heap.md` gives the reasons for. One that knows better says so in one line:
+//! A task that says nothing has [`Default`](type@Default), which `docs/heap.md` gives the reasons for. One that knows better says so in one line:
 //!
 //! ```ignore
 //! rt::entry!(run, heap = rt::heap::Bump);

@@ -14,6 +14,19 @@ pub use abi::message::{Kind, Kinds, Rights};
 pub const MAX_TRIES: usize = 16;
 
 /// The handle of an endpoint. A plain number: dropping it closes nothing, see [`close`].
+///
+/// What a task may ask of a peer is written down by [`protocol!`](crate::protocol), which makes a client of it. Without one:
+///
+/// ```no_run
+/// use rt::ipc::Endpoint;
+///
+/// let clock = Endpoint::peer("clock").expect("`calls = [\"clock\"]` in the task table");
+/// match clock.call(1, [0; 4]) {
+///     Ok(reply) if reply.label == 0 => rt::println!("{} ticks", reply.words[0]),
+///     Ok(reply) => rt::println!("refused: {}", reply.label),
+///     Err(error) => rt::println!("no answer: {error}"),
+/// }
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Endpoint(pub u32);
 

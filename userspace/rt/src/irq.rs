@@ -5,6 +5,22 @@ use crate::syscall;
 use abi::info::EntryKind;
 
 /// A line that `system.toml` grants to this task. It stays masked from the moment it fires until [`Irq::ack`].
+///
+/// ```toml
+/// irqs = { alarm = 8 }
+/// ```
+/// ```no_run
+/// use rt::irq::{Irq, Left};
+/// use rt::Bit;
+/// const AGAIN: Bit = Bit::new(32);
+///
+/// let alarm = Irq::named("alarm").expect("a line called `alarm` in the task table");
+/// // In `init`: what the last life has left.
+/// alarm.settle(|| Left::Nothing);
+/// // In `notified`, when `alarm.bit()` or AGAIN is set: one go at the device, which says what it brought.
+/// let events = alarm.drain(AGAIN, || (Left::Nothing, 3));
+/// # let _: u32 = events;
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Irq {
     handle: u32,

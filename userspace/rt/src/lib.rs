@@ -11,8 +11,19 @@
 //! ```
 //!
 //! What a task may touch, it finds by name in its info page: [`Endpoint::peer`](ipc::Endpoint::peer),
-//! [`Irq::named`](irq::Irq::named), [`IoPorts::granted`](port::IoPorts::granted), [`Memory::range`](memory::Memory::range).
+//! [`Irq::named`](irq::Irq::named), [`IoPorts::named`](port::IoPorts::named), [`Memory::range`](memory::Memory::range).
 //! There is nothing else that it could name.
+//!
+//! | a driver begins with | for |
+//! |---|---|
+//! | [`Driver`], [`driver!`] | the task: callbacks, and the loop that calls them |
+//! | [`protocol!`], [`words!`], [`proto`] | what clients can ask |
+//! | [`keep`], [`kept!`] | what outlives it |
+//! | [`port`], [`memory`], [`irq`] | its device |
+//! | [`time`], [`notify`] | timers, and the bits by which it is told |
+//! | [`callers`], [`proto::Queue`] | answers that come later |
+//! | [`ipc`], [`exec`] | asking others, and waiting for several at once |
+//! | [`testing`], [`fake`] | its tests on the host |
 //!
 //! On the host the crate compiles too, so that protocols and device logic can be tested there: system calls come back
 //! with [`Status::BadSyscall`], time stands still unless [`time::set_host_clock`] moves it, and [`fake::FakePorts`] stands

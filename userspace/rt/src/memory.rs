@@ -102,6 +102,19 @@ static MAPPED: Mutex<Vec<u32>> = Mutex::new(Vec::new());
 ///
 /// The slices are for memory that this task alone writes. What a device or another task writes at the same time (video
 /// memory, shared rings) is reached through the volatile accessors, whose offsets count bytes.
+///
+/// ```toml
+/// ranges = [{ name = "text", base = 0xB8000, len = 0x8000 }]
+/// ```
+/// ```no_run
+/// use rt::memory::Memory;
+///
+/// let range = Memory::range("text").expect("a range called `text` in the task table");
+/// let mut text = range.map(true)?;
+/// text.write_u16(2 * 80, 0x0741);
+/// assert_eq!(text.read_u16(2 * 80), 0x0741);
+/// # Ok::<(), rt::Status>(())
+/// ```
 #[derive(Debug)]
 pub struct Mapping {
     memory: Memory,

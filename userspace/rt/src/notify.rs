@@ -55,6 +55,20 @@ impl BitNumber for u32 {
 }
 
 /// The handle of a notification. A plain number: dropping it closes nothing.
+///
+/// ```no_run
+/// use rt::notify::Notification;
+/// use rt::Bit;
+/// const DONE: Bit = Bit::new(33);
+///
+/// // A driver is told of its own bits in `Driver::notified`; this sets one.
+/// Notification::own().signal(DONE.mask())?;
+/// // Another one, on which a thread of its own may wait.
+/// let other = Notification::create()?;
+/// let bits = other.wait(DONE.mask());
+/// assert!(DONE.is_in(bits));
+/// # Ok::<(), rt::Status>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Notification(pub u32);
 

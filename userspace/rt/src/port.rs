@@ -7,6 +7,25 @@ use core::sync::atomic::{AtomicU8, AtomicU16, Ordering};
 
 /// A range of I/O ports; offsets count from its first. Device logic takes this, so that it runs over [`IoPorts`] in a task and
 /// over [`crate::fake::FakePorts`] in a test.
+///
+/// ```
+/// use rt::port::{FakePorts, Port};
+///
+/// /// Registers behind a port that selects one (offset 0) and one that holds it (offset 1).
+/// struct Indexed<P>(P);
+///
+/// impl<P: Port> Indexed<P> {
+///     fn read(&mut self, register: u8) -> u8 {
+///         self.0.write8(0, register);
+///         self.0.read8(1)
+///     }
+/// }
+///
+/// let mut ports = FakePorts::new();
+/// ports.push(1, 0x59);
+/// assert_eq!(Indexed(&mut ports).read(0x0a), 0x59);
+/// assert_eq!(ports.writes, [(0, 0x0a)]);
+/// ```
 pub trait Port {
     /// Reads a byte.
     fn read8(&mut self, offset: u16) -> u8;
@@ -115,6 +134,18 @@ impl<P: Port + ?Sized> Port for &mut P {
 
 /// Ports that `system.toml` grants to this task. An access beyond them panics with its place in the source; without the check
 /// the processor would raise #GP all the same (Intel SDM vol. 1, section 20.5.2).
+///
+/// ```toml
+/// ports = { cmos = { base = 0x70, len = 2 } }
+/// ```
+/// ```no_run
+/// use rt::port::{IoPorts, Port};
+///
+/// let mut cmos = IoPorts::named("cmos").expect("ports called `cmos` in the task table");
+/// cmos.write8(0, 0x0a);
+/// let status = cmos.read8(1);
+/// # let _: u8 = status;
+/// ```
 #[derive(Debug)]
 pub struct IoPorts {
     base: u16,

@@ -71,7 +71,19 @@ fn after_ms(now: u64, ms: u64) -> u64 {
     now.saturating_add(ms.saturating_mul(NS_PER_MS))
 }
 
-/// A deadline that sets a bit of a notification. Closed on drop.
+/// A deadline that sets a bit of a notification, once. Closed on drop.
+///
+/// ```no_run
+/// use rt::time::{Timer, now_ns};
+/// use rt::Bit;
+/// const TICK: Bit = Bit::new(32);
+///
+/// let timer = Timer::new(TICK)?;
+/// timer.arm_in_ms(20);
+/// // In `notified`, when `TICK.is_in(bits)`: it has fired, and is armed again for the next instant.
+/// timer.arm_at(now_ns() + 20_000_000);
+/// # Ok::<(), rt::Status>(())
+/// ```
 #[derive(Debug)]
 pub struct Timer {
     handle: u32,

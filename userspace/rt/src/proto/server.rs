@@ -278,7 +278,51 @@ impl<'a> Args<'a> {
     }
 }
 
-/// Calls of one operation that wait, in the order in which they came: typed [`Callers`]. One of each task.
+/// Calls of one operation that wait, in the order in which they came: typed [`Callers`]. One of each task. [`protocol!`](crate::protocol) declares a
+/// `Queue` that knows the protocol's refusals.
+///
+/// ```
+/// use rt::proto::Asker;
+/// use rt::testing::Harness;
+/// use rt::{Bit, Driver};
+///
+/// mod bell {
+///     rt::protocol! {
+///         /// A bell.
+///         pub protocol bell;
+///         refusals {}
+///         /// Waits until the bell rings; how often it has.
+///         [1 idempotent later] fn wait() -> u64;
+///         /// Rings it.
+///         [2 once] fn ring();
+///     }
+/// }
+///
+/// #[derive(Default)]
+/// struct Bell { rung: u64, waiting: bell::Queue<(), u64> }
+///
+/// impl Driver for Bell {
+///     fn init() -> Self { Bell::default() }
+/// }
+///
+/// impl bell::Server for Bell {
+///     fn wait(&mut self, call: bell::Call<u64>) -> bell::Outcome<u64> {
+///         // Nothing to answer yet: it waits.
+///         self.waiting.ask(call, (), |_, ()| None)
+///     }
+///     fn ring(&mut self, _: Asker) -> Result<(), bell::Refusal> {
+///         self.rung += 1;
+///         self.waiting.serve(|_, ()| Some(Ok(self.rung)));
+///         Ok(())
+///     }
+/// }
+///
+/// let driver = Harness::new("bell").start::<rt::proto::Served<Bell, bell::Protocol>>();
+/// let asked = driver.ask(0, bell::label::wait, [0; 4], Vec::new());
+/// bell::Client::new(driver.client(1)).ring()?;
+/// assert!(driver.answer(asked).is_some(), "it has rung");
+/// # Ok::<(), bell::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Queue<W, A, R> {
     callers: Callers<W>,
