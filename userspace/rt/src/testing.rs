@@ -37,8 +37,8 @@ pub(crate) mod kernel;
 pub mod qemu;
 
 use crate::keep::fuse;
-pub use deaths::{Deaths, every_death, every_two_deaths};
-pub use device::Device;
+pub use deaths::{Deaths, every_death, every_nth_death, every_two_deaths};
+pub use device::{Device, Ram};
 pub use harness::{Answered, Asked, CLIENTS, Harness, Running};
 
 #[cfg(test)]

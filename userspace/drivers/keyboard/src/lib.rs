@@ -17,6 +17,9 @@ mod layout_tests;
 mod model;
 #[cfg(test)]
 mod same_on_qemu;
+pub mod task;
+#[cfg(test)]
+mod task_tests;
 #[cfg(test)]
 mod tests;
 

@@ -8,6 +8,9 @@ extern crate alloc;
 extern crate std;
 
 pub mod device;
+pub mod task;
+#[cfg(test)]
+mod task_tests;
 #[cfg(test)]
 mod tests;
 

@@ -14,6 +14,9 @@ pub mod keep;
 mod model;
 #[cfg(test)]
 mod same_on_qemu;
+pub mod task;
+#[cfg(test)]
+mod task_tests;
 #[cfg(test)]
 mod tests;
 pub mod writes;

@@ -17,6 +17,9 @@ pub mod mode;
 pub mod screen;
 mod sgr;
 pub mod stream;
+pub mod task;
+#[cfg(test)]
+mod task_tests;
 pub mod turns;
 
 pub use color::Color;

@@ -46,6 +46,11 @@ pub struct Owed<A, R> {
 
 impl<A, R> Drop for Owed<A, R> {
     fn drop(&mut self) {
+        // On the host, a life that is ended unwinds; a task that ends runs nothing more.
+        #[cfg(not(target_os = "none"))]
+        if std::thread::panicking() {
+            return;
+        }
         if let Some(pending) = self.pending.take() {
             // A caller that is gone wants no answer.
             let _ = pending.reply(CANCELLED, [0; 4]);

@@ -64,9 +64,17 @@ fn tried(steps: &[u64], trial: &mut impl FnMut(&Deaths)) -> usize {
 ///
 /// # Panics
 /// Where a trial does; what is printed before says which step it was.
-pub fn every_death(mut trial: impl FnMut(&Deaths)) -> u64 {
+pub fn every_death(trial: impl FnMut(&Deaths)) -> u64 {
+    every_nth_death(1, trial)
+}
+
+/// As [`every_death`], before each `stride`th step: for drivers with thousands of them.
+///
+/// # Panics
+/// As [`every_death`].
+pub fn every_nth_death(stride: usize, mut trial: impl FnMut(&Deaths)) -> u64 {
     tried(&[], &mut trial);
-    (0..).find(|&step| tried(&[step], &mut trial) == 0).unwrap_or(u64::MAX)
+    (0..).step_by(stride.max(1)).find(|&step| tried(&[step], &mut trial) == 0).unwrap_or(u64::MAX)
 }
 
 /// Runs a trial with two deaths: before each step of the first life in strides of `stride`, and before each of the first `second` steps of the next.

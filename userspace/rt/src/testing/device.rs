@@ -4,6 +4,7 @@ use super::kernel;
 use crate::port::Port;
 use alloc::rc::Rc;
 use alloc::string::String;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 
@@ -13,6 +14,39 @@ pub trait Device {
     fn read(&mut self, offset: usize, width: usize) -> u64;
     /// A write of `width` bytes.
     fn write(&mut self, offset: usize, width: usize, value: u64);
+}
+
+/// A [`Device`] that is memory, as a text screen is; clones are the same memory, so that a test sees what the driver has written.
+#[derive(Clone, Debug)]
+pub struct Ram(Rc<RefCell<Vec<u8>>>);
+
+impl Ram {
+    /// `len` zeroed bytes.
+    pub fn new(len: usize) -> Ram {
+        Ram(Rc::new(RefCell::new(vec![0; len])))
+    }
+
+    /// What is in it now.
+    pub fn bytes(&self) -> Vec<u8> {
+        self.0.borrow().clone()
+    }
+}
+
+impl Device for Ram {
+    fn read(&mut self, offset: usize, width: usize) -> u64 {
+        let mut bytes = [0; 8];
+        bytes.iter_mut().zip(self.0.borrow().iter().skip(offset).take(width)).for_each(|(to, from)| *to = *from);
+        u64::from_le_bytes(bytes)
+    }
+    fn write(&mut self, offset: usize, width: usize, value: u64) {
+        self.0
+            .borrow_mut()
+            .iter_mut()
+            .skip(offset)
+            .take(width)
+            .zip(value.to_le_bytes())
+            .for_each(|(to, from)| *to = from);
+    }
 }
 
 /// Ports, and the device behind them.

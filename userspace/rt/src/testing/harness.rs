@@ -95,7 +95,7 @@ impl Harness {
         self
     }
 
-    /// Starts the driver, on this thread.
+    /// Starts the driver, on this thread; its `init` has run then, unless it died over that.
     ///
     /// # Panics
     /// Where this thread runs one already.
@@ -107,7 +107,7 @@ impl Harness {
         let running = Running { generations: Cell::new([1; CLIENTS]) };
         CALLERS.set([1; CLIENTS]);
         sample_lines();
-        running.settle();
+        running.turn();
         running
     }
 }

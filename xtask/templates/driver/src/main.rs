@@ -70,3 +70,48 @@ impl Server for Task {
 }
 
 rt::driver!(Task, serves {{crate}});
+
+/// The whole driver, asked by clients, on the host: `rt::testing` plays the kernel.
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use {{crate}}::{Client, Error, Protocol, label};
+    use rt::proto::Served;
+    use rt::testing::{Deaths, Harness, Running, every_death};
+
+    /// Starts it with what its table in the manifest grants.
+    fn start(deaths: &Deaths) -> Running {
+        Harness::new("{{name}}").keep(size_of::<Keep>()).deaths(deaths).start::<Served<Task, Protocol>>()
+    }
+
+    #[test]
+    fn clients_read_set_and_wait() {
+        let driver = start(&Deaths::none());
+        let client = Client::new(driver.client(0));
+        assert_eq!(client.read(), Ok(Reading { ticks: 0, period_ms: 1000 }));
+        assert_eq!(client.set_period(1), Err(Error::Refused(Refusal::BadPeriod(1))));
+        assert_eq!(client.set_period(20), Ok(()));
+        let asked = driver.ask(1, label::wait, [0; 4], Vec::new());
+        driver.pass(19);
+        assert!(driver.answer(asked).is_none(), "no tick yet");
+        driver.pass(2);
+        let reply = driver.answer(asked).expect("a tick has come").reply.expect("the driver lives");
+        assert_eq!((reply.label, reply.words[0]), (0, 1));
+    }
+
+    /// The harness ends the driver's life before each of its steps in turn: accesses to devices, stores to kept memory, answers.
+    #[test]
+    fn whenever_it_dies_the_next_life_goes_on() {
+        every_death(|deaths| {
+            let driver = start(deaths);
+            let client = Client::new(driver.client(0));
+            assert_eq!(client.set_period(20), Ok(()));
+            driver.pass(50);
+            let first = client.read().expect("the next life answers");
+            driver.pass(50);
+            let second = client.read().expect("the next life answers");
+            assert_eq!((first.period_ms, second.period_ms), (20, 20));
+            assert!(first.ticks <= second.ticks && second.ticks > 0, "{first:?}, {second:?}");
+        });
+    }
+}
