@@ -135,8 +135,9 @@ tricks! {
     "far-return-to-ring-0" RETURN "push 8", "lea rax, [rip + 2f]", "push rax", "retfq", "2:";
     "far-return-to-32-bit" RETURN "push 0x1b", "lea rax, [rip + 2f]", "push rax", "retfq", "2:";
     "iret-to-ring-0" RETURN "mov rcx, rsp", "push 16", "push rcx", "push 0x202", "push 8", "lea rax, [rip + 2f]", "push rax", "iretq", "2:";
-    "iret-nested" RETURN "mov rcx, rsp", "push 35", "push rcx", "push 0x202", "push 43", "lea rax, [rip + 2f]", "push rax", "pushfq",
-        "or qword ptr [rsp], 0x4000", "popfq", "iretq", "2:";
+    // A tick between the last two instructions clears NT; then this is a return to the same ring, which anybody may make, and begins again.
+    "iret-nested" RETURN "3:", "mov rcx, rsp", "push 35", "push rcx", "push 0x202", "push 43", "lea rax, [rip + 3b]", "push rax", "pushfq",
+        "or qword ptr [rsp], 0x4000", "popfq", "iretq";
     "iret-non-canonical" RETURN "mov rcx, rsp", "push 35", "push rcx", "push 0x202", "push 43", "mov rax, 0x800000000000", "push rax", "iretq";
     "sysret" GP "lea rcx, [rip + 2f]", "sysretq", "2:";
     "sysexit" UD_OR_GP "lea rdx, [rip + 2f]", "mov rcx, rsp", "sysexitq", "2:";
