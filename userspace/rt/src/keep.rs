@@ -51,7 +51,7 @@ mod tests;
 pub use abi::task::MAX_TASKS;
 pub use double::{Blob, Bytes, Double};
 pub use journal::{Begin, Journal, LastDone};
-pub use ring::{CHUNK, Inbox, Ring, Run};
+pub use ring::{CHUNK, Inbox, Ring, Run, low_bytes};
 
 mod sealed {
     /// Of the integers alone.

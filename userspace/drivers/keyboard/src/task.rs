@@ -1,6 +1,6 @@
 //! The keyboard driver: interrupts on one side, requests on the other, the events in kept memory between them.
 
-use crate::device::{CONTROL, DATA, Keyboard, Serviced};
+use crate::device::{Keyboard, Serviced};
 use crate::keep::Keep;
 use crate::{Call, KeyEvent, Layout, LayoutInfo, Outcome, Queue, Refusal, Server};
 use rt::abi::TaskId;
@@ -36,8 +36,7 @@ struct Read {
 
 impl Driver for Service {
     fn init() -> Self {
-        let port = |name, base| IoPorts::named(name).or_else(|| IoPorts::granted(base, 1));
-        let ports = port("data", DATA).zip(port("control", CONTROL));
+        let ports = IoPorts::named("data").zip(IoPorts::named("control"));
         let (data, control) = ports.expect("the task table grants no ports called `data` and `control`");
         let irq = Irq::named("key").expect("the task table grants no interrupt `key`");
         let keep = rt::keep::open::<Keep>();

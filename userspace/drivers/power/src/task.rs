@@ -1,6 +1,6 @@
 //! The power driver: two requests, three registers.
 
-use crate::device::{PATIENCE_MS, PM1_CONTROL_LEN, PM1A_CONTROL, PM1A_CONTROL_OLD, Power, RESET_CONTROL};
+use crate::device::{PATIENCE_MS, PM1_CONTROL_LEN, Power};
 use crate::{Refusal, Server};
 use core::convert::Infallible;
 use rt::Driver;
@@ -14,11 +14,10 @@ pub struct Service {
 
 impl Driver for Service {
     fn init() -> Self {
-        let ports = |name, base, len| IoPorts::named(name).or_else(|| IoPorts::granted(base, len));
-        let controls = [("pm1a", PM1A_CONTROL), ("pm1a-old", PM1A_CONTROL_OLD)];
+        let ports = |name, len| IoPorts::named(name).filter(|ports| ports.len() >= len);
         let power = Power {
-            controls: controls.into_iter().filter_map(|(name, base)| ports(name, base, PM1_CONTROL_LEN)).collect(),
-            reset: ports("reset", RESET_CONTROL, 1),
+            controls: ["pm1a", "pm1a-old"].into_iter().filter_map(|name| ports(name, PM1_CONTROL_LEN)).collect(),
+            reset: ports("reset", 1),
         };
         Service { power }
     }

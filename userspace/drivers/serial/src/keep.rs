@@ -3,7 +3,7 @@
 //! Which bytes went through the hardware when a life ended is found out in [`crate::device`].
 
 use abi::TaskId;
-use rt::keep::{Begin, CHUNK, Inbox, Journal, MAX_TASKS, Ring, Run};
+use rt::keep::{Begin, Inbox, Journal, MAX_TASKS, Ring};
 
 /// Bytes that can wait to be sent.
 pub const TX_SIZE: u32 = 8192;
@@ -44,33 +44,6 @@ impl Keep {
         self.writes.abandon();
     }
 
-    /// Gives up to `capacity` bytes to a reader, through `give` (offset, bytes), and returns how many: see [`Inbox::read`].
-    ///
-    /// # Errors
-    /// Those of `give`.
-    pub fn read<E>(
-        &self,
-        task: TaskId,
-        number: u64,
-        capacity: usize,
-        give: impl FnMut(usize, &[u8]) -> Result<(), E>,
-    ) -> Result<usize, E> {
-        self.rx.read(task, number, capacity, as_bytes(give))
-    }
-
-    /// Gives up to `capacity` bytes from a position on: see [`Inbox::read_from`].
-    ///
-    /// # Errors
-    /// Those of `give`.
-    pub fn read_from<E>(
-        &self,
-        position: u32,
-        capacity: usize,
-        give: impl FnMut(usize, &[u8]) -> Result<(), E>,
-    ) -> Result<Run, E> {
-        self.rx.read_from(position, capacity, as_bytes(give))
-    }
-
     /// Puts a valid stamp before arbitrary positions.
     #[cfg(test)]
     pub fn scramble(&self, positions: &[u32]) {
@@ -79,16 +52,5 @@ impl Keep {
         self.rx.scramble(rx_head, given, rx_tail);
         self.writes.scramble(start);
         self.set_ready(WIDE);
-    }
-}
-
-/// Elements as the bytes in them.
-fn as_bytes<E>(mut give: impl FnMut(usize, &[u8]) -> Result<(), E>) -> impl FnMut(usize, &[u16]) -> Result<(), E> {
-    move |offset, part| {
-        let mut bytes = [0; CHUNK];
-        for (byte, element) in bytes.iter_mut().zip(part) {
-            *byte = *element as u8;
-        }
-        give(offset, &bytes[..part.len()])
     }
 }

@@ -4,6 +4,7 @@ use crate::device::Uart;
 use crate::keep::Keep;
 use crate::model::Model;
 use abi::{Status, TaskId};
+use rt::keep::low_bytes;
 use rt::port::Port;
 use rt::testing::qemu::{Machine, PATIENCE, Ports};
 use std::time::{Duration, Instant};
@@ -105,7 +106,7 @@ impl<'a, B: Bench> Life<'a, B> {
             got.extend_from_slice(part);
             Ok(())
         };
-        self.keep.read(READER, self.reads, 100, copy).expect("a vector has room");
+        self.keep.rx.read(READER, self.reads, 100, low_bytes(copy)).expect("a vector has room");
         self.uart.received_room();
     }
 }

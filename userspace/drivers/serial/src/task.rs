@@ -1,18 +1,18 @@
 //! The serial driver: interrupts on one side, requests on the other, the rings in kept memory between them.
 
-use crate::device::{COM1, Errors, PORTS, Uart};
+use crate::device::{Errors, PORTS, Uart};
 use crate::keep::Keep;
 use crate::writes::feed;
 use crate::{Call, Info, Outcome, Queue, Refusal, Server};
 use rt::abi::TaskId;
 use rt::callers::Subscribers;
 use rt::irq::{Irq, Left};
-use rt::keep::{Begin, Run};
+use rt::keep::{Begin, Run, low_bytes};
 use rt::notify::Notification;
 use rt::port::IoPorts;
 use rt::proto::{Asker, In, Out, Owned};
 use rt::time::Timer;
-use rt::{Bit, Driver};
+use rt::{Bit, Driver, Status};
 
 /// Notification bit of the timer that looks whether the transmitter has run dry, of which there is no interrupt.
 const FLUSH: Bit = Bit::new(32);
@@ -58,10 +58,8 @@ struct Read {
 
 impl Driver for Serial {
     fn init() -> Self {
-        let ports = IoPorts::named("uart")
-            .or_else(|| IoPorts::granted(COM1, PORTS))
-            .filter(|ports| ports.len() >= PORTS)
-            .expect("the task table grants no eight ports called `uart`");
+        let ports = IoPorts::named("uart").filter(|ports| ports.len() >= PORTS);
+        let ports = ports.expect("the task table grants no eight ports called `uart`");
         let irq = Irq::named("rx").expect("the task table grants no interrupt `rx`");
         let timer = Timer::new(FLUSH).expect("no timer");
         let keep = rt::keep::open::<Keep>();
@@ -150,7 +148,8 @@ impl Server for Serial {
 
     fn flush(&mut self, call: Call<()>) -> Outcome<()> {
         let position = self.line.keep.tx.head();
-        let outcome = self.flushers.ask(call, position, |_, position| self.line.flushed(*position));
+        let outcome =
+            self.flushers.ask(call, position, |_, position| self.line.uart.flushed(*position).then_some(Ok(())));
         self.look_again();
         outcome
     }
@@ -162,7 +161,7 @@ impl Server for Serial {
 
     fn read_from(&mut self, _: Asker, position: u32, buffer: Out) -> Result<Run, Refusal> {
         let Line { uart, keep } = &mut self.line;
-        let run = keep.read_from(position, buffer.len() as usize, |offset, bytes| buffer.write_all(offset, bytes));
+        let run = keep.rx.read_from(position, buffer.len() as usize, to(buffer));
         uart.received_room();
         run.map_err(|_| Refusal::BadLease)
     }
@@ -186,7 +185,7 @@ impl Serial {
     }
 
     fn answer_flushers(&mut self) {
-        self.flushers.serve(|_, position| self.line.flushed(*position));
+        self.flushers.serve(|_, position| self.line.uart.flushed(*position).then_some(Ok(())));
         self.look_again();
     }
 
@@ -231,16 +230,16 @@ impl Line {
     /// Gives a reader what there is; no answer where that is nothing and it waits.
     fn give(&mut self, task: TaskId, read: &mut Read) -> Option<Result<usize, Refusal>> {
         let Read { number, buffer, wait } = *read;
-        let given =
-            self.keep.read(task, number, buffer.len() as usize, |offset, bytes| buffer.write_all(offset, bytes));
+        let given = self.keep.rx.read(task, number, buffer.len() as usize, to(buffer));
         self.uart.received_room();
         match given {
             Ok(0) if wait && !buffer.is_empty() => None,
             given => Some(given.map_err(|_| Refusal::BadLease)),
         }
     }
+}
 
-    fn flushed(&mut self, position: u32) -> Option<Result<(), Refusal>> {
-        self.uart.flushed(position).then_some(Ok(()))
-    }
+/// Gives bytes to who lent this memory.
+fn to(buffer: Out) -> impl FnMut(usize, &[u16]) -> Result<(), Status> {
+    low_bytes(move |offset, bytes| buffer.write_all(offset, bytes))
 }

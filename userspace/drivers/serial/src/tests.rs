@@ -6,9 +6,9 @@ use crate::model::Model;
 use crate::writes::feed;
 use abi::{Status, TaskId};
 use proptest::prelude::*;
-use rt::keep::Begin;
 use rt::keep::damage::flip;
 use rt::keep::fuse::{self, live};
+use rt::keep::{Begin, low_bytes};
 use std::vec::Vec;
 
 const ALICE: TaskId = TaskId { index: 5, generation: 1 };
@@ -206,7 +206,7 @@ fn receive_all(uart: &mut Uart<Model>, model: &Model, keep: &Keep) -> Vec<u8> {
         model.0.borrow_mut().run(0);
         service(uart);
         let before = got.len();
-        let count = keep.read(ALICE, sequence, 100, into(&mut got));
+        let count = keep.rx.read(ALICE, sequence, 100, low_bytes(into(&mut got)));
         assert_eq!(count.unwrap(), got.len() - before);
         uart.received_room();
         if got.len() == before && model.0.borrow().input.is_empty() && !model.0.borrow().interrupt() {
@@ -284,7 +284,7 @@ fn receive_with_deaths(deaths: &[u64]) -> bool {
                 model.0.borrow_mut().run(0);
                 service(&mut uart);
                 let mut answer = Vec::new();
-                keep.read(ALICE, sequence, 7, into(&mut answer)).unwrap();
+                keep.rx.read(ALICE, sequence, 7, low_bytes(into(&mut answer))).unwrap();
                 // The reply is a step of its own: a death before it loses the answer.
                 fuse::tick();
                 got.extend_from_slice(&answer);
@@ -376,7 +376,7 @@ fn used(model: &Model, keep: &'static Keep) {
     model.0.borrow_mut().input.extend(b"in and out");
     model.0.borrow_mut().run(1);
     service(&mut uart);
-    keep.read(BOB, 1, 3, |_, _| -> Result<(), Status> { Ok(()) }).unwrap();
+    keep.rx.read(BOB, 1, 3, low_bytes(|_, _| -> Result<(), Status> { Ok(()) })).unwrap();
     keep.begin_write(BOB, 7);
     keep.tx.push(&text(30, 1));
     keep.begin_write(ALICE, 2);
@@ -437,7 +437,7 @@ fn reads_repeat_only_the_last_number_of_the_same_reader() {
     }
     let read = |task, sequence, capacity| {
         let mut got = Vec::new();
-        keep.read(task, sequence, capacity, into(&mut got)).unwrap();
+        keep.rx.read(task, sequence, capacity, low_bytes(into(&mut got))).unwrap();
         got
     };
     assert_eq!(read(ALICE, 1, 2), b"ab");
@@ -446,7 +446,7 @@ fn reads_repeat_only_the_last_number_of_the_same_reader() {
     assert_eq!(read(BOB, 2, 1), b"e");
     assert_eq!(read(BOB, 0, 1), b"f");
     assert_eq!(read(BOB, 0, 1), b"");
-    let failed = keep.read(ALICE, 3, 1, |_, _| Err(Status::LeaseFault));
+    let failed = keep.rx.read(ALICE, 3, 1, low_bytes(|_, _| Err(Status::LeaseFault)));
     assert_eq!(failed, Ok(0), "nothing to give, nothing to fail");
 }
 
@@ -473,7 +473,7 @@ proptest! {
         prop_assert!(keep.rx.unread() < RX_SIZE);
         let mut total = 0;
         for sequence in 1..10 {
-            total += keep.read(BOB, sequence, 4096, |_, _| -> Result<(), Status> { Ok(()) }).unwrap();
+            total += keep.rx.read(BOB, sequence, 4096, low_bytes(|_, _| -> Result<(), Status> { Ok(()) })).unwrap();
         }
         prop_assert!(total < RX_SIZE as usize);
     }

@@ -5,7 +5,7 @@
 
 use crate::device::{Adapter, Trouble, Window};
 use crate::keep::{Begin, Keep, Session};
-use crate::mode::{DISPI_BASE, DISPI_LEN, VGA_BASE, VGA_LEN};
+use crate::mode::{DISPI_LEN, VGA_LEN};
 use crate::screen::{COLS, ROWS};
 use crate::turns::{Job, Turns};
 use crate::{Call, Color, Info, Outcome, Refusal, Server, Sight};
@@ -202,8 +202,8 @@ impl Vga {
 
 /// The adapter, in text mode and still dark, or why nothing can be shown.
 fn adapter() -> Result<Adapter<IoPorts, Mapped>, Trouble> {
-    let named = |name, base, len| IoPorts::named(name).or_else(|| IoPorts::granted(base, len)).ok_or(Trouble::Absent);
-    let (ports, mut dispi) = (named("vga", VGA_BASE, VGA_LEN)?, named("dispi", DISPI_BASE, DISPI_LEN)?);
+    let named = |name, len| IoPorts::named(name).filter(|ports| ports.len() >= len).ok_or(Trouble::Absent);
+    let (ports, mut dispi) = (named("vga", VGA_LEN)?, named("dispi", DISPI_LEN)?);
     let window = |name| Memory::range(name).and_then(|range| range.map(true).ok()).map(Mapped).ok_or(Trouble::Absent);
     let (mut font, text) = (window("font")?, window("text")?);
     let mut adapter = Adapter::set_up(ports, &mut dispi, &mut font, text);

@@ -243,3 +243,14 @@ unsafe impl<T: Word, const N: usize> Kept for Inbox<T, N> {
         len < Ring::<T, N>::SIZE && self.given.get().wrapping_sub(self.ring.tail()) <= len
     }
 }
+
+/// For [`Inbox::read`] and [`Inbox::read_from`] of elements that are bytes with flags above them: gives the bytes alone.
+pub fn low_bytes<E>(mut give: impl FnMut(usize, &[u8]) -> Result<(), E>) -> impl FnMut(usize, &[u16]) -> Result<(), E> {
+    move |offset, part| {
+        let mut bytes = [0; CHUNK];
+        for (byte, element) in bytes.iter_mut().zip(part) {
+            *byte = *element as u8;
+        }
+        give(offset, &bytes[..part.len()])
+    }
+}
