@@ -1,12 +1,15 @@
 //! The system calls: one table, from which numbers, names, decoding and documentation come.
 //!
-//! The number goes in `rax`, arguments in `rdi rsi rdx r10 r8 r9` (and, for messages, `r12 r13 r14`); the [`crate::Status`] comes
+//! The number goes in `rax`, arguments in `rdi rsi rdx r10 r8 r9`; the [`crate::Status`] comes
 //! back in `rax`, values in the registers named below. `rcx` and `r11` are lost to the `syscall` instruction (Intel SDM
 //! vol. 2B, SYSCALL); every other register keeps its value unless it is named as a result.
 //!
-//! A **message** travels as: `rsi` header ([`crate::message::Header`]), `rdx r10 r8 r9` data words, `r13` the transferred handle
-//! ([`crate::message::pack_transfer`]: the sender's with the rights to pass on, the receiver's with those that it has). `call` takes the
-//! address of its leases in `r12`.
+//! A **message** travels as: `rsi` header ([`crate::message::Header`]), `r12 r13 r14 r15` data words, `r10` the transferred handle
+//! ([`crate::message::pack_transfer`]: the sender's with the rights to pass on, the receiver's with those that it has). Whom it goes to is in
+//! `rdi`: an endpoint, or the reply token of `reply`. Beside it `call` takes the address of its leases in `r8`, `reply_recv` a token in `r8` and a
+//! mask in `r9`. The words are in registers that functions keep (System V ABI, AMD64, section 3.2.1): so the kernel's functions keep them
+//! without knowing of them. `call`, `recv` and `reply_recv` lose `rdi rdx r8 r9 r10` where these are no result: what is in there then
+//! is 0, or what was there before.
 //!
 //! **A handle travels** only to who takes one of its kind: a server says so of its endpoint ([`Syscall::EndpointTakes`]), a caller in the
 //! header of its call, for the answer. The header names the kind, and the kernel sees that it is true.
@@ -54,27 +57,27 @@ syscalls! {
     /// Errors: BadHandle, WrongKind, Ceiling, BadArgument.
     ThreadPriority = 5, "thread_priority";
 
-    /// Calls an endpoint and waits for the reply. `rdi` endpoint (CALL), message; `r12` address of the leases.
+    /// Calls an endpoint and waits for the reply. `rdi` endpoint (CALL), message; `r8` address of the leases.
     /// Returns the reply's message; its header's label is the outcome, as client and server agree.
     /// A handle that comes with the reply arrives where the call's header wants one of its kind; else the reply arrives without it, with
     /// HANDLE_REFUSED in its header, and costs the caller nothing.
     /// Errors: BadHandle, WrongKind, NoRights (each also of the transferred handle), BadArgument (header), BadAddress (leases), CallOrder,
-    /// HandleRefused (the server does not take this kind; nothing has happened), PeerDied (received, then the server died: `rdx`
+    /// HandleRefused (the server does not take this kind; nothing has happened), PeerDied (received, then the server died: `r12`
     /// holds the generation that died), PeerGone.
     Call = 8, "call";
     /// Sends a message without waiting: it arrives only if a receiver waits now. `rdi` endpoint (CALL), message without leases.
     /// Errors: as Call, and WouldBlock where nobody waits. Its header wants nothing: there is no answer.
     Send = 9, "send";
     /// Waits for a call, a sent message or a notification. `rdi` endpoint (RECV), `rsi` which bits of the bound notification to take.
-    /// Returns `rdi` the sender ([`crate::message::Sender`]), the message, `r12` the reply token (0 for a sent message). A notification
-    /// arrives as header NOTIFICATION with the bits in `rdx`, and goes before messages. Who waits for bits gets messages before who does not.
+    /// Returns `rdi` the sender ([`crate::message::Sender`]), the message, `r8` the reply token (0 for a sent message). A notification
+    /// arrives as header NOTIFICATION with the bits in `r12`, and goes before messages. Who waits for bits gets messages before who does not.
     /// Errors: BadHandle, WrongKind, NoRights, Busy (with a mask, where [`crate::message::LISTENERS`] threads wait there for bits already).
     Recv = 10, "recv";
     /// Answers a caller. `rdi` reply token, message without leases. A handle that the caller does not want, or has no room for, does not
     /// arrive: that is no error here, the sender keeps its own in any case. What the caller wants is in the header of its call.
     /// Errors: StaleReply, BadArgument, and of the transferred handle BadHandle, WrongKind, NoRights.
     Reply = 11, "reply";
-    /// Reply, then Recv, in one step. `rdi` endpoint (RECV), `r12` reply token (0: none), message (the reply), `r14` notification
+    /// Reply, then Recv, in one step. `rdi` endpoint (RECV), `r8` reply token (0: none), message (the reply), `r9` notification
     /// bits to take. A reply that comes too late is dropped silently here. Returns as Recv. Errors: as Recv and Reply but StaleReply.
     ReplyRecv = 12, "reply_recv";
     /// Copies from a caller's lease. `rdi` reply token, `rsi` lease number, `rdx` offset, `r10` destination, `r8` length (at most
@@ -190,7 +193,7 @@ syscalls! {
     /// [`crate::task::Registers`]. Errors: NoRights, NoSuchTask, BadAddress.
     DebugRegisters = 58, "debug_registers";
     /// Sets them. They hold when the thread goes on; a call in which it waits still ends with its own results, and keeps its header
-    /// (`rsi`) and the handle that it brings (`r13`). Flags are sanitised.
+    /// (`rsi`) and the handle that it brings (`r10`). Flags are sanitised.
     /// `rdi` TaskId, `rsi` address of a [`crate::task::Registers`]. Errors: NoRights, NoSuchTask, BadAddress (also for an `rip` or
     /// `rsp` that no task may have).
     DebugSetRegisters = 59, "debug_set_registers";

@@ -13,9 +13,10 @@ use abi::task::SystemInfo;
 use alloc::vec::Vec;
 use kernel_core::System;
 use kernel_core::arena::{Arena, Id};
+use kernel_core::layout;
 use kernel_core::memory::Memory;
 use kernel_core::task::Task;
-use kernel_core::thread::{FLOAT, FloatState, Frame, PORTS, STEP, Thread};
+use kernel_core::thread::{FLOAT, FloatState, Frame, PORTS, STEP, Thread, WHOLE};
 use lock_api::{MappedMutexGuard, MutexGuard};
 use spin::lock_api::Mutex;
 
@@ -65,21 +66,23 @@ impl core::ops::DerefMut for Locked {
 pub fn set(kernel: Kernel) {
     let mut locked = KERNEL.lock();
     let kernel = locked.insert(kernel);
-    percore::with(|core| core.system = &raw mut kernel.sys as u64);
+    percore::with(|core| {
+        core.kernel = &raw mut *kernel as u64;
+        core.system = &raw mut kernel.sys as u64;
+        core.threads = kernel.sys.threads.base() + layout::ANCHOR as u64;
+        core.slots = kernel.sys.threads.capacity() as u64;
+        core.endpoints = kernel.sys.endpoints.base();
+        core.notifications = kernel.sys.notifications.base();
+    });
 }
 
 /// Locks the state and notes the time.
 pub fn lock() -> Locked {
-    let mut locked = look();
-    locked.sys.now = cpu::now();
-    locked
-}
-
-/// Locks the state for what takes no time: who runs stays as it is, and nothing becomes due.
-#[inline(always)]
-pub fn look() -> Locked {
     match MutexGuard::try_map(KERNEL.lock(), Option::as_mut) {
-        Ok(locked) => Locked(locked),
+        Ok(mut locked) => {
+            locked.sys.now = cpu::now();
+            Locked(locked)
+        }
         Err(_) => unreachable!("locked before it was set"),
     }
 }
@@ -94,10 +97,11 @@ pub fn next(mut kernel: Locked) -> *const Frame {
         let chosen = kernel.sys.schedule();
         if let Some(index) = chosen {
             let System { threads, tasks, floats, .. } = &mut kernel.sys;
-            let Some(thread) = threads.at(index) else { unreachable!("the scheduler chose a thread that is gone") };
+            let Some(thread) = threads.at_mut(index) else { unreachable!("the scheduler chose a thread that is gone") };
             // Its steps, too, are done in its address space: what they change there is flushed.
+            let stays = thread.extras & STEP != 0;
             let frame = enter(thread, tasks, floats);
-            if thread.extras & STEP == 0 {
+            if !stays {
                 latency::end();
                 return frame;
             }
@@ -122,23 +126,23 @@ pub fn next(mut kernel: Locked) -> *const Frame {
 }
 
 /// Makes the core ready to run a thread: address space, ports, and where its registers will be saved. Returns its frame.
-#[inline(never)]
-pub fn enter(thread: &Thread, tasks: &[Task], floats: &mut Arena<FloatState>) -> *const Frame {
+#[inline(always)]
+pub fn enter(thread: &mut Thread, tasks: &[Task], floats: &mut Arena<FloatState>) -> *const Frame {
     let frame = &raw const thread.frame;
     let end = frame as u64 + size_of::<Frame>() as u64;
     percore::with(|core| {
+        let there = paging::is_in(thread.space);
         // Nobody else has run: everything is as this thread left it. A thread in the place of one that is gone has another address
         // space or follows somebody else.
-        if core.frame_end == end && core.space == thread.space {
+        if core.tables.frame_end() == end && there {
             return;
         }
-        core.frame_end = end;
-        gdt::set_frame_end(end);
-        if (core.extras | thread.extras) & (FLOAT | PORTS) != 0 {
+        core.tables.set_frame_end(end);
+        if core.extras | thread.extras != 0 {
             enter_with_extras(core, thread, tasks, floats);
-        } else if core.space != thread.space {
+        } else if !there {
             enter_space(core, thread.space);
-            gdt::no_ports();
+            core.tables.no_ports();
         }
     });
     frame
@@ -146,50 +150,44 @@ pub fn enter(thread: &Thread, tasks: &[Task], floats: &mut Arena<FloatState>) ->
 
 /// The rest of [`enter`], where the last thread or the next one has floating-point registers or ports.
 #[inline(never)]
-fn enter_with_extras(core: &mut PerCore, thread: &Thread, tasks: &[Task], floats: &mut Arena<FloatState>) {
+fn enter_with_extras(core: &mut PerCore, thread: &mut Thread, tasks: &[Task], floats: &mut Arena<FloatState>) {
+    thread.extras &= !WHOLE;
     float::switch(floats, &mut core.float, thread.float);
     core.extras = if core.float.is_some() { FLOAT } else { 0 } | if thread.ports { PORTS } else { 0 };
-    if core.space != thread.space {
+    if !paging::is_in(thread.space) {
         enter_space(core, thread.space);
-        match thread.ports {
-            true => set_ports(thread, tasks),
-            false => gdt::no_ports(),
+        match tasks.get(thread.task as usize) {
+            Some(task) if thread.ports => core.tables.set_ports(thread.task, &task.record.ports),
+            _ => core.tables.no_ports(),
         }
     }
 }
 
 #[inline(always)]
 fn enter_space(core: &mut PerCore, space: u64) {
-    core.space = space;
     core.space_switches += 1;
     paging::switch(space);
     gdt::clear_user_selectors();
 }
 
-/// Does for the thread that has just been handed the core by a fast path what [`next`] does. Returns its frame.
-pub extern "C" fn enter_current() -> *const Frame {
-    latency::begin(abi::Syscall::Yield as u64);
-    let mut kernel = lock();
-    if kernel.sys.running().is_some_and(|thread| thread.extras & STEP != 0) {
-        return next(kernel);
-    }
+/// Does for the thread that has just been handed the core what [`next`] does. Returns its frame.
+#[inline(always)]
+pub fn enter_running(kernel: &mut Kernel) -> *const Frame {
     let System { threads, tasks, floats, sched, .. } = &mut kernel.sys;
-    match sched.current().and_then(|current| threads.at(current)) {
-        Some(thread) => {
+    match sched.current().and_then(|current| threads.at_mut(current)) {
+        Some(thread) if thread.extras & STEP == 0 => {
             let frame = enter(thread, tasks, floats);
             latency::end();
             frame
         }
-        None => unreachable!("a fast path hands over to nobody"),
+        _ => next(lock()),
     }
 }
 
-#[cold]
-fn set_ports(thread: &Thread, tasks: &[Task]) {
-    match tasks.get(thread.task as usize) {
-        Some(task) => gdt::set_ports(thread.task, &task.record.ports),
-        None => gdt::no_ports(),
-    }
+/// The same for the assembly, which has found that the thread needs more than it does.
+pub extern "C" fn enter_current(_: &Frame, kernel: &mut Kernel) -> *const Frame {
+    latency::begin(abi::Syscall::Call as u64);
+    enter_running(kernel)
 }
 
 /// Return addresses, from the frame to which this frame pointer leads on. Returns how many there are; one more than `into` holds where it holds not
@@ -222,11 +220,10 @@ impl Kernel {
     pub fn kill(&mut self, row: u16) {
         let space = self.sys.tasks.get(row as usize).map_or(0, |t| t.space);
         percore::with(|core| {
-            if core.space == space {
-                core.space = paging::kernel_root();
+            if paging::is_in(space) {
                 core.space_switches += 1;
-                core.frame_end = 0;
-                paging::switch(core.space);
+                core.tables.set_frame_end(0);
+                paging::switch(paging::kernel_root());
             }
         });
         let lines = self.sys.lines.release(row);

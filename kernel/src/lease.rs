@@ -1,34 +1,34 @@
-//! What is lent with a call: the two system calls that copy from it and to it, and what the fast path of `call` asks for.
+//! What is lent with a call: the two system calls that copy from it and to it.
 //!
 //! The entry stubs come here directly: who runs stays as it is, so there is nothing to schedule and no frame to be left by.
 
-use crate::kernel::{self, Kernel};
+use crate::kernel::Kernel;
 use crate::latency;
 use crate::syscall::Returned;
 use crate::usermem::{self, Side};
 use abi::message::{Lease, MAX_COPY, ReplyToken};
 use abi::{Status, Syscall};
-use zerocopy::IntoBytes;
 
-/// `lease_read` (`access` is [`Lease::READ`]) and `lease_write`, with their arguments in the order of the registers.
-pub extern "C" fn on_copy(token: u64, number: u64, offset: u64, buffer: u64, len: u64, access: u32) -> Returned {
-    latency::begin(if access == Lease::READ { Syscall::LeaseRead } else { Syscall::LeaseWrite } as u64);
-    let outcome = kernel::look().lease_copy(ReplyToken(token), number, offset, buffer, len, access);
+/// `lease_read`, with its arguments in the order of the registers.
+pub extern "C" fn on_read(token: u64, number: u64, offset: u64, to: u64, len: u64, kernel: &mut Kernel) -> Returned {
+    latency::begin(Syscall::LeaseRead as u64);
+    returned(kernel.lease_copy(ReplyToken(token), number, offset, to, len, Lease::READ), offset)
+}
+
+/// `lease_write`, likewise.
+pub extern "C" fn on_write(token: u64, number: u64, offset: u64, from: u64, len: u64, kernel: &mut Kernel) -> Returned {
+    latency::begin(Syscall::LeaseWrite as u64);
+    returned(kernel.lease_copy(ReplyToken(token), number, offset, from, len, Lease::WRITE), offset)
+}
+
+#[inline(always)]
+fn returned(outcome: Result<u64, Status>, offset: u64) -> Returned {
     latency::end();
     match outcome {
         Ok(count) => Returned::new(Status::Ok, count),
         // `rdx` was the offset, and stays.
         Err(status) => Returned::new(status, offset),
     }
-}
-
-/// Reads the `count` leases of a call that the running thread makes from its memory into its record, where they mean nothing before the
-/// call is made. False where the general path is to say what is wrong.
-pub extern "C" fn lend(addr: u64, count: usize) -> bool {
-    let mut kernel = kernel::look();
-    let Some(thread) = kernel.sys.running_mut() else { return false };
-    let root = thread.root;
-    thread.leases.get_mut(..count).is_some_and(|leases| usermem::read_in_page(root, addr, leases.as_mut_bytes()))
 }
 
 impl Kernel {

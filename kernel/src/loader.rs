@@ -2,7 +2,6 @@
 
 use crate::arch::gdt::{USER_CODE, USER_DATA};
 use crate::arch::paging::{self, UserFlags};
-use crate::arch::percore;
 use crate::arch::ram::Ram;
 use crate::kernel::Kernel;
 use abi::error::DeathKind;
@@ -127,7 +126,7 @@ fn prepare(k: &mut Kernel, row: u16, argument: &[u8]) -> Result<(), Status> {
     let root = frame(k, row)?;
     paging::new_root(root);
     let space = paging::space(root, row, k.features.pcid);
-    paging::forget(space, percore::with(|core| core.space));
+    paging::forget(space);
     let task = k.sys.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
     (task.root, task.space) = (root, space);
     let record = task.record;

@@ -78,7 +78,6 @@ pub fn init_memory(boot: &'static mut BootInfo) -> Ready {
     state::set(&features, VirtAddr::from_ptr(percore::addr()), syscall_entry);
     percore::with(|core| {
         core.kernel_stack = stacks::Stack::Kernel.top().as_u64();
-        core.space = paging::kernel_root();
     });
     let archive = archive_virt.map(|start| {
         // SAFETY: the loader mapped the archive there for ever, in the upper half, which the kernel's top table took over.

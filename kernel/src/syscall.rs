@@ -1,6 +1,7 @@
 //! System calls: decode, do, encode. Arguments come from the thread's frame, results go there; everything with a memory address goes
 //! through [`crate::usermem`].
 
+use crate::arch::cpu;
 use crate::kernel::{self, Kernel};
 use crate::{latency, loader, log, usermem};
 use abi::error::{DeathKind, MESSAGE_LEN};
@@ -8,6 +9,7 @@ use abi::info::ARG_LEN;
 use abi::message::{Header, Lease, MAX_LEASES, ReplyToken, Rights};
 use abi::task::{LEVELS, TaskState, USER_END};
 use abi::{Status, Syscall, TaskId};
+use kernel_core::direct::{LABEL, LEASES};
 use kernel_core::handles::{Handle, Object};
 use kernel_core::memory::Backing;
 use kernel_core::step::{Clear, Fill, Show, Step};
@@ -63,10 +65,72 @@ impl Returned {
     }
 }
 
+/// Does what happens most often at once, with the state as the entry stub hands it over, where nothing is in the way: see [`kernel_core::direct`]. Else it is the general path's.
+#[inline(always)]
+fn directly(frame: &Frame, kernel: &mut Kernel, call: impl FnOnce(&mut Kernel) -> bool) -> *const Frame {
+    latency::begin(latency::cause(frame));
+    kernel.sys.now = cpu::now();
+    if call(kernel) { kernel::enter_running(kernel) } else { on_syscall(frame) }
+}
+
+/// `call` and `reply_recv`. Where there is assembly for them, it has refused.
+pub extern "C" fn on_message(frame: &Frame, kernel: &mut Kernel) -> *const Frame {
+    let plain = cfg!(feature = "plain");
+    directly(frame, kernel, |kernel| match frame.rax {
+        CALL => lend(kernel, frame) && kernel.sys.direct_call_lending(),
+        _ => plain && kernel.sys.direct_reply() || kernel.sys.direct_reply_queued(),
+    })
+}
+
+const CALL: u64 = Syscall::Call as u64;
+
+/// `signal`.
+pub extern "C" fn on_signal(frame: &Frame, kernel: &mut Kernel) -> *const Frame {
+    directly(frame, kernel, |kernel| kernel.sys.direct_signal())
+}
+
+/// `yield`.
+pub extern "C" fn on_yield(frame: &Frame, kernel: &mut Kernel) -> *const Frame {
+    directly(frame, kernel, |kernel| kernel.sys.direct_yield())
+}
+
+/// Reads what a call of the running thread lends from its memory into its record, where it means nothing before the call is made. False where
+/// the general path is to say what is wrong.
+#[inline(always)]
+fn lend(kernel: &mut Kernel, frame: &Frame) -> bool {
+    let header = frame.rsi;
+    let count = Header(header).leases();
+    if header > LEASES || count == 0 {
+        return header <= LABEL;
+    }
+    let Some(thread) = kernel.sys.running_mut() else { return false };
+    let root = thread.root;
+    thread.leases.get_mut(..count).is_some_and(|leases| usermem::read_in_page(root, frame.r8, leases.as_mut_bytes()))
+}
+
+/// `poll`, with its arguments in the order of the registers.
+pub extern "C" fn on_poll(handle: u64, mask: u64, rdx: u64, _: u64, _: u64, kernel: &mut Kernel) -> Returned {
+    if cfg!(not(feature = "latency")) && kernel.sys.finds_nothing(handle, mask) {
+        return Returned::new(Status::Ok, 0);
+    }
+    poll(handle, mask, rdx, kernel)
+}
+
+#[inline(never)]
+extern "C" fn poll(handle: u64, mask: u64, rdx: u64, kernel: &mut Kernel) -> Returned {
+    latency::begin(Syscall::Poll as u64);
+    let outcome = kernel.sys.poll_running(handle, mask);
+    latency::end();
+    match outcome {
+        Ok(bits) => Returned::new(Status::Ok, bits),
+        Err(status) => Returned::new(status, rdx),
+    }
+}
+
 /// `task_fault`, for which a supervisor should not wait long.
-pub extern "C" fn on_task_fault(system: u64, row: u64, to: u64) -> Returned {
+pub extern "C" fn on_task_fault(system: u64, row: u64, to: u64, _: u64, _: u64, kernel: &mut Kernel) -> Returned {
     latency::begin(Syscall::TaskFault as u64);
-    let outcome = kernel::look().task_fault(system, row, to);
+    let outcome = kernel.task_fault(system, row, to);
     latency::end();
     match outcome {
         Ok(()) => Returned::new(Status::Ok, to),
@@ -82,13 +146,12 @@ struct Args {
     rdx: u64,
     r10: u64,
     r8: u64,
-    r12: u64,
-    r14: u64,
+    r9: u64,
 }
 
 impl Args {
     fn of(f: &Frame) -> Self {
-        Args { rdi: f.rdi, rsi: f.rsi, rdx: f.rdx, r10: f.r10, r8: f.r8, r12: f.r12, r14: f.r14 }
+        Args { rdi: f.rdi, rsi: f.rsi, rdx: f.rdx, r10: f.r10, r8: f.r8, r9: f.r9 }
     }
 }
 
@@ -147,7 +210,7 @@ fn dispatch(k: &mut Kernel, thread: u16, call: Syscall, a: Args) -> Outcome {
             let mut leases = [Lease::default(); MAX_LEASES];
             let leases = leases.get_mut(..header.leases()).ok_or(Status::BadArgument)?;
             if !leases.is_empty() {
-                usermem::read(k.root(thread)?, a.r12, leases.as_mut_bytes())?;
+                usermem::read(k.root(thread)?, a.r8, leases.as_mut_bytes())?;
             }
             elsewhere(k.sys.call(thread, leases))
         }
@@ -155,14 +218,14 @@ fn dispatch(k: &mut Kernel, thread: u16, call: Syscall, a: Args) -> Outcome {
         Syscall::Recv => k.receive(thread, a.rdi, a.rsi),
         Syscall::Reply => quiet(k.sys.reply(thread, ReplyToken(a.rdi))),
         Syscall::ReplyRecv => {
-            match k.sys.reply(thread, ReplyToken(a.r12)) {
+            match k.sys.reply(thread, ReplyToken(a.r8)) {
                 Ok(()) | Err(Status::StaleReply) => {}
                 Err(e) => return Err(e),
             }
-            k.receive(thread, a.rdi, a.r14)
+            k.receive(thread, a.rdi, a.r9)
         }
-        // The entry stubs answer these themselves: `lease::on_copy`, `on_task_fault`.
-        Syscall::LeaseRead | Syscall::LeaseWrite | Syscall::TaskFault => Err(Status::BadSyscall),
+        // The entry stubs answer these themselves: `lease::on_copy`, `on_task_fault`, `on_poll`.
+        Syscall::LeaseRead | Syscall::LeaseWrite | Syscall::TaskFault | Syscall::Poll => Err(Status::BadSyscall),
         Syscall::LeaseInfo => {
             let (len, access) = k.sys.lease_info(thread, ReplyToken(a.rdi), a.rsi)?;
             pair(len.into(), access.into())
@@ -178,7 +241,6 @@ fn dispatch(k: &mut Kernel, thread: u16, call: Syscall, a: Args) -> Outcome {
             k.finish(thread, Status::Ok, None, None);
             elsewhere(k.sys.wait(thread, a.rdi, a.rsi))
         }
-        Syscall::Poll => value(k.sys.poll(thread, a.rdi, a.rsi)?),
 
         Syscall::MemoryCreate => k.memory_create(thread, a.rdi, a.rsi != 0),
         Syscall::MemoryMap => k.memory_map(thread, a.rdi, a.rsi, a.rdx != 0),

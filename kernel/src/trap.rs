@@ -1,7 +1,7 @@
 //! Exceptions and interrupts: a task's exception ends the task, a line becomes a notification, the kernel's own exception ends the
 //! machine with a report.
 
-use crate::arch::{pic, pit, stacks};
+use crate::arch::{cpu, pic, pit, stacks};
 use crate::kernel::{self, Kernel};
 use crate::latency;
 use crate::panic::report;
@@ -17,14 +17,18 @@ const STUB_PORTS: u64 = 4;
 pub static KERNEL_BREAKPOINTS: AtomicU64 = AtomicU64::new(0);
 
 /// From ring 3, by an exception or an interrupt. The registers are in the running thread's frame.
-pub extern "C" fn from_user(frame: &Frame) -> *const Frame {
+pub extern "C" fn from_user(frame: &Frame, kernel: &mut Kernel) -> *const Frame {
     latency::begin(latency::cause(frame));
     let (vector, address) = (frame.vector, if frame.vector == 14 { Cr2::read_raw() } else { 0 });
-    let mut kernel = kernel::lock();
-    match vector {
-        0..32 => exception(&mut kernel, address),
-        _ => interrupt(&mut kernel, vector),
+    if vector >= 32 {
+        kernel.sys.now = cpu::now();
+        if interrupt(kernel, vector) {
+            return kernel::enter_running(kernel);
+        }
+        return kernel::next(kernel::lock());
     }
+    let mut kernel = kernel::lock();
+    exception(&mut kernel, address);
     kernel::next(kernel)
 }
 
@@ -74,37 +78,44 @@ pub extern "C" fn fatal(frame: &Frame) -> ! {
     report(format_args!("{name} in the kernel"), Some(frame))
 }
 
-fn interrupt(kernel: &mut Kernel, vector: u64) {
+/// Returns whether it is done and known who runs: see [`kernel_core::direct`].
+fn interrupt(kernel: &mut Kernel, vector: u64) -> bool {
     let line = (vector - u64::from(pic::BASE)) as u8;
     if !kernel.pic.is_real(line) {
         kernel.sys.counters.spurious += 1;
-        return;
+        return false;
     }
     kernel.sys.counters.interrupts += 1;
     if line == pit::LINE {
         kernel.pic.end(line);
+        if kernel.sys.direct_tick() {
+            return true;
+        }
         kernel.sys.tick();
-        return;
+        return false;
     }
     // Masked until the driver acknowledges: a storm stops here, and a dead driver's line stays closed.
     kernel.pic.mask(line);
     kernel.pic.end(line);
-    deliver(kernel, line);
-}
-
-fn deliver(kernel: &mut Kernel, line: u8) {
+    if kernel.sys.direct_interrupt(line) {
+        return true;
+    }
     if !kernel.sys.interrupt(line) {
         // Lost for good: the line is edge-triggered and stays as it is.
         kernel.pic.unmask(line);
     }
+    false
 }
 
 /// A line has interrupted ring 3, and the stub has masked, ended and counted it.
-pub extern "C" fn line_from_user(frame: &Frame) -> *const Frame {
+pub extern "C" fn line_from_user(frame: &Frame, kernel: &mut Kernel) -> *const Frame {
     latency::begin(latency::cause(frame));
     latency::ports(STUB_PORTS);
     let line = (frame.vector - u64::from(pic::BASE)) as u8;
-    let mut kernel = kernel::lock();
-    deliver(&mut kernel, line);
-    kernel::next(kernel)
+    kernel.sys.now = cpu::now();
+    if !kernel.sys.interrupt(line) {
+        // Lost for good: the line is edge-triggered and stays as it is.
+        kernel.pic.unmask(line);
+    }
+    kernel::next(kernel::lock())
 }

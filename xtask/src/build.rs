@@ -92,6 +92,15 @@ pub fn build_verified(config: &Config, system_toml: &str, archive_name: &str) ->
     build_with_kernel(config, "kernel-verify", &["--features", "verify"], &system, archive_name, &[])
 }
 
+/// Builds the system that a file of the workspace describes with the kernel that has no assembly for messages (feature `plain`).
+///
+/// # Errors
+/// As [`build`].
+pub fn build_plain(config: &Config, system_toml: &str, archive_name: &str) -> Result<Built> {
+    let system = System::load(&config.paths.root.join(system_toml), config.with)?;
+    build_with_kernel(config, "kernel-plain", &["--features", "plain"], &system, archive_name, &[])
+}
+
 /// Builds a system that was read already with the kernel that notes how long interrupts are off (kernel/src/latency.rs).
 ///
 /// # Errors

@@ -41,6 +41,11 @@ pub fn lint(paths: &Paths, install: bool) -> Result<()> {
     check("clippy on the kernel that checks itself", metal(&config, &verified)?.args(["--", "-D", "warnings"]))?;
     let measured = ["clippy", "--quiet", "--package", "kernel", "--bin", "kernel-latency", "--features", "latency"];
     check("clippy on the kernel that measures", metal(&config, &measured)?.args(["--", "-D", "warnings"]))?;
+    let plain = ["clippy", "--quiet", "--package", "kernel", "--bin", "kernel-plain", "--features", "plain"];
+    check(
+        "clippy on the kernel without assembly for messages",
+        metal(&config, &plain)?.args(["--", "-D", "warnings"]),
+    )?;
     let kernels = ["clippy", "--quiet", "-Zpanic-abort-tests", "--package", "kernel", "--tests"];
     check("clippy on the test kernels", metal(&config, &kernels)?.args(["--", "-D", "warnings"]))?;
     say("lint: the reference");

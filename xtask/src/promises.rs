@@ -149,11 +149,6 @@ fn d03_one_door_to_user_memory() {
         "kernel/src/heap.rs",
         "kernel/src/panic.rs",
         "kernel/src/start.rs",
-        // Its pointers are those of the kernel's own threads.
-        "kernel/core/src/fast/mod.rs",
-        "kernel/core/src/fast/message.rs",
-        "kernel/core/src/fast/notify.rs",
-        "kernel/core/src/fast/turns.rs",
     ]
     .into();
     for name in unsafe_code.keys() {
@@ -198,8 +193,6 @@ const INDEXES: &[(&str, usize, &str)] = &[
     ("kernel/core/src/system.rs", 1, "rows of the table, before the first task runs"),
     ("kernel/core/src/thread.rs", 4, "constants within 512 bytes"),
     ("kernel/src/arch/gdt.rs", 3, "constants, before the first task runs"),
-    ("kernel/src/arch/fast/lines.rs", 2, "constants when it is built"),
-    ("kernel/src/arch/fast/mod.rs", 9, "constants when it is built"),
     ("kernel/src/arch/idt.rs", 5, "constants, before the first task runs"),
     ("kernel/src/arch/pic.rs", 2, "one of two chips"),
     ("kernel/src/arch/pit.rs", 2, "two bytes of a number of two"),

@@ -3,32 +3,35 @@
 use alloc::vec::Vec;
 use core::marker::PhantomData;
 
-/// The name of a `T` in an [`Arena`]: three words of 16 bits, so that it needs no alignment but theirs.
-#[repr(C)]
+/// The name of a `T` in an [`Arena`]: six bytes, which need no more alignment than two.
+#[repr(C, packed(2))]
 pub struct Id<T> {
-    index: u16,
-    generation: [u16; 2],
+    pub(crate) index: u16,
+    pub(crate) generation: u32,
     kind: PhantomData<fn() -> T>,
 }
 
 impl<T> Id<T> {
+    /// The name of nothing: no arena has so many slots.
+    pub(crate) const NOBODY: Self = Id::of(u16::MAX, 0);
+
     /// The slot. Two objects never share one at the same time.
     pub const fn index(self) -> u16 {
         self.index
     }
 
-    /// The words of a name behind a tag.
-    pub(crate) const fn after(self, tag: u16) -> [u16; 4] {
-        [tag, self.index, self.generation[0], self.generation[1]]
+    /// Bytes from the first slot of the arena to the object's.
+    pub(crate) const fn place(self) -> u32 {
+        self.index as u32 * size_of::<Slot<T>>() as u32
     }
 
     const fn of(index: u16, generation: u32) -> Self {
-        Id { index, generation: [generation as u16, (generation >> 16) as u16], kind: PhantomData }
+        Id { index, generation, kind: PhantomData }
     }
 
     #[inline]
-    const fn generation(self) -> u32 {
-        self.generation[0] as u32 | (self.generation[1] as u32) << 16
+    pub(crate) const fn generation(self) -> u32 {
+        self.generation
     }
 }
 
@@ -40,28 +43,26 @@ impl<T> Clone for Id<T> {
 impl<T> Copy for Id<T> {}
 impl<T> PartialEq for Id<T> {
     fn eq(&self, other: &Self) -> bool {
-        self.index == other.index && self.generation() == other.generation()
+        self.index() == other.index() && self.generation() == other.generation()
     }
 }
 impl<T> Eq for Id<T> {}
 impl<T> core::fmt::Debug for Id<T> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "#{}.{}", self.index, self.generation())
+        write!(f, "#{}.{}", self.index(), self.generation())
     }
 }
 
-/// A place for a value. [`crate::fast`] knows where its parts are.
+/// A place for a value.
 #[repr(C)]
 pub(crate) struct Slot<T> {
     pub(crate) value: Option<T>,
-    generation: u32,
-    /// Where there is a value: [`TAKEN`].
-    pub(crate) next_free: u16,
+    /// Odd where there is a value. It grows with each that comes and each that goes: so no name is that of a slot without a value.
+    pub(crate) generation: u32,
+    next_free: u16,
 }
 
 const NONE: u16 = u16::MAX;
-/// What a slot with a value has for the next free one.
-pub(crate) const TAKEN: u16 = u16::MAX - 1;
 
 /// A fixed number of slots, allocated once: inserting never allocates.
 pub struct Arena<T> {
@@ -91,7 +92,7 @@ impl<T> Arena<T> {
     pub fn insert(&mut self, value: T) -> Option<Id<T>> {
         let index = self.free;
         let slot = self.slots.get_mut(index as usize)?;
-        self.free = core::mem::replace(&mut slot.next_free, TAKEN);
+        self.free = slot.next_free;
         slot.generation = slot.generation.wrapping_add(1);
         slot.value = Some(value);
         self.live += 1;
@@ -108,6 +109,7 @@ impl<T> Arena<T> {
     pub fn remove(&mut self, id: Id<T>) -> Option<T> {
         let slot = self.slots.get_mut(id.index as usize).filter(|s| s.generation == id.generation())?;
         let value = slot.value.take()?;
+        slot.generation = slot.generation.wrapping_add(1);
         slot.next_free = self.free;
         self.free = id.index;
         self.live -= 1;
@@ -119,6 +121,7 @@ impl<T> Arena<T> {
     pub(crate) fn clear(&mut self, index: u16) {
         if let Some(slot) = self.slots.get_mut(index as usize).filter(|s| s.value.is_some()) {
             slot.value = None;
+            slot.generation = slot.generation.wrapping_add(1);
             slot.next_free = self.free;
             self.free = index;
             self.live -= 1;
@@ -137,6 +140,15 @@ impl<T> Arena<T> {
         self.slots.get_mut(id.index as usize).filter(|s| s.generation == id.generation())?.value.as_mut()
     }
 
+    /// The values in these two slots, which are not the same.
+    #[inline(always)]
+    pub(crate) fn pair_mut(&mut self, a: u16, b: u16) -> Option<[&mut T; 2]> {
+        let (low, rest) = self.slots.split_at_mut_checked(a.max(b).into())?;
+        let (low, high) = (low.get_mut(usize::from(a.min(b)))?, rest.first_mut()?);
+        let (first, second) = if a < b { (low, high) } else { (high, low) };
+        Some([first.value.as_mut()?, second.value.as_mut()?])
+    }
+
     /// The value in this slot, whatever its generation.
     #[inline]
     pub fn at(&self, index: u16) -> Option<&T> {
@@ -149,9 +161,9 @@ impl<T> Arena<T> {
         self.slots.get_mut(index as usize)?.value.as_mut()
     }
 
-    /// The address of the first slot, for [`crate::fast`]; no slot ever moves.
-    pub(crate) fn address(&mut self) -> u64 {
-        self.slots.as_mut_ptr() as u64
+    /// The address of the first slot. No slot ever moves.
+    pub fn base(&self) -> u64 {
+        self.slots.as_ptr() as u64
     }
 
     /// The present name of the value in this slot.

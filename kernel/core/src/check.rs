@@ -2,17 +2,15 @@
 
 use crate::System;
 use crate::account::Budget;
-use crate::arena::Id;
 use crate::handles::Object;
 use crate::memory::Backing;
-use crate::notify::Notification;
 use crate::queue::{Link, NIL, Queue};
 use crate::release::Release;
 use crate::sched::{BACKGROUND, PARKED, RETURNING};
 use crate::step::{Create, Step};
-use crate::thread::{Route, STEP, State, Thread};
+use crate::thread::{Frame, STEP, State, Thread, Way};
 use abi::Status;
-use abi::message::{LISTENERS, Rights, Sender};
+use abi::message::{LISTENERS, Rights, Sender, bits};
 use abi::task::TaskState;
 use alloc::format;
 use alloc::string::String;
@@ -23,7 +21,7 @@ use alloc::vec::Vec;
 pub fn check(s: &System) -> Result<(), String> {
     threads(s)?;
     accounts(s)?;
-    routes(s)?;
+    ways(s)?;
     wakeups(s)?;
     references(s)?;
     quotas(s)?;
@@ -66,7 +64,7 @@ fn threads(s: &System) -> Result<(), String> {
             ensure!(effective == level, "thread {index} of level {effective} is queued at {level}");
         }
     }
-    for (row, account) in s.sched.accounts.iter().enumerate() {
+    for (row, account) in s.sched.accounts.iter().enumerate().take(s.sched.rows) {
         for index in members(s, account.parked)? {
             put(index, State::Ready)?;
             let at = s.threads.at(index).map(|t| (usize::from(t.task), t.effective));
@@ -125,14 +123,16 @@ fn threads(s: &System) -> Result<(), String> {
 /// Every cycle is charged to somebody; who has nothing left waits for it, and a thread runs on what its level has.
 fn accounts(s: &System) -> Result<(), String> {
     let sched = &s.sched;
-    ensure!(sched.accounts.len() == s.tasks.len(), "a row has no account");
+    ensure!(sched.rows == s.tasks.len(), "a row has no account");
     let used: u64 = (0..s.tasks.len() as u16).map(|row| s.cpu(row)).sum();
     let passed = sched.charged_to - s.clock.base;
     ensure!(used + s.counters.idle == passed, "{used} cycles are charged, {} were idle of {passed}", s.counters.idle);
-    let filling = sched.next_row < sched.accounts.len() || sched.says_ready(RETURNING);
+    let filling = sched.next_row < sched.rows || sched.says_ready(RETURNING);
     ensure!(sched.look_at == if filling { 0 } else { sched.period_end }, "a tick looks at {}", sched.look_at);
-    for (row, account) in sched.accounts.iter().enumerate() {
-        account.check(sched.slice, sched.turn).map_err(|e| format!("row {row}: {e}"))?;
+    for (row, account) in sched.accounts.iter().enumerate().take(sched.rows) {
+        let state = s.tasks[row].state;
+        let (dead, alive) = (state == TaskState::Dead, s.tasks[row].is_alive());
+        account.check(sched.slice, sched.turn, dead, alive).map_err(|e| format!("row {row}: {e}"))?;
         if account.waiting == NIL {
             continue;
         }
@@ -151,102 +151,92 @@ fn accounts(s: &System) -> Result<(), String> {
             t.state == State::Ready || t.effective < RETURNING || t.effective == BACKGROUND,
             "{id:?} is not parked"
         );
-        let budget = match t.effective {
-            RETURNING | PARKED => Budget::nothing(),
-            BACKGROUND if waits => Budget::nothing(),
-            BACKGROUND => account.turn(),
-            level => {
-                ensure!(level == t.priority, "thread {id:?} is at a level of nobody's");
-                account.slice()
-            }
-        };
-        ensure!(t.budget == budget, "thread {id:?} at level {} runs on something else", t.effective);
+        ensure!(t.effective >= RETURNING || t.effective == t.priority, "thread {id:?} is at a level of nobody's");
+        let waits_for_time = t.state == State::Ready && t.effective >= RETURNING;
+        let budget = Budget::of(t.task, t.effective == BACKGROUND);
+        ensure!(waits_for_time || t.budget == budget, "{id:?} at level {} runs on something else", t.effective);
     }
     Ok(())
 }
 
-/// What the fast paths go by is what the general path would find.
-fn routes(s: &System) -> Result<(), String> {
+/// What [`crate::direct`] and the assembly go by is what the general path would find.
+fn ways(s: &System) -> Result<(), String> {
     let free = |link: Link| link == Link::UNLINKED;
-    let ways = |t: &crate::thread::Thread| [&t.calls, &t.receives, &t.signals, &t.polls].map(|way| way.epoch);
-    let known = s.threads.iter().flat_map(|(_, t)| ways(t)).chain(s.lines.ways.iter().map(|way| way.epoch));
-    ensure!(
-        s.releasing == 0 || known.into_iter().all(|epoch| epoch != s.epoch),
-        "a way is known while a dead task is released"
-    );
     for (id, t) in s.threads.iter() {
         let index = id.index();
-        ensure!(t.index == u64::from(index) && t.alone == Queue::of(index), "thread {index} does not know its index");
-        ensure!(State::Replying(t.task).bits() == u64::from(t.awaited), "thread {index} does not know its row");
+        ensure!(t.alone == Queue::of(index) && t.token.thread() == index, "thread {index} does not know its index");
+        ensure!(t.awaited == State::Replying(t.task), "thread {index} does not know its row");
         ensure!(t.step.is_some() == (t.extras & STEP != 0), "thread {index} has a step, and its mark says otherwise");
         let can_run = matches!(t.state, State::Running | State::Ready);
         ensure!(t.step.is_none() || can_run, "thread {index} waits, and its system call is not done");
         let queued = members(s, t.alone).is_ok_and(|m| m.len() == 1) && free(t.link);
         let linked = matches!(t.state, State::Ready | State::Sending(_) | State::Receiving(_));
         ensure!(linked || queued, "thread {index} is in no queue, but linked");
-        let calls = t.calls;
-        if calls.epoch == s.epoch {
-            let (endpoint, badge) = s
-                .endpoint_handle(index, calls.handle, Rights::CALL)
-                .map_err(|e| format!("thread {index} would call by {:#x}: {e}", calls.handle))?;
-            s.check_order(index, endpoint)
-                .or_else(|e| if e == Status::PeerGone { Ok(()) } else { Err(format!("{e}")) })?;
-            let e = s.endpoints.get(endpoint).ok_or("no endpoint")?;
-            let sender = Sender { task: s.tasks[t.task as usize].id(t.task), badge }.to_u64();
-            ensure!(
-                (calls.endpoint, calls.tells) == (&raw const *e as u64, sender),
-                "thread {index} would call another than handle {:#x}",
-                calls.handle
-            );
-        }
-        let receives = t.receives;
-        if receives.epoch == s.epoch {
-            let (endpoint, _) = s
-                .endpoint_handle(index, receives.handle, Rights::RECV)
-                .map_err(|e| format!("thread {index} would receive by {:#x}: {e}", receives.handle))?;
-            let e = s.endpoints.get(endpoint).ok_or("no endpoint")?;
-            let bits = e.bound.and_then(|n| s.notifications.get(n)).map(|n| &raw const n.word as u64);
-            ensure!(
-                receives.endpoint == &raw const *e as u64
-                    && receives.waiting == State::Receiving(endpoint).bits()
-                    && bits.is_none_or(|bits| bits == receives.tells),
-                "thread {index} would receive elsewhere than by handle {:#x}",
-                receives.handle
-            );
-        }
-    }
-    let leads = |way: &Route, id: Id<Notification>| {
-        let n = s.notifications.get(id).ok_or("no notification")?;
-        let bound = n.bound_to.and_then(|e| s.endpoints.get(e)).map(|e| &raw const *e as u64);
-        ensure!(
-            way.tells == &raw const *n as u64 && bound.is_none_or(|bound| bound == way.endpoint),
-            "a way leads elsewhere than to {id:?}"
-        );
-        Ok(())
-    };
-    for (id, t) in s.threads.iter() {
-        for (way, right) in [(&t.signals, Rights::SIGNAL), (&t.polls, Rights::WAIT)] {
-            if way.epoch == s.epoch {
-                let to = s.notification_handle(id.index(), way.handle, right);
-                let (to, bits) = to.map_err(|e| format!("thread {id:?} goes by {:#x}: {e}", way.handle))?;
-                ensure!(way.waiting == !bits, "thread {id:?} sets other bits by {:#x} than it may", way.handle);
-                leads(way, to)?;
+        let (rip, flags) = (t.frame.rip, t.frame.rflags);
+        let waits = matches!(t.state, State::Receiving(_) | State::Replying(_));
+        ensure!(!waits || rip < abi::task::USER_END, "thread {index} goes on where no task may");
+        // NT, which a task may set for itself, is no more than its own.
+        let odd = flags & !u64::from(Frame::USER_FLAGS | Frame::USER_FLAGS_SET | 1 << 14);
+        ensure!(!waits || odd & u64::from(u32::MAX) == 0, "thread {index} waits with flags {flags:#x}");
+        let own = &s.tasks[t.task as usize];
+        let closed = s.sched.accounts[t.task as usize].closed();
+        if own.is_alive() {
+            for (way, right) in [(&t.calls, Rights::CALL), (&t.receives, Rights::RECV)] {
+                if way.closed == closed {
+                    way_leads(s, index, way, right)?;
+                }
+            }
+            for (bell, right) in [(&t.signals, Rights::SIGNAL), (&t.polls, Rights::WAIT)] {
+                if bell.closed == closed && s.releasing == 0 {
+                    let to = s.notification_handle(index, bell.handle, right);
+                    let to = to.or_else(|e| if e == Status::BadHandle { Ok((bell.to, !bell.never)) } else { Err(e) });
+                    let (to, bits) = to.map_err(|e| format!("thread {index} goes by {:#x}: {e}", bell.handle))?;
+                    ensure!(bell.to == to, "thread {index} would go elsewhere than by {:#x}", bell.handle);
+                    ensure!(bell.never == !bits, "thread {index} would set other bits than by {:#x}", bell.handle);
+                }
             }
         }
     }
-    for (line, way) in s.lines.ways.iter().enumerate().filter(|(_, way)| way.epoch == s.epoch) {
+    for (line, way) in s.lines.ways.iter().enumerate().filter(|(_, way)| way.place != u64::MAX) {
         let owner = s.lines.owner(line as u8).ok_or(format!("line {line} is nobody's and has a way"))?;
         let task = &s.tasks[owner.row as usize];
-        ensure!(way.handle == owner.bits && task.lose & owner.bits == 0, "line {line} sets other bits");
-        leads(way, task.notification.ok_or("no notification")?)?;
+        let place = task.notification.map(|id| u64::from(id.place()));
+        ensure!(way.bits == owner.bits && task.lose & owner.bits == 0, "line {line} sets other bits");
+        ensure!(owner.bits & bits::HEARTBEAT == 0 && place == Some(way.place), "line {line} leads elsewhere");
     }
     for (id, e) in s.endpoints.iter() {
         let receivers = members(s, e.receivers)?;
         if let [alone] = receivers[..] {
             ensure!(s.threads.at(alone).is_some_and(|t| free(t.link)), "thread {alone}, alone at {id:?}, is linked");
         }
+        let word = e.bound.and_then(|n| s.notifications.get(n)).map_or(0, |n| n.word);
+        ensure!(e.bits == word, "{id:?} knows of the bits {:#x}, and {word:#x} are set", e.bits);
     }
     Ok(())
+}
+
+/// A way that counts, of a thread that lives, leads where its handle does, or to an endpoint that is gone.
+fn way_leads(s: &System, index: u16, way: &Way, right: Rights) -> Result<(), String> {
+    let Some(to) = way.endpoint() else { return Ok(()) };
+    ensure!(
+        (way.place, way.generation) == (to.place(), to.generation()),
+        "thread {index} has a way to {to:?} that is another for the assembly"
+    );
+    let (endpoint, badge) = s
+        .endpoint_handle(index, way.handle, right)
+        .map_err(|e| format!("thread {index} would go by {:#x}: {e}", way.handle))?;
+    ensure!(endpoint == to, "thread {index} would go elsewhere than handle {:#x} leads", way.handle);
+    if right == Rights::RECV {
+        ensure!(way.waits == State::Receiving(to), "thread {index} would wait as {:?}", way.waits);
+        return Ok(());
+    }
+    let Some(t) = s.threads.at(index) else { return Ok(()) };
+    let tells = Sender { task: s.tasks[t.task as usize].id(t.task), badge }.to_u64();
+    ensure!(way.waits == State::Sending(to) && way.tells == tells, "thread {index} would call as somebody else");
+    match s.check_order(index, endpoint) {
+        Ok(()) | Err(Status::PeerGone | Status::BadHandle) => Ok(()),
+        Err(e) => Err(format!("thread {index} would call by {:#x}: {e}", way.handle)),
+    }
 }
 
 /// Nobody waits for what is there already.
@@ -254,6 +244,8 @@ fn wakeups(s: &System) -> Result<(), String> {
     for (id, n) in s.notifications.iter() {
         let lost = |index: u16| s.threads.at(index).is_some_and(|t| t.mask & n.word != 0 && !s.is_dead(index));
         ensure!(!n.waiter.front().is_some_and(lost), "a lost wake-up: thread {:?} waits at {id:?}", n.waiter);
+        let place = n.bound_to.map_or(u32::MAX, |e| e.place());
+        ensure!(n.bound_place == place, "{id:?} is bound elsewhere for the assembly");
         if let Some(e) = n.bound_to {
             let endpoint = s.endpoints.get(e).ok_or(format!("{id:?} is bound to {e:?}, which is gone"))?;
             ensure!(endpoint.bound == Some(id), "{id:?} is bound to {e:?}, but not the other way");

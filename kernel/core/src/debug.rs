@@ -1,9 +1,10 @@
 //! Debugging: which task may do it to which, and what of a task it reaches. The right comes from the task table alone, and is no
 //! handle: it cannot be passed on.
 
+use crate::grants::LineWay;
 use crate::memory::{Backing, Caching};
 use crate::system::System;
-use crate::thread::State;
+use crate::thread::{Frame, State, WHOLE};
 use abi::manifest::PortRange;
 use abi::message::bits;
 use abi::syscall::{INTERRUPT_AGAIN, INTERRUPT_DROP, PORT_WRITE};
@@ -65,7 +66,7 @@ impl System {
         let thread = self.threads.get_mut(first).ok_or(Status::NoSuchTask)?;
         let message = match thread.state {
             State::Running => return Err(Status::Busy),
-            State::Sending(_) | State::Replying(_) => Some((thread.frame.rsi, thread.frame.r13)),
+            State::Sending(_) | State::Replying(_) => Some((thread.frame.rsi, thread.frame.r10)),
             State::Ready | State::Receiving(_) | State::Waiting(_) => None,
         };
         let f = &mut thread.frame;
@@ -73,12 +74,14 @@ impl System {
             *register = value;
         }
         if let Some(message) = message {
-            (f.rsi, f.r13) = message;
+            (f.rsi, f.r10) = message;
         }
-        // Selectors stay; the flags are cut to those of a task on the way out, as always.
-        (f.rip, f.rsp, f.rflags) = (new.rip, new.rsp, new.rflags & 0xffff_ffff);
-        // Not by `sysret`, which would take rcx and r11 for itself.
+        // Selectors stay. The flags are cut to those of a task here: the short way out takes them as they are.
+        let flags = new.rflags & u64::from(Frame::USER_FLAGS) | u64::from(Frame::USER_FLAGS_SET);
+        (f.rip, f.rsp, f.rflags) = (new.rip, new.rsp, flags);
+        // Not by `sysret`, which would take rcx and r11 for itself; nor by the short way out, which ends with one.
         f.vector = 0;
+        thread.extras |= WHOLE;
         Ok(())
     }
 
@@ -92,12 +95,12 @@ impl System {
         match what {
             INTERRUPT_AGAIN => self.signal_task(row, set),
             INTERRUPT_DROP => {
-                let pending = task.notification.and_then(|n| self.notifications.get_mut(n));
-                match pending.filter(|n| n.word & set != 0) {
-                    Some(n) => n.word &= !set,
+                let pending = task.notification.and_then(|id| Some((id, self.notifications.get(id)?.word)));
+                match pending.filter(|(_, word)| word & set != 0) {
+                    Some((id, word)) => self.set_word(id, word & !set),
                     None => {
                         task.lose |= set;
-                        self.epoch += 1;
+                        self.lines.forget(row);
                     }
                 }
             }
@@ -106,7 +109,7 @@ impl System {
         Ok(())
     }
 
-    /// A line has fired: its owner gets its bits, and the way there is noted. False where they are lost, because a debugger wants it so.
+    /// A line has fired: its owner gets its bits. False where they are lost, because a debugger wants it so.
     #[inline(never)]
     pub fn interrupt(&mut self, line: u8) -> bool {
         let Some(owner) = self.lines.owner(line) else { return true };
@@ -116,20 +119,13 @@ impl System {
             task.lose &= !owner.bits;
             return false;
         }
-        self.note_way(line);
+        if owner.bits & bits::HEARTBEAT == 0
+            && let Some(id) = self.tasks.get(owner.row as usize).and_then(|t| t.notification)
+        {
+            self.lines.note(line, LineWay { bits: owner.bits, place: id.place().into() });
+        }
         self.signal_task(owner.row, owner.bits);
         true
-    }
-
-    /// Notes where a line's bits go.
-    pub(crate) fn note_way(&mut self, line: u8) {
-        if let Some(owner) = self.lines.owner(line)
-            && let Some(id) = self.tasks.get(owner.row as usize).and_then(|t| t.notification)
-            && owner.bits & bits::HEARTBEAT == 0
-        {
-            let way = self.way_to(id, owner.bits);
-            self.lines.note(line, way);
-        }
     }
 
     /// The width in bytes of a port access by a debugger, and whether it writes. Errors: BadArgument (the width, or ports that are

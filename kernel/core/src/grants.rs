@@ -1,7 +1,5 @@
 //! Who owns which interrupt line, and whether it may fire.
 
-use crate::thread::Route;
-
 /// Lines of the two 8259 interrupt controllers.
 pub const LINES: usize = 16;
 
@@ -14,14 +12,34 @@ pub struct LineOwner {
     pub bits: u64,
 }
 
+/// Where the bits of a line go, as the general path has found it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LineWay {
+    /// The bits.
+    pub(crate) bits: u64,
+    /// [`Id::place`](crate::arena::Id::place) of the owner's notification; [`u64::MAX`] where the general path is to look.
+    pub(crate) place: u64,
+}
+
+impl LineWay {
+    pub(crate) const NONE: LineWay = LineWay { bits: 0, place: u64::MAX };
+}
+
+impl Default for LineWay {
+    fn default() -> Self {
+        Self::NONE
+    }
+}
+
 /// All lines.
 #[derive(Debug, Default)]
 pub struct Lines {
     owners: [Option<LineOwner>; LINES],
     /// The rows that own some, as a set of bits.
     rows: u64,
-    /// Where the bits of each go: see [`crate::fast`].
-    pub(crate) ways: [Route; LINES],
+    /// Where the bits of each go, for the assembly.
+    pub(crate) ways: [LineWay; LINES],
 }
 
 impl Lines {
@@ -31,7 +49,7 @@ impl Lines {
             Some(slot) if slot.is_none_or(|o| o.row == owner.row) => {
                 *slot = Some(owner);
                 self.rows |= 1 << (owner.row & 63);
-                self.note(line, Route::default());
+                self.note(line, LineWay::NONE);
                 true
             }
             _ => false,
@@ -39,9 +57,18 @@ impl Lines {
     }
 
     /// Notes where a line's bits go.
-    pub(crate) fn note(&mut self, line: u8, way: Route) {
-        if let Some(slot) = self.ways.get_mut(line as usize) {
+    pub(crate) fn note(&mut self, line: u8, way: LineWay) {
+        if let Some(slot) = self.ways.get_mut(usize::from(line)) {
             *slot = way;
+        }
+    }
+
+    /// Forgets where the bits of a row's lines go.
+    pub(crate) fn forget(&mut self, row: u16) {
+        for (owner, way) in self.owners.iter().zip(&mut self.ways) {
+            if owner.is_some_and(|o| o.row == row) {
+                *way = LineWay::NONE;
+            }
         }
     }
 
@@ -57,9 +84,10 @@ impl Lines {
             return released;
         }
         self.rows &= !(1 << (row & 63));
-        for (line, (slot, way)) in self.owners.iter_mut().zip(&mut self.ways).enumerate() {
+        self.forget(row);
+        for (line, slot) in self.owners.iter_mut().enumerate() {
             if slot.is_some_and(|o| o.row == row) {
-                (*slot, *way) = (None, Route::default());
+                *slot = None;
                 released |= 1 << line;
             }
         }

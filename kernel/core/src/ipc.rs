@@ -4,13 +4,15 @@
 //! a queued call holds lies in the caller's own thread: its registers and its leases. So a queue needs no memory, and a
 //! reply token is only a name for a thread in a certain call.
 
+use crate::account::Account;
 use crate::arena::Id;
+use crate::direct::next_call;
 use crate::handles::{Handle, Object};
 use crate::queue::Queue;
 use crate::release::IN_THE_WAY;
 use crate::system::{Endpoint, System};
 use crate::task::Task;
-use crate::thread::{Frame, Route, State, Thread};
+use crate::thread::{Frame, State, Thread, Way};
 use abi::Status;
 use abi::message::{Header, Kinds, LISTENERS, Lease, MAX_LEASES, ReplyToken, Rights, Sender, pack_transfer};
 
@@ -26,12 +28,9 @@ struct Sent {
 impl Sent {
     #[inline(always)]
     fn of(frame: &Frame) -> Sent {
-        Sent { header: Header(frame.rsi), words: frame.words(), handle: frame.r13 }
+        Sent { header: Header(frame.rsi), words: frame.words(), handle: frame.r10 }
     }
 }
-
-/// The word of no notification.
-static NO_BITS: u64 = 0;
 
 impl System {
     /// `call`: the running thread calls an endpoint. Its message is in its frame; `leases` were read from its memory.
@@ -45,10 +44,9 @@ impl System {
         let (id, sender) = self.way_to_call(thread, number)?;
         self.check_transfer(thread, header)?;
         self.check_taken(id, header)?;
-        self.calls = self.calls.checked_add(1 << 16).unwrap_or(1 << 16);
         let endpoint = self.endpoints.get_mut(id).ok_or(Status::BadHandle)?;
         let t = self.threads.at_mut(thread).ok_or(Status::BadHandle)?;
-        t.token = ReplyToken(self.calls | u64::from(thread));
+        t.token = next_call(t.token).unwrap_or(ReplyToken::new(thread, 1));
         t.sender = sender;
         t.last_sent = [u32::from(header.label()), number as u32];
         if let Some(slots) = t.leases.get_mut(..leases.len()) {
@@ -235,28 +233,22 @@ impl System {
     pub(crate) fn way_to_call(&mut self, thread: u16, number: u64) -> Result<(Id<Endpoint>, u64), Status> {
         let (id, badge) = self.endpoint_handle(thread, number, Rights::CALL)?;
         self.check_order(thread, id)?;
-        let epoch = self.way_epoch();
-        let endpoint = &raw mut *self.endpoints.get_mut(id).ok_or(Status::BadHandle)? as u64;
         let t = self.threads.at_mut(thread).ok_or(Status::BadHandle)?;
-        let sender = Sender { task: t.id, badge }.to_u64();
-        t.calls = Route { epoch, handle: number, endpoint, tells: sender, waiting: 0 };
-        Ok((id, sender))
+        let closed = self.sched.accounts.get(usize::from(t.task)).map_or(0, Account::closed);
+        let tells = Sender { task: t.id, badge }.to_u64();
+        let (place, generation) = (id.place(), id.generation());
+        t.calls = Way { handle: number, closed, place, generation, tells, waits: State::Sending(id) };
+        Ok((id, tells))
     }
 
     /// Looks up a handle to receive by, and notes where it leads. Errors: BadHandle, WrongKind, NoRights.
     pub(crate) fn way_to_receive(&mut self, thread: u16, number: u64) -> Result<Id<Endpoint>, Status> {
         let (id, _) = self.endpoint_handle(thread, number, Rights::RECV)?;
-        let epoch = self.way_epoch();
-        let endpoint = self.endpoints.get_mut(id).ok_or(Status::BadHandle)?;
-        let bound = endpoint.bound.and_then(|n| self.notifications.get_mut(n));
-        let word = bound.map_or(&raw const NO_BITS as u64, |n| &raw mut n.word as u64);
-        let (endpoint, waiting) = (&raw mut *endpoint as u64, State::Receiving(id).bits());
-        if let Some(e) = self.endpoints.get_mut(id) {
-            e.served = true;
-        }
-        if let Some(t) = self.threads.at_mut(thread) {
-            t.receives = Route { epoch, handle: number, endpoint, tells: word, waiting };
-        }
+        self.endpoints.get_mut(id).ok_or(Status::BadHandle)?.served = true;
+        let t = self.threads.at_mut(thread).ok_or(Status::BadHandle)?;
+        let closed = self.sched.accounts.get(usize::from(t.task)).map_or(0, Account::closed);
+        let (place, generation) = (id.place(), id.generation());
+        t.receives = Way { handle: number, closed, place, generation, tells: 0, waits: State::Receiving(id) };
         Ok(id)
     }
 
@@ -286,7 +278,7 @@ impl System {
     fn check_transfer(&self, thread: u16, header: Header) -> Result<(), Status> {
         if header.has_handle() {
             let t = self.threads.at(thread).ok_or(Status::BadHandle)?;
-            let handle = self.handle_derive(t.task, t.frame.r13 & 0xffff_ffff, t.frame.r13 >> 32)?;
+            let handle = self.handle_derive(t.task, t.frame.r10 & 0xffff_ffff, t.frame.r10 >> 32)?;
             if header.handle() != Some(handle.object.kind()) {
                 return Err(Status::WrongKind);
             }
@@ -312,7 +304,7 @@ impl System {
         self.transmit(sender, sent, receiver, takes);
         if let Some(r) = self.threads.at_mut(receiver) {
             r.frame.rdi = from;
-            r.frame.r12 = token.0;
+            r.frame.r8 = token.0;
             r.last_received = [u32::from(sent.header.label()), from as u32];
         }
     }
@@ -330,10 +322,7 @@ impl System {
             }
         }
         if let Some(t) = self.threads.at_mut(to) {
-            t.frame.rax = Status::Ok as u64;
-            t.frame.rsi = header;
-            t.frame.set_words(sent.words);
-            t.frame.r13 = arrived;
+            t.frame.receive(0, header, sent.words, 0, arrived);
         }
     }
 

@@ -1,9 +1,9 @@
 //! The kernel's logic without hardware: what each operation does to tasks, threads and the objects between them.
 //!
-//! Everything here is a function of [`System`], so it is tested on the host. There is no port, no page table, and no `unsafe` but in
-//! [`fast`]: the kernel around it saves registers into [`thread::Frame`], reaches user memory, and switches address spaces.
+//! Everything here is a function of [`System`], so it is tested on the host. There is no port, no page table, and no `unsafe`: the kernel around it saves registers into [`thread::Frame`], reaches user memory, and switches address spaces.
 #![cfg_attr(not(test), no_std)]
-#![deny(unsafe_code)]
+#![cfg_attr(not(test), forbid(unsafe_code))]
+#![cfg_attr(test, deny(unsafe_code))]
 #![warn(missing_docs)]
 
 extern crate alloc;
@@ -36,12 +36,13 @@ pub mod arena;
 pub mod check;
 pub mod clock;
 pub mod debug;
-pub mod fast;
+pub mod direct;
 pub mod frames;
 pub mod grants;
 pub mod handles;
 pub mod image;
 pub mod ipc;
+pub mod layout;
 pub mod lifecycle;
 pub mod log;
 pub mod manifest;
@@ -60,5 +61,7 @@ pub mod timer;
 
 pub use system::System;
 
+#[cfg(test)]
+extern crate self as kernel_core;
 #[cfg(test)]
 mod tests;

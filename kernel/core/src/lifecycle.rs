@@ -8,7 +8,7 @@ use crate::task::Start;
 use crate::thread::{FLOAT, FloatState, PORTS, STEP, State, Thread};
 use abi::error::{DeathKind, FaultRecord};
 use abi::manifest::{Restart, TaskRecord};
-use abi::message::{Rights, bits};
+use abi::message::{ReplyToken, Rights, bits};
 use abi::task::{Activity, TaskState, TaskStatus};
 use abi::{Status, TaskId};
 use zerocopy::FromZeros;
@@ -36,6 +36,9 @@ impl System {
         if task.generation >= TaskId::LAST {
             return Err(Status::NoMoreLives);
         }
+        if let Some(account) = self.sched.accounts.get_mut(row as usize) {
+            account.give_back();
+        }
         task.state = TaskState::Starting;
         task.start = Start::default();
         task.generation += 1;
@@ -50,9 +53,7 @@ impl System {
             self.handle_insert(row, Handle::new(Object::Endpoint(endpoint), rights))?;
         }
         if let Some(notification) = notification {
-            if let Some(n) = self.notifications.get_mut(notification) {
-                n.word = 0;
-            }
+            self.set_word(notification, 0);
             let rights = Rights::SIGNAL | Rights::WAIT | Rights::GRANT;
             self.handle_insert(row, Handle::new(Object::Notification(notification), rights))?;
         }
@@ -84,7 +85,8 @@ impl System {
         thread.extras = if thread.ports { PORTS } else { 0 } | if float { FLOAT } else { 0 };
         let id = self.threads.insert(thread).ok_or(Status::QuotaObjects)?;
         if let Some(t) = self.threads.get_mut(id) {
-            (t.index, t.alone) = (u64::from(id.index()), Queue::of(id.index()));
+            let index = id.index();
+            (t.alone, t.token) = (Queue::of(index), ReplyToken(self.calls | u64::from(index)));
         }
         task.threads += 1;
         if task.threads == 1 {
@@ -118,6 +120,7 @@ impl System {
     pub(crate) fn thread_remove(&mut self, index: u16) {
         let Some(t) = self.threads.at(index) else { return };
         let (row, extras, state) = (t.task, t.extras, t.state);
+        self.calls = self.calls.max(t.token.0 & !0xffff);
         if extras & (STEP | FLOAT) != 0 {
             self.drop_extras(row, index);
         }

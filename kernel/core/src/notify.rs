@@ -1,21 +1,19 @@
 //! Notifications: a word of bits, set from anywhere, waited on.
 
+use crate::account::Account;
 use crate::arena::Id;
 use crate::handles::{Handle, Object};
 use crate::queue::Queue;
 use crate::system::{Endpoint, System};
-use crate::thread::{Route, State};
+use crate::thread::{Bell, State};
 use abi::Status;
 use abi::message::{Header, Rights, bits};
 
-/// The receivers of a notification that is bound to no endpoint.
-static NOBODY: Queue = Queue::NOBODY;
-
-/// A word of bits and who waits for them. [`crate::fast`] knows that the word comes first.
+/// A word of bits and who waits for them.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Notification {
-    /// Bits set and not taken.
+    /// Bits set and not taken. [`System::set_word`] changes it.
     pub word: u64,
     /// The thread in `wait`: there is one at most, which is in no other queue.
     pub waiter: Queue,
@@ -25,11 +23,19 @@ pub struct Notification {
     pub permanent: bool,
     /// The endpoint whose `recv` returns its bits.
     pub bound_to: Option<Id<Endpoint>>,
+    /// [`Id::place`] of that endpoint; [`u32::MAX`] where there is none.
+    pub(crate) bound_place: u32,
     /// Handles that name it.
     pub handles: u32,
 }
 
 impl Notification {
+    /// Notes to which endpoint it is bound.
+    pub(crate) fn bind(&mut self, endpoint: Option<Id<Endpoint>>) {
+        self.bound_to = endpoint;
+        self.bound_place = endpoint.map_or(u32::MAX, Id::place);
+    }
+
     /// No bits, nobody waiting.
     pub fn new(owner: u16, permanent: bool) -> Self {
         Notification {
@@ -38,6 +44,7 @@ impl Notification {
             owner,
             permanent,
             bound_to: None,
+            bound_place: u32::MAX,
             handles: u32::from(!permanent),
         }
     }
@@ -61,26 +68,37 @@ impl System {
         task.handles.insert(Handle::new(Object::Notification(id), rights))
     }
 
+    /// Changes the word of a notification, and with it what the endpoint knows of it to which it is bound.
+    #[inline(always)]
+    pub(crate) fn set_word(&mut self, id: Id<Notification>, word: u64) {
+        let Some(n) = self.notifications.get_mut(id) else { return };
+        n.word = word;
+        if let Some(e) = n.bound_to.and_then(|e| self.endpoints.get_mut(e)) {
+            e.bits = word;
+        }
+    }
+
     /// Sets bits, and wakes whoever waits for one of them: the thread in `wait` first, then the threads in `recv` in their order, of which
     /// [`LISTENERS`](abi::message::LISTENERS) at most wait for bits. Each takes the bits of its mask, so one signal may wake several.
     pub fn signal(&mut self, id: Id<Notification>, set: u64) {
         if self.releasing != 0 && !self.signal_reaches(id) {
             return;
         }
-        let Some(n) = self.notifications.get_mut(id) else { return };
+        let Some(n) = self.notifications.get(id) else { return };
         // Nobody waits for what is there already.
         let fresh = set & !n.word;
-        n.word |= set;
         if fresh == 0 {
             return;
         }
-        let (word, bound_to) = (n.word, n.bound_to);
+        let (word, bound_to) = (n.word | set, n.bound_to);
+        self.set_word(id, word);
+        let Some(n) = self.notifications.get_mut(id) else { return };
         if let Some(waiter) = n.waiter.front() {
             let mask = self.threads.at(waiter).map_or(0, |t| t.mask);
             if word & mask != 0 {
                 let left = word & !mask;
-                n.word = left;
                 n.waiter = Queue::default();
+                self.set_word(id, left);
                 let taken = word & mask;
                 self.note_taken(id, taken);
                 if let Some(t) = self.threads.at_mut(waiter) {
@@ -167,21 +185,12 @@ impl System {
         number: u64,
         right: Rights,
     ) -> Result<(Id<Notification>, u64), Status> {
-        let (id, bits) = self.notification_handle(thread, number, right)?;
-        let way = Route { waiting: !bits, ..self.way_to(id, number) };
-        if let Some(t) = self.threads.at_mut(thread) {
-            *if right == Rights::SIGNAL { &mut t.signals } else { &mut t.polls } = way;
-        }
-        Ok((id, bits))
-    }
-
-    /// How [`crate::fast`] comes to a notification; a way of no epoch where there is none.
-    pub(crate) fn way_to(&mut self, id: Id<Notification>, handle: u64) -> Route {
-        let epoch = self.way_epoch();
-        let Some(n) = self.notifications.get_mut(id) else { return Route::default() };
-        let bound = n.bound_to.and_then(|e| self.endpoints.get_mut(e));
-        let endpoint = bound.map_or(&raw const NOBODY as u64, |e| &raw mut *e as u64);
-        Route { epoch, handle, endpoint, tells: &raw mut *n as u64, waiting: 0 }
+        let (to, bits) = self.notification_handle(thread, number, right)?;
+        let t = self.threads.at_mut(thread).ok_or(Status::BadHandle)?;
+        let closed = self.sched.accounts.get(usize::from(t.task)).map_or(0, Account::closed);
+        let bell = Bell { handle: number, closed, to, never: !bits };
+        *if right == Rights::SIGNAL { &mut t.signals } else { &mut t.polls } = bell;
+        Ok((to, bits))
     }
 
     /// Sets bits in a task's own notification.
@@ -199,17 +208,12 @@ impl System {
 
     /// Ends a `recv` with the bits of `mask` that are set, which are taken.
     pub(crate) fn deliver_bits(&mut self, id: Id<Notification>, receiver: u16, mask: u64) {
-        let Some(n) = self.notifications.get_mut(id) else { return };
-        let taken = n.word & mask;
-        n.word &= !mask;
+        let Some(word) = self.notifications.get(id).map(|n| n.word) else { return };
+        let taken = word & mask;
+        self.set_word(id, word & !mask);
         self.note_taken(id, taken);
         if let Some(t) = self.threads.at_mut(receiver) {
-            t.frame.rax = Status::Ok as u64;
-            t.frame.rdi = 0;
-            t.frame.rsi = Header::NOTIFICATION;
-            t.frame.set_words([taken, 0, 0, 0]);
-            t.frame.r12 = 0;
-            t.frame.r13 = 0;
+            t.frame.receive(0, Header::NOTIFICATION, [taken, 0, 0, 0], 0, 0);
         }
     }
 
@@ -245,7 +249,8 @@ impl System {
             self.block(thread, State::Waiting(id));
             return Ok(());
         }
-        n.word &= !mask;
+        let left = n.word & !mask;
+        self.set_word(id, left);
         self.note_taken(id, taken);
         if let Some(t) = self.threads.at_mut(thread) {
             t.frame.rdx = taken;
@@ -253,13 +258,26 @@ impl System {
         Ok(())
     }
 
+    /// Whether a poll by the running thread finds nothing, by a handle of which it is known where it leads.
+    #[inline(always)]
+    pub fn finds_nothing(&self, handle: u64, mask: u64) -> bool {
+        let Some(t) = self.running().filter(|t| self.sched.rings(t.task, &t.polls, handle)) else { return false };
+        self.notifications.get(t.polls.to).is_some_and(|n| n.word & mask == 0)
+    }
+
+    /// `poll` by the running thread, as [`System::poll`].
+    pub fn poll_running(&mut self, handle: u64, mask: u64) -> Result<u64, Status> {
+        self.poll(self.sched.current, handle, mask)
+    }
+
     /// `poll`: takes bits, if there are any. Errors: BadHandle, WrongKind, NoRights.
+    #[inline(never)]
     pub fn poll(&mut self, thread: u16, handle: u64, mask: u64) -> Result<u64, Status> {
         let (id, _) = self.way_to_notify(thread, handle, Rights::WAIT)?;
-        let n = self.notifications.get_mut(id).ok_or(Status::BadHandle)?;
-        let taken = n.word & mask;
-        n.word &= !mask;
+        let word = self.notifications.get(id).ok_or(Status::BadHandle)?.word;
+        let taken = word & mask;
         if taken != 0 {
+            self.set_word(id, word & !mask);
             self.note_taken(id, taken);
         }
         Ok(taken)
@@ -279,21 +297,20 @@ impl System {
         if e.permanent || n.permanent || !e.receivers.is_empty() || !n.waiter.is_empty() || n.bound_to.is_some() {
             return Err(Status::Busy);
         }
-        self.epoch += 1;
         let old = e.bound.replace(notification);
-        n.bound_to = Some(endpoint);
+        n.bind(Some(endpoint));
+        e.bits = n.word;
         if let Some(old) = old.and_then(|o| self.notifications.get_mut(o)) {
-            old.bound_to = None;
+            old.bind(None);
         }
         Ok(())
     }
 
     /// Frees a notification: the thread that waits there gets BadHandle.
     pub(crate) fn notification_destroy(&mut self, id: Id<Notification>) {
-        self.epoch += 1;
         let Some(n) = self.notifications.remove(id) else { return };
         if let Some(e) = n.bound_to.and_then(|e| self.endpoints.get_mut(e)) {
-            e.bound = None;
+            (e.bound, e.bits) = (None, 0);
         }
         if let Some(task) = self.tasks.get_mut(n.owner as usize) {
             task.objects.give(1);

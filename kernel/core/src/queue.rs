@@ -19,7 +19,7 @@ impl Link {
     pub const UNLINKED: Link = Link { next: NIL, prev: NIL };
 }
 
-/// A queue: its ends. [`crate::fast`] knows this layout.
+/// A queue: its ends.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Queue {
@@ -34,8 +34,8 @@ impl Default for Queue {
 }
 
 impl Queue {
-    /// A queue in which nobody waits.
-    pub(crate) const NOBODY: Queue = Queue { head: NIL, tail: NIL };
+    /// A queue in which nobody waits. Its ends differ: where they are the same, one thread waits.
+    pub(crate) const NOBODY: Queue = Queue { head: NIL, tail: 0 };
 
     /// Whether nobody waits.
     #[inline]
@@ -49,6 +49,12 @@ impl Queue {
         (self.head != NIL).then_some(self.head)
     }
 
+    /// Who waits, where it is one alone.
+    #[inline(always)]
+    pub(crate) fn only(&self) -> Option<u16> {
+        (self.head == self.tail).then_some(self.head)
+    }
+
     /// A queue of one thread, which must be in no queue.
     pub(crate) const fn of(index: u16) -> Self {
         Queue { head: index, tail: index }
@@ -56,24 +62,30 @@ impl Queue {
 
     /// Puts a thread, which must be in no queue, at the end.
     pub fn push(&mut self, threads: &mut Arena<Thread>, index: u16) {
+        if self.is_empty() {
+            *self = Queue::of(index);
+            return;
+        }
         if let Some(t) = threads.at_mut(index) {
             t.link = Link { next: NIL, prev: self.tail };
         }
-        match threads.at_mut(self.tail) {
-            Some(tail) if self.tail != NIL => tail.link.next = index,
-            _ => self.head = index,
+        if let Some(tail) = threads.at_mut(self.tail) {
+            tail.link.next = index;
         }
         self.tail = index;
     }
 
     /// Puts a thread, which must be in no queue, at the front.
     pub fn push_front(&mut self, threads: &mut Arena<Thread>, index: u16) {
+        if self.is_empty() {
+            *self = Queue::of(index);
+            return;
+        }
         if let Some(t) = threads.at_mut(index) {
             t.link = Link { next: self.head, prev: NIL };
         }
-        match threads.at_mut(self.head) {
-            Some(head) if self.head != NIL => head.link.prev = index,
-            _ => self.tail = index,
+        if let Some(head) = threads.at_mut(self.head) {
+            head.link.prev = index;
         }
         self.head = index;
     }
@@ -102,6 +114,10 @@ impl Queue {
 
     /// Takes out a thread, which must be in this queue.
     pub fn remove(&mut self, threads: &mut Arena<Thread>, index: u16) {
+        if self.head == self.tail {
+            *self = Queue::NOBODY;
+            return;
+        }
         let Some(t) = threads.at_mut(index) else { return };
         let Link { next, prev } = core::mem::replace(&mut t.link, Link::UNLINKED);
         match threads.at_mut(prev) {
@@ -118,7 +134,7 @@ impl Queue {
     #[cfg(any(test, feature = "verify"))]
     pub(crate) fn backwards(&self, threads: &Arena<Thread>) -> alloc::vec::Vec<u16> {
         let prev = |&index: &u16| threads.at(index).map(|t| t.link.prev).filter(|&p| p != NIL);
-        core::iter::successors((self.tail != NIL).then_some(self.tail), prev).take(threads.capacity() + 1).collect()
+        core::iter::successors((!self.is_empty()).then_some(self.tail), prev).take(threads.capacity() + 1).collect()
     }
 
     /// The thread behind this one.

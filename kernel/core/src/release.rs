@@ -3,8 +3,8 @@
 //! [`System::reap`] the others: so nobody waits long for a death, however large the life was.
 //!
 //! Between death and the last unit the dead threads stay where they were, in queues too. Whoever meets one there takes it out: it is neither
-//! run nor answered. What the dead task made is gone for all who look it up. No [`Route`](crate::thread::Route) is noted meanwhile, so
-//! [`crate::fast`], which knows nothing of all this, leaves everything to the general path.
+//! run nor answered. What the dead task made is gone for all who look it up. Its account is withheld meanwhile: so the assembly,
+//! which knows nothing of all this, hands the core to none of its threads.
 
 use crate::arena::Id;
 use crate::handles::{Handle, Object};
@@ -90,12 +90,6 @@ impl System {
         self.releasing != 0 && self.threads.at(thread).is_some_and(|t| !self.is_alive(t.task))
     }
 
-    /// The epoch in which a way that is found now is good: none while something is released.
-    #[inline]
-    pub(crate) fn way_epoch(&self) -> u64 {
-        if self.releasing == 0 { self.epoch } else { 0 }
-    }
-
     /// Ends a life, whose record is written (see [`System::blame`]), and releases what an ordinary one holds. The caller masks the interrupt lines
     /// that it owned (see [`crate::grants::Lines::release`]) and leaves its address space first. Its frames stay in its chain until they are reaped.
     pub fn kill(&mut self, row: u16) {
@@ -122,7 +116,6 @@ impl System {
     #[inline(always)]
     fn end(&mut self, row: u16) -> bool {
         let Some(task) = self.tasks.get_mut(row as usize).filter(|t| t.is_alive()) else { return false };
-        self.epoch += 1;
         self.releasing += 1;
         task.state = TaskState::Dead;
         task.release = Release::Threads(0);
@@ -137,6 +130,9 @@ impl System {
             && self.row_of(index) == Ok(row)
         {
             self.thread_remove(index);
+        }
+        if let Some(account) = self.sched.accounts.get_mut(row as usize) {
+            account.withhold();
         }
         true
     }
@@ -205,7 +201,7 @@ impl System {
     fn peer_died(&mut self, caller: u16, server: u16) {
         let died = self.tasks.get(server as usize).map_or(0, |t| t.generation);
         if let Some(t) = self.threads.at_mut(caller) {
-            t.frame.rdx = u64::from(died);
+            t.frame.r12 = u64::from(died);
         }
         self.complete(caller, Status::PeerDied);
     }

@@ -15,8 +15,7 @@ use crate::release::IN_THE_WAY;
 use crate::system::System;
 use crate::task::Task;
 use crate::thread::{State, Thread};
-use abi::task::LEVELS;
-use alloc::vec::Vec;
+use abi::task::{LEVELS, MAX_TASKS};
 
 /// Threads at this level go back to their priorities: their tasks have a new slice.
 pub const RETURNING: u8 = LEVELS as u8;
@@ -59,8 +58,6 @@ pub(crate) const STEPS: usize = 32;
 pub const EXPIRES: usize = 4;
 
 /// Ready queues, accounts, and who runs.
-///
-/// [`crate::fast`] reads and writes some of it.
 #[derive(Debug)]
 pub struct Scheduler {
     /// The running thread; [`NIL`] while the processor idles.
@@ -70,8 +67,10 @@ pub struct Scheduler {
     pub(crate) levels: u64,
     pub(crate) resched: bool,
     pub(crate) charged_to: u64,
-    /// What each row has left.
-    pub(crate) accounts: Vec<Account>,
+    /// What each row has left. Rows that there are not have one too: so the place of each is known when the kernel is built.
+    pub(crate) accounts: [Account; MAX_TASKS],
+    /// How many rows there are.
+    pub(crate) rows: usize,
     /// When a tick is to do more than to charge whoever runs: at the end of the period; at once, which is 0, while slices are filled and threads
     /// return.
     pub(crate) look_at: u64,
@@ -91,20 +90,23 @@ impl Scheduler {
         let cycles = |ns: u64| i64::try_from(clock.span_cycles(ns)).unwrap_or(i64::MAX);
         let (slice, period) = (cycles(slice), clock.span_cycles(period));
         let period_end = clock.base.saturating_add(period);
-        Scheduler {
+        let mut sched = Scheduler {
             current: NIL,
             ready: [Queue::NOBODY; PARKED as usize],
             levels: 1 << NOBODY,
             resched: true,
             charged_to: clock.base,
-            accounts: (0..tasks).map(|_| Account::new(slice)).collect(),
+            accounts: [const { Account::new(0) }; MAX_TASKS],
+            rows: tasks,
             look_at: period_end,
             period_end,
             next_row: tasks,
             slice,
             turn: cycles(TURN_NS),
             period,
-        }
+        };
+        sched.accounts.iter_mut().take(tasks).for_each(|account| *account = Account::new(slice));
+        sched
     }
 
     /// The queue of a level.
@@ -140,8 +142,9 @@ impl Scheduler {
 /// Gives a thread the level and the budget that it may run with now, as its task's account has them.
 #[inline(always)]
 pub(crate) fn place(t: &mut Thread, account: &Account) {
-    (t.effective, t.budget) =
-        if account.has_slice() { (t.priority, account.slice()) } else { (BACKGROUND, account.turn()) };
+    let in_background = !account.has_slice();
+    t.effective = if in_background { BACKGROUND } else { t.priority };
+    t.budget = Budget::of(t.task, in_background);
 }
 
 impl System {
@@ -158,6 +161,19 @@ impl System {
                 }
             }
             None => self.counters.idle += spent,
+        }
+    }
+
+    /// As [`System::charge`], for whoever runs, and for the lower 32 bits of the time, as the assembly does: what is more, as no thread runs that
+    /// long without a tick, is left for the next charge.
+    #[inline(always)]
+    pub(crate) fn charge_short(&mut self) {
+        let spent = u64::from((self.now as u32).wrapping_sub(self.sched.charged_to as u32));
+        self.sched.charged_to = self.sched.charged_to.wrapping_add(spent);
+        if let Some(t) = self.threads.at(self.sched.current)
+            && let Some(account) = self.sched.accounts.get_mut(usize::from(t.task))
+        {
+            account.charge(t.effective == BACKGROUND, spent);
         }
     }
 
@@ -200,7 +216,6 @@ impl System {
     fn park(&mut self, index: u16) {
         let Some(t) = self.threads.at_mut(index) else { return };
         let Some(account) = self.sched.accounts.get_mut(usize::from(t.task)) else { return };
-        t.budget = Budget::nothing();
         if account.waiting != NIL {
             t.effective = PARKED;
             account.parked.push(&mut self.threads, index);
@@ -274,7 +289,7 @@ impl System {
         }
     }
 
-    fn enqueue(&mut self, index: u16, level: u8, first: bool) {
+    pub(crate) fn enqueue(&mut self, index: u16, level: u8, first: bool) {
         if let Some(queue) = self.sched.ready.get_mut(level as usize) {
             if first {
                 queue.push_front(&mut self.threads, index)
@@ -285,7 +300,7 @@ impl System {
         }
     }
 
-    fn dequeue(&mut self, index: u16, level: u8) {
+    pub(crate) fn dequeue(&mut self, index: u16, level: u8) {
         if let Some(queue) = self.sched.ready.get_mut(level as usize) {
             queue.remove(&mut self.threads, index);
             if queue.is_empty() {
@@ -480,7 +495,7 @@ impl System {
         self.sched.look_at = 0;
         for _ in 0..STEPS {
             let row = self.sched.next_row;
-            if row < self.sched.accounts.len() {
+            if row < self.sched.rows {
                 self.sched.next_row += 1;
                 self.fill_slice(row as u16);
             } else if let Some(index) = self.sched.front(RETURNING) {

@@ -1,6 +1,5 @@
 //! The whole state of the kernel's logic, and the small operations on handles.
 
-use crate::account::Account;
 use crate::arena::{Arena, Id};
 use crate::clock::Clock;
 use crate::frames::{Chain, Frames};
@@ -18,7 +17,7 @@ use abi::manifest::TaskRecord;
 use abi::message::{Kinds, Rights, bits};
 use alloc::vec::Vec;
 
-/// Where servers receive calls. [`crate::fast`] knows that the queues come first.
+/// Where servers receive calls.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Endpoint {
@@ -36,6 +35,8 @@ pub struct Endpoint {
     pub served: bool,
     /// The notification that `recv` returns too.
     pub bound: Option<Id<Notification>>,
+    /// The word of that notification, which is changed with it; 0 where there is none.
+    pub(crate) bits: u64,
     /// Handles that name it.
     pub handles: u32,
 }
@@ -86,18 +87,12 @@ pub struct System {
     pub clock: Clock,
     /// The time-stamp counter when the kernel was entered.
     pub now: u64,
-    /// The anchor of the first slot of `threads`: see [`crate::fast`].
-    pub(crate) anchors: u64,
-    /// Slots of `threads`.
-    pub(crate) slots: u64,
-    /// Grows whenever a handle may lead elsewhere than before, or nowhere.
-    pub epoch: u64,
     /// Dead lives that are not released yet: see [`crate::release`].
     pub(crate) releasing: u32,
     /// Counters that only tell.
     pub counters: Counters,
-    /// Calls ever made, times 65,536: numbers them, over all threads, so that no reply token ever names another thread's call in the same
-    /// slot.
+    /// The highest number of a call that any thread had which has ended, times 65,536: a new thread's are above it, so that no reply token ever
+    /// names another thread's call in the same slot.
     pub calls: u64,
     /// The row that spawns and kills.
     pub controller: Option<u16>,
@@ -147,7 +142,7 @@ pub fn heap_needed(records: &[TaskRecord], most: u16) -> u64 {
     let tables = (objects + rows) * (object + 4 * SLOT) as u64
         + floats * (size_of::<FloatState>() + SLOT) as u64
         + (handles + 8 * rows) * (size_of::<Memory>() + 2 * SLOT) as u64
-        + rows * (size_of::<Task>() + size_of::<Account>()) as u64;
+        + rows * size_of::<Task>() as u64;
     4 * tables
 }
 
@@ -188,9 +183,6 @@ impl System {
             garbage: Chain::default(),
             clock,
             now: 0,
-            anchors: 0,
-            slots: 0,
-            epoch: 1,
             releasing: 0,
             counters: Counters::default(),
             calls: 0,
@@ -199,8 +191,6 @@ impl System {
             untold: 0,
             log_listeners: 0,
         };
-        (system.anchors, system.slots) =
-            (crate::fast::first_anchor(&mut system.threads), system.threads.capacity() as u64);
         for (row, record) in records.iter().enumerate() {
             let row = row as u16;
             let notification = system.notifications.insert(Notification::new(row, true));
@@ -212,11 +202,12 @@ impl System {
                 takes: Kinds::empty(),
                 served: false,
                 bound: notification,
+                bits: 0,
                 handles: 0,
             };
             let endpoint = system.endpoints.insert(endpoint);
             if let Some(n) = notification.and_then(|n| system.notifications.get_mut(n)) {
-                n.bound_to = endpoint;
+                n.bind(endpoint);
             }
             let task = &mut system.tasks[row as usize];
             task.endpoint = endpoint;
@@ -236,7 +227,6 @@ impl System {
     pub(crate) fn blocks(&self) -> Vec<usize> {
         let mut blocks = alloc::vec![
             self.tasks.capacity() * size_of::<Task>(),
-            self.sched.accounts.capacity() * size_of::<Account>(),
             self.threads.bytes(),
             self.floats.bytes(),
             self.endpoints.bytes(),
@@ -355,6 +345,7 @@ impl System {
             takes: Kinds::empty(),
             served: true,
             bound: None,
+            bits: 0,
             handles: 1,
         };
         let Some(id) = self.endpoints.insert(endpoint) else {
@@ -441,7 +432,9 @@ impl System {
         }
         let task = self.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
         task.handles.remove(number)?;
-        self.epoch += 1;
+        if let Some(account) = self.sched.accounts.get_mut(row as usize) {
+            account.note_closed();
+        }
         self.handle_dropped(row, handle);
         Ok(true)
     }
@@ -479,11 +472,10 @@ impl System {
 
     /// Frees an endpoint: everyone who waits there gets an error.
     pub(crate) fn endpoint_destroy(&mut self, id: Id<Endpoint>) {
-        self.epoch += 1;
         while self.endpoint_drain(id) {}
         if let Some(e) = self.endpoints.remove(id) {
             if let Some(n) = e.bound.and_then(|n| self.notifications.get_mut(n)) {
-                n.bound_to = None;
+                n.bind(None);
             }
             if let Some(task) = self.tasks.get_mut(e.owner as usize) {
                 task.objects.give(1);

@@ -46,6 +46,20 @@ impl Frame {
     /// `vector` of a frame saved by the `syscall` entry: it may be left by `sysret`.
     pub const SYSCALL: u64 = 0x100;
 
+    /// RFLAGS that a task may have when it is resumed: CF PF AF ZF SF TF DF OF AC ID (Intel SDM vol. 1, section 3.4.3). NT, IOPL, RF and the
+    /// virtual-8086 bits are not among them.
+    pub const USER_FLAGS: u32 = 0x0024_0dd5;
+    /// RFLAGS that are always set: the interrupt flag and reserved bit 1.
+    pub const USER_FLAGS_SET: u32 = 0x202;
+
+    /// Ends a `recv` or `call` with this: sender or 0, header, words, token or 0, handle or 0.
+    #[inline(always)]
+    pub(crate) fn receive(&mut self, sender: u64, header: u64, words: [u64; 4], token: u64, handle: u64) {
+        (self.rax, self.rdi, self.rsi) = (abi::Status::Ok as u64, sender, header);
+        self.set_words(words);
+        (self.rdx, self.r8, self.r9, self.r10) = (0, token, 0, handle);
+    }
+
     /// The general registers in the order of [`abi::task::Registers::general`].
     #[inline(never)]
     pub fn general_mut(&mut self) -> [&mut u64; 15] {
@@ -56,13 +70,13 @@ impl Frame {
     /// The four data words of a message.
     #[inline]
     pub fn words(&self) -> [u64; 4] {
-        [self.rdx, self.r10, self.r8, self.r9]
+        [self.r12, self.r13, self.r14, self.r15]
     }
 
     /// Sets the four data words.
     #[inline]
     pub fn set_words(&mut self, words: [u64; 4]) {
-        [self.rdx, self.r10, self.r8, self.r9] = words;
+        [self.r12, self.r13, self.r14, self.r15] = words;
     }
 }
 
@@ -88,7 +102,7 @@ impl Default for FloatState {
     }
 }
 
-/// What a thread is doing. [`crate::fast`] knows this layout: see [`State::bits`].
+/// What a thread is doing. The assembly knows this layout: a tag of two bytes, and what follows it in six.
 #[repr(u16)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
@@ -117,43 +131,58 @@ impl State {
     pub(crate) fn is_replying(self, row: u16) -> bool {
         matches!(self, State::Replying(server) if server == row)
     }
-
-    /// What the first eight bytes are: the tag, and the row or the three words of the name that follow it.
-    pub(crate) fn bits(self) -> u64 {
-        let [tag, a, b, c] = match self {
-            State::Running => [Self::RUNNING, 0, 0, 0],
-            State::Ready => [Self::READY, 0, 0, 0],
-            State::Sending(id) => id.after(2),
-            State::Replying(row) => [3, row, 0, 0],
-            State::Receiving(id) => id.after(4),
-            State::Waiting(id) => id.after(5),
-        };
-        u64::from(tag) | u64::from(a) << 16 | u64::from(b) << 32 | u64::from(c) << 48
-    }
 }
 
-/// Where a handle or an interrupt line was found to lead, so that the next use of it need not look again; good while
-/// [`crate::System::epoch`] stands. `crate::fast` goes by it.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Route {
-    /// The epoch in which it was found; 0 before all.
-    pub epoch: u64,
-    /// The handle's number; of a line, the bits that it sets.
+/// Where a handle was found to lead to an endpoint, so that the next use of it need not look again: good while the task has closed no handle, and
+/// the endpoint is there.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Way {
+    /// The handle's number.
     pub handle: u64,
-    /// The address of the endpoint it leads to. Of a notification, that of the endpoint to which it is bound, or of an empty queue.
-    pub endpoint: u64,
-    /// To call: what the server is told of the sender. To receive: the address of the word of the notification that is bound to the endpoint.
-    /// Of a notification: its address.
+    /// [`Account::closed`](crate::account::Account::closed) when it was found.
+    pub closed: u64,
+    /// [`Id::place`] of the endpoint, and its generation.
+    pub place: u32,
+    pub generation: u32,
+    /// What the server is told of who calls.
     pub tells: u64,
-    /// To receive: the state of a thread that waits there. To signal: the bits that cannot be set by the handle.
-    pub waiting: u64,
+    /// The state of who waits there: [`State::Sending`] for one to call by, [`State::Receiving`] for one to receive by.
+    pub waits: State,
 }
 
-impl core::fmt::Debug for Route {
-    /// Nothing: a route says nothing that the handle table does not.
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("Route")
+impl Way {
+    /// By no handle: no task ever closes so many.
+    pub(crate) const NONE: Way =
+        Way { handle: u64::MAX, closed: u64::MAX, place: 0, generation: 0, tells: 0, waits: State::Ready };
+
+    /// The endpoint to which it leads.
+    #[inline(always)]
+    pub(crate) fn endpoint(&self) -> Option<Id<Endpoint>> {
+        match self.waits {
+            State::Sending(id) | State::Receiving(id) => Some(id),
+            _ => None,
+        }
     }
+}
+
+/// Where a handle was found to lead to a notification: good while the task has closed no handle.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bell {
+    /// The handle's number.
+    pub handle: u64,
+    /// As [`Way::closed`].
+    pub closed: u64,
+    /// Where it leads.
+    pub to: Id<Notification>,
+    /// The bits that cannot be set by the handle.
+    pub never: u64,
+}
+
+impl Bell {
+    /// By no handle.
+    pub(crate) const NONE: Bell = Bell { handle: u64::MAX, closed: u64::MAX, to: Id::NOBODY, never: u64::MAX };
 }
 
 /// Of [`Thread::extras`]: it has floating-point registers.
@@ -163,6 +192,9 @@ pub const PORTS: u8 = 2;
 /// Of [`Thread::extras`]: its system call is not done; see [`crate::step`].
 pub const STEP: u8 = 4;
 
+/// Of [`Thread::extras`]: it goes on with its whole frame, as a debugger has set registers that the short way out does not load.
+pub const WHOLE: u8 = 8;
+
 /// A thread.
 #[derive(Debug)]
 pub struct Thread {
@@ -170,12 +202,10 @@ pub struct Thread {
     pub frame: Frame,
     /// Its floating-point registers while they are not in the processor; `None` in a task without floating point.
     pub float: Option<Id<FloatState>>,
-    /// Its index, which is in the tokens of its calls.
-    pub index: u64,
     /// A queue of this thread alone.
     pub(crate) alone: Queue,
-    /// The first half of the state of a thread that waits for its reply.
-    pub(crate) awaited: u32,
+    /// The state of a thread that waits for its reply.
+    pub(crate) awaited: State,
     /// Row of its task.
     pub task: u16,
     /// Its task's name in this life.
@@ -186,7 +216,8 @@ pub struct Thread {
     pub space: u64,
     /// Whether its task has I/O ports.
     pub ports: bool,
-    /// For what the core must be prepared besides its address space, and whether the kernel goes on first: [`PORTS`], [`FLOAT`], [`STEP`].
+    /// For what the core must be prepared besides its address space, and whether the kernel goes on first: [`PORTS`], [`FLOAT`], [`STEP`],
+    /// [`WHOLE`].
     pub extras: u8,
     /// What it does.
     pub state: State,
@@ -195,11 +226,11 @@ pub struct Thread {
     /// The level at which it runs or is queued: below all priorities while its task's slice is used up. Of a thread that waits for something
     /// else, the last one.
     pub effective: u8,
-    /// What it runs on, at that level.
+    /// What it runs on, at that level, where it runs or waits for something else than processor time.
     pub(crate) budget: Budget,
     /// Its place in a queue.
     pub link: Link,
-    /// Names its latest call.
+    /// Names its latest call: the thread's index, and the number of the call in the upper 48 bits. The next one's is one more.
     pub token: ReplyToken,
     /// What the receiver of its latest message is told of it.
     pub sender: u64,
@@ -212,13 +243,13 @@ pub struct Thread {
     /// Label and handle of the last message sent.
     pub last_sent: [u32; 2],
     /// Where its last call went.
-    pub(crate) calls: Route,
+    pub(crate) calls: Way,
     /// Where it last received.
-    pub(crate) receives: Route,
+    pub(crate) receives: Way,
     /// What it last signalled.
-    pub(crate) signals: Route,
+    pub(crate) signals: Bell,
     /// What it last polled.
-    pub(crate) polls: Route,
+    pub(crate) polls: Bell,
     /// What is left of its system call, if it is not done.
     pub step: Option<Step>,
 }
@@ -229,9 +260,8 @@ impl Thread {
         Thread {
             frame: Frame::default(),
             float: None,
-            index: 0,
             alone: Queue::default(),
-            awaited: State::Replying(task).bits() as u32,
+            awaited: State::Replying(task),
             task,
             id: TaskId { index: task, generation: 0 },
             root: 0,
@@ -241,7 +271,7 @@ impl Thread {
             state: State::Ready,
             priority,
             effective: priority,
-            budget: Budget::nothing(),
+            budget: Budget::of(task, false),
             link: Link::UNLINKED,
             token: ReplyToken::NONE,
             sender: 0,
@@ -249,10 +279,10 @@ impl Thread {
             mask: 0,
             last_received: [0; 2],
             last_sent: [0; 2],
-            calls: Route::default(),
-            receives: Route::default(),
-            signals: Route::default(),
-            polls: Route::default(),
+            calls: Way::NONE,
+            receives: Way::NONE,
+            signals: Bell::NONE,
+            polls: Bell::NONE,
             step: None,
         }
     }

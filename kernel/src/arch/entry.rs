@@ -5,23 +5,75 @@
 //! to leave with, which may be another thread's. From ring 0 only the idle loop and the pause between two steps of a system call are ever
 //! interrupted; anything else is a bug and ends in a report.
 
-use super::fast;
 use super::gdt::{USER_CODE, USER_DATA};
-use super::percore::{ENTRIES, FRAME_END, KERNEL_STACK, USER_STACK};
-use abi::message::Lease;
+use super::percore::{self, FRAME_END, KERNEL_STACK, USER_STACK};
+use super::{message, notify};
+use abi::Syscall;
 use core::arch::naked_asm;
 use core::mem::offset_of;
+use kernel_core::layout::register;
 use kernel_core::thread::Frame;
 
 /// Bytes from a frame's start to its `vector` word.
 const VECTOR: usize = offset_of!(Frame, vector);
 const _: () = assert!(VECTOR == 15 * 8, "the stubs push fifteen registers");
 
-/// RFLAGS that a task may have when it is resumed: CF PF AF ZF SF TF DF OF AC ID (Intel SDM vol. 1, section 3.4.3). NT, IOPL, RF and the
-/// virtual-8086 bits are not among them.
-pub(super) const USER_FLAGS: u32 = 0x0024_0dd5;
-/// Always set: the interrupt flag and reserved bit 1.
-pub(super) const USER_FLAGS_SET: u32 = 0x202;
+pub(super) const USER_FLAGS: u32 = Frame::USER_FLAGS;
+pub(super) const USER_FLAGS_SET: u32 = Frame::USER_FLAGS_SET;
+
+/// System calls of larger numbers have the general entry.
+pub(super) const ENTRIES: usize = Syscall::TaskFault as usize + 1;
+
+/// Where each system call goes on, by its number: at assembly that does it, at what returns at once, or where all others do.
+pub(super) const TABLE: [extern "C" fn(); ENTRIES] = {
+    let mut table: [extern "C" fn(); ENTRIES] = [general; ENTRIES];
+    let plain = cfg!(feature = "plain");
+    table[Syscall::Call as usize] = if plain { message_stub } else { message::call::<Kernel> };
+    table[Syscall::ReplyRecv as usize] = if plain { message_stub } else { message::reply_recv::<Kernel> };
+    table[Syscall::Signal as usize] = if plain { signal } else { notify::signal };
+    table[Syscall::Yield as usize] = if plain { give_way } else { notify::give_way };
+    table[Syscall::Poll as usize] = if plain { poll } else { notify::poll };
+    table[Syscall::LeaseRead as usize] = lease_read;
+    table[Syscall::LeaseWrite as usize] = lease_write;
+    table[Syscall::TaskFault as usize] = task_fault;
+    table
+};
+
+/// Where the assembly of messages goes on in the kernel.
+struct Kernel;
+
+// SAFETY: the places are those of the core's record. `general` takes the registers as after `syscall`; `refused` completes the frame of the thread that
+// asks, `extras` that of the thread that runs, and both go on in Rust as after any system call.
+unsafe impl message::Core for Kernel {
+    const KERNEL: bool = true;
+    const FRAME_END: usize = FRAME_END;
+    const SYSTEM: usize = percore::SYSTEM;
+    const THREADS: usize = percore::THREADS;
+    const SLOTS: usize = percore::SLOTS;
+    const ENDPOINTS: usize = percore::ENDPOINTS;
+    const EXTRAS: usize = percore::EXTRAS;
+    const USER_STACK: usize = USER_STACK;
+
+    #[unsafe(naked)]
+    extern "C" fn general() {
+        naked_asm!("jmp {message}", message = sym message_stub)
+    }
+
+    #[unsafe(naked)]
+    extern "C" fn refused() {
+        whole_frame!("r10", "mov [r10 + {rax}], rax", crate::syscall::on_message)
+    }
+
+    #[unsafe(naked)]
+    extern "C" fn extras() {
+        naked_asm!("jmp {extras}", extras = sym extras_of_message)
+    }
+
+    #[unsafe(naked)]
+    extern "C" fn out() {
+        naked_asm!("ud2")
+    }
+}
 
 /// Where `syscall` arrives: rcx holds the return address, r11 the flags, the stack is still the user's.
 #[unsafe(naked)]
@@ -31,16 +83,68 @@ pub extern "C" fn syscall_entry() {
         "cmp rax, {count}",
         "jae {general}",
         "jmp qword ptr gs:[rax * 8 + {entries}]",
-        count = const fast::ENTRIES,
-        entries = const ENTRIES,
+        count = const self::ENTRIES,
+        entries = const percore::ENTRIES,
         general = sym general,
     )
 }
 
+/// Puts all registers that the assembly of messages has not saved into a frame, of which the anchor is in a register, and goes on in Rust. What it has
+/// lost is 0 there.
+macro_rules! whole_frame {
+    ($anchor:literal, $rax:literal, $handler:path) => {
+        naked_asm!(
+            $rax,
+            concat!("mov qword ptr [", $anchor, " + {vector}], {syscall}"),
+            concat!("mov [", $anchor, " + {rdi}], rdi"),
+            concat!("mov [", $anchor, " + {rsi}], rsi"),
+            concat!("mov qword ptr [", $anchor, " + {rdx}], 0"),
+            concat!("mov [", $anchor, " + {r8}], r8"),
+            concat!("mov [", $anchor, " + {r9}], r9"),
+            concat!("mov qword ptr [", $anchor, " + {r10}], 0"),
+            concat!("mov [", $anchor, " + {r12}], r12"),
+            concat!("mov [", $anchor, " + {r13}], r13"),
+            concat!("mov [", $anchor, " + {r14}], r14"),
+            concat!("mov [", $anchor, " + {r15}], r15"),
+            concat!("lea rdi, [", $anchor, " - {size}]"),
+            "mov rsi, gs:[{kernel}]",
+            "mov rsp, gs:[{kernel_stack}]",
+            "xor ebp, ebp",
+            "call {handler}",
+            "jmp {leave}",
+            kernel = const percore::KERNEL,
+            rax = const register(offset_of!(Frame, rax)),
+            vector = const register(offset_of!(Frame, vector)),
+            syscall = const Frame::SYSCALL,
+            rdi = const register(offset_of!(Frame, rdi)),
+            rsi = const register(offset_of!(Frame, rsi)),
+            rdx = const register(offset_of!(Frame, rdx)),
+            r8 = const register(offset_of!(Frame, r8)),
+            r9 = const register(offset_of!(Frame, r9)),
+            r10 = const register(offset_of!(Frame, r10)),
+            r12 = const register(offset_of!(Frame, r12)),
+            r13 = const register(offset_of!(Frame, r13)),
+            r14 = const register(offset_of!(Frame, r14)),
+            r15 = const register(offset_of!(Frame, r15)),
+            size = const size_of::<Frame>(),
+            kernel_stack = const KERNEL_STACK,
+            handler = sym $handler,
+            leave = sym leave,
+        )
+    };
+}
+use whole_frame;
+
+/// Puts the message in the registers into the frame of the thread `rdx`, which runs, and prepares more for it than the assembly does.
+#[unsafe(naked)]
+pub(super) extern "C" fn extras_of_message() {
+    whole_frame!("rdx", "mov qword ptr [rdx + {rax}], 0", crate::kernel::enter_current)
+}
+
 /// The stub of a system call after which the thread that asks goes on at once, whatever comes out of it: what the call keeps is saved on the
-/// kernel's stack. The handler has the arguments in its own registers, but for the fourth, and a number.
+/// kernel's stack, the flags as they are the task's own. The handler has the arguments in its own registers, but for the fourth, and the state.
 macro_rules! plain_stub {
-    ($(#[$doc:meta])* $name:ident, $handler:path, $number:expr) => {
+    ($(#[$doc:meta])* $name:ident, $handler:path) => {
         $(#[$doc])*
         #[unsafe(naked)]
         pub(super) extern "C" fn $name() {
@@ -49,70 +153,98 @@ macro_rules! plain_stub {
                 "mov rsp, gs:[{kernel_stack}]",
                 "push rcx", "push r11", "push rdi", "push rsi", "push r8", "push r9", "push r10", "push rbp",
                 "mov rcx, r10",
-                "mov r9d, {number}",
+                "mov r9, gs:[{kernel}]",
                 "xor ebp, ebp",
                 "call {handler}",
                 "pop rbp", "pop r10", "pop r9", "pop r8", "pop rsi", "pop rdi", "pop r11", "pop rcx",
                 "mov rsp, gs:[{user_stack}]",
-                "and r11d, {flags}",
-                "or r11d, {flags_set}",
                 "swapgs",
                 "sysretq",
                 user_stack = const USER_STACK,
                 kernel_stack = const KERNEL_STACK,
-                number = const $number,
+                kernel = const percore::KERNEL,
                 handler = sym $handler,
-                flags = const USER_FLAGS,
-                flags_set = const USER_FLAGS_SET,
             )
         }
     };
 }
 
 plain_stub! {
+    /// `poll`.
+    poll, crate::syscall::on_poll
+}
+
+plain_stub! {
     /// `lease_read`.
-    lease_read, crate::lease::on_copy, Lease::READ
+    lease_read, crate::lease::on_read
 }
 
 plain_stub! {
     /// `lease_write`.
-    lease_write, crate::lease::on_copy, Lease::WRITE
+    lease_write, crate::lease::on_write
 }
 
 plain_stub! {
     /// `task_fault`.
-    task_fault, crate::syscall::on_task_fault, 0
+    task_fault, crate::syscall::on_task_fault
 }
 
-/// Where a system call goes on that has no fast path.
-#[unsafe(naked)]
-pub(super) extern "C" fn general() {
-    naked_asm!(
-        "mov gs:[{user_stack}], rsp",
-        "mov rsp, gs:[{frame_end}]",
-        "push {user_data}",
-        "push qword ptr gs:[{user_stack}]",
-        "push r11",
-        "push {user_code}",
-        "push rcx",
-        "push 0",
-        "push {syscall}",
-        "push rax", "push rcx", "push rdx", "push rbx", "push rbp", "push rsi", "push rdi",
-        "push r8", "push r9", "push r10", "push r11", "push r12", "push r13", "push r14", "push r15",
-        "mov rdi, rsp",
-        "mov rsp, gs:[{kernel_stack}]",
-        "xor ebp, ebp",
-        "call {handler}",
-        "jmp {leave}",
-        user_stack = const USER_STACK,
-        frame_end = const FRAME_END,
-        kernel_stack = const KERNEL_STACK,
-        user_data = const USER_DATA,
-        user_code = const USER_CODE,
-        syscall = const Frame::SYSCALL,
-        handler = sym crate::syscall::on_syscall,
-        leave = sym leave,
-    )
+/// The stub of a system call after which another thread may go on: all registers go into the frame.
+macro_rules! whole_stub {
+    ($(#[$doc:meta])* $name:ident, $handler:path) => {
+        $(#[$doc])*
+        #[unsafe(naked)]
+        pub(super) extern "C" fn $name() {
+            naked_asm!(
+                "mov gs:[{user_stack}], rsp",
+                "mov rsp, gs:[{frame_end}]",
+                "push {user_data}",
+                "push qword ptr gs:[{user_stack}]",
+                "push r11",
+                "push {user_code}",
+                "push rcx",
+                "push 0",
+                "push {syscall}",
+                "push rax", "push rcx", "push rdx", "push rbx", "push rbp", "push rsi", "push rdi",
+                "push r8", "push r9", "push r10", "push r11", "push r12", "push r13", "push r14", "push r15",
+                "mov rdi, rsp",
+                "mov rsi, gs:[{kernel}]",
+                "mov rsp, gs:[{kernel_stack}]",
+                "xor ebp, ebp",
+                "call {handler}",
+                "jmp {leave}",
+                kernel = const percore::KERNEL,
+                user_stack = const USER_STACK,
+                frame_end = const FRAME_END,
+                kernel_stack = const KERNEL_STACK,
+                user_data = const USER_DATA,
+                user_code = const USER_CODE,
+                syscall = const Frame::SYSCALL,
+                handler = sym $handler,
+                leave = sym leave,
+            )
+        }
+    };
+}
+
+whole_stub! {
+    /// All that have no other.
+    general, crate::syscall::on_syscall
+}
+
+whole_stub! {
+    /// `call` and `reply_recv` of more than a label; in a kernel with the feature `plain`, all of them.
+    message_stub, crate::syscall::on_message
+}
+
+whole_stub! {
+    /// `signal`.
+    signal, crate::syscall::on_signal
+}
+
+whole_stub! {
+    /// `yield`.
+    give_way, crate::syscall::on_yield
 }
 
 /// Leaves to ring 3 with the frame in rax. A frame saved by `syscall` leaves by `sysret`, unless its return address is not a
@@ -153,6 +285,13 @@ pub extern "C" fn stub<const VECTOR: u8>() {
     naked_asm!("push 0", "push {vector}", "jmp {common}", vector = const VECTOR, common = sym common)
 }
 
+/// The timer's line, in a kernel with the feature `plain`.
+#[cfg(feature = "plain")]
+#[unsafe(naked)]
+pub extern "C" fn timer() {
+    naked_asm!("jmp {stub}", stub = sym stub::<{ super::pic::BASE + super::pit::LINE }>)
+}
+
 /// A vector for which it does (Intel SDM vol. 3A, table 6-1).
 #[unsafe(naked)]
 pub extern "C" fn stub_with_error<const VECTOR: u8>() {
@@ -168,6 +307,7 @@ pub(super) extern "C" fn common() {
         "push rax", "push rcx", "push rdx", "push rbx", "push rbp", "push rsi", "push rdi",
         "push r8", "push r9", "push r10", "push r11", "push r12", "push r13", "push r14", "push r15",
         "mov rdi, rsp",
+        "mov rsi, gs:[{kernel}]",
         "mov rsp, gs:[{kernel_stack}]",
         // Interrupts leave AC as the task had it; the kernel runs without, so that SMAP holds (vol. 3A, section 4.6).
         "pushfq",
@@ -187,6 +327,7 @@ pub(super) extern "C" fn common() {
         "pop rdi", "pop rsi", "pop rbp", "pop rbx", "pop rdx", "pop rcx", "pop rax",
         "add rsp, 16",
         "iretq",
+        kernel = const percore::KERNEL,
         kernel_stack = const KERNEL_STACK,
         from_user = sym crate::trap::from_user,
         from_kernel = sym crate::trap::from_kernel,

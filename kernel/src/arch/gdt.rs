@@ -2,7 +2,6 @@
 
 use super::stacks::Stack;
 use abi::manifest::PortRange;
-use core::cell::UnsafeCell;
 use x86_64::instructions::segmentation::{CS, DS, ES, FS, GS, SS, Segment};
 use x86_64::instructions::tables::load_tss;
 use x86_64::structures::DescriptorTablePointer;
@@ -51,8 +50,9 @@ pub(super) const NO_BITMAP: u16 = 0xffff;
 /// The row of no task.
 const NOBODY: u16 = 0xffff;
 
+/// What the processor reads of segments, and what goes with it.
 #[repr(C, align(16))]
-struct Tables {
+pub struct Tables {
     tss: Tss,
     gdt: [u64; 8],
     /// The row whose ports are clear in the bitmap now, or [`NOBODY`].
@@ -60,34 +60,67 @@ struct Tables {
     granted: [PortRange; abi::manifest::MAX_PORTS],
 }
 
-/// What the processor reads of segments, and what goes with it.
-pub(super) struct Cell(UnsafeCell<Tables>);
-// SAFETY: one core, interrupts off in the kernel: every function here runs to its end before another can start.
-unsafe impl Sync for Cell {}
-
-/// Where TSS.RSP0 is in [`TABLES`]: see [`set_frame_end`].
+/// Where TSS.RSP0 is in [`Tables`].
 pub(super) const RSP0: usize = core::mem::offset_of!(Tables, tss) + core::mem::offset_of!(Tss, rsp);
-/// Where the bitmap's offset is in [`TABLES`]: see [`no_ports`].
+/// Where the bitmap's offset is in [`Tables`].
 pub(super) const IOMAP: usize = core::mem::offset_of!(Tables, tss) + core::mem::offset_of!(Tss, iomap_base);
 /// Where the row is whose ports are clear in the bitmap.
 pub(super) const OWNER: usize = core::mem::offset_of!(Tables, owner);
 
-pub(super) static TABLES: Cell = Cell(UnsafeCell::new(Tables {
-    tss: Tss {
-        reserved0: 0,
-        rsp: [0; 3],
-        reserved1: 0,
-        ist: [0; 7],
-        reserved2: 0,
-        reserved3: 0,
-        iomap_base: NO_BITMAP,
-        bitmap: [0xff; BITMAP],
-        end: 0xff,
-    },
-    gdt: [0; 8],
-    owner: NOBODY,
-    granted: [PortRange { base: 0, len: 0 }; abi::manifest::MAX_PORTS],
-}));
+impl Tables {
+    /// Those of a core before [`init`].
+    pub const NEW: Tables = Tables {
+        tss: Tss {
+            reserved0: 0,
+            rsp: [0; 3],
+            reserved1: 0,
+            ist: [0; 7],
+            reserved2: 0,
+            reserved3: 0,
+            iomap_base: NO_BITMAP,
+            bitmap: [0xff; BITMAP],
+            end: 0xff,
+        },
+        gdt: [0; 8],
+        owner: NOBODY,
+        granted: [PortRange { base: 0, len: 0 }; abi::manifest::MAX_PORTS],
+    };
+
+    /// The anchor of the thread that runs, or ran last: TSS.RSP0.
+    #[inline(always)]
+    pub fn frame_end(&self) -> u64 {
+        let rsp = self.tss.rsp;
+        rsp[0]
+    }
+
+    /// Where the processor saves registers when ring 3 is interrupted: the end of the running thread's frame, 16-byte aligned. 0: there is no
+    /// such thread.
+    #[inline(always)]
+    pub fn set_frame_end(&mut self, end: u64) {
+        self.tss.rsp[0] = end;
+    }
+
+    /// Allows no port from now on.
+    #[inline(always)]
+    pub fn no_ports(&mut self) {
+        self.tss.iomap_base = NO_BITMAP;
+    }
+
+    /// Allows the ports of the task that runs from now on, and no others.
+    pub fn set_ports(&mut self, row: u16, ports: &[PortRange; abi::manifest::MAX_PORTS]) {
+        if self.owner != row {
+            let old = core::mem::replace(&mut self.granted, *ports);
+            for range in old {
+                change(&mut self.tss.bitmap, range, true);
+            }
+            for range in *ports {
+                change(&mut self.tss.bitmap, range, false);
+            }
+            self.owner = row;
+        }
+        self.tss.iomap_base = TSS_BODY as u16;
+    }
+}
 
 /// Code and data descriptors of 64-bit mode (Intel SDM vol. 3A, section 3.4.5): present, accessed, type, ring, long mode.
 const DESCRIPTORS: [u64; 6] = [
@@ -105,7 +138,7 @@ pub fn init() {
     // SAFETY: called once, before interrupts or ring 3 exist; the tables are static, so the processor may use them for ever. The
     // selectors name the descriptors that were just written.
     unsafe {
-        let tables = TABLES.0.get();
+        let tables = &raw mut (*super::percore::addr()).tables;
         let tss = &raw mut (*tables).tss;
         let base = tss as u64;
         let [a, b, c, d, e, f] = DESCRIPTORS;
@@ -134,13 +167,6 @@ pub fn init() {
     }
 }
 
-/// Where the processor saves registers when ring 3 is interrupted: the end of the running thread's frame, 16-byte aligned.
-#[inline(always)]
-pub fn set_frame_end(end: u64) {
-    // SAFETY: a plain store to the static TSS; the processor reads it only on the way from ring 3.
-    unsafe { (&raw mut (*TABLES.0.get()).tss.rsp).cast::<u64>().write_unaligned(end) };
-}
-
 /// Clears the data segment registers, which a task may have loaded and the next one could read: `ds`, `es`, `fs` and, behind the
 /// kernel's own, `gs`. In 64-bit mode a null selector there is as good as any (Intel SDM vol. 3A, section 3.4.4).
 #[inline(always)]
@@ -154,30 +180,6 @@ pub fn clear_user_selectors() {
             zero = in(reg) 0u64, options(nostack, preserves_flags),
         );
     }
-}
-
-/// Allows no port from now on.
-#[inline(always)]
-pub fn no_ports() {
-    // SAFETY: as in `set_frame_end`.
-    unsafe { (&raw mut (*TABLES.0.get()).tss.iomap_base).write_unaligned(NO_BITMAP) };
-}
-
-/// Allows the ports of the task that runs from now on, and no others.
-pub fn set_ports(row: u16, ports: &[PortRange; abi::manifest::MAX_PORTS]) {
-    // SAFETY: see `Cell`: nobody else has a reference into the tables, and the processor reads the bitmap only in ring 3.
-    let tables = unsafe { &mut *TABLES.0.get() };
-    if tables.owner != row {
-        let old = core::mem::replace(&mut tables.granted, *ports);
-        for range in old {
-            change(&mut tables.tss.bitmap, range, true);
-        }
-        for range in *ports {
-            change(&mut tables.tss.bitmap, range, false);
-        }
-        tables.owner = row;
-    }
-    tables.tss.iomap_base = TSS_BODY as u16;
 }
 
 fn change(bitmap: &mut [u8; BITMAP], range: PortRange, deny: bool) {

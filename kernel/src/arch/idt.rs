@@ -1,8 +1,11 @@
 //! The interrupt descriptor table (Intel SDM vol. 3A, section 6.14).
 
 use super::entry::{fatal, stub, stub_with_error};
-use super::fast::{line, timer};
+#[cfg(feature = "plain")]
+use super::entry::{stub as line, timer};
 use super::gdt::{IST_DOUBLE_FAULT, IST_MACHINE_CHECK, IST_NMI, KERNEL_CODE};
+#[cfg(not(feature = "plain"))]
+use super::notify::{line, timer};
 use super::{pic, pit};
 use core::cell::UnsafeCell;
 use x86_64::VirtAddr;
@@ -43,8 +46,8 @@ static STUBS: [(usize, Stub); COUNT - 4] = stubs!(
     stub 0, stub 1, stub 3, stub 4, stub 5, stub 6, stub 7, stub 9, stub_with_error 10, stub_with_error 11,
     stub_with_error 12, stub_with_error 13, stub_with_error 14, stub 15, stub 16, stub_with_error 17, stub 19, stub 20,
     stub_with_error 21, stub 22, stub 23, stub 24, stub 25, stub 26, stub 27, stub 28, stub_with_error 29, stub_with_error 30, stub 31,
-    line 33, stub 34, line 35, line 36, line 37, line 38, stub 39, line 40, line 41, line 42, line 43, line 44, line 45,
-    line 46, stub 47,
+    line 33, stub 34, line 35, line 36, line 37, line 38, stub 39, line 40, line 41,
+    line 42, line 43, line 44, line 45, line 46, stub 47,
 );
 
 /// Fills and loads the table.

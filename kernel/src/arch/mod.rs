@@ -3,11 +3,12 @@
 pub mod cpu;
 pub mod debugcon;
 pub mod entry;
-pub mod fast;
 pub mod firmware;
 pub mod float;
 pub mod gdt;
 pub mod idt;
+pub mod message;
+mod notify;
 pub mod paging;
 pub mod pci;
 pub mod percore;

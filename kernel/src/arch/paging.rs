@@ -213,11 +213,27 @@ pub fn space(root: u64, row: u16, pcid: bool) -> u64 {
 }
 
 /// Forgets what is cached of an address space with the same identifier, which was an earlier life's. `current` is what CR3 holds now.
-pub fn forget(space: u64, current: u64) {
+pub fn forget(space: u64) {
     if space & KEEP != 0 {
+        let current = loaded();
         switch(space & !KEEP);
-        switch(current);
+        switch(current | KEEP);
     }
+}
+
+/// What is in CR3.
+#[inline(always)]
+fn loaded() -> u64 {
+    let now: u64;
+    // SAFETY: reads a register.
+    unsafe { core::arch::asm!("mov {}, cr3", out(reg) now, options(nomem, nostack, preserves_flags)) };
+    now
+}
+
+/// Whether the core is in this address space: a top table, or what [`space`] makes of one.
+#[inline(always)]
+pub fn is_in(root: u64) -> bool {
+    loaded() == root & !KEEP
 }
 
 /// Loads an address space: a top table, or what [`space`] makes of one.

@@ -1,6 +1,6 @@
 //! What belongs to one core, reached through gs in the entry stubs.
 
-use super::fast;
+use super::entry;
 use core::cell::UnsafeCell;
 use kernel_core::arena::Id;
 use kernel_core::thread::FloatState;
@@ -10,37 +10,53 @@ use kernel_core::thread::FloatState;
 pub struct PerCore {
     /// Top of the stack that the kernel runs on.
     pub kernel_stack: u64,
-    /// End of the running thread's frame, where `syscall` saves registers.
-    pub frame_end: u64,
     /// Where `syscall` keeps the user's stack pointer for a moment.
     pub user_stack: u64,
+    /// The address of the kernel's state, and of the [`kernel_core::System`] in it: what is entered from ring 3, where no lock is held, has them.
+    pub kernel: u64,
     /// The address of the kernel's [`kernel_core::System`].
     pub system: u64,
-    /// The address space in CR3.
-    pub space: u64,
-    /// How often it has changed.
+    /// The anchor of the first slot of its threads, and how many there are: see [`kernel_core::layout`].
+    pub threads: u64,
+    /// How many slots of threads there are.
+    pub slots: u64,
+    /// The address of the first slot of its endpoints.
+    pub endpoints: u64,
+    /// The address of the first slot of its notifications.
+    pub notifications: u64,
+    /// How often the address space has changed, but for calls and answers that the assembly does.
     pub space_switches: u64,
     /// What is prepared besides the address space: as [`kernel_core::thread::Thread::extras`] has it.
     pub extras: u8,
     /// Whose floating-point registers are in the processor; `None`: nobody may use them.
     pub float: Option<Id<FloatState>>,
     /// Where each system call goes on, by its number.
-    pub entries: [extern "C" fn(); fast::ENTRIES],
+    pub entries: [extern "C" fn(); entry::ENTRIES],
+    /// Segments and TSS, whose RSP0 is the running thread's anchor.
+    pub tables: super::gdt::Tables,
 }
 
 /// Offset of [`PerCore::kernel_stack`].
 pub const KERNEL_STACK: usize = core::mem::offset_of!(PerCore, kernel_stack);
-/// Offset of [`PerCore::frame_end`].
-pub const FRAME_END: usize = core::mem::offset_of!(PerCore, frame_end);
+/// Offset of [`PerCore::tables`].
+pub const TABLES: usize = core::mem::offset_of!(PerCore, tables);
+/// Offset of TSS.RSP0.
+pub const FRAME_END: usize = TABLES + super::gdt::RSP0;
 /// Offset of [`PerCore::user_stack`].
 pub const USER_STACK: usize = core::mem::offset_of!(PerCore, user_stack);
 
+/// Offset of [`PerCore::kernel`].
+pub const KERNEL: usize = core::mem::offset_of!(PerCore, kernel);
 /// Offset of [`PerCore::system`].
 pub const SYSTEM: usize = core::mem::offset_of!(PerCore, system);
-/// Offset of [`PerCore::space`].
-pub const SPACE: usize = core::mem::offset_of!(PerCore, space);
-/// Offset of [`PerCore::space_switches`].
-pub const SPACE_SWITCHES: usize = core::mem::offset_of!(PerCore, space_switches);
+/// Offset of [`PerCore::threads`].
+pub const THREADS: usize = core::mem::offset_of!(PerCore, threads);
+/// Offset of [`PerCore::slots`].
+pub const SLOTS: usize = core::mem::offset_of!(PerCore, slots);
+/// Offset of [`PerCore::notifications`].
+pub const NOTIFICATIONS: usize = core::mem::offset_of!(PerCore, notifications);
+/// Offset of [`PerCore::endpoints`].
+pub const ENDPOINTS: usize = core::mem::offset_of!(PerCore, endpoints);
 /// Offset of [`PerCore::extras`].
 pub const EXTRAS: usize = core::mem::offset_of!(PerCore, extras);
 /// Offset of [`PerCore::entries`].
@@ -53,14 +69,18 @@ unsafe impl Sync for Cell {}
 
 static CORE: Cell = Cell(UnsafeCell::new(PerCore {
     kernel_stack: 0,
-    frame_end: 0,
     user_stack: 0,
+    kernel: 0,
     system: 0,
-    space: 0,
+    threads: 0,
+    slots: 0,
+    endpoints: 0,
+    notifications: 0,
     space_switches: 0,
     extras: 0,
     float: None,
-    entries: fast::TABLE,
+    entries: entry::TABLE,
+    tables: super::gdt::Tables::NEW,
 }));
 
 /// The address of this core's record.

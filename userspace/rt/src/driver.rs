@@ -149,14 +149,24 @@ pub fn serve<D: Driver>(mut driver: D) -> ! {
     if let Err(status) = Endpoint::own().takes(D::TAKES) {
         panic!("the task's own endpoint does not take {:?}: {status}", D::TAKES);
     }
-    let mut out = Outgoing::NONE;
+    let Outgoing { mut token, mut header, mut words, mut transfer } = Outgoing::NONE;
     loop {
-        let received = syscall::reply_recv(Endpoint::own().0, out.token, out.header, out.words, out.transfer, u64::MAX);
-        out = match received {
-            Ok(received) => step(&mut driver, received),
-            Err(status) => out.without_handle(status),
-        };
+        match syscall::reply_recv(Endpoint::own().0, token, header, words, transfer, u64::MAX) {
+            Ok(received) => Outgoing { token, header, words, transfer } = step(&mut driver, received),
+            Err(status) => (header, transfer) = (refused(header, status), 0),
+        }
     }
+}
+
+/// What to send in place of an answer with this header, when the kernel refused to send that: the caller must not wait for ever for a
+/// handle that the driver could not pass on.
+#[cold]
+#[inline(never)]
+fn refused(header: Header, status: Status) -> Header {
+    if !header.has_handle() {
+        panic!("cannot receive on the task's own endpoint: {status}");
+    }
+    Header::new(OUTCOME_BAD_REQUEST)
 }
 
 /// The reply that goes out with the next receive.
@@ -182,16 +192,6 @@ impl Outgoing {
             }
             Answer::Later => Outgoing::NONE,
         }
-    }
-
-    /// What to do when the kernel refused to send this: the caller must not wait for ever for a handle that the driver
-    /// could not pass on.
-    #[cold]
-    fn without_handle(self, status: Status) -> Outgoing {
-        if !self.header.has_handle() {
-            panic!("cannot receive on the task's own endpoint: {status}");
-        }
-        Outgoing { header: Header::new(OUTCOME_BAD_REQUEST), transfer: 0, ..self }
     }
 }
 

@@ -36,14 +36,19 @@ pub const FOLLOWED: [&str; 9] = [
 const MARK: u64 = u64::from_le_bytes(*b"bench-me");
 
 /// The interrupt of the driver that is timed: line 3, as the kernel's stub for its vector is called.
-const INTERRUPT: (&str, &str) = ("irq_to_driver", "kernel::arch::fast::lines::line::<35>");
+const INTERRUPT: (&str, &str) = ("irq_to_driver", "kernel::arch::notify::line::<35>");
 
 /// Where the stubs of the kernel's entry are: what is done there is entry before, and switch and exit after all else.
-const STUBS: [&str; 4] =
-    ["kernel::arch::entry::", "<kernel::arch::entry::", "kernel::arch::fast::", "<kernel::arch::fast::"];
+const STUBS: [&str; 5] = [
+    "kernel::arch::entry::",
+    "<kernel::arch::entry::",
+    "kernel::arch::notify::returned",
+    "kernel::arch::notify::resumed",
+    "kernel::arch::notify::handed_over",
+];
 
-/// Where the fast paths are: what they do up to their last conditional jump changes nothing.
-const FAST: &str = "kernel_core::fast::";
+/// Where the assembly is that decides: what it does up to its last conditional jump, but those at the switch, changes nothing.
+const FAST: [&str; 2] = ["kernel::arch::message::", "kernel::arch::notify::"];
 
 /// Most instructions of an operation.
 const MOST: usize = 200_000;
@@ -430,18 +435,29 @@ fn phases(steps: &mut [Step]) {
                 .any(|start| text.starts_with(start))
                 || text.starts_with("mov qword ptr [rip")
         };
+        let in_fast = |step: &Step| FAST.iter().any(|start| step.instruction.function.starts_with(start));
+        let fast = visit.iter().all(|step| in_stubs(step) || in_fast(step));
+        let jumps: Vec<usize> = (0..visit.len())
+            .filter(|&place| {
+                !in_stubs(&visit[place]) && in_fast(&visit[place]) && is_jump(&visit[place].instruction.text)
+            })
+            .collect();
+        // That of messages ends with two more jumps: whether the thread needs more than it does, for which it looks at two bytes, and whether
+        // the address space is another.
+        let message = visit.last().is_some_and(|step| step.instruction.function.starts_with(FAST[0]));
+        let (looks, leaves) = match jumps[..] {
+            [.., looks, needs, _] if fast && message => (Some(looks), needs.saturating_sub(2)),
+            [.., last] if fast => (Some(last), leaves),
+            _ => (None, leaves),
+        };
         let exit = visit.iter().rposition(switches).map_or(leaves, |last| (last + 1).max(leaves));
-        let fast = visit.iter().all(|step| in_stubs(step) || step.instruction.function.starts_with(FAST));
-        let looks = visit
-            .iter()
-            .rposition(|step| step.instruction.function.starts_with(FAST) && is_jump(&step.instruction.text));
         for (place, step) in visit.iter_mut().enumerate() {
             let text = &step.instruction.text;
             step.phase = match () {
                 () if place < entry => Phase::Entry,
                 () if place >= exit => Phase::Exit,
                 () if place >= leaves => Phase::Switch,
-                () if fast && looks.is_some_and(|last| place <= last) => {
+                () if looks.is_some_and(|last| place <= last) => {
                     let compares = ["cmp ", "test ", "bt "].iter().any(|start| text.starts_with(start));
                     if compares || is_jump(text) { Phase::Checks } else { Phase::Lookup }
                 }

@@ -8,7 +8,7 @@ use abi::task::MAX_TASKS;
 use kernel_core::manifest::{MAX_ALL_OBJECTS, MAX_HANDLES};
 
 /// The programs that are kernels.
-const KERNELS: [&str; 3] = ["kernel", "kernel-verify", "kernel-latency"];
+const KERNELS: [&str; 4] = ["kernel", "kernel-verify", "kernel-latency", "kernel-plain"];
 
 /// Checks all tasks together. On the way, outside tasks are entered into the `calls` of their clients.
 pub fn check(tasks: &mut [Task], consent: &Consent, problems: &mut Vec<Problem>) {

@@ -46,6 +46,9 @@ pub fn run(paths: &Paths, wanted: &Wanted, report: &Report, ready: &Ready) -> Re
     if suite::may_match(&config, wanted) {
         suite::run(&suite::SUITE, &config, wanted, report, ready)?;
     }
+    if wanted.matches(suite::ON_PLAIN) {
+        suite::run_plain(&config, wanted, report, ready)?;
+    }
     if suite::TRIAL_NAMES.iter().any(|name| wanted.matches(name)) {
         suite::run(&suite::TRIALS, &config, wanted, report, ready)?;
     }

@@ -159,9 +159,9 @@ fn d25_a_debugger_cannot_make_a_call_what_it_is_not() {
         recv(&mut s, server, OWN, 0).unwrap();
         let f = *frame(&mut s, server);
         assert_eq!((f.rsi, f.words()), (header, [value; 4]), "only the words are the debugger's");
-        assert_eq!(s.handle(server, f.r13 & 0xffff_ffff).unwrap().rights, Rights::SIGNAL);
+        assert_eq!(s.handle(server, f.r10 & 0xffff_ffff).unwrap().rights, Rights::SIGNAL);
         assert_eq!(s.debug_set(1, &all(value)), Ok(()));
-        let token = ReplyToken(f.r12);
+        let token = ReplyToken(f.r8);
         assert_eq!(s.lease_info(server, token, 0), Ok((2, 1)));
         assert_eq!(s.lease_info(server, token, 1), Err(Status::LeaseBounds));
         let m = memory(&mut s, 0, 1).unwrap();
@@ -181,7 +181,8 @@ fn a_debugger_sets_registers_of_who_waits_and_not_of_who_runs() {
     run(&mut s, client);
     assert_eq!(s.debug_set(0, &all(9)), Ok(()));
     let f = *frame(&mut s, server);
-    assert_eq!((f.rsi, f.r13, f.rip, f.rsp, f.rflags, f.vector), (9, 9, 0x1000, 0x2000, 0xffff_ffff, 0));
+    let flags = u64::from(Frame::USER_FLAGS | Frame::USER_FLAGS_SET);
+    assert_eq!((f.rsi, f.r10, f.rip, f.rsp, f.rflags, f.vector), (9, 9, 0x1000, 0x2000, flags, 0));
     s.signal_task(0, 1);
     assert_eq!(frame(&mut s, server).rsi, Header::NOTIFICATION, "recv ends with its own results");
     assert_eq!(s.debug_set(2, &abi::task::Registers { rip: abi::task::USER_END, ..all(0) }), Err(Status::BadAddress));

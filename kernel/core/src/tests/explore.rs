@@ -10,7 +10,7 @@
 //! ([`World::canonical`]) is kept; and a step is judged by the state before it too, not by that behind it alone.
 
 use super::world::{Mode, Op, World, table};
-use super::{Random, check};
+use super::{By, Random, check};
 use proptest::prelude::*;
 use std::collections::HashSet;
 
@@ -25,7 +25,7 @@ fn search(mode: Mode, fast: bool, piecemeal: bool) -> (usize, usize, usize) {
     let mut reached: Vec<(u32, Op, u8)> = vec![(0, Op::Tick, 0)];
     let mut known = HashSet::new();
     let mut world = World::new(table, mode);
-    (world.fast, world.piecemeal) = (fast, piecemeal);
+    (world.by, world.piecemeal) = (By::of(fast), piecemeal);
     assert_eq!(check(&world.s), Ok(()));
     known.insert(world.canonical());
     table = world.into_table();
@@ -40,7 +40,7 @@ fn search(mode: Mode, fast: bool, piecemeal: bool) -> (usize, usize, usize) {
         path.reverse();
         let replay = |table| {
             let mut world = World::new(table, mode);
-            (world.fast, world.piecemeal) = (fast, piecemeal);
+            (world.by, world.piecemeal) = (By::of(fast), piecemeal);
             for &op in &path {
                 world.advance(op).unwrap_or_else(|e| panic!("{e} after {path:?}"));
             }
@@ -107,7 +107,7 @@ fn every_short_sequence_with_deaths_in_pieces() {
 fn walk(seed: u64, steps: usize, mode: Mode, fast: bool, piecemeal: bool) -> Result<(), String> {
     let mut random = Random(seed | 1);
     let mut world = World::new(table(), mode);
-    (world.fast, world.piecemeal) = (fast, piecemeal);
+    (world.by, world.piecemeal) = (By::of(fast), piecemeal);
     let mut last = Vec::new();
     for step in 0..steps {
         let op = world.pick(&mut random);

@@ -1,24 +1,40 @@
-//! The fast paths as the entry stubs run them: with a thread's registers in the processor's.
+//! What happens most often as the kernel around does it: messages by the assembly, with a thread's registers in the processor's, and the rest by
+//! [`crate::direct`].
 #![allow(unsafe_code)]
 
+use super::By;
 use crate::System;
-use crate::fast::{self, Exits};
-use crate::thread::{Frame, Thread};
-use abi::message::Lease;
-use core::arch::naked_asm;
+use crate::layout;
+use crate::thread::Frame;
+use core::arch::{asm, naked_asm};
 use core::mem::offset_of;
 
-/// The registers that go in and come out.
+#[path = "../../../src/arch/message.rs"]
+mod message;
+
+/// What gs leads to: the core's record, and the registers as they come out.
 #[repr(C)]
-#[derive(Clone, Copy, Default)]
-struct Registers {
+#[derive(Default)]
+struct Record {
+    frame_end: u64,
+    system: u64,
+    threads: u64,
+    slots: u64,
+    endpoints: u64,
+    extras: u64,
+    now: u64,
+    /// The stack pointer of whoever runs the assembly.
+    rsp_of_host: u64,
+    /// By which exit it went on.
+    exit: u64,
     rax: u64,
     rcx: u64,
+    rdx: u64,
     rbx: u64,
     rbp: u64,
-    rdi: u64,
+    rsp: u64,
     rsi: u64,
-    rdx: u64,
+    rdi: u64,
     r8: u64,
     r9: u64,
     r10: u64,
@@ -27,344 +43,232 @@ struct Registers {
     r13: u64,
     r14: u64,
     r15: u64,
-    /// By which exit it went on.
-    exit: u64,
-    /// For whoever saves registers in the middle of a path: the time.
-    now: u64,
-    /// For whoever saves registers in the middle of a path: the system's address.
-    system: u64,
 }
 
-/// The exits, as they are numbered here.
-const HANDED_OVER: u64 = 1;
-const RESUMED: u64 = 2;
-const RETURNED: u64 = 3;
-const REFUSED: u64 = 4;
-const UNTOUCHED: u64 = 5;
-const DECLINED: u64 = 6;
-const LINE_REFUSED: u64 = 7;
-const TICKED: u64 = 8;
-const TICK_REFUSED: u64 = 9;
+const OUT: u64 = 1;
+const EXTRAS: u64 = 2;
+const REFUSED: u64 = 3;
+const GENERAL: u64 = 4;
 
 struct Host;
 
-macro_rules! exit {
-    ($name:ident, $number:expr) => {
-        #[unsafe(naked)]
-        extern "C" fn $name() {
-            register_asm!(
-                "xchg r11, [rsp]",
-                "mov qword ptr [r11 + {exit}], {number}",
-                "jmp {out}";
-                number = const $number,
-                out = sym out,
-            )
-        }
-    };
-}
-
 macro_rules! register_asm {
-    ($($line:literal),*; $($operand:tt)*) => {
+    ($($line:expr),*; $($operand:tt)*) => {
         naked_asm!(
             $($line,)*
-            "# {rax}{rcx}{rbx}{rbp}{rdi}{rsi}{rdx}{r8}{r9}{r10}{r11}{r12}{r13}{r14}{r15}{exit}{now}{system}",
-            rax = const offset_of!(Registers, rax),
-            rcx = const offset_of!(Registers, rcx),
-            rbx = const offset_of!(Registers, rbx),
-            rbp = const offset_of!(Registers, rbp),
-            rdi = const offset_of!(Registers, rdi),
-            rsi = const offset_of!(Registers, rsi),
-            rdx = const offset_of!(Registers, rdx),
-            r8 = const offset_of!(Registers, r8),
-            r9 = const offset_of!(Registers, r9),
-            r10 = const offset_of!(Registers, r10),
-            r11 = const offset_of!(Registers, r11),
-            r12 = const offset_of!(Registers, r12),
-            r13 = const offset_of!(Registers, r13),
-            r14 = const offset_of!(Registers, r14),
-            r15 = const offset_of!(Registers, r15),
-            exit = const offset_of!(Registers, exit),
-            now = const offset_of!(Registers, now),
-            system = const offset_of!(Registers, system),
+            rax = const offset_of!(Record, rax),
+            rcx = const offset_of!(Record, rcx),
+            rdx = const offset_of!(Record, rdx),
+            rbx = const offset_of!(Record, rbx),
+            rbp = const offset_of!(Record, rbp),
+            rsp = const offset_of!(Record, rsp),
+            rsi = const offset_of!(Record, rsi),
+            rdi = const offset_of!(Record, rdi),
+            r8 = const offset_of!(Record, r8),
+            r9 = const offset_of!(Record, r9),
+            r10 = const offset_of!(Record, r10),
+            r11 = const offset_of!(Record, r11),
+            r12 = const offset_of!(Record, r12),
+            r13 = const offset_of!(Record, r13),
+            r14 = const offset_of!(Record, r14),
+            r15 = const offset_of!(Record, r15),
+            rsp_of_host = const offset_of!(Record, rsp_of_host),
             $($operand)*
         )
     };
 }
 
-// SAFETY: all put every register that the caller of `run` wants kept back as it was, but the one that goes on at `signalled`, which does
-// the same in the end.
-unsafe impl Exits for Host {
-    exit!(handed_over, HANDED_OVER);
-    exit!(resumed, RESUMED);
-    exit!(returned, RETURNED);
-    exit!(refused, REFUSED);
-    exit!(untouched, UNTOUCHED);
-    exit!(declined, DECLINED);
-    exit!(line_refused, LINE_REFUSED);
-    exit!(ticked, TICKED);
-    exit!(tick_refused, TICK_REFUSED);
-
-    #[unsafe(naked)]
-    extern "C" fn lend() {
-        naked_asm!(
-            "test r12, r12",
-            "jz 2f",
-            "push rsi",
-            "push rdi",
-            "mov ecx, esi",
-            "shr ecx, 16",
-            "imul ecx, ecx, {lease} / 8",
-            "mov rsi, r12",
-            "lea rdi, [r13 + {leases}]",
-            "rep movsq",
-            "pop rdi",
-            "pop rsi",
-            "jmp r11",
-            "2:",
-            "mov eax, {call}",
-            "jmp {refused}",
-            lease = const size_of::<Lease>(),
-            leases = const fast::at(offset_of!(Thread, leases)),
-            call = const abi::Syscall::Call as u32,
-            refused = sym Self::refused,
-        )
-    }
-
-    /// The registers are in the frame already, as `go` took them from there.
-    #[unsafe(naked)]
-    extern "C" fn waited_for() {
-        register_asm!(
-            "mov r13, rax",
-            "mov qword ptr [r13 + {status}], 0",
-            "mov r11, [rsp]",
-            "mov rax, [r11 + {now}]",
-            "mov r15, [r11 + {system}]",
-            "jmp {signalled}";
-            status = const fast::register(offset_of!(Frame, rax)),
-            signalled = sym fast::signalled::<Host>,
-        )
-    }
+macro_rules! exit {
+    ($name:ident, $number:expr) => {
+        #[unsafe(naked)]
+        extern "C" fn $name() {
+            naked_asm!(
+                "mov qword ptr gs:[{exit}], {number}",
+                "jmp {stored}",
+                exit = const offset_of!(Record, exit),
+                number = const $number,
+                stored = sym stored,
+            )
+        }
+    };
 }
 
-/// Loads the registers and jumps to a path. What the path may use of the stack is the address of the registers.
+// SAFETY: the places are those of the record; all exits store the registers there and return to the caller of `run`.
+unsafe impl message::Core for Host {
+    const KERNEL: bool = false;
+    const FRAME_END: usize = offset_of!(Record, frame_end);
+    const SYSTEM: usize = offset_of!(Record, system);
+    const THREADS: usize = offset_of!(Record, threads);
+    const SLOTS: usize = offset_of!(Record, slots);
+    const ENDPOINTS: usize = offset_of!(Record, endpoints);
+    const EXTRAS: usize = offset_of!(Record, extras);
+    const USER_STACK: usize = offset_of!(Record, now);
+    exit!(general, GENERAL);
+    exit!(refused, REFUSED);
+    exit!(extras, EXTRAS);
+    exit!(out, OUT);
+}
+
+/// Loads the registers from the record, which is what gs leads to, and jumps to a piece.
 #[unsafe(naked)]
-unsafe extern "sysv64" fn run(registers: *mut Registers, path: extern "C" fn()) {
+unsafe extern "sysv64" fn run(record: *mut Record, piece: extern "C" fn()) {
     register_asm!(
-        "push rbx",
-        "push rbp",
-        "push r12",
-        "push r13",
-        "push r14",
-        "push r15",
-        "push rdi",
-        // Below the stack pointer, where nobody writes meanwhile.
-        "mov [rsp - 8], rsi",
-        "mov rax, [rdi + {rax}]",
-        "mov rcx, [rdi + {rcx}]",
-        "mov rbx, [rdi + {rbx}]",
-        "mov rbp, [rdi + {rbp}]",
-        "mov rsi, [rdi + {rsi}]",
-        "mov rdx, [rdi + {rdx}]",
-        "mov r8, [rdi + {r8}]",
-        "mov r9, [rdi + {r9}]",
-        "mov r10, [rdi + {r10}]",
-        "mov r11, [rdi + {r11}]",
-        "mov r12, [rdi + {r12}]",
-        "mov r13, [rdi + {r13}]",
-        "mov r14, [rdi + {r14}]",
-        "mov r15, [rdi + {r15}]",
-        "mov rdi, [rdi + {rdi}]",
-        "jmp qword ptr [rsp - 8]";
+        "push rbx", "push rbp", "push r12", "push r13", "push r14", "push r15",
+        "mov gs:[{rsp_of_host}], rsp",
+        "mov rax, rsi",
+        "mov rcx, gs:[{rcx}]",
+        "mov rdx, gs:[{rdx}]",
+        "mov rbx, gs:[{rbx}]",
+        "mov rbp, gs:[{rbp}]",
+        "mov rsp, gs:[{rsp}]",
+        "mov rsi, gs:[{rsi}]",
+        "mov rdi, gs:[{rdi}]",
+        "mov r8, gs:[{r8}]",
+        "mov r9, gs:[{r9}]",
+        "mov r10, gs:[{r10}]",
+        "mov r11, gs:[{r11}]",
+        "mov r12, gs:[{r12}]",
+        "mov r13, gs:[{r13}]",
+        "mov r14, gs:[{r14}]",
+        "mov r15, gs:[{r15}]",
+        "jmp rax",
+        "# {rax}";
     )
 }
 
-/// Stores the registers, of which `r11` is on the stack and the address where they go in `r11`, and returns to the caller of [`run`].
+/// Stores the registers, and returns to the caller of [`run`].
 #[unsafe(naked)]
-extern "C" fn out() {
+extern "C" fn stored() {
     register_asm!(
-        "mov [r11 + {rax}], rax",
-        "mov [r11 + {rcx}], rcx",
-        "mov [r11 + {rbx}], rbx",
-        "mov [r11 + {rbp}], rbp",
-        "mov [r11 + {rdi}], rdi",
-        "mov [r11 + {rsi}], rsi",
-        "mov [r11 + {rdx}], rdx",
-        "mov [r11 + {r8}], r8",
-        "mov [r11 + {r9}], r9",
-        "mov [r11 + {r10}], r10",
-        "mov [r11 + {r12}], r12",
-        "mov [r11 + {r13}], r13",
-        "mov [r11 + {r14}], r14",
-        "mov [r11 + {r15}], r15",
-        "pop rax",
-        "mov [r11 + {r11}], rax",
-        "pop r15",
-        "pop r14",
-        "pop r13",
-        "pop r12",
-        "pop rbp",
-        "pop rbx",
+        "mov gs:[{rax}], rax",
+        "mov gs:[{rcx}], rcx",
+        "mov gs:[{rdx}], rdx",
+        "mov gs:[{rbx}], rbx",
+        "mov gs:[{rbp}], rbp",
+        "mov gs:[{rsp}], rsp",
+        "mov gs:[{rsi}], rsi",
+        "mov gs:[{rdi}], rdi",
+        "mov gs:[{r8}], r8",
+        "mov gs:[{r9}], r9",
+        "mov gs:[{r10}], r10",
+        "mov gs:[{r11}], r11",
+        "mov gs:[{r12}], r12",
+        "mov gs:[{r13}], r13",
+        "mov gs:[{r14}], r14",
+        "mov gs:[{r15}], r15",
+        "mov rsp, gs:[{rsp_of_host}]",
+        "pop r15", "pop r14", "pop r13", "pop r12", "pop rbp", "pop rbx",
         "ret";
     )
 }
 
-/// The anchor of a thread, after a look at how the paths come to it.
-fn anchor(s: &mut System, thread: u16) -> u64 {
-    let first = fast::first_anchor(&mut s.threads);
-    let anchor = &raw mut s.threads.at_mut(thread).expect("it is alive").frame as u64 + size_of::<Frame>() as u64;
-    assert_eq!(anchor, first + u64::from(thread) * size_of::<crate::arena::Slot<Thread>>() as u64);
+/// Has gs lead to a record, for this thread of the host.
+fn set_gs(record: *mut Record) {
+    const ARCH_PRCTL: u64 = 158;
+    const ARCH_SET_GS: u64 = 0x1001;
+    let result: i64;
+    // SAFETY: on this host nothing else uses gs (System V ABI, AMD64, section 3.4.2: thread-local storage is reached by fs).
+    unsafe {
+        asm!("syscall", inlateout("rax") ARCH_PRCTL => result, in("rdi") ARCH_SET_GS, in("rsi") record, lateout("rcx") _, lateout("r11") _);
+    }
+    assert_eq!(result, 0, "gs cannot be set");
+}
+
+/// The anchor of a thread.
+fn anchor(s: &System, thread: u16) -> u64 {
+    let anchor = &raw const s.threads.at(thread).expect("it is alive").frame as u64 + size_of::<Frame>() as u64;
+    let first = s.threads.base() + layout::ANCHOR as u64;
+    assert_eq!(anchor, first + u64::from(thread) * layout::THREAD_SLOT as u64);
     anchor
 }
 
-/// The registers of a frame.
-fn registers(f: &Frame) -> Registers {
-    let mut r = Registers { rax: f.rax, rcx: f.rcx, rbx: f.rbx, rbp: f.rbp, rdi: f.rdi, ..Default::default() };
-    (r.rsi, r.rdx, r.r8, r.r9, r.r10) = (f.rsi, f.rdx, f.r8, f.r9, f.r10);
-    (r.r11, r.r12, r.r13, r.r14, r.r15) = (f.r11, f.r12, f.r13, f.r14, f.r15);
-    r
-}
-
-/// Those that every thread finds again: arguments, words and those that calls keep.
-fn kept(r: &Registers) -> [u64; 12] {
-    [r.rbx, r.rbp, r.rdi, r.rsi, r.rdx, r.r8, r.r9, r.r10, r.r12, r.r13, r.r14, r.r15]
-}
-
-/// Runs a path with the running thread's registers, as `prepare` changes them, in the processor's. Returns those that come out, among
-/// them by which exit.
-fn go(s: &mut System, path: extern "C" fn(), prepare: impl FnOnce(&mut Registers, u64, u64)) -> Registers {
+/// Runs a message's system call, which is in the running thread's frame, by the assembly. Returns whether it was done.
+fn message(s: &mut System, piece: extern "C" fn(), number: abi::Syscall) -> bool {
     let current = s.current().expect("somebody runs");
-    let anchor = anchor(s, current);
-    let mut r = registers(&s.threads.at(current).unwrap().frame);
-    let system = &raw mut *s as u64;
-    (r.now, r.system) = (s.now, system);
-    prepare(&mut r, anchor, system);
-    // SAFETY: the system is borrowed for as long as the path runs, the anchor is its running thread's, and `run` keeps the registers
-    // that its caller wants kept.
-    unsafe { run(&raw mut r, path) };
-    r
-}
-
-/// Whoever runs now finds a message in the registers: what the exit stub does for it.
-fn handed_over(s: &mut System, r: &Registers) {
+    let before = s.threads.at(current).unwrap().frame;
+    let mut r = Record {
+        frame_end: anchor(s, current),
+        system: &raw mut *s as u64,
+        threads: s.threads.base() + layout::ANCHOR as u64,
+        slots: s.threads.capacity() as u64,
+        endpoints: s.endpoints.base(),
+        now: s.now,
+        ..Record::default()
+    };
+    (r.rbx, r.rbp, r.rsp, r.rcx, r.r11) = (before.rbx, before.rbp, before.rsp, before.rip, before.rflags);
+    (r.rdi, r.rsi, r.rdx, r.r8, r.r9, r.r10) = (before.rdi, before.rsi, before.rdx, before.r8, before.r9, before.r10);
+    [r.r12, r.r13, r.r14, r.r15] = before.words();
+    let record = &raw mut r;
+    set_gs(record);
+    // SAFETY: the system is borrowed for as long as the assembly runs, the record says where its parts are, and `run` keeps the registers that
+    // its caller wants kept.
+    unsafe { run(record, piece) };
+    set_gs(core::ptr::null_mut());
+    assert_eq!((r.rsi, [r.r12, r.r13, r.r14, r.r15]), (before.rsi, before.words()), "the message");
     let to = s.current().expect("somebody runs");
-    assert_eq!(r.rbp, anchor(s, to));
-    let f = &mut s.threads.at_mut(to).unwrap().frame;
-    (f.rax, f.rdi, f.rsi, f.r12, f.r13) = (abi::Status::Ok as u64, r.rdi, r.rsi, r.r12, 0);
-    f.set_words([r.rdx, r.r10, r.r8, r.r9]);
-}
-
-/// Runs a message's system call, which is in the running thread's frame, by a fast path. Returns whether it was done.
-fn message(s: &mut System, path: extern "C" fn(), number: abi::Syscall) -> bool {
-    let current = s.current().expect("somebody runs");
-    let f = s.threads.at(current).unwrap().frame;
-    let now = s.now;
-    let anchor = anchor(s, current);
-    let r = go(s, path, |r, anchor, system| (r.rax, r.r13, r.r15) = (now, anchor, system));
-    let system = &raw mut *s as u64;
-    let words = [r.rdx, r.r10, r.r8, r.r9];
-    assert_eq!((r.rsi, words, r.r13, r.r14, r.r15), (f.rsi, f.words(), anchor, f.r14, system));
+    let frame = s.threads.at(to).unwrap().frame;
     match r.exit {
-        HANDED_OVER => handed_over(s, &r),
-        _ => assert_eq!((r.exit, r.rax, r.rdi, r.r12), (REFUSED, number as u64, f.rdi, f.r12)),
+        OUT => {
+            assert_eq!(r.frame_end, anchor(s, to), "who runs");
+            assert_eq!(s.threads.at(to).unwrap().extras, 0, "it goes on without what it needs");
+            assert_eq!((r.rax, r.rdx, r.r9, r.r10), (0, 0, 0, 0), "what is no part of the message");
+            let own = (frame.rbx, frame.rbp, frame.rsp, frame.rip, frame.rflags);
+            assert_eq!((r.rbx, r.rbp, r.rsp, r.rcx, r.r11), own, "its own registers");
+        }
+        EXTRAS => {
+            assert_eq!((r.rdx, r.frame_end), (anchor(s, to), anchor(s, current)));
+            assert_ne!(s.threads.at(to).unwrap().extras, 0, "it needs nothing");
+        }
+        REFUSED => {
+            assert_eq!((r.rax, r.r10, r.frame_end), (number as u64, anchor(s, current), anchor(s, current)));
+            assert_eq!((r.rdi, r.r9), (before.rdi, before.r9), "the arguments");
+            assert!(r.r8 == before.r8 || number == abi::Syscall::Call, "the token");
+        }
+        GENERAL => assert_eq!((r.rdi, r.r8, r.r9, r.r10), (before.rdi, before.r8, before.r9, before.r10)),
+        exit => panic!("an exit of the number {exit}"),
     }
-    r.exit == HANDED_OVER
+    let done = matches!(r.exit, OUT | EXTRAS);
+    if done {
+        let f = &mut s.threads.at_mut(to).unwrap().frame;
+        f.receive(r.rdi, r.rsi, [r.r12, r.r13, r.r14, r.r15], r.r8, 0);
+    } else {
+        assert_eq!(frame, before, "the frame of who was refused");
+    }
+    done
 }
 
 /// `call` as its frame says.
-pub fn call(s: &mut System) -> bool {
-    message(s, fast::call::<Host>, abi::Syscall::Call)
+pub fn call(s: &mut System, by: By) -> bool {
+    match by {
+        By::Assembly => message(s, message::call::<Host>, abi::Syscall::Call),
+        _ => s.direct_call(),
+    }
 }
 
 /// `reply_recv` as its frame says.
-pub fn reply_recv(s: &mut System) -> bool {
-    message(s, fast::reply_recv::<Host>, abi::Syscall::ReplyRecv)
-}
-
-/// A system call of a notification, as its frame says.
-fn notification(s: &mut System, path: extern "C" fn(), number: abi::Syscall) -> bool {
-    let current = s.current().expect("somebody runs");
-    let before = s.threads.at(current).unwrap().frame;
-    let anchor = anchor(s, current);
-    let r = go(s, path, |r, anchor, system| (r.rax, r.rcx) = (anchor, system));
-    let unchanged = |r: &Registers| assert_eq!((r.rax, kept(r)), (anchor, kept(&registers(&before))));
-    match r.exit {
-        UNTOUCHED => {
-            unchanged(&r);
-            assert_eq!(r.rcx, number as u64);
-            return false;
-        }
-        DECLINED => {
-            assert_eq!((r.r13, s.threads.at(current).unwrap().frame.rax), (anchor, number as u64));
-            s.threads.at_mut(current).unwrap().frame.rax = before.rax;
-            return false;
-        }
-        RETURNED => {
-            let after = Registers { rdx: if number == abi::Syscall::Poll { before.rdx } else { r.rdx }, ..r };
-            unchanged(&after);
-            let f = &mut s.threads.at_mut(current).unwrap().frame;
-            (f.rax, f.rdx) = (abi::Status::Ok as u64, r.rdx);
-        }
-        HANDED_OVER => handed_over(s, &r),
-        exit => resumed(s, &r, exit),
+pub fn reply_recv(s: &mut System, by: By) -> bool {
+    match by {
+        By::Assembly => message(s, message::reply_recv::<Host>, abi::Syscall::ReplyRecv),
+        _ => s.direct_reply(),
     }
-    true
-}
-
-fn resumed(s: &mut System, r: &Registers, exit: u64) {
-    let to = s.current().expect("somebody runs");
-    assert_eq!((exit, r.rbp), (RESUMED, anchor(s, to)));
-}
-
-/// `poll` as its frame says.
-pub fn poll(s: &mut System) -> bool {
-    notification(s, fast::poll::<Host>, abi::Syscall::Poll)
 }
 
 /// `signal` as its frame says.
 pub fn signal(s: &mut System) -> bool {
-    notification(s, fast::signal::<Host>, abi::Syscall::Signal)
+    s.direct_signal()
 }
 
 /// `yield`.
 pub fn take_turns(s: &mut System) -> bool {
-    let current = s.current().expect("somebody runs");
-    let f = &mut s.threads.at_mut(current).unwrap().frame;
-    let before = core::mem::replace(&mut f.rax, abi::Status::Ok as u64);
-    let now = s.now;
-    let r = go(s, fast::take_turns::<Host>, |r, anchor, system| (r.rax, r.r13, r.r15) = (now, anchor, system));
-    if r.exit == DECLINED {
-        let f = &mut s.threads.at_mut(current).unwrap().frame;
-        assert_eq!(f.rax, abi::Syscall::Yield as u64);
-        f.rax = before;
-        return false;
-    }
-    resumed(s, &r, r.exit);
-    true
+    s.direct_yield()
 }
 
 /// The interrupt of a line while a thread runs.
 pub fn interrupt(s: &mut System, line: u8) -> bool {
-    let (now, way) = (s.now, fast::WAYS + fast::WAY_WORDS * 8 * usize::from(line));
-    let r = go(s, fast::interrupt::<Host>, |r, anchor, system| {
-        (r.rax, r.r13, r.r14, r.r15) = (now, anchor, system + way as u64, system);
-    });
-    match r.exit {
-        LINE_REFUSED => return false,
-        HANDED_OVER => handed_over(s, &r),
-        exit => resumed(s, &r, exit),
-    }
-    true
+    s.direct_interrupt(line)
 }
 
 /// A tick of the timer while a thread runs.
 pub fn tick(s: &mut System) -> bool {
-    let current = s.current().expect("somebody runs");
-    let before = registers(&s.threads.at(current).unwrap().frame);
-    let now = s.now;
-    let r = go(s, fast::tick::<Host>, |r, anchor, system| (r.rax, r.rcx, r.rbx) = (now, anchor, system));
-    assert_eq!(r.rbx, &raw mut *s as u64);
-    let others = |r: &Registers| [r.rdi, r.rsi, r.r8, r.r9, r.r10, r.r11, r.r12, r.r13, r.r14, r.r15];
-    assert_eq!(others(&r), others(&before));
-    assert!(matches!(r.exit, TICKED | TICK_REFUSED));
-    r.exit == TICKED
+    s.direct_tick()
 }

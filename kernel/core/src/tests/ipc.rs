@@ -10,7 +10,7 @@ const WORDS: [u64; 4] = [11, 22, 33, 44];
 fn received(s: &mut System, server: u16, client: u16, words: [u64; 4]) -> u64 {
     call(s, client, PEER, Message::words(words)).unwrap();
     recv(s, server, OWN, 0).unwrap();
-    frame(s, server).r12
+    frame(s, server).r8
 }
 
 #[test]
@@ -21,11 +21,11 @@ fn a_call_waits_for_a_receiver_and_then_for_the_reply() {
     assert_eq!(state(&s, client), State::Sending(endpoint));
     recv(&mut s, server, OWN, 0).unwrap();
     let f = *frame(&mut s, server);
-    assert_eq!((f.words(), f.rsi, f.r13), (WORDS, 7, 0));
+    assert_eq!((f.words(), f.rsi, f.r10), (WORDS, 7, 0));
     assert_eq!(Sender::from_u64(f.rdi), Sender { task: TaskId { index: 1, generation: 1 }, badge: 0 });
     assert_eq!(state(&s, client), State::Replying(0));
     let answer = Message { label: 3, words: [1, 2, 3, 4], ..Default::default() };
-    reply(&mut s, server, f.r12, answer).unwrap();
+    reply(&mut s, server, f.r8, answer).unwrap();
     assert_eq!((woken(&s, client), frame(&mut s, client).words()), (Some(Status::Ok), [1, 2, 3, 4]));
     assert_eq!(frame(&mut s, client).rsi, 3);
     sound(&s);
@@ -52,10 +52,10 @@ fn callers_are_received_in_their_order_and_answered_in_any() {
     call(&mut s, other, PEER, Message::words([1; 4])).unwrap();
     call(&mut s, client, PEER, Message::words([2; 4])).unwrap();
     recv(&mut s, server, OWN, 0).unwrap();
-    let first = frame(&mut s, server).r12;
+    let first = frame(&mut s, server).r8;
     assert_eq!(frame(&mut s, server).words(), [1; 4]);
     recv(&mut s, server, OWN, 0).unwrap();
-    let second = frame(&mut s, server).r12;
+    let second = frame(&mut s, server).r8;
     reply(&mut s, server, second, Message::words([20; 4])).unwrap();
     assert_eq!((woken(&s, client), woken(&s, other)), (Some(Status::Ok), None));
     reply(&mut s, server, first, Message::words([10; 4])).unwrap();
@@ -96,7 +96,7 @@ fn a_call_within_a_task_is_allowed_and_to_an_equal_one_is_not() {
     let helper = thread(&mut s, 0);
     assert_eq!(call(&mut s, helper, OWN, Message::words(WORDS)), Ok(()));
     recv(&mut s, a, OWN, 0).unwrap();
-    let token = frame(&mut s, a).r12;
+    let token = frame(&mut s, a).r8;
     assert_eq!(reply(&mut s, a, token, Message::words([9; 4])), Ok(()));
     assert_eq!(frame(&mut s, helper).words(), [9; 4]);
     sound(&s);
@@ -126,9 +126,9 @@ fn a_sent_message_arrives_only_where_somebody_waits() {
     recv(&mut s, server, OWN, 0).unwrap();
     assert_eq!(send(&mut s, client, PEER, Message::words(WORDS)), Ok(()));
     let f = *frame(&mut s, server);
-    assert_eq!((woken(&s, server), f.words(), f.r12), (Some(Status::Ok), WORDS, 0));
+    assert_eq!((woken(&s, server), f.words(), f.r8), (Some(Status::Ok), WORDS, 0));
     assert_eq!(state(&s, client), State::Running);
-    assert_eq!(reply(&mut s, server, f.r12, Message::default()), Err(Status::StaleReply));
+    assert_eq!(reply(&mut s, server, f.r8, Message::default()), Err(Status::StaleReply));
     assert_eq!(send(&mut s, client, 99, Message::default()), Err(Status::BadHandle));
     assert_eq!(send(&mut s, client, NOTE, Message::default()), Err(Status::WrongKind));
     let object = s.handle(client, PEER).unwrap().object;
@@ -156,7 +156,7 @@ fn a_notification_goes_before_messages() {
     s.signal(note(&s, 0), 0b11);
     recv(&mut s, server, OWN, 0b01).unwrap();
     let f = *frame(&mut s, server);
-    assert_eq!((f.rax, f.rdi, f.rsi, f.rdx, f.r12), (0, 0, Header::NOTIFICATION, 1, 0));
+    assert_eq!((f.rax, f.rdi, f.rsi, f.r12, f.r8), (0, 0, Header::NOTIFICATION, 1, 0));
     recv(&mut s, server, OWN, 0b01).unwrap();
     assert_eq!(frame(&mut s, server).words(), WORDS, "the other bit was not asked for");
     sound(&s);
@@ -234,13 +234,13 @@ fn a_handle_travels_with_fewer_rights() {
     recv(&mut s, server, OWN, 0).unwrap();
     let f = *frame(&mut s, server);
     assert!(Header(f.rsi).has_handle());
-    let got = s.handle(server, f.r13 & 0xffff_ffff).unwrap();
-    assert_eq!(f.r13 >> 32, u64::from(Rights::SIGNAL.bits()), "the receiver sees its rights");
+    let got = s.handle(server, f.r10 & 0xffff_ffff).unwrap();
+    assert_eq!(f.r10 >> 32, u64::from(Rights::SIGNAL.bits()), "the receiver sees its rights");
     assert_eq!((got.object, got.rights), (s.handle(client, n).unwrap().object, Rights::SIGNAL));
     sound(&s);
     kill(&mut s, 1);
     assert_eq!(
-        s.notification_handle(server, f.r13 & 0xffff_ffff, Rights::SIGNAL),
+        s.notification_handle(server, f.r10 & 0xffff_ffff, Rights::SIGNAL),
         Err(Status::BadHandle),
         "it dies with its maker"
     );
@@ -255,8 +255,8 @@ fn nobody_else_waits_on_a_tasks_own_notification() {
         call(&mut s, client, PEER, Message::default().giving(given, Rights::SIGNAL | Rights::WAIT)).unwrap();
         recv(&mut s, server, OWN, 0).unwrap();
         let f = *frame(&mut s, server);
-        assert_eq!(s.handle(server, f.r13 & 0xffff_ffff).unwrap().rights, rights);
-        reply(&mut s, server, f.r12, Message::default()).unwrap();
+        assert_eq!(s.handle(server, f.r10 & 0xffff_ffff).unwrap().rights, rights);
+        reply(&mut s, server, f.r8, Message::default()).unwrap();
     }
     sound(&s);
 }
@@ -269,7 +269,7 @@ fn a_handle_for_which_there_is_no_room_is_lost_and_the_message_arrives() {
     call(&mut s, client, PEER, Message::words(WORDS).giving(n, Rights::all())).unwrap();
     recv(&mut s, server, OWN, 0).unwrap();
     let f = *frame(&mut s, server);
-    assert_eq!((f.rsi & Header::HANDLE, f.rsi & Header::HANDLE_LOST, f.r13), (0, Header::HANDLE_LOST, 0));
+    assert_eq!((f.rsi & Header::HANDLE, f.rsi & Header::HANDLE_LOST, f.r10), (0, Header::HANDLE_LOST, 0));
     assert_eq!(f.words(), WORDS);
     let m = memory(&mut s, 0, 1);
     assert_eq!(m, Err(Status::QuotaHandles));
@@ -312,7 +312,7 @@ fn answered_with(kind: Kind, wants: Option<Kind>) -> (Frame, u16, u32) {
     recv(&mut s, server, OWN, 0).unwrap();
     let f = *frame(&mut s, server);
     assert_eq!(Header(f.rsi).wants(), wants, "the server sees what is wanted");
-    assert_eq!(reply(&mut s, server, f.r12, Message::words(WORDS).giving(given, Rights::all())), Ok(()));
+    assert_eq!(reply(&mut s, server, f.r8, Message::words(WORDS).giving(given, Rights::all())), Ok(()));
     sound(&s);
     let cost = (s.tasks[1].handles.live() - before.0, s.tasks[1].frames.used() - before.1);
     (*frame(&mut s, client), cost.0, cost.1)
@@ -327,10 +327,10 @@ fn d25_a_caller_gets_no_handle_but_of_the_kind_that_it_wants() {
             assert_eq!((f.rax, f.words(), Header(f.rsi).label()), (0, WORDS, 7), "the answer itself arrives");
             if wants == Some(kind) {
                 assert_eq!((Header(f.rsi).handle(), handles), (Some(kind), 1));
-                assert_ne!(f.r13 >> 32, 0);
+                assert_ne!(f.r10 >> 32, 0);
             } else {
                 assert_eq!(f.rsi, 7 | Header::HANDLE_REFUSED, "{kind:?} for {wants:?}");
-                assert_eq!((f.r13, handles, frames), (0, 0, 0), "{kind:?} for {wants:?} costs the caller");
+                assert_eq!((f.r10, handles, frames), (0, 0, 0), "{kind:?} for {wants:?} costs the caller");
             }
         }
     }
@@ -380,10 +380,10 @@ fn d25_a_call_before_the_server_takes_anything_arrives_without_its_handle() {
     let live = s.tasks[0].handles.live();
     recv(&mut s, server, OWN, 0).unwrap();
     let f = *frame(&mut s, server);
-    assert_eq!((f.rsi, f.r13, f.words()), (7 | Header::HANDLE_REFUSED, 0, WORDS));
+    assert_eq!((f.rsi, f.r10, f.words()), (7 | Header::HANDLE_REFUSED, 0, WORDS));
     assert_eq!(s.tasks[0].handles.live(), live);
     // From then on it is refused to the sender.
-    reply(&mut s, server, f.r12, Message::default()).unwrap();
+    reply(&mut s, server, f.r8, Message::default()).unwrap();
     let again = call(&mut s, client, PEER, Message::words(WORDS).giving(n, Rights::all()));
     assert_eq!(again, Err(Status::HandleRefused));
     sound(&s);
@@ -417,7 +417,7 @@ fn a_header_that_names_another_kind_is_refused_before_anything_happens() {
     }
     call(&mut s, client, PEER, Message::default().wanting(Kind::Endpoint)).unwrap();
     recv(&mut s, server, OWN, 0).unwrap();
-    let (token, n) = (frame(&mut s, server).r12, u64::from(s.notification_create(server).unwrap()));
+    let (token, n) = (frame(&mut s, server).r8, u64::from(s.notification_create(server).unwrap()));
     let lie = Message::default().giving(n, Rights::all()).saying(Kind::Endpoint as u64);
     assert_eq!(reply(&mut s, server, token, lie), Err(Status::WrongKind));
     assert_eq!(woken(&s, client), None, "the caller still waits");

@@ -27,7 +27,7 @@ fn lent() -> (System, [u16; 3], ReplyToken) {
     frame(&mut s, client).rsi = Header::new(1).with_leases(2).0;
     s.call(client, &LEASES).unwrap();
     recv(&mut s, server, OWN, 0).unwrap();
-    let token = ReplyToken(frame(&mut s, server).r12);
+    let token = ReplyToken(frame(&mut s, server).r8);
     (s, threads, token)
 }
 
@@ -66,7 +66,7 @@ fn the_leases_of_an_earlier_call_are_not_there_in_the_next() {
     reply(&mut s, server, token.0, Message::default()).unwrap();
     call(&mut s, client, PEER, Message::default()).unwrap();
     recv(&mut s, server, OWN, 0).unwrap();
-    let token = ReplyToken(frame(&mut s, server).r12);
+    let token = ReplyToken(frame(&mut s, server).r8);
     assert_eq!(lease(&s, server, token, 0, 0, Lease::READ), Err(Status::LeaseBounds));
     assert_eq!(s.lease_info(server, token, 0), Err(Status::LeaseBounds));
 }

@@ -144,7 +144,7 @@ fn death_wakes_everyone_who_waits_for_the_dead() {
     call(&mut s, second, PEER, Message::default()).unwrap();
     call(&mut s, other, PEER, Message::default()).unwrap();
     kill(&mut s, 0);
-    assert_eq!((woken(&s, client), frame(&mut s, client).rdx), (Some(Status::PeerDied), 1));
+    assert_eq!((woken(&s, client), frame(&mut s, client).r12), (Some(Status::PeerDied), 1));
     assert_eq!((woken(&s, second), woken(&s, other)), (None, None), "a next life is expected");
     sound(&s);
     s.expect(0, false).unwrap();
@@ -251,7 +251,7 @@ fn a_thread_leaves_wherever_it_is() {
     let t = thread(&mut s, 1);
     call(&mut s, t, PEER, Message::default()).unwrap();
     recv(&mut s, server, OWN, 0).unwrap();
-    let token = frame(&mut s, server).r12;
+    let token = frame(&mut s, server).r8;
     s.thread_exit(t);
     assert_eq!(reply(&mut s, server, token, Message::default()), Err(Status::StaleReply));
     assert_eq!((s.tasks[1].threads, s.tasks[1].objects.used()), (1, 1));

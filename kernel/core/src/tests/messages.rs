@@ -1,8 +1,8 @@
 //! What calls, sent messages and replies must do in a [`World`].
 
-use super::Message;
 use super::verify::{Checked, runs};
 use super::world::{Fast, Mode, Received, World};
+use super::{By, Message, Went};
 use crate::arena::Id;
 use crate::handles::Object;
 use crate::system::Endpoint;
@@ -42,25 +42,25 @@ impl World {
         ensure!(f.rsi & 0xf_ffff == sent.rsi & 0xf_ffff, "another label, or other leases");
         ensure!(f.rsi & Header::WANTS == sent.rsi & Header::WANTS, "the receiver sees another wish");
         let flags = f.rsi & !(0xf_ffff | Header::WANTS);
-        let (kind, number) = (Header(sent.rsi).handle(), f.r13 & 0xffff_ffff);
+        let (kind, number) = (Header(sent.rsi).handle(), f.r10 & 0xffff_ffff);
         if !Header(sent.rsi).has_handle() {
-            ensure!(flags == 0 && f.r13 == 0, "a handle out of nothing");
+            ensure!(flags == 0 && f.r10 == 0, "a handle out of nothing");
         } else if !takes.contains(Kinds::of(kind)) {
-            ensure!(flags == Header::HANDLE_REFUSED && f.r13 == 0, "flags {flags:#x} of a handle that is not taken");
+            ensure!(flags == Header::HANDLE_REFUSED && f.r10 == 0, "flags {flags:#x} of a handle that is not taken");
         } else if flags == sent.rsi & Header::HANDLE {
             ensure!(room, "a handle arrived where there was no room");
             let there = self.s.handle(to, number).map_err(|e| format!("the handle that arrived: {e:?}"))?;
             ensure!(Some(there.object.kind()) == kind, "a {kind:?} arrived as {:?}", there.object);
-            ensure!(f.r13 >> 32 == u64::from(there.rights.bits()), "the receiver is told other rights");
-            if let Ok(here) = self.s.handle(from, sent.r13 & 0xffff_ffff) {
+            ensure!(f.r10 >> 32 == u64::from(there.rights.bits()), "the receiver is told other rights");
+            if let Ok(here) = self.s.handle(from, sent.r10 & 0xffff_ffff) {
                 ensure!(here.object == there.object, "another object arrived");
                 ensure!(here.rights.contains(there.rights), "rights out of nothing");
             }
             ensure!(!there.rights.contains(Rights::RECV), "the right to receive was copied");
         } else {
-            ensure!(flags == Header::HANDLE_LOST && f.r13 == 0, "flags {flags:#x}");
+            ensure!(flags == Header::HANDLE_LOST && f.r10 == 0, "flags {flags:#x}");
             let derived =
-                self.s.handle_derive(self.s.row_of(from).unwrap_or(0), sent.r13 & 0xffff_ffff, sent.r13 >> 32);
+                self.s.handle_derive(self.s.row_of(from).unwrap_or(0), sent.r10 & 0xffff_ffff, sent.r10 >> 32);
             let plain = match derived.map(|h| h.object) {
                 Ok(Object::Endpoint(id)) => self.s.endpoints.get(id).is_some(),
                 Ok(Object::Notification(id)) => self.s.notifications.get(id).is_some(),
@@ -79,20 +79,21 @@ impl World {
         let sender = Sender::from_u64(f.rdi);
         ensure!(sender.task == self.s.tasks[row as usize].id(row), "sent by {row}, says {:?}", sender.task);
         ensure!(
-            self.s.threads.at(from).is_some_and(|t| Sender::from_u64(t.sender).badge == sender.badge),
+            // What a call by the short way is told stays in the way; what others are, in the thread.
+            self.s.threads.at(from).is_some_and(|t| [t.sender, t.calls.tells].contains(&f.rdi)),
             "another badge"
         );
         if !is_call {
-            ensure!(f.r12 == 0, "a token for a message that wants no reply");
+            ensure!(f.r8 == 0, "a token for a message that wants no reply");
             return Ok(());
         }
-        ensure!(f.r12 != 0 && ReplyToken(f.r12).thread() == from, "a token for another thread");
-        ensure!(self.seen.insert(f.r12), "token {:#x} was given before", f.r12);
+        ensure!(f.r8 != 0 && ReplyToken(f.r8).thread() == from, "a token for another thread");
+        ensure!(self.seen.insert(f.r8), "token {:#x} was given before", f.r8);
         let caller = self.s.threads.id_at(from).ok_or("no caller")?;
         ensure!(self.s.threads.at(from).map(|t| t.state) == Some(State::Replying(server)), "the caller does not wait");
-        self.received.insert(f.r12, Received { caller, server, lent: Header(sent.rsi).leases() });
+        self.received.insert(f.r8, Received { caller, server, lent: Header(sent.rsi).leases() });
         let known = &mut self.tokens[server as usize];
-        known.push(f.r12);
+        known.push(f.r8);
         // A server remembers the newest stale token and all good ones.
         let stale: Vec<u64> = known.iter().copied().filter(|t| !self.received.contains_key(t)).collect();
         if stale.len() > 1 {
@@ -129,17 +130,14 @@ impl World {
         };
         let room = expected.ok().flatten().is_some_and(|r| self.room(r));
         let before = self.before();
-        let result = match self.fast
-            && give.is_none()
-            && message.wants.is_none()
-            && super::fast_call(&mut self.s, t, n, message)
-        {
-            true => {
-                self.went(Fast::Call, true);
-                Ok(())
-            }
-            false => super::call(&mut self.s, t, n, message),
+        let plain = give.is_none() && message.wants.is_none();
+        let went = if plain { super::fast_call(&mut self.s, t, n, message, self.by) } else { Went::Not };
+        let result = match went {
+            Went::Not => super::call(&mut self.s, t, n, message),
+            _ => Ok(()),
         };
+        self.went(Fast::Call, went == Went::Over);
+        self.went(Fast::CallQueued, went == Went::Queued);
         ensure!(result == expected.map(drop), "ends with {result:?}, not {expected:?}");
         let sent = self.s.threads.at(t).unwrap().frame;
         match expected {
@@ -210,29 +208,45 @@ impl World {
         self.others(&before, &[t, sender])
     }
 
-    /// In one step where the fast path is wanted and wants it, else in two.
+    /// In one step where that is wanted and done directly, else in two.
     pub fn reply_recv(&mut self, t: u16, n: u64, token: u64, mask: u64) -> Checked {
         let row = self.s.row_of(t).unwrap();
         let Object::Endpoint(id) = self.s.handle(t, n).unwrap().object else { return Err("no endpoint".into()) };
         let caller = self.received.get(&token).filter(|r| r.server == row).map(|r| r.caller);
         self.enter(t);
         let f = super::frame(&mut self.s, t);
-        (f.rdi, f.r12, f.r14) = (n, token, mask);
-        if self.fast {
-            let message = self.message(t, None);
-            let before = self.before();
-            if super::fast_reply_recv(&mut self.s, t, n, token, mask, message) {
-                let caller = caller.ok_or("a stale reply was delivered")?;
-                self.went(Fast::ReplyRecv, true);
-                self.received.remove(&token);
-                let sent = self.s.threads.at(t).unwrap().frame;
-                self.delivered(sent, t, caller.index(), true, Kinds::empty())?;
-                ensure!(self.s.threads.at(t).unwrap().state == State::Receiving(id), "the receiver does not wait");
-                return self.others(&before, &[t, caller.index()]);
-            }
+        (f.rdi, f.r8, f.r9) = (n, token, mask);
+        if self.by == By::General {
+            self.reply(t, token, None)?;
+            return self.recv(t, n, mask);
         }
-        self.reply(t, token, None)?;
-        self.recv(t, n, mask)
+        let message = self.message(t, None);
+        let before = self.before();
+        let senders = self.s.endpoints.get(id).map(|e| e.senders).unwrap_or_default();
+        let went = super::fast_reply_recv(&mut self.s, t, (n, token, mask), message, self.by);
+        self.went(Fast::ReplyRecv, went == Went::Over);
+        self.went(Fast::ReplyQueued, went == Went::Queued);
+        if went == Went::Not {
+            self.reply(t, token, None)?;
+            return self.recv(t, n, mask);
+        }
+        let caller = caller.ok_or("a stale reply was delivered")?.index();
+        self.received.remove(&token);
+        let sent = Frame { rsi: message.label.into(), ..Frame::default() };
+        let sent = {
+            let mut sent = sent;
+            sent.set_words(message.words);
+            sent
+        };
+        self.delivered(sent, t, caller, true, Kinds::empty())?;
+        if went == Went::Over {
+            ensure!(self.s.threads.at(t).unwrap().state == State::Receiving(id), "the receiver does not wait");
+            return self.others(&before, &[t, caller]);
+        }
+        let first = senders.front().ok_or("a call out of nothing")?;
+        let request = before.0[first as usize].ok_or("no sender")?.2;
+        self.received(request, first, t, true, id, true)?;
+        self.others(&before, &[t, caller, first])
     }
 
     pub fn reply(&mut self, t: u16, token: u64, give: Option<u64>) -> Checked {

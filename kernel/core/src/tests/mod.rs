@@ -218,9 +218,9 @@ impl Message {
         f.rsi = header.0;
         f.set_words(self.words);
         if !self.leases.is_empty() {
-            f.r12 = self.leases.as_ptr() as u64;
+            f.r8 = self.leases.as_ptr() as u64;
         }
-        f.r13 = self.give.map_or(0, |(handle, rights)| pack_transfer(handle as u32, rights));
+        f.r10 = self.give.map_or(0, |(handle, rights)| pack_transfer(handle as u32, rights));
     }
 }
 
@@ -241,43 +241,98 @@ fn call(s: &mut System, thread: u16, handle: u64, message: Message) -> Result<()
     finish(s, thread, result)
 }
 
-/// `call` by the fast path; false where the general path is to decide.
-fn fast_call(s: &mut System, thread: u16, handle: u64, message: Message) -> bool {
+/// How what happens most often is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// By the general operations alone.
+    General,
+    /// By those of [`crate::direct`] where they do it.
+    Direct,
+    /// The same, but calls and answers of one partner by the assembly.
+    Assembly,
+}
+
+impl By {
+    /// All that there is to it, or only the general operations.
+    fn of(fast: bool) -> By {
+        if fast { By::Assembly } else { By::General }
+    }
+}
+
+/// Whether a message without a handle was done by those of [`crate::direct`], or by assembly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Went {
+    /// No: the general path is to decide.
+    Not,
+    /// It was, and the one partner runs.
+    Over,
+    /// It was, and is queued; or another that was queued is received.
+    Queued,
+}
+
+impl Went {
+    fn of(over: bool, queued: impl FnOnce() -> bool) -> Went {
+        match over {
+            true => Went::Over,
+            false if queued() => Went::Queued,
+            false => Went::Not,
+        }
+    }
+}
+
+/// `call`, as the kernel does it before the general path.
+fn fast_call(s: &mut System, thread: u16, handle: u64, message: Message, by: By) -> Went {
     run(s, thread);
     message.put(s, thread);
     let f = frame(s, thread);
     f.rdi = handle;
     let _ = s.way_to_call(thread, handle);
-    host::call(s)
+    if by == By::General {
+        return Went::Not;
+    }
+    let over = host::call(s, by);
+    Went::of(over, || {
+        let lent = message.leases;
+        s.threads.at_mut(thread).unwrap().leases[..lent.len()].copy_from_slice(lent);
+        s.direct_call_lending()
+    })
 }
 
 /// The same for `reply_recv`.
-fn fast_reply_recv(s: &mut System, thread: u16, handle: u64, token: u64, mask: u64, message: Message) -> bool {
+fn fast_reply_recv(
+    s: &mut System,
+    thread: u16,
+    (handle, token, mask): (u64, u64, u64),
+    message: Message,
+    by: By,
+) -> Went {
     run(s, thread);
     message.put(s, thread);
     let f = frame(s, thread);
-    (f.rdi, f.r12, f.r14) = (handle, token, mask);
+    (f.rdi, f.r8, f.r9) = (handle, token, mask);
     let _ = s.way_to_receive(thread, handle);
-    host::reply_recv(s)
+    if by == By::General {
+        return Went::Not;
+    }
+    let over = host::reply_recv(s, by);
+    Went::of(over, || s.direct_reply_queued())
 }
 
-/// `poll`, by the fast path where it is wanted and goes. Returns whether it did, and the bits.
-fn poll(s: &mut System, thread: u16, handle: u64, mask: u64, fast: bool) -> (bool, Result<u64, Status>) {
+/// `poll`.
+fn poll(s: &mut System, thread: u16, handle: u64, mask: u64) -> Result<u64, Status> {
     run(s, thread);
     let f = frame(s, thread);
     (f.rdi, f.rsi) = (handle, mask);
-    let _ = s.way_to_notify(thread, handle, Rights::WAIT);
-    if fast && host::poll(s) {
-        return (true, Ok(frame(s, thread).rdx));
-    }
-    let result = s.poll(thread, handle, mask);
+    let nothing = s.finds_nothing(handle, mask);
+    let result = s.poll_running(handle, mask);
+    assert!(!nothing || result == Ok(0), "{result:?} is not nothing");
     let f = frame(s, thread);
     f.rax = result.err().unwrap_or(Status::Ok) as u64;
     f.rdx = result.unwrap_or(f.rdx);
-    (false, result)
+    result
 }
 
-/// The same for `signal`.
+/// `signal`, as [`fast_call`].
 fn signal(s: &mut System, thread: u16, handle: u64, bits: u64, fast: bool) -> (bool, Result<(), Status>) {
     run(s, thread);
     let f = frame(s, thread);
@@ -307,7 +362,6 @@ fn take_turns(s: &mut System, thread: u16, fast: bool) -> bool {
 
 /// The same for an interrupt. Where nobody runs there is no fast path.
 fn interrupt(s: &mut System, line: u8, fast: bool) -> bool {
-    s.note_way(line);
     if fast && s.current().is_some() && host::interrupt(s, line) {
         return true;
     }

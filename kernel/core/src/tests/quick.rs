@@ -10,7 +10,7 @@ use crate::grants::LineOwner;
 use crate::handles::Handle;
 use crate::sched::BACKGROUND;
 use crate::thread::State;
-use abi::message::{Header, Rights, bits};
+use abi::message::{Header, ReplyToken, Rights, bits};
 
 const MS: u64 = HERTZ / 1_000;
 const SLICE_NS: u64 = crate::sched::SLICE_NS;
@@ -41,11 +41,14 @@ fn signals(s: &mut System, thread: u16, handle: u64, bits: u64) -> bool {
     tried(s, host::signal)
 }
 
+/// Whether a poll finds nothing, by a way that is known.
 fn polls(s: &mut System, thread: u16, handle: u64, mask: u64) -> bool {
     run(s, thread);
-    let f = frame(s, thread);
-    (f.rdi, f.rsi) = (handle, mask);
-    tried(s, host::poll)
+    let t = s.threads.at(thread).unwrap();
+    let row = t.task;
+    let found = s.finds_nothing(handle, mask);
+    assert!(!found || s.sched.rings(row, &s.threads.at(thread).unwrap().polls, handle));
+    found && s.poll_running(handle, mask) == Ok(0)
 }
 
 #[test]
@@ -62,7 +65,6 @@ fn a_poll_goes_fast_only_by_its_own_handle_and_finds_nothing() {
     }
     s.signal_task(0, 0b10);
     assert!(polls(&mut s, server, NOTE, 1), "another bit");
-    assert_eq!(frame(&mut s, server).rdx, 0);
     assert!(!polls(&mut s, server, NOTE, 0b110), "one of the bits is set");
     s.handle_close(server, mute).unwrap();
     assert!(!polls(&mut s, server, NOTE, 1), "a handle was closed");
@@ -118,7 +120,8 @@ fn a_signal_runs_who_waits() {
         s.now += 10;
         assert!(signals(&mut s, client, bell, 0b101), "nothing is in the way of this one");
         assert_eq!((s.current(), state(&s, client)), (Some(server), State::Ready));
-        assert_eq!((frame(&mut s, server).rax, frame(&mut s, server).rdx), (0, 1));
+        let f = frame(&mut s, server);
+        assert_eq!((f.rax, if by_recv { f.r12 } else { f.rdx }), (0, 1));
         assert_eq!(frame(&mut s, server).rsi, if by_recv { Header::NOTIFICATION } else { 77 }, "by recv: {by_recv}");
         assert_eq!(s.notifications.get(note(&s, 0)).unwrap().word, 4, "the bit that nobody waits for stays");
         assert_eq!(s.cpu(1), 10);
@@ -158,7 +161,6 @@ fn a_signal_runs_only_the_one_that_is_to_run() {
 fn driver() -> (System, [u16; 3]) {
     let (mut s, threads @ [server, client, _]) = trio();
     assert!(s.lines.claim(4, LineOwner { row: 0, bits: 1 << 4 }));
-    s.note_way(4);
     recv(&mut s, server, OWN, u64::MAX).unwrap();
     run(&mut s, client);
     (s, threads)
@@ -172,7 +174,7 @@ fn fires(s: &mut System, line: u8) -> bool {
 fn an_interrupt_goes_fast_only_to_whom_the_line_belongs() {
     let (mut s, [server, client, _]) = driver();
     assert!(fires(&mut s, 4), "nothing is in the way of this one");
-    assert_eq!((s.current(), state(&s, client), frame(&mut s, server).rdx), (Some(server), State::Ready, 1 << 4));
+    assert_eq!((s.current(), state(&s, client), frame(&mut s, server).r12), (Some(server), State::Ready, 1 << 4));
     assert!(fires(&mut s, 4), "nobody waits");
     assert_eq!(s.notifications.get(note(&s, 0)).unwrap().word, 1 << 4);
     assert!(!fires(&mut s, 5), "nobody's line");
@@ -199,23 +201,21 @@ fn an_interrupt_goes_fast_only_to_whom_the_line_belongs() {
     s.lines.release(0);
     assert!(!fires(&mut s, 4), "nobody's line");
     assert!(s.lines.claim(4, LineOwner { row: 1, bits: 2 }));
-    assert!(!fires(&mut s, 4), "another's line");
     run(&mut s, other);
     assert!(!interrupt(&mut s, 9, true));
-    s.note_way(4);
     assert!(fires(&mut s, 4), "its way is known, and nobody waits");
     assert_eq!((s.current(), state(&s, client)), (Some(other), State::Ready));
     assert_eq!(s.notifications.get(note(&s, 1)).unwrap().word, 2);
 
     // Its owner is gone.
     let (mut s, _) = driver();
+    s.lines.release(0);
     kill(&mut s, 0);
     assert!(!fires(&mut s, 4), "its owner is dead");
 
     // A line that sets no ordinary bit has no way.
     let (mut s, _) = driver();
     assert!(s.lines.claim(6, LineOwner { row: 0, bits: bits::HEARTBEAT }));
-    s.note_way(6);
     assert!(!fires(&mut s, 6), "a heartbeat is noted");
 }
 
@@ -315,14 +315,15 @@ fn a_tick_goes_fast_only_where_it_changes_nothing() {
 }
 
 #[test]
-fn a_way_to_a_notification_ends_with_the_life_it_leads_to() {
+fn a_way_to_a_notification_ends_where_it_does() {
     let (mut s, [_, client, _], bell) = bells();
     s.way_to_notify(client, bell, Rights::SIGNAL).unwrap();
     kill(&mut s, 0);
     super::reap(&mut s, 0);
     let server = spawn(&mut s, 0);
     recv(&mut s, server, OWN, 1).unwrap();
-    assert!(!signals(&mut s, client, bell, 1), "another life");
+    assert!(signals(&mut s, client, bell, 1), "a task's own notification outlives it, and the handle is good");
+    assert_eq!((s.current(), frame(&mut s, server).r12), (Some(server), 1));
     // A notification of one's own, bound to another endpoint than before.
     let (mut s, [server, ..]) = trio();
     let [a, b] = [0, 1].map(|_| u64::from(s.endpoint_create(server).unwrap()));
@@ -330,11 +331,16 @@ fn a_way_to_a_notification_ends_with_the_life_it_leads_to() {
     s.way_to_notify(server, n, Rights::SIGNAL).unwrap();
     s.way_to_notify(server, n, Rights::WAIT).unwrap();
     s.endpoint_bind(server, a, n).unwrap();
-    assert!(!signals(&mut s, server, n, 1) && !polls(&mut s, server, n, 1), "it is bound now");
-    s.way_to_notify(server, n, Rights::SIGNAL).unwrap();
+    assert!(signals(&mut s, server, n, 1), "it is bound now, and nobody waits");
+    assert!(!polls(&mut s, server, n, 1) && polls(&mut s, server, n, 2), "one of the bits is set");
+    recv(&mut s, server, a, 1).unwrap();
+    assert_eq!(frame(&mut s, server).r12, 1);
     s.handle_close(server, a).unwrap();
-    assert!(!signals(&mut s, server, n, 1), "its endpoint is gone");
+    assert!(!signals(&mut s, server, n, 1), "a handle was closed");
     s.endpoint_bind(server, b, n).unwrap();
+    s.way_to_notify(server, n, Rights::SIGNAL).unwrap();
+    s.handle_close(server, n).unwrap();
+    assert!(!signals(&mut s, server, n, 1), "it is gone");
     sound(&s);
 }
 
@@ -407,7 +413,7 @@ fn a_call_goes_fast_only_to_one_who_may_run() {
     s.signal_task(0, 1);
     assert!(!try_call(&mut s, other, PEER, 7), "nobody waits");
     let (mut s, [.., other]) = acquainted();
-    s.calls = u64::MAX << 16;
+    s.threads.at_mut(other).unwrap().token = ReplyToken(u64::MAX << 16 | u64::from(other));
     assert!(!try_call(&mut s, other, PEER, 7), "the numbers begin again");
 }
 
@@ -416,14 +422,14 @@ fn an_answer_goes_fast_only_to_one_who_may_run() {
     for (change, why) in obstacles(1) {
         let (mut s, threads @ [server, _, other]) = with_a_third();
         assert!(try_call(&mut s, other, PEER, 7));
-        let token = frame(&mut s, server).r12;
+        let token = frame(&mut s, server).r8;
         change(&mut s, threads);
         assert_eq!(try_answer(&mut s, server, OWN, token, 0, 1), why == "nothing", "{why}");
     }
     let called = || {
         let (mut s, threads @ [server, _, other]) = with_a_third();
         assert!(try_call(&mut s, other, PEER, 7));
-        let token = frame(&mut s, server).r12;
+        let token = frame(&mut s, server).r8;
         (s, threads, token)
     };
     let (mut s, [server, ..], token) = called();
@@ -439,6 +445,7 @@ fn an_answer_goes_fast_only_to_one_who_may_run() {
     assert!(!try_answer(&mut s, server, OWN, token, 0, 1), "another one receives");
     let (mut s, [server, ..], token) = called();
     run(&mut s, server);
-    s.epoch += 1;
-    assert!(!try_answer(&mut s, server, OWN, token, 0, 1), "the way is of an earlier epoch");
+    let closed = s.handle_dup(server, OWN, u64::MAX, 0).unwrap();
+    s.handle_close(server, closed.into()).unwrap();
+    assert!(!try_answer(&mut s, server, OWN, token, 0, 1), "the way is from before a handle was closed");
 }

@@ -83,7 +83,7 @@ fn d24_dead_callers_are_taken_out_of_a_servers_way_and_the_living_one_is_receive
     }
     // One whose call is received, too.
     recv(&mut s, server, OWN, 0).unwrap();
-    let token = frame(&mut s, server).r12;
+    let token = frame(&mut s, server).r8;
     s.blame(2, None, DeathKind::Killed);
     s.die(2);
     assert_eq!(reply(&mut s, server, token, Message::default()), Err(Status::StaleReply), "to a dead caller");
@@ -163,7 +163,7 @@ fn d13_who_waits_for_a_large_servers_answer_hears_of_its_death_and_a_next_life_c
         s.reap_some(1, 1, 1).unwrap();
         sound(&s);
     }
-    assert_eq!((woken(&s, client), frame(&mut s, client).rdx), (Some(Status::PeerDied), 1));
+    assert_eq!((woken(&s, client), frame(&mut s, client).r12), (Some(Status::PeerDied), 1));
     reaped(&mut s, 1);
     let server = spawn(&mut s, 1);
     recv(&mut s, server, OWN, 0).unwrap();

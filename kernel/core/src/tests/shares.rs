@@ -278,15 +278,15 @@ fn d23_tasks_that_hand_over_to_each_other() {
                 return m.works(t, m.until_tick());
             }
             works.remove(&t);
-            let fast = m.fast;
             if row == 1 {
-                if !(fast && fast_call(&mut m.s, t, PEER, Message::default())) {
+                if fast_call(&mut m.s, t, PEER, Message::default(), By::of(m.fast)) == Went::Not {
                     call(&mut m.s, t, PEER, Message::default()).unwrap();
                 }
                 return;
             }
-            let token = frame(&mut m.s, t).r12;
-            if !(fast && fast_reply_recv(&mut m.s, t, OWN, token, 0, Message::default())) {
+            let token = frame(&mut m.s, t).r8;
+            let by = By::of(m.fast);
+            if fast_reply_recv(&mut m.s, t, (OWN, token, 0), Message::default(), by) == Went::Not {
                 let _ = reply(&mut m.s, t, token, Message::default());
                 recv(&mut m.s, t, OWN, 0).unwrap();
             }

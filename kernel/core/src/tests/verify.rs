@@ -1,7 +1,7 @@
 //! What each step of a [`World`] must do, and that it does nothing else.
 
 use super::world::{Fast, Mode, Op, World, claim};
-use super::{check, try_spawn};
+use super::{By, check, try_spawn};
 use crate::arena::Id;
 use crate::handles::{Handle, Object};
 use crate::notify::Notification;
@@ -154,7 +154,7 @@ impl World {
         self.enter(t);
         let before = self.before();
         let row = self.s.row_of(t).unwrap();
-        let fast = self.fast;
+        let fast = self.by != By::General;
         let s = &mut self.s;
         let mut went = None;
         let done: Result<(), Status> = match op {
@@ -164,8 +164,7 @@ impl World {
                     .ok()
                     .and_then(|(id, _)| s.notifications.get(id))
                     .map(|n| n.word);
-                let (quick, got) = super::poll(s, t, n, 3, fast);
-                went = quick.then_some(Fast::Poll);
+                let got = super::poll(s, t, n, 3);
                 ensure!(got == word.map(|w| w & 3).ok_or(Status::BadHandle), "poll took {got:?} of {word:?}");
                 got.map(drop)
             }
@@ -268,8 +267,9 @@ impl World {
         let thread = self.s.threads.at(t).ok_or("the waiter is gone")?;
         let f = thread.frame;
         ensure!(runs(thread.state), "thread {t} was to be woken by {bits:#x}, and is {:?}", thread.state);
-        ensure!(f.rax == 0 && f.rdx == bits, "thread {t} took {:#x}, not {bits:#x}", f.rdx);
-        let recv = f.rsi == Header::NOTIFICATION && f.rdi == 0 && f.r12 == 0;
+        let taken = if waited { f.rdx } else { f.r12 };
+        ensure!(f.rax == 0 && taken == bits, "thread {t} took {taken:#x}, not {bits:#x}");
+        let recv = f.rsi == Header::NOTIFICATION && f.rdi == 0 && f.r8 == 0;
         ensure!(waited || recv, "thread {t} got no notification message");
         Ok(())
     }
@@ -318,7 +318,7 @@ impl World {
         } else {
             ensure!(id == Err(Status::BadHandle) || id == Err(Status::NoRights), "{id:?}");
         }
-        let (fast, result) = super::signal(&mut self.s, t, n, bits, self.fast);
+        let (fast, result) = super::signal(&mut self.s, t, n, bits, self.by != By::General);
         self.went(Fast::Signal, fast);
         ensure!(result == id.map(drop), "ends with {result:?}");
         self.foreseen(&before, &wakes, &[t])
@@ -330,7 +330,7 @@ impl World {
         let mut wakes = Wakes::default();
         let id = self.s.tasks[owner.row as usize].notification.ok_or("no notification")?;
         self.foresee(id, owner.bits, &mut wakes);
-        let fast = super::interrupt(&mut self.s, line, self.fast);
+        let fast = super::interrupt(&mut self.s, line, self.by != By::General);
         self.went(Fast::Interrupt, fast);
         self.foreseen(&before, &wakes, &[])
     }
@@ -345,7 +345,7 @@ impl World {
                 self.foresee(id, bits, &mut wakes);
             }
         }
-        let fast = super::tick(&mut self.s, self.fast);
+        let fast = super::tick(&mut self.s, self.by != By::General);
         self.went(Fast::Tick, fast);
         self.foreseen(&before, &wakes, &[])
     }
@@ -373,7 +373,7 @@ impl World {
             let Some(t) = self.s.threads.get(id).filter(|t| runs(t.state)) else { continue };
             let status = match state {
                 State::Replying(server) if server == row => {
-                    ensure!(t.frame.rdx == task.generation.into(), "thread {index} hears of another life");
+                    ensure!(t.frame.r12 == task.generation.into(), "thread {index} hears of another life");
                     Status::PeerDied
                 }
                 State::Sending(e) if Some(e) == task.endpoint && !task.expected => Status::PeerGone,
@@ -416,7 +416,7 @@ impl World {
         ensure!(self.s.releasing == 0, "so small a life is not released at once");
         for &t in &asked {
             ensure!(super::woken(&self.s, t) == Some(Status::PeerDied), "thread {t} was received by the dead");
-            ensure!(self.s.threads.at(t).unwrap().frame.rdx == life.into(), "thread {t} hears of another life");
+            ensure!(self.s.threads.at(t).unwrap().frame.r12 == life.into(), "thread {t} hears of another life");
         }
         for &t in &queued {
             let expected = (!stays).then_some(Status::PeerGone);

@@ -1,6 +1,6 @@
 //! A small system that can be driven step by step, by whatever comes next.
 
-use super::{Random, record, run, spawn, thread};
+use super::{By, Random, record, run, spawn, thread};
 use crate::System;
 use crate::arena::Id;
 use crate::clock::Clock;
@@ -72,8 +72,8 @@ pub struct Received {
 pub struct World {
     pub s: System,
     pub mode: Mode,
-    /// Whether steps go by the fast paths where these want them.
-    pub fast: bool,
+    /// How steps are done.
+    pub by: By,
     /// Whether births and deaths are done in pieces, as small as there are, with other steps in between.
     pub piecemeal: bool,
     /// How many went so, by [`Fast`].
@@ -88,18 +88,19 @@ pub struct World {
     pub serial: u64,
 }
 
-/// The fast paths, and how many they are.
+/// What is done directly, and how many of that there are.
 #[derive(Clone, Copy, Debug)]
 pub enum Fast {
     Call,
+    CallQueued,
     ReplyRecv,
-    Poll,
+    ReplyQueued,
     Signal,
     Yield,
     Interrupt,
     Tick,
 }
-pub const FAST: usize = 7;
+pub const FAST: usize = 8;
 
 /// Interrupt lines, by the row that owns them while it is alive.
 pub const LINES: [u8; 2] = [3, 4];
@@ -157,7 +158,7 @@ impl World {
         World {
             s,
             mode,
-            fast: false,
+            by: By::General,
             piecemeal: false,
             went_fast: [0; FAST],
             received,
@@ -274,7 +275,7 @@ impl World {
         if hasty && random.below(4) != 0 { ops[random.below(ops.len())] } else { op }
     }
 
-    /// Counts a step that went by a fast path.
+    /// Counts a step that was done directly.
     pub fn went(&mut self, path: Fast, fast: bool) {
         self.went_fast[path as usize] += u64::from(fast);
     }
@@ -326,7 +327,7 @@ impl World {
             let wants = Header(t.frame.rsi).wants().map_or(0, |kind| kind as u64);
             let (code, at) = match t.state {
                 State::Running | State::Ready => (1, 0),
-                State::Sending(e) => (2 + u64::from(header), u64::from(e.index()) | wants << 16 | t.frame.r13 << 32),
+                State::Sending(e) => (2 + u64::from(header), u64::from(e.index()) | wants << 16 | t.frame.r10 << 32),
                 State::Replying(row) => (4, u64::from(row) | wants << 16),
                 State::Receiving(e) => (5, u64::from(e.index()) | t.mask << 32),
                 State::Waiting(n) => (6, u64::from(n.index()) | t.mask << 32),

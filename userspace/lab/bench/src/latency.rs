@@ -460,6 +460,8 @@ fn nonsense(number: u64) {
             inlateout("r9") 0_u64 => _,
             inlateout("r12") 0_u64 => _,
             inlateout("r13") 0_u64 => _,
+            inlateout("r14") 0_u64 => _,
+            inlateout("r15") 0_u64 => _,
             lateout("rcx") _,
             lateout("r11") _,
             options(nostack),

@@ -102,7 +102,7 @@ fn go_on(mut random: Random, stack: Option<usize>) -> ! {
         }
         plan::learn(&mut random, &SHARED, &asked, &regs);
         let received = regs.rax == 0 && [Some(Syscall::Recv), Some(Syscall::ReplyRecv)].contains(&call);
-        owed = if received { regs.r12 } else { 0 };
+        owed = if received { regs.r8 } else { 0 };
         random = Random::new(random.next() ^ regs.mixed());
     }
 }

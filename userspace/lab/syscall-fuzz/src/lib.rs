@@ -24,6 +24,7 @@ pub struct Registers {
     pub r12: u64,
     pub r13: u64,
     pub r14: u64,
+    pub r15: u64,
 }
 
 impl Registers {
@@ -53,6 +54,7 @@ impl Registers {
                 inlateout("r12") self.r12,
                 inlateout("r13") self.r13,
                 inlateout("r14") self.r14,
+                inlateout("r15") self.r15,
                 lateout("rcx") _,
                 lateout("r11") _,
                 options(nostack),
@@ -62,8 +64,9 @@ impl Registers {
 
     /// All of them in one word, to see whether two runs went the same way.
     pub fn mixed(&self) -> u64 {
-        let words = [self.rax, self.rdi, self.rsi, self.rdx, self.r10, self.r8, self.r9, self.r12, self.r13, self.r14];
-        words.into_iter().fold(0, |sum, word| {
+        let arguments = [self.rax, self.rdi, self.rsi, self.rdx, self.r10, self.r8, self.r9];
+        let words = [self.r12, self.r13, self.r14, self.r15];
+        arguments.into_iter().chain(words).fold(0, |sum, word| {
             let mixed = (sum ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
             mixed ^ mixed >> 29
         })

@@ -115,7 +115,7 @@ pub fn call(random: &mut Random, shared: &Shared, scratch: u64, leases: u64) -> 
     for place in [&mut regs.rdi, &mut regs.rsi, &mut regs.rdx, &mut regs.r10, &mut regs.r8, &mut regs.r9] {
         *place = any(random);
     }
-    for place in [&mut regs.r12, &mut regs.r13, &mut regs.r14] {
+    for place in [&mut regs.r12, &mut regs.r13, &mut regs.r14, &mut regs.r15] {
         *place = any(random);
     }
     let Some(call) = Syscall::from_u64(regs.rax).filter(|_| !random.once_in(25)) else { return regs };
@@ -133,8 +133,8 @@ pub fn call(random: &mut Random, shared: &Shared, scratch: u64, leases: u64) -> 
         }
         Syscall::Call | Syscall::Send => {
             regs.rdi = pick(random, Kind::Endpoint);
-            (regs.rsi, regs.r13) = message(random, handles, call == Syscall::Call);
-            regs.r12 = leases;
+            (regs.rsi, regs.r10) = message(random, handles, call == Syscall::Call);
+            regs.r8 = leases;
         }
         Syscall::Recv => {
             // Mostly the own one: everyone else's is refused.
@@ -142,13 +142,13 @@ pub fn call(random: &mut Random, shared: &Shared, scratch: u64, leases: u64) -> 
             regs.rsi = bits(random);
         }
         Syscall::Reply | Syscall::ReplyRecv => {
-            (regs.rsi, regs.r13) = message(random, handles, false);
+            (regs.rsi, regs.r10) = message(random, handles, false);
             let token = tokens.pick(random);
             if call == Syscall::Reply {
                 regs.rdi = token;
             } else {
                 regs.rdi = if random.once_in(3) { pick(random, Kind::Endpoint) } else { abi::info::ENDPOINT.into() };
-                (regs.r12, regs.r14) = (token, bits(random));
+                (regs.r8, regs.r9) = (token, bits(random));
             }
         }
         Syscall::LeaseRead | Syscall::LeaseWrite | Syscall::LeaseInfo => {
@@ -247,7 +247,7 @@ pub fn call(random: &mut Random, shared: &Shared, scratch: u64, leases: u64) -> 
             2 => regs.rdx = wild.rdx,
             3 => regs.r10 = wild.r10,
             4 => regs.r8 = wild.r8,
-            _ => regs.r12 = wild.r12,
+            _ => regs.r9 = wild.r9,
         }
     }
     regs
@@ -256,12 +256,12 @@ pub fn call(random: &mut Random, shared: &Shared, scratch: u64, leases: u64) -> 
 /// An answer to a caller that has just been received, so that it does not wait for ever.
 pub fn answer(random: &mut Random, shared: &Shared, token: u64) -> Registers {
     let mut regs = Registers::new(Syscall::Reply as u64);
-    (regs.rsi, regs.r13) = message(random, &shared.handles, false);
-    (regs.rdi, regs.r12) = (token, token);
+    (regs.rsi, regs.r10) = message(random, &shared.handles, false);
+    (regs.rdi, regs.r8) = (token, token);
     if random.once_in(3) {
-        (regs.rax, regs.rdi, regs.r14) = (Syscall::ReplyRecv as u64, abi::info::ENDPOINT.into(), u64::MAX);
+        (regs.rax, regs.rdi, regs.r9) = (Syscall::ReplyRecv as u64, abi::info::ENDPOINT.into(), u64::MAX);
     }
-    (regs.rdx, regs.r10, regs.r8, regs.r9) = (any(random), any(random), any(random), any(random));
+    (regs.r12, regs.r13, regs.r14, regs.r15) = (any(random), any(random), any(random), any(random));
     regs
 }
 
@@ -329,11 +329,11 @@ pub fn learn(random: &mut Random, shared: &Shared, asked: &Registers, got: &Regi
         Syscall::MemoryUnmap => mappings.forget(asked.rdi),
         Syscall::Call | Syscall::Recv | Syscall::ReplyRecv => {
             if let Some(kind) = Header(got.rsi).handle() {
-                let lacks = !Rights::from_bits_truncate((got.r13 >> 32) as u32);
-                handles.put(random, Kind::of(kind), got.r13 & 0xffff_ffff, lacks);
+                let lacks = !Rights::from_bits_truncate((got.r10 >> 32) as u32);
+                handles.put(random, Kind::of(kind), got.r10 & 0xffff_ffff, lacks);
             }
-            if call != Syscall::Call && got.r12 != 0 {
-                tokens.put(random, got.r12);
+            if call != Syscall::Call && got.r8 != 0 {
+                tokens.put(random, got.r8);
             }
         }
         Syscall::Reply => {

@@ -40,7 +40,7 @@ pub struct Received {
     pub message: Message,
 }
 
-/// Why a call failed, with the value that comes with it (`rdx`: for [`Status::PeerDied`] the generation that died).
+/// Why a call failed, with the value that comes with it (the first word: for [`Status::PeerDied`] the generation that died).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallFailure {
     /// The status.
@@ -60,20 +60,23 @@ pub fn call(endpoint: u32, header: Header, words: [u64; 4]) -> Result<Message, C
     {
         let (mut out, [mut w0, mut w1, mut w2, mut w3]) = (header, words);
         let (status, handle): (u64, u64);
-        // SAFETY: registers as `abi::syscall` lists them for `call`. The header names neither leases nor a handle, so `r12`
-        // is not read and `r13` is an output only. The task's memory is untouched but for what other code may do meanwhile.
+        // SAFETY: registers as `abi::syscall` lists them for `call`. The header names neither leases nor a handle, so `r8`
+        // is not read and `r10` is an output only. The task's memory is untouched but for what other code may do meanwhile.
         unsafe {
             asm!(
                 "syscall",
                 inlateout("rax") Syscall::Call as u64 => status,
-                in("rdi") endpoint as u64,
+                inlateout("rdi") endpoint as u64 => _,
                 inlateout("rsi") out,
-                inlateout("rdx") w0,
-                inlateout("r10") w1,
-                inlateout("r8") w2,
-                inlateout("r9") w3,
-                lateout("r13") handle,
+                inlateout("r12") w0,
+                inlateout("r13") w1,
+                inlateout("r14") w2,
+                inlateout("r15") w3,
+                lateout("r10") handle,
                 lateout("rcx") _,
+                lateout("r8") _,
+                lateout("r9") _,
+                lateout("rdx") _,
                 lateout("r11") _,
                 options(nostack),
             );
@@ -106,21 +109,23 @@ pub unsafe fn call_leased(
     {
         let (mut out, [mut w0, mut w1, mut w2, mut w3], mut handle) = (header.0, words, transfer);
         let status: u64;
-        // SAFETY: registers as `abi::syscall` lists them for `call`; `r12` addresses as many leases as the header says; the
+        // SAFETY: registers as `abi::syscall` lists them for `call`; `r8` addresses as many leases as the header says; the
         // caller vouches for what they name.
         unsafe {
             asm!(
                 "syscall",
                 inlateout("rax") Syscall::Call as u64 => status,
-                in("rdi") endpoint as u64,
+                inlateout("rdi") endpoint as u64 => _,
                 inlateout("rsi") out,
-                inlateout("rdx") w0,
-                inlateout("r10") w1,
-                inlateout("r8") w2,
-                inlateout("r9") w3,
-                in("r12") leases.as_ptr(),
-                inlateout("r13") handle,
+                inlateout("r12") w0,
+                inlateout("r13") w1,
+                inlateout("r14") w2,
+                inlateout("r15") w3,
+                inlateout("r8") leases.as_ptr() => _,
+                lateout("r9") _,
+                inlateout("r10") handle,
                 lateout("rcx") _,
+                lateout("rdx") _,
                 lateout("r11") _,
                 options(nostack),
             );
@@ -172,12 +177,13 @@ fn one_way(call: abi::Syscall, to: u64, header: Header, words: [u64; 4], transfe
                 inlateout("rax") call as u64 => status,
                 in("rdi") to,
                 in("rsi") header.0,
-                in("rdx") words[0],
-                in("r10") words[1],
-                in("r8") words[2],
-                in("r9") words[3],
-                in("r13") transfer,
+                in("r12") words[0],
+                in("r13") words[1],
+                in("r14") words[2],
+                in("r15") words[3],
+                in("r10") transfer,
                 lateout("rcx") _,
+                lateout("rdx") _,
                 lateout("r11") _,
                 options(nostack),
             );
@@ -210,13 +216,15 @@ pub fn recv(endpoint: u32, mask: u64) -> Result<Received, Status> {
                 inlateout("rax") Syscall::Recv as u64 => status,
                 inlateout("rdi") rdi,
                 inlateout("rsi") header,
-                lateout("rdx") w0,
-                lateout("r10") w1,
-                lateout("r8") w2,
-                lateout("r9") w3,
-                lateout("r12") token,
-                lateout("r13") handle,
+                lateout("r12") w0,
+                lateout("r13") w1,
+                lateout("r14") w2,
+                lateout("r15") w3,
+                lateout("r8") token,
+                lateout("r10") handle,
                 lateout("rcx") _,
+                lateout("r9") _,
+                lateout("rdx") _,
                 lateout("r11") _,
                 options(nostack),
             );
@@ -255,14 +263,15 @@ pub fn reply_recv(
                 inlateout("rax") Syscall::ReplyRecv as u64 => status,
                 inlateout("rdi") rdi,
                 inlateout("rsi") header,
-                inlateout("rdx") w0,
-                inlateout("r10") w1,
-                inlateout("r8") w2,
-                inlateout("r9") w3,
-                inlateout("r12") token,
-                inlateout("r13") handle,
-                in("r14") mask,
+                inlateout("r12") w0,
+                inlateout("r13") w1,
+                inlateout("r14") w2,
+                inlateout("r15") w3,
+                inlateout("r8") token,
+                inlateout("r10") handle,
+                inlateout("r9") mask => _,
                 lateout("rcx") _,
+                lateout("rdx") _,
                 lateout("r11") _,
                 options(nostack),
             );

@@ -9,8 +9,8 @@ fn step(task: Option<&str>, function: &str, text: &str) -> Step {
 
 #[test]
 fn each_instruction_is_in_its_phase() {
-    let (stubs, fast) = ("kernel::arch::entry::syscall_entry", "kernel_core::fast::call::<kernel::arch::entry::Stubs>");
-    let leave = "<kernel::arch::entry::Stubs as kernel_core::fast::Exits>::handed_over";
+    let (stubs, fast) =
+        ("kernel::arch::entry::syscall_entry", "kernel::arch::message::call::<kernel::arch::entry::Kernel>");
     let lines = [
         (Some("bench"), "bench::go", "syscall", Phase::Task),
         (None, stubs, "swapgs", Phase::Entry),
@@ -18,10 +18,14 @@ fn each_instruction_is_in_its_phase() {
         (None, fast, "cmp rcx, qword ptr [r13 + 96]", Phase::Checks),
         (None, fast, "jne 0x10 <x>", Phase::Checks),
         (None, fast, "mov qword ptr [r13], rcx", Phase::Work),
-        (None, leave, "cmp rbx, qword ptr gs:[32]", Phase::Switch),
-        (None, leave, "mov cr3, rbx", Phase::Switch),
-        (None, leave, "mov rbx, qword ptr [rbp - 8]", Phase::Exit),
-        (None, leave, "sysretq", Phase::Exit),
+        (None, fast, "movzx ecx, byte ptr [rdx - 8]", Phase::Switch),
+        (None, fast, "or cl, byte ptr gs:[32]", Phase::Switch),
+        (None, fast, "jne 0x20 <x>", Phase::Switch),
+        (None, fast, "cmp rcx, qword ptr [r10 - 16]", Phase::Switch),
+        (None, fast, "je 0x30 <x>", Phase::Switch),
+        (None, fast, "mov cr3, rcx", Phase::Switch),
+        (None, fast, "mov rbx, qword ptr [rdx - 8]", Phase::Exit),
+        (None, fast, "sysretq", Phase::Exit),
         (Some("peer"), "peer::go", "cmp rax, 1", Phase::Task),
         (None, stubs, "swapgs", Phase::Entry),
         (None, "kernel::syscall::on_syscall", "cmp rax, 9", Phase::Work),
@@ -56,10 +60,10 @@ fn operands_are_found() {
 #[test]
 fn listings_hold_no_addresses() {
     assert_eq!(
-        shown("jne 0xffffffff80004e90 <kernel_core::fast::call::<kernel::arch::entry::Stubs>+0x110>"),
-        "jne fast::call +"
+        shown("jne 0xffffffff80004e90 <kernel::arch::message::call::<kernel::arch::entry::Kernel>+0x110>"),
+        "jne message::call +"
     );
-    assert_eq!(shown("je 0xffffffff800053ec <kernel::arch::entry::fast_call>"), "je entry::fast_call");
+    assert_eq!(shown("je 0xffffffff800053ec <kernel::arch::entry::signal>"), "je entry::signal");
     assert_eq!(shown("mov qword ptr [rip + 0x1234], rbp"), "mov qword ptr [rip], rbp");
     assert_eq!(shown("mov cr3, rbx"), "mov cr3, rbx");
 }

@@ -3,7 +3,7 @@
 
 use super::super::{Outcome, Report, Wanted, kernel, verdict_line};
 use super::image;
-use crate::build::{Built, Config, build_with_files, with_loader};
+use crate::build::{Built, Config, build_plain, build_with_files, with_loader};
 use crate::guest::Guest;
 use crate::loader::Firmware;
 use crate::qemu::{End, Machine};
@@ -122,6 +122,33 @@ pub fn run(inside: &Inside, config: &Config, wanted: &Wanted, report: &Report, r
             report.verdict(&verdict.name, &verdict.outcome, verdict.took, &logs);
         }
     }
+    Ok(())
+}
+
+/// The test that runs the whole suite on a kernel whose messages go by the Rust that says what the assembly must do.
+pub const ON_PLAIN: &str = "system::plain::the_whole_suite";
+
+/// Boots the suite on the kernel with the feature `plain`: one verdict on all of it.
+///
+/// # Errors
+/// When it does not build.
+pub fn run_plain(config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> Result<()> {
+    let begun = Instant::now();
+    let (builder, built) = with_loader(config, Firmware::Pvh, || build_plain(config, SUITE.toml, "suite-plain.tar"))?;
+    let image = image(config.paths, &builder, &built, Firmware::Pvh, "test-suite-plain")?;
+    let logs = report.logs(ON_PLAIN)?;
+    let machine = Machine { memory: SUITE.memory.to_owned(), ..wanted.machine(image, logs.clone()) };
+    let verdicts = SUITE.boot(&machine, ready, &built)?;
+    let failed: Vec<_> = verdicts
+        .iter()
+        .filter_map(|verdict| verdict.outcome.as_ref().err().map(|why| format!("{}: {why}", verdict.name)))
+        .collect();
+    let outcome = match (verdicts.is_empty(), failed.is_empty()) {
+        (true, _) => Err("no test ran".to_owned()),
+        (_, true) => Ok(()),
+        _ => Err(failed.join("\n")),
+    };
+    report.verdict(ON_PLAIN, &outcome, Some(begun.elapsed()), &logs);
     Ok(())
 }
 

@@ -12,6 +12,8 @@ pub struct Outcome {
     pub rdx: u64,
     /// The second value register.
     pub rsi: u64,
+    /// The first word of a message.
+    pub word: u64,
 }
 
 impl Outcome {
@@ -43,7 +45,7 @@ pub unsafe fn syscall(number: u64, registers: Registers) -> Outcome {
     let Registers { rdi, rsi, rdx, r10, r8, r9, r12, r13 } = registers;
     #[cfg(target_os = "none")]
     {
-        let (code, rdx_out, rsi_out);
+        let (code, rdx_out, rsi_out, word);
         // SAFETY: every register that a system call may change is declared (see `abi::syscall`); the caller vouches for memory.
         unsafe {
             core::arch::asm!(
@@ -55,18 +57,20 @@ pub unsafe fn syscall(number: u64, registers: Registers) -> Outcome {
                 inlateout("r10") r10 => _,
                 inlateout("r8") r8 => _,
                 inlateout("r9") r9 => _,
-                inlateout("r12") r12 => _,
+                inlateout("r12") r12 => word,
                 inlateout("r13") r13 => _,
+                inlateout("r14") 0_u64 => _,
+                inlateout("r15") 0_u64 => _,
                 lateout("rcx") _,
                 lateout("r11") _,
                 options(nostack),
             );
         }
-        Outcome { code, rdx: rdx_out, rsi: rsi_out }
+        Outcome { code, rdx: rdx_out, rsi: rsi_out, word }
     }
     #[cfg(not(target_os = "none"))]
     {
         let _ = (number, rdi, rsi, rdx, r10, r8, r9, r12, r13);
-        Outcome { code: Status::BadSyscall as u64, rdx: 0, rsi: 0 }
+        Outcome { code: Status::BadSyscall as u64, rdx: 0, rsi: 0, word: 0 }
     }
 }

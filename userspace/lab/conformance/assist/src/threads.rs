@@ -32,7 +32,7 @@ pub extern "C" fn spin_forever() {
 #[unsafe(naked)]
 pub extern "C" fn call_forever() {
     naked_asm!(
-        "mov rbx, rdi", "2:", "mov rdi, rbx", "xor esi, esi", "xor r12d, r12d", "xor r13d, r13d", "mov eax, {number}", "syscall", "jmp 2b",
+        "mov rbx, rdi", "2:", "mov rdi, rbx", "xor esi, esi", "mov eax, {number}", "syscall", "jmp 2b",
         number = const Syscall::Call as u32,
     );
 }

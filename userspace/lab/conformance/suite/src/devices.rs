@@ -60,7 +60,7 @@ fn lent(at: u64, what: &str) -> Outcome {
     let registers = Registers {
         rdi: server.0.into(),
         rsi: Header::new(assist::ECHO).with_leases(1).0,
-        r12: at,
+        r8: at,
         ..Registers::default()
     };
     // By the general path, and by the fast one, which the kernel takes once a call has shown it the way.

@@ -140,13 +140,13 @@ impl Table {
         let registers = Registers {
             rdi: server.0.into(),
             rsi: Header::new(label).with_leases(1).0,
-            rdx: word,
-            r12: (&raw const *self) as u64,
+            r12: word,
+            r8: (&raw const *self) as u64,
             ..Registers::default()
         };
         // SAFETY: the table only ever lends constants, to be read, or what the kernel must refuse.
         let outcome = unsafe { syscall(Syscall::Call as u64, registers) };
-        (outcome.code, outcome.rdx)
+        (outcome.code, outcome.word)
     }
 }
 

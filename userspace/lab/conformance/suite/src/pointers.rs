@@ -146,7 +146,7 @@ pub fn d02_lease_tables() -> Outcome {
         let registers = Registers {
             rdi: server.0.into(),
             rsi: Header::new(assist::ECHO).with_leases(2).0,
-            r12: address,
+            r8: address,
             ..Registers::default()
         };
         refused(Syscall::Call, registers, &alloc::format!("lease table at {what}"))?;

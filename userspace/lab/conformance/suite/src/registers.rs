@@ -154,10 +154,21 @@ pub fn a_signal_keeps_those_of_both() -> Outcome {
             Background::run(move || -> Outcome {
                 for turn in 1..=TURNS {
                     let before = Registers::of(call as u64, turn + 1_000, handle.into(), 0b10);
-                    let message =
-                        Registers { rdi: 0, rsi: Header::NOTIFICATION, r8: 0, r9: 0, r10: 0, r12: 0, r13: 0, ..before };
-                    let wanted = if by_recv { message } else { before };
-                    same!(after(before), Registers { rax: 0, rdx: 0b10, ..wanted }, "who is woken");
+                    let message = Registers {
+                        rdi: 0,
+                        rsi: Header::NOTIFICATION,
+                        rdx: 0,
+                        r8: 0,
+                        r9: 0,
+                        r10: 0,
+                        r12: 0b10,
+                        r13: 0,
+                        r14: 0,
+                        r15: 0,
+                        ..before
+                    };
+                    let wanted = if by_recv { message } else { Registers { rdx: 0b10, ..before } };
+                    same!(after(before), Registers { rax: 0, ..wanted }, "who is woken");
                     woken.store(turn, Ordering::Relaxed);
                 }
                 Ok(())

@@ -1,0 +1,308 @@
+//! `call` and `reply_recv` with one partner that waits: two straight pieces of assembly, from the system call to the other thread's next
+//! instruction. Everything else, and all that they refuse, is done in Rust.
+//!
+//! Their twins, which say what they do to the state, are `System::direct_call` and `System::direct_reply` in [`kernel_core::direct`]; where that is,
+//! [`layout`] says. The message stays in its registers; what a thread finds besides when it goes on is its own, or zero. Selectors of
+//! data segments stay as they are between two that exchange a message: see docs/security.md.
+//!
+//! What a round trip between two address spaces spends in the kernel, in instructions:
+//!
+//! | | `call` | `reply_recv` |
+//! |---|---|---|
+//! | entry: `swapgs`, table | 4 | 4 |
+//! | a label alone; what is saved | 9 | 8 |
+//! | time, account | 6 | 6 |
+//! | the way by the handle, the endpoint | 10 | 10 |
+//! | the partner; bits; token, awaiting | 5 | 15 |
+//! | budget, importance | 7 | 7 |
+//! | the call's name, last messages | 9 | - |
+//! | states, queue, mask, who runs | 5 | 7 |
+//! | extras, RSP0, CR3 | 8 | 8 |
+//! | registers, out | 11 | 13 |
+//!
+//! This file is compiled into a host test of `kernel-core` too, which runs both beside their twins: there the few instructions that only ring 0
+//! may execute are left out.
+
+use core::arch::naked_asm;
+use core::mem::offset_of;
+use kernel_core::direct::LABEL;
+use kernel_core::layout::{self, register};
+use kernel_core::thread::Frame;
+
+/// The core's record, which gs leads to, and where the pieces go on, by a jump.
+///
+/// # Safety
+/// All functions are naked and take the registers as described. The places are those of eight bytes each (`EXTRAS`: of one) in the record.
+pub unsafe trait Core {
+    /// Whether this is ring 0. Else the time is read at `USER_STACK` of the record, and who is handed the core goes on at [`Core::out`].
+    const KERNEL: bool;
+    /// The running thread's anchor: TSS.RSP0.
+    const FRAME_END: usize;
+    /// The address of the [`kernel_core::System`].
+    const SYSTEM: usize;
+    /// The anchor of the first slot of the threads.
+    const THREADS: usize;
+    /// How many slots there are.
+    const SLOTS: usize;
+    /// The address of the first slot of the endpoints.
+    const ENDPOINTS: usize;
+    /// What is prepared besides the address space.
+    const EXTRAS: usize;
+    /// A word that is not used otherwise meanwhile.
+    const USER_STACK: usize;
+
+    /// Nothing has changed: a system call that brings more than a label. No register has, either, but that `swapgs` is done.
+    extern "C" fn general();
+    /// Nothing has changed but the account: the number of the system call in `eax`, the running thread's anchor in `r10`, in whose frame `rip`, `rsp`,
+    /// flags, `rbx` and `rbp` are. `rbx rbp rcx rdx r11` and the flags hold nothing. All others are as they were.
+    extern "C" fn refused();
+    /// Another thread runs, for which more is to be prepared: its anchor in `rdx`. Its message is in `rdi rsi r12 r13 r14 r15 r8`, as after the system
+    /// call; `rax rbx rbp rcx r9 r10 r11` and the flags hold nothing.
+    extern "C" fn extras();
+    /// Where it is not ring 0: another thread runs, with its registers.
+    extern "C" fn out();
+}
+
+/// Assembly in which everything has its place by name. Behind a semicolon come the operands that are the piece's own.
+macro_rules! piece {
+    ($($line:expr),+ $(,)?; $($operand:tt)*) => {
+        naked_asm!(
+            $($line,)+
+            general = sym C::general,
+            refused = sym C::refused,
+            extras = sym C::extras,
+            out = sym C::out,
+            kernel = const C::KERNEL as u8,
+            frame_end = const C::FRAME_END,
+            system = const C::SYSTEM,
+            threads = const C::THREADS,
+            endpoints = const C::ENDPOINTS,
+            core_extras = const C::EXTRAS,
+            now = const C::USER_STACK,
+            rsp = const register(offset_of!(Frame, rsp)),
+            rip = const register(offset_of!(Frame, rip)),
+            rflags = const register(offset_of!(Frame, rflags)),
+            rbx = const register(offset_of!(Frame, rbx)),
+            rbp = const register(offset_of!(Frame, rbp)),
+            label = const LABEL,
+            slot = const layout::THREAD_SLOT,
+            budget = const layout::BUDGET,
+            effective = const layout::EFFECTIVE,
+            token = const layout::TOKEN,
+            state = const layout::STATE,
+            running = const layout::RUNNING,
+            awaited = const layout::AWAITED,
+            space = const layout::SPACE,
+            thread_extras = const layout::EXTRAS,
+            way_handle = const layout::WAY_HANDLE,
+            way_closed = const layout::WAY_CLOSED,
+            way_place = const layout::WAY_PLACE,
+            way_generation = const layout::WAY_GENERATION,
+            queues = const layout::QUEUES,
+            generation = const layout::ENDPOINT_GENERATION,
+            left = const layout::LEFT,
+            closed = const layout::CLOSED,
+            charged_to = const layout::CHARGED_TO,
+            levels = const layout::LEVELS,
+            current = const layout::CURRENT,
+            $($operand)*
+        )
+    };
+}
+
+/// Saves what the thread would miss; its anchor is in `r10` then. Where the message is more than a label, nothing has happened.
+macro_rules! save {
+    ($($more:literal)?) => {
+        concat!(
+            "cmp rsi, {label}
+            ja {general}
+            mov r10, gs:[{frame_end}]
+            mov [r10 + {rsp}], rsp
+            mov [r10 + {rflags}], r11
+            mov [r10 + {rip}], rcx
+            mov [r10 + {rbx}], rbx
+            mov [r10 + {rbp}], rbp\n", $($more)?
+        )
+    };
+}
+
+/// Charges the time to the running thread; its budget's place is in `r11`, the system's address in `rbp`, and `eax rcx rdx` are lost. The upper half
+/// of the time is left for the general path: no thread runs for so long without a tick.
+macro_rules! charge {
+    () => {
+        "mov rbp, gs:[{system}]
+        .if {kernel}
+        rdtsc
+        .else
+        mov eax, gs:[{now}]
+        .endif
+        sub eax, [rbp + {charged_to}]
+        add [rbp + {charged_to}], rax
+        mov r11d, [r10 + {budget}]
+        sub [rbp + r11 + {left}], rax"
+    };
+}
+
+/// The endpoint's slot by a way of the running thread in `r11`, or on to 9.
+macro_rules! endpoint {
+    () => {
+        "cmp rdi, [r10 + {way} + {way_handle}]
+        jne 9f
+        mov rcx, [r10 + {way} + {way_closed}]
+        cmp rcx, [rbp + r11 + {closed}]
+        jne 9f
+        mov r11d, [r10 + {way} + {way_place}]
+        add r11, gs:[{endpoints}]
+        mov ecx, [r10 + {way} + {way_generation}]
+        cmp ecx, [r11 + {generation}]
+        jne 9f"
+    };
+}
+
+/// The slot's number in `ebx` to the anchor of the thread in it, in `rdx`.
+macro_rules! partner {
+    () => {
+        "imul rdx, rbx, {slot}
+        add rdx, gs:[{threads}]"
+    };
+}
+
+/// On to 9 unless the thread `rdx` has something left to run on, and nobody ready is as important.
+macro_rules! may_follow {
+    () => {
+        "mov ecx, [rdx + {budget}]
+        cmp qword ptr [rbp + rcx + {left}], 0
+        jle 9f
+        movzx ecx, byte ptr [rdx + {effective}]
+        bsf rax, [rbp + {levels}]
+        cmp ecx, eax
+        jae 9f"
+    };
+}
+
+/// The thread `rdx` runs, of the slot `ebx`, in place of `r10`.
+macro_rules! go {
+    ($($clear:literal)?) => {
+        concat!(
+            "mov word ptr [rdx + {state}], {running}
+            mov [rbp + {current}], bx
+            movzx ecx, byte ptr [rdx + {thread_extras}]
+            or cl, gs:[{core_extras}]
+            jnz 7f
+            mov gs:[{frame_end}], rdx
+            mov rcx, [rdx + {space}]
+            cmp rcx, [r10 + {space}]
+            je 8f
+            .if {kernel}
+            mov cr3, rcx
+            .endif
+            8:
+            mov rcx, [rdx + {rip}]
+            mov r11d, [rdx + {rflags}]
+            mov rsp, [rdx + {rsp}]
+            mov rbx, [rdx + {rbx}]
+            mov rbp, [rdx + {rbp}]
+            xor eax, eax
+            xor edx, edx
+            xor r9d, r9d
+            xor r10d, r10d\n", $($clear,)?
+            "
+            .if {kernel}
+            swapgs
+            sysretq
+            .else
+            jmp {out}
+            .endif
+            7:\n", $($clear,)?
+            "
+            jmp {extras}
+            9:
+            mov eax, {number}
+            jmp {refused}"
+        )
+    };
+}
+
+/// `call`: handle in `rdi`, header in `rsi`, words in `r12` to `r15`.
+#[unsafe(naked)]
+pub extern "C" fn call<C: Core>() {
+    piece!(
+        save!("mov [r10 + {rsi}], rsi"),
+        charge!(),
+        endpoint!(),
+        // One thread waits there.
+        "movzx ebx, word ptr [r11 + {queues}]",
+        "cmp bx, [r11 + {tail}]",
+        "jne 9f",
+        partner!(),
+        may_follow!(),
+        // The call has a name.
+        "mov r8, [r10 + {token}]",
+        "add r8, 0x10000",
+        "jc 9f",
+        "mov [r10 + {token}], r8",
+        "mov [r10 + {last_sent}], si",
+        "mov [r10 + {last_sent} + 4], edi",
+        "mov rdi, [r10 + {way} + {way_tells}]",
+        "mov [rdx + {last_received}], si",
+        "mov [rdx + {last_received} + 4], edi",
+        // One waits for the other's answer.
+        "mov ecx, [rdx + {awaited}]",
+        "mov [r10 + {state}], ecx",
+        "mov dword ptr [r11 + {queues}], {nobody}",
+        go!();
+        way = const layout::CALLS,
+        rsi = const register(offset_of!(Frame, rsi)),
+        tail = const layout::TAIL,
+        nobody = const layout::NOBODY,
+        last_sent = const layout::LAST_SENT,
+        last_received = const layout::LAST_RECEIVED,
+        way_tells = const layout::WAY_TELLS,
+        number = const abi::Syscall::Call as u32,
+    )
+}
+
+/// `reply_recv`: endpoint's handle in `rdi`, header in `rsi`, words in `r12` to `r15`, token in `r8`, mask in `r9`.
+#[unsafe(naked)]
+pub extern "C" fn reply_recv<C: Core>() {
+    piece!(
+        save!(),
+        charge!(),
+        endpoint!(),
+        // Nobody is in its queues, and none of the bits is set.
+        "mov rcx, {nobody}",
+        "cmp [r11 + {queues}], rcx",
+        "jne 9f",
+        "test [r11 + {bits}], r9",
+        "jnz 9f",
+        // The token names a thread in that call, which waits for this task.
+        "movzx ebx, r8w",
+        "cmp rbx, gs:[{slots}]",
+        "jae 9f",
+        partner!(),
+        "test byte ptr [rdx + {thread_generation}], 1",
+        "jz 9f",
+        "cmp r8, [rdx + {token}]",
+        "jne 9f",
+        "mov ecx, [r10 + {awaited}]",
+        "cmp ecx, [rdx + {state}]",
+        "jne 9f",
+        may_follow!(),
+        // One waits for a message, the other runs.
+        "mov [r10 + {mask}], r9",
+        "mov rcx, [r10 + {way} + {way_waits}]",
+        "mov [r10 + {state}], rcx",
+        "mov ecx, [r10 + {alone}]",
+        "mov [r11 + {queues}], ecx",
+        go!("xor edi, edi\nxor r8d, r8d");
+        way = const layout::RECEIVES,
+        nobody = const (layout::NOBODY as u64) << 32 | layout::NOBODY as u64,
+        bits = const layout::BITS,
+        slots = const C::SLOTS,
+        thread_generation = const layout::THREAD_GENERATION,
+        mask = const layout::MASK,
+        way_waits = const layout::WAY_WAITS,
+        alone = const layout::ALONE,
+        number = const abi::Syscall::ReplyRecv as u32,
+    )
+}

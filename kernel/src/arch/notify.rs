@@ -1,0 +1,692 @@
+//! `poll`, `signal`, a line's interrupt, `yield` and the timer's tick where nothing is in the way: assembly that does what their twins in
+//! [`kernel_core::direct`] do, and leaves everything else to Rust. Where the parts of the state are, [`layout`] says.
+//!
+//! A thread is named by its anchor: `r13` that of the running thread, `rbp` that of who runs next; `r15` is the system's address, `rax` the time. What
+//! a thread finds when it goes on is its own, the bits that are for it, or zero.
+
+use super::entry::{USER_FLAGS, USER_FLAGS_SET, general, leave, stub};
+use super::percore::{self, FRAME_END, KERNEL_STACK};
+use super::{gdt, pic, pit};
+use abi::message::{Header, bits};
+use core::arch::naked_asm;
+use core::cell::UnsafeCell;
+use core::mem::offset_of;
+use kernel_core::layout::{self, register};
+use kernel_core::thread::{FLOAT, Frame, PORTS, STEP, WHOLE};
+
+/// The vector of the timer's line.
+const TIMER: u8 = pic::BASE + pit::LINE;
+
+/// In the place of an endpoint's slot for a notification that is bound to none: nobody receives there, and nobody looks at its bits.
+#[repr(C)]
+pub(super) struct Nowhere(UnsafeCell<[u64; layout::ENDPOINT_WORDS]>);
+// SAFETY: only the assembly here uses it, on one core with interrupts off.
+unsafe impl Sync for Nowhere {}
+static NOWHERE: Nowhere =
+    Nowhere(UnsafeCell::new([layout::NOBODY as u64 | (layout::NOBODY as u64) << 32; layout::ENDPOINT_WORDS]));
+
+/// Assembly in which everything has its place by name. Behind a semicolon come further operands.
+macro_rules! code {
+    ($($line:expr),+ $(,)?; $($operand:tt)*) => {
+        naked_asm!(
+            $($line,)+
+            // All of them are used by some piece, and here by each.
+            "# {r15}{r14}{r13}{r12}{r10}{r9}{r8}{rdi}{rsi}{rbp}{rbx}{rdx}{rcx}{rax}{vector}{syscall}{rip}{rflags}{rsp}{flags}{flags_set}{size}",
+            "# {frame_end}{kernel_stack}{kernel}{system}{threads}{endpoints}{notes}{core_extras}{iomap}{owner}{bitmap}{no_bitmap}{special}{task}",
+            "# {slot}{budget}{left}{closed}{charged_to}{effective}{levels}{ready}{current}{alone}{state}{running}{is_ready}{mask}{space}{extras}",
+            "# {nobody}{queues}{bits}{note_slot}{note_generation}{word}{waiter}{bound}{nowhere}{releasing}{signals}{polls}",
+            "# {bell_handle}{bell_closed}{bell_index}{bell_generation}",
+            r15 = const register(offset_of!(Frame, r15)),
+            r14 = const register(offset_of!(Frame, r14)),
+            r13 = const register(offset_of!(Frame, r13)),
+            r12 = const register(offset_of!(Frame, r12)),
+            r10 = const register(offset_of!(Frame, r10)),
+            r9 = const register(offset_of!(Frame, r9)),
+            r8 = const register(offset_of!(Frame, r8)),
+            rdi = const register(offset_of!(Frame, rdi)),
+            rsi = const register(offset_of!(Frame, rsi)),
+            rbp = const register(offset_of!(Frame, rbp)),
+            rbx = const register(offset_of!(Frame, rbx)),
+            rdx = const register(offset_of!(Frame, rdx)),
+            rcx = const register(offset_of!(Frame, rcx)),
+            rax = const register(offset_of!(Frame, rax)),
+            vector = const register(offset_of!(Frame, vector)),
+            syscall = const Frame::SYSCALL,
+            rip = const register(offset_of!(Frame, rip)),
+            rflags = const register(offset_of!(Frame, rflags)),
+            rsp = const register(offset_of!(Frame, rsp)),
+            flags = const USER_FLAGS,
+            flags_set = const USER_FLAGS_SET,
+            size = const size_of::<Frame>(),
+            frame_end = const FRAME_END,
+            kernel_stack = const KERNEL_STACK,
+            kernel = const percore::KERNEL,
+            system = const percore::SYSTEM,
+            threads = const percore::THREADS,
+            endpoints = const percore::ENDPOINTS,
+            notes = const percore::NOTIFICATIONS,
+            core_extras = const percore::EXTRAS,
+            iomap = const percore::TABLES + gdt::IOMAP,
+            owner = const percore::TABLES + gdt::OWNER,
+            bitmap = const gdt::TSS_BODY,
+            no_bitmap = const gdt::NO_BITMAP,
+            special = const FLOAT | STEP | WHOLE,
+            task = const layout::TASK,
+            slot = const layout::THREAD_SLOT,
+            budget = const layout::BUDGET,
+            left = const layout::LEFT,
+            closed = const layout::CLOSED,
+            charged_to = const layout::CHARGED_TO,
+            effective = const layout::EFFECTIVE,
+            levels = const layout::LEVELS,
+            ready = const layout::READY,
+            current = const layout::CURRENT,
+            alone = const layout::ALONE,
+            state = const layout::STATE,
+            running = const layout::RUNNING,
+            is_ready = const layout::IS_READY,
+            mask = const layout::MASK,
+            space = const layout::SPACE,
+            extras = const layout::EXTRAS,
+            nobody = const layout::NOBODY,
+            queues = const layout::QUEUES,
+            bits = const layout::BITS,
+            note_slot = const layout::NOTE_SLOT,
+            note_generation = const layout::NOTE_GENERATION,
+            word = const layout::NOTE_WORD,
+            waiter = const layout::NOTE_WAITER,
+            bound = const layout::NOTE_BOUND,
+            nowhere = sym NOWHERE,
+            releasing = const layout::RELEASING,
+            signals = const layout::SIGNALS,
+            polls = const layout::POLLS,
+            bell_handle = const layout::BELL_HANDLE,
+            bell_closed = const layout::BELL_CLOSED,
+            bell_index = const layout::BELL_INDEX,
+            bell_generation = const layout::BELL_GENERATION,
+            $($operand)*
+        )
+    };
+}
+
+/// Saves where the system call came from; `rax` is the thread's anchor then, and `rcx` the system's address.
+macro_rules! note_origin {
+    () => {
+        "mov rax, gs:[{frame_end}]
+        mov [rax + {rip}], rcx
+        mov [rax + {rflags}], r11
+        mov rcx, gs:[{system}]"
+    };
+}
+
+/// Saves all else, with the success of the system call: `r13` is the anchor then, `r15` the system's address, and `rax` the time.
+macro_rules! save_all {
+    () => {
+        "mov [rax + {rsp}], rsp
+        mov qword ptr [rax + {vector}], {syscall}
+        mov qword ptr [rax + {rax}], 0
+        mov [rax + {rbx}], rbx
+        mov [rax + {rbp}], rbp
+        mov [rax + {rdi}], rdi
+        mov [rax + {rsi}], rsi
+        mov [rax + {rdx}], rdx
+        mov [rax + {r8}], r8
+        mov [rax + {r9}], r9
+        mov [rax + {r10}], r10
+        mov [rax + {r12}], r12
+        mov [rax + {r13}], r13
+        mov [rax + {r14}], r14
+        mov [rax + {r15}], r15
+        mov r13, rax
+        mov r15, rcx
+        rdtsc
+        shl rdx, 32
+        or rax, rdx"
+    };
+}
+
+/// The notification's slot to which a way of the thread `rax` leads by the handle `rdi`, in `r11`; or on to 9. `rcx` is the system's address.
+macro_rules! bell {
+    ($way:literal) => {
+        concat!(
+            "cmp rdi, [rax + {",
+            $way,
+            "} + {bell_handle}]
+            jne 9f
+            mov r11d, [rax + {budget}]
+            mov r11, [rcx + r11 + {closed}]
+            cmp r11, [rax + {",
+            $way,
+            "} + {bell_closed}]
+            jne 9f
+            movzx r11d, word ptr [rax + {",
+            $way,
+            "} + {bell_index}]
+            imul r11, r11, {note_slot}
+            add r11, gs:[{notes}]
+            mov ecx, [rax + {",
+            $way,
+            "} + {bell_generation}]
+            cmp ecx, [r11 + {note_generation}]
+            jne 9f"
+        )
+    };
+}
+
+/// The slot of the endpoint to which the notification `r11` is bound, or that of none, in `rcx`.
+macro_rules! bound {
+    () => {
+        "mov ecx, [r11 + {bound}]
+        cmp ecx, -1
+        je 5f
+        add rcx, gs:[{endpoints}]
+        6:"
+    };
+}
+
+/// The part of `bound` behind all others.
+macro_rules! unbound {
+    () => {
+        "5:
+        lea rcx, [rip + {nowhere}]
+        jmp 6b"
+    };
+}
+
+/// Charges the time up to `rax` to the running thread `r13`. The flags say what is left.
+macro_rules! charge {
+    () => {
+        "mov rcx, rax
+        sub rcx, [r15 + {charged_to}]
+        mov [r15 + {charged_to}], rax
+        mov r11d, [r13 + {budget}]
+        sub [r15 + r11 + {left}], rcx"
+    };
+}
+
+/// On to 9 unless something is left for the thread `rbp`; then its level is in `ecx`.
+macro_rules! awake {
+    () => {
+        "mov r11d, [rbp + {budget}]
+        cmp qword ptr [r15 + r11 + {left}], 0
+        jle 9f
+        movzx ecx, byte ptr [rbp + {effective}]"
+    };
+}
+
+/// The core is the thread's `rbp` from here on: where its registers will be saved, address space, ports. Where that is not all, it goes on at
+/// 9, and nothing has happened. `rbx rcx` are lost; `eax` is 0 then.
+macro_rules! enter {
+    () => {
+        "movzx ecx, byte ptr [rbp + {extras}]
+        or cl, gs:[{core_extras}]
+        jnz 7f
+        6:
+        mov rcx, gs:[{frame_end}]
+        mov gs:[{frame_end}], rbp
+        xor eax, eax
+        mov rbx, [rbp + {space}]
+        cmp rbx, [rcx + {space}]
+        je 8f
+        mov cr3, rbx
+        mov ds, eax
+        mov es, eax
+        mov fs, eax
+        8:"
+    };
+}
+
+/// The part of `enter` that is seldom needed, behind all others: ports go with the bitmap where it is the task's already, and without it
+/// where the task has none. All else is nothing for here.
+macro_rules! enter_ports {
+    () => {
+        "7:
+        test cl, {special}
+        jnz 9f
+        movzx ecx, byte ptr [rbp + {extras}]
+        mov eax, {no_bitmap}
+        jecxz 5f
+        movzx eax, word ptr [rbp + {task}]
+        cmp ax, gs:[{owner}]
+        jne 9f
+        mov eax, {bitmap}
+        5:
+        mov gs:[{iomap}], ax
+        mov gs:[{core_extras}], cl
+        jmp 6b"
+    };
+}
+
+/// On in Rust, with the frame in `rdi`: the kernel's stack, and flags of its own: an interrupt leaves AC and DF as the task had them, and SMAP
+/// holds only without AC (Intel SDM vol. 3A, section 4.6).
+macro_rules! settle {
+    () => {
+        "mov rsi, gs:[{kernel}]
+        mov rsp, gs:[{kernel_stack}]
+        push 2
+        popfq
+        xor ebp, ebp
+        call {handler}
+        jmp {leave}"
+    };
+}
+
+/// `poll` where none of the bits is set: handle in `rdi`, mask in `rsi`.
+#[unsafe(naked)]
+pub(super) extern "C" fn poll() {
+    code!(
+        note_origin!(),
+        bell!("polls"),
+        "test [r11 + {word}], rsi",
+        "jnz 9f",
+        "xor edx, edx",
+        "jmp {returned}",
+        "9:",
+        "mov r11, [rax + {rflags}]",
+        "mov rcx, [rax + {rip}]",
+        "mov eax, {number}",
+        "jmp {refused}";
+        returned = sym returned,
+        number = const abi::Syscall::Poll as u32,
+        refused = sym super::entry::poll,
+    )
+}
+
+/// `signal`: handle in `rdi`, bits in `rsi`.
+#[unsafe(naked)]
+pub(super) extern "C" fn signal() {
+    code!(
+        note_origin!(),
+        bell!("signals"),
+        "cmp dword ptr [r11 + {waiter}], {nobody}",
+        "jne 2f",
+        bound!(),
+        "cmp dword ptr [rcx + {queues}], {nobody}",
+        "jne 2f",
+        // Nobody waits.
+        "or [r11 + {word}], rsi",
+        "mov r11, [r11 + {word}]",
+        "mov [rcx + {bits}], r11",
+        "jmp {returned}",
+        unbound!(),
+        "2:",
+        "mov rcx, gs:[{system}]",
+        save_all!(),
+        "movzx r9d, word ptr [r13 + {signals} + {bell_index}]",
+        "imul r9, r9, {note_slot}",
+        "add r9, gs:[{notes}]",
+        "lea r14, [rip + 3f]",
+        "jmp {wake}",
+        "3:",
+        "mov qword ptr [r13 + {rax}], {number}",
+        "jmp {declined}",
+        "9:",
+        "mov r11, [rax + {rflags}]",
+        "mov rcx, [rax + {rip}]",
+        "mov eax, {number}",
+        "jmp {general}";
+        returned = sym returned,
+        wake = sym wake,
+        number = const abi::Syscall::Signal as u32,
+        declined = sym declined,
+        general = sym general,
+    )
+}
+
+/// Sets the bits `rsi` of the notification in the slot `r9`, and runs the one that waits. Otherwise nothing happens, and it goes on where `r14`
+/// says. Everything has been saved.
+#[unsafe(naked)]
+extern "C" fn wake() {
+    code!(
+        "cmp dword ptr [r15 + {releasing}], 0",
+        "jne 9f",
+        "mov r11, r9",
+        bound!(),
+        "mov r8, rcx",
+        // One waits: with `wait`, or with `recv`.
+        "lea r10, [r8 + {queues}]",
+        "cmp dword ptr [r9 + {waiter}], {nobody}",
+        "je 2f",
+        "cmp dword ptr [r10], {nobody}",
+        "jne 9f",
+        "lea r10, [r9 + {waiter}]",
+        "2:",
+        "movzx ebx, word ptr [r10]",
+        "cmp bx, [r10 + 2]",
+        "jne 9f",
+        "imul rbp, rbx, {slot}",
+        "add rbp, gs:[{threads}]",
+        // For some of the bits; and these do not answer for a heartbeat.
+        "mov rdx, [rbp + {mask}]",
+        "mov r11, [r9 + {word}]",
+        "or r11, rsi",
+        "mov r12, rdx",
+        "and rdx, r11",
+        "jz 9f",
+        "bt rdx, {heartbeat}",
+        "jc 9f",
+        "not r12",
+        "and r12, r11",
+        charge!(),
+        awake!(),
+        // It is more important than the running thread, of whose level nobody is ready.
+        "movzx edi, byte ptr [r13 + {effective}]",
+        "cmp ecx, edi",
+        "jae 9f",
+        "mov r11, [r15 + {levels}]",
+        "bts r11, rdi",
+        "jc 9f",
+        // The running thread keeps its turn.
+        "mov [r15 + {levels}], r11",
+        "mov ecx, [r13 + {alone}]",
+        "mov [r15 + rdi * 4 + {ready}], ecx",
+        "mov word ptr [r13 + {state}], {is_ready}",
+        // The bits are taken, and the other runs.
+        "mov [r9 + {word}], r12",
+        "mov [r8 + {bits}], r12",
+        "mov dword ptr [r10], {nobody}",
+        "mov word ptr [rbp + {state}], {running}",
+        "mov [r15 + {current}], bx",
+        "lea r8, [r8 + {queues}]",
+        "cmp r8, r10",
+        "jne 3f",
+        "mov r12, rdx",
+        "xor edi, edi",
+        "mov esi, {notification}",
+        "xor r13d, r13d",
+        "xor r14d, r14d",
+        "xor r15d, r15d",
+        "xor r8d, r8d",
+        "jmp {handed_over}",
+        "3:",
+        "mov [rbp + {rdx}], rdx",
+        "mov qword ptr [rbp + {rax}], 0",
+        "jmp {resumed}",
+        unbound!(),
+        "9:",
+        "jmp r14";
+        heartbeat = const bits::HEARTBEAT.trailing_zeros(),
+        notification = const Header::NOTIFICATION,
+        handed_over = sym handed_over,
+        resumed = sym resumed,
+    )
+}
+
+/// `yield` to the one other thread of the level, or to nobody.
+#[unsafe(naked)]
+pub(super) extern "C" fn give_way() {
+    code!(
+        note_origin!(),
+        save_all!(),
+        // There is something left for the running thread.
+        charge!(),
+        "jle 9f",
+        // No dead thread is ready.
+        "cmp dword ptr [r15 + {releasing}], 0",
+        "jne 9f",
+        // One thread of its level is ready, or none.
+        "movzx edx, byte ptr [r13 + {effective}]",
+        "lea rdx, [r15 + rdx * 4 + {ready}]",
+        "cmp dword ptr [rdx], {nobody}",
+        "je 2f",
+        "movzx ebx, word ptr [rdx]",
+        "cmp bx, [rdx + 2]",
+        "jne 9f",
+        "cmp byte ptr [r13 + {effective}], {returning}",
+        "jae 9f",
+        "imul rbp, rbx, {slot}",
+        "add rbp, gs:[{threads}]",
+        awake!(),
+        // They change places.
+        "mov ecx, [r13 + {alone}]",
+        "mov [rdx], ecx",
+        "mov word ptr [r13 + {state}], {is_ready}",
+        "mov word ptr [rbp + {state}], {running}",
+        "mov [r15 + {current}], bx",
+        "jmp {resumed}",
+        "2:",
+        "mov rbp, r13",
+        "jmp {resumed}",
+        "9:",
+        "mov qword ptr [r13 + {rax}], {number}",
+        "jmp {declined}";
+        returning = const layout::RETURNING,
+        resumed = sym resumed,
+        number = const abi::Syscall::Yield as u32,
+        declined = sym declined,
+    )
+}
+
+/// The system call has succeeded and the running thread goes on: its anchor in `rax`. `rcx r11` and the flags hold nothing. All others
+/// are as they were, or as the system call leaves them.
+#[unsafe(naked)]
+extern "C" fn returned() {
+    code!(
+        "mov rcx, [rax + {rip}]",
+        "mov r11d, [rax + {rflags}]",
+        "xor eax, eax",
+        "swapgs",
+        "sysretq";
+    )
+}
+
+/// The general path is to decide about the system call: everything is in the frame of `r13`.
+#[unsafe(naked)]
+extern "C" fn declined() {
+    code!(
+        "lea rdi, [r13 - {size}]",
+        settle!();
+        handler = sym crate::syscall::on_syscall,
+        leave = sym leave,
+    )
+}
+
+/// Another thread runs: its anchor in `rbp`. Its message is in `rdi rsi r12 r13 r14 r15 r8`, as after the system call.
+#[unsafe(naked)]
+extern "C" fn handed_over() {
+    code!(
+        enter!(),
+        "mov rcx, [rbp + {rip}]",
+        "mov r11d, [rbp + {rflags}]",
+        "mov rbx, [rbp + {rbx}]",
+        "mov rsp, [rbp + {rsp}]",
+        "mov rbp, [rbp + {rbp}]",
+        "xor r10d, r10d",
+        "xor r9d, r9d",
+        "xor edx, edx",
+        "swapgs",
+        // As `clear_user_selectors`, of which the rest is above.
+        "mov gs, eax",
+        "sysretq",
+        enter_ports!(),
+        "9:",
+        "mov rdx, rbp",
+        "jmp {extras_of_message}";
+        extras_of_message = sym super::entry::extras_of_message,
+    )
+}
+
+/// A thread goes on where it was: its anchor in `rbp`. All its registers are in its frame, and none is anywhere else.
+#[unsafe(naked)]
+extern "C" fn resumed() {
+    code!(
+        enter!(),
+        "swapgs",
+        "mov gs, eax",
+        "swapgs",
+        "lea rax, [rbp - {size}]",
+        "jmp {leave}",
+        enter_ports!(),
+        "9:",
+        "lea rdi, [rbp - {size}]",
+        settle!();
+        handler = sym crate::kernel::enter_current,
+        leave = sym leave,
+    )
+}
+
+/// The five registers that a tick uses, in the interrupted thread's frame, of which the processor has pushed five words.
+macro_rules! save_five {
+    () => {
+        "mov [rsp + 40 + {rax}], rax
+        mov [rsp + 40 + {rcx}], rcx
+        mov [rsp + 40 + {rdx}], rdx
+        mov [rsp + 40 + {rbx}], rbx
+        mov [rsp + 40 + {rbp}], rbp"
+    };
+}
+
+macro_rules! restore_five {
+    () => {
+        "mov rax, [rsp + 40 + {rax}]
+        mov rcx, [rsp + 40 + {rcx}]
+        mov rdx, [rsp + 40 + {rdx}]
+        mov rbx, [rsp + 40 + {rbx}]
+        mov rbp, [rsp + 40 + {rbp}]"
+    };
+}
+
+/// The timer's line: a tick while a thread runs, before which no deadline has come and after which it goes on. From ring 0, which is idle
+/// then, it takes the general path.
+#[unsafe(naked)]
+pub(super) extern "C" fn timer() {
+    code!(
+        "test byte ptr [rsp + 8], 3",
+        "jz {general}",
+        "swapgs",
+        save_five!(),
+        "lea rcx, [rsp + 40]",
+        "mov rbx, gs:[{system}]",
+        "rdtsc",
+        "shl rdx, 32",
+        "or rax, rdx",
+        // No timer is due: see `Clock::ns`.
+        "mov rbp, rax",
+        "sub rax, [rbx + {base}]",
+        "mul qword ptr [rbx + {mult}]",
+        "shrd rax, rdx, 32",
+        "cmp rax, [rbx + {first}]",
+        "jae 9f",
+        // The period goes on, and nobody is to get a new slice or to return from where it waited for one.
+        "cmp rbp, [rbx + {look_at}]",
+        "jae 9f",
+        // There is something left for the running thread.
+        "mov ecx, [rcx + {budget}]",
+        "mov rax, rbp",
+        "sub rax, [rbx + {charged_to}]",
+        "mov rdx, [rbx + rcx + {left}]",
+        "sub rdx, rax",
+        "jle 9f",
+        "mov [rbx + {charged_to}], rbp",
+        "mov [rbx + rcx + {left}], rdx",
+        "inc qword ptr [rbx + {interrupts}]",
+        "mov al, {end}",
+        "out {command}, al",
+        "and dword ptr [rsp + 16], {flags}",
+        "or dword ptr [rsp + 16], {flags_set}",
+        restore_five!(),
+        "swapgs",
+        "iretq",
+        "9:",
+        restore_five!(),
+        "swapgs",
+        "jmp {general}";
+        general = sym stub::<TIMER>,
+        base = const layout::CLOCK_BASE,
+        mult = const layout::CLOCK_MULT,
+        first = const layout::TIMERS_FIRST,
+        look_at = const layout::LOOK_AT,
+        interrupts = const layout::INTERRUPTS,
+        end = const pic::END,
+        command = const pic::COMMAND[0],
+    )
+}
+
+/// A line that is a driver's, by its vector.
+#[unsafe(naked)]
+pub(super) extern "C" fn line<const VECTOR: u8>() {
+    naked_asm!("push 0", "push {vector}", "jmp {line_common}", vector = const VECTOR, line_common = sym line_common)
+}
+
+/// Masks and ends the line, and counts it: what the general path does, the check for spurious interrupts left out, as lines that can have them
+/// do not come here. Masked until the driver acknowledges: a storm stops here, and a dead driver's line stays closed.
+#[unsafe(naked)]
+extern "C" fn line_common() {
+    code!(
+        "test byte ptr [rsp + 24], 3",
+        "jz {common}",
+        "swapgs",
+        "push rax", "push rcx", "push rdx", "push rbx", "push rbp", "push rsi", "push rdi",
+        "push r8", "push r9", "push r10", "push r11", "push r12", "push r13", "push r14", "push r15",
+        "lea r13, [rsp + {size}]",
+        "mov r15, gs:[{system}]",
+        "mov ecx, [r13 + {vector}]",
+        "sub ecx, {base}",
+        "bts word ptr [rip + {pic_mask}], cx",
+        "movzx eax, word ptr [rip + {pic_mask}]",
+        "cmp ecx, 8",
+        "jae 3f",
+        "out {command} + 1, al",
+        "2:",
+        "mov al, {end}",
+        "out {command}, al",
+        "inc qword ptr [r15 + {interrupts}]",
+        "shl ecx, 4",
+        "mov rsi, [r15 + rcx + {ways} + {way_bits}]",
+        "mov r9, [r15 + rcx + {ways} + {way_place}]",
+        "rdtsc",
+        "shl rdx, 32",
+        "or rax, rdx",
+        "cmp r9, -1",
+        "je 9f",
+        "add r9, gs:[{notes}]",
+        "mov r11, r9",
+        "cmp dword ptr [r9 + {waiter}], {nobody}",
+        "jne 7f",
+        bound!(),
+        "cmp dword ptr [rcx + {queues}], {nobody}",
+        "jne 7f",
+        "cmp dword ptr [r15 + {releasing}], 0",
+        "jne 9f",
+        // The driver is busy; it takes the bits when it comes to that.
+        "or [r9 + {word}], rsi",
+        "mov r11, [r9 + {word}]",
+        "mov [rcx + {bits}], r11",
+        "mov rbp, r13",
+        "jmp {resumed}",
+        unbound!(),
+        "7:",
+        "lea r14, [rip + 9f]",
+        "jmp {wake}",
+        "9:",
+        "lea rdi, [r13 - {size}]",
+        settle!(),
+        "3:",
+        // The second controller; with all its lines the first one's to it is masked too.
+        "mov al, ah",
+        "out {command2} + 1, al",
+        "inc al",
+        "jnz 4f",
+        "or byte ptr [rip + {pic_mask}], 1 << 2",
+        "mov al, [rip + {pic_mask}]",
+        "out {command} + 1, al",
+        "4:",
+        "mov al, {end}",
+        "out {command2}, al",
+        "jmp 2b";
+        common = sym super::entry::common,
+        base = const pic::BASE,
+        pic_mask = sym pic::MASK,
+        command = const pic::COMMAND[0],
+        command2 = const pic::COMMAND[1],
+        end = const pic::END,
+        interrupts = const layout::INTERRUPTS,
+        ways = const layout::LINE_WAYS,
+        way_bits = const layout::LINE_BITS,
+        way_place = const layout::LINE_PLACE,
+        wake = sym wake,
+        resumed = sym resumed,
+        handler = sym crate::trap::line_from_user,
+        leave = sym leave,
+    )
+}
