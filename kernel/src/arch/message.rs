@@ -1,5 +1,5 @@
 //! `call` and `reply_recv` with one partner that waits: two straight pieces of assembly, from the system call to the other thread's next
-//! instruction. Everything else, and all that they refuse, is done in Rust.
+//! instruction. What they refuse is done in Rust.
 //!
 //! Their twins, which say what they do to the state, are `System::direct_call` and `System::direct_reply` in [`kernel_core::direct`]; where that is,
 //! [`layout`] says. The message stays in its registers; what a thread finds besides when it goes on is its own, or zero. Selectors of
