@@ -12,7 +12,7 @@ use core::arch::naked_asm;
 use core::cell::UnsafeCell;
 use core::mem::offset_of;
 use kernel_core::layout::{self, register};
-use kernel_core::thread::{FLOAT, Frame, PORTS, STEP, WHOLE};
+use kernel_core::thread::{FLOAT, Frame, STEP, WHOLE};
 
 /// The vector of the timer's line.
 const TIMER: u8 = pic::BASE + pit::LINE;
