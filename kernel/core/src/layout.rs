@@ -77,6 +77,9 @@ pub const BELL_INDEX: usize = offset_of!(Bell, to) + offset_of!(Id<Notification>
 /// Of that: the notification's generation, four bytes.
 pub const BELL_GENERATION: usize = offset_of!(Bell, to) + offset_of!(Id<Notification>, generation);
 
+/// Of that: the bits that cannot be set by the handle, eight bytes.
+pub const BELL_NEVER: usize = offset_of!(Bell, never);
+
 /// The way of the last call; its parts follow.
 pub const CALLS: isize = at(offset_of!(Thread, calls));
 /// The way by which it last received.

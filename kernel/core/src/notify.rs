@@ -258,11 +258,12 @@ impl System {
         Ok(())
     }
 
-    /// Whether a poll by the running thread finds nothing, by a handle of which it is known where it leads.
+    /// Whether a poll by the running thread finds nothing, by a handle of which it is known where it leads. While something dead is released,
+    /// its notifications are there and gone.
     #[inline(always)]
     pub fn finds_nothing(&self, handle: u64, mask: u64) -> bool {
         let Some(t) = self.running().filter(|t| self.sched.rings(t.task, &t.polls, handle)) else { return false };
-        self.notifications.get(t.polls.to).is_some_and(|n| n.word & mask == 0)
+        self.releasing == 0 && self.notifications.get(t.polls.to).is_some_and(|n| n.word & mask == 0)
     }
 
     /// `poll` by the running thread, as [`System::poll`].

@@ -35,7 +35,7 @@ macro_rules! code {
             "# {frame_end}{kernel_stack}{kernel}{system}{threads}{endpoints}{notes}{core_extras}{iomap}{owner}{bitmap}{no_bitmap}{special}{task}",
             "# {slot}{budget}{left}{closed}{charged_to}{effective}{levels}{ready}{current}{alone}{state}{running}{is_ready}{mask}{space}{extras}",
             "# {nobody}{queues}{bits}{note_slot}{note_generation}{word}{waiter}{bound}{nowhere}{releasing}{signals}{polls}",
-            "# {bell_handle}{bell_closed}{bell_index}{bell_generation}",
+            "# {bell_handle}{bell_closed}{bell_index}{bell_generation}{bell_never}",
             r15 = const register(offset_of!(Frame, r15)),
             r14 = const register(offset_of!(Frame, r14)),
             r13 = const register(offset_of!(Frame, r13)),
@@ -104,6 +104,7 @@ macro_rules! code {
             bell_closed = const layout::BELL_CLOSED,
             bell_index = const layout::BELL_INDEX,
             bell_generation = const layout::BELL_GENERATION,
+            bell_never = const layout::BELL_NEVER,
             $($operand)*
         )
     };
@@ -145,13 +146,16 @@ macro_rules! save_all {
     };
 }
 
-/// The notification's slot to which a way of the thread `rax` leads by the handle `rdi`, in `r11`; or on to 9. `rcx` is the system's address.
+/// The notification's slot to which a way of the thread `rax` leads by the handle `rdi`, in `r11`; or on to 9: also while anything dead is being released,
+/// whose notifications are there and gone. `rcx` is the system's address, and lost.
 macro_rules! bell {
     ($way:literal) => {
         concat!(
             "cmp rdi, [rax + {",
             $way,
             "} + {bell_handle}]
+            jne 9f
+            cmp dword ptr [rcx + {releasing}], 0
             jne 9f
             mov r11d, [rax + {budget}]
             mov r11, [rcx + r11 + {closed}]
@@ -297,6 +301,9 @@ pub(super) extern "C" fn poll() {
 pub(super) extern "C" fn signal() {
     code!(
         note_origin!(),
+        // Each of the bits can be set by the handle.
+        "test [rax + {signals} + {bell_never}], rsi",
+        "jnz 9f",
         bell!("signals"),
         "cmp dword ptr [r11 + {waiter}], {nobody}",
         "jne 2f",

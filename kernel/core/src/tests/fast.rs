@@ -249,7 +249,7 @@ fn a_way_ends_with_what_it_leads_by() {
     run(&mut s, server);
     let ends = u64::from(s.endpoint_create(server).unwrap());
     let object = s.handle(server, ends).unwrap().object;
-    let theirs = u64::from(s.handle_insert(2, Handle { object, rights: Rights::CALL, badge: 0 }).unwrap());
+    let theirs = u64::from(s.handle_insert(2, Handle::new(object, Rights::CALL)).unwrap());
     s.way_to_call(other, theirs).unwrap();
     recv(&mut s, server, ends, 0).unwrap();
     assert!(try_call(&mut s, other, theirs, 7), "nothing is in the way of this one");

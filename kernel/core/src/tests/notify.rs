@@ -93,10 +93,10 @@ fn given(s: &mut System, number: u64, bits: u64) -> u64 {
     let copy = s.handle_dup(server, number, u64::MAX, bits).unwrap();
     call(s, client, PEER, Message::default().wanting(Kind::Notification)).unwrap();
     recv(s, server, OWN, 0).unwrap();
-    let token = frame(s, server).r12;
+    let token = frame(s, server).r8;
     reply(s, server, token, Message::default().giving(copy.into(), Rights::all())).unwrap();
     s.handle_close(server, copy.into()).unwrap();
-    frame(s, client).r13 & 0xffff_ffff
+    frame(s, client).r10 & 0xffff_ffff
 }
 
 #[test]
