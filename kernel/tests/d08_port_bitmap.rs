@@ -6,7 +6,7 @@
 use abi::manifest::{MAX_PORTS, PortRange};
 use bootloader_api::{BootInfo, entry_point};
 use core::arch::asm;
-use kernel::arch::gdt;
+use kernel::arch::percore;
 use kernel::{BOOT_CONFIG, start, testing};
 
 entry_point!(main, config = &BOOT_CONFIG);
@@ -63,7 +63,7 @@ fn grant(row: u16, ranges: &[(u16, u16)]) {
     for (port, &(base, len)) in ports.iter_mut().zip(ranges) {
         *port = PortRange { base, len };
     }
-    gdt::set_ports(row, &ports);
+    percore::with(|core| core.tables.set_ports(row, &ports));
     for port in 0..=u16::MAX {
         let granted = ranges
             .iter()
@@ -74,7 +74,7 @@ fn grant(row: u16, ranges: &[(u16, u16)]) {
 
 fn no_port_at_first() {
     assert_eq!(tss().len(), BODY + BITMAP + 1, "the bitmap has a last byte, and nothing behind it");
-    gdt::no_ports();
+    percore::with(|core| core.tables.no_ports());
     assert!((0..=u16::MAX).all(|port| !allowed(port)));
 }
 
@@ -87,7 +87,7 @@ fn exactly_the_granted() {
 fn next_task() {
     grant(1, &[(0x3f8, 8)]);
     grant(3, &[(0x3f9, 1)]);
-    gdt::no_ports();
+    percore::with(|core| core.tables.no_ports());
     assert!((0..=u16::MAX).all(|port| !allowed(port)));
     // The same task again.
     grant(3, &[(0x3f9, 1)]);

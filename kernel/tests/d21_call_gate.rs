@@ -173,7 +173,7 @@ extern "C" fn judge() -> ! {
 }
 
 fn nowhere() {
-    let mut kernel = state::look();
+    let mut kernel = state::lock();
     let found = kernel.sys.tasks[usize::from(ATTACKER)].fault;
     let at = BASE + label!(call_by_gate) - label!(attack);
     assert_eq!(DeathKind::from_u32(found.kind), DeathKind::Exception);
@@ -184,7 +184,7 @@ fn nowhere() {
 
 /// With any segment below 64 KiB.
 fn refused() {
-    let mut kernel = state::look();
+    let mut kernel = state::lock();
     for (part, addr) in [(0, 0x1000), (0, 0xf000), (0, 0), (0, 0x8000)] {
         let mut parts = parts();
         parts[part].addr = addr;
@@ -197,7 +197,7 @@ fn refused() {
 
 /// Whoever is asked for it: the system call, and the step behind it that fills the page tables.
 fn not_mapped() {
-    let mut kernel = state::look();
+    let mut kernel = state::lock();
     let archive = tar(&[("bin/attacker", &running(&[]))]);
     kernel.programs = loader::programs(&kernel.sys.tasks, archive);
     loader::spawn(&mut kernel, ATTACKER, b"").expect("it is good");

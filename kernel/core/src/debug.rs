@@ -1,7 +1,7 @@
 //! Debugging: which task may do it to which, and what of a task it reaches. The right comes from the task table alone, and is no
 //! handle: it cannot be passed on.
 
-use crate::grants::LineWay;
+use crate::grants::{LineOwner, LineWay};
 use crate::memory::{Backing, Caching};
 use crate::system::System;
 use crate::thread::{Frame, State, WHOLE};
@@ -119,13 +119,18 @@ impl System {
             task.lose &= !owner.bits;
             return false;
         }
+        self.note_line(line, owner);
+        self.signal_task(owner.row, owner.bits);
+        true
+    }
+
+    /// Notes where a line's bits go, where no bit of them means more.
+    pub(crate) fn note_line(&mut self, line: u8, owner: LineOwner) {
         if owner.bits & bits::HEARTBEAT == 0
             && let Some(id) = self.tasks.get(owner.row as usize).and_then(|t| t.notification)
         {
             self.lines.note(line, LineWay { bits: owner.bits, place: id.place().into() });
         }
-        self.signal_task(owner.row, owner.bits);
-        true
     }
 
     /// The width in bytes of a port access by a debugger, and whether it writes. Errors: BadArgument (the width, or ports that are

@@ -18,6 +18,12 @@ use kernel_core::thread::Frame;
 const VECTOR: usize = offset_of!(Frame, vector);
 const _: () = assert!(VECTOR == 15 * 8, "the stubs push fifteen registers");
 
+/// What [`notify`] goes on in.
+pub(super) use crate::{kernel::enter_current, syscall::on_syscall, trap::line_from_user};
+
+/// Whether the assembly of [`notify`] runs in ring 0.
+pub(super) const RING_0: bool = true;
+
 pub(super) const USER_FLAGS: u32 = Frame::USER_FLAGS;
 pub(super) const USER_FLAGS_SET: u32 = Frame::USER_FLAGS_SET;
 
@@ -71,8 +77,14 @@ unsafe impl message::Core for Kernel {
 
     #[unsafe(naked)]
     extern "C" fn out() {
-        naked_asm!("ud2")
+        naked_asm!("jmp {out}", out = sym self::out)
     }
+}
+
+/// Where assembly goes on that does not run in ring 0.
+#[unsafe(naked)]
+pub(super) extern "C" fn out() {
+    naked_asm!("ud2")
 }
 
 /// Where `syscall` arrives: rcx holds the return address, r11 the flags, the stack is still the user's.
@@ -138,7 +150,8 @@ use whole_frame;
 /// Puts the message in the registers into the frame of the thread `rdx`, which runs, and prepares more for it than the assembly does.
 #[unsafe(naked)]
 pub(super) extern "C" fn extras_of_message() {
-    whole_frame!("rdx", "mov qword ptr [rdx + {rax}], 0", crate::kernel::enter_current)
+    // Of the sender, or of the assembly: not for this thread.
+    whole_frame!("rdx", "mov qword ptr [rdx + {rax}], 0\nxor r9d, r9d", crate::kernel::enter_current)
 }
 
 /// The stub of a system call after which the thread that asks goes on at once, whatever comes out of it: what the call keeps is saved on the

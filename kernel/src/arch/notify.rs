@@ -3,8 +3,10 @@
 //!
 //! A thread is named by its anchor: `r13` that of the running thread, `rbp` that of who runs next; `r15` is the system's address, `rax` the time. What
 //! a thread finds when it goes on is its own, the bits that are for it, or zero.
+//!
+//! As [`super::message`], this file is compiled into a host test of `kernel-core` too, with other modules around it.
 
-use super::entry::{USER_FLAGS, USER_FLAGS_SET, general, leave, stub};
+use super::entry::{self, RING_0, USER_FLAGS, USER_FLAGS_SET, general, leave, stub};
 use super::percore::{self, FRAME_END, KERNEL_STACK};
 use super::{gdt, pic, pit};
 use abi::message::{Header, bits};
@@ -36,6 +38,10 @@ macro_rules! code {
             "# {slot}{budget}{left}{closed}{charged_to}{effective}{levels}{ready}{current}{alone}{state}{running}{is_ready}{mask}{space}{extras}",
             "# {nobody}{queues}{bits}{note_slot}{note_generation}{word}{waiter}{bound}{nowhere}{releasing}{signals}{polls}",
             "# {bell_handle}{bell_closed}{bell_index}{bell_generation}{bell_never}",
+            "# {ring_0}{now}{out}",
+            ring_0 = const RING_0 as u8,
+            now = const percore::USER_STACK,
+            out = sym entry::out,
             r15 = const register(offset_of!(Frame, r15)),
             r14 = const register(offset_of!(Frame, r14)),
             r13 = const register(offset_of!(Frame, r13)),
@@ -110,6 +116,42 @@ macro_rules! code {
     };
 }
 
+/// The time in `rax`; `rdx` is lost.
+macro_rules! time {
+    () => {
+        ".if {ring_0}
+        rdtsc
+        shl rdx, 32
+        or rax, rdx
+        .else
+        mov rax, gs:[{now}]
+        .endif"
+    };
+}
+
+/// The kernel's gs base, or the task's again.
+macro_rules! swap {
+    () => {
+        ".if {ring_0}
+        swapgs
+        .endif"
+    };
+}
+
+/// On in ring 3 by this instruction, behind [`swap`].
+macro_rules! ring_3 {
+    ($by:literal) => {
+        concat!(".if {ring_0}\n", $by, "\n.else\njmp {out}\n.endif")
+    };
+}
+
+/// To a port.
+macro_rules! out {
+    ($port:literal) => {
+        concat!(".if {ring_0}\nout ", $port, ", al\n.endif")
+    };
+}
+
 /// Saves where the system call came from; `rax` is the thread's anchor then, and `rcx` the system's address.
 macro_rules! note_origin {
     () => {
@@ -120,7 +162,7 @@ macro_rules! note_origin {
     };
 }
 
-/// Saves all else, with the success of the system call: `r13` is the anchor then, `r15` the system's address, and `rax` the time.
+/// Saves all else, with the success of the system call: `r13` is the anchor then, `r15` the system's address, and `rax` free.
 macro_rules! save_all {
     () => {
         "mov [rax + {rsp}], rsp
@@ -139,10 +181,7 @@ macro_rules! save_all {
         mov [rax + {r14}], r14
         mov [rax + {r15}], r15
         mov r13, rax
-        mov r15, rcx
-        rdtsc
-        shl rdx, 32
-        or rax, rdx"
+        mov r15, rcx"
     };
 }
 
@@ -232,10 +271,12 @@ macro_rules! enter {
         mov rbx, [rbp + {space}]
         cmp rbx, [rcx + {space}]
         je 8f
+        .if {ring_0}
         mov cr3, rbx
         mov ds, eax
         mov es, eax
         mov fs, eax
+        .endif
         8:"
     };
 }
@@ -292,7 +333,7 @@ pub(super) extern "C" fn poll() {
         "jmp {refused}";
         returned = sym returned,
         number = const abi::Syscall::Poll as u32,
-        refused = sym super::entry::poll,
+        refused = sym entry::poll,
     )
 }
 
@@ -319,6 +360,7 @@ pub(super) extern "C" fn signal() {
         "2:",
         "mov rcx, gs:[{system}]",
         save_all!(),
+        time!(),
         "movzx r9d, word ptr [r13 + {signals} + {bell_index}]",
         "imul r9, r9, {note_slot}",
         "add r9, gs:[{notes}]",
@@ -425,22 +467,23 @@ pub(super) extern "C" fn give_way() {
     code!(
         note_origin!(),
         save_all!(),
+        time!(),
         // There is something left for the running thread.
         charge!(),
         "jle 9f",
         // No dead thread is ready.
         "cmp dword ptr [r15 + {releasing}], 0",
         "jne 9f",
-        // One thread of its level is ready, or none.
+        // It is at its priority, and one thread of its level is ready, or none.
         "movzx edx, byte ptr [r13 + {effective}]",
+        "cmp edx, {returning}",
+        "jae 9f",
         "lea rdx, [r15 + rdx * 4 + {ready}]",
         "cmp dword ptr [rdx], {nobody}",
         "je 2f",
         "movzx ebx, word ptr [rdx]",
         "cmp bx, [rdx + 2]",
         "jne 9f",
-        "cmp byte ptr [r13 + {effective}], {returning}",
-        "jae 9f",
         "imul rbp, rbx, {slot}",
         "add rbp, gs:[{threads}]",
         awake!(),
@@ -472,8 +515,8 @@ extern "C" fn returned() {
         "mov rcx, [rax + {rip}]",
         "mov r11d, [rax + {rflags}]",
         "xor eax, eax",
-        "swapgs",
-        "sysretq";
+        swap!(),
+        ring_3!("sysretq");
     )
 }
 
@@ -483,7 +526,7 @@ extern "C" fn declined() {
     code!(
         "lea rdi, [r13 - {size}]",
         settle!();
-        handler = sym crate::syscall::on_syscall,
+        handler = sym entry::on_syscall,
         leave = sym leave,
     )
 }
@@ -501,15 +544,14 @@ extern "C" fn handed_over() {
         "xor r10d, r10d",
         "xor r9d, r9d",
         "xor edx, edx",
-        "swapgs",
+        swap!(),
         // As `clear_user_selectors`, of which the rest is above.
-        "mov gs, eax",
-        "sysretq",
+        ring_3!("mov gs, eax\nsysretq"),
         enter_ports!(),
         "9:",
         "mov rdx, rbp",
         "jmp {extras_of_message}";
-        extras_of_message = sym super::entry::extras_of_message,
+        extras_of_message = sym entry::extras_of_message,
     )
 }
 
@@ -518,16 +560,18 @@ extern "C" fn handed_over() {
 extern "C" fn resumed() {
     code!(
         enter!(),
+        ".if {ring_0}",
         "swapgs",
         "mov gs, eax",
         "swapgs",
+        ".endif",
         "lea rax, [rbp - {size}]",
         "jmp {leave}",
         enter_ports!(),
         "9:",
         "lea rdi, [rbp - {size}]",
         settle!();
-        handler = sym crate::kernel::enter_current,
+        handler = sym entry::enter_current,
         leave = sym leave,
     )
 }
@@ -560,13 +604,11 @@ pub(super) extern "C" fn timer() {
     code!(
         "test byte ptr [rsp + 8], 3",
         "jz {general}",
-        "swapgs",
+        swap!(),
         save_five!(),
         "lea rcx, [rsp + 40]",
         "mov rbx, gs:[{system}]",
-        "rdtsc",
-        "shl rdx, 32",
-        "or rax, rdx",
+        time!(),
         // No timer is due: see `Clock::ns`.
         "mov rbp, rax",
         "sub rax, [rbx + {base}]",
@@ -588,15 +630,15 @@ pub(super) extern "C" fn timer() {
         "mov [rbx + rcx + {left}], rdx",
         "inc qword ptr [rbx + {interrupts}]",
         "mov al, {end}",
-        "out {command}, al",
+        out!("{command}"),
         "and dword ptr [rsp + 16], {flags}",
         "or dword ptr [rsp + 16], {flags_set}",
         restore_five!(),
-        "swapgs",
-        "iretq",
+        swap!(),
+        ring_3!("iretq"),
         "9:",
         restore_five!(),
-        "swapgs",
+        swap!(),
         "jmp {general}";
         general = sym stub::<TIMER>,
         base = const layout::CLOCK_BASE,
@@ -622,7 +664,7 @@ extern "C" fn line_common() {
     code!(
         "test byte ptr [rsp + 24], 3",
         "jz {common}",
-        "swapgs",
+        swap!(),
         "push rax", "push rcx", "push rdx", "push rbx", "push rbp", "push rsi", "push rdi",
         "push r8", "push r9", "push r10", "push r11", "push r12", "push r13", "push r14", "push r15",
         "lea r13, [rsp + {size}]",
@@ -633,17 +675,15 @@ extern "C" fn line_common() {
         "movzx eax, word ptr [rip + {pic_mask}]",
         "cmp ecx, 8",
         "jae 3f",
-        "out {command} + 1, al",
+        out!("{command} + 1"),
         "2:",
         "mov al, {end}",
-        "out {command}, al",
+        out!("{command}"),
         "inc qword ptr [r15 + {interrupts}]",
         "shl ecx, 4",
         "mov rsi, [r15 + rcx + {ways} + {way_bits}]",
         "mov r9, [r15 + rcx + {ways} + {way_place}]",
-        "rdtsc",
-        "shl rdx, 32",
-        "or rax, rdx",
+        time!(),
         "cmp r9, -1",
         "je 9f",
         "add r9, gs:[{notes}]",
@@ -671,17 +711,17 @@ extern "C" fn line_common() {
         "3:",
         // The second controller; with all its lines the first one's to it is masked too.
         "mov al, ah",
-        "out {command2} + 1, al",
+        out!("{command2} + 1"),
         "inc al",
         "jnz 4f",
         "or byte ptr [rip + {pic_mask}], 1 << 2",
         "mov al, [rip + {pic_mask}]",
-        "out {command} + 1, al",
+        out!("{command} + 1"),
         "4:",
         "mov al, {end}",
-        "out {command2}, al",
+        out!("{command2}"),
         "jmp 2b";
-        common = sym super::entry::common,
+        common = sym entry::common,
         base = const pic::BASE,
         pic_mask = sym pic::MASK,
         command = const pic::COMMAND[0],
@@ -693,7 +733,7 @@ extern "C" fn line_common() {
         way_place = const layout::LINE_PLACE,
         wake = sym wake,
         resumed = sym resumed,
-        handler = sym crate::trap::line_from_user,
+        handler = sym entry::line_from_user,
         leave = sym leave,
     )
 }

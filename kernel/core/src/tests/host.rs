@@ -1,4 +1,4 @@
-//! What happens most often as the kernel around does it: messages by the assembly, with a thread's registers in the processor's, and the rest by
+//! What happens most often as the kernel around does it: by the assembly, with a thread's registers in the processor's, or by its twins in
 //! [`crate::direct`].
 #![allow(unsafe_code)]
 
@@ -11,6 +11,8 @@ use core::mem::offset_of;
 
 #[path = "../../../src/arch/message.rs"]
 mod message;
+#[path = "../../../src/arch/notify.rs"]
+mod notify;
 
 /// What gs leads to: the core's record, and the registers as they come out.
 #[repr(C)]
@@ -21,10 +23,19 @@ struct Record {
     threads: u64,
     slots: u64,
     endpoints: u64,
+    notifications: u64,
     extras: u64,
     now: u64,
+    /// The base of the ports' bitmap, and whose ports are clear in it.
+    iomap: u16,
+    owner: u16,
+    kernel: u64,
+    /// Where the kernel's own stack ends.
+    kernel_stack: u64,
     /// The stack pointer of whoever runs the assembly.
     rsp_of_host: u64,
+    /// Where the piece is.
+    piece: u64,
     /// By which exit it went on.
     exit: u64,
     rax: u64,
@@ -49,6 +60,15 @@ const OUT: u64 = 1;
 const EXTRAS: u64 = 2;
 const REFUSED: u64 = 3;
 const GENERAL: u64 = 4;
+/// Of the assembly of `notify`: to the way out with the frame in `rax`.
+const LEAVE: u64 = 5;
+/// To the general path of a system call with the frame in `rdi`.
+const DECLINED: u64 = 6;
+/// To prepare more for who runs; the rest is in its frame.
+const ENTER: u64 = 7;
+/// To the general path of an interrupt, as if nothing had happened; of a line, which has been masked, with the frame in `rdi`.
+const INTERRUPT: u64 = 8;
+const LINE: u64 = 9;
 
 struct Host;
 
@@ -79,18 +99,72 @@ macro_rules! register_asm {
 }
 
 macro_rules! exit {
-    ($name:ident, $number:expr) => {
+    ($visible:vis $name:ident $(<const $generic:ident: u8>)?, $number:expr) => {
         #[unsafe(naked)]
-        extern "C" fn $name() {
-            naked_asm!(
+        $visible extern "C" fn $name$(<const $generic: u8>)?() {
+            core::arch::naked_asm!(
                 "mov qword ptr gs:[{exit}], {number}",
                 "jmp {stored}",
-                exit = const offset_of!(Record, exit),
+                exit = const core::mem::offset_of!($crate::tests::host::Record, exit),
                 number = const $number,
-                stored = sym stored,
+                stored = sym $crate::tests::host::stored,
             )
         }
     };
+}
+
+/// Where the assembly of `notify` goes on.
+mod entry {
+    use super::{DECLINED, ENTER, EXTRAS, GENERAL, INTERRUPT, LEAVE, LINE, OUT, REFUSED};
+    pub const RING_0: bool = false;
+    pub const USER_FLAGS: u32 = crate::thread::Frame::USER_FLAGS;
+    pub const USER_FLAGS_SET: u32 = crate::thread::Frame::USER_FLAGS_SET;
+    exit!(pub general, GENERAL);
+    exit!(pub poll, REFUSED);
+    exit!(pub out, OUT);
+    exit!(pub extras_of_message, EXTRAS);
+    exit!(pub leave, LEAVE);
+    exit!(pub on_syscall, DECLINED);
+    exit!(pub enter_current, ENTER);
+    exit!(pub common, INTERRUPT);
+    exit!(pub stub<const VECTOR: u8>, INTERRUPT);
+    exit!(pub line_from_user, LINE);
+}
+
+/// Where the core's record has what the assembly of `notify` needs.
+mod percore {
+    use super::Record;
+    use core::mem::offset_of;
+    pub const FRAME_END: usize = offset_of!(Record, frame_end);
+    pub const SYSTEM: usize = offset_of!(Record, system);
+    pub const THREADS: usize = offset_of!(Record, threads);
+    pub const ENDPOINTS: usize = offset_of!(Record, endpoints);
+    pub const NOTIFICATIONS: usize = offset_of!(Record, notifications);
+    pub const EXTRAS: usize = offset_of!(Record, extras);
+    pub const USER_STACK: usize = offset_of!(Record, now);
+    pub const KERNEL: usize = offset_of!(Record, kernel);
+    pub const KERNEL_STACK: usize = offset_of!(Record, kernel_stack);
+    pub const TABLES: usize = 0;
+}
+
+mod gdt {
+    use super::Record;
+    use core::mem::offset_of;
+    pub const IOMAP: usize = offset_of!(Record, iomap);
+    pub const OWNER: usize = offset_of!(Record, owner);
+    pub const TSS_BODY: usize = 104;
+    pub const NO_BITMAP: u16 = 0xffff;
+}
+
+mod pic {
+    pub const BASE: u8 = 32;
+    pub const COMMAND: [u16; 2] = [0x20, 0xa0];
+    pub const END: u8 = 0x20;
+    pub static MASK: core::sync::atomic::AtomicU16 = core::sync::atomic::AtomicU16::new(0);
+}
+
+mod pit {
+    pub const LINE: u8 = 0;
 }
 
 // SAFETY: the places are those of the record; all exits store the registers there and return to the caller of `run`.
@@ -115,7 +189,8 @@ unsafe extern "sysv64" fn run(record: *mut Record, piece: extern "C" fn()) {
     register_asm!(
         "push rbx", "push rbp", "push r12", "push r13", "push r14", "push r15",
         "mov gs:[{rsp_of_host}], rsp",
-        "mov rax, rsi",
+        "mov gs:[{piece}], rsi",
+        "mov rax, gs:[{rax}]",
         "mov rcx, gs:[{rcx}]",
         "mov rdx, gs:[{rdx}]",
         "mov rbx, gs:[{rbx}]",
@@ -131,8 +206,8 @@ unsafe extern "sysv64" fn run(record: *mut Record, piece: extern "C" fn()) {
         "mov r13, gs:[{r13}]",
         "mov r14, gs:[{r14}]",
         "mov r15, gs:[{r15}]",
-        "jmp rax",
-        "# {rax}";
+        "jmp gs:[{piece}]";
+        piece = const offset_of!(Record, piece),
     )
 }
 
@@ -182,9 +257,8 @@ fn anchor(s: &System, thread: u16) -> u64 {
     anchor
 }
 
-/// Runs a message's system call, which is in the running thread's frame, by the assembly. Returns whether it was done.
-fn message(s: &mut System, piece: extern "C" fn(), number: abi::Syscall) -> bool {
-    let current = s.current().expect("somebody runs");
+/// The core's record, with the registers of the running thread, which makes a system call.
+fn record(s: &mut System, current: u16) -> Record {
     let before = s.threads.at(current).unwrap().frame;
     let mut r = Record {
         frame_end: anchor(s, current),
@@ -192,18 +266,35 @@ fn message(s: &mut System, piece: extern "C" fn(), number: abi::Syscall) -> bool
         threads: s.threads.base() + layout::ANCHOR as u64,
         slots: s.threads.capacity() as u64,
         endpoints: s.endpoints.base(),
+        notifications: s.notifications.base(),
         now: s.now,
         ..Record::default()
     };
-    (r.rbx, r.rbp, r.rsp, r.rcx, r.r11) = (before.rbx, before.rbp, before.rsp, before.rip, before.rflags);
+    (r.rax, r.rbx, r.rbp, r.rsp, r.rcx, r.r11) =
+        (before.rax, before.rbx, before.rbp, before.rsp, before.rip, before.rflags);
     (r.rdi, r.rsi, r.rdx, r.r8, r.r9, r.r10) = (before.rdi, before.rsi, before.rdx, before.r8, before.r9, before.r10);
     [r.r12, r.r13, r.r14, r.r15] = before.words();
-    let record = &raw mut r;
+    r
+}
+
+/// Runs a piece of assembly with these registers.
+fn execute(r: &mut Record, piece: extern "C" fn()) {
+    let mut stack = [0_u128; 32];
+    r.kernel_stack = stack.as_mut_ptr_range().end as u64;
+    let record = &raw mut *r;
     set_gs(record);
-    // SAFETY: the system is borrowed for as long as the assembly runs, the record says where its parts are, and `run` keeps the registers that
+    // SAFETY: the system, which whoever calls has borrowed alone, is where the record says, with its parts, and `run` keeps the registers that
     // its caller wants kept.
     unsafe { run(record, piece) };
     set_gs(core::ptr::null_mut());
+}
+
+/// Runs a message's system call, which is in the running thread's frame, by the assembly. Returns whether it was done.
+fn message(s: &mut System, piece: extern "C" fn(), number: abi::Syscall) -> bool {
+    let current = s.current().expect("somebody runs");
+    let before = s.threads.at(current).unwrap().frame;
+    let mut r = record(s, current);
+    execute(&mut r, piece);
     assert_eq!((r.rsi, [r.r12, r.r13, r.r14, r.r15]), (before.rsi, before.words()), "the message");
     let to = s.current().expect("somebody runs");
     let frame = s.threads.at(to).unwrap().frame;
@@ -253,22 +344,176 @@ pub fn reply_recv(s: &mut System, by: By) -> bool {
     }
 }
 
+/// How a piece of `notify` is come to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Entry {
+    Call(abi::Syscall),
+    /// By the processor, which has pushed five words.
+    Line(u8),
+}
+
+/// What the registers of who was interrupted, or made the system call, are to be: those of the frame, and rax.
+fn are(r: &Record, f: &Frame, rax: u64, what: &str) {
+    assert_eq!((r.rax, r.rbx, r.rbp), (rax, f.rbx, f.rbp), "{what}");
+    assert_eq!((r.rdi, r.rsi, r.r8, r.r9, r.r10), (f.rdi, f.rsi, f.r8, f.r9, f.r10), "{what}");
+    assert_eq!([r.r12, r.r13, r.r14, r.r15], f.words(), "{what}");
+}
+
+/// Runs what is no message by the assembly. Returns whether it was done.
+fn notified(s: &mut System, piece: extern "C" fn(), entry: Entry) -> bool {
+    let current = s.current().expect("somebody runs");
+    let known = s.threads.at(current).unwrap().frame;
+    // What the kernel around sees to, and each register with something of its own.
+    let (rip, rflags, cs) = (0x40_1000, 0x202 | 0x8d5, 0x2b);
+    let before = Frame { rip, rflags, cs, ss: 0x23, rsp: 0x7000_1000, rcx: 77, r11: 78, ..known };
+    s.threads.at_mut(current).unwrap().frame = before;
+    let mut r = record(s, current);
+    let interrupts = s.counters.interrupts;
+    let pushed = r.frame_end - 40;
+    if let Entry::Line(_) = entry {
+        (r.rsp, r.rcx, r.r11) = (pushed, before.rcx, before.r11);
+    }
+    execute(&mut r, piece);
+    let to = s.current().expect("somebody runs");
+    let (mine, next) = (anchor(s, current), anchor(s, to));
+    // What has been saved in the frame of who ran.
+    let (saved, all_saved) = {
+        let f = &mut s.threads.at_mut(current).unwrap().frame;
+        let saved = core::mem::replace(f, known);
+        (saved, saved.vector != known.vector)
+    };
+    let rax = match (entry, r.exit) {
+        (Entry::Call(call), DECLINED) => call as u64,
+        (Entry::Call(_), _) => 0,
+        (Entry::Line(_), _) => before.rax,
+    };
+    if all_saved {
+        let vector = match entry {
+            Entry::Call(_) => Frame::SYSCALL,
+            Entry::Line(line) => (pic::BASE + line).into(),
+        };
+        assert_eq!(saved, Frame { rax, vector, ..before }, "what has been saved");
+    } else {
+        assert_eq!(saved, before, "nothing but what is there already");
+    }
+    let done = match (r.exit, entry) {
+        // Goes on at once.
+        (OUT, _) if to == current => {
+            are(&r, &before, rax, "who goes on");
+            let (rcx, r11, rsp, rdx) = match entry {
+                Entry::Call(abi::Syscall::Poll) => (rip, rflags, before.rsp, 0),
+                Entry::Call(_) => (rip, rflags, before.rsp, before.rdx),
+                Entry::Line(_) => (before.rcx, before.r11, pushed, before.rdx),
+            };
+            assert_eq!((r.rcx, r.r11, r.rsp, r.rdx, r.frame_end), (rcx, r11, rsp, rdx, mine), "who goes on");
+            let f = &mut s.threads.at_mut(current).unwrap().frame;
+            (f.rax, f.rdx) = (r.rax, r.rdx);
+            true
+        }
+        // A message of bits.
+        (OUT | EXTRAS, _) => {
+            assert!(all_saved, "its registers are lost");
+            let t = s.threads.at_mut(to).unwrap();
+            if r.exit == OUT {
+                assert_eq!((r.frame_end, t.extras), (next, 0), "who runs");
+                let f = &t.frame;
+                let own = (f.rbx, f.rbp, f.rsp, f.rip, f.rflags);
+                assert_eq!((r.rbx, r.rbp, r.rsp, r.rcx, r.r11), own, "its own registers");
+                assert_eq!((r.rax, r.rdx, r.r9, r.r10), (0, 0, 0, 0), "what is no part of the message");
+            } else {
+                assert_eq!((r.rdx, r.frame_end), (next, mine), "who needs more");
+                assert_ne!(t.extras, 0, "it needs nothing");
+            }
+            t.frame.receive(r.rdi, r.rsi, [r.r12, r.r13, r.r14, r.r15], r.r8, 0);
+            true
+        }
+        (LEAVE, _) => {
+            assert!(all_saved, "its registers are lost");
+            assert_eq!((r.rax, r.frame_end), (next - size_of::<Frame>() as u64, next), "who runs");
+            assert_eq!(s.threads.at(to).unwrap().extras, 0, "it goes on without what it needs");
+            true
+        }
+        (ENTER, _) => {
+            assert!(all_saved, "its registers are lost");
+            assert_eq!((r.rdi, r.frame_end), (next - size_of::<Frame>() as u64, mine), "who needs more");
+            assert_ne!(s.threads.at(to).unwrap().extras, 0, "it needs nothing");
+            true
+        }
+        (DECLINED, Entry::Call(_)) | (LINE, Entry::Line(_)) => {
+            assert!(all_saved && to == current);
+            assert_eq!((r.rdi, r.frame_end), (mine - size_of::<Frame>() as u64, mine));
+            false
+        }
+        (GENERAL | REFUSED, Entry::Call(call)) => {
+            are(&r, &before, call as u64, "who is refused");
+            assert_eq!((r.rcx, r.r11, r.rsp, r.rdx), (rip, rflags, before.rsp, before.rdx), "who is refused");
+            false
+        }
+        (INTERRUPT, Entry::Line(_)) => {
+            are(&r, &before, rax, "who is interrupted");
+            assert_eq!((r.rcx, r.r11, r.rsp, r.rdx), (before.rcx, before.r11, pushed, before.rdx));
+            false
+        }
+        (exit, _) => panic!("an exit of the number {exit}"),
+    };
+    let counted = matches!(entry, Entry::Line(_)) && r.exit != INTERRUPT;
+    assert_eq!(s.counters.interrupts, interrupts + u64::from(counted), "interrupts");
+    if all_saved && done && matches!(entry, Entry::Call(_)) {
+        s.threads.at_mut(current).unwrap().frame.rax = 0;
+    }
+    done
+}
+
 /// `signal` as its frame says.
-pub fn signal(s: &mut System) -> bool {
-    s.direct_signal()
+pub fn signal(s: &mut System, by: By) -> bool {
+    match by {
+        By::Assembly => notified(s, notify::signal, Entry::Call(abi::Syscall::Signal)),
+        _ => s.direct_signal(),
+    }
+}
+
+/// `poll` as its frame says: whether it finds nothing.
+pub fn poll(s: &mut System, by: By) -> bool {
+    let Some(Frame { rdi, rsi, .. }) = s.running().map(|t| t.frame) else { return false };
+    match by {
+        By::Assembly => notified(s, notify::poll, Entry::Call(abi::Syscall::Poll)),
+        _ => s.finds_nothing(rdi, rsi),
+    }
 }
 
 /// `yield`.
-pub fn take_turns(s: &mut System) -> bool {
-    s.direct_yield()
+pub fn take_turns(s: &mut System, by: By) -> bool {
+    match by {
+        By::Assembly => notified(s, notify::give_way, Entry::Call(abi::Syscall::Yield)),
+        _ => s.direct_yield(),
+    }
 }
 
-/// The interrupt of a line while a thread runs.
-pub fn interrupt(s: &mut System, line: u8) -> bool {
-    s.direct_interrupt(line)
+/// The interrupt of a line while a thread runs. The assembly goes where the general path has found that it leads.
+pub fn interrupt(s: &mut System, line: u8, by: By) -> bool {
+    if by != By::Assembly {
+        return s.direct_interrupt(line);
+    }
+    if let Some(owner) = s.lines.owner(line)
+        && s.tasks[usize::from(owner.row)].lose & owner.bits == 0
+    {
+        s.note_line(line, owner);
+    }
+    let piece = match line {
+        3 => notify::line::<{ pic::BASE + 3 }>,
+        4 => notify::line::<{ pic::BASE + 4 }>,
+        5 => notify::line::<{ pic::BASE + 5 }>,
+        6 => notify::line::<{ pic::BASE + 6 }>,
+        12 => notify::line::<{ pic::BASE + 12 }>,
+        _ => panic!("line {line}"),
+    };
+    notified(s, piece, Entry::Line(line))
 }
 
 /// A tick of the timer while a thread runs.
-pub fn tick(s: &mut System) -> bool {
-    s.direct_tick()
+pub fn tick(s: &mut System, by: By) -> bool {
+    match by {
+        By::Assembly => notified(s, notify::timer, Entry::Line(pit::LINE)),
+        _ => s.direct_tick(),
+    }
 }

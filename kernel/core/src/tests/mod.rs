@@ -248,7 +248,7 @@ pub enum By {
     General,
     /// By those of [`crate::direct`] where they do it.
     Direct,
-    /// The same, but calls and answers of one partner by the assembly.
+    /// By the assembly, where there is some, and else by those.
     Assembly,
 }
 
@@ -319,26 +319,27 @@ fn fast_reply_recv(
 }
 
 /// `poll`.
-fn poll(s: &mut System, thread: u16, handle: u64, mask: u64) -> Result<u64, Status> {
+fn poll(s: &mut System, thread: u16, handle: u64, mask: u64, by: By) -> (bool, Result<u64, Status>) {
     run(s, thread);
     let f = frame(s, thread);
     (f.rdi, f.rsi) = (handle, mask);
-    let nothing = s.finds_nothing(handle, mask);
+    let _ = s.way_to_notify(thread, handle, Rights::WAIT);
+    let nothing = by != By::General && host::poll(s, by);
     let result = s.poll_running(handle, mask);
     assert!(!nothing || result == Ok(0), "{result:?} is not nothing");
     let f = frame(s, thread);
     f.rax = result.err().unwrap_or(Status::Ok) as u64;
     f.rdx = result.unwrap_or(f.rdx);
-    result
+    (nothing, result)
 }
 
 /// `signal`, as [`fast_call`].
-fn signal(s: &mut System, thread: u16, handle: u64, bits: u64, fast: bool) -> (bool, Result<(), Status>) {
+fn signal(s: &mut System, thread: u16, handle: u64, bits: u64, by: By) -> (bool, Result<(), Status>) {
     run(s, thread);
     let f = frame(s, thread);
     (f.rdi, f.rsi) = (handle, bits);
     let _ = s.way_to_notify(thread, handle, Rights::SIGNAL);
-    if fast && host::signal(s) {
+    if by != By::General && host::signal(s, by) {
         return (true, Ok(()));
     }
     frame(s, thread).rax = Status::Ok as u64;
@@ -350,9 +351,9 @@ fn signal(s: &mut System, thread: u16, handle: u64, bits: u64, fast: bool) -> (b
 }
 
 /// The same for `yield`.
-fn take_turns(s: &mut System, thread: u16, fast: bool) -> bool {
+fn take_turns(s: &mut System, thread: u16, by: By) -> bool {
     run(s, thread);
-    if fast && host::take_turns(s) {
+    if by != By::General && host::take_turns(s, by) {
         return true;
     }
     frame(s, thread).rax = Status::Ok as u64;
@@ -361,8 +362,8 @@ fn take_turns(s: &mut System, thread: u16, fast: bool) -> bool {
 }
 
 /// The same for an interrupt. Where nobody runs there is no fast path.
-fn interrupt(s: &mut System, line: u8, fast: bool) -> bool {
-    if fast && s.current().is_some() && host::interrupt(s, line) {
+fn interrupt(s: &mut System, line: u8, by: By) -> bool {
+    if by != By::General && s.current().is_some() && host::interrupt(s, line, by) {
         return true;
     }
     s.interrupt(line);
@@ -370,8 +371,8 @@ fn interrupt(s: &mut System, line: u8, fast: bool) -> bool {
 }
 
 /// The same for a tick.
-fn tick(s: &mut System, fast: bool) -> bool {
-    if fast && s.current().is_some() && host::tick(s) {
+fn tick(s: &mut System, by: By) -> bool {
+    if by != By::General && s.current().is_some() && host::tick(s, by) {
         return true;
     }
     s.tick();

@@ -115,9 +115,9 @@ fn d25_by_a_handle_no_bits_are_set_but_those_it_was_given_with() {
         for (copy, may) in copies.into_iter().zip([GIVEN, GIVEN, GIVEN, 1 << 40]) {
             for set in (0..64).map(|bit| 1 << bit).chain([0, GIVEN, u64::MAX, GIVEN | 1]) {
                 let allowed = if set & !may == 0 { Ok(()) } else { Err(Status::NoRights) };
-                for fast in [false, true] {
-                    let (_, found) = signal(&mut s, client, copy, set, fast);
-                    assert_eq!(found, allowed, "{set:#x} by a handle for {may:#x}, own: {own}, fast: {fast}");
+                for by in [By::General, By::Direct, By::Assembly] {
+                    let (_, found) = signal(&mut s, client, copy, set, by);
+                    assert_eq!(found, allowed, "{set:#x} by a handle for {may:#x}, own: {own}, by {by:?}");
                     let word = &mut s.notifications.get_mut(id).unwrap().word;
                     assert_eq!(core::mem::take(word), if allowed.is_ok() { set } else { 0 }, "all of them or none");
                 }
@@ -141,21 +141,21 @@ fn d25_by_a_handle_no_bits_are_set_but_those_it_was_given_with() {
 fn d25_the_bits_of_interrupts_and_of_the_kernel_are_given_to_nobody() {
     let (mut s, [server, client, _]) = trio();
     for set in (0..64).map(|bit| 1 << bit) {
-        assert_eq!(signal(&mut s, server, NOTE, set, false).1, Ok(()), "the task itself may set them all: {set:#x}");
+        assert_eq!(signal(&mut s, server, NOTE, set, By::General).1, Ok(()), "the task itself may set them all: {set:#x}");
     }
     s.poll(server, NOTE, u64::MAX).unwrap();
     for bits in [0, u64::MAX] {
         let bell = given(&mut s, NOTE, bits);
         for set in (0..64).map(|bit| 1 << bit) {
             let allowed = if set & bits::FREE_MASK != 0 { Ok(()) } else { Err(Status::NoRights) };
-            assert_eq!(signal(&mut s, client, bell, set, false).1, allowed, "{set:#x}");
+            assert_eq!(signal(&mut s, client, bell, set, By::General).1, allowed, "{set:#x}");
         }
         s.handle_close(client, bell).unwrap();
     }
     // Of one that the task has made all bits are the task's own to give.
     let made = u64::from(s.notification_create(server).unwrap());
     let bell = given(&mut s, made, 0);
-    assert_eq!(signal(&mut s, client, bell, u64::MAX, false).1, Ok(()));
+    assert_eq!(signal(&mut s, client, bell, u64::MAX, By::General).1, Ok(()));
     sound(&s);
 }
 

@@ -3,7 +3,7 @@
 
 use super::fast::{acquainted, everything, try_answer, try_call};
 use super::{
-    HERTZ, NOTE, OWN, PEER, frame, host, interrupt, kill, note, recv, run, sound, spawn, state, thread, trio, wait,
+    By, HERTZ, NOTE, OWN, PEER, frame, host, interrupt, kill, note, recv, run, sound, spawn, state, thread, trio, wait,
 };
 use crate::System;
 use crate::grants::LineOwner;
@@ -24,12 +24,17 @@ fn bells() -> (System, [u16; 3], u64) {
     (s, threads, handles[0].into())
 }
 
-/// Runs a path; where it refuses, nothing may have changed.
-fn tried(s: &mut System, path: impl FnOnce(&mut System) -> bool) -> bool {
+/// Runs a path by the assembly; where that refuses, its twin must too, and nothing may have changed.
+fn tried(s: &mut System, path: impl Fn(&mut System, By) -> bool) -> bool {
     s.charge();
     let before = everything(s);
-    let done = path(s);
-    assert!(done || before == everything(s), "refused, but more than the account changed");
+    let done = path(s, By::Assembly);
+    if !done {
+        s.charge();
+        assert!(before == everything(s), "refused, but more than the account changed");
+        assert!(!path(s, By::Direct), "the twin does what the assembly refuses");
+        assert!(before == everything(s), "refused, but more than the account changed");
+    }
     sound(s);
     done
 }
@@ -44,10 +49,10 @@ fn signals(s: &mut System, thread: u16, handle: u64, bits: u64) -> bool {
 /// Whether a poll finds nothing, by a way that is known.
 fn polls(s: &mut System, thread: u16, handle: u64, mask: u64) -> bool {
     run(s, thread);
-    let t = s.threads.at(thread).unwrap();
-    let row = t.task;
-    let found = s.finds_nothing(handle, mask);
-    assert!(!found || s.sched.rings(row, &s.threads.at(thread).unwrap().polls, handle));
+    let f = frame(s, thread);
+    (f.rdi, f.rsi) = (handle, mask);
+    let found = host::poll(s, By::Assembly);
+    assert_eq!(found, host::poll(s, By::Direct), "the assembly and its twin");
     found && s.poll_running(handle, mask) == Ok(0)
 }
 
@@ -167,7 +172,7 @@ fn driver() -> (System, [u16; 3]) {
 }
 
 fn fires(s: &mut System, line: u8) -> bool {
-    tried(s, |s| host::interrupt(s, line))
+    tried(s, |s, by| host::interrupt(s, line, by))
 }
 
 #[test]
@@ -202,7 +207,7 @@ fn an_interrupt_goes_fast_only_to_whom_the_line_belongs() {
     assert!(!fires(&mut s, 4), "nobody's line");
     assert!(s.lines.claim(4, LineOwner { row: 1, bits: 2 }));
     run(&mut s, other);
-    assert!(!interrupt(&mut s, 9, true));
+    assert!(!interrupt(&mut s, 9, By::Direct));
     assert!(fires(&mut s, 4), "its way is known, and nobody waits");
     assert_eq!((s.current(), state(&s, client)), (Some(other), State::Ready));
     assert_eq!(s.notifications.get(note(&s, 1)).unwrap().word, 2);
@@ -245,11 +250,11 @@ fn a_budget_counts_up_to_now() {
     let (mut s, [server, ..]) = trio();
     run(&mut s, server);
     s.now += SLICE_NS - 1;
-    assert!(host::tick(&mut s), "there is some left");
-    assert!(host::take_turns(&mut s), "there is some left");
+    assert!(host::tick(&mut s, By::Assembly), "there is some left");
+    assert!(host::take_turns(&mut s, By::Assembly), "there is some left");
     s.now += 1;
-    assert!(!host::tick(&mut s), "the last of it has just been used");
-    assert!(!host::take_turns(&mut s), "the last of it has just been used");
+    assert!(!host::tick(&mut s, By::Assembly), "the last of it has just been used");
+    assert!(!host::take_turns(&mut s, By::Assembly), "the last of it has just been used");
     s.charge();
     assert_eq!(s.cpu(0), SLICE_NS);
     sound(&s);
@@ -268,7 +273,7 @@ fn who_stops_is_charged_before_the_next_one_is_looked_at() {
         let f = frame(&mut s, server);
         (f.rdi, f.rsi) = (NOTE, 1);
         s.now += passed;
-        assert_eq!(host::signal(&mut s), goes, "after {passed}");
+        assert_eq!(host::signal(&mut s, By::Assembly), goes, "after {passed}");
         sound(&s);
     }
 }

@@ -88,7 +88,7 @@ impl Machine {
             }
             let tick = self.next_tick;
             self.pass(tick);
-            super::tick(&mut self.s, self.fast);
+            super::tick(&mut self.s, By::of(self.fast));
             self.next_tick += MS;
             if tick.is_multiple_of(PERIOD_NS) {
                 let had = core::mem::replace(&mut self.had, vec![[0; 2]; self.s.tasks.len()]);
@@ -172,7 +172,7 @@ fn d23_threads_that_hand_over_before_each_tick() {
             works.remove(&t);
             let at = order.iter().position(|&o| o == t).unwrap();
             let fast = m.fast;
-            signal(&mut m.s, t, notes[&order[(at + 1) % 112]], 1, fast).1.unwrap();
+            signal(&mut m.s, t, notes[&order[(at + 1) % 112]], 1, By::of(fast)).1.unwrap();
             wait(&mut m.s, t, own, 1).unwrap();
         });
         m.fair(1);
@@ -383,11 +383,11 @@ fn anything(m: &mut Machine, t: u16, random: &mut Random, own: &mut HashMap<u16,
             if !others.is_empty() {
                 let mut others = others;
                 others.sort_unstable();
-                let _ = signal(&mut m.s, t, others[random.below(others.len())], 1, fast);
+                let _ = signal(&mut m.s, t, others[random.below(others.len())], 1, By::of(fast));
             }
             sleep(m, 3);
         }
-        5 => drop(take_turns(&mut m.s, t, fast)),
+        5 => drop(take_turns(&mut m.s, t, By::of(fast))),
         6 if m.s.tasks[row as usize].threads < 60 => {
             let priority = m.s.tasks[row as usize].record.priority + random.below(4) as u8;
             let new = m.s.thread_start(row, Frame::default(), priority).unwrap().index();

@@ -1,7 +1,7 @@
 //! What each step of a [`World`] must do, and that it does nothing else.
 
 use super::world::{Fast, Mode, Op, World, claim};
-use super::{By, check, try_spawn};
+use super::{check, try_spawn};
 use crate::arena::Id;
 use crate::handles::{Handle, Object};
 use crate::notify::Notification;
@@ -154,7 +154,7 @@ impl World {
         self.enter(t);
         let before = self.before();
         let row = self.s.row_of(t).unwrap();
-        let fast = self.by != By::General;
+        let by = self.by;
         let s = &mut self.s;
         let mut went = None;
         let done: Result<(), Status> = match op {
@@ -164,12 +164,13 @@ impl World {
                     .ok()
                     .and_then(|(id, _)| s.notifications.get(id))
                     .map(|n| n.word);
-                let got = super::poll(s, t, n, 3);
+                let (nothing, got) = super::poll(s, t, n, 3, by);
+                went = nothing.then_some(Fast::Poll);
                 ensure!(got == word.map(|w| w & 3).ok_or(Status::BadHandle), "poll took {got:?} of {word:?}");
                 got.map(drop)
             }
             Op::Yield { .. } => {
-                went = super::take_turns(s, t, fast).then_some(Fast::Yield);
+                went = super::take_turns(s, t, by).then_some(Fast::Yield);
                 Ok(())
             }
             Op::Dup { n, .. } => s.handle_dup(t, n, u64::MAX, 0).map(drop),
@@ -318,7 +319,7 @@ impl World {
         } else {
             ensure!(id == Err(Status::BadHandle) || id == Err(Status::NoRights), "{id:?}");
         }
-        let (fast, result) = super::signal(&mut self.s, t, n, bits, self.by != By::General);
+        let (fast, result) = super::signal(&mut self.s, t, n, bits, self.by);
         self.went(Fast::Signal, fast);
         ensure!(result == id.map(drop), "ends with {result:?}");
         self.foreseen(&before, &wakes, &[t])
@@ -330,7 +331,7 @@ impl World {
         let mut wakes = Wakes::default();
         let id = self.s.tasks[owner.row as usize].notification.ok_or("no notification")?;
         self.foresee(id, owner.bits, &mut wakes);
-        let fast = super::interrupt(&mut self.s, line, self.by != By::General);
+        let fast = super::interrupt(&mut self.s, line, self.by);
         self.went(Fast::Interrupt, fast);
         self.foreseen(&before, &wakes, &[])
     }
@@ -345,7 +346,7 @@ impl World {
                 self.foresee(id, bits, &mut wakes);
             }
         }
-        let fast = super::tick(&mut self.s, self.by != By::General);
+        let fast = super::tick(&mut self.s, self.by);
         self.went(Fast::Tick, fast);
         self.foreseen(&before, &wakes, &[])
     }

@@ -99,8 +99,9 @@ pub enum Fast {
     Yield,
     Interrupt,
     Tick,
+    Poll,
 }
-pub const FAST: usize = 8;
+pub const FAST: usize = 9;
 
 /// Interrupt lines, by the row that owns them while it is alive.
 pub const LINES: [u8; 2] = [3, 4];

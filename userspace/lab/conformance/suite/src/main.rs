@@ -44,7 +44,8 @@ tests! {
     events: bits_are_taken_once time_never_goes_back the_two_clocks_agree timers_are_not_early timers_move_and_stop
         many_timers_fire_in_order threads_share_memory threads_leave_nothing_behind priorities_have_a_ceiling
         a_signal_wakes_who_waits d09_a_spinning_thread_loses_only_its_share registers_survive_switches;
-    registers: quiet_calls_keep_them a_signal_keeps_those_of_both turns_keep_those_of_all;
+    registers: quiet_calls_keep_them a_signal_keeps_those_of_both a_call_and_its_answer_keep_those_of_both
+        turns_keep_those_of_all;
     memory: d11_fresh_memory_is_zero what_is_written_stays one_object_can_be_mapped_twice mappings_do_not_overlap sizes_have_limits
         contiguous_memory_has_an_address memory_is_charged_and_given_back;
     threads: a_contended_lock_takes_no_time a_lock_goes_round who_is_less_important_gets_on_with_its_lock

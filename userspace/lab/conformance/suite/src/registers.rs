@@ -1,10 +1,11 @@
 //! Registers across system calls: what a call keeps is kept, whoever runs meanwhile, and what comes back is one's own.
 
-use crate::support::{Background, Context, Outcome, check, same};
-use abi::message::Header;
+use crate::support::{Background, Context, Outcome, check, peer, same};
+use abi::message::{Header, ReplyToken, Sender};
 use abi::syscall::Syscall;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
+use rt::ipc::Endpoint;
 use rt::notify::Notification;
 use rt::syscall as sys;
 use rt::thread::set_own_priority;
@@ -197,6 +198,66 @@ pub fn a_signal_keeps_those_of_both() -> Outcome {
         sys::handle_close(note.0).context("close")?;
     }
     Ok(())
+}
+
+/// Who calls and who answers each keep theirs, and find besides the message nothing of the other's: in one task, and from a task without
+/// ports to one that has some. Every so often the server is late, so that the call is queued.
+pub fn a_call_and_its_answer_keep_those_of_both() -> Outcome {
+    const TURNS: u64 = 200;
+    let server = peer("server")?;
+    for seed in 0..TURNS {
+        let before = Registers::of(Syscall::Call as u64, seed, server.0.into(), Header::new(assist::ECHO).0);
+        let message = Registers { rax: 0, rdi: 0, rsi: 0, rdx: 0, r8: 0, r9: 0, r10: 0, ..before };
+        same!(after(before), message, "who calls another task");
+    }
+    let own = Endpoint::create().context("endpoint")?;
+    let handle = u64::from(own.0);
+    let client = Background::run(move || -> Outcome {
+        for turn in 0..TURNS {
+            let before = Registers::of(Syscall::Call as u64, turn + 5_000, handle, 5);
+            let words = Registers::of(0, turn + 7_000, 0, 0);
+            let Registers { r12, r13, r14, r15, .. } = words;
+            let message =
+                Registers { rax: 0, rdi: 0, rsi: 6, rdx: 0, r8: 0, r9: 0, r10: 0, r12, r13, r14, r15, ..before };
+            same!(after(before), message, "who calls");
+        }
+        Ok(())
+    })?;
+    let sender = Sender { task: rt::me(), badge: 0 }.to_u64();
+    let mut token = ReplyToken::NONE.0;
+    for turn in 0..TURNS {
+        sleep_ms(u64::from(turn % 50 == 0));
+        let call = if turn == 0 { Syscall::Recv } else { Syscall::ReplyRecv };
+        let mut before = Registers::of(call as u64, turn + 6_999, handle, 6);
+        if turn == 0 {
+            before.rsi = 0;
+        } else {
+            (before.r8, before.r9) = (token, 0);
+        }
+        let found = after(before);
+        let Registers { r12, r13, r14, r15, .. } = Registers::of(0, turn + 5_000, 0, 0);
+        token = found.r8;
+        let message = Registers {
+            rax: 0,
+            rdi: sender,
+            rsi: 5,
+            rdx: 0,
+            r8: token,
+            r9: 0,
+            r10: 0,
+            r12,
+            r13,
+            r14,
+            r15,
+            ..before
+        };
+        same!(found, message, "who answers");
+        check!(token != ReplyToken::NONE.0, "a call without a token");
+    }
+    let Registers { r12, r13, r14, r15, .. } = Registers::of(0, TURNS + 6_999, 0, 0);
+    sys::reply(ReplyToken(token), Header::new(6), [r12, r13, r14, r15], 0).context("the last answer")?;
+    client.finish("the calling thread")??;
+    rt::ipc::close(own.0).context("close")
 }
 
 /// Two who take turns each keep theirs; and three.
