@@ -12,9 +12,6 @@ pub struct Id<T> {
 }
 
 impl<T> Id<T> {
-    /// The name of nothing: no arena has so many slots.
-    pub(crate) const NOBODY: Self = Id::of(u16::MAX, 0);
-
     /// The slot. Two objects never share one at the same time.
     pub const fn index(self) -> u16 {
         self.index
@@ -23,6 +20,11 @@ impl<T> Id<T> {
     /// Bytes from the first slot of the arena to the object's.
     pub(crate) const fn place(self) -> u32 {
         self.index as u32 * size_of::<Slot<T>>() as u32
+    }
+
+    /// What is at [`Id::place`].
+    pub(crate) const fn at_place(place: u32, generation: u32) -> Self {
+        Id::of((place / size_of::<Slot<T>>() as u32) as u16, generation)
     }
 
     const fn of(index: u16, generation: u32) -> Self {

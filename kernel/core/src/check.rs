@@ -189,9 +189,9 @@ fn ways(s: &System) -> Result<(), String> {
             for (bell, right) in [(&t.signals, Rights::SIGNAL), (&t.polls, Rights::WAIT)] {
                 if bell.closed == closed && s.releasing == 0 {
                     let to = s.notification_handle(index, bell.handle, right);
-                    let to = to.or_else(|e| if e == Status::BadHandle { Ok((bell.to, !bell.never)) } else { Err(e) });
+                    let to = to.or_else(|e| if e == Status::BadHandle { Ok((bell.to(), !bell.never)) } else { Err(e) });
                     let (to, bits) = to.map_err(|e| format!("thread {index} goes by {:#x}: {e}", bell.handle))?;
-                    ensure!(bell.to == to, "thread {index} would go elsewhere than by {:#x}", bell.handle);
+                    ensure!(bell.to() == to, "thread {index} would go elsewhere than by {:#x}", bell.handle);
                     ensure!(bell.never == !bits, "thread {index} would set other bits than by {:#x}", bell.handle);
                 }
             }

@@ -208,7 +208,7 @@ impl System {
         let Some(me) = self.threads.at(self.sched.current) else { return false };
         let (current, number, set, bell) = (self.sched.current, me.frame.rdi, me.frame.rsi, me.signals);
         let may = set & bell.never == 0 && self.sched.rings(me.task, &bell, number);
-        let done = may && self.ring(bell.to, set);
+        let done = may && self.ring(bell.to(), set);
         if done && let Some(me) = self.threads.at_mut(current) {
             me.frame.rax = Status::Ok as u64;
         }

@@ -2,7 +2,7 @@
 //! is in [`crate::direct`].
 
 use crate::account::{Account, Left};
-use crate::arena::{Id, Slot};
+use crate::arena::Slot;
 use crate::clock::Clock;
 use crate::grants::{LineWay, Lines};
 use crate::notify::Notification;
@@ -64,6 +64,8 @@ pub const EXTRAS: isize = at(offset_of!(Thread, extras));
 pub const TASK: isize = at(offset_of!(Thread, task));
 /// The first two bytes of the state of a ready thread.
 pub const IS_READY: u16 = State::READY;
+/// The first two bytes of the state of a thread that waits for a notification.
+pub const IS_WAITING: u16 = State::WAITING;
 /// Where it last signalled; its parts follow.
 pub const SIGNALS: isize = at(offset_of!(Thread, signals));
 /// Where it last polled.
@@ -72,10 +74,10 @@ pub const POLLS: isize = at(offset_of!(Thread, polls));
 pub const BELL_HANDLE: usize = offset_of!(Bell, handle);
 /// Of that: how many handles the task had closed, eight bytes.
 pub const BELL_CLOSED: usize = offset_of!(Bell, closed);
-/// Of that: the notification's slot, two bytes.
-pub const BELL_INDEX: usize = offset_of!(Bell, to) + offset_of!(Id<Notification>, index);
+/// Of that: the place of the notification's slot, four bytes.
+pub const BELL_PLACE: usize = offset_of!(Bell, place);
 /// Of that: the notification's generation, four bytes.
-pub const BELL_GENERATION: usize = offset_of!(Bell, to) + offset_of!(Id<Notification>, generation);
+pub const BELL_GENERATION: usize = offset_of!(Bell, generation);
 
 /// Of that: the bits that cannot be set by the handle, eight bytes.
 pub const BELL_NEVER: usize = offset_of!(Bell, never);
@@ -111,8 +113,6 @@ pub const ENDPOINT_GENERATION: usize = offset_of!(Slot<Endpoint>, generation);
 /// Words of an endpoint's slot.
 pub const ENDPOINT_WORDS: usize = size_of::<Slot<Endpoint>>() / 8;
 
-/// Bytes of a notification's slot.
-pub const NOTE_SLOT: usize = size_of::<Slot<Notification>>();
 /// Of a notification's slot: its generation, four bytes.
 pub const NOTE_GENERATION: usize = offset_of!(Slot<Notification>, generation);
 /// Of a notification's slot: its word, eight bytes.

@@ -188,7 +188,7 @@ impl System {
         let (to, bits) = self.notification_handle(thread, number, right)?;
         let t = self.threads.at_mut(thread).ok_or(Status::BadHandle)?;
         let closed = self.sched.accounts.get(usize::from(t.task)).map_or(0, Account::closed);
-        let bell = Bell { handle: number, closed, to, never: !bits };
+        let bell = Bell { handle: number, closed, place: to.place(), generation: to.generation(), never: !bits };
         *if right == Rights::SIGNAL { &mut t.signals } else { &mut t.polls } = bell;
         Ok((to, bits))
     }
@@ -263,7 +263,7 @@ impl System {
     #[inline(always)]
     pub fn finds_nothing(&self, handle: u64, mask: u64) -> bool {
         let Some(t) = self.running().filter(|t| self.sched.rings(t.task, &t.polls, handle)) else { return false };
-        self.releasing == 0 && self.notifications.get(t.polls.to).is_some_and(|n| n.word & mask == 0)
+        self.releasing == 0 && self.notifications.get(t.polls.to()).is_some_and(|n| n.word & mask == 0)
     }
 
     /// `poll` by the running thread, as [`System::poll`].

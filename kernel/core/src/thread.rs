@@ -117,7 +117,7 @@ pub enum State {
     /// In `recv`: in the endpoint's queue of receivers.
     Receiving(Id<Endpoint>) = 4,
     /// Waits on a notification.
-    Waiting(Id<Notification>) = 5,
+    Waiting(Id<Notification>) = Self::WAITING,
 }
 
 impl State {
@@ -125,6 +125,8 @@ impl State {
     pub(crate) const RUNNING: u16 = 0;
     /// The tag of [`State::Ready`].
     pub(crate) const READY: u16 = 1;
+    /// The tag of [`State::Waiting`].
+    pub(crate) const WAITING: u16 = 5;
 
     /// Whether a call is received by this task and not answered.
     #[inline(always)]
@@ -174,15 +176,22 @@ pub(crate) struct Bell {
     pub handle: u64,
     /// As [`Way::closed`].
     pub closed: u64,
-    /// Where it leads.
-    pub to: Id<Notification>,
+    /// [`Id::place`] of the notification, and its generation.
+    pub place: u32,
+    pub generation: u32,
     /// The bits that cannot be set by the handle.
     pub never: u64,
 }
 
 impl Bell {
     /// By no handle.
-    pub(crate) const NONE: Bell = Bell { handle: u64::MAX, closed: u64::MAX, to: Id::NOBODY, never: u64::MAX };
+    pub(crate) const NONE: Bell = Bell { handle: u64::MAX, closed: u64::MAX, place: 0, generation: 0, never: u64::MAX };
+
+    /// The notification to which it leads.
+    #[inline(always)]
+    pub(crate) fn to(&self) -> Id<Notification> {
+        Id::at_place(self.place, self.generation)
+    }
 }
 
 /// Of [`Thread::extras`]: it has floating-point registers.

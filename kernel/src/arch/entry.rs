@@ -72,7 +72,7 @@ unsafe impl message::Core for Kernel {
 
     #[unsafe(naked)]
     extern "C" fn extras() {
-        naked_asm!("jmp {extras}", extras = sym extras_of_message)
+        naked_asm!("mov rbp, rdx", "jmp {handed_over}", handed_over = sym notify::handed_over)
     }
 
     #[unsafe(naked)]

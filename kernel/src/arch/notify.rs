@@ -36,8 +36,8 @@ macro_rules! code {
             "# {r15}{r14}{r13}{r12}{r10}{r9}{r8}{rdi}{rsi}{rbp}{rbx}{rdx}{rcx}{rax}{vector}{syscall}{rip}{rflags}{rsp}{flags}{flags_set}{size}",
             "# {frame_end}{kernel_stack}{kernel}{system}{threads}{endpoints}{notes}{core_extras}{iomap}{owner}{bitmap}{no_bitmap}{special}{task}",
             "# {slot}{budget}{left}{closed}{charged_to}{effective}{levels}{ready}{current}{alone}{state}{running}{is_ready}{mask}{space}{extras}",
-            "# {nobody}{queues}{bits}{note_slot}{note_generation}{word}{waiter}{bound}{nowhere}{releasing}{signals}{polls}",
-            "# {bell_handle}{bell_closed}{bell_index}{bell_generation}{bell_never}",
+            "# {nobody}{queues}{bits}{note_generation}{word}{waiter}{bound}{nowhere}{releasing}{signals}{polls}",
+            "# {bell_handle}{bell_closed}{bell_place}{bell_generation}{bell_never}",
             "# {ring_0}{now}{out}",
             ring_0 = const RING_0 as u8,
             now = const percore::USER_STACK,
@@ -97,7 +97,6 @@ macro_rules! code {
             nobody = const layout::NOBODY,
             queues = const layout::QUEUES,
             bits = const layout::BITS,
-            note_slot = const layout::NOTE_SLOT,
             note_generation = const layout::NOTE_GENERATION,
             word = const layout::NOTE_WORD,
             waiter = const layout::NOTE_WAITER,
@@ -108,7 +107,7 @@ macro_rules! code {
             polls = const layout::POLLS,
             bell_handle = const layout::BELL_HANDLE,
             bell_closed = const layout::BELL_CLOSED,
-            bell_index = const layout::BELL_INDEX,
+            bell_place = const layout::BELL_PLACE,
             bell_generation = const layout::BELL_GENERATION,
             bell_never = const layout::BELL_NEVER,
             $($operand)*
@@ -152,17 +151,16 @@ macro_rules! out {
     };
 }
 
-/// Saves where the system call came from; `rax` is the thread's anchor then, and `rcx` the system's address.
+/// Saves where the system call came from; `rax` is the thread's anchor then.
 macro_rules! note_origin {
     () => {
         "mov rax, gs:[{frame_end}]
         mov [rax + {rip}], rcx
-        mov [rax + {rflags}], r11
-        mov rcx, gs:[{system}]"
+        mov [rax + {rflags}], r11"
     };
 }
 
-/// Saves all else, with the success of the system call: `r13` is the anchor then, `r15` the system's address, and `rax` free.
+/// Saves all else, with the success of the system call: `r13` is the anchor then, `r15` the system's address, and all but `rcx r11` are free.
 macro_rules! save_all {
     () => {
         "mov [rax + {rsp}], rsp
@@ -181,79 +179,28 @@ macro_rules! save_all {
         mov [rax + {r14}], r14
         mov [rax + {r15}], r15
         mov r13, rax
-        mov r15, rcx"
+        mov r15, gs:[{system}]"
     };
 }
 
-/// The notification's slot to which a way of the thread `rax` leads by the handle `rdi`, in `r11`; or on to 9: also while anything dead is being released,
-/// whose notifications are there and gone. `rcx` is the system's address, and lost.
-macro_rules! bell {
-    ($way:literal) => {
-        concat!(
-            "cmp rdi, [rax + {",
-            $way,
-            "} + {bell_handle}]
-            jne 9f
-            cmp dword ptr [rcx + {releasing}], 0
-            jne 9f
-            mov r11d, [rax + {budget}]
-            mov r11, [rcx + r11 + {closed}]
-            cmp r11, [rax + {",
-            $way,
-            "} + {bell_closed}]
-            jne 9f
-            movzx r11d, word ptr [rax + {",
-            $way,
-            "} + {bell_index}]
-            imul r11, r11, {note_slot}
-            add r11, gs:[{notes}]
-            mov ecx, [rax + {",
-            $way,
-            "} + {bell_generation}]
-            cmp ecx, [r11 + {note_generation}]
-            jne 9f"
-        )
-    };
-}
-
-/// The slot of the endpoint to which the notification `r11` is bound, or that of none, in `rcx`.
-macro_rules! bound {
-    () => {
-        "mov ecx, [r11 + {bound}]
-        cmp ecx, -1
-        je 5f
-        add rcx, gs:[{endpoints}]
-        6:"
-    };
-}
-
-/// The part of `bound` behind all others.
-macro_rules! unbound {
-    () => {
-        "5:
-        lea rcx, [rip + {nowhere}]
-        jmp 6b"
-    };
-}
-
-/// Charges the time up to `rax` to the running thread `r13`. The flags say what is left.
+/// Charges the time up to `rax` to the running thread `r13`. The flags say what is left; `r8 r9` are lost.
 macro_rules! charge {
     () => {
-        "mov rcx, rax
-        sub rcx, [r15 + {charged_to}]
+        "mov r8, rax
+        sub r8, [r15 + {charged_to}]
         mov [r15 + {charged_to}], rax
-        mov r11d, [r13 + {budget}]
-        sub [r15 + r11 + {left}], rcx"
+        mov r9d, [r13 + {budget}]
+        sub [r15 + r9 + {left}], r8"
     };
 }
 
-/// On to 9 unless something is left for the thread `rbp`; then its level is in `ecx`.
+/// On to 9 unless something is left for the thread `rbp`; then its level is in `r8d`; `r9` is lost.
 macro_rules! awake {
     () => {
-        "mov r11d, [rbp + {budget}]
-        cmp qword ptr [r15 + r11 + {left}], 0
+        "mov r9d, [rbp + {budget}]
+        cmp qword ptr [r15 + r9 + {left}], 0
         jle 9f
-        movzx ecx, byte ptr [rbp + {effective}]"
+        movzx r8d, byte ptr [rbp + {effective}]"
     };
 }
 
@@ -316,54 +263,92 @@ macro_rules! settle {
     };
 }
 
-/// `poll` where none of the bits is set: handle in `rdi`, mask in `rsi`.
+/// `poll` where none of the bits is set: handle in `rdi`, mask in `rsi`. Not while anything dead is being released, whose notifications are there
+/// and gone.
 #[unsafe(naked)]
 pub(super) extern "C" fn poll() {
     code!(
-        note_origin!(),
-        bell!("polls"),
-        "test [r11 + {word}], rsi",
+        "mov gs:[{user_stack}], rdx",
+        "mov rax, gs:[{frame_end}]",
+        "mov rdx, gs:[{system}]",
+        "cmp dword ptr [rdx + {releasing}], 0",
+        "jne 9f",
+        // The way by the handle, and the notification.
+        "cmp rdi, [rax + {polls} + {bell_handle}]",
+        "jne 9f",
+        "mov edx, [rax + {budget}]",
+        "add rdx, gs:[{system}]",
+        "mov rdx, [rdx + {closed}]",
+        "cmp rdx, [rax + {polls} + {bell_closed}]",
+        "jne 9f",
+        "mov edx, [rax + {polls} + {bell_place}]",
+        "add rdx, gs:[{notes}]",
+        "mov eax, [rax + {polls} + {bell_generation}]",
+        "cmp eax, [rdx + {note_generation}]",
+        "jne 9f",
+        "test [rdx + {word}], rsi",
         "jnz 9f",
         "xor edx, edx",
-        "jmp {returned}",
+        "xor eax, eax",
+        swap!(),
+        ring_3!("sysretq"),
         "9:",
-        "mov r11, [rax + {rflags}]",
-        "mov rcx, [rax + {rip}]",
+        "mov rdx, gs:[{user_stack}]",
         "mov eax, {number}",
         "jmp {refused}";
-        returned = sym returned,
+        user_stack = const percore::USER_STACK,
         number = const abi::Syscall::Poll as u32,
         refused = sym entry::poll,
     )
 }
 
-/// `signal`: handle in `rdi`, bits in `rsi`.
+/// `signal`: handle in `rdi`, bits in `rsi`. Not while anything dead is being released, which may be who waits.
 #[unsafe(naked)]
 pub(super) extern "C" fn signal() {
     code!(
         note_origin!(),
-        // Each of the bits can be set by the handle.
+        "mov rcx, gs:[{system}]",
+        "cmp dword ptr [rcx + {releasing}], 0",
+        "jne 9f",
+        // The way by the handle, by which each of the bits can be set, and the notification.
+        "cmp rdi, [rax + {signals} + {bell_handle}]",
+        "jne 9f",
         "test [rax + {signals} + {bell_never}], rsi",
         "jnz 9f",
-        bell!("signals"),
+        "mov r11d, [rax + {budget}]",
+        "mov r11, [rcx + r11 + {closed}]",
+        "cmp r11, [rax + {signals} + {bell_closed}]",
+        "jne 9f",
+        "mov r11d, [rax + {signals} + {bell_place}]",
+        "add r11, gs:[{notes}]",
+        "mov ecx, [rax + {signals} + {bell_generation}]",
+        "cmp ecx, [r11 + {note_generation}]",
+        "jne 9f",
+        // Where it is bound.
+        "mov ecx, [r11 + {bound}]",
+        "cmp ecx, -1",
+        "je 5f",
+        "add rcx, gs:[{endpoints}]",
+        "6:",
         "cmp dword ptr [r11 + {waiter}], {nobody}",
         "jne 2f",
-        bound!(),
         "cmp dword ptr [rcx + {queues}], {nobody}",
         "jne 2f",
         // Nobody waits.
         "or [r11 + {word}], rsi",
         "mov r11, [r11 + {word}]",
         "mov [rcx + {bits}], r11",
-        "jmp {returned}",
-        unbound!(),
+        "mov rcx, [rax + {rip}]",
+        "mov r11d, [rax + {rflags}]",
+        "xor eax, eax",
+        swap!(),
+        ring_3!("sysretq"),
+        "5:",
+        "lea rcx, [rip + {nowhere}]",
+        "jmp 6b",
         "2:",
-        "mov rcx, gs:[{system}]",
         save_all!(),
         time!(),
-        "movzx r9d, word ptr [r13 + {signals} + {bell_index}]",
-        "imul r9, r9, {note_slot}",
-        "add r9, gs:[{notes}]",
         "lea r14, [rip + 3f]",
         "jmp {wake}",
         "3:",
@@ -374,7 +359,6 @@ pub(super) extern "C" fn signal() {
         "mov rcx, [rax + {rip}]",
         "mov eax, {number}",
         "jmp {general}";
-        returned = sym returned,
         wake = sym wake,
         number = const abi::Syscall::Signal as u32,
         declined = sym declined,
@@ -382,23 +366,18 @@ pub(super) extern "C" fn signal() {
     )
 }
 
-/// Sets the bits `rsi` of the notification in the slot `r9`, and runs the one that waits. Otherwise nothing happens, and it goes on where `r14`
-/// says. Everything has been saved.
+/// Sets the bits `rsi` of the notification in the slot `r11`, which is bound to the endpoint in the slot `rcx`, and runs the one that waits. Otherwise
+/// nothing happens, and it goes on where `r14` says. Everything has been saved, and nothing dead is being released.
 #[unsafe(naked)]
 extern "C" fn wake() {
     code!(
-        "cmp dword ptr [r15 + {releasing}], 0",
-        "jne 9f",
-        "mov r11, r9",
-        bound!(),
-        "mov r8, rcx",
         // One waits: with `wait`, or with `recv`.
-        "lea r10, [r8 + {queues}]",
-        "cmp dword ptr [r9 + {waiter}], {nobody}",
+        "lea r10, [rcx + {queues}]",
+        "cmp dword ptr [r11 + {waiter}], {nobody}",
         "je 2f",
         "cmp dword ptr [r10], {nobody}",
         "jne 9f",
-        "lea r10, [r9 + {waiter}]",
+        "lea r10, [r11 + {waiter}]",
         "2:",
         "movzx ebx, word ptr [r10]",
         "cmp bx, [r10 + 2]",
@@ -407,38 +386,37 @@ extern "C" fn wake() {
         "add rbp, gs:[{threads}]",
         // For some of the bits; and these do not answer for a heartbeat.
         "mov rdx, [rbp + {mask}]",
-        "mov r11, [r9 + {word}]",
-        "or r11, rsi",
+        "mov r9, [r11 + {word}]",
+        "or r9, rsi",
         "mov r12, rdx",
-        "and rdx, r11",
+        "and rdx, r9",
         "jz 9f",
         "bt rdx, {heartbeat}",
         "jc 9f",
         "not r12",
-        "and r12, r11",
+        "and r12, r9",
         charge!(),
         awake!(),
         // It is more important than the running thread, of whose level nobody is ready.
         "movzx edi, byte ptr [r13 + {effective}]",
-        "cmp ecx, edi",
+        "cmp r8d, edi",
         "jae 9f",
-        "mov r11, [r15 + {levels}]",
-        "bts r11, rdi",
+        "mov r9, [r15 + {levels}]",
+        "bts r9, rdi",
         "jc 9f",
         // The running thread keeps its turn.
-        "mov [r15 + {levels}], r11",
-        "mov ecx, [r13 + {alone}]",
-        "mov [r15 + rdi * 4 + {ready}], ecx",
+        "mov [r15 + {levels}], r9",
+        "mov r8d, [r13 + {alone}]",
+        "mov [r15 + rdi * 4 + {ready}], r8d",
         "mov word ptr [r13 + {state}], {is_ready}",
         // The bits are taken, and the other runs.
-        "mov [r9 + {word}], r12",
-        "mov [r8 + {bits}], r12",
+        "mov [r11 + {word}], r12",
+        "mov [rcx + {bits}], r12",
         "mov dword ptr [r10], {nobody}",
+        "cmp word ptr [rbp + {state}], {is_waiting}",
         "mov word ptr [rbp + {state}], {running}",
         "mov [r15 + {current}], bx",
-        "lea r8, [r8 + {queues}]",
-        "cmp r8, r10",
-        "jne 3f",
+        "je 3f",
         "mov r12, rdx",
         "xor edi, edi",
         "mov esi, {notification}",
@@ -451,9 +429,9 @@ extern "C" fn wake() {
         "mov [rbp + {rdx}], rdx",
         "mov qword ptr [rbp + {rax}], 0",
         "jmp {resumed}",
-        unbound!(),
         "9:",
         "jmp r14";
+        is_waiting = const layout::IS_WAITING,
         heartbeat = const bits::HEARTBEAT.trailing_zeros(),
         notification = const Header::NOTIFICATION,
         handed_over = sym handed_over,
@@ -507,19 +485,6 @@ pub(super) extern "C" fn give_way() {
     )
 }
 
-/// The system call has succeeded and the running thread goes on: its anchor in `rax`. `rcx r11` and the flags hold nothing. All others
-/// are as they were, or as the system call leaves them.
-#[unsafe(naked)]
-extern "C" fn returned() {
-    code!(
-        "mov rcx, [rax + {rip}]",
-        "mov r11d, [rax + {rflags}]",
-        "xor eax, eax",
-        swap!(),
-        ring_3!("sysretq");
-    )
-}
-
 /// The general path is to decide about the system call: everything is in the frame of `r13`.
 #[unsafe(naked)]
 extern "C" fn declined() {
@@ -533,7 +498,7 @@ extern "C" fn declined() {
 
 /// Another thread runs: its anchor in `rbp`. Its message is in `rdi rsi r12 r13 r14 r15 r8`, as after the system call.
 #[unsafe(naked)]
-extern "C" fn handed_over() {
+pub(super) extern "C" fn handed_over() {
     code!(
         enter!(),
         "mov rcx, [rbp + {rip}]",
@@ -682,26 +647,31 @@ extern "C" fn line_common() {
         "inc qword ptr [r15 + {interrupts}]",
         "shl ecx, 4",
         "mov rsi, [r15 + rcx + {ways} + {way_bits}]",
-        "mov r9, [r15 + rcx + {ways} + {way_place}]",
+        "mov r11, [r15 + rcx + {ways} + {way_place}]",
         time!(),
-        "cmp r9, -1",
+        "cmp r11, -1",
         "je 9f",
-        "add r9, gs:[{notes}]",
-        "mov r11, r9",
-        "cmp dword ptr [r9 + {waiter}], {nobody}",
-        "jne 7f",
-        bound!(),
-        "cmp dword ptr [rcx + {queues}], {nobody}",
-        "jne 7f",
         "cmp dword ptr [r15 + {releasing}], 0",
         "jne 9f",
+        "add r11, gs:[{notes}]",
+        "mov ecx, [r11 + {bound}]",
+        "cmp ecx, -1",
+        "je 5f",
+        "add rcx, gs:[{endpoints}]",
+        "6:",
+        "cmp dword ptr [r11 + {waiter}], {nobody}",
+        "jne 7f",
+        "cmp dword ptr [rcx + {queues}], {nobody}",
+        "jne 7f",
         // The driver is busy; it takes the bits when it comes to that.
-        "or [r9 + {word}], rsi",
-        "mov r11, [r9 + {word}]",
-        "mov [rcx + {bits}], r11",
+        "or [r11 + {word}], rsi",
+        "mov r8, [r11 + {word}]",
+        "mov [rcx + {bits}], r8",
         "mov rbp, r13",
         "jmp {resumed}",
-        unbound!(),
+        "5:",
+        "lea rcx, [rip + {nowhere}]",
+        "jmp 6b",
         "7:",
         "lea r14, [rip + 9f]",
         "jmp {wake}",
