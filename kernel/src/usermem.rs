@@ -88,8 +88,17 @@ unsafe fn copy_bytes(from: usize, to: usize, count: usize) {
         }
         return;
     }
-    // SAFETY: by this function's contract. Eight bytes at a time, then the rest, upwards (the direction flag is clear in Rust code):
-    // where the target does not begin within the source, no byte is written before it is read.
+    // SAFETY: by this function's contract: where the target does not begin within the source, no byte is written before it is read.
+    unsafe { copy_upwards(from, to, count) }
+}
+
+/// Copies eight bytes at a time, then the rest, upwards.
+///
+/// # Safety
+/// Both must be `count` bytes that may be read, or written, and the target must not begin within the source.
+#[inline(always)]
+unsafe fn copy_upwards(from: usize, to: usize, count: usize) {
+    // SAFETY: by this function's contract; the direction flag is clear in Rust code.
     unsafe {
         asm!(
             "rep movsq",
@@ -144,8 +153,8 @@ pub fn read_in_page(root: u64, addr: u64, into: &mut [u8]) -> bool {
     if place.look(into.len()).is_none() || place.left != into.len() {
         return false;
     }
-    // SAFETY: as in `exchange`; `into` is borrowed for writing.
-    unsafe { copy_bytes(place.here, into.as_mut_ptr().expose_provenance(), into.len()) };
+    // SAFETY: as in `exchange`; `into` is borrowed for writing, and is no frame of a task.
+    unsafe { copy_upwards(place.here, into.as_mut_ptr().expose_provenance(), into.len()) };
     true
 }
 
