@@ -1,7 +1,7 @@
 //! The kernel's state behind its one lock, and the step from one thread to the next.
 
 use crate::arch::cpu::Features;
-use crate::arch::entry::{halt_until_interrupt, let_interrupts_in};
+use crate::arch::entry::{halt_until_interrupt, let_interrupts_in, resume};
 use crate::arch::percore::{self, PerCore};
 use crate::arch::pic::Pic;
 use crate::arch::{cpu, float, gdt, paging};
@@ -184,7 +184,19 @@ pub fn enter_running(kernel: &mut Kernel) -> *const Frame {
     }
 }
 
-/// The same for the assembly, which has found that the thread needs more than it does.
+/// The same, by the assembly where there is some: then it does not return.
+#[inline(always)]
+pub fn leave_running(kernel: &mut Kernel) -> *const Frame {
+    match kernel.sys.running() {
+        Some(thread) if cfg!(not(feature = "plain")) => {
+            latency::end();
+            resume(&thread.frame)
+        }
+        _ => enter_running(kernel),
+    }
+}
+
+/// As [`enter_running`] for the assembly, which has found that the thread needs more than it does.
 pub extern "C" fn enter_current(_: &Frame, kernel: &mut Kernel) -> *const Frame {
     latency::begin(abi::Syscall::Call as u64);
     enter_running(kernel)

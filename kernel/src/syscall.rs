@@ -70,7 +70,7 @@ impl Returned {
 fn directly(frame: &Frame, kernel: &mut Kernel, call: impl FnOnce(&mut Kernel) -> bool) -> *const Frame {
     latency::begin(latency::cause(frame));
     kernel.sys.now = cpu::now();
-    if call(kernel) { kernel::enter_running(kernel) } else { on_syscall(frame) }
+    if call(kernel) { kernel::leave_running(kernel) } else { on_syscall(frame) }
 }
 
 /// `call` and `reply_recv`. Where there is assembly for them, it has refused.

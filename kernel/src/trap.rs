@@ -78,6 +78,9 @@ pub extern "C" fn fatal(frame: &Frame) -> ! {
     report(format_args!("{name} in the kernel"), Some(frame))
 }
 
+/// Whether there is no assembly that has looked already.
+const PLAIN: bool = cfg!(feature = "plain");
+
 /// Returns whether it is done and known who runs: see [`kernel_core::direct`].
 fn interrupt(kernel: &mut Kernel, vector: u64) -> bool {
     let line = (vector - u64::from(pic::BASE)) as u8;
@@ -88,7 +91,7 @@ fn interrupt(kernel: &mut Kernel, vector: u64) -> bool {
     kernel.sys.counters.interrupts += 1;
     if line == pit::LINE {
         kernel.pic.end(line);
-        if kernel.sys.direct_tick() {
+        if PLAIN && kernel.sys.direct_tick() {
             return true;
         }
         kernel.sys.tick();
@@ -97,7 +100,7 @@ fn interrupt(kernel: &mut Kernel, vector: u64) -> bool {
     // Masked until the driver acknowledges: a storm stops here, and a dead driver's line stays closed.
     kernel.pic.mask(line);
     kernel.pic.end(line);
-    if kernel.sys.direct_interrupt(line) {
+    if PLAIN && kernel.sys.direct_interrupt(line) {
         return true;
     }
     if !kernel.sys.interrupt(line) {

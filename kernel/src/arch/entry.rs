@@ -292,6 +292,16 @@ pub extern "C" fn leave() -> ! {
     )
 }
 
+/// Leaves the kernel, of which nothing is locked, for the thread that has been handed the core, where it was: its frame. Address space and ports are
+/// prepared on the way, and what more there is, as by [`crate::kernel::enter_running`].
+#[inline(always)]
+pub fn resume(frame: &Frame) -> ! {
+    let anchor = (&raw const *frame).addr() + size_of::<Frame>();
+    // SAFETY: the frame is in the slot of the running thread, and that in TSS.RSP0 of the one that ran before; what is on the kernel's stack nobody
+    // needs any more, as the state is not locked.
+    unsafe { core::arch::asm!("mov rbp, {}", "jmp {}", in(reg) anchor, sym notify::resumed, options(noreturn)) }
+}
+
 /// A vector for which the processor pushes no error code.
 #[unsafe(naked)]
 pub extern "C" fn stub<const VECTOR: u8>() {

@@ -522,7 +522,7 @@ pub(super) extern "C" fn handed_over() {
 
 /// A thread goes on where it was: its anchor in `rbp`. All its registers are in its frame, and none is anywhere else.
 #[unsafe(naked)]
-extern "C" fn resumed() {
+pub(super) extern "C" fn resumed() {
     code!(
         enter!(),
         ".if {ring_0}",

@@ -256,6 +256,11 @@ fn a_way_ends_with_what_it_leads_by() {
     let token = frame(&mut s, server).r8;
     reply(&mut s, server, token, Message::default()).unwrap();
     let Object::Endpoint(id) = object else { unreachable!() };
+    recv(&mut s, server, ends, 0).unwrap();
+    assert!(try_call(&mut s, other, theirs, 7), "nor of the next");
+    let token = frame(&mut s, server).r8;
+    reply(&mut s, server, token, Message::default()).unwrap();
+    recv(&mut s, server, OWN, 0).unwrap();
     s.endpoint_destroy(id);
     s.endpoints.insert(Endpoint { receivers: Queue::of(server), ..another_endpoint() }).unwrap();
     assert!(!try_call(&mut s, other, theirs, 7), "another is in its place");
@@ -289,7 +294,7 @@ fn an_empty_place_is_nobody() {
     let token = frame(&mut s, server).r8;
     let id = s.threads.id_at(other).unwrap();
     s.tasks[2].threads += 1;
-    s.thread_exit(other);
+    host::end_without_trace(&mut s, other);
     assert!(s.threads.get(id).is_none());
     assert!(!try_answer(&mut s, server, OWN, token, 0, 1));
 }

@@ -289,12 +289,61 @@ fn execute(r: &mut Record, piece: extern "C" fn()) {
     set_gs(core::ptr::null_mut());
 }
 
+/// Ends a thread in such a way that all that the assembly looks at in its place is as it was, but for the generation.
+pub fn end_without_trace(s: &mut System, thread: u16) {
+    const PARTS: [(isize, usize); 4] =
+        [(layout::TOKEN, 8), (layout::STATE, 8), (layout::BUDGET, 4), (layout::EFFECTIVE, 1)];
+    let anchor = anchor(s, thread) as *mut u8;
+    // SAFETY: the parts lie in the thread's slot, of which only the tag says whether there is one, and that is in none of them: see below.
+    let kept = PARTS.map(|(at, len)| unsafe { core::slice::from_raw_parts(anchor.offset(at), len) }.to_vec());
+    s.thread_exit(thread);
+    for ((at, _), bytes) in PARTS.into_iter().zip(kept) {
+        // SAFETY: as above.
+        unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), anchor.offset(at), bytes.len()) };
+    }
+    assert!(s.threads.at(thread).is_none());
+}
+
+/// What a thread is resumed with that is no part of a message.
+type Own = (u64, u64, u64, u64, u64);
+
+fn own(f: &Frame) -> Own {
+    (f.rbx, f.rbp, f.rsp, f.rip, f.rflags)
+}
+
+/// Gives each thread something of its own in these registers; returns what they were, for [`give_back`].
+fn distinguish(s: &mut System) -> Vec<(u16, Own)> {
+    let threads: Vec<u16> = s.threads.iter().map(|(id, _)| id.index()).collect();
+    let mut known = Vec::new();
+    for index in threads {
+        let f = &mut s.threads.at_mut(index).unwrap().frame;
+        known.push((index, own(f)));
+        let n = 0x1000 * (u64::from(index) + 1);
+        (f.rbx, f.rbp, f.rsp, f.rip, f.rflags) = (n + 1, n + 2, n + 3, n + 4, 0x202 | u64::from(index & 1));
+    }
+    known
+}
+
+fn give_back(s: &mut System, known: Vec<(u16, Own)>) {
+    for (index, own) in known {
+        let f = &mut s.threads.at_mut(index).unwrap().frame;
+        (f.rbx, f.rbp, f.rsp, f.rip, f.rflags) = own;
+    }
+}
+
 /// Runs a message's system call, which is in the running thread's frame, by the assembly. Returns whether it was done.
 fn message(s: &mut System, piece: extern "C" fn(), number: abi::Syscall) -> bool {
     let current = s.current().expect("somebody runs");
+    let known = distinguish(s);
     let before = s.threads.at(current).unwrap().frame;
     let mut r = record(s, current);
+    // What it has saved, it saves again.
+    let f = &mut s.threads.at_mut(current).unwrap().frame;
+    (f.rbx, f.rbp, f.rsp, f.rip, f.rflags) = (0, 0, 0, 0, 0);
     execute(&mut r, piece);
+    if r.exit == GENERAL {
+        s.threads.at_mut(current).unwrap().frame = before;
+    }
     assert_eq!((r.rsi, [r.r12, r.r13, r.r14, r.r15]), (before.rsi, before.words()), "the message");
     let to = s.current().expect("somebody runs");
     let frame = s.threads.at(to).unwrap().frame;
@@ -303,8 +352,7 @@ fn message(s: &mut System, piece: extern "C" fn(), number: abi::Syscall) -> bool
             assert_eq!(r.frame_end, anchor(s, to), "who runs");
             assert_eq!(s.threads.at(to).unwrap().extras, 0, "it goes on without what it needs");
             assert_eq!((r.rax, r.rdx, r.r9, r.r10), (0, 0, 0, 0), "what is no part of the message");
-            let own = (frame.rbx, frame.rbp, frame.rsp, frame.rip, frame.rflags);
-            assert_eq!((r.rbx, r.rbp, r.rsp, r.rcx, r.r11), own, "its own registers");
+            assert_eq!((r.rbx, r.rbp, r.rsp, r.rcx, r.r11), own(&frame), "its own registers");
         }
         EXTRAS => {
             assert_eq!((r.rdx, r.frame_end), (anchor(s, to), anchor(s, current)));
@@ -318,6 +366,8 @@ fn message(s: &mut System, piece: extern "C" fn(), number: abi::Syscall) -> bool
         GENERAL => assert_eq!((r.rdi, r.r8, r.r9, r.r10), (before.rdi, before.r8, before.r9, before.r10)),
         exit => panic!("an exit of the number {exit}"),
     }
+    let saved = s.threads.at(current).unwrap().frame;
+    assert_eq!(own(&saved), own(&before), "what is kept of the registers");
     let done = matches!(r.exit, OUT | EXTRAS);
     if done {
         let f = &mut s.threads.at_mut(to).unwrap().frame;
@@ -325,6 +375,7 @@ fn message(s: &mut System, piece: extern "C" fn(), number: abi::Syscall) -> bool
     } else {
         assert_eq!(frame, before, "the frame of who was refused");
     }
+    give_back(s, known);
     done
 }
 
@@ -362,10 +413,11 @@ fn are(r: &Record, f: &Frame, rax: u64, what: &str) {
 /// Runs what is no message by the assembly. Returns whether it was done.
 fn notified(s: &mut System, piece: extern "C" fn(), entry: Entry) -> bool {
     let current = s.current().expect("somebody runs");
+    let all = distinguish(s);
     let known = s.threads.at(current).unwrap().frame;
     // What the kernel around sees to, and each register with something of its own.
     let (rip, rflags, cs) = (0x40_1000, 0x202 | 0x8d5, 0x2b);
-    let before = Frame { rip, rflags, cs, ss: 0x23, rsp: 0x7000_1000, rcx: 77, r11: 78, ..known };
+    let before = Frame { rip, rflags, cs, ss: 0x23, rsp: 0x7000_1000, rcx: 77, r11: 78, rdx: 79, ..known };
     s.threads.at_mut(current).unwrap().frame = before;
     let mut r = record(s, current);
     let interrupts = s.counters.interrupts;
@@ -407,7 +459,10 @@ fn notified(s: &mut System, piece: extern "C" fn(), entry: Entry) -> bool {
             };
             assert_eq!((r.rcx, r.r11, r.rsp, r.rdx, r.frame_end), (rcx, r11, rsp, rdx, mine), "who goes on");
             let f = &mut s.threads.at_mut(current).unwrap().frame;
-            (f.rax, f.rdx) = (r.rax, r.rdx);
+            f.rax = r.rax;
+            if entry == Entry::Call(abi::Syscall::Poll) {
+                f.rdx = r.rdx;
+            }
             true
         }
         // A message of bits.
@@ -417,8 +472,7 @@ fn notified(s: &mut System, piece: extern "C" fn(), entry: Entry) -> bool {
             if r.exit == OUT {
                 assert_eq!((r.frame_end, t.extras), (next, 0), "who runs");
                 let f = &t.frame;
-                let own = (f.rbx, f.rbp, f.rsp, f.rip, f.rflags);
-                assert_eq!((r.rbx, r.rbp, r.rsp, r.rcx, r.r11), own, "its own registers");
+                assert_eq!((r.rbx, r.rbp, r.rsp, r.rcx, r.r11), own(f), "its own registers");
                 assert_eq!((r.rax, r.rdx, r.r9, r.r10), (0, 0, 0, 0), "what is no part of the message");
             } else {
                 assert_eq!((r.rdx, r.frame_end), (next, mine), "who needs more");
@@ -461,6 +515,7 @@ fn notified(s: &mut System, piece: extern "C" fn(), entry: Entry) -> bool {
     if all_saved && done && matches!(entry, Entry::Call(_)) {
         s.threads.at_mut(current).unwrap().frame.rax = 0;
     }
+    give_back(s, all);
     done
 }
 
