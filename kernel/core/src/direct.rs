@@ -107,6 +107,7 @@ impl System {
         next.frame.receive(way.tells, header, words, token.0, 0);
         endpoint.receivers = Queue::NOBODY;
         sched.current = receiver;
+        self.counters.switches += 1;
         true
     }
 
@@ -136,6 +137,7 @@ impl System {
         next.frame.receive(0, header, words, 0, 0);
         endpoint.receivers = alone;
         sched.current = token.thread();
+        self.counters.switches += 1;
         true
     }
 
@@ -282,6 +284,7 @@ impl System {
             n.waiter = Queue::NOBODY;
             (t.frame.rax, t.frame.rdx) = (Status::Ok as u64, taken);
         }
+        self.counters.switches += 1;
         true
     }
 
@@ -332,6 +335,7 @@ impl System {
         me.state = State::Ready;
         t.state = State::Running;
         sched.current = next;
+        self.counters.switches += 1;
         true
     }
 

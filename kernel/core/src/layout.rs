@@ -139,6 +139,8 @@ pub const CLOCK_BASE: usize = offset_of!(System, clock) + offset_of!(Clock, base
 pub const CLOCK_MULT: usize = offset_of!(System, clock) + offset_of!(Clock, mult);
 /// Of the system: how many interrupts there were, eight bytes.
 pub const INTERRUPTS: usize = offset_of!(System, counters) + offset_of!(Counters, interrupts);
+/// Of the system: how often another thread has been handed the core, eight bytes.
+pub const SWITCHES: usize = offset_of!(System, counters) + offset_of!(Counters, switches);
 /// Of the system: where the bits of line 0 go, sixteen bytes; those of the others follow.
 pub const LINE_WAYS: usize = offset_of!(System, lines) + offset_of!(Lines, ways);
 /// Of that: the bits, eight bytes.

@@ -58,6 +58,7 @@ unsafe impl message::Core for Kernel {
     const SLOTS: usize = percore::SLOTS;
     const ENDPOINTS: usize = percore::ENDPOINTS;
     const EXTRAS: usize = percore::EXTRAS;
+    const SPACE_SWITCHES: usize = percore::SPACE_SWITCHES;
     const USER_STACK: usize = USER_STACK;
 
     #[unsafe(naked)]

@@ -16,8 +16,8 @@
 //! | the partner; bits; token, awaiting | 5 | 15 |
 //! | budget, importance | 7 | 7 |
 //! | the call's name, last messages | 9 | - |
-//! | states, queue, mask, who runs | 5 | 7 |
-//! | extras, RSP0, CR3 | 8 | 8 |
+//! | states, queue, mask, who runs, counted | 6 | 8 |
+//! | extras, RSP0, CR3, counted | 9 | 9 |
 //! | registers, out | 11 | 13 |
 //!
 //! This file is compiled into a host test of `kernel-core` too, which runs both beside their twins: there the few instructions that only ring 0
@@ -48,6 +48,8 @@ pub unsafe trait Core {
     const ENDPOINTS: usize;
     /// What is prepared besides the address space.
     const EXTRAS: usize;
+    /// How often the address space has changed.
+    const SPACE_SWITCHES: usize;
     /// A word that is not used otherwise meanwhile.
     const USER_STACK: usize;
 
@@ -105,6 +107,8 @@ macro_rules! piece {
             charged_to = const layout::CHARGED_TO,
             levels = const layout::LEVELS,
             current = const layout::CURRENT,
+            switches = const layout::SWITCHES,
+            space_switches = const C::SPACE_SWITCHES,
             $($operand)*
         )
     };
@@ -186,6 +190,7 @@ macro_rules! go {
         concat!(
             "mov word ptr [rdx + {state}], {running}
             mov [rbp + {current}], bx
+            inc qword ptr [rbp + {switches}]
             movzx ecx, byte ptr [rdx + {thread_extras}]
             or cl, gs:[{core_extras}]
             jnz 7f
@@ -195,6 +200,7 @@ macro_rules! go {
             je 8f
             .if {kernel}
             mov cr3, rcx
+            inc qword ptr gs:[{space_switches}]
             .endif
             8:
             mov rcx, [rdx + {rip}]

@@ -1,7 +1,7 @@
 //! `poll`, `signal`, a line's interrupt, `yield` and the timer's tick where nothing is in the way: assembly that does what their twins in
 //! [`kernel_core::direct`] do, and leaves everything else to Rust. Where the parts of the state are, [`layout`] says.
 //!
-//! A thread is named by its anchor: `r13` that of the running thread, `rbp` that of who runs next; `r15` is the system's address, `rax` the time. What
+//! A thread is named by its anchor: `r13` that of the running thread, `rbp` that of who runs next; `r15` is the system's address. What
 //! a thread finds when it goes on is its own, the bits that are for it, or zero.
 //!
 //! As [`super::message`], this file is compiled into a host test of `kernel-core` too, with other modules around it.
@@ -38,10 +38,12 @@ macro_rules! code {
             "# {slot}{budget}{left}{closed}{charged_to}{effective}{levels}{ready}{current}{alone}{state}{running}{is_ready}{mask}{space}{extras}",
             "# {nobody}{queues}{bits}{note_generation}{word}{waiter}{bound}{nowhere}{releasing}{signals}{polls}",
             "# {bell_handle}{bell_closed}{bell_place}{bell_generation}{bell_never}",
-            "# {ring_0}{now}{out}",
+            "# {ring_0}{now}{out}{switches}{space_switches}",
             ring_0 = const RING_0 as u8,
             now = const percore::USER_STACK,
             out = sym entry::out,
+            switches = const layout::SWITCHES,
+            space_switches = const percore::SPACE_SWITCHES,
             r15 = const register(offset_of!(Frame, r15)),
             r14 = const register(offset_of!(Frame, r14)),
             r13 = const register(offset_of!(Frame, r13)),
@@ -115,19 +117,6 @@ macro_rules! code {
     };
 }
 
-/// The time in `rax`; `rdx` is lost.
-macro_rules! time {
-    () => {
-        ".if {ring_0}
-        rdtsc
-        shl rdx, 32
-        or rax, rdx
-        .else
-        mov rax, gs:[{now}]
-        .endif"
-    };
-}
-
 /// The kernel's gs base, or the task's again.
 macro_rules! swap {
     () => {
@@ -183,14 +172,18 @@ macro_rules! save_all {
     };
 }
 
-/// Charges the time up to `rax` to the running thread `r13`. The flags say what is left; `r8 r9` are lost.
+/// Charges the time to the running thread `r13`, as in [`super::message`]. The flags say what is left; `rax rdx r9` are lost.
 macro_rules! charge {
     () => {
-        "mov r8, rax
-        sub r8, [r15 + {charged_to}]
-        mov [r15 + {charged_to}], rax
+        ".if {ring_0}
+        rdtsc
+        .else
+        mov eax, gs:[{now}]
+        .endif
+        sub eax, [r15 + {charged_to}]
+        add [r15 + {charged_to}], rax
         mov r9d, [r13 + {budget}]
-        sub [r15 + r9 + {left}], r8"
+        sub [r15 + r9 + {left}], rax"
     };
 }
 
@@ -220,6 +213,7 @@ macro_rules! enter {
         je 8f
         .if {ring_0}
         mov cr3, rbx
+        inc qword ptr gs:[{space_switches}]
         mov ds, eax
         mov es, eax
         mov fs, eax
@@ -348,7 +342,6 @@ pub(super) extern "C" fn signal() {
         "jmp 6b",
         "2:",
         save_all!(),
-        time!(),
         "lea r14, [rip + 3f]",
         "jmp {wake}",
         "3:",
@@ -367,10 +360,11 @@ pub(super) extern "C" fn signal() {
 }
 
 /// Sets the bits `rsi` of the notification in the slot `r11`, which is bound to the endpoint in the slot `rcx`, and runs the one that waits. Otherwise
-/// nothing happens, and it goes on where `r14` says. Everything has been saved, and nothing dead is being released.
+/// nothing happens but to the account, and it goes on where `r14` says. Everything has been saved, and nothing dead is being released.
 #[unsafe(naked)]
 extern "C" fn wake() {
     code!(
+        charge!(),
         // One waits: with `wait`, or with `recv`.
         "lea r10, [rcx + {queues}]",
         "cmp dword ptr [r11 + {waiter}], {nobody}",
@@ -395,7 +389,6 @@ extern "C" fn wake() {
         "jc 9f",
         "not r12",
         "and r12, r9",
-        charge!(),
         awake!(),
         // It is more important than the running thread, of whose level nobody is ready.
         "movzx edi, byte ptr [r13 + {effective}]",
@@ -413,6 +406,7 @@ extern "C" fn wake() {
         "mov [r11 + {word}], r12",
         "mov [rcx + {bits}], r12",
         "mov dword ptr [r10], {nobody}",
+        "inc qword ptr [r15 + {switches}]",
         "cmp word ptr [rbp + {state}], {is_waiting}",
         "mov word ptr [rbp + {state}], {running}",
         "mov [r15 + {current}], bx",
@@ -445,7 +439,6 @@ pub(super) extern "C" fn give_way() {
     code!(
         note_origin!(),
         save_all!(),
-        time!(),
         // There is something left for the running thread.
         charge!(),
         "jle 9f",
@@ -471,6 +464,7 @@ pub(super) extern "C" fn give_way() {
         "mov word ptr [r13 + {state}], {is_ready}",
         "mov word ptr [rbp + {state}], {running}",
         "mov [r15 + {current}], bx",
+        "inc qword ptr [r15 + {switches}]",
         "jmp {resumed}",
         "2:",
         "mov rbp, r13",
@@ -573,7 +567,13 @@ pub(super) extern "C" fn timer() {
         save_five!(),
         "lea rcx, [rsp + 40]",
         "mov rbx, gs:[{system}]",
-        time!(),
+        ".if {ring_0}",
+        "rdtsc",
+        "shl rdx, 32",
+        "or rax, rdx",
+        ".else",
+        "mov rax, gs:[{now}]",
+        ".endif",
         // No timer is due: see `Clock::ns`.
         "mov rbp, rax",
         "sub rax, [rbx + {base}]",
@@ -648,7 +648,6 @@ extern "C" fn line_common() {
         "shl ecx, 4",
         "mov rsi, [r15 + rcx + {ways} + {way_bits}]",
         "mov r11, [r15 + rcx + {ways} + {way_place}]",
-        time!(),
         "cmp r11, -1",
         "je 9f",
         "cmp dword ptr [r15 + {releasing}], 0",

@@ -24,7 +24,7 @@ pub struct PerCore {
     pub endpoints: u64,
     /// The address of the first slot of its notifications.
     pub notifications: u64,
-    /// How often the address space has changed, but for calls and answers that the assembly does.
+    /// How often the address space has changed.
     pub space_switches: u64,
     /// What is prepared besides the address space: as [`kernel_core::thread::Thread::extras`] has it.
     pub extras: u8,
@@ -59,6 +59,8 @@ pub const NOTIFICATIONS: usize = core::mem::offset_of!(PerCore, notifications);
 pub const ENDPOINTS: usize = core::mem::offset_of!(PerCore, endpoints);
 /// Offset of [`PerCore::extras`].
 pub const EXTRAS: usize = core::mem::offset_of!(PerCore, extras);
+/// Offset of [`PerCore::space_switches`].
+pub const SPACE_SWITCHES: usize = core::mem::offset_of!(PerCore, space_switches);
 /// Offset of [`PerCore::entries`].
 pub const ENTRIES: usize = core::mem::offset_of!(PerCore, entries);
 

@@ -45,8 +45,8 @@ fn go(world: &mut World, at: usize, op: Op) {
     world.advance(op).unwrap_or_else(|e| panic!("{e} at step {at}"));
 }
 
-/// Goes the path. Returns the state afterwards and what was done directly.
-fn after(mode: Mode, path: &[Op], by: By) -> (String, [u64; FAST]) {
+/// Goes the path. Returns the state afterwards; what was done directly, and how often another thread has been handed the core.
+fn after(mode: Mode, path: &[Op], by: By) -> (String, ([u64; FAST], u64)) {
     let mut world = World::new(table(), mode);
     world.by = by;
     for (at, &op) in path.iter().enumerate() {
@@ -54,7 +54,7 @@ fn after(mode: Mode, path: &[Op], by: By) -> (String, [u64; FAST]) {
     }
     // A path that refuses has charged whoever runs.
     world.s.charge();
-    (everything(&world.s), world.went_fast)
+    (everything(&world.s), (world.went_fast, world.s.counters.switches))
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn all_ways_do_the_same() {
                         assembly, direct,
                         "the assembly refuses what its twin does, or does what that refuses: {path:?}"
                     );
-                    went.iter_mut().zip(direct).for_each(|(went, direct)| *went += direct);
+                    went.iter_mut().zip(direct.0).for_each(|(went, direct)| *went += direct);
                     path.pop();
                 }
                 let op = world.pick(&mut random);

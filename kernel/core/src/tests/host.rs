@@ -30,6 +30,7 @@ struct Record {
     iomap: u16,
     owner: u16,
     kernel: u64,
+    space_switches: u64,
     /// Where the kernel's own stack ends.
     kernel_stack: u64,
     /// The stack pointer of whoever runs the assembly.
@@ -142,6 +143,7 @@ mod percore {
     pub const NOTIFICATIONS: usize = offset_of!(Record, notifications);
     pub const EXTRAS: usize = offset_of!(Record, extras);
     pub const USER_STACK: usize = offset_of!(Record, now);
+    pub const SPACE_SWITCHES: usize = offset_of!(Record, space_switches);
     pub const KERNEL: usize = offset_of!(Record, kernel);
     pub const KERNEL_STACK: usize = offset_of!(Record, kernel_stack);
     pub const TABLES: usize = 0;
@@ -176,6 +178,7 @@ unsafe impl message::Core for Host {
     const SLOTS: usize = offset_of!(Record, slots);
     const ENDPOINTS: usize = offset_of!(Record, endpoints);
     const EXTRAS: usize = offset_of!(Record, extras);
+    const SPACE_SWITCHES: usize = offset_of!(Record, space_switches);
     const USER_STACK: usize = offset_of!(Record, now);
     exit!(general, GENERAL);
     exit!(refused, REFUSED);
