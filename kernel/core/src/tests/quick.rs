@@ -10,6 +10,8 @@ use crate::grants::LineOwner;
 use crate::handles::Handle;
 use crate::sched::BACKGROUND;
 use crate::thread::State;
+use abi::Status;
+use abi::error::DeathKind;
 use abi::message::{Header, ReplyToken, Rights, bits};
 
 const MS: u64 = HERTZ / 1_000;
@@ -346,6 +348,28 @@ fn a_way_to_a_notification_ends_where_it_does() {
     s.way_to_notify(server, n, Rights::SIGNAL).unwrap();
     s.handle_close(server, n).unwrap();
     assert!(!signals(&mut s, server, n, 1), "it is gone");
+    sound(&s);
+}
+
+#[test]
+fn while_the_dead_are_released_the_general_path_looks() {
+    let (mut s, [server, client, _]) = trio();
+    let n = u64::from(s.notification_create(server).unwrap());
+    let object = s.handle(server, n).unwrap().object;
+    let theirs = u64::from(s.handle_insert(1, Handle::new(object, Rights::SIGNAL | Rights::WAIT)).unwrap());
+    for right in [Rights::SIGNAL, Rights::WAIT] {
+        s.way_to_notify(client, theirs, right).unwrap();
+    }
+    assert!(signals(&mut s, client, theirs, 1) && polls(&mut s, client, theirs, 2), "nothing is in the way of these");
+    s.blame(0, None, DeathKind::Killed);
+    s.die(0);
+    assert!(!signals(&mut s, client, theirs, 1) && !polls(&mut s, client, theirs, 2), "who made it is dead");
+    assert_eq!(s.signal_by(client, theirs, 1), Err(Status::BadHandle));
+    assert_eq!(s.poll_running(theirs, 2), Err(Status::BadHandle));
+    s.way_to_notify(client, NOTE, Rights::WAIT).unwrap();
+    assert!(!polls(&mut s, client, NOTE, 1), "the dead are not released");
+    super::reap(&mut s, 0);
+    assert!(polls(&mut s, client, NOTE, 1), "they are");
     sound(&s);
 }
 
