@@ -202,6 +202,8 @@ fn ways(s: &System) -> Result<(), String> {
         let task = &s.tasks[owner.row as usize];
         let place = task.notification.map(|id| u64::from(id.place()));
         ensure!(way.bits == owner.bits && task.lose & owner.bits == 0, "line {line} sets other bits");
+        let bound = task.notification.and_then(|id| s.notifications.get(id)?.bound_to);
+        ensure!(bound.is_some_and(|e| s.endpoints.get(e).is_some()), "line {line} leads nowhere");
         ensure!(owner.bits & bits::HEARTBEAT == 0 && place == Some(way.place), "line {line} leads elsewhere");
     }
     for (id, e) in s.endpoints.iter() {

@@ -124,10 +124,11 @@ impl System {
         true
     }
 
-    /// Notes where a line's bits go, where no bit of them means more.
+    /// Notes where a line's bits go, where no bit of them means more, and there is an endpoint at which they are received.
     pub(crate) fn note_line(&mut self, line: u8, owner: LineOwner) {
         if owner.bits & bits::HEARTBEAT == 0
             && let Some(id) = self.tasks.get(owner.row as usize).and_then(|t| t.notification)
+            && self.notifications.get(id).is_some_and(|n| n.permanent && n.bound_to.is_some())
         {
             self.lines.note(line, LineWay { bits: owner.bits, place: id.place().into() });
         }
