@@ -309,14 +309,12 @@ mod tests {
         let out = Outgoing::new(ReplyToken::new(7, 1), answer);
         assert_eq!(out.header.handle(), Some(Kind::Notification));
         assert_eq!(out.transfer, (Rights::SIGNAL.bits() as u64) << 32 | 12);
-        let again = out.without_handle(Status::BadHandle);
-        assert_eq!((again.token, again.header), (out.token, Header::new(OUTCOME_BAD_REQUEST)));
-        assert_eq!(again.transfer, 0);
+        assert_eq!(refused(out.header, Status::BadHandle), Header::new(OUTCOME_BAD_REQUEST));
     }
 
     #[test]
     #[should_panic(expected = "cannot receive")]
     fn an_endpoint_that_cannot_be_served_ends_the_task() {
-        let _ = Outgoing::NONE.without_handle(Status::BadHandle);
+        let _ = refused(Outgoing::NONE.header, Status::BadHandle);
     }
 }

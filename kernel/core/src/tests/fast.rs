@@ -71,7 +71,9 @@ fn all_ways_do_the_same() {
                 // one thing.
                 let ops = world.ops();
                 let message = |op: &Op| matches!(op, Op::Call { give: None, .. } | Op::ReplyRecv { .. });
-                let other = |op: &Op| matches!(op, Op::Signal { .. } | Op::Poll { .. } | Op::Yield { .. } | Op::Interrupt(_) | Op::Tick);
+                let other = |op: &Op| {
+                    matches!(op, Op::Signal { .. } | Op::Poll { .. } | Op::Yield { .. } | Op::Interrupt(_) | Op::Tick)
+                };
                 let others: Vec<Op> = ops.iter().copied().filter(other).collect();
                 for op in ops.into_iter().filter(message).chain([others[random.below(others.len())]]) {
                     path.push(op);

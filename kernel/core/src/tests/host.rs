@@ -398,6 +398,9 @@ pub fn reply_recv(s: &mut System, by: By) -> bool {
     }
 }
 
+/// In the frame for a register that has not been saved.
+const NOT_SAVED: u64 = 0xdead_dead_dead_dead;
+
 /// How a piece of `notify` is come to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Entry {
@@ -423,6 +426,11 @@ fn notified(s: &mut System, piece: extern "C" fn(), entry: Entry) -> bool {
     let before = Frame { rip, rflags, cs, ss: 0x23, rsp: 0x7000_1000, rcx: 77, r11: 78, rdx: 79, ..known };
     s.threads.at_mut(current).unwrap().frame = before;
     let mut r = record(s, current);
+    // What it has saved, it saves again; the system call has lost the two.
+    let [rcx, r11] = [before.rcx, before.r11];
+    let mut blank = before;
+    blank.general_mut().into_iter().for_each(|register| *register = NOT_SAVED);
+    s.threads.at_mut(current).unwrap().frame = Frame { rcx, r11, ..blank };
     let interrupts = s.counters.interrupts;
     let pushed = r.frame_end - 40;
     if let Entry::Line(_) = entry {
@@ -434,8 +442,16 @@ fn notified(s: &mut System, piece: extern "C" fn(), entry: Entry) -> bool {
     // What has been saved in the frame of who ran.
     let (saved, all_saved) = {
         let f = &mut s.threads.at_mut(current).unwrap().frame;
-        let saved = core::mem::replace(f, known);
-        (saved, saved.vector != known.vector)
+        let mut saved = core::mem::replace(f, known);
+        let all_saved = saved.vector != known.vector;
+        for (register, mut before) in
+            saved.general_mut().into_iter().zip({ before }.general_mut().map(|register| *register))
+        {
+            if !all_saved && *register == NOT_SAVED {
+                core::mem::swap(register, &mut before);
+            }
+        }
+        (saved, all_saved)
     };
     let rax = match (entry, r.exit) {
         (Entry::Call(call), DECLINED) => call as u64,

@@ -141,7 +141,11 @@ fn d25_by_a_handle_no_bits_are_set_but_those_it_was_given_with() {
 fn d25_the_bits_of_interrupts_and_of_the_kernel_are_given_to_nobody() {
     let (mut s, [server, client, _]) = trio();
     for set in (0..64).map(|bit| 1 << bit) {
-        assert_eq!(signal(&mut s, server, NOTE, set, By::General).1, Ok(()), "the task itself may set them all: {set:#x}");
+        assert_eq!(
+            signal(&mut s, server, NOTE, set, By::General).1,
+            Ok(()),
+            "the task itself may set them all: {set:#x}"
+        );
     }
     s.poll(server, NOTE, u64::MAX).unwrap();
     for bits in [0, u64::MAX] {

@@ -371,6 +371,20 @@ fn while_the_dead_are_released_the_general_path_looks() {
     super::reap(&mut s, 0);
     assert!(polls(&mut s, client, NOTE, 1), "they are");
     sound(&s);
+    // The interrupt of a line, for which the driver waits, and for which it does not.
+    for waits in [true, false] {
+        let (mut s, [server, client, _]) = driver();
+        if !waits {
+            s.signal_task(0, 1);
+            run(&mut s, client);
+            assert_eq!(state(&s, server), State::Ready);
+        }
+        s.blame(2, None, DeathKind::Killed);
+        s.die(2);
+        assert!(!fires(&mut s, 4), "the dead are not released, waits: {waits}");
+        super::reap(&mut s, 2);
+        assert!(fires(&mut s, 4), "they are, waits: {waits}");
+    }
 }
 
 type Change = fn(&mut System, [u16; 3]);

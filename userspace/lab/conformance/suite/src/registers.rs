@@ -237,20 +237,8 @@ pub fn a_call_and_its_answer_keep_those_of_both() -> Outcome {
         let found = after(before);
         let Registers { r12, r13, r14, r15, .. } = Registers::of(0, turn + 5_000, 0, 0);
         token = found.r8;
-        let message = Registers {
-            rax: 0,
-            rdi: sender,
-            rsi: 5,
-            rdx: 0,
-            r8: token,
-            r9: 0,
-            r10: 0,
-            r12,
-            r13,
-            r14,
-            r15,
-            ..before
-        };
+        let message =
+            Registers { rax: 0, rdi: sender, rsi: 5, rdx: 0, r8: token, r9: 0, r10: 0, r12, r13, r14, r15, ..before };
         same!(found, message, "who answers");
         check!(token != ReplyToken::NONE.0, "a call without a token");
     }
