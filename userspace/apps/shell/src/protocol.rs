@@ -64,7 +64,7 @@ impl Protocol {
         let Some((name, shape)) = value.split_once(':') else { return Some(text.clone()) };
         let mut value = String::new();
         show(shape, &mut Words { words, at: 0 }, &mut value);
-        Some(text.replace(&format!("{{{name}}}"), &value).replace("{}", &value))
+        Some(text.replace(&format!("{{{name}}}"), &value).replace("{}", ".."))
     }
 
     /// All operations, one a line.

@@ -138,9 +138,10 @@ fn outside(logs: &Path) -> Result<()> {
     run_this(logs, &["chaos", "nobody", "--with", &shown])?.contains("no task `nobody`")?;
     let main = driver.join("src/main.rs");
     let source = std::fs::read_to_string(&main).context("there is no source")?;
-    ensure!(source.contains("Answer::bad_request()"), "the template refuses no request");
-    std::fs::write(&main, source.replace("Answer::bad_request()", "panic!(\"what is that\")"))
-        .context("cannot write")?;
+    let refusal = "map_err(|_| Refusal::BadPeriod(ms))";
+    ensure!(source.contains(refusal), "the template refuses no request");
+    let panics = "map_err(|_| -> Refusal { panic!(\"what is {ms}\") })";
+    std::fs::write(&main, source.replace(refusal, panics)).context("cannot write")?;
     let bad = run_this(logs, &words)?;
     bad.status(1)?;
     bad.contains("test system::with::guest::no_request_ends_it ... FAILED")?;
@@ -159,7 +160,8 @@ fn statuses(logs: &Path) -> Result<()> {
         ("echo one; nonsense; echo two", "`nonsense` failed"),
         ("echo one; caps nobody; echo two", "`caps nobody` failed"),
         ("echo one; sleep; echo two", "`sleep` failed"),
-        ("echo one; call keyboard; echo two", "`call keyboard` failed"),
+        ("echo one; call serial; echo two", "`call serial` failed"),
+        ("echo one; call keyboard dim 3; echo two", "`call keyboard dim 3` failed"),
     ] {
         let done = exec(commands, &long)?;
         done.status(3)?;
