@@ -96,7 +96,8 @@ pub enum Loan<'a> {
 
 impl Loan<'_> {
     /// As the kernel wants it; `None` where it is 4 GiB or longer.
-    fn lease(&mut self) -> Option<Lease> {
+    #[inline(always)]
+    pub(crate) fn lease(&mut self) -> Option<Lease> {
         let (addr, len, access) = match self {
             Loan::Read(bytes) => (bytes.as_ptr(), bytes.len(), Lease::READ),
             Loan::Write(bytes) => (bytes.as_mut_ptr().cast_const(), bytes.len(), Lease::WRITE),
@@ -256,11 +257,27 @@ impl Endpoint {
     ) -> Result<Reply, CallError> {
         let mut leases = [Lease::default(); MAX_LEASES];
         let leases = leases_of(loans, &mut leases).ok_or(CallError::Failed(Status::BadArgument))?;
+        // SAFETY: the leases were made from borrows that `loans` holds, for the same access, until after the call.
+        unsafe { self.call_leased(header, words, leases, transfer) }
+    }
+
+    /// As [`Endpoint::call_full`], of leases.
+    ///
+    /// # Safety
+    /// Each lease is of memory that the caller has borrowed for that access until this returns.
+    #[inline]
+    pub(crate) unsafe fn call_leased(
+        self,
+        header: Header,
+        words: [u64; 4],
+        leases: &[Lease],
+        transfer: u64,
+    ) -> Result<Reply, CallError> {
         #[cfg(not(target_os = "none"))]
         if let Some(result) = crate::fake::peer::answer(self, header, words, leases, transfer) {
             return result;
         }
-        // SAFETY: the leases were made from borrows that `loans` holds, for the same access, until after the call.
+        // SAFETY: as the caller's.
         match unsafe { syscall::call_leased(self.0, header, words, leases, transfer) } {
             Ok(message) => Ok(reply_of(message)),
             Err(failure) => Err(call_error(failure)),

@@ -2,7 +2,7 @@
 
 use crate::device::{Errors, PORTS, Uart};
 use crate::keep::Keep;
-use crate::writes::feed;
+use crate::writes::{CHUNK, feed};
 use crate::{Call, Info, Outcome, Queue, Refusal, Server};
 use rt::abi::TaskId;
 use rt::callers::Subscribers;
@@ -41,6 +41,7 @@ pub struct Serial {
 struct Line {
     uart: Uart<IoPorts>,
     keep: &'static Keep,
+    chunk: [u8; CHUNK],
 }
 
 struct Write {
@@ -58,8 +59,7 @@ struct Read {
 
 impl Driver for Serial {
     fn init() -> Self {
-        let ports = IoPorts::named("uart").filter(|ports| ports.len() >= PORTS);
-        let ports = ports.expect("the task table grants no eight ports called `uart`");
+        let ports = IoPorts::named("uart").filter(|ports| ports.len() >= PORTS).expect("eight ports called `uart`");
         let irq = Irq::named("rx").expect("the task table grants no interrupt `rx`");
         let timer = Timer::new(FLUSH).expect("no timer");
         let keep = rt::keep::open::<Keep>();
@@ -74,7 +74,7 @@ impl Driver for Serial {
             rt::println!("the bus is narrow: a restart may double or lose the byte in flight");
         }
         Serial {
-            line: Line { uart, keep },
+            line: Line { uart, keep, chunk: [0; CHUNK] },
             irq,
             timer,
             writers: Queue::default(),
@@ -134,7 +134,7 @@ impl Server for Serial {
     }
 
     fn info(&mut self, _: Asker) -> Result<Info, Refusal> {
-        let Line { uart, keep } = &self.line;
+        let Line { uart, keep, .. } = &self.line;
         Ok(Info {
             unread: keep.rx.unread(),
             unsent: keep.tx.len(),
@@ -160,7 +160,7 @@ impl Server for Serial {
     }
 
     fn read_from(&mut self, _: Asker, position: u32, buffer: Out) -> Result<Run, Refusal> {
-        let Line { uart, keep } = &mut self.line;
+        let Line { uart, keep, .. } = &mut self.line;
         let run = keep.rx.read_from(position, buffer.len() as usize, to(buffer));
         uart.received_room();
         run.map_err(|_| Refusal::BadLease)
@@ -210,7 +210,8 @@ impl Line {
                 Begin::From(progress) => progress,
             },
         };
-        let fed = feed(self.keep, len, &mut progress, |offset, buffer| write.bytes.read(offset, buffer));
+        let fed =
+            feed(self.keep, len, &mut progress, &mut self.chunk, |offset, buffer| write.bytes.read(offset, buffer));
         write.progress = Some(progress);
         let answer = match fed {
             Ok(false) => None,

@@ -74,7 +74,7 @@ fn every_byte_comes_once_if_the_next_life_dies_too() {
 fn a_reader_waits_for_bytes_and_a_cancelled_one_does_not() {
     let model = Model::new(true, false);
     let driver = start(&model, &Deaths::none());
-    let read = |client, number| driver.ask(client, label::read, [number, 1, 0, 0], vec![Lend::Write(vec![0; 4])]);
+    let read = |client, number| driver.ask(client, label::read, [1, number, 0, 0], vec![Lend::Write(vec![0; 4])]);
     let (first, second) = (read(0, 1), read(1, 1));
     driver.settle();
     assert!(driver.answer(first).is_none() && driver.answer(second).is_none());
@@ -91,7 +91,7 @@ fn a_reader_waits_for_bytes_and_a_cancelled_one_does_not() {
 fn a_client_that_dies_leaves_its_place_to_its_next_life() {
     let model = Model::new(true, false);
     let driver = start(&model, &Deaths::none());
-    let read = |number| driver.ask(0, label::read, [number, 1, 0, 0], vec![Lend::Write(vec![0; 4])]);
+    let read = |number| driver.ask(0, label::read, [1, number, 0, 0], vec![Lend::Write(vec![0; 4])]);
     let lost = read(1);
     driver.settle();
     driver.client_dies(0);

@@ -3,7 +3,7 @@
 use crate::device::{Errors, Uart};
 use crate::keep::{Keep, RX_SIZE, TX_SIZE};
 use crate::model::Model;
-use crate::writes::feed;
+use crate::writes::{CHUNK, feed};
 use abi::{Status, TaskId};
 use proptest::prelude::*;
 use rt::keep::damage::flip;
@@ -45,7 +45,7 @@ fn send(uart: &mut Uart<Model>, model: &Model, keep: &Keep, task: TaskId, sequen
         return;
     };
     loop {
-        let all = feed(keep, data.len() as u32, &mut progress, |offset, buffer| {
+        let all = feed(keep, data.len() as u32, &mut progress, &mut [0; CHUNK], |offset, buffer| {
             let part = &data[offset..offset + buffer.len()];
             buffer.copy_from_slice(part);
             Ok(part.len())

@@ -3,8 +3,8 @@
 use crate::keep::Keep;
 use abi::Status;
 
-/// Bytes copied at a time.
-const CHUNK: usize = 512;
+/// Bytes copied at a time, through a buffer of this size.
+pub const CHUNK: usize = 512;
 
 /// Copies bytes `*progress..len` of a write into the transmit ring, through `copy` (offset, buffer; returns bytes copied), and moves
 /// `progress` along. Returns whether all are in.
@@ -15,6 +15,7 @@ pub fn feed(
     keep: &Keep,
     len: u32,
     progress: &mut u32,
+    chunk: &mut [u8; CHUNK],
     mut copy: impl FnMut(usize, &mut [u8]) -> Result<usize, Status>,
 ) -> Result<bool, Status> {
     while *progress < len {
@@ -22,7 +23,6 @@ pub fn feed(
         if wanted == 0 {
             return Ok(false);
         }
-        let mut chunk = [0; CHUNK];
         let copied = copy(*progress as usize, &mut chunk[..wanted])?.min(wanted);
         if copied == 0 {
             return Err(Status::LeaseBounds);

@@ -4,7 +4,8 @@ use super::{BAD_REQUEST, Words, from_words};
 use crate::driver::Answer;
 use crate::exec::{Exec, Lend};
 use crate::ipc::{CallError, Endpoint, Handle, Loan, Reply};
-use abi::message::Header;
+use abi::Status;
+use abi::message::{Header, Lease};
 use alloc::vec::Vec;
 use core::marker::PhantomData;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -46,33 +47,40 @@ impl Numbers {
 /// # Errors
 /// See [`CallError`]; `Died` only where the last try ended so.
 #[inline(always)]
-pub fn call(
+pub fn call<const N: usize>(
     endpoint: Endpoint,
     label: u16,
     words: [u64; 4],
-    loans: &mut [Loan<'_>],
+    loans: &mut [Loan<'_>; N],
     handle: Option<Handle>,
     policy: Policy,
 ) -> Result<Reply, CallError> {
-    // Known where this is inlined.
-    if loans.is_empty() && handle.is_none() {
-        repeat(policy, || endpoint.call(label, words))
-    } else {
-        call_lending(endpoint, label, words, loans, handle, policy)
+    // Known where this is inlined, as is most of what follows.
+    if N == 0 && handle.is_none() {
+        return repeat(policy, || endpoint.call(label, words));
     }
-}
-
-fn call_lending(
-    endpoint: Endpoint,
-    label: u16,
-    words: [u64; 4],
-    loans: &mut [Loan<'_>],
-    handle: Option<Handle>,
-    policy: Policy,
-) -> Result<Reply, CallError> {
     let header = handle.map_or(Header::new(label), |handle| Header::new(label).with_handle(handle.kind));
     let transfer = handle.map_or(0, Handle::pack);
-    repeat(policy, || endpoint.call_full(header, words, loans, transfer))
+    let mut leases = [Lease::default(); N];
+    for (lease, loan) in leases.iter_mut().zip(loans.iter_mut()) {
+        *lease = loan.lease().ok_or(CallError::Failed(Status::BadArgument))?;
+    }
+    // SAFETY: the leases were made from borrows that `loans` holds until this returns, for the same access.
+    unsafe { call_lending(endpoint, header, words, &leases, transfer, policy) }
+}
+
+/// # Safety
+/// As of [`Endpoint::call_leased`].
+unsafe fn call_lending(
+    endpoint: Endpoint,
+    header: Header,
+    words: [u64; 4],
+    leases: &[Lease],
+    transfer: u64,
+    policy: Policy,
+) -> Result<Reply, CallError> {
+    // SAFETY: as the caller's.
+    repeat(policy, || unsafe { endpoint.call_leased(header, words, leases, transfer) })
 }
 
 #[inline(always)]

@@ -255,21 +255,18 @@ impl<'a> Args<'a> {
         T::unpack(&mut self.words).ok_or(BAD_REQUEST)
     }
 
+    #[inline(always)]
     fn lent(&mut self, access: u32, bounds: impl RangeBounds<usize>) -> Result<Lent, u16> {
         let lease = self.leases;
         self.leases += 1;
-        match crate::ipc::lease_info(self.request.token, lease) {
-            Ok((len, granted)) if granted & access == access && bounds.contains(&len) => {
-                Ok(Lent { token: self.request.token, lease, len: u32::try_from(len).map_err(|_| BAD_LEASE)? })
-            }
-            _ => Err(BAD_LEASE),
-        }
+        lent(self.request.token, lease, access, bounds)
     }
 
     /// The next lease, for reading.
     ///
     /// # Errors
     /// [`BAD_LEASE`] where it is not, or its length is out of bounds.
+    #[inline(always)]
     pub fn lent_in(&mut self, bounds: impl RangeBounds<usize>) -> Result<In, u16> {
         self.lent(Lease::READ, bounds).map(In)
     }
@@ -278,8 +275,19 @@ impl<'a> Args<'a> {
     ///
     /// # Errors
     /// [`BAD_LEASE`] where it is not, or its length is out of bounds.
+    #[inline(always)]
     pub fn lent_out(&mut self, bounds: impl RangeBounds<usize>) -> Result<Out, u16> {
         self.lent(Lease::WRITE, bounds).map(Out)
+    }
+}
+
+/// A lease of a request. Arguments that are taken stay in registers, since this is not given them.
+fn lent(token: ReplyToken, lease: usize, access: u32, bounds: impl RangeBounds<usize>) -> Result<Lent, u16> {
+    match crate::ipc::lease_info(token, lease) {
+        Ok((len, granted)) if granted & access == access && bounds.contains(&len) => {
+            Ok(Lent { token, lease, len: u32::try_from(len).map_err(|_| BAD_LEASE)? })
+        }
+        _ => Err(BAD_LEASE),
     }
 }
 
