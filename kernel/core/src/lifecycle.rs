@@ -117,7 +117,14 @@ impl System {
         self.thread_remove(index);
     }
 
+    /// Ends a thread, whatever it does.
     pub(crate) fn thread_remove(&mut self, index: u16) {
+        self.remove_thread(index);
+    }
+
+    /// As [`System::thread_remove`], inlined: for a task's death, which its supervisor is to hear of soon.
+    #[inline(always)]
+    pub(crate) fn remove_thread(&mut self, index: u16) {
         let Some(t) = self.threads.at(index) else { return };
         let (row, extras, state) = (t.task, t.extras, t.state);
         self.calls = self.calls.max(t.token.0 & !0xffff);

@@ -84,36 +84,35 @@ impl System {
         if self.releasing != 0 && !self.signal_reaches(id) {
             return;
         }
-        let Some(n) = self.notifications.get(id) else { return };
+        let Some(n) = self.notifications.get_mut(id) else { return };
         // Nobody waits for what is there already.
         let fresh = set & !n.word;
         if fresh == 0 {
             return;
         }
-        let (word, bound_to) = (n.word | set, n.bound_to);
-        self.set_word(id, word);
-        let Some(n) = self.notifications.get_mut(id) else { return };
-        if let Some(waiter) = n.waiter.front() {
-            let mask = self.threads.at(waiter).map_or(0, |t| t.mask);
-            if word & mask != 0 {
-                let left = word & !mask;
-                n.waiter = Queue::default();
-                self.set_word(id, left);
-                let taken = word & mask;
-                self.note_taken(id, taken);
-                if let Some(t) = self.threads.at_mut(waiter) {
-                    t.frame.rax = Status::Ok as u64;
-                    t.frame.rdx = taken;
-                }
-                self.make_ready(waiter);
-                if left & fresh == 0 {
-                    return;
-                }
-            }
+        let (word, waiter, bound_to) = (n.word | set, n.waiter.front(), n.bound_to);
+        let mask = waiter.and_then(|waiter| self.threads.at(waiter)).map_or(0, |t| t.mask);
+        let taken = word & mask;
+        let left = word & !taken;
+        n.word = left;
+        if taken != 0 {
+            n.waiter = Queue::default();
         }
-        if let Some(endpoint) = bound_to
-            && self.endpoints.get(endpoint).is_some_and(|e| !e.receivers.is_empty())
-        {
+        // As `set_word`, of which this is a part.
+        let bound = bound_to.and_then(|endpoint| self.endpoints.get_mut(endpoint));
+        let is_heard = bound.is_some_and(|e| {
+            e.bits = left;
+            !e.receivers.is_empty()
+        });
+        if let Some(waiter) = waiter.filter(|_| taken != 0) {
+            self.note_taken(id, taken);
+            if let Some(t) = self.threads.at_mut(waiter) {
+                t.frame.rax = Status::Ok as u64;
+                t.frame.rdx = taken;
+            }
+            self.make_ready(waiter);
+        }
+        if let Some(endpoint) = bound_to.filter(|_| is_heard && left & fresh != 0) {
             self.signal_receivers(id, endpoint, fresh);
         }
     }

@@ -129,7 +129,7 @@ impl System {
         if let Some(index) = self.current()
             && self.row_of(index) == Ok(row)
         {
-            self.thread_remove(index);
+            self.remove_thread(index);
         }
         if let Some(account) = self.sched.accounts.get_mut(row as usize) {
             account.withhold();
