@@ -8,6 +8,7 @@ pub mod float;
 pub mod gdt;
 pub mod idt;
 pub mod message;
+#[cfg_attr(feature = "plain", expect(dead_code, reason = "the kernel without it takes the general path"))]
 mod notify;
 pub mod paging;
 pub mod pci;
