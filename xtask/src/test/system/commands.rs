@@ -138,10 +138,10 @@ fn outside(logs: &Path) -> Result<()> {
     run_this(logs, &["chaos", "nobody", "--with", &shown])?.contains("no task `nobody`")?;
     let main = driver.join("src/main.rs");
     let source = std::fs::read_to_string(&main).context("there is no source")?;
-    let refusal = "map_err(|_| Refusal::BadPeriod(ms))";
-    ensure!(source.contains(refusal), "the template refuses no request");
-    let panics = "map_err(|_| -> Refusal { panic!(\"what is {ms}\") })";
-    std::fs::write(&main, source.replace(refusal, panics)).context("cannot write")?;
+    let sets = "self.ticker.set_period(time::now_ns(), ms)";
+    ensure!(source.contains(sets), "the template sets no period");
+    let panics = format!("assert!(ms == 0, \"what is {{ms}}\");\n        {sets}");
+    std::fs::write(&main, source.replace(sets, &panics)).context("cannot write")?;
     let bad = run_this(logs, &words)?;
     bad.status(1)?;
     bad.contains("test system::with::guest::no_request_ends_it ... FAILED")?;
