@@ -132,7 +132,9 @@ pub fn stalled_peer(guest: &mut Guest) -> Result<()> {
     guest.serial.hold(false);
     let told = guest.serial.wait(COMMAND, |terminal| {
         let mut lines = terminal.lines(0, terminal.len());
-        lines.find(|line| line.starts_with("[console] serial took nothing for a while: "))
+        // The whole of it: its number may be cut by what has come so far.
+        let whole = |line: &String| line.ends_with("bytes were left out there");
+        lines.find(|line| line.starts_with("[console] serial took nothing for a while: ") && whole(line))
     });
     let told = told.context("it was not said what is missing")?;
     let missing = told.split_whitespace().find_map(|word| word.parse::<u64>().ok());
