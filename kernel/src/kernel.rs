@@ -69,7 +69,7 @@ pub fn set(kernel: Kernel) {
     percore::with(|core| {
         core.kernel = &raw mut *kernel as u64;
         core.system = &raw mut kernel.sys as u64;
-        core.threads = kernel.sys.threads.base() + layout::ANCHOR as u64;
+        core.threads = kernel.sys.threads.base() + layout::FRAME_END as u64;
         core.slots = kernel.sys.threads.capacity() as u64;
         core.endpoints = kernel.sys.endpoints.base();
         core.notifications = kernel.sys.notifications.base();

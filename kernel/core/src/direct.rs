@@ -66,7 +66,7 @@ impl Scheduler {
         way.handle == handle && self.account_of(row).is_some_and(|a| a.closed() == way.closed)
     }
 
-    /// The same of a way to a notification.
+    /// Whether a thread of this row knows by this handle to which notification it leads, and whether that holds as far as the task goes.
     #[inline(always)]
     pub(crate) fn rings(&self, row: u16, bell: &Bell, handle: u64) -> bool {
         bell.handle == handle && self.account_of(row).is_some_and(|a| a.closed() == bell.closed)

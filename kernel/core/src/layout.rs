@@ -13,15 +13,15 @@ use crate::thread::{Bell, Frame, State, Thread, Way};
 use crate::timer::Timers;
 use core::mem::offset_of;
 
-/// Bytes from a thread's slot to its *anchor*, the end of its [`Frame`]: where TSS.RSP0 points while it runs. A thread is named by it there.
-pub const ANCHOR: usize = offset_of!(Slot<Thread>, value) + offset_of!(Thread, frame) + size_of::<Frame>();
+/// Bytes from a thread's slot to its frame end, the end of its [`Frame`]: where TSS.RSP0 points while it runs. A thread is named by it there.
+pub const FRAME_END: usize = offset_of!(Slot<Thread>, value) + offset_of!(Thread, frame) + size_of::<Frame>();
 
-/// Where a part of a thread is, from its anchor.
+/// Where a part of a thread is, from its frame end.
 const fn at(offset: usize) -> isize {
-    (offset_of!(Slot<Thread>, value) + offset) as isize - ANCHOR as isize
+    (offset_of!(Slot<Thread>, value) + offset) as isize - FRAME_END as isize
 }
 
-/// Where a register of a thread is, from its anchor.
+/// Where a register of a thread is, from its frame end.
 pub const fn register(offset: usize) -> isize {
     offset as isize - size_of::<Frame>() as isize
 }
@@ -33,8 +33,8 @@ const _: () = assert!(size_of::<State>() == 8 && offset_of!(Endpoint, senders) =
 
 /// Bytes of a thread's slot.
 pub const THREAD_SLOT: usize = size_of::<Slot<Thread>>();
-/// Generation of a thread's slot, from the anchor: four bytes, odd where there is a thread.
-pub const THREAD_GENERATION: isize = offset_of!(Slot<Thread>, generation) as isize - ANCHOR as isize;
+/// Generation of a thread's slot, from the frame end: four bytes, odd where there is a thread.
+pub const THREAD_GENERATION: isize = offset_of!(Slot<Thread>, generation) as isize - FRAME_END as isize;
 /// `budget`: four bytes, from the first account.
 pub const BUDGET: isize = at(offset_of!(Thread, budget));
 /// `effective`: a byte.

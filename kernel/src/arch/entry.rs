@@ -102,24 +102,24 @@ pub extern "C" fn syscall_entry() {
     )
 }
 
-/// Puts all registers that the assembly of messages has not saved into a frame, of which the anchor is in a register, and goes on in Rust. What it has
+/// Puts all registers that the assembly of messages has not saved into a frame, of which the frame end is in a register, and goes on in Rust. What it has
 /// lost is 0 there.
 macro_rules! whole_frame {
-    ($anchor:literal, $rax:literal, $handler:path) => {
+    ($frame_end:literal, $rax:literal, $handler:path) => {
         naked_asm!(
             $rax,
-            concat!("mov qword ptr [", $anchor, " + {vector}], {syscall}"),
-            concat!("mov [", $anchor, " + {rdi}], rdi"),
-            concat!("mov [", $anchor, " + {rsi}], rsi"),
-            concat!("mov qword ptr [", $anchor, " + {rdx}], 0"),
-            concat!("mov [", $anchor, " + {r8}], r8"),
-            concat!("mov [", $anchor, " + {r9}], r9"),
-            concat!("mov qword ptr [", $anchor, " + {r10}], 0"),
-            concat!("mov [", $anchor, " + {r12}], r12"),
-            concat!("mov [", $anchor, " + {r13}], r13"),
-            concat!("mov [", $anchor, " + {r14}], r14"),
-            concat!("mov [", $anchor, " + {r15}], r15"),
-            concat!("lea rdi, [", $anchor, " - {size}]"),
+            concat!("mov qword ptr [", $frame_end, " + {vector}], {syscall}"),
+            concat!("mov [", $frame_end, " + {rdi}], rdi"),
+            concat!("mov [", $frame_end, " + {rsi}], rsi"),
+            concat!("mov qword ptr [", $frame_end, " + {rdx}], 0"),
+            concat!("mov [", $frame_end, " + {r8}], r8"),
+            concat!("mov [", $frame_end, " + {r9}], r9"),
+            concat!("mov qword ptr [", $frame_end, " + {r10}], 0"),
+            concat!("mov [", $frame_end, " + {r12}], r12"),
+            concat!("mov [", $frame_end, " + {r13}], r13"),
+            concat!("mov [", $frame_end, " + {r14}], r14"),
+            concat!("mov [", $frame_end, " + {r15}], r15"),
+            concat!("lea rdi, [", $frame_end, " - {size}]"),
             "mov rsi, gs:[{kernel}]",
             "mov rsp, gs:[{kernel_stack}]",
             "xor ebp, ebp",
@@ -297,10 +297,10 @@ pub extern "C" fn leave() -> ! {
 /// prepared on the way, and what more there is, as by [`crate::kernel::enter_running`].
 #[inline(always)]
 pub fn resume(frame: &Frame) -> ! {
-    let anchor = (&raw const *frame).addr() + size_of::<Frame>();
+    let frame_end = (&raw const *frame).addr() + size_of::<Frame>();
     // SAFETY: the frame is in the slot of the running thread, and that in TSS.RSP0 of the one that ran before; what is on the kernel's stack nobody
     // needs any more, as the state is not locked.
-    unsafe { core::arch::asm!("mov rbp, {}", "jmp {}", in(reg) anchor, sym notify::resumed, options(noreturn)) }
+    unsafe { core::arch::asm!("mov rbp, {}", "jmp {}", in(reg) frame_end, sym notify::resumed, options(noreturn)) }
 }
 
 /// A vector for which the processor pushes no error code.

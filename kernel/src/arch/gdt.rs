@@ -86,7 +86,7 @@ impl Tables {
         granted: [PortRange { base: 0, len: 0 }; abi::manifest::MAX_PORTS],
     };
 
-    /// The anchor of the thread that runs, or ran last: TSS.RSP0.
+    /// The frame end of the thread that runs, or ran last: TSS.RSP0.
     #[inline(always)]
     pub fn frame_end(&self) -> u64 {
         let rsp = self.tss.rsp;

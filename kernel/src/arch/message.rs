@@ -36,11 +36,11 @@ use kernel_core::thread::Frame;
 pub unsafe trait Core {
     /// Whether this is ring 0. Else the time is read at `USER_STACK` of the record, and who is handed the core goes on at [`Core::out`].
     const KERNEL: bool;
-    /// The running thread's anchor: TSS.RSP0.
+    /// The running thread's frame end: TSS.RSP0.
     const FRAME_END: usize;
     /// The address of the [`kernel_core::System`].
     const SYSTEM: usize;
-    /// The anchor of the first slot of the threads.
+    /// The frame end of the first slot of the threads.
     const THREADS: usize;
     /// How many slots there are.
     const SLOTS: usize;
@@ -55,10 +55,10 @@ pub unsafe trait Core {
 
     /// Nothing has changed: a system call that brings more than a label. No register has, either, but that `swapgs` is done.
     extern "C" fn general();
-    /// Nothing has changed but the account: the number of the system call in `eax`, the running thread's anchor in `r10`, in whose frame `rip`, `rsp`,
+    /// Nothing has changed but the account: the number of the system call in `eax`, the running thread's frame end in `r10`, in whose frame `rip`, `rsp`,
     /// flags, `rbx` and `rbp` are. `rbx rbp rcx rdx r11` and the flags hold nothing. All others are as they were.
     extern "C" fn refused();
-    /// Another thread runs, for which more is to be prepared: its anchor in `rdx`. Its message is in `rdi rsi r12 r13 r14 r15 r8`, as after the system
+    /// Another thread runs, for which more is to be prepared: its frame end in `rdx`. Its message is in `rdi rsi r12 r13 r14 r15 r8`, as after the system
     /// call; `rax rbx rbp rcx r9 r10 r11` and the flags hold nothing.
     extern "C" fn extras();
     /// Where it is not ring 0: another thread runs, with its registers.
@@ -114,7 +114,7 @@ macro_rules! piece {
     };
 }
 
-/// Saves what the thread would miss; its anchor is in `r10` then. Where the message is more than a label, nothing has happened.
+/// Saves what the thread would miss; its frame end is in `r10` then. Where the message is more than a label, nothing has happened.
 macro_rules! save {
     ($($more:literal)?) => {
         concat!(
@@ -163,7 +163,7 @@ macro_rules! endpoint {
     };
 }
 
-/// The slot's number in `ebx` to the anchor of the thread in it, in `rdx`.
+/// The slot's number in `ebx` to the frame end of the thread in it, in `rdx`.
 macro_rules! partner {
     () => {
         "imul rdx, rbx, {slot}

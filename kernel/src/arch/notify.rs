@@ -1,7 +1,7 @@
 //! `poll`, `signal`, a line's interrupt, `yield` and the timer's tick where nothing is in the way: assembly that does what their twins in
 //! [`kernel_core::direct`] do, and leaves everything else to Rust. Where the parts of the state are, [`layout`] says.
 //!
-//! A thread is named by its anchor: `r13` that of the running thread, `rbp` that of who runs next; `r15` is the system's address. What
+//! A thread is named by its frame end: `r13` that of the running thread, `rbp` that of who runs next; `r15` is the system's address. What
 //! a thread finds when it goes on is its own, the bits that are for it, or zero.
 //!
 //! As [`super::message`], this file is compiled into a host test of `kernel-core` too, with other modules around it.
@@ -140,7 +140,7 @@ macro_rules! out {
     };
 }
 
-/// Saves where the system call came from; `rax` is the thread's anchor then.
+/// Saves where the system call came from; `rax` is the thread's frame end then.
 macro_rules! note_origin {
     () => {
         "mov rax, gs:[{frame_end}]
@@ -149,7 +149,7 @@ macro_rules! note_origin {
     };
 }
 
-/// Saves all else, with the success of the system call: `r13` is the anchor then, `r15` the system's address, and all but `rcx r11` are free.
+/// Saves all else, with the success of the system call: `r13` is the frame end then, `r15` the system's address, and all but `rcx r11` are free.
 macro_rules! save_all {
     () => {
         "mov [rax + {rsp}], rsp
@@ -490,7 +490,7 @@ extern "C" fn declined() {
     )
 }
 
-/// Another thread runs: its anchor in `rbp`. Its message is in `rdi rsi r12 r13 r14 r15 r8`, as after the system call.
+/// Another thread runs: its frame end in `rbp`. Its message is in `rdi rsi r12 r13 r14 r15 r8`, as after the system call.
 #[unsafe(naked)]
 pub(super) extern "C" fn handed_over() {
     code!(
@@ -514,7 +514,7 @@ pub(super) extern "C" fn handed_over() {
     )
 }
 
-/// A thread goes on where it was: its anchor in `rbp`. All its registers are in its frame, and none is anywhere else.
+/// A thread goes on where it was: its frame end in `rbp`. All its registers are in its frame, and none is anywhere else.
 #[unsafe(naked)]
 pub(super) extern "C" fn resumed() {
     code!(

@@ -16,7 +16,7 @@ pub struct PerCore {
     pub kernel: u64,
     /// The address of the kernel's [`kernel_core::System`].
     pub system: u64,
-    /// The anchor of the first slot of its threads, and how many there are: see [`kernel_core::layout`].
+    /// The frame end of the first slot of its threads, and how many there are: see [`kernel_core::layout`].
     pub threads: u64,
     /// How many slots of threads there are.
     pub slots: u64,
@@ -32,7 +32,7 @@ pub struct PerCore {
     pub float: Option<Id<FloatState>>,
     /// Where each system call goes on, by its number.
     pub entries: [extern "C" fn(); entry::ENTRIES],
-    /// Segments and TSS, whose RSP0 is the running thread's anchor.
+    /// Segments and TSS, whose RSP0 is the running thread's frame end.
     pub tables: super::gdt::Tables,
 }
 

@@ -252,21 +252,21 @@ fn set_gs(record: *mut Record) {
     assert_eq!(result, 0, "gs cannot be set");
 }
 
-/// The anchor of a thread.
-fn anchor(s: &System, thread: u16) -> u64 {
-    let anchor = &raw const s.threads.at(thread).expect("it is alive").frame as u64 + size_of::<Frame>() as u64;
-    let first = s.threads.base() + layout::ANCHOR as u64;
-    assert_eq!(anchor, first + u64::from(thread) * layout::THREAD_SLOT as u64);
-    anchor
+/// The frame end of a thread.
+fn frame_end(s: &System, thread: u16) -> u64 {
+    let frame_end = &raw const s.threads.at(thread).expect("it is alive").frame as u64 + size_of::<Frame>() as u64;
+    let first = s.threads.base() + layout::FRAME_END as u64;
+    assert_eq!(frame_end, first + u64::from(thread) * layout::THREAD_SLOT as u64);
+    frame_end
 }
 
 /// The core's record, with the registers of the running thread, which makes a system call.
 fn record(s: &mut System, current: u16) -> Record {
     let before = s.threads.at(current).unwrap().frame;
     let mut r = Record {
-        frame_end: anchor(s, current),
+        frame_end: frame_end(s, current),
         system: &raw mut *s as u64,
-        threads: s.threads.base() + layout::ANCHOR as u64,
+        threads: s.threads.base() + layout::FRAME_END as u64,
         slots: s.threads.capacity() as u64,
         endpoints: s.endpoints.base(),
         notifications: s.notifications.base(),
@@ -296,13 +296,13 @@ fn execute(r: &mut Record, piece: extern "C" fn()) {
 pub fn end_without_trace(s: &mut System, thread: u16) {
     const PARTS: [(isize, usize); 4] =
         [(layout::TOKEN, 8), (layout::STATE, 8), (layout::BUDGET, 4), (layout::EFFECTIVE, 1)];
-    let anchor = anchor(s, thread) as *mut u8;
+    let frame_end = frame_end(s, thread) as *mut u8;
     // SAFETY: the parts lie in the thread's slot, of which only the tag says whether there is one, and that is in none of them: see below.
-    let kept = PARTS.map(|(at, len)| unsafe { core::slice::from_raw_parts(anchor.offset(at), len) }.to_vec());
+    let kept = PARTS.map(|(at, len)| unsafe { core::slice::from_raw_parts(frame_end.offset(at), len) }.to_vec());
     s.thread_exit(thread);
     for ((at, _), bytes) in PARTS.into_iter().zip(kept) {
         // SAFETY: as above.
-        unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), anchor.offset(at), bytes.len()) };
+        unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), frame_end.offset(at), bytes.len()) };
     }
     assert!(s.threads.at(thread).is_none());
 }
@@ -352,17 +352,17 @@ fn message(s: &mut System, piece: extern "C" fn(), number: abi::Syscall) -> bool
     let frame = s.threads.at(to).unwrap().frame;
     match r.exit {
         OUT => {
-            assert_eq!(r.frame_end, anchor(s, to), "who runs");
+            assert_eq!(r.frame_end, frame_end(s, to), "who runs");
             assert_eq!(s.threads.at(to).unwrap().extras, 0, "it goes on without what it needs");
             assert_eq!((r.rax, r.rdx, r.r9, r.r10), (0, 0, 0, 0), "what is no part of the message");
             assert_eq!((r.rbx, r.rbp, r.rsp, r.rcx, r.r11), own(&frame), "its own registers");
         }
         EXTRAS => {
-            assert_eq!((r.rdx, r.frame_end), (anchor(s, to), anchor(s, current)));
+            assert_eq!((r.rdx, r.frame_end), (frame_end(s, to), frame_end(s, current)));
             assert_ne!(s.threads.at(to).unwrap().extras, 0, "it needs nothing");
         }
         REFUSED => {
-            assert_eq!((r.rax, r.r10, r.frame_end), (number as u64, anchor(s, current), anchor(s, current)));
+            assert_eq!((r.rax, r.r10, r.frame_end), (number as u64, frame_end(s, current), frame_end(s, current)));
             assert_eq!((r.rdi, r.r9), (before.rdi, before.r9), "the arguments");
             assert!(r.r8 == before.r8 || number == abi::Syscall::Call, "the token");
         }
@@ -438,7 +438,7 @@ fn notified(s: &mut System, piece: extern "C" fn(), entry: Entry) -> bool {
     }
     execute(&mut r, piece);
     let to = s.current().expect("somebody runs");
-    let (mine, next) = (anchor(s, current), anchor(s, to));
+    let (mine, next) = (frame_end(s, current), frame_end(s, to));
     // What has been saved in the frame of who ran.
     let (saved, all_saved) = {
         let f = &mut s.threads.at_mut(current).unwrap().frame;
