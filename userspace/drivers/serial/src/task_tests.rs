@@ -1,6 +1,6 @@
 //! The whole driver, by its clients, over the model of a UART, with deaths before every step.
 
-use crate::device::COM1;
+use crate::device::{COM1, Errors};
 use crate::keep::Keep;
 use crate::model::Model;
 use crate::task::Serial;
@@ -150,4 +150,18 @@ fn bytes_are_read_once_by_position_whenever_the_driver_dies() {
         }
         assert_eq!(got, sent);
     });
+}
+
+#[test]
+fn info_survives_its_words() {
+    let info = crate::Info {
+        unread: 1,
+        unsent: 2,
+        sent: u32::MAX,
+        errors: Errors { overruns: 3, parity: 4, framing: 5, breaks: u16::MAX },
+        present: true,
+        restarted: false,
+        exact: true,
+    };
+    assert_eq!(rt::proto::from_words(rt::proto::to_words(&info)), Some(info));
 }

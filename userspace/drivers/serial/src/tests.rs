@@ -494,17 +494,3 @@ proptest! {
         prop_assert_eq!(line, expected);
     }
 }
-
-#[test]
-fn info_survives_its_words() {
-    let info = crate::Info {
-        unread: 1,
-        unsent: 2,
-        sent: u32::MAX,
-        errors: Errors { overruns: 3, parity: 4, framing: 5, breaks: u16::MAX },
-        present: true,
-        restarted: false,
-        exact: true,
-    };
-    assert_eq!(rt::proto::from_words(rt::proto::to_words(&info)), Some(info));
-}

@@ -1,9 +1,13 @@
 //! Packing, retrying and copying, with the kernel left out.
 
+use super::request::in_pieces;
 use super::*;
 use crate::syscall::{CallFailure, Message, Received};
+use abi::TaskId;
+use abi::message::{MAX_COPY, ReplyToken, Sender};
 use alloc::string::ToString;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 #[test]
 fn loans_become_leases_in_order() {

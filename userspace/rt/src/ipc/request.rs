@@ -1,0 +1,201 @@
+//! For those who answer: what is received, and the memory that is lent with it.
+
+use super::{Handle, Kind};
+use crate::syscall;
+use abi::message::{Header, MAX_COPY, ReplyToken, Sender};
+use abi::{Status, TaskId};
+use core::ops::Range;
+
+/// What [`Endpoint::receive`](super::Endpoint::receive) returns.
+#[derive(Debug)]
+pub enum Event {
+    /// Bits of the bound notification, taken.
+    Notified(u64),
+    /// A call, or a sent message.
+    Request(Request),
+}
+
+impl From<syscall::Received> for Event {
+    #[inline]
+    fn from(received: syscall::Received) -> Self {
+        let syscall::Received { sender, token, message } = received;
+        if message.header.is_notification() {
+            let [bits, ..] = message.words;
+            return Event::Notified(bits);
+        }
+        Event::Request(Request {
+            sender,
+            label: message.header.label(),
+            words: message.words,
+            leases: message.header.leases(),
+            wants: message.header.wants(),
+            handle: message.handle(),
+            token,
+        })
+    }
+}
+
+/// A received call, or a sent message (whose token is [`ReplyToken::NONE`]).
+#[derive(Debug)]
+pub struct Request {
+    /// Who asks, as the kernel vouches.
+    pub sender: Sender,
+    /// What for.
+    pub label: u16,
+    /// The data words.
+    pub words: [u64; 4],
+    /// How many leases came along.
+    pub leases: usize,
+    /// The handle that the caller takes with the answer. Others do not reach it.
+    pub wants: Option<Kind>,
+    /// The handle that came along: the receiver's now, to keep or to [`close`](super::close).
+    pub handle: Option<Handle>,
+    /// Names the waiting caller.
+    pub token: ReplyToken,
+}
+
+impl Request {
+    /// The task that asks.
+    pub fn task(&self) -> TaskId {
+        self.sender.task
+    }
+
+    /// Length of a lease in bytes.
+    ///
+    /// # Errors
+    /// [`Status::LeaseBounds`] where there is none of this number, [`Status::StaleReply`] where the caller is gone.
+    pub fn lease_len(&self, lease: usize) -> Result<usize, Status> {
+        lease_len(self.token, lease)
+    }
+
+    /// Copies from a lease, from `offset` on, as much as fits `buf` and the lease has; returns how many bytes.
+    ///
+    /// # Errors
+    /// [`Status::LeaseBounds`] (no such lease, or not for reading, or `offset` beyond its end), [`Status::LeaseFault`], [`Status::StaleReply`].
+    pub fn read(&self, lease: usize, offset: usize, buf: &mut [u8]) -> Result<usize, Status> {
+        read(self.token, lease, offset, buf)
+    }
+
+    /// Copies to a lease, from `offset` on, as much of `buf` as the lease has room for; returns how many bytes.
+    ///
+    /// # Errors
+    /// [`Status::LeaseBounds`] (no such lease, or not for writing, or `offset` beyond its end), [`Status::LeaseFault`], [`Status::StaleReply`].
+    pub fn write(&self, lease: usize, offset: usize, buf: &[u8]) -> Result<usize, Status> {
+        write(self.token, lease, offset, buf)
+    }
+
+    /// The right to answer later. Whoever takes it returns [`crate::Answer::Later`].
+    pub fn pending(&self) -> Pending {
+        Pending { token: self.token }
+    }
+}
+
+/// The right to answer one call, kept for later. Its caller waits until then.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "the caller waits for the reply"]
+pub struct Pending {
+    /// Names the waiting caller.
+    pub token: ReplyToken,
+}
+
+impl Pending {
+    /// Answers.
+    ///
+    /// # Errors
+    /// [`Status::StaleReply`] where the caller is gone.
+    pub fn reply(self, label: u16, words: [u64; 4]) -> Result<(), Status> {
+        syscall::reply(self.token, Header::new(label), words, 0)
+    }
+
+    /// Answers, passing a handle on. It arrives where the caller asked for one of its kind and has room for it.
+    ///
+    /// # Errors
+    /// [`Status::StaleReply`] where the caller is gone, [`Status::BadHandle`], [`Status::WrongKind`], [`Status::NoRights`].
+    pub fn reply_handle(self, label: u16, words: [u64; 4], handle: Handle) -> Result<(), Status> {
+        syscall::reply(self.token, Header::new(label).with_handle(handle.kind), words, handle.pack())
+    }
+
+    /// Bytes of a lease.
+    ///
+    /// # Errors
+    /// Those of [`Request::lease_len`].
+    pub fn lease_len(&self, lease: usize) -> Result<usize, Status> {
+        lease_len(self.token, lease)
+    }
+
+    /// Copies from a lease, as much as fits both; returns how many bytes.
+    ///
+    /// # Errors
+    /// Those of [`Request::read`].
+    pub fn read(&self, lease: usize, offset: usize, buf: &mut [u8]) -> Result<usize, Status> {
+        read(self.token, lease, offset, buf)
+    }
+
+    /// Copies to a lease, as much as fits both; returns how many bytes.
+    ///
+    /// # Errors
+    /// Those of [`Request::write`].
+    pub fn write(&self, lease: usize, offset: usize, buf: &[u8]) -> Result<usize, Status> {
+        write(self.token, lease, offset, buf)
+    }
+
+    /// Copies all of `buf` to a lease.
+    ///
+    /// # Errors
+    /// Those of [`Request::write`]; [`Status::LeaseBounds`] also where the lease ends before.
+    pub fn write_all(&self, lease: usize, offset: usize, buf: &[u8]) -> Result<(), Status> {
+        if self.write(lease, offset, buf)? == buf.len() { Ok(()) } else { Err(Status::LeaseBounds) }
+    }
+}
+
+fn lease_len(token: ReplyToken, lease: usize) -> Result<usize, Status> {
+    lease_info(token, lease).map(|(len, _)| len)
+}
+
+/// Length and access of a lease.
+pub(crate) fn lease_info(token: ReplyToken, lease: usize) -> Result<(usize, u32), Status> {
+    #[cfg(not(target_os = "none"))]
+    if let Some(lease) = crate::fake::peer::lease(token, lease) {
+        return Ok((lease.len as usize, lease.access));
+    }
+    syscall::lease_info(token, lease)
+}
+
+pub(crate) fn read(token: ReplyToken, lease: usize, offset: usize, buf: &mut [u8]) -> Result<usize, Status> {
+    #[cfg(not(target_os = "none"))]
+    if let Some(copied) = crate::fake::peer::lease_read(token, lease, offset, buf) {
+        return copied;
+    }
+    in_pieces(buf.len(), |piece| {
+        let at = offset.saturating_add(piece.start);
+        buf.get_mut(piece).map_or(Ok(0), |part| syscall::lease_read(token, lease, at, part))
+    })
+}
+
+fn write(token: ReplyToken, lease: usize, offset: usize, buf: &[u8]) -> Result<usize, Status> {
+    #[cfg(not(target_os = "none"))]
+    if let Some(copied) = crate::fake::peer::lease_write(token, lease, offset, buf) {
+        return copied;
+    }
+    in_pieces(buf.len(), |piece| {
+        let at = offset.saturating_add(piece.start);
+        buf.get(piece).map_or(Ok(0), |part| syscall::lease_write(token, lease, at, part))
+    })
+}
+
+/// Copies `total` bytes in pieces of at most [`MAX_COPY`], until a piece comes back short: the lease ends there.
+pub(super) fn in_pieces(
+    total: usize,
+    mut copy: impl FnMut(Range<usize>) -> Result<usize, Status>,
+) -> Result<usize, Status> {
+    let mut done = 0;
+    while done < total {
+        let piece = (total - done).min(MAX_COPY);
+        let copied = copy(done..done + piece)?;
+        done += copied;
+        if copied < piece {
+            break;
+        }
+    }
+    Ok(done)
+}
