@@ -97,7 +97,7 @@ impl System {
             INTERRUPT_DROP => {
                 let pending = task.notification.and_then(|id| Some((id, self.notifications.get(id)?.word)));
                 match pending.filter(|(_, word)| word & set != 0) {
-                    Some((id, word)) => _ = self.set_word(id, word & !set),
+                    Some((id, word)) => self.set_word(id, word & !set),
                     None => {
                         task.lose |= set;
                         self.lines.forget(row);

@@ -68,14 +68,14 @@ impl System {
         task.handles.insert(Handle::new(Object::Notification(id), rights))
     }
 
-    /// Changes the word of a notification, and with it what the endpoint knows of it to which it is bound. Returns whether somebody receives there.
+    /// Changes the word of a notification, and with it what the endpoint knows of it to which it is bound.
     #[inline(always)]
-    pub(crate) fn set_word(&mut self, id: Id<Notification>, word: u64) -> bool {
-        let Some(n) = self.notifications.get_mut(id) else { return false };
+    pub(crate) fn set_word(&mut self, id: Id<Notification>, word: u64) {
+        let Some(n) = self.notifications.get_mut(id) else { return };
         n.word = word;
-        let Some(e) = n.bound_to.and_then(|e| self.endpoints.get_mut(e)) else { return false };
-        e.bits = word;
-        !e.receivers.is_empty()
+        if let Some(e) = n.bound_to.and_then(|e| self.endpoints.get_mut(e)) {
+            e.bits = word;
+        }
     }
 
     /// Sets bits, and wakes whoever waits for one of them: the thread in `wait` first, then the threads in `recv` in their order, of which
@@ -84,7 +84,7 @@ impl System {
         if self.releasing != 0 && !self.signal_reaches(id) {
             return;
         }
-        let Some(n) = self.notifications.get(id) else { return };
+        let Some(n) = self.notifications.get_mut(id) else { return };
         // Nobody waits for what is there already.
         let fresh = set & !n.word;
         if fresh == 0 {
@@ -94,11 +94,17 @@ impl System {
         let mask = waiter.and_then(|waiter| self.threads.at(waiter)).map_or(0, |t| t.mask);
         let taken = word & mask;
         let left = word & !taken;
-        let is_heard = self.set_word(id, left);
+        n.word = left;
+        if taken != 0 {
+            n.waiter = Queue::default();
+        }
+        // As `set_word`, of which this is a part.
+        let bound = bound_to.and_then(|endpoint| self.endpoints.get_mut(endpoint));
+        let is_heard = bound.is_some_and(|e| {
+            e.bits = left;
+            !e.receivers.is_empty()
+        });
         if let Some(waiter) = waiter.filter(|_| taken != 0) {
-            if let Some(n) = self.notifications.get_mut(id) {
-                n.waiter = Queue::default();
-            }
             self.note_taken(id, taken);
             if let Some(t) = self.threads.at_mut(waiter) {
                 t.frame.rax = Status::Ok as u64;
