@@ -171,6 +171,9 @@ pub enum NewWhat {
     Driver {
         /// Its name: small letters, digits and dashes, at most 15
         name: String,
+        /// What it starts from
+        #[arg(long, value_enum, default_value_t)]
+        kind: crate::new::Kind,
         /// Where to put it, outside this workspace
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,

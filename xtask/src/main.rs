@@ -109,8 +109,8 @@ fn perform(command: Command) -> anyhow::Result<ExitCode> {
             image::image(&paths, &image::Options { uefi, out, with, hardware, install })?;
         }
         Command::System(system) => print!("{}", system::report(&paths, &system.with, system.json)?),
-        Command::New(New { what: NewWhat::Driver { name, out } }) => {
-            print!("{}", new::driver(&paths, &name, out.as_deref())?);
+        Command::New(New { what: NewWhat::Driver { name, kind, out } }) => {
+            print!("{}", new::driver(&paths, &name, kind, out.as_deref())?);
         }
         Command::Bench(Bench { name, record, json, compare, svg, listing, accept, install }) => {
             let install = !install.no_install;

@@ -6,16 +6,60 @@ use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use toml_edit::{Array, DocumentMut, Value};
 
-/// The files of a driver: where each goes, and its template.
-const SOURCES: [(&str, &str); 3] = [
-    ("src/lib.rs", include_str!("../templates/driver/src/lib.rs")),
-    ("src/device.rs", include_str!("../templates/driver/src/device.rs")),
-    ("src/main.rs", include_str!("../templates/driver/src/main.rs")),
-];
+/// What a new driver starts from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, clap::ValueEnum)]
+pub enum Kind {
+    /// A device behind I/O ports that interrupts: as generated, the clock chip
+    Port,
+    /// A device behind memory: as generated, the firmware's
+    Mmio,
+    /// A server without hardware: as generated, it counts ticks of a timer
+    #[default]
+    Service,
+}
+
+/// A kind's templates: its sources, and its table in the manifest.
+struct Template {
+    sources: [(&'static str, &'static str); 3],
+    task: &'static str,
+}
+
+macro_rules! template {
+    ($kind:literal) => {
+        Template {
+            sources: [
+                ("src/lib.rs", include_str!(concat!("../templates/driver/", $kind, "/src/lib.rs"))),
+                ("src/device.rs", include_str!(concat!("../templates/driver/", $kind, "/src/device.rs"))),
+                ("src/main.rs", include_str!(concat!("../templates/driver/", $kind, "/src/main.rs"))),
+            ],
+            task: include_str!(concat!("../templates/driver/", $kind, "/task.toml.in")),
+        }
+    };
+}
+
+impl Kind {
+    fn template(self) -> Template {
+        match self {
+            Kind::Port => template!("port"),
+            Kind::Mmio => template!("mmio"),
+            Kind::Service => template!("service"),
+        }
+    }
+
+    /// Behind the directory that is given to `--with`: the consent to hardware that such a driver needs.
+    fn consent(self) -> &'static str {
+        match self {
+            Kind::Port | Kind::Mmio => ",hardware",
+            Kind::Service => "",
+        }
+    }
+}
+
 const CARGO_OUTSIDE: &str = include_str!("../templates/driver/Cargo.toml.in");
 const CARGO_INSIDE: &str = include_str!("../templates/driver/Cargo.toml.inside.in");
+/// What stands in `enigma.toml` before the task's table, and behind it.
 const ENIGMA: &str = include_str!("../templates/driver/enigma.toml.in");
-const TASK: &str = include_str!("../templates/driver/task.toml.in");
+const CLIENTS: &str = "clients = [\"shell\"]\n";
 const RUSTFMT: &str = include_str!("../templates/driver/rustfmt.toml.in");
 const GITIGNORE: &str = include_str!("../templates/driver/gitignore.in");
 
@@ -25,17 +69,17 @@ const CLIENT: &str = "shell";
 /// Names that a package of Rust would trip over: `driver_NAME` is fine, but so close to them that messages mislead.
 const RESERVED: [&str; 2] = ["driver", "kernel"];
 
-/// Makes a driver: in this tree, or as a crate of its own in the directory `out`. Returns what to tell the user.
+/// Makes a driver of this kind: in this tree, or as a crate of its own in the directory `out`. Returns what to tell the user.
 ///
 /// # Errors
 /// When the name does not fit or is taken, when there is something in the way, or a file cannot be written. Nothing is
 /// changed unless all of it can be.
-pub fn driver(paths: &Paths, name: &str, out: Option<&Path>) -> Result<String> {
+pub fn driver(paths: &Paths, name: &str, kind: Kind, out: Option<&Path>) -> Result<String> {
     let system_toml = paths.root.join("userspace/system.toml");
     check_name(&system_toml, name)?;
     match out {
-        Some(out) => outside(paths, name, out),
-        None => inside(paths, &system_toml, name),
+        Some(out) => outside(paths, name, kind, out),
+        None => inside(paths, &system_toml, name, kind),
     }
 }
 
@@ -54,27 +98,28 @@ fn check_name(system_toml: &Path, name: &str) -> Result<()> {
 }
 
 /// A crate of its own: nothing of this tree changes.
-fn outside(paths: &Paths, name: &str, out: &Path) -> Result<String> {
+fn outside(paths: &Paths, name: &str, kind: Kind, out: &Path) -> Result<String> {
     let dir = std::path::absolute(out).with_context(|| format!("cannot resolve {}", out.display()))?;
     vacant(&dir)?;
-    let fill = |template| filled(template, name, &paths.root);
+    let fill = |template: &str| filled(template, name, &paths.root);
+    let Template { sources, task } = kind.template();
     let mut files = vec![
         ("Cargo.toml", fill(CARGO_OUTSIDE)),
-        ("enigma.toml", fill(ENIGMA)),
+        ("enigma.toml", fill(&format!("{ENIGMA}{task}{CLIENTS}"))),
         ("rustfmt.toml", fill(RUSTFMT)),
         (".gitignore", fill(GITIGNORE)),
     ];
-    files.extend(SOURCES.map(|(path, template)| (path, fill(template))));
+    files.extend(sources.map(|(path, template)| (path, fill(template))));
     write_all(&dir, &files)?;
     // The versions that this checkout was tested with; cargo drops those that the crate does not need.
     if let Ok(lock) = std::fs::read(paths.root.join("Cargo.lock")) {
         paths::write_whole(&dir.join("Cargo.lock"), &lock)?;
     }
-    let shown = for_a_shell(&Paths::shown(&dir));
+    let (shown, consent) = (for_a_shell(&Paths::shown(&dir)), kind.consent());
     Ok(format!(
         "made the driver `{name}` in {shown}\n\n\
          test it on this machine:   cargo test --manifest-path {shown}/Cargo.toml\n\
-         run it and ask it:         cargo xtask run --with {shown} --exec \"call {name} 1\"\n\
+         run it and ask it:         cargo xtask run --with {shown}{consent} --exec \"call {name} 1\"\n\
          what it may touch:         {shown}/enigma.toml\n\
          how to go on:              docs/writing-a-driver.md\n"
     ))
@@ -87,7 +132,7 @@ fn for_a_shell(path: &str) -> String {
 }
 
 /// A member of this workspace.
-fn inside(paths: &Paths, system_toml: &Path, name: &str) -> Result<String> {
+fn inside(paths: &Paths, system_toml: &Path, name: &str, kind: Kind) -> Result<String> {
     let member = format!("userspace/drivers/{name}");
     let dir = paths.root.join(&member);
     vacant(&dir)?;
@@ -95,14 +140,15 @@ fn inside(paths: &Paths, system_toml: &Path, name: &str) -> Result<String> {
     let read =
         |path: &Path| std::fs::read_to_string(path).with_context(|| format!("cannot read {}", Paths::shown(path)));
     let workspace = with_member(&read(&workspace_toml)?, &member).context("cannot enter the driver in Cargo.toml")?;
-    let system = with_task(&read(system_toml)?, &filled(TASK, name, &paths.root), name)
+    let Template { sources, task } = kind.template();
+    let system = with_task(&read(system_toml)?, &filled(task, name, &paths.root), name)
         .context("cannot enter the driver in userspace/system.toml")?;
     // Before anything is written: whether the system is still good. The package is not there yet to be found.
     let source = Source { packages: None, text: system.clone(), ..Source::system(system_toml)? };
     System::from_sources(&[source]).context("with the new driver, the system would not be good")?;
 
     let mut files = vec![("Cargo.toml", filled(CARGO_INSIDE, name, &paths.root))];
-    files.extend(SOURCES.map(|(path, template)| (path, filled(template, name, &paths.root))));
+    files.extend(sources.map(|(path, template)| (path, filled(template, name, &paths.root))));
     write_all(&dir, &files)?;
     paths::write_whole(&workspace_toml, workspace.as_bytes())?;
     paths::write_whole(system_toml, system.as_bytes())?;
@@ -177,7 +223,7 @@ fn with_task(text: &str, task: &str, name: &str) -> Result<String> {
     if !text.ends_with('\n') {
         text.push('\n');
     }
-    Ok(text + task)
+    Ok(text + "\n" + task)
 }
 
 /// Inserts an entry that looks like its neighbours.

@@ -1,6 +1,6 @@
 //! Whom a driver answers later, and whom it tells: [`Callers`] wait for a reply, [`Subscribers`] go on and are signalled.
 //!
-//! Both are bounded by the number of tasks, whatever clients do: of each task there is one, and a new life takes the place of an old one.
+//! Both are bounded, whatever clients do: of each task there is one, or as many as the driver says, and a new life takes the place of an old one.
 
 use crate::driver::Answer;
 use crate::ipc::{Handle, Pending, Request, close};
@@ -25,24 +25,33 @@ pub struct Caller<T> {
     pub what: T,
 }
 
-/// Calls of one kind that wait, in the order in which they came.
+/// Calls of one kind that wait, in the order in which they came: one of each task, or up to [`Callers::several`].
 #[derive(Debug)]
-pub struct Callers<T>(VecDeque<Caller<T>>);
+pub struct Callers<T> {
+    calls: VecDeque<Caller<T>>,
+    /// Most of one task.
+    most: usize,
+}
 
 impl<T> Default for Callers<T> {
     fn default() -> Self {
-        Callers(VecDeque::new())
+        Callers::several(1)
     }
 }
 
 impl<T> Callers<T> {
-    /// Whether nobody waits.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// Up to `most` calls of each task may wait, at least one: a task with several threads has so many requests under way.
+    pub fn several(most: usize) -> Self {
+        Callers { calls: VecDeque::new(), most: most.max(1) }
     }
 
-    /// Answers a request at once where `serve` has an answer; else it waits for [`Callers::serve`]. Where a request of the same task waits already,
-    /// the answer is `busy`; one of an earlier life of the task has nobody left to answer, and makes room.
+    /// Whether nobody waits.
+    pub fn is_empty(&self) -> bool {
+        self.calls.is_empty()
+    }
+
+    /// Answers a request at once where `serve` has an answer; else it waits for [`Callers::serve`]. Where as many of the same task wait already as
+    /// may, the answer is `busy`; those of an earlier life of the task have nobody left to answer, and make room.
     pub fn ask(
         &mut self,
         request: &Request,
@@ -62,15 +71,15 @@ impl<T> Callers<T> {
         busy: u16,
         serve: impl FnOnce(&mut Caller<T>) -> Option<Ready>,
     ) -> Answer {
-        self.0.retain(|other| other.task.index != task.index || other.task == task);
-        if self.0.iter().any(|other| other.task == task) {
+        self.calls.retain(|other| other.task.index != task.index || other.task == task);
+        if self.calls.iter().filter(|other| other.task == task).count() >= self.most {
             return Answer::refuse(busy);
         }
         let mut caller = Caller { task, pending, what };
         if let Some((label, words)) = serve(&mut caller) {
             return Answer::Reply(label, words);
         }
-        self.0.push_back(caller);
+        self.calls.push_back(caller);
         Answer::Later
     }
 
@@ -88,15 +97,15 @@ impl<T> Callers<T> {
 
     /// Answers those who wait, in their order, up to the first for whom `serve` has no answer yet.
     pub fn serve(&mut self, mut serve: impl FnMut(&mut Caller<T>) -> Option<Ready>) {
-        while let Some((label, words)) = self.0.front_mut().and_then(&mut serve) {
-            if let Some(Caller { pending, .. }) = self.0.pop_front() {
+        while let Some((label, words)) = self.calls.front_mut().and_then(&mut serve) {
+            if let Some(Caller { pending, .. }) = self.calls.pop_front() {
                 // A caller that is gone wants no answer.
                 let _ = pending.reply(label, words);
             }
         }
     }
 
-    /// Answers the task's call, if one waits, with outcome 0 and zeros.
+    /// Answers the call of the task that has waited longest, if one waits, with outcome 0 and zeros.
     pub fn cancel(&mut self, task: TaskId) {
         if let Some(Caller { pending, .. }) = self.take(task) {
             // As in `serve`.
@@ -104,10 +113,10 @@ impl<T> Callers<T> {
         }
     }
 
-    /// The task's call, if one waits.
+    /// The call of the task that has waited longest, if one waits.
     pub(crate) fn take(&mut self, task: TaskId) -> Option<Caller<T>> {
-        let place = self.0.iter().position(|caller| caller.task == task);
-        place.and_then(|place| self.0.remove(place))
+        let place = self.calls.iter().position(|caller| caller.task == task);
+        place.and_then(|place| self.calls.remove(place))
     }
 }
 
@@ -192,7 +201,7 @@ mod tests {
     }
 
     fn order(callers: &Callers<u32>) -> Vec<(u16, u32, u32)> {
-        callers.0.iter().map(|caller| (caller.task.index, caller.task.generation, caller.what)).collect()
+        callers.calls.iter().map(|caller| (caller.task.index, caller.task.generation, caller.what)).collect()
     }
 
     #[test]
@@ -226,6 +235,23 @@ mod tests {
             assert_eq!(callers.ask(&request(1, generation, None), 0, 9, |_| NOT_YET), Answer::Later);
         }
         assert_eq!(order(&callers), [(2, 1, 1), (1, 499, 0)]);
+    }
+
+    #[test]
+    fn so_many_calls_of_a_task_wait_as_the_driver_says() {
+        let mut callers = Callers::several(2);
+        for number in 0..2 {
+            assert_eq!(callers.ask(&request(1, 1, None), number, 9, |_| NOT_YET), Answer::Later);
+        }
+        assert_eq!(callers.ask(&request(1, 1, None), 2, 9, |_| panic!("two wait already")), BUSY);
+        assert_eq!(callers.ask(&request(2, 1, None), 3, 9, |_| NOT_YET), Answer::Later);
+        assert_eq!(callers.take(TaskId { index: 1, generation: 1 }).map(|caller| caller.what), Some(0), "the oldest");
+        assert_eq!(order(&callers), [(1, 1, 1), (2, 1, 3)]);
+        // A new life has nothing to do with either call of the old one.
+        assert_eq!(callers.ask(&request(1, 2, None), 4, 9, |_| NOT_YET), Answer::Later);
+        assert_eq!(callers.ask(&request(1, 2, None), 5, 9, |_| NOT_YET), Answer::Later);
+        assert_eq!(callers.ask(&request(1, 2, None), 6, 9, |_| panic!("two wait already")), BUSY);
+        assert_eq!(order(&callers), [(2, 1, 3), (1, 2, 4), (1, 2, 5)]);
     }
 
     #[test]

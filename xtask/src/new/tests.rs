@@ -1,6 +1,7 @@
 //! The generator on copies of this tree's own files; and that what it makes compiles and passes its tests.
 
 use super::*;
+use clap::ValueEnum;
 use std::process::Command;
 
 /// The checkout that this test belongs to.
@@ -33,8 +34,8 @@ fn added<'a>(old: &str, new: &'a str) -> Vec<&'a str> {
 fn a_driver_of_the_tree_is_entered_everywhere() {
     let (dir, paths) = tree();
     let (cargo, system) = (read(dir.path().join("Cargo.toml")), read(dir.path().join("userspace/system.toml")));
-    driver(&paths, "beeper", None).expect("it is made");
-    driver(&paths, "disk-2", None).expect("a second one does not conflict");
+    driver(&paths, "beeper", Kind::Port, None).expect("it is made");
+    driver(&paths, "disk-2", Kind::Service, None).expect("a second one does not conflict");
 
     let new = read(dir.path().join("Cargo.toml"));
     assert_eq!(added(&cargo, &new), ["    \"userspace/drivers/beeper\",", "    \"userspace/drivers/disk-2\","]);
@@ -50,6 +51,7 @@ fn a_driver_of_the_tree_is_entered_everywhere() {
     let source = Source { packages: None, ..Source::system(&dir.path().join("userspace/system.toml")).expect("read") };
     let system = System::from_sources(&[source]).expect("it is a good system");
     assert_eq!(system.callers("beeper"), [CLIENT]);
+    assert_eq!(system.task("beeper").map(|task| task.ports.len()), Some(1));
     let main = read(dir.path().join("userspace/drivers/disk-2/src/main.rs"));
     assert!(main.contains("use driver_disk_2::device"), "{main}");
 }
@@ -68,12 +70,20 @@ fn names_that_do_not_fit_are_refused() {
         ("kernel", "reserved"),
         ("serial", "there is a task `serial` already"),
     ] {
-        let error = driver(&paths, name, None).expect_err(name).to_string();
+        let error = driver(&paths, name, Kind::Service, None).expect_err(name).to_string();
         assert!(error.contains(expected), "{name}: {error}");
     }
     std::fs::create_dir_all(dir.path().join("userspace/drivers/full/src")).expect("a directory");
-    let error = driver(&paths, "full", None).expect_err("something is there").to_string();
+    let error = driver(&paths, "full", Kind::Service, None).expect_err("something is there").to_string();
     assert!(error.contains("is not empty"), "{error}");
+    // The hardware that it starts from may be somebody's.
+    let system = dir.path().join("userspace/system.toml");
+    let taken = read(&system)
+        + "\n[task.clock]\npackage = \"clock\"\npriority = 3\nports = { cmos = { base = 0x71, len = 1 } }\n";
+    std::fs::write(&system, taken).expect("a file");
+    let error = format!("{:#}", driver(&paths, "beeper", Kind::Port, None).expect_err("taken"));
+    assert!(error.contains("`clock`") && error.contains("0x71"), "{error}");
+    assert!(!dir.path().join("userspace/drivers/beeper").exists());
     assert_eq!(read(dir.path().join("Cargo.toml")), before, "nothing was entered");
 }
 
@@ -82,8 +92,8 @@ fn a_crate_of_its_own_leaves_the_tree_alone() {
     let (dir, paths) = tree();
     let before = read(dir.path().join("userspace/system.toml"));
     let out = dir.path().join("elsewhere/clock");
-    let told = driver(&paths, "clock", Some(&out)).expect("it is made");
-    assert!(told.contains("--with"), "{told}");
+    let told = driver(&paths, "clock", Kind::Service, Some(&out)).expect("it is made");
+    assert!(told.contains("--with") && !told.contains(",hardware"), "{told}");
     assert_eq!(read(dir.path().join("userspace/system.toml")), before);
     let cargo = read(out.join("Cargo.toml"));
     assert!(cargo.contains(&format!("rt = {{ path = \"{}/userspace/rt\" }}", dir.path().display())), "{cargo}");
@@ -96,7 +106,12 @@ fn a_crate_of_its_own_leaves_the_tree_alone() {
     for file in ["src/lib.rs", "src/main.rs", "src/device.rs", "enigma.toml", "Cargo.toml", ".gitignore"] {
         assert!(!read(out.join(file)).contains("{{"), "{file} has a blank that is not filled in");
     }
-    assert!(driver(&paths, "clock", Some(&out)).expect_err("it is there").to_string().contains("is not empty"));
+    assert!(
+        driver(&paths, "clock", Kind::Service, Some(&out))
+            .expect_err("it is there")
+            .to_string()
+            .contains("is not empty")
+    );
 }
 
 /// Runs cargo in a generated crate. It shares one build directory, so that only the first test compiles the runtime.
@@ -126,14 +141,29 @@ fn documented() -> Vec<(String, String)> {
 }
 
 #[test]
-fn what_is_made_compiles_and_passes_its_tests_and_so_does_the_documented_driver() {
+fn what_is_made_of_each_kind_compiles_and_passes_its_tests() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let paths = Paths { root: checkout(), target: checkout().join("target") };
+    for kind in Kind::value_variants() {
+        let out = dir.path().join(format!("{kind:?}"));
+        let told = driver(&paths, "made", *kind, Some(&out)).expect("it is made");
+        cargo(&out, &["test", "--quiet"]);
+        cargo(&out, &["fmt", "--check"]);
+        // The system takes it with the consent that it tells of, and with no less.
+        let (_, with) = told.split_once("--with ").expect("how to run it");
+        let (with, _) = with.split_once(' ').expect("a directory");
+        let load = |with: &str| System::load(&checkout().join("userspace/system.toml"), &[with.into()]);
+        assert!(load(with).is_ok(), "{with}");
+        assert_eq!(load(&out.display().to_string()).is_ok(), *kind == Kind::Service);
+    }
+}
+
+#[test]
+fn the_documented_driver_compiles_and_passes_its_tests() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let paths = Paths { root: checkout(), target: checkout().join("target") };
     let out = dir.path().join("rtc");
-    driver(&paths, "rtc", Some(&out)).expect("it is made");
-    cargo(&out, &["test", "--quiet"]);
-    cargo(&out, &["fmt", "--check"]);
-
+    driver(&paths, "rtc", Kind::Service, Some(&out)).expect("it is made");
     let files = documented();
     let names: Vec<_> = files.iter().map(|(file, _)| file.as_str()).collect();
     assert_eq!(names, ["enigma.toml", "src/device.rs", "src/lib.rs", "src/main.rs"], "the blocks of the document");
@@ -166,11 +196,11 @@ fn what_is_to_be_typed_can_be_typed() {
 /// Whoever follows a template to a page finds it.
 #[test]
 fn pages_that_the_templates_name_are_there() {
-    let named: Vec<_> = SOURCES
-        .iter()
-        .flat_map(|(_, text)| text.split('`'))
-        .filter(|word| word.starts_with("docs/") && word.ends_with(".md"))
-        .collect();
-    assert_eq!(named, ["docs/async.md"]);
-    assert!(named.iter().all(|page| checkout().join(page).is_file()), "{named:?}");
+    for kind in Kind::value_variants() {
+        let Template { sources, .. } = kind.template();
+        let words = sources.iter().flat_map(|(_, text)| text.split(['`', ' ', '\n']));
+        let named: Vec<_> = words.filter(|word| word.starts_with("docs/")).collect();
+        assert!(named.contains(&"docs/async.md"), "{named:?}");
+        assert!(named.iter().all(|page| checkout().join(page).is_file()), "{named:?}");
+    }
 }

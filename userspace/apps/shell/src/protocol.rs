@@ -64,7 +64,13 @@ impl Protocol {
         let Some((name, shape)) = value.split_once(':') else { return Some(text.clone()) };
         let mut value = String::new();
         show(shape, &mut Words { words, at: 0 }, &mut value);
-        Some(text.replace(&format!("{{{name}}}"), &value).replace("{}", ".."))
+        let hex = format!("{:#x}", words[0]);
+        Some(filled(text, |place| match place.split_once(':').unwrap_or((place, "")) {
+            (named, "x" | "#x") if named == name => &hex,
+            (named, _) if named == name => &value,
+            // A constant of the driver's, or an expression: its value is not in the declaration.
+            _ => "..",
+        }))
     }
 
     /// All operations, one a line.
@@ -75,6 +81,27 @@ impl Protocol {
         }
         text
     }
+}
+
+/// A format string of Rust's with each `{place}` filled in.
+fn filled<'a>(text: &str, value: impl Fn(&str) -> &'a str) -> String {
+    let (mut filled, mut rest) = (String::new(), text);
+    while let Some((before, from)) = rest.split_once('{') {
+        filled.push_str(before);
+        match from.split_once('}') {
+            Some((place, after)) if !from.starts_with('{') => {
+                filled.push_str(value(place));
+                rest = after;
+            }
+            // Two braces stand for one.
+            _ => {
+                filled.push('{');
+                rest = from.strip_prefix('{').unwrap_or(from);
+            }
+        }
+    }
+    filled.push_str(rest);
+    filled.replace("}}", "}")
 }
 
 fn refusal(line: &str) -> Option<(u16, &str, &str)> {
@@ -289,6 +316,19 @@ mod tests {
         let power = Protocol::parse(driver_power::DESCRIPTION);
         let said = power.refusal(1, [3, 0, 0, 0]);
         assert_eq!(said.as_deref(), Some("the machine is still running, after 3 ways to change that"));
+    }
+
+    #[test]
+    fn a_refusals_value_stands_where_its_text_has_it() {
+        for (text, shown) in [
+            ("not {at}", "not 26"),
+            ("not {at:#x}, below {LEN:#x}", "not 0x1a, below .."),
+            ("from {} to {}: {at:?}", "from .. to ..: 26"),
+            ("{{at}} is {at:x", "{at} is {at:x"),
+        ] {
+            let protocol = Protocol::parse(&format!("no 2 at:u64 {text}"));
+            assert_eq!(protocol.refusal(2, [26, 0, 0, 0]).as_deref(), Some(shown), "{text}");
+        }
     }
 
     #[test]

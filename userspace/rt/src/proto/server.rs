@@ -344,7 +344,14 @@ pub struct Queue<W, A, R> {
 
 impl<W, A, R> Default for Queue<W, A, R> {
     fn default() -> Self {
-        Queue { callers: Callers::default(), answer: PhantomData }
+        Queue::several(1)
+    }
+}
+
+impl<W, A, R> Queue<W, A, R> {
+    /// As [`Callers::several`]: up to `most` calls of each task may wait.
+    pub fn several(most: usize) -> Self {
+        Queue { callers: Callers::several(most), answer: PhantomData }
     }
 }
 
@@ -389,7 +396,7 @@ impl<W, A: Words, R: Refuse> Queue<W, A, R> {
         self.callers.serve(|own| ready(serve(own.task, &mut own.what)));
     }
 
-    /// Answers the task's call with this, if one waits.
+    /// Answers the call of the task that has waited longest with this, if one waits.
     pub fn end(&mut self, task: TaskId, result: Result<A, R>) {
         if let Some(own) = self.callers.take(task) {
             let _ = Owed { pending: Some(own.pending), answer: PhantomData }.pay(result);

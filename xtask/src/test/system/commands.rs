@@ -125,7 +125,7 @@ fn machine(logs: &Path) -> Result<()> {
 fn outside(logs: &Path) -> Result<()> {
     let dir = tempfile::tempdir().context("cannot make a temporary directory")?;
     let driver = dir.path().join("guest");
-    new::driver(&Paths::find()?, "guest", Some(&driver))?;
+    new::driver(&Paths::find()?, "guest", new::Kind::Service, Some(&driver))?;
     let shown = driver.display().to_string();
     let words = ["test", "system", "--with", &shown];
     let good = run_this(logs, &words)?;

@@ -6,7 +6,7 @@ use super::{BOOT, LIMIT, image};
 use crate::build::{Config, SYSTEM_TOML, build_system, with_loader};
 use crate::guest::Guest;
 use crate::loader::Firmware;
-use crate::new;
+use crate::new::{self, Kind};
 use crate::paths;
 use crate::qemu::Machine;
 use crate::toolchain::install::Ready;
@@ -14,8 +14,10 @@ use anyhow::{Context, Result, ensure};
 use std::time::{Duration, Instant};
 
 /// The tests' names.
-pub const NAMES: [&str; 3] = [
+pub const NAMES: [&str; 5] = [
     "system::outside::a_generated_driver_answers",
+    "system::outside::a_generated_driver_of_ports_answers",
+    "system::outside::a_generated_driver_of_memory_answers",
     "system::outside::a_range_in_ram_costs_its_task_alone",
     "system::outside::who_asks_for_everything_gets_less",
 ];
@@ -52,41 +54,45 @@ const SMALL: &str = "32M";
 /// # Errors
 /// When the logs cannot be kept.
 pub fn run(config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> Result<()> {
-    let [answering, reaching, greedy] = NAMES;
-    let one = |name: &'static str, toml: Option<String>, memory: &str, judge: fn(&mut Guest) -> Result<()>| {
-        if !wanted.matches(name) {
-            return Ok(());
-        }
-        let logs = report.logs(name)?;
-        let begun = Instant::now();
-        let attempt = || {
-            let dir = tempfile::tempdir().context("cannot make a temporary directory")?;
-            let driver = dir.path().join("metronome");
-            new::driver(config.paths, "metronome", Some(&driver))?;
-            if let Some(toml) = &toml {
-                paths::write_whole(&driver.join("enigma.toml"), toml.as_bytes())?;
+    let [answering, answering_ports, answering_memory, reaching, greedy] = NAMES;
+    let one =
+        |name: &'static str, kind: Kind, toml: Option<String>, memory: &str, judge: fn(&mut Guest) -> Result<()>| {
+            if !wanted.matches(name) {
+                return Ok(());
             }
-            // What the table asks for it may have.
-            let agreed = if toml.is_some() { ",hardware" } else { "" };
-            let with = [format!("{}{agreed}", driver.display()).into()];
-            let config = Config { with: &with, ..*config };
-            let build = || build_system(&config, SYSTEM_TOML, "outside.tar");
-            let (builder, built) = with_loader(&config, Firmware::Pvh, build)?;
-            let image = image(config.paths, &builder, &built, Firmware::Pvh, "test-outside")?;
-            let machine = Machine { memory: memory.to_owned(), ..wanted.machine(image, logs.clone()) };
-            let mut guest = Guest::boot(&machine, &ready.programs, Some(&built.kernel), LIMIT)?;
-            guest.wait_prompt(BOOT)?;
-            judge(&mut guest)
+            let logs = report.logs(name)?;
+            let begun = Instant::now();
+            let attempt = || {
+                let dir = tempfile::tempdir().context("cannot make a temporary directory")?;
+                let driver = dir.path().join("metronome");
+                new::driver(config.paths, "metronome", kind, Some(&driver))?;
+                if let Some(toml) = &toml {
+                    paths::write_whole(&driver.join("enigma.toml"), toml.as_bytes())?;
+                }
+                // What the table asks for it may have.
+                let agreed = if toml.is_some() || kind != Kind::Service { ",hardware" } else { "" };
+                let with = [format!("{}{agreed}", driver.display()).into()];
+                let config = Config { with: &with, ..*config };
+                let build = || build_system(&config, SYSTEM_TOML, "outside.tar");
+                let (builder, built) = with_loader(&config, Firmware::Pvh, build)?;
+                let image = image(config.paths, &builder, &built, Firmware::Pvh, "test-outside")?;
+                let machine = Machine { memory: memory.to_owned(), ..wanted.machine(image, logs.clone()) };
+                let mut guest = Guest::boot(&machine, &ready.programs, Some(&built.kernel), LIMIT)?;
+                guest.wait_prompt(BOOT)?;
+                judge(&mut guest)
+            };
+            let outcome: Outcome = attempt().map_err(|error: anyhow::Error| format!("{error:#}"));
+            report.verdict(name, &outcome, Some(begun.elapsed()), &logs);
+            Ok(())
         };
-        let outcome: Outcome = attempt().map_err(|error: anyhow::Error| format!("{error:#}"));
-        report.verdict(name, &outcome, Some(begun.elapsed()), &logs);
-        Ok(())
-    };
-    one(answering, None, "128M", answers)?;
+    one(answering, Kind::Service, None, "128M", answers)?;
+    // Their third request is answered at the next tick, or interrupt: by then the driver has been woken.
+    one(answering_ports, Kind::Port, None, "128M", answers)?;
+    one(answering_memory, Kind::Mmio, None, "128M", finds)?;
     let (task, many) = GREEDY.split_once("\n\n").unwrap_or((GREEDY, ""));
-    one(reaching, Some(task.to_owned()), LARGE, reaches)?;
+    one(reaching, Kind::Service, Some(task.to_owned()), LARGE, reaches)?;
     let many: Vec<_> = (0..7).map(|number| many.replace("NUMBER", &number.to_string())).collect();
-    one(greedy, Some(format!("{task}\n{}", many.join("\n"))), SMALL, gets_less)
+    one(greedy, Kind::Service, Some(format!("{task}\n{}", many.join("\n"))), SMALL, gets_less)
 }
 
 /// The system goes on without the task; the log says why.
@@ -133,9 +139,19 @@ fn says(guest: &mut Guest, command: &str, part: &str) -> Result<()> {
 
 fn answers(guest: &mut Guest) -> Result<()> {
     says(guest, "call metronome 1", "outcome 0")?;
-    // Its third request is answered at the next tick: by then the driver has been woken by its timer.
+    says(guest, "call metronome 3", "outcome 0")?;
     says(guest, "call metronome 3", "outcome 0")?;
     says(guest, "caps metronome", "called by  shell")?;
+    says(guest, "kill metronome", "killed metronome (life 1)")?;
+    says(guest, "call metronome 1", "outcome 0")?;
+    guest.power_off(COMMAND)
+}
+
+/// The firmware of QEMU's machines has such tables.
+fn finds(guest: &mut Guest) -> Result<()> {
+    says(guest, "call metronome 1", "outcome 0")?;
+    says(guest, "call metronome 2 0x10000", "an offset is a multiple of 4")?;
+    says(guest, "call metronome 2 0xFFFC", "outcome 0")?;
     says(guest, "kill metronome", "killed metronome (life 1)")?;
     says(guest, "call metronome 1", "outcome 0")?;
     guest.power_off(COMMAND)

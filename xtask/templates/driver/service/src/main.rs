@@ -1,6 +1,6 @@
-//! The task: joins the device to timer, interrupts and clients. Only what needs the kernel is here; the rest is in `device.rs`.
+//! The task: joins the ticker to timer and clients. Only what needs the kernel is here; the rest is in `device.rs`.
 //!
-//! It is callbacks, which suits a device. A server in which a request waits for one thing after the other is shorter as futures, on
+//! It is callbacks, which suits most servers. One in which a request waits for one thing after the other is shorter as futures, on
 //! `rt::exec`: `docs/async.md` in Enigma's tree shows one.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 #![forbid(unsafe_code)]
@@ -18,9 +18,6 @@ struct Task {
     timer: time::Timer,
     /// Who waits for a tick: one call of each task, so that no client makes the driver keep more and more.
     waiting: Queue<(), u64>,
-    // A device with hardware has, after its table in the manifest has got `ports` and `irqs`:
-    // registers: Indexed<rt::port::IoPorts>,
-    // alarm: rt::irq::Irq,
 }
 
 impl Driver for Task {
@@ -30,13 +27,7 @@ impl Driver for Task {
         let ticker = Ticker::start(time::now_ns(), rt::keep::open::<Keep>());
         timer.arm_at(ticker.next());
         rt::println!("{{name}}: a tick every {} ms, {} so far", ticker.period_ms(), ticker.ticks());
-        Task {
-            ticker,
-            timer,
-            waiting: Queue::default(),
-            // registers: Indexed::new(rt::port::IoPorts::named("cmos").expect("ports called cmos in the manifest")),
-            // alarm: rt::irq::Irq::named("alarm").expect("a line called alarm in the manifest"),
-        }
+        Task { ticker, timer, waiting: Queue::default() }
     }
 
     fn notified(&mut self, bits: u64) {
@@ -46,10 +37,6 @@ impl Driver for Task {
             }
             self.timer.arm_at(self.ticker.next());
         }
-        // if self.alarm.bit().is_in(bits) {
-        //     self.registers.read(0x0C); // makes the device let go of the line
-        //     self.alarm.ack(); // lets the line fire again
-        // }
     }
 }
 

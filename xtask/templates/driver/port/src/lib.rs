@@ -6,27 +6,25 @@
 
 pub mod device;
 
-use device::PERIODS;
-
 rt::protocol! {
     /// The driver, as a client sees it.
     pub protocol {{crate}} = "{{name}}";
 
     // Why a request is not done. `Busy`, `BadLease`, `BadRequest` and some others are there already.
     refusals {
-        /// The period is not within [`PERIODS`].
-        BadPeriod(ms: u64) = 1 "a tick takes from {} to {} ms, not {ms}" (PERIODS.start(), PERIODS.end()),
+        /// The device cannot interrupt at this rate: not a power of two within [`device::RATES`].
+        BadRate(hz: u64) = 1 "the rate is a power of two from 2 to 1024 Hz, not {hz}",
     }
 
     // In brackets: the label, and what a client does when the driver dies over the request (here: asks again).
-    /// Says how many ticks there were and how long each takes.
+    /// Says how many interrupts there were, and at which rate they come.
     [1 idempotent] fn read() -> Reading;
 
-    /// Sets how many milliseconds a tick takes.
-    [2 idempotent] fn set_period(ms: u64);
+    /// Sets how many times a second the device interrupts.
+    [2 idempotent] fn set_rate(hz: u64);
 
     // `later`: the answer comes when there is one.
-    /// Waits for the next tick; says how many there were.
+    /// Waits for the next interrupt; says how many there were.
     [3 idempotent later] fn wait() -> u64;
 }
 
@@ -34,9 +32,9 @@ rt::words! {
     /// What [`Client::read`] tells.
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
     pub struct Reading {
-        /// Ticks so far.
-        pub ticks: u64,
-        /// Milliseconds for each.
-        pub period_ms: u64,
+        /// Interrupts so far.
+        pub interrupts: u64,
+        /// Interrupts a second.
+        pub hz: u64,
     }
 }

@@ -1,11 +1,9 @@
-//! The device: pure logic, without system calls, so that `cargo test` tests it on the host.
+//! What is served: pure logic, without system calls, so that `cargo test` tests it on the host.
 //!
-//! [`Ticker`] is a device without hardware. [`Indexed`] is what the usual kind with hardware looks like: it takes any
-//! [`Port`], real ones in the task and fake ones in a test.
+//! As generated it is [`Ticker`], a device without hardware.
 
 use core::ops::RangeInclusive;
 use rt::keep::Cell;
-use rt::port::Port;
 
 /// How many milliseconds a tick may take.
 pub const PERIODS: RangeInclusive<u64> = 10..=60_000;
@@ -83,35 +81,10 @@ impl Ticker {
     }
 }
 
-/// Registers behind a port that selects one and a port that holds it, as the CMOS clock and many others have them.
-pub struct Indexed<P> {
-    ports: P,
-}
-
-impl<P: Port> Indexed<P> {
-    /// `ports`: at offset 0 the index, at offset 1 the data.
-    pub fn new(ports: P) -> Self {
-        Indexed { ports }
-    }
-
-    /// Reads a register.
-    pub fn read(&mut self, register: u8) -> u8 {
-        self.ports.write8(0, register);
-        self.ports.read8(1)
-    }
-
-    /// Writes a register.
-    pub fn write(&mut self, register: u8, value: u8) {
-        self.ports.write8(0, register);
-        self.ports.write8(1, value);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use rt::keep::{damage, fuse};
-    use rt::port::FakePorts;
 
     const MS: u64 = NS_PER_MS;
 
@@ -171,15 +144,5 @@ mod tests {
                 break;
             }
         }
-    }
-
-    #[test]
-    fn a_register_is_selected_before_it_is_used() {
-        let mut ports = FakePorts::new();
-        ports.push(1, 0x59);
-        let mut registers = Indexed::new(&mut ports);
-        assert_eq!(registers.read(0x0A), 0x59);
-        registers.write(0x0B, 0x02);
-        assert_eq!(ports.writes, [(0, 0x0A), (0, 0x0B), (1, 0x02)]);
     }
 }
