@@ -54,7 +54,7 @@ pub struct TaskInfo {
 pub struct Entry {
     /// Its name; empty for ports.
     pub name: Name,
-    /// [`EntryKind`].
+    /// [`GrantKind`](crate::manifest::GrantKind).
     pub kind: u32,
     /// The handle; 0 for ports, which need none.
     pub handle: u32,
@@ -62,26 +62,6 @@ pub struct Entry {
     pub base: u64,
     /// Ports: how many. Range, keep, archive: length in bytes.
     pub len: u64,
-}
-
-/// What an [`Entry`] is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u32)]
-pub enum EntryKind {
-    /// The endpoint of a peer that the task may call.
-    Peer = 1,
-    /// An interrupt line.
-    Irq = 2,
-    /// A range of I/O ports.
-    Ports = 3,
-    /// A physical range (a memory object).
-    Range = 4,
-    /// The memory object that outlives the task.
-    Keep = 5,
-    /// The boot archive (a read-only memory object).
-    Archive = 6,
-    /// The system handle (rights CONTROL, INSPECT, LOGS as granted).
-    System = 7,
 }
 
 const _: () = assert!(size_of::<Entry>() == 40 && size_of::<TaskInfo>() <= crate::PAGE_SIZE);

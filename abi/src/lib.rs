@@ -1,7 +1,7 @@
 //! What the kernel and its tasks agree on, written once: system calls, status codes, message layout, task identity,
 //! the boot-time task table and the page in which a task finds out who it is.
 //!
-//! There is no logic here beyond packing and unpacking, and no `unsafe`.
+//! There is no logic here beyond packing and unpacking, and what makes a good task table; and no `unsafe`.
 #![no_std]
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -26,6 +26,7 @@ pub const ABI_HASH: u64 = fnv1a(&[
     include_bytes!("error.rs"),
     include_bytes!("info.rs"),
     include_bytes!("manifest.rs"),
+    include_bytes!("manifest/grant.rs"),
     include_bytes!("message.rs"),
     include_bytes!("syscall.rs"),
     include_bytes!("task.rs"),

@@ -1,7 +1,15 @@
-//! The binary task table: xtask writes it from `system.toml`, the kernel and the supervisor read it.
+//! The binary task table: xtask writes it from `system.toml`, the kernel and the supervisor read it. What it can grant is in `grant.rs`, what makes a
+//! good table in [`rules`].
 //!
 //! It is the file `manifest` of the boot archive: one [`ManifestHeader`], then `count` [`TaskRecord`]s. Little endian, no padding.
 //! A program lies beside it as `bin/NAME`, the table of its functions as `sym/NAME`.
+
+mod grant;
+pub mod rules;
+#[cfg(test)]
+mod tests;
+
+pub use grant::{Claim, Grant, GrantKind, Space};
 
 use crate::Name;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -9,14 +17,15 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// First bytes of the table.
 pub const MAGIC: [u8; 8] = *b"ENIGMA\x00\x01";
 
-/// Most port ranges of a task.
-pub const MAX_PORTS: usize = 16;
-/// Most interrupt lines of a task.
-pub const MAX_IRQS: usize = 8;
-/// Most physical ranges of a task.
-pub const MAX_RANGES: usize = 4;
-/// Most peers that a task may call.
-pub const MAX_CALLS: usize = 16;
+/// Most grants of a task: as many of each kind as it may have.
+pub const MAX_GRANTS: usize = {
+    let (mut all, mut kind) = (0, 0);
+    while kind < GrantKind::LISTED.len() {
+        all += GrantKind::LISTED[kind].most();
+        kind += 1;
+    }
+    all
+};
 
 /// Head of the table.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -30,55 +39,6 @@ pub struct ManifestHeader {
     pub count: u32,
     /// `size_of::<TaskRecord>()`.
     pub record_size: u32,
-}
-
-/// A range of I/O ports.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub struct PortRange {
-    /// First port.
-    pub base: u16,
-    /// How many; 0 marks an unused slot. `base + len` is at most 65,536.
-    pub len: u16,
-}
-
-/// An interrupt line and the bit that it sets in its task's notification.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub struct IrqRecord {
-    /// The name by which the driver asks for it.
-    pub name: Name,
-    /// 8259 line, 0 to 15; 0 (timer) and 2 (cascade) are never granted.
-    pub line: u8,
-    /// Notification bit, 0 to 31.
-    pub bit: u8,
-    /// 1 where the slot is in use.
-    pub used: u8,
-    /// Zero.
-    pub reserved: u8,
-}
-
-/// A physical range that a driver may map.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub struct RangeRecord {
-    /// The name by which the driver asks for it.
-    pub name: Name,
-    /// First byte, page-aligned.
-    pub base: u64,
-    /// Length in bytes, whole pages; 0 marks an unused slot.
-    pub len: u64,
-    /// [`RangeRecord::WRITE`], [`RangeRecord::WRITE_COMBINING`].
-    pub flags: u32,
-    /// Zero.
-    pub reserved: u32,
-}
-
-impl RangeRecord {
-    /// May be mapped writable.
-    pub const WRITE: u32 = 1;
-    /// Mapped write-combining where the processor can; otherwise uncached.
-    pub const WRITE_COMBINING: u32 = 2;
 }
 
 /// What to do when a task's life ends.
@@ -131,24 +91,12 @@ pub struct TaskRecord {
     pub priority: u8,
     /// [`Restart`].
     pub restart: u8,
-    /// How many of `calls` are in use.
-    pub call_count: u8,
     /// Zero.
-    pub reserved: u8,
-    /// Tasks (rows of this table) whose endpoints it may call.
-    pub calls: [u8; MAX_CALLS],
-    /// Port ranges.
-    pub ports: [PortRange; MAX_PORTS],
-    /// The names by which the driver asks for them, zero for those that have none.
-    pub port_names: [Name; MAX_PORTS],
-    /// Interrupt lines.
-    pub irqs: [IrqRecord; MAX_IRQS],
-    /// Zero.
-    pub reserved2: u32,
-    /// Physical ranges.
-    pub ranges: [RangeRecord; MAX_RANGES],
-    /// Tasks that it may debug, one bit for each row of this table. Who may debug a task can do all that the task can.
-    pub debug: u64,
+    pub reserved: u16,
+    /// How many of `grants` are in use.
+    pub grant_count: u32,
+    /// Its authority: in ascending order of kinds, those that are not in use zero.
+    pub grants: [Grant; MAX_GRANTS],
 }
 
 impl TaskRecord {
@@ -164,7 +112,46 @@ impl TaskRecord {
     pub const LOGS: u32 = 1 << 4;
     /// Kernel authority: the boot archive, mapped read-only (name `archive`).
     pub const ARCHIVE: u32 = 1 << 5;
+
+    /// All its grants that the table lists.
+    pub fn grants(&self) -> &[Grant] {
+        self.grants.get(..self.grant_count as usize).unwrap_or_default()
+    }
+
+    /// Those of one kind.
+    pub fn of(&self, kind: GrantKind) -> impl Iterator<Item = &Grant> + Clone {
+        let number = kind as u32;
+        self.grants().iter().skip_while(move |grant| grant.kind < number).take_while(move |grant| grant.kind == number)
+    }
+
+    /// The rows whose endpoints it may call.
+    pub fn peers(&self) -> impl Iterator<Item = u16> + Clone {
+        self.of(GrantKind::Peer).map(|grant| grant.base as u16)
+    }
+
+    /// Whether it may debug the task of this row: then it can do all that that one can.
+    pub fn may_debug(&self, row: u16) -> bool {
+        self.of(GrantKind::Debug).any(|grant| grant.row() == Some(row))
+    }
+
+    /// Adds one, in its place. False where there are as many of its kind already as may be.
+    pub fn add(&mut self, grant: Grant) -> bool {
+        let count = self.grant_count as usize;
+        let (Some(kind), Some(places)) = (grant.kind(), self.grants.get_mut(..=count)) else { return false };
+        if places.iter().filter(|other| other.kind == grant.kind).count() >= kind.most() {
+            return false;
+        }
+        let place = places.iter().take(count).take_while(|other| other.kind <= grant.kind).count();
+        if let Some(from) = places.get_mut(place..) {
+            from.rotate_right(1);
+            if let Some(first) = from.first_mut() {
+                *first = grant;
+            }
+        }
+        self.grant_count += 1;
+        true
+    }
 }
 
 const _: () =
-    assert!(size_of::<ManifestHeader>() == 24 && size_of::<TaskRecord>() == 456 + size_of::<[Name; MAX_PORTS]>());
+    assert!(size_of::<ManifestHeader>() == 24 && size_of::<TaskRecord>() == 48 + size_of::<[Grant; MAX_GRANTS]>());

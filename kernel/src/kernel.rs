@@ -9,6 +9,7 @@ use crate::latency;
 use crate::loader::Program;
 use crate::usermem::{self, Reader};
 use abi::error::{DeathKind, FaultRecord};
+use abi::manifest::GrantKind;
 use abi::task::SystemInfo;
 use alloc::vec::Vec;
 use kernel_core::System;
@@ -157,7 +158,7 @@ fn enter_with_extras(core: &mut PerCore, thread: &mut Thread, tasks: &[Task], fl
     if !paging::is_in(thread.space) {
         enter_space(core, thread.space);
         match tasks.get(thread.task as usize) {
-            Some(task) if thread.ports => core.tables.set_ports(thread.task, &task.record.ports),
+            Some(task) if thread.ports => core.tables.set_ports(thread.task, task.record.of(GrantKind::Ports)),
             _ => core.tables.no_ports(),
         }
     }

@@ -5,8 +5,8 @@ use crate::arch::paging::{self, UserFlags};
 use crate::arch::ram::Ram;
 use crate::kernel::Kernel;
 use abi::error::DeathKind;
-use abi::info::{ARG_LEN, Entry, EntryKind, INFO_MAGIC, MAX_ENTRIES, TaskInfo};
-use abi::manifest::{RangeRecord, TaskRecord};
+use abi::info::{ARG_LEN, Entry, INFO_MAGIC, MAX_ENTRIES, TaskInfo};
+use abi::manifest::{Grant, GrantKind, MAX_GRANTS, TaskRecord};
 use abi::message::Rights;
 use abi::task::{INFO_ADDR, STACK_TOP};
 use abi::{Name, PAGE_SIZE, Status, TaskId};
@@ -298,63 +298,60 @@ impl Entries {
     }
 }
 
-const _: () = assert!(
-    MAX_ENTRIES
-        >= abi::manifest::MAX_CALLS
-            + abi::manifest::MAX_IRQS
-            + abi::manifest::MAX_PORTS
-            + abi::manifest::MAX_RANGES
-            + 3
-);
+const _: () = assert!(MAX_ENTRIES >= MAX_GRANTS - GrantKind::Debug.most() + 3);
 
 /// Gives a task its handles, and lists them with its ports in the information page.
 fn grant(k: &mut Kernel, row: u16, record: &TaskRecord, entries: &mut Entries) -> Result<(), Status> {
-    for &peer in record.calls.get(..record.call_count as usize).unwrap_or_default() {
-        let task = k.sys.tasks.get(peer as usize).ok_or(Status::NoSuchTask)?;
-        let (name, endpoint) = (task.record.name, task.endpoint.ok_or(Status::NoSuchTask)?);
-        let handle = Handle::new(Object::Endpoint(endpoint), Rights::CALL | Rights::GRANT);
-        let handle = k.sys.handle_insert(row, handle)?;
-        entries.add(Entry { name, kind: EntryKind::Peer as u32, handle, base: peer.into(), len: 0 })?;
-    }
-    for irq in record.irqs.iter().filter(|i| i.used != 0) {
-        let owner = LineOwner { row, bits: 1 << (irq.bit & 31) };
-        if !k.sys.lines.claim(irq.line, owner) {
-            return Err(Status::Busy);
-        }
-        let handle = Handle::new(Object::Interrupt(irq.line), Rights::MANAGE);
-        let handle = k.sys.handle_insert(row, handle)?;
-        k.pic.unmask(irq.line);
-        entries.add(Entry { name: irq.name, kind: EntryKind::Irq as u32, handle, base: irq.bit.into(), len: 0 })?;
-    }
-    for (ports, &name) in record.ports.iter().zip(&record.port_names).filter(|(p, _)| p.len != 0) {
-        let (base, len) = (ports.base.into(), ports.len.into());
-        entries.add(Entry { name, kind: EntryKind::Ports as u32, handle: 0, base, len })?;
-    }
-    for (slot, range) in record.ranges.iter().enumerate().filter(|(_, r)| r.len != 0) {
-        let id = range_memory(k, row, slot, range)?;
-        let mut rights = Rights::READ;
-        rights.set(Rights::WRITE, range.flags & RangeRecord::WRITE != 0);
-        let handle = k.sys.handle_insert(row, Handle::new(Object::Memory(id), rights))?;
-        entries.add(Entry {
-            name: range.name,
-            kind: EntryKind::Range as u32,
-            handle,
-            base: range.base,
-            len: range.len,
-        })?;
+    let mut ranges = 0;
+    for grant in record.grants() {
+        let Some(kind) = grant.kind() else { continue };
+        // The name, the object behind the handle if there is one, and what there is to know.
+        let (name, handle, base) = match kind {
+            GrantKind::Peer => {
+                let peer = k.sys.tasks.get(grant.base as usize).ok_or(Status::NoSuchTask)?;
+                let endpoint = peer.endpoint.ok_or(Status::NoSuchTask)?;
+                let handle = Handle::new(Object::Endpoint(endpoint), Rights::CALL | Rights::GRANT);
+                (peer.record.name, Some(handle), grant.base)
+            }
+            GrantKind::Irq => {
+                let line = grant.base as u8;
+                if !k.sys.lines.claim(line, LineOwner { row, bits: grant.bits() }) {
+                    return Err(Status::Busy);
+                }
+                k.pic.unmask(line);
+                (grant.name, Some(Handle::new(Object::Interrupt(line), Rights::MANAGE)), grant.flags.into())
+            }
+            GrantKind::Ports => (grant.name, None, grant.base),
+            GrantKind::Range => {
+                let id = range_memory(k, row, ranges, grant)?;
+                ranges += 1;
+                let mut rights = Rights::READ;
+                rights.set(Rights::WRITE, grant.flags & Grant::WRITE != 0);
+                (grant.name, Some(Handle::new(Object::Memory(id), rights)), grant.base)
+            }
+            // Looked up in the table when it is used.
+            GrantKind::Debug => continue,
+            // Not in the list.
+            GrantKind::Keep | GrantKind::Archive | GrantKind::System => continue,
+        };
+        let handle = match handle {
+            Some(handle) => k.sys.handle_insert(row, handle)?,
+            None => 0,
+        };
+        entries.add(Entry { name, kind: kind as u32, handle, base, len: grant.len })?;
     }
     if let Some(id) = k.sys.tasks.get(row as usize).and_then(|t| t.keep) {
         let rights = Rights::READ | Rights::WRITE;
         let handle = k.sys.handle_insert(row, Handle::new(Object::Memory(id), rights))?;
         let len = u64::from(record.keep_frames) * PAGE;
-        entries.add(Entry { name: named("keep"), kind: EntryKind::Keep as u32, handle, base: 0, len })?;
+        entries.add(Entry { name: named("keep"), kind: GrantKind::Keep as u32, handle, base: 0, len })?;
     }
     if record.flags & TaskRecord::ARCHIVE != 0
         && let Some(id) = k.archive_memory
     {
         let handle = k.sys.handle_insert(row, Handle::new(Object::Memory(id), Rights::READ))?;
         let len = k.archive.len() as u64;
-        entries.add(Entry { name: named("archive"), kind: EntryKind::Archive as u32, handle, base: 0, len })?;
+        entries.add(Entry { name: named("archive"), kind: GrantKind::Archive as u32, handle, base: 0, len })?;
     }
     let mut rights = Rights::empty();
     rights.set(Rights::CONTROL, record.flags & TaskRecord::CONTROL != 0);
@@ -362,7 +359,7 @@ fn grant(k: &mut Kernel, row: u16, record: &TaskRecord, entries: &mut Entries) -
     rights.set(Rights::LOGS, record.flags & TaskRecord::LOGS != 0);
     if !rights.is_empty() {
         let handle = k.sys.handle_insert(row, Handle::new(Object::System, rights))?;
-        entries.add(Entry { name: named("system"), kind: EntryKind::System as u32, handle, base: 0, len: 0 })?;
+        entries.add(Entry { name: named("system"), kind: GrantKind::System as u32, handle, base: 0, len: 0 })?;
     }
     Ok(())
 }
@@ -376,7 +373,7 @@ fn insert(k: &mut Kernel, memory: Memory) -> Result<Id<Memory>, Status> {
 }
 
 /// The memory object of a physical range; made for the first life, kept for all.
-fn range_memory(k: &mut Kernel, row: u16, slot: usize, range: &RangeRecord) -> Result<Id<Memory>, Status> {
+fn range_memory(k: &mut Kernel, row: u16, slot: usize, range: &Grant) -> Result<Id<Memory>, Status> {
     let known = |k: &Kernel| k.sys.tasks.get(row as usize).and_then(|t| t.ranges.get(slot).copied().flatten());
     if let Some(id) = known(k) {
         return Ok(id);

@@ -5,7 +5,7 @@ use crate::boot::BootFrames;
 use crate::kernel::{self, Kernel, Locked};
 use crate::{heap, klog, loader, log};
 use abi::PAGE_SIZE;
-use abi::manifest::{RangeRecord, TaskRecord};
+use abi::manifest::{Grant, GrantKind, TaskRecord};
 use bootloader_api::config::Mapping;
 use bootloader_api::info::MemoryRegions;
 use bootloader_api::{BootInfo, BootloaderConfig};
@@ -134,7 +134,7 @@ pub type Table = Option<Result<&'static [TaskRecord], &'static str>>;
 /// Reads the task table of a boot archive.
 #[unsafe(link_section = "boot_text")]
 pub fn table(archive: &'static [u8]) -> Table {
-    kernel_core::archive::find_file(archive, "manifest").map(kernel_core::manifest::parse)
+    kernel_core::archive::find_file(archive, "manifest").map(abi::manifest::rules::parse)
 }
 
 /// What [`init_memory`] prepared.
@@ -165,8 +165,8 @@ pub struct Ready {
 /// on the machine, so it may come to light only here, and it must cost nobody else the boot.
 pub fn disable(sys: &mut System, units: &Units) {
     for task in &mut sys.tasks {
-        let in_ram = |r: &&RangeRecord| ram::regions().touch(r.base, r.len);
-        let ranges = task.record.ranges.iter();
+        let in_ram = |r: &&Grant| ram::regions().touch(r.base, r.len);
+        let ranges = task.record.of(GrantKind::Range);
         let unit = ranges.clone().find_map(|r| Some((r, units.reached(r.base, r.len)?)));
         let (range, what) = match (ranges.clone().find(in_ram), unit) {
             (Some(range), _) => (range, "RAM on this machine; change the range, or give the machine less memory"),

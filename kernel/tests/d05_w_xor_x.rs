@@ -32,7 +32,7 @@ fn main(boot: &'static mut BootInfo) -> ! {
         klog!("NX is not offered by this processor: the tables are checked all the same");
     }
     let archive = tar(&[("manifest", &manifest(&[record("one")])), ("bin/one", &program(&parts(), AbiNote::CURRENT))]);
-    let records = kernel_core::manifest::parse(kernel_core::archive::find_file(archive, "manifest").unwrap()).unwrap();
+    let records = abi::manifest::rules::parse(kernel_core::archive::find_file(archive, "manifest").unwrap()).unwrap();
     let sys = System::new(records, ready.frames, Clock::new(0, 1_000_000_000));
     let programs = loader::programs(&sys.tasks, archive);
     let frames_kernel = ready.frames_kernel;

@@ -3,7 +3,7 @@
 #![no_std]
 #![no_main]
 
-use abi::manifest::{MAX_PORTS, PortRange};
+use abi::manifest::Grant;
 use bootloader_api::{BootInfo, entry_point};
 use core::arch::asm;
 use kernel::arch::percore;
@@ -59,11 +59,8 @@ fn allowed(port: u16) -> bool {
 }
 
 fn grant(row: u16, ranges: &[(u16, u16)]) {
-    let mut ports = [PortRange::default(); MAX_PORTS];
-    for (port, &(base, len)) in ports.iter_mut().zip(ranges) {
-        *port = PortRange { base, len };
-    }
-    percore::with(|core| core.tables.set_ports(row, &ports));
+    let ports: Vec<_> = ranges.iter().map(|&(base, len)| Grant::ports("", base, len.into())).collect();
+    percore::with(|core| core.tables.set_ports(row, ports.iter()));
     for port in 0..=u16::MAX {
         let granted = ranges
             .iter()

@@ -29,7 +29,7 @@ const MOUSE: u8 = 12;
 fn main(boot: &'static mut BootInfo) -> ! {
     let ready = start::init_memory(boot);
     let archive = archive::tar(&[("manifest", &archive::manifest(&[archive::record("one")]))]);
-    let records = kernel_core::manifest::parse(kernel_core::archive::find_file(archive, "manifest").unwrap()).unwrap();
+    let records = abi::manifest::rules::parse(kernel_core::archive::find_file(archive, "manifest").unwrap()).unwrap();
     let clock = Clock::new(cpu::now(), pit::measure_tsc());
     state::set(Kernel {
         sys: System::new(records, ready.frames, clock),

@@ -10,7 +10,7 @@ mod archive;
 #[path = "support/tables.rs"]
 mod tables;
 
-use abi::manifest::RangeRecord;
+use abi::manifest::Grant;
 use abi::message::Rights;
 use abi::task::TaskState;
 use abi::{AbiNote, Status};
@@ -81,8 +81,7 @@ fn reaching(regions: &MemoryRegions) -> abi::manifest::TaskRecord {
     let ram = regions.iter().filter(|r| r.kind == MemoryRegionKind::Usable).max_by_key(|r| r.end).expect("some memory");
     let mut r = record("two");
     r.flags = 0;
-    r.ranges[1].name = abi::name_from("loot").expect("a proper name");
-    (r.ranges[1].base, r.ranges[1].len) = ((ram.end - 1) & !0xfff, 0x1000);
+    assert!(r.add(Grant::range("loot", (ram.end - 1) & !0xfff, 0x1000, 0)));
     r
 }
 
@@ -96,7 +95,7 @@ fn range_in_ram(kernel: &mut Kernel) {
     assert_eq!(kernel.sys.tasks[1].generation, 0, "it had a life");
     // A page that is no memory of this machine's is for whoever asks for it.
     let task = &mut kernel.sys.tasks[1];
-    (task.disabled, task.record.ranges[1].base) = (false, 0xb_8000);
+    (task.disabled, task.record.grants[0].base) = (false, 0xb_8000);
     start::disable(&mut kernel.sys, &Units::default());
     assert!(loader::spawn(kernel, 1, b"").is_ok());
     assert!(!kernel.sys.tasks[0].disabled);
@@ -110,7 +109,7 @@ fn range_in_a_unit(kernel: &mut Kernel, units: Units) {
         assert!(units.reached(at, 1).is_some_and(|reason| reason.contains(what)), "{what}: {units:x?}");
         assert_eq!(units.reached(at - 0x1000, 0x1000), None, "{what}: the page before");
         let task = &mut kernel.sys.tasks[1];
-        (task.disabled, task.record.ranges[1].base, task.record.ranges[1].len) = (false, at - 0x1000, 0x2000);
+        (task.disabled, task.record.grants[0].base, task.record.grants[0].len) = (false, at - 0x1000, 0x2000);
         start::disable(&mut kernel.sys, &units);
         assert_eq!(loader::spawn(kernel, 1, b""), Err(SpawnError::Status(Status::Busy)), "{what}");
         assert!(!kernel.sys.tasks[0].disabled);
@@ -124,10 +123,8 @@ fn range_in_a_unit(kernel: &mut Kernel, units: Units) {
 /// A task with registers and a frame buffer.
 fn device(name: &str) -> abi::manifest::TaskRecord {
     let mut r = record(name);
-    let named = |name| abi::name_from(name).expect("a proper name");
-    r.ranges[0] = RangeRecord { name: named("text"), base: 0xb_8000, len: 0x1000, ..RangeRecord::default() };
-    let flags = RangeRecord::WRITE_COMBINING;
-    r.ranges[1] = RangeRecord { name: named("bar"), base: 0xfd00_0000, len: 0x3000, flags, ..RangeRecord::default() };
+    assert!(r.add(Grant::range("text", 0xb_8000, 0x1000, 0)));
+    assert!(r.add(Grant::range("bar", 0xfd00_0000, 0x3000, Grant::WRITE_COMBINING)));
     r
 }
 

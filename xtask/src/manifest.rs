@@ -20,7 +20,7 @@ mod values;
 pub use source::{Place, Source, valid_name};
 pub use values::human;
 
-use abi::manifest::Restart;
+use abi::manifest::{Grant, GrantKind, Restart};
 use anyhow::{Result, bail};
 use source::Problem;
 use std::path::{Path, PathBuf};
@@ -52,12 +52,8 @@ pub struct Task {
     pub bin: String,
     /// 0 (most important) to 31.
     pub priority: At<u8>,
-    /// I/O ports.
-    pub ports: Vec<At<Ports>>,
-    /// Interrupt lines, in the order of their notification bits.
-    pub irqs: Vec<At<Irq>>,
-    /// Physical ranges.
-    pub ranges: Vec<At<Range>>,
+    /// Its hardware: grants of the kinds in [`GrantKind::HARDWARE`], those of a kind in the order in which they are written.
+    pub grants: Vec<At<Grant>>,
     /// Tasks that it may call.
     pub calls: Vec<At<String>>,
     /// Tasks that it may debug.
@@ -86,41 +82,6 @@ pub struct Task {
     pub float: bool,
     /// The directory of its crate, where that is not of this tree.
     pub outside: Option<PathBuf>,
-}
-
-/// A range of I/O ports.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ports {
-    /// The name by which the driver asks for it; empty where the table lists it without one.
-    pub name: String,
-    /// First port.
-    pub base: u16,
-    /// How many, at least 1.
-    pub len: u16,
-}
-
-/// An interrupt line by its driver's name for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Irq {
-    /// The name.
-    pub name: String,
-    /// 8259 line.
-    pub line: u8,
-}
-
-/// A physical range.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Range {
-    /// The name by which the driver asks for it.
-    pub name: String,
-    /// First byte.
-    pub base: u64,
-    /// Length in bytes.
-    pub len: u64,
-    /// May be mapped writable.
-    pub write: bool,
-    /// Mapped write-combining where the processor can.
-    pub write_combining: bool,
 }
 
 /// A right over the kernel itself.
@@ -199,7 +160,7 @@ impl System {
         tasks.sort_by_key(|task| !task.has(KernelRight::Control));
         let system = System { tasks };
         // What the kernel refuses has been said above, with its place; if not, it is said here and not on a black screen.
-        if let Err(what) = kernel_core::manifest::check_table(&encode::records(&system)) {
+        if let Err(what) = abi::manifest::rules::check_table(&encode::records(&system)) {
             bail!("{}: the kernel does not take this: {what}", sources.first().map_or("", |source| &source.shown));
         }
         Ok(system)
@@ -270,58 +231,24 @@ impl System {
 }
 
 impl Task {
-    /// Its ports, lines and ranges, in words.
+    /// What it is granted of one kind.
+    pub fn of(&self, kind: GrantKind) -> impl Iterator<Item = &At<Grant>> {
+        self.grants.iter().filter(move |grant| grant.value.kind() == Some(kind))
+    }
+
+    /// Its hardware, in words.
     #[must_use]
     pub fn hardware(&self) -> Vec<String> {
-        let ports = self.ports.iter().map(|ports| match ports.value.name.as_str() {
-            "" => format!("ports {}", ports.value),
-            name => format!("ports {} ({name})", ports.value),
-        });
-        let irqs = self.irqs.iter().map(|irq| format!("line {} ({})", irq.value.line, irq.value.name));
-        let ranges = self.ranges.iter().map(|range| format!("range {} ({})", range.value, range.value.name));
-        ports.chain(irqs).chain(ranges).collect()
+        GrantKind::HARDWARE
+            .into_iter()
+            .flat_map(|kind| self.of(kind))
+            .map(|grant| format!("{:#}", grant.value))
+            .collect()
     }
 
     /// Whether it has this right over the kernel.
     #[must_use]
     pub fn has(&self, right: KernelRight) -> bool {
         self.kernel.iter().any(|granted| granted.value == right)
-    }
-}
-
-impl Ports {
-    /// One past the last port.
-    #[must_use]
-    pub fn end(&self) -> u32 {
-        u32::from(self.base) + u32::from(self.len)
-    }
-
-    /// Whether the two share a port.
-    #[must_use]
-    pub fn overlaps(&self, other: &Ports) -> bool {
-        u32::from(self.base) < other.end() && u32::from(other.base) < self.end()
-    }
-}
-
-impl std::fmt::Display for Ports {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.len {
-            1 => write!(f, "{:#X}", self.base),
-            _ => write!(f, "{:#X}-{:#X}", self.base, self.end() - 1),
-        }
-    }
-}
-
-impl Range {
-    /// One past the last byte.
-    #[must_use]
-    pub fn end(&self) -> u64 {
-        self.base.saturating_add(self.len)
-    }
-}
-
-impl std::fmt::Display for Range {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:#X}-{:#X}", self.base, self.end().saturating_sub(1))
     }
 }

@@ -3,6 +3,7 @@
 use crate::manifest::{RESTARTS, System, Task, human};
 use crate::paths::Paths;
 use abi::PAGE_SIZE;
+use abi::manifest::{Grant, GrantKind};
 use anyhow::Result;
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -41,15 +42,6 @@ fn cells(system: &System, task: &Task) -> [Vec<String>; 8] {
     if task.heartbeat_ms.value > 0 {
         life.push(format!("watched, {} ms", task.heartbeat_ms.value));
     }
-    let ports = task.ports.iter().map(|ports| match ports.value.name.as_str() {
-        "" => format!("ports {}", ports.value),
-        name => format!("ports {name} {}", ports.value),
-    });
-    let lines = task.irqs.iter().map(|irq| format!("line {} = {}", irq.value.name, irq.value.line));
-    let ranges = task.ranges.iter().map(|range| {
-        let range = &range.value;
-        format!("{} {range}{}", range.name, if range.write { "" } else { " read-only" })
-    });
     let mut name = vec![task.name.value.clone()];
     if task.outside.is_some() {
         name.push("(outside)".to_owned());
@@ -57,7 +49,7 @@ fn cells(system: &System, task: &Task) -> [Vec<String>; 8] {
     [
         name,
         vec![task.priority.value.to_string()],
-        ports.chain(lines).chain(ranges).collect(),
+        task.hardware(),
         memory,
         task.calls.iter().map(|call| call.value.clone()).collect(),
         owned(system.callers(&task.name.value)),
@@ -102,26 +94,34 @@ fn table(system: &System) -> String {
     text
 }
 
+fn grant(kind: GrantKind, grant: &Grant) -> Value {
+    let (name, Grant { base, len, flags, .. }) = (abi::name_str(&grant.name), *grant);
+    let has = |flag| flags & flag != 0;
+    match kind {
+        GrantKind::Ports => json!({ "name": name, "base": base, "len": len }),
+        GrantKind::Irq => json!({ "name": name, "line": base }),
+        GrantKind::Range => json!({
+            "name": name,
+            "base": base,
+            "len": len,
+            "write": has(Grant::WRITE),
+            "write_combining": has(Grant::WRITE_COMBINING),
+        }),
+        _ => json!({ "name": name, "base": base, "len": len, "flags": flags }),
+    }
+}
+
 fn to_json(system: &System) -> Value {
     let tasks: Vec<Value> = system
         .tasks
         .iter()
         .map(|task| {
-            json!({
+            let mut all = json!({
                 "name": task.name.value,
                 "package": task.package.value,
                 "bin": task.bin,
                 "outside": task.outside.as_ref().map(|dir| dir.display().to_string()),
                 "priority": task.priority.value,
-                "ports": task.ports.iter().map(|at| json!({ "base": at.value.base, "len": at.value.len })).collect::<Vec<_>>(),
-                "irqs": task.irqs.iter().map(|at| json!({ "name": at.value.name, "line": at.value.line })).collect::<Vec<_>>(),
-                "ranges": task.ranges.iter().map(|at| json!({
-                    "name": at.value.name,
-                    "base": at.value.base,
-                    "len": at.value.len,
-                    "write": at.value.write,
-                    "write_combining": at.value.write_combining,
-                })).collect::<Vec<_>>(),
                 "calls": task.calls.iter().map(|call| call.value.as_str()).collect::<Vec<_>>(),
                 "called_by": system.callers(&task.name.value),
                 "kernel": task.kernel.iter().map(|right| right.value.name()).collect::<Vec<_>>(),
@@ -134,7 +134,11 @@ fn to_json(system: &System) -> Value {
                 "handles": task.handles.value,
                 "objects": task.objects,
                 "float": task.float,
-            })
+            });
+            for kind in GrantKind::HARDWARE {
+                all[kind.key()] = task.of(kind).map(|at| grant(kind, &at.value)).collect();
+            }
+            all
         })
         .collect();
     json!({ "tasks": tasks })
@@ -181,16 +185,16 @@ mod tests {
     #[test]
     fn the_table_can_be_read() {
         let expected = "\
-task  prio  hardware                       memory     may call  called by  kernel   restart
-----  ----  -----------------------------  ---------  --------  ---------  -------  ----------------
-boss  1     -                              1M         -         app        control  always
-                                           stack 64K                       logs
-disk  2     ports 0x1F0-0x1F7              2M         -         app        -        always
-            ports 0x3F6                    stack 64K                                not at boot
-            line done = 14                 keeps 8K                                 watched, 2000 ms
-            rom 0xC8000-0xCBFFF read-only
-app   6     -                              1M         disk      -          -        never
-                                           stack 64K  boss
+task  prio  hardware                                memory     may call  called by  kernel   restart
+----  ----  --------------------------------------  ---------  --------  ---------  -------  ----------------
+boss  1     -                                       1M         -         app        control  always
+                                                    stack 64K                       logs
+disk  2     ports 0x1F0-0x1F7                       2M         -         app        -        always
+            ports 0x3F6                             stack 64K                                not at boot
+            line 14 (done)                          keeps 8K                                 watched, 2000 ms
+            range 0xC8000-0xCBFFF (rom, read-only)
+app   6     -                                       1M         disk      -          -        never
+                                                    stack 64K  boss
 ";
         assert_eq!(table(&system()), expected);
     }
@@ -199,7 +203,10 @@ app   6     -                              1M         disk      -          -    
     fn the_json_says_the_same() {
         let value = to_json(&system());
         let disk = &value["tasks"][1];
-        assert_eq!(disk["ports"], json!([{ "base": 0x1F0, "len": 8 }, { "base": 0x3F6, "len": 1 }]));
+        assert_eq!(
+            disk["ports"],
+            json!([{ "name": "", "base": 0x1F0, "len": 8 }, { "name": "", "base": 0x3F6, "len": 1 }])
+        );
         assert_eq!(disk["irqs"], json!([{ "name": "done", "line": 14 }]));
         assert_eq!(disk["ranges"][0]["write"], json!(false));
         assert_eq!((&disk["memory"], &disk["keep"], &disk["start"]), (&json!(2 << 20), &json!(8192), &json!(false)));

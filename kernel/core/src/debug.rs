@@ -5,7 +5,7 @@ use crate::grants::{LineOwner, LineWay};
 use crate::memory::{Backing, Caching};
 use crate::system::System;
 use crate::thread::{Frame, State, WHOLE};
-use abi::manifest::PortRange;
+use abi::manifest::GrantKind;
 use abi::message::bits;
 use abi::syscall::{INTERRUPT_AGAIN, INTERRUPT_DROP, PORT_WRITE};
 use abi::task::{MAP_BASE, Registers, TaskState, USER_END};
@@ -28,7 +28,7 @@ impl System {
     pub fn debuggee(&self, thread: u16, id: u64) -> Result<u16, Status> {
         let id = TaskId::from_u32(u32::try_from(id).map_err(|_| Status::NoRights)?);
         let own = self.tasks.get(self.row_of(thread)? as usize).ok_or(Status::NoSuchTask)?;
-        if own.record.debug.checked_shr(id.index.into()).unwrap_or(0) & 1 == 0 {
+        if !own.record.may_debug(id.index) {
             return Err(Status::NoRights);
         }
         match self.tasks.get(id.index as usize) {
@@ -88,7 +88,7 @@ impl System {
     /// Has an interrupt come twice, or be lost. `bit` is that of the line. Errors: BadArgument.
     pub fn debug_interrupt(&mut self, row: u16, bit: u64, what: u64) -> Result<(), Status> {
         let task = self.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
-        if !task.record.irqs.iter().any(|irq| irq.used != 0 && u64::from(irq.bit) == bit) {
+        if !task.record.of(GrantKind::Irq).any(|irq| u64::from(irq.flags) == bit) {
             return Err(Status::BadArgument);
         }
         let set = 1 << bit;
@@ -138,11 +138,9 @@ impl System {
     /// not the task's).
     pub fn debug_port(&self, row: u16, port: u64, access: u64) -> Result<(u64, bool), Status> {
         let (width, writes) = (access & !PORT_WRITE, access & PORT_WRITE != 0);
-        let ports = &self.tasks.get(row as usize).ok_or(Status::NoSuchTask)?.record.ports;
-        let owns = |p: u64| {
-            let holds = |r: &PortRange| (u64::from(r.base)..u64::from(r.base) + u64::from(r.len)).contains(&p);
-            ports.iter().any(holds)
-        };
+        let task = self.tasks.get(row as usize).ok_or(Status::NoSuchTask)?;
+        let owns =
+            |p: u64| task.record.of(GrantKind::Ports).any(|own| p.checked_sub(own.base).is_some_and(|at| at < own.len));
         let fits = matches!(width, 1 | 2 | 4) && port <= u64::from(u16::MAX);
         if fits && (port..port + width).all(owns) { Ok((width, writes)) } else { Err(Status::BadArgument) }
     }

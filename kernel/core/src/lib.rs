@@ -45,7 +45,6 @@ pub mod ipc;
 pub mod layout;
 pub mod lifecycle;
 pub mod log;
-pub mod manifest;
 pub mod mappings;
 pub mod memory;
 pub mod notify;

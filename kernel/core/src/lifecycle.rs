@@ -7,7 +7,7 @@ use crate::system::System;
 use crate::task::Start;
 use crate::thread::{FLOAT, FloatState, PORTS, STEP, State, Thread};
 use abi::error::{DeathKind, FaultRecord};
-use abi::manifest::{Restart, TaskRecord};
+use abi::manifest::{GrantKind, Restart, TaskRecord};
 use abi::message::{ReplyToken, Rights, bits};
 use abi::task::{Activity, TaskState, TaskStatus};
 use abi::{Status, TaskId};
@@ -73,7 +73,7 @@ impl System {
         let mut thread = Thread::new(row, priority);
         thread.frame = frame;
         (thread.id, thread.root, thread.space) = (task.id(row), task.root, task.space);
-        thread.ports = task.record.ports.iter().any(|p| p.len != 0);
+        thread.ports = task.record.of(GrantKind::Ports).next().is_some();
         let float = task.record.flags & TaskRecord::FLOAT != 0;
         if !self.threads.has_room() || float && !self.floats.has_room() {
             task.objects.give(1);
@@ -103,8 +103,7 @@ impl System {
         let end = from.saturating_add(TOLD);
         for peer in from..end {
             let task = self.tasks.get(peer as usize)?;
-            let calls = task.record.calls.get(..task.record.call_count as usize).unwrap_or_default();
-            if task.state == TaskState::Running && calls.iter().any(|&c| u16::from(c) == row) {
+            if task.state == TaskState::Running && task.record.peers().any(|called| called == row) {
                 self.signal_task(peer, bits::PEER);
             }
         }

@@ -6,7 +6,7 @@ use crate::handles::{Handle, Object};
 use crate::step::Create;
 use crate::system::System;
 use abi::Status;
-use abi::manifest::RangeRecord;
+use abi::manifest::Grant;
 use abi::message::Rights;
 
 /// How the processor reaches memory that is mapped: its memory type (Intel SDM vol. 3A, section 11.3).
@@ -24,7 +24,7 @@ impl Caching {
     /// What a task's physical range is mapped as, by its record's flags; `combines` says whether the processor lets a page choose
     /// write-combining. Where it does not, the range is uncached: that is slower, and never wrong.
     pub const fn of_range(flags: u32, combines: bool) -> Caching {
-        if combines && flags & RangeRecord::WRITE_COMBINING != 0 { Caching::WriteCombining } else { Caching::Uncached }
+        if combines && flags & Grant::WRITE_COMBINING != 0 { Caching::WriteCombining } else { Caching::Uncached }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::release::Release;
 use crate::system::{Endpoint, System};
 use crate::thread::Thread;
 use abi::error::FaultRecord;
-use abi::manifest::{MAX_RANGES, TaskRecord};
+use abi::manifest::{GrantKind, TaskRecord};
 use abi::task::TaskState;
 use abi::{Status, TaskId};
 use zerocopy::FromZeros;
@@ -129,7 +129,7 @@ pub struct Task {
     /// The memory that outlives it.
     pub keep: Option<Id<Memory>>,
     /// Its physical ranges.
-    pub ranges: [Option<Id<Memory>>; MAX_RANGES],
+    pub ranges: [Option<Id<Memory>>; GrantKind::Range.most()],
     /// Where memory objects are mapped.
     pub mappings: Mappings,
     /// Where the next mapping without an address goes.
@@ -168,7 +168,7 @@ impl Task {
             endpoint: None,
             notification: None,
             keep: None,
-            ranges: [None; MAX_RANGES],
+            ranges: [None; GrantKind::Range.most()],
             // A mapping counts as an object.
             mappings: Mappings::new(record.object_quota),
             map_next: abi::task::MAP_BASE,

@@ -1,7 +1,7 @@
 //! Segments, and the task state segment with the I/O permission bitmap (Intel SDM vol. 3A, chapter 8; vol. 1, section 19.5.2).
 
 use super::stacks::Stack;
-use abi::manifest::PortRange;
+use abi::manifest::{Grant, GrantKind};
 use x86_64::instructions::segmentation::{CS, DS, ES, FS, GS, SS, Segment};
 use x86_64::instructions::tables::load_tss;
 use x86_64::structures::DescriptorTablePointer;
@@ -57,7 +57,14 @@ pub struct Tables {
     gdt: [u64; 8],
     /// The row whose ports are clear in the bitmap now, or [`NOBODY`].
     owner: u16,
-    granted: [PortRange; abi::manifest::MAX_PORTS],
+    granted: [Ports; GrantKind::Ports.most()],
+}
+
+/// Ports that are clear in the bitmap.
+#[derive(Clone, Copy)]
+struct Ports {
+    base: u16,
+    len: u32,
 }
 
 /// Where TSS.RSP0 is in [`Tables`].
@@ -83,7 +90,7 @@ impl Tables {
         },
         gdt: [0; 8],
         owner: NOBODY,
-        granted: [PortRange { base: 0, len: 0 }; abi::manifest::MAX_PORTS],
+        granted: [Ports { base: 0, len: 0 }; GrantKind::Ports.most()],
     };
 
     /// The frame end of the thread that runs, or ran last: TSS.RSP0.
@@ -107,14 +114,15 @@ impl Tables {
     }
 
     /// Allows the ports of the task that runs from now on, and no others.
-    pub fn set_ports(&mut self, row: u16, ports: &[PortRange; abi::manifest::MAX_PORTS]) {
+    pub fn set_ports<'a>(&mut self, row: u16, ports: impl Iterator<Item = &'a Grant>) {
         if self.owner != row {
-            let old = core::mem::replace(&mut self.granted, *ports);
-            for range in old {
-                change(&mut self.tss.bitmap, range, true);
+            for range in &mut self.granted {
+                change(&mut self.tss.bitmap, *range, true);
+                range.len = 0;
             }
-            for range in *ports {
-                change(&mut self.tss.bitmap, range, false);
+            for (range, grant) in self.granted.iter_mut().zip(ports) {
+                *range = Ports { base: grant.base as u16, len: grant.len as u32 };
+                change(&mut self.tss.bitmap, *range, false);
             }
             self.owner = row;
         }
@@ -182,8 +190,8 @@ pub fn clear_user_selectors() {
     }
 }
 
-fn change(bitmap: &mut [u8; BITMAP], range: PortRange, deny: bool) {
-    for port in u32::from(range.base)..u32::from(range.base) + u32::from(range.len) {
+fn change(bitmap: &mut [u8; BITMAP], range: Ports, deny: bool) {
+    for port in u32::from(range.base)..u32::from(range.base) + range.len {
         let Some(byte) = bitmap.get_mut(port as usize / 8) else { return };
         let bit = 1 << (port % 8);
         if deny { *byte |= bit } else { *byte &= !bit }

@@ -5,12 +5,11 @@
 
 use crate::lock::Mutex;
 use crate::memory::Memory;
-use abi::info::EntryKind;
-use abi::manifest::{MAGIC, MAX_CALLS, ManifestHeader, TaskRecord};
-use abi::task::MAX_TASKS;
+use abi::manifest::{GrantKind, TaskRecord, rules};
 use alloc::borrow::Cow;
+use alloc::vec;
 use core::fmt;
-use zerocopy::FromBytes;
+use zerocopy::IntoBytes;
 
 /// Size of a block in bytes.
 const BLOCK: usize = 512;
@@ -39,7 +38,7 @@ impl Archive {
         let bytes = match *mapped {
             Some(bytes) => bytes,
             None => {
-                let len = crate::entry_of(EntryKind::Archive)?.len as usize;
+                let len = crate::entry_of(GrantKind::Archive)?.len as usize;
                 let whole = Memory::archive()?.map(false).ok()?.leak_shared();
                 *mapped.insert(whole.get(..len).unwrap_or(whole))
             }
@@ -53,7 +52,7 @@ impl Archive {
         Some(Archive { bytes, tasks })
     }
 
-    /// The task table, in the order of the task indices. At least one record; every name is a name, every peer a row of the table.
+    /// The task table, in the order of the task indices. All of [`abi::manifest::rules`] holds for it.
     pub fn tasks(&self) -> &[TaskRecord] {
         &self.tasks
     }
@@ -84,39 +83,16 @@ fn find<'a>(archive: &'a [u8], path: &str) -> Option<&'a [u8]> {
     Files { rest: archive }.find(|(name, _)| name.is(path)).map(|(_, data)| data)
 }
 
-/// Checks the task table.
+/// The task table, if it is a good one.
 fn tasks_of(file: &'static [u8]) -> Option<Cow<'static, [TaskRecord]>> {
-    let (header, rest) = ManifestHeader::read_from_prefix(file).ok()?;
-    let count = header.count as usize;
-    if header.magic != MAGIC
-        || header.abi_hash != abi::ABI_HASH
-        || header.record_size as usize != size_of::<TaskRecord>()
-        || !(1..=MAX_TASKS).contains(&count)
-    {
-        return None;
+    if let Ok(tasks) = rules::parse(file) {
+        return Some(Cow::Borrowed(tasks));
     }
-    let table = rest.get(..count * size_of::<TaskRecord>())?;
-    // Files begin at multiples of 512 bytes, so the records are aligned where the archive is; elsewhere they are copied.
-    let tasks = match <[TaskRecord]>::ref_from_bytes(table) {
-        Ok(tasks) => Cow::Borrowed(tasks),
-        Err(_) => Cow::Owned(
-            table
-                .chunks_exact(size_of::<TaskRecord>())
-                .filter_map(|chunk| TaskRecord::read_from_bytes(chunk).ok())
-                .collect(),
-        ),
-    };
-    (tasks.len() == count && tasks.iter().all(|record| is_sound(record, count))).then_some(tasks)
-}
-
-/// Whether a record's name is one and its peers exist.
-fn is_sound(record: &TaskRecord, count: usize) -> bool {
-    let calls = record.calls.get(..record.call_count as usize);
-    record.name.last() == Some(&0)
-        && abi::name_from(abi::name_str(&record.name)) == Some(record.name)
-        && record.call_count as usize <= MAX_CALLS
-        && calls.is_some_and(|calls| calls.iter().all(|&peer| (peer as usize) < count))
-        && (record.priority as usize) < abi::task::LEVELS
+    // Files begin at multiples of 512 bytes, so the records are aligned where the archive is; elsewhere a copy is.
+    let mut words = vec![0_u64; file.len().div_ceil(8)];
+    let copy = words.as_mut_bytes().get_mut(..file.len())?;
+    copy.copy_from_slice(file);
+    Some(Cow::Owned(rules::parse(copy).ok()?.to_vec()))
 }
 
 /// A path as a header holds it: an optional prefix, a slash, a name.

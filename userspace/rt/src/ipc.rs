@@ -3,7 +3,7 @@
 use crate::notify::Notification;
 use crate::syscall;
 use abi::Status;
-use abi::info::EntryKind;
+use abi::manifest::GrantKind;
 use abi::message::{Header, Lease, MAX_LEASES, pack_transfer};
 use core::fmt;
 
@@ -164,7 +164,7 @@ impl Endpoint {
 
     /// The endpoint of a peer that the task may call, or `None` where `system.toml` does not list it.
     pub fn peer(name: &str) -> Option<Endpoint> {
-        crate::entry_named(EntryKind::Peer, name).map(|entry| Endpoint(entry.handle))
+        crate::entry_named(GrantKind::Peer, name).map(|entry| Endpoint(entry.handle))
     }
 
     /// A new endpoint, which dies with the task.

@@ -2,7 +2,7 @@
 
 use crate::notify::{Bit, Notification};
 use crate::syscall;
-use abi::info::EntryKind;
+use abi::manifest::GrantKind;
 
 /// A line that `system.toml` grants to this task. It stays masked from the moment it fires until [`Irq::ack`].
 ///
@@ -30,7 +30,7 @@ pub struct Irq {
 impl Irq {
     /// The line of this name, or `None` where the task has none.
     pub fn named(name: &str) -> Option<Irq> {
-        let entry = crate::entry_named(EntryKind::Irq, name)?;
+        let entry = crate::entry_named(GrantKind::Irq, name)?;
         let bit = u32::try_from(entry.base).ok().filter(|&bit| bit < u64::BITS)?;
         Some(Irq { handle: entry.handle, bit })
     }

@@ -38,7 +38,8 @@ extern crate std;
 pub use abi;
 pub use abi::Status;
 use abi::TaskId;
-use abi::info::{Entry, EntryKind, TaskInfo};
+use abi::info::{Entry, TaskInfo};
+use abi::manifest::GrantKind;
 
 pub mod archive;
 pub mod callers;
@@ -150,14 +151,14 @@ pub fn entries() -> &'static [Entry] {
 }
 
 /// The entry of this kind with this name.
-pub(crate) fn entry_named(kind: EntryKind, name: &str) -> Option<&'static Entry> {
+pub(crate) fn entry_named(kind: GrantKind, name: &str) -> Option<&'static Entry> {
     // Byte by byte: `==` would link `memcmp`, for names of a few letters.
     let is = |entry: &&Entry| abi::name_str(&entry.name).bytes().eq(name.bytes());
     entries().iter().filter(|entry| entry.kind == kind as u32).find(is)
 }
 
 /// The first entry of this kind.
-pub(crate) fn entry_of(kind: EntryKind) -> Option<&'static Entry> {
+pub(crate) fn entry_of(kind: GrantKind) -> Option<&'static Entry> {
     entries().iter().find(|entry| entry.kind == kind as u32)
 }
 

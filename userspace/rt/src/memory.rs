@@ -2,7 +2,8 @@
 
 use crate::lock::Mutex;
 use crate::syscall;
-use abi::info::{Entry, EntryKind};
+use abi::info::Entry;
+use abi::manifest::GrantKind;
 use abi::{PAGE_SIZE, Status};
 use alloc::vec;
 use alloc::vec::Vec;
@@ -40,12 +41,12 @@ impl Memory {
 
     /// The physical range that `system.toml` grants under this name.
     pub fn range(name: &str) -> Option<Memory> {
-        crate::entry_named(EntryKind::Range, name).map(handle)
+        crate::entry_named(GrantKind::Range, name).map(handle)
     }
 
     /// The memory that outlives the task: zero in its first life, as the last life left it in every other.
     pub fn keep() -> Option<Memory> {
-        crate::entry_of(EntryKind::Keep).map(handle)
+        crate::entry_of(GrantKind::Keep).map(handle)
     }
 
     /// The memory that outlives the task, for the rest of its life, where there are at least `len` bytes; else as many zeroed ones that do not. Tells
@@ -60,7 +61,7 @@ impl Memory {
 
     /// The boot archive, which can only be read: [`crate::archive::Archive::map`] reads it.
     pub fn archive() -> Option<Memory> {
-        crate::entry_of(EntryKind::Archive).map(handle)
+        crate::entry_of(GrantKind::Archive).map(handle)
     }
 
     /// Size and place.

@@ -2,7 +2,7 @@
 
 #[cfg(not(target_os = "none"))]
 pub use crate::fake::FakePorts;
-use abi::info::EntryKind;
+use abi::manifest::GrantKind;
 use core::sync::atomic::{AtomicU8, AtomicU16, Ordering};
 
 /// A range of I/O ports; offsets count from its first. Device logic takes this, so that it runs over [`IoPorts`] in a task and
@@ -156,7 +156,7 @@ impl IoPorts {
     /// The ports that `system.toml` grants under this name: all of the range. On the host `None`, unless a
     /// [`Harness`](crate::testing::Harness) grants them.
     pub fn named(name: &str) -> Option<IoPorts> {
-        let entry = crate::entry_named(EntryKind::Ports, name)?;
+        let entry = crate::entry_named(GrantKind::Ports, name)?;
         Some(IoPorts { base: u16::try_from(entry.base).ok()?, len: u16::try_from(entry.len).unwrap_or(u16::MAX) })
     }
 
@@ -178,7 +178,7 @@ impl IoPorts {
         let end = first + len as u64;
         let held = len > 0
             && crate::entries().iter().any(|entry| {
-                entry.kind == EntryKind::Ports as u32
+                entry.kind == GrantKind::Ports as u32
                     && entry.base <= first
                     && end <= entry.base.saturating_add(entry.len)
             });

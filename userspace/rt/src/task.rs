@@ -4,7 +4,7 @@
 
 use crate::syscall;
 use abi::error::{DeathKind, FaultRecord};
-use abi::info::EntryKind;
+use abi::manifest::GrantKind;
 use abi::task::{SystemInfo, TaskStatus};
 use abi::{Status, TaskId};
 
@@ -13,7 +13,7 @@ pub const KERNEL_LOG: usize = abi::syscall::KERNEL_LOG as usize;
 
 /// The system handle.
 fn system() -> Result<u32, Status> {
-    crate::entry_of(EntryKind::System).map(|entry| entry.handle).ok_or(Status::NoRights)
+    crate::entry_of(GrantKind::System).map(|entry| entry.handle).ok_or(Status::NoRights)
 }
 
 /// Starts a task with an argument of at most [`abi::info::ARG_LEN`] bytes; returns its new life.

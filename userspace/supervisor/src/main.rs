@@ -175,9 +175,7 @@ impl Supervisor {
     fn start_all(&mut self) {
         let me = rt::me();
         let order = policy::start_order(self.tasks.len(), |row| {
-            self.tasks.get(row).map_or(&[][..], |task| {
-                task.record.calls.get(..usize::from(task.record.call_count)).unwrap_or(&task.record.calls)
-            })
+            self.tasks.get(row).into_iter().flat_map(|task| task.record.peers()).map(usize::from)
         });
         for index in order {
             if index == usize::from(me.index) {

@@ -23,16 +23,12 @@ pub const FOREVER_NS: u64 = 20_000_000;
 /// Rows of the task table in the order in which to start them: whoever is called comes before its callers, and apart from that the
 /// table's own order is kept. `calls(row)` are the rows that `row` may call; rows out of range are ignored. A cycle, which the
 /// build refuses, does not stop the others: its rows come in table order.
-pub fn start_order<'a>(count: usize, calls: impl Fn(usize) -> &'a [u8]) -> Vec<usize> {
+pub fn start_order<I: Iterator<Item = usize>>(count: usize, calls: impl Fn(usize) -> I) -> Vec<usize> {
     let mut order = Vec::with_capacity(count);
     let mut placed = alloc::vec![false; count];
     while order.len() < count {
         let ready = (0..count).find(|&row| {
-            !placed[row]
-                && calls(row).iter().all(|&peer| {
-                    let peer = usize::from(peer);
-                    peer == row || placed.get(peer).copied().unwrap_or(true)
-                })
+            !placed[row] && calls(row).all(|peer| peer == row || placed.get(peer).copied().unwrap_or(true))
         });
         let Some(row) = ready.or_else(|| placed.iter().position(|&done| !done)) else {
             break;
@@ -178,8 +174,8 @@ mod tests {
 
     const S: u64 = 1_000_000_000;
 
-    fn order(calls: &[&[u8]]) -> Vec<usize> {
-        start_order(calls.len(), |row| calls[row])
+    fn order(calls: &[&[usize]]) -> Vec<usize> {
+        start_order(calls.len(), |row| calls[row].iter().copied())
     }
 
     #[test]

@@ -5,12 +5,13 @@ use crate::archive;
 use crate::build::{Built, Config, SYSTEM_TOML, compile, stripped, with_loader, write_image};
 use crate::guest::Guest;
 use crate::loader::Firmware;
-use crate::manifest::{At, Ports, System};
+use crate::manifest::{At, System};
 use crate::paths;
 use crate::qemu::Machine;
 use crate::tasks;
 use crate::test::kernel::machine;
 use crate::toolchain::install::Ready;
+use abi::manifest::Grant;
 use anyhow::{Context, Result, bail};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -67,8 +68,7 @@ fn build(config: &Config) -> Result<Built> {
         let Some(task) = system.tasks.iter_mut().find(|task| task.name.value == name) else {
             bail!("{SYSTEM_TOML} has no task `{name}`");
         };
-        task.ports
-            .push(At { value: Ports { name: String::new(), base: port, len: 1 }, place: task.name.place.clone() });
+        task.grants.push(At { value: Grant::ports("", port, 1), place: task.name.place.clone() });
     }
     let programs = compile(config, &["build", "--package", "kernel", "--bin", "kernel"])?;
     let kernel = programs.get("kernel").context("the package `kernel` has no program of that name")?.clone();

@@ -3,9 +3,9 @@
 use super::read::Consent;
 use super::source::{Place, Problem, nearest};
 use super::{At, KernelRight, Task, hardware};
-use abi::manifest::{MAX_CALLS, Restart};
+use abi::manifest::rules::{self, MAX_ALL_OBJECTS, MAX_HANDLES};
+use abi::manifest::{Grant, GrantKind, Restart};
 use abi::task::MAX_TASKS;
-use kernel_core::manifest::{MAX_ALL_OBJECTS, MAX_HANDLES};
 
 /// The programs that are kernels.
 const KERNELS: [&str; 4] = ["kernel", "kernel-verify", "kernel-latency", "kernel-plain"];
@@ -176,10 +176,11 @@ fn clients(tasks: &mut [Task], problems: &mut Vec<Problem>) {
                 continue;
             }
             tasks[row].calls.push(At { value: name.clone(), place: client.place.clone() });
-            if tasks[row].calls.len() > MAX_CALLS {
+            if tasks[row].calls.len() > GrantKind::Peer.most() {
                 let text = format!(
-                    "`{}` calls {MAX_CALLS} tasks already, and that is the most; take it out here",
-                    client.value
+                    "`{}` calls {} tasks already, and that is the most; take it out here",
+                    client.value,
+                    GrantKind::Peer.most()
                 );
                 say(problems, &client.place, text);
             }
@@ -338,6 +339,7 @@ fn quotas(tasks: &[Task], problems: &mut Vec<Problem>) {
 fn handles_at_start(task: &Task) -> usize {
     let archive = task.has(KernelRight::Archive);
     let system = task.kernel.len() > usize::from(archive);
-    let each = task.calls.len() + task.irqs.len() + task.ranges.len();
-    kernel_core::manifest::handles_at_start(each, task.keep > 0, archive, system)
+    let hardware = task.grants.iter().map(|grant| grant.value);
+    let grants: Vec<_> = task.calls.iter().map(|_| Grant::peer(0)).chain(hardware).collect();
+    rules::handles_at_start(&grants, task.keep > 0, archive, system)
 }

@@ -106,7 +106,7 @@ fn share(number: u64) -> u64 {
                 // Where the archive has it: at a multiple of eight.
                 let mut words = vec![0_u64; bytes.len() / 8];
                 zerocopy::IntoBytes::as_mut_bytes(&mut words[..]).copy_from_slice(&bytes);
-                let records = kernel_core::manifest::parse(zerocopy::IntoBytes::as_bytes(&words[..]))
+                let records = abi::manifest::rules::parse(zerocopy::IntoBytes::as_bytes(&words[..]))
                     .unwrap_or_else(|what| panic!("the kernel does not take it: {what}\n{inside}\n+++\n{outside}"));
                 assert_eq!(records.len(), system.tasks.len());
             }

@@ -1,7 +1,7 @@
 //! The binary task table.
 
-use super::{KernelRight, Ports, System, Task};
-use abi::manifest::{IrqRecord, MAGIC, ManifestHeader, PortRange, RangeRecord, TaskRecord};
+use super::{At, KernelRight, System, Task};
+use abi::manifest::{Grant, MAGIC, ManifestHeader, TaskRecord};
 use zerocopy::{FromZeros, IntoBytes};
 
 /// The table of a checked system, so that every limit of the records holds.
@@ -45,32 +45,13 @@ fn record(system: &System, task: &Task) -> TaskRecord {
     ];
     record.flags = flags.iter().filter(|(set, _)| *set).map(|(_, flag)| flag).sum();
 
-    let row = |name: &str| system.tasks.iter().position(|other| other.name.value == name);
-    let rows = task.calls.iter().filter_map(|call| row(&call.value));
-    for (slot, row) in record.calls.iter_mut().zip(rows) {
-        *slot = row as u8;
-        record.call_count += 1;
-    }
-    record.debug = task.debug.iter().filter_map(|other| row(&other.value)).fold(0, |set, row| set | 1 << row);
-    for ((slot, named), ports) in record.ports.iter_mut().zip(&mut record.port_names).zip(&task.ports) {
-        let Ports { base, len, .. } = ports.value;
-        *slot = PortRange { base, len };
-        *named = name(&ports.value.name);
-    }
-    for (bit, (slot, irq)) in record.irqs.iter_mut().zip(&task.irqs).enumerate() {
-        *slot = IrqRecord { name: name(&irq.value.name), line: irq.value.line, bit: bit as u8, used: 1, reserved: 0 };
-    }
-    for (slot, range) in record.ranges.iter_mut().zip(&task.ranges) {
-        let range = &range.value;
-        let write = if range.write { RangeRecord::WRITE } else { 0 };
-        let combining = if range.write_combining { RangeRecord::WRITE_COMBINING } else { 0 };
-        *slot = RangeRecord {
-            name: name(&range.name),
-            base: range.base,
-            len: range.len,
-            flags: write | combining,
-            reserved: 0,
-        };
+    let row = |other: &At<String>| system.tasks.iter().position(|task| task.name.value == other.value);
+    let rows = |others: &[At<String>]| others.iter().filter_map(row).map(|row| row as u16).collect::<Vec<_>>();
+    let peers = rows(&task.calls).into_iter().map(Grant::peer);
+    let hardware = task.grants.iter().map(|grant| grant.value);
+    for grant in peers.chain(hardware).chain(rows(&task.debug).into_iter().map(Grant::debug)) {
+        // A checked system has no more of a kind than fit.
+        record.add(grant);
     }
     record
 }

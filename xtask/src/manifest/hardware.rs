@@ -1,86 +1,77 @@
 //! What the tasks are to the machine: who owns each port, line and physical range, and what is the kernel's alone.
 
 use super::source::Problem;
-use super::{At, Ports, Task};
+use super::{At, Task};
 use abi::PAGE_SIZE;
-use abi::manifest::PortRange;
-use kernel_core::manifest::{HOLES, in_a_hole, kernel_line, kernel_ports, kernel_range};
+use abi::manifest::rules::{HOLES, kernels};
+use abi::manifest::{Claim, Grant, GrantKind, Space};
 
 /// Checks each claim by itself, then against all earlier claims.
 pub fn check(tasks: &[Task], problems: &mut Vec<Problem>) {
-    let ports: Vec<_> = claims(tasks, |task| &task.ports);
-    let irqs: Vec<_> = claims(tasks, |task| &task.irqs);
-    let ranges: Vec<_> = claims(tasks, |task| &task.ranges);
-    for (number, (task, ports_at)) in ports.iter().enumerate() {
-        let own = &ports_at.value;
-        if let Some((kernels, why)) = kernel_ports(PortRange { base: own.base, len: own.len }) {
-            let kernels = Ports { name: String::new(), base: kernels.base, len: kernels.len };
-            say(problems, ports_at, format!("no task gets {kernels}, {why}; take it out"));
-        }
-        if let Some((owner, first)) = ports.iter().take(number).find(|(_, first)| first.value.overlaps(own)) {
-            say(problems, ports_at, taken("ports", own, task, owner, &first.value, &first.place));
-        }
-    }
-    for (number, (task, irq)) in irqs.iter().enumerate() {
-        let line = irq.value.line;
-        if let Some(why) = kernel_line(line) {
-            say(problems, irq, format!("no task gets line {line}, {why}; take it out"));
-        } else if let Some((owner, first)) = irqs.iter().take(number).find(|(_, first)| first.value.line == line) {
-            let text = taken("line", line, task, owner, format!("`{}`", first.value.name), &first.place);
-            say(problems, irq, text);
-        }
-    }
-    for (number, (task, range)) in ranges.iter().enumerate() {
-        let own = &range.value;
-        if !own.base.is_multiple_of(PAGE_SIZE as u64) || !own.len.is_multiple_of(PAGE_SIZE as u64) {
-            let text = format!(
-                "the range `{}` is not made of whole pages; `base` and `len` must be multiples of 0x1000",
-                own.name
-            );
-            say(problems, range, text);
-        }
-        if !in_a_hole(own.base, own.len) {
-            let holes: Vec<_> = HOLES.iter().map(|(start, end)| format!("{start:#X}-{:#X}", end - 1)).collect();
-            let text = format!(
-                "the range `{}` ({own}) may reach RAM; devices are within {} only",
-                own.name,
-                holes.join(" and ")
-            );
-            say(problems, range, text);
-        }
-        if let Some((start, end, why)) = kernel_range(own.base, own.len) {
-            say(problems, range, format!("no task gets {start:#X}-{:#X}, {why}; make the range smaller", end - 1));
-        }
-        let overlapping =
-            ranges.iter().take(number).find(|(_, first)| first.value.base < own.end() && own.base < first.value.end());
-        if let Some((owner, first)) = overlapping {
-            say(problems, range, taken("range", own, task, owner, &first.value, &first.place));
+    for kind in GrantKind::HARDWARE {
+        let claims: Vec<_> = tasks
+            .iter()
+            .flat_map(|task| task.of(kind).map(|at| (task.name.value.as_str(), at)))
+            .filter_map(|(task, at)| Some((task, at, at.value.claim()?)))
+            .collect();
+        for (number, (task, at, claim)) in claims.iter().enumerate() {
+            if claim.space == Space::Memory {
+                memory(at, claim, problems);
+            }
+            if let Some((kernels, why)) = kernels(&at.value) {
+                let (what, mend) = match kernels.space {
+                    Space::Lines => ("line ", "take it out"),
+                    Space::Ports => ("", "take it out"),
+                    Space::Memory => ("", "make the range smaller"),
+                };
+                say(problems, at, format!("no task gets {what}{kernels:#}, {why}; {mend}"));
+                if claim.space == Space::Lines {
+                    continue;
+                }
+            }
+            let earlier = claims.iter().take(number);
+            if let Some((owner, first, _)) = earlier.into_iter().find(|(.., first)| first.shares(claim)) {
+                say(problems, at, taken(claim, task, owner, first));
+            }
         }
     }
 }
 
-/// What all tasks claim of one kind, each with its task's name.
-fn claims<T>(tasks: &[Task], of: impl Fn(&Task) -> &Vec<At<T>>) -> Vec<(&str, &At<T>)> {
-    let mut claims = Vec::new();
-    for task in tasks {
-        claims.extend(of(task).iter().map(|claim| (task.name.value.as_str(), claim)));
+/// Where a device's memory can be.
+fn memory(at: &At<Grant>, claim: &Claim, problems: &mut Vec<Problem>) {
+    let name = abi::name_str(&at.value.name);
+    let page = PAGE_SIZE as u64;
+    if !claim.base.is_multiple_of(page) || !claim.len.is_multiple_of(page) {
+        let text =
+            format!("the range `{name}` is not made of whole pages; `base` and `len` must be multiples of 0x1000");
+        say(problems, at, text);
     }
-    claims
+    let inside = |&&(start, end): &&(u64, u64)| {
+        claim.base >= start && claim.base.checked_add(claim.len).is_some_and(|to| to <= end)
+    };
+    if HOLES.iter().find(inside).is_none() {
+        let holes: Vec<_> = HOLES.iter().map(|(start, end)| format!("{start:#X}-{:#X}", end - 1)).collect();
+        let text =
+            format!("the range `{name}` ({claim:#}) may reach RAM; devices are within {} only", holes.join(" and "));
+        say(problems, at, text);
+    }
 }
 
-fn taken(
-    what: &str,
-    own: impl std::fmt::Display,
-    task: &str,
-    owner: &str,
-    first: impl std::fmt::Display,
-    place: &super::Place,
-) -> String {
+fn taken(own: &Claim, task: &str, owner: &str, first: &At<Grant>) -> String {
+    let what = match own.space {
+        Space::Lines => "line",
+        Space::Ports => "ports",
+        Space::Memory => "range",
+    };
+    let (place, has) = match first.value.claim() {
+        Some(claim) if claim.space != Space::Lines => (&first.place, format!("{claim:#}")),
+        _ => (&first.place, format!("`{}`", abi::name_str(&first.value.name))),
+    };
     if task == owner {
-        format!("{what} {own} of `{task}`: it has {first} already ({place}); take one out")
+        format!("{what} {own:#} of `{task}`: it has {has} already ({place}); take one out")
     } else {
         format!(
-            "{what} {own} of `{task}`: `{owner}` has {first} already ({place}); hardware has one owner, so take one out"
+            "{what} {own:#} of `{task}`: `{owner}` has {has} already ({place}); hardware has one owner, so take one out"
         )
     }
 }

@@ -4,6 +4,7 @@ use super::Task;
 use super::read::Reader;
 use super::source::{Problem, Source, nearest};
 use super::values::offset;
+use abi::manifest::GrantKind;
 use std::path::Path;
 use toml_edit::TableLike;
 
@@ -48,11 +49,14 @@ impl Reader<'_> {
 
 /// `base`, but for what the table of `own` says.
 pub(super) fn over(base: Task, own: Task, table: &dyn TableLike) -> Task {
+    let of = |kind: GrantKind| if table.contains_key(kind.key()) { own.of(kind) } else { base.of(kind) }.cloned();
+    let grants = GrantKind::HARDWARE.into_iter().flat_map(of).collect();
     macro_rules! pick {
         ($($key:literal: $field:ident),* $(,)?) => {
             Task {
                 name: own.name,
                 outside: own.outside,
+                grants,
                 // The program is another package's where only the package is said.
                 bin: if table.contains_key("bin") || table.contains_key("package") { own.bin } else { base.bin },
                 $($field: if table.contains_key($key) { own.$field } else { base.$field },)*
@@ -62,9 +66,6 @@ pub(super) fn over(base: Task, own: Task, table: &dyn TableLike) -> Task {
     pick! {
         "package": package,
         "priority": priority,
-        "ports": ports,
-        "irqs": irqs,
-        "ranges": ranges,
         "calls": calls,
         "debug": debug,
         "clients": clients,
@@ -119,7 +120,7 @@ mod tests {
         let system = load(text).expect("a good system");
         let uart = system.task("uart").expect("the task");
         assert_eq!((uart.package.value.as_str(), uart.bin.as_str(), uart.priority.value), ("driver-uart", "uart", 2));
-        assert_eq!((uart.ports[0].value.base, uart.irqs[0].value.line, uart.keep), (0x3F8, 4, 4));
+        assert_eq!((uart.hardware().join(", ").as_str(), uart.keep), ("ports 0x3F8-0x3FF, line 4 (rx)", 4));
         assert_eq!((uart.heartbeat_ms.value, uart.restart), (0, abi::manifest::Restart::Forever));
         assert!(system.tasks[0].has(super::super::KernelRight::Control));
         let other =

@@ -3,10 +3,10 @@
 use super::inherit;
 use super::source::{Problem, Source, nearest, valid_name};
 use super::values::unknown_word;
-use super::{At, Irq, KernelRight, Ports, RESTARTS, Range, Task};
+use super::{At, KernelRight, RESTARTS, Task};
 use abi::PAGE_SIZE;
-use abi::manifest::{MAX_CALLS, MAX_IRQS, MAX_PORTS, MAX_RANGES, Restart};
-use kernel_core::manifest::{HEARTBEAT_MS, MAX_FRAMES, MAX_HANDLES, MAX_KEEP_FRAMES, MAX_STACK_FRAMES, OBJECTS};
+use abi::manifest::rules::{HEARTBEAT_MS, MAX_FRAMES, MAX_HANDLES, MAX_KEEP_FRAMES, MAX_STACK_FRAMES, OBJECTS};
+use abi::manifest::{Grant, GrantKind, Restart};
 use toml_edit::{Document, TableLike};
 
 const TASK_KEYS: [&str; 20] = [
@@ -164,11 +164,9 @@ impl<'a> Reader<'a> {
         let task = Task {
             name: self.at(offset, name.to_owned()),
             priority: priority.map(|value| value as u8),
-            ports: self.ports(table),
-            irqs: self.irqs(table),
-            ranges: self.ranges(table),
-            calls: self.names(table, "calls", MAX_CALLS),
-            debug: self.names(table, "debug", abi::task::MAX_TASKS),
+            grants: [self.ports(table), self.irqs(table), self.ranges(table)].concat(),
+            calls: self.names(table, "calls", GrantKind::Peer.most()),
+            debug: self.names(table, "debug", GrantKind::Debug.most()),
             clients,
             restart,
             start: self.flag(table, "start", true),
@@ -209,7 +207,8 @@ impl<'a> Reader<'a> {
     }
 
     /// `{ uart = { base, len } }`, by the driver's own name for each; or a list, of which the driver asks by number.
-    fn ports(&mut self, table: &dyn TableLike) -> Vec<At<Ports>> {
+    fn ports(&mut self, table: &dyn TableLike) -> Vec<At<Grant>> {
+        let most = GrantKind::Ports.most();
         let mut ports = Vec::new();
         let named = match table.get("ports") {
             Some(item) if item.is_array() || item.is_array_of_tables() => None,
@@ -217,15 +216,15 @@ impl<'a> Reader<'a> {
             None => return ports,
         };
         let Some(named) = named else {
-            for (offset, entry) in self.entries(table, "ports", "{ base = 0x3F8, len = 8 }", MAX_PORTS) {
-                ports.extend(self.port_range(entry, offset, String::new()));
+            for (offset, entry) in self.entries(table, "ports", "{ base = 0x3F8, len = 8 }", most) {
+                ports.extend(self.port_range(entry, offset, ""));
             }
             return ports;
         };
         if let Some(item) = table.get("ports")
-            && named.len() > MAX_PORTS
+            && named.len() > most
         {
-            self.too_many(item, "ports", named.len(), MAX_PORTS);
+            self.too_many(item, "ports", named.len(), most);
         }
         for (name, item) in named.iter() {
             let offset = self.key_offset(named, name);
@@ -238,14 +237,14 @@ impl<'a> Reader<'a> {
                 self.problem(offset, format!("the name `{name}` of ports {wrong}"));
             }
             match item.as_table_like() {
-                Some(entry) => ports.extend(self.port_range(entry, offset, name.to_owned())),
+                Some(entry) => ports.extend(self.port_range(entry, offset, name)),
                 None => self.wrong_kind(item, name, "a table such as { base = 0x3F8, len = 8 }"),
             }
         }
         ports
     }
 
-    fn port_range(&mut self, entry: &dyn TableLike, offset: usize, name: String) -> Option<At<Ports>> {
+    fn port_range(&mut self, entry: &dyn TableLike, offset: usize, name: &str) -> Option<At<Grant>> {
         self.known(entry, &["base", "len"], "a range of ports");
         if !self.required(entry, offset, &["base", "len"], "a range of ports") {
             return None;
@@ -257,34 +256,35 @@ impl<'a> Reader<'a> {
             self.problem(offset, text);
             return None;
         }
-        Some(self.at(offset, Ports { name, base: base as u16, len: len as u16 }))
+        Some(self.at(offset, Grant::ports(name, base as u16, len as u32)))
     }
 
-    fn irqs(&mut self, table: &dyn TableLike) -> Vec<At<Irq>> {
+    fn irqs(&mut self, table: &dyn TableLike) -> Vec<At<Grant>> {
+        let most = GrantKind::Irq.most();
         let Some(item) = table.get("irqs") else { return Vec::new() };
         let Some(lines) = item.as_table_like() else {
             self.wrong_kind(item, "irqs", "a table of names and lines such as { rx = 4 }");
             return Vec::new();
         };
-        if lines.len() > MAX_IRQS {
-            self.too_many(item, "irqs", lines.len(), MAX_IRQS);
+        if lines.len() > most {
+            self.too_many(item, "irqs", lines.len(), most);
         }
         let mut irqs = Vec::new();
-        for (name, _) in lines.iter() {
+        for (bit, (name, _)) in lines.iter().enumerate() {
             let offset = self.key_offset(lines, name);
             if let Err(wrong) = valid_name(name) {
                 self.problem(offset, format!("the interrupt name `{name}` {wrong}"));
             }
             let line = self.integer(lines, name, 0, 15, 0).value as u8;
-            irqs.push(self.at(offset, Irq { name: name.to_owned(), line }));
+            irqs.push(self.at(offset, Grant::irq(name, line, bit as u32)));
         }
         irqs
     }
 
-    fn ranges(&mut self, table: &dyn TableLike) -> Vec<At<Range>> {
-        let mut ranges: Vec<At<Range>> = Vec::new();
+    fn ranges(&mut self, table: &dyn TableLike) -> Vec<At<Grant>> {
+        let mut ranges: Vec<At<Grant>> = Vec::new();
         let example = "{ name = \"text\", base = 0xB8000, len = 0x8000 }";
-        for (offset, entry) in self.entries(table, "ranges", example, MAX_RANGES) {
+        for (offset, entry) in self.entries(table, "ranges", example, GrantKind::Range.most()) {
             self.known(entry, &["name", "base", "len", "write", "write_combining"], "a physical range");
             if !self.required(entry, offset, &["name", "base", "len"], "a physical range") {
                 continue;
@@ -294,18 +294,18 @@ impl<'a> Reader<'a> {
                 let text = format!("the range name `{}` {wrong}", name.value);
                 self.problems.push(Problem { place: name.place.clone(), text });
             }
-            if let Some(first) = ranges.iter().find(|range| range.value.name == name.value) {
+            if let Some(first) = ranges.iter().find(|range| abi::name_str(&range.value.name) == name.value) {
                 let text = format!("the range name `{}` is taken by {}; choose another", name.value, first.place);
                 self.problems.push(Problem { place: name.place.clone(), text });
             }
-            let range = Range {
-                name: name.value,
-                base: self.integer(entry, "base", 0, i64::MAX, 0).value as u64,
-                len: self.integer(entry, "len", 1, i64::MAX, PAGE_SIZE as i64).value as u64,
-                write: self.flag(entry, "write", true).value,
-                write_combining: self.flag(entry, "write_combining", false).value,
-            };
-            ranges.push(self.at(offset, range));
+            let base = self.integer(entry, "base", 0, i64::MAX, 0).value as u64;
+            let len = self.integer(entry, "len", 1, i64::MAX, PAGE_SIZE as i64).value as u64;
+            let flags = [
+                (self.flag(entry, "write", true).value, Grant::WRITE),
+                (self.flag(entry, "write_combining", false).value, Grant::WRITE_COMBINING),
+            ];
+            let flags = flags.iter().filter(|(set, _)| *set).map(|(_, flag)| flag).sum();
+            ranges.push(self.at(offset, Grant::range(&name.value, base, len, flags)));
         }
         ranges
     }

@@ -1,8 +1,8 @@
 //! Files, places in them, and what is said about them.
 
 use crate::paths::Paths;
+use abi::manifest::rules::{BadName, bad_name};
 use anyhow::{Context, Result, bail};
-use kernel_core::manifest::{BadName, bad_name};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! The generator on copies of this tree's own files; and that what it makes compiles and passes its tests.
 
 use super::*;
+use abi::manifest::GrantKind;
 use clap::ValueEnum;
 use std::process::Command;
 
@@ -51,7 +52,7 @@ fn a_driver_of_the_tree_is_entered_everywhere() {
     let source = Source { packages: None, ..Source::system(&dir.path().join("userspace/system.toml")).expect("read") };
     let system = System::from_sources(&[source]).expect("it is a good system");
     assert_eq!(system.callers("beeper"), [CLIENT]);
-    assert_eq!(system.task("beeper").map(|task| task.ports.len()), Some(1));
+    assert_eq!(system.task("beeper").map(|task| task.of(GrantKind::Ports).count()), Some(1));
     let main = read(dir.path().join("userspace/drivers/disk-2/src/main.rs"));
     assert!(main.contains("use driver_disk_2::device"), "{main}");
 }
@@ -175,7 +176,7 @@ fn the_documented_driver_compiles_and_passes_its_tests() {
     let with = [format!("{},hardware", out.display()).into()];
     let system = System::load(&checkout().join("userspace/system.toml"), &with).expect("the documented enigma.toml");
     let rtc = system.task("rtc").expect("the documented task");
-    assert_eq!(rtc.ports.first().map(|ports| ports.value.to_string()).as_deref(), Some("0x70-0x71"));
+    assert_eq!(rtc.hardware(), ["ports 0x70-0x71 (cmos)"]);
 }
 
 /// The server that the page on async shows is the one that the system tests run.

@@ -5,17 +5,17 @@ use crate::debug::Reach;
 use crate::memory::{Backing, Caching};
 use crate::thread::State;
 use abi::TaskId;
-use abi::manifest::{IrqRecord, PortRange};
+use abi::manifest::Grant;
 use abi::syscall::{INTERRUPT_AGAIN, INTERRUPT_DROP, PORT_WRITE};
 use abi::task::{INFO_ADDR, MAP_BASE, STACK_TOP};
 
 /// A driver with a line and ports, a task that may debug it, and one that may not.
 fn scene() -> (System, [u16; 3]) {
     let (mut driver, mut debugger) = (record("driver", 1, &[]), record("debugger", 5, &[0]));
-    driver.irqs[0] = IrqRecord { line: 4, bit: 3, used: 1, ..Default::default() };
-    driver.ports[1] = PortRange { base: 0x3f8, len: 8 };
-    driver.ports[2] = PortRange { base: 0xffff, len: 1 };
-    debugger.debug = 1 << 0;
+    for grant in [Grant::irq("rx", 4, 3), Grant::ports("uart", 0x3f8, 8), Grant::ports("last", 0xffff, 1)] {
+        assert!(driver.add(grant));
+    }
+    assert!(debugger.add(Grant::debug(0)));
     let mut s = system(&[driver, debugger, record("other", 6, &[0])]);
     let threads = [0, 1, 2].map(|row| spawn(&mut s, row));
     s.lines.claim(4, crate::grants::LineOwner { row: 0, bits: 1 << 3 });

@@ -1,6 +1,7 @@
 //! Host tests: each operation by itself, data structures against simple models, and the whole against its invariants.
 
 mod acpi;
+mod archive;
 mod arena;
 mod clock;
 mod debug;
@@ -14,7 +15,6 @@ mod ipc;
 mod leases;
 mod lifecycle;
 mod log;
-mod manifest;
 mod memory;
 mod messages;
 mod notify;
@@ -38,7 +38,7 @@ use crate::frames::{Chain, Frames, Link};
 use crate::handles::{Handle, Object};
 use crate::thread::{Frame, State};
 use abi::error::DeathKind;
-use abi::manifest::{Restart, TaskRecord};
+use abi::manifest::{Grant, Restart, TaskRecord};
 use abi::message::{Header, Kind, Kinds, Lease, ReplyToken, Rights, pack_transfer};
 use abi::{Status, info};
 use zerocopy::FromZeros;
@@ -60,8 +60,9 @@ fn record(name: &str, priority: u8, calls: &[u8]) -> TaskRecord {
     r.priority = priority;
     (r.frame_quota, r.stack_frames, r.handle_quota, r.object_quota) = (16, 1, 8, 8);
     r.restart = Restart::Always as u8;
-    r.call_count = calls.len() as u8;
-    r.calls[..calls.len()].copy_from_slice(calls);
+    for &peer in calls {
+        assert!(r.add(Grant::peer(peer.into())));
+    }
     r
 }
 
@@ -99,7 +100,7 @@ fn try_spawn(s: &mut System, row: u16) -> Result<u16, Status> {
 fn begin(s: &mut System, row: u16) -> Result<(), Status> {
     s.begin(row)?;
     let record = s.tasks[row as usize].record;
-    for &peer in &record.calls[..record.call_count as usize] {
+    for peer in record.peers() {
         let endpoint = s.tasks[peer as usize].endpoint.unwrap();
         let rights = Rights::CALL | Rights::GRANT;
         s.handle_insert(row, Handle::new(Object::Endpoint(endpoint), rights))?;

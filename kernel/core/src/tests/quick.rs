@@ -197,8 +197,7 @@ fn an_interrupt_goes_fast_only_to_whom_the_line_belongs() {
     // A debugger has it lost, once.
     let (mut s, _) = driver();
     s.debug_interrupt(0, 4, abi::syscall::INTERRUPT_DROP).unwrap_err();
-    s.tasks[0].record.irqs[0].used = 1;
-    s.tasks[0].record.irqs[0].bit = 4;
+    assert!(s.tasks[0].record.add(abi::manifest::Grant::irq("rx", 4, 4)));
     s.debug_interrupt(0, 4, abi::syscall::INTERRUPT_DROP).unwrap();
     assert!(!fires(&mut s, 4), "it is to be lost");
     assert!(!s.interrupt(4) && s.interrupt(4), "it is lost, and the next one is not");

@@ -2,7 +2,7 @@
 
 use crate::world::{Answer, World};
 use abi::error::{DeathKind, FaultRecord};
-use abi::manifest::{PortRange, TaskRecord};
+use abi::manifest::{Grant, TaskRecord};
 use abi::syscall::KERNEL_LOG;
 use abi::task::{Activity, SystemInfo, TaskState, TaskStatus};
 use abi::{TaskId, name_from};
@@ -40,12 +40,13 @@ pub struct Fake {
     pub answer: Option<Result<Answer, String>>,
 }
 
-fn record(name: &str, priority: u8, calls: &[u8]) -> TaskRecord {
+fn record(name: &str, priority: u8, calls: &[u16]) -> TaskRecord {
     let mut record = TaskRecord::new_zeroed();
     record.name = name_from(name).unwrap();
     record.priority = priority;
-    record.call_count = calls.len() as u8;
-    record.calls[..calls.len()].copy_from_slice(calls);
+    for &peer in calls {
+        assert!(record.add(Grant::peer(peer)));
+    }
     record.frame_quota = 64;
     record.stack_frames = 8;
     record.handle_quota = 32;
@@ -58,16 +59,10 @@ fn record(name: &str, priority: u8, calls: &[u8]) -> TaskRecord {
 /// Six tasks, some of them dead or busy.
 pub fn fake() -> Fake {
     let mut serial = record("serial", 2, &[]);
-    serial.ports[0] = PortRange { base: 0x3f8, len: 8 };
-    serial.irqs[0].name = name_from("rx").unwrap();
-    serial.irqs[0].line = 4;
-    serial.irqs[0].used = 1;
+    assert!(serial.add(Grant::ports("", 0x3f8, 8)) && serial.add(Grant::irq("rx", 4, 0)));
     serial.keep_frames = 2;
     let mut vga = record("vga", 2, &[]);
-    vga.ranges[0].name = name_from("text").unwrap();
-    vga.ranges[0].base = 0xb8000;
-    vga.ranges[0].len = 0x8000;
-    vga.ranges[0].flags = 1;
+    assert!(vga.add(Grant::range("text", 0xb8000, 0x8000, Grant::WRITE)));
     let mut supervisor = record("supervisor", 1, &[]);
     supervisor.flags |= TaskRecord::CONTROL | TaskRecord::INSPECT | TaskRecord::ARCHIVE;
     let mut shell = record("shell", 6, &[0, 3]);

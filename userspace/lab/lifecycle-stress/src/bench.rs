@@ -2,7 +2,7 @@
 
 use abi::Status;
 use abi::error::{DeathKind, FaultRecord};
-use abi::info::EntryKind;
+use abi::manifest::GrantKind;
 use abi::message::bits;
 use abi::task::TaskState;
 use alloc::format;
@@ -30,7 +30,7 @@ impl<T> Context<T> for Result<T, Status> {
 
 /// The judge's system handle.
 pub fn system() -> Result<u32, String> {
-    let entry = rt::entries().iter().find(|entry| entry.kind == EntryKind::System as u32);
+    let entry = rt::entries().iter().find(|entry| entry.kind == GrantKind::System as u32);
     entry.map(|entry| entry.handle).ok_or_else(|| "the judge has no system handle".to_string())
 }
 

@@ -2,7 +2,7 @@
 //! runs in which one result differs are soon not alike at all. Where a call succeeds that must not, as far as can be known here, it says so.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
-use abi::info::EntryKind;
+use abi::manifest::GrantKind;
 use abi::message::Rights;
 use abi::{Syscall, syscall};
 use core::cell::UnsafeCell;
@@ -42,12 +42,12 @@ fn run() {
     }
     for entry in rt::entries() {
         let kinds = [
-            (EntryKind::Peer, Kind::Endpoint),
-            (EntryKind::Irq, Kind::Interrupt),
-            (EntryKind::Range, Kind::Memory),
-            (EntryKind::Keep, Kind::Memory),
-            (EntryKind::Archive, Kind::Memory),
-            (EntryKind::System, Kind::System),
+            (GrantKind::Peer, Kind::Endpoint),
+            (GrantKind::Irq, Kind::Interrupt),
+            (GrantKind::Range, Kind::Memory),
+            (GrantKind::Keep, Kind::Memory),
+            (GrantKind::Archive, Kind::Memory),
+            (GrantKind::System, Kind::System),
         ];
         if let Some((_, kind)) = kinds.into_iter().find(|(kind, _)| *kind as u32 == entry.kind) {
             SHARED.handles.put(&mut random, kind, entry.handle.into(), Rights::empty());

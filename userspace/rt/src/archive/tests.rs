@@ -1,6 +1,8 @@
 //! Archives as xtask writes them, as `tar` writes them, and as nobody should.
 
 use super::*;
+use abi::manifest::{Grant, MAGIC, ManifestHeader};
+use abi::task::MAX_TASKS;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec;
@@ -37,12 +39,20 @@ fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
     out
 }
 
-fn record(name: &str, calls: &[u8]) -> TaskRecord {
+fn record(name: &str, priority: u8, peers: &[u16]) -> TaskRecord {
     let mut record = TaskRecord::new_zeroed();
     record.name = abi::name_from(name).expect("a name");
-    record.calls[..calls.len()].copy_from_slice(calls);
-    record.call_count = calls.len() as u8;
+    record.priority = priority;
+    (record.frame_quota, record.stack_frames, record.handle_quota, record.object_quota) = (64, 8, 32, 24);
+    for &peer in peers {
+        assert!(record.add(Grant::peer(peer)));
+    }
     record
+}
+
+/// The task that every table has.
+fn supervisor() -> TaskRecord {
+    TaskRecord { flags: TaskRecord::CONTROL | TaskRecord::START, ..record("supervisor", 1, &[]) }
 }
 
 fn manifest(records: &[TaskRecord]) -> Vec<u8> {
@@ -56,7 +66,7 @@ fn manifest(records: &[TaskRecord]) -> Vec<u8> {
 }
 
 fn sample() -> Vec<u8> {
-    let table = manifest(&[record("supervisor", &[]), record("serial", &[]), record("shell", &[0, 1])]);
+    let table = manifest(&[supervisor(), record("serial", 2, &[]), record("shell", 6, &[0, 1])]);
     tar(&[("manifest", &table), ("bin/serial", b"\x7fELF"), ("sym/shell", b"200000 10 main\n"), ("empty", b"")])
 }
 
@@ -129,13 +139,13 @@ fn sizes_that_overflow_are_refused() {
 
 #[test]
 fn a_table_that_makes_no_sense_is_refused() {
-    let good = record("serial", &[]);
+    let good = supervisor();
     let refused = |table: Vec<u8>| Archive::parse(leaked(&tar(&[("manifest", &table)]), 0)).is_none();
     assert!(!refused(manifest(&[good])));
     assert!(refused(manifest(&[])), "no task");
-    assert!(refused(manifest(&[good; MAX_TASKS + 1])), "too many");
-    assert!(refused(manifest(&[record("serial", &[1])])), "a peer that does not exist");
-    assert!(refused(manifest(&[TaskRecord { call_count: 17, ..good }])), "more peers than fit");
+    assert!(refused(manifest(&[record("serial", 2, &[])])), "no control");
+    assert!(refused(manifest(&[good, record("serial", 2, &[2])])), "a peer that does not exist");
+    assert!(refused(manifest(&[TaskRecord { grant_count: 61, ..good }])), "more grants than fit");
     assert!(refused(manifest(&[TaskRecord { name: [0; 16], ..good }])), "no name");
     assert!(refused(manifest(&[TaskRecord { name: [b'x'; 16], ..good }])), "a name without an end");
     assert!(refused(manifest(&[TaskRecord { name: [0xff; 16], ..good }])), "a name that is no text");
@@ -236,8 +246,7 @@ fn d06_damaged_archives_are_refused_or_sound() {
         assert!((1..=MAX_TASKS).contains(&count));
         for (index, record) in archive.tasks().iter().enumerate() {
             assert!(archive.name(index).is_some_and(|name| !name.is_empty() && name.len() < record.name.len()));
-            let calls = &record.calls[..record.call_count as usize];
-            assert!(calls.iter().all(|&peer| usize::from(peer) < count) && record.priority < 32);
+            assert!(record.peers().all(|peer| usize::from(peer) < count) && record.priority < 32);
         }
         assert!(archive.files().map(|(_, data)| data.len()).sum::<usize>() <= len);
     }

@@ -8,7 +8,8 @@ use super::fuse;
 use crate::ipc::Handle;
 use crate::port::Port;
 use crate::syscall::{CallFailure, Message};
-use abi::info::{Entry, EntryKind, TaskInfo};
+use abi::info::{Entry, TaskInfo};
+use abi::manifest::GrantKind;
 use abi::message::{Header, Kinds, Lease, ReplyToken, Sender};
 use abi::{NAME_LEN, PAGE_SIZE, Status, Syscall, TaskId};
 use alloc::boxed::Box;
@@ -214,7 +215,7 @@ impl Kernel {
         self.generation += 1;
         let mut entries = Vec::new();
         let mut grant =
-            |objects: &mut BTreeMap<u32, Object>, name: &str, kind: EntryKind, object: Option<Object>, base, len| {
+            |objects: &mut BTreeMap<u32, Object>, name: &str, kind: GrantKind, object: Option<Object>, base, len| {
                 let handle = object.map_or(0, |object| {
                     let handle = fresh();
                     objects.insert(handle, object);
@@ -223,21 +224,21 @@ impl Kernel {
                 entries.push(Entry { name: name_of(name), kind: kind as u32, handle, base, len });
             };
         for (number, line) in self.lines.iter_mut().enumerate() {
-            grant(&mut self.objects, &line.name, EntryKind::Irq, Some(Object::Line(number)), number as u64, 0);
+            grant(&mut self.objects, &line.name, GrantKind::Irq, Some(Object::Line(number)), number as u64, 0);
             line.open_at_birth();
         }
         for range in &self.ports {
-            grant(&mut self.objects, &range.name, EntryKind::Ports, None, range.base.into(), range.len.into());
+            grant(&mut self.objects, &range.name, GrantKind::Ports, None, range.base.into(), range.len.into());
         }
         let bytes = |frames: &Rc<RefCell<Frames>>| (frames.borrow().0.len() * PAGE_SIZE) as u64;
         for Range { name, frames, .. } in &self.ranges {
-            grant(&mut self.objects, name, EntryKind::Range, Some(Object::Memory(frames.clone())), 0, bytes(frames));
+            grant(&mut self.objects, name, GrantKind::Range, Some(Object::Memory(frames.clone())), 0, bytes(frames));
         }
         if let Some(frames) = &self.keep {
-            grant(&mut self.objects, "", EntryKind::Keep, Some(Object::Memory(frames.clone())), 0, bytes(frames));
+            grant(&mut self.objects, "", GrantKind::Keep, Some(Object::Memory(frames.clone())), 0, bytes(frames));
         }
         for (number, (name, _)) in self.peers.iter().enumerate() {
-            grant(&mut self.objects, name, EntryKind::Peer, Some(Object::Peer(number)), 0, 0);
+            grant(&mut self.objects, name, GrantKind::Peer, Some(Object::Peer(number)), 0, 0);
         }
         let mut all = [Entry { name: [0; NAME_LEN], kind: 0, handle: 0, base: 0, len: 0 }; abi::info::MAX_ENTRIES];
         assert!(entries.len() <= all.len(), "a task has at most {} grants", all.len());

@@ -6,7 +6,7 @@ use crate::parse::nearest;
 use crate::shell::{Failure, Shell, Snapshot};
 use abi::error::{DeathKind, FaultRecord, exception_name};
 use abi::info::ARG_LEN;
-use abi::manifest::{RangeRecord, Restart, TaskRecord};
+use abi::manifest::{GrantKind, Restart, TaskRecord};
 use abi::task::{Activity, TaskState, TaskStatus};
 use abi::{PAGE_SIZE, TaskId, name_str};
 use alloc::format;
@@ -169,25 +169,9 @@ fn authority(index: usize, task: &TaskRecord, tasks: &[TaskRecord], status: &Tas
     };
     line("priority", format!("{} (0 is the most important, 31 the least)", task.priority));
 
-    let ports = task.ports.iter().zip(&task.port_names).filter(|(range, _)| range.len > 0).map(|(range, name)| {
-        let last = u32::from(range.base) + u32::from(range.len) - 1;
-        let name = match name_str(name) {
-            "" => String::new(),
-            name => format!("{name} = "),
-        };
-        format!("{name}0x{:x}-0x{last:x} ({})", range.base, range.len)
-    });
-    line("ports", joined(ports));
-    let irqs = task.irqs.iter().filter(|irq| irq.used != 0);
-    line("irqs", joined(irqs.map(|irq| format!("{} = line {} (bit {})", name_str(&irq.name), irq.line, irq.bit))));
-    let ranges = task.ranges.iter().filter(|range| range.len > 0).map(|range| {
-        let last = range.base.saturating_add(range.len - 1);
-        let access = if range.flags & RangeRecord::WRITE != 0 { "writable" } else { "read-only" };
-        let combining = if range.flags & RangeRecord::WRITE_COMBINING != 0 { ", write-combining" } else { "" };
-        let name = name_str(&range.name);
-        format!("{name} = 0x{:x}-0x{last:x} ({}, {access}{combining})", range.base, bytes(range.len))
-    });
-    line("ranges", joined(ranges));
+    for kind in GrantKind::HARDWARE {
+        line(kind.key(), joined(task.of(kind).map(|grant| format!("{grant}"))));
+    }
 
     let name_of = |index: usize| tasks.get(index).map_or("?", |task| name_str(&task.name));
     line("calls", list(calls(task).map(name_of)));
@@ -238,7 +222,7 @@ fn joined(parts: impl Iterator<Item = String>) -> String {
 }
 
 fn calls(task: &TaskRecord) -> impl Iterator<Item = usize> + '_ {
-    task.calls.iter().take(task.call_count.into()).map(|peer| usize::from(*peer))
+    task.peers().map(usize::from)
 }
 
 pub fn log(shell: &mut Shell<'_>, arguments: &[String]) -> Result<(), Failure> {

@@ -1,7 +1,7 @@
 //! What tests need: where the peers are, a fresh assistant, something that runs beside the test, and checks that say what was wrong.
 
 use abi::error::{DeathKind, FaultRecord};
-use abi::info::EntryKind;
+use abi::manifest::GrantKind;
 use abi::message::bits;
 use abi::task::{TaskState, TaskStatus};
 use abi::{Status, TaskId};
@@ -56,7 +56,7 @@ impl<T, E: core::fmt::Display> Context<T> for Result<T, E> {
 
 /// The system handle.
 pub fn system() -> Result<u32, String> {
-    let entry = rt::entries().iter().find(|entry| entry.kind == EntryKind::System as u32);
+    let entry = rt::entries().iter().find(|entry| entry.kind == GrantKind::System as u32);
     entry.map(|entry| entry.handle).ok_or_else(|| "the suite has no system handle".to_string())
 }
 
