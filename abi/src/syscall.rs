@@ -182,7 +182,7 @@ syscalls! {
     /// Reads the machine's counters. `rdi` system handle (INSPECT), `rsi` address of a [`crate::task::SystemInfo`]. Errors: NoRights, BadAddress.
     SystemInfo = 47, "system_info";
 
-    /// Reads the memory of a task that the caller may debug ([`crate::manifest::TaskRecord::debug`]). `rdi` its TaskId, `rsi` its address,
+    /// Reads the memory of a task that the caller may debug ([`crate::manifest::TaskRecord::may_debug`]). `rdi` its TaskId, `rsi` its address,
     /// `rdx` destination, `r10` length (at most [`crate::message::MAX_DEBUG_COPY`] are copied). Returns `rdx` bytes copied.
     /// Errors: NoRights, NoSuchTask, BadAddress (either side; memory of a device cannot be reached).
     DebugRead = 56, "debug_read";

@@ -3,7 +3,7 @@
 #![no_std]
 #![no_main]
 
-use abi::manifest::Grant;
+use abi::manifest::{Grant, GrantKind};
 use bootloader_api::{BootInfo, entry_point};
 use core::arch::asm;
 use kernel::arch::percore;
@@ -59,7 +59,10 @@ fn allowed(port: u16) -> bool {
 }
 
 fn grant(row: u16, ranges: &[(u16, u16)]) {
-    let ports: Vec<_> = ranges.iter().map(|&(base, len)| Grant::ports("", base, len.into())).collect();
+    let mut ports = [Grant::default(); GrantKind::Ports.most()];
+    for (port, &(base, len)) in ports.iter_mut().zip(ranges) {
+        *port = Grant::ports("", base, len.into());
+    }
     percore::with(|core| core.tables.set_ports(row, ports.iter()));
     for port in 0..=u16::MAX {
         let granted = ranges

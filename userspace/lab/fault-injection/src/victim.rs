@@ -1,5 +1,6 @@
 //! A driver, and how faults are done to it.
 
+use abi::manifest::GrantKind;
 use abi::syscall::{INTERRUPT_AGAIN, INTERRUPT_DROP, PORT_WRITE};
 use abi::task::{INFO_ADDR, MAP_BASE, Registers, STACK_TOP, TaskState, USER_END};
 use abi::{PAGE_SIZE, Status, TaskId};
@@ -67,7 +68,7 @@ impl Victim {
         if before.max(after) < PAYLOAD_MAX as u64 + 8 {
             return None;
         }
-        let interrupt = record.irqs.iter().find(|irq| irq.used != 0).map(|irq| irq.bit.into());
+        let interrupt = record.of(GrantKind::Irq).next().map(|irq| irq.flags);
         let data = data.into_iter().map(|(range, _)| range).collect();
         Some(Victim { driver, row, text, data, gap, interrupt, keep_pages: record.keep_frames.into() })
     }
