@@ -311,7 +311,8 @@ fn grant(k: &mut Kernel, row: u16, record: &TaskRecord, entries: &mut Entries) -
                 let peer = k.sys.tasks.get(grant.base as usize).ok_or(Status::NoSuchTask)?;
                 let endpoint = peer.endpoint.ok_or(Status::NoSuchTask)?;
                 let handle = Handle::new(Object::Endpoint(endpoint), Rights::CALL | Rights::GRANT);
-                (peer.record.name, Some(handle), grant.base)
+                let name = if grant.name == Name::default() { peer.record.name } else { grant.name };
+                (name, Some(handle), grant.base)
             }
             GrantKind::Irq => {
                 let line = grant.base as u8;

@@ -56,6 +56,8 @@ pub struct Task {
     pub grants: Vec<At<Grant>>,
     /// Tasks that it may call.
     pub calls: Vec<At<String>>,
+    /// The name by which it asks for each of them.
+    pub called: Vec<String>,
     /// Tasks that it may debug.
     pub debug: Vec<At<String>>,
     /// Tasks that are to be allowed to call it: how a task from outside gets callers.

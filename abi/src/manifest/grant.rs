@@ -10,7 +10,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[repr(u32)]
 pub enum GrantKind {
-    /// The endpoint of a peer that the task may call. `base`: the peer's row.
+    /// The endpoint of a peer that the task may call. `base`: the peer's row; without a name it is asked for by that of the peer.
     Peer = 1,
     /// An interrupt line. `base`: the 8259 line; `flags`: the bit that it sets in the task's notification, 0 to 31.
     Irq = 2,
@@ -157,9 +157,9 @@ impl Grant {
         Grant { name, kind: kind as u32, flags, base, len }
     }
 
-    /// A peer.
-    pub const fn peer(row: u16) -> Grant {
-        Grant::new(GrantKind::Peer, [0; crate::NAME_LEN], 0, row as u64, 0)
+    /// A peer; `name` is empty, or the task's own name for it.
+    pub fn peer(name: &str, row: u16) -> Grant {
+        Grant::new(GrantKind::Peer, named(name), 0, row.into(), 0)
     }
 
     /// An interrupt line that sets this bit.
@@ -247,6 +247,7 @@ impl Grant {
             GrantKind::Range => flags & !(Grant::WRITE | Grant::WRITE_COMBINING) == 0,
             GrantKind::Irq => len == 0,
             GrantKind::Ports => flags == 0,
+            GrantKind::Peer => len == 0 && flags == 0,
             _ => len == 0 && flags == 0 && !named,
         };
         (!meant).then_some("something is set that has no meaning")

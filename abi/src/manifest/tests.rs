@@ -20,7 +20,7 @@ fn record(name: &str, priority: u8, peers: &[u16]) -> TaskRecord {
     (r.frame_quota, r.stack_frames, r.handle_quota, r.object_quota) = (16, 1, 8, 8);
     r.restart = Restart::Always as u8;
     for &peer in peers {
-        assert!(r.add(Grant::peer(peer)));
+        assert!(r.add(Grant::peer("", peer)));
     }
     r
 }
@@ -140,7 +140,8 @@ const BAD: &[(&str, Edit)] = &[
     ("no meaning", |r| of(&mut r[1], Irq, 0).len = 1),
     ("no meaning", |r| of(&mut r[1], Ports, 0).flags = 1),
     ("no meaning", |r| of(&mut r[2], Range, 0).flags = 4),
-    ("no meaning", |r| of(&mut r[2], Peer, 0).name = *b"peer\0\0\0\0\0\0\0\0\0\0\0\0"),
+    ("no meaning", |r| of(&mut r[2], Debug, 0).name = *b"peer\0\0\0\0\0\0\0\0\0\0\0\0"),
+    ("that of another", |r| (0..2).for_each(|n| of(&mut r[2], Peer, n).name = *b"peer\0\0\0\0\0\0\0\0\0\0\0\0")),
     ("no meaning", |r| of(&mut r[2], Debug, 0).flags = 1),
     ("no meaning", |r| r[1].grants[5].name[15] = 1),
     ("no meaning", |r| r[1].grant_count -= 1),

@@ -176,6 +176,7 @@ fn clients(tasks: &mut [Task], problems: &mut Vec<Problem>) {
                 continue;
             }
             tasks[row].calls.push(At { value: name.clone(), place: client.place.clone() });
+            tasks[row].called.push(name.clone());
             if tasks[row].calls.len() > GrantKind::Peer.most() {
                 let text = format!(
                     "`{}` calls {} tasks already, and that is the most; take it out here",
@@ -340,6 +341,6 @@ fn handles_at_start(task: &Task) -> usize {
     let archive = task.has(KernelRight::Archive);
     let system = task.kernel.len() > usize::from(archive);
     let hardware = task.grants.iter().map(|grant| grant.value);
-    let grants: Vec<_> = task.calls.iter().map(|_| Grant::peer(0)).chain(hardware).collect();
+    let grants: Vec<_> = task.calls.iter().map(|_| Grant::peer("", 0)).chain(hardware).collect();
     rules::handles_at_start(&grants, task.keep > 0, archive, system)
 }

@@ -47,7 +47,7 @@ fn record(system: &System, task: &Task) -> TaskRecord {
 
     let row = |other: &At<String>| system.tasks.iter().position(|task| task.name.value == other.value);
     let rows = |others: &[At<String>]| others.iter().filter_map(row).map(|row| row as u16).collect::<Vec<_>>();
-    let peers = rows(&task.calls).into_iter().map(Grant::peer);
+    let peers = rows(&task.calls).into_iter().zip(&task.called).map(|(row, called)| Grant::peer(called, row));
     let hardware = task.grants.iter().map(|grant| grant.value);
     for grant in peers.chain(hardware).chain(rows(&task.debug).into_iter().map(Grant::debug)) {
         // A checked system has no more of a kind than fit.

@@ -61,7 +61,7 @@ fn record(name: &str, priority: u8, calls: &[u8]) -> TaskRecord {
     (r.frame_quota, r.stack_frames, r.handle_quota, r.object_quota) = (16, 1, 8, 8);
     r.restart = Restart::Always as u8;
     for &peer in calls {
-        assert!(r.add(Grant::peer(peer.into())));
+        assert!(r.add(Grant::peer("", peer.into())));
     }
     r
 }

@@ -33,6 +33,16 @@ pub const KINDS: &[Kind] = &[
     Kind { name: "panic", what: "panic!", commit: kinds::give_up_with_a_panic },
 ];
 
+/// Their names.
+pub const NAMES: [&str; KINDS.len()] = {
+    let (mut names, mut kind) = ([""; KINDS.len()], 0);
+    while kind < names.len() {
+        names[kind] = KINDS[kind].name;
+        kind += 1;
+    }
+    names
+};
+
 /// The kind of this name.
 pub fn kind(name: &str) -> Option<&'static Kind> {
     KINDS.iter().find(|kind| kind.name == name)

@@ -45,7 +45,7 @@ fn record(name: &str, priority: u8, calls: &[u16]) -> TaskRecord {
     record.name = name_from(name).unwrap();
     record.priority = priority;
     for &peer in calls {
-        assert!(record.add(Grant::peer(peer)));
+        assert!(record.add(Grant::peer("", peer)));
     }
     record.frame_quota = 64;
     record.stack_frames = 8;

@@ -27,6 +27,26 @@ rt::words! {
     }
 }
 
+/// What people call them, in the order of their numbers.
+pub const NAMES: [&str; 16] = [
+    "black",
+    "blue",
+    "green",
+    "cyan",
+    "red",
+    "magenta",
+    "brown",
+    "light-gray",
+    "dark-gray",
+    "light-blue",
+    "light-green",
+    "light-cyan",
+    "light-red",
+    "light-magenta",
+    "yellow",
+    "white",
+];
+
 /// A colour number of escape sequences (ECMA-48: red is 1, blue is 4; 8 to 15 are bright) as an attribute's number. Being the swap of
 /// two bits, it is its own inverse.
 pub const fn from_ansi(n: u8) -> u8 {

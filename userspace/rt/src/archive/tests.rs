@@ -45,7 +45,7 @@ fn record(name: &str, priority: u8, peers: &[u16]) -> TaskRecord {
     record.priority = priority;
     (record.frame_quota, record.stack_frames, record.handle_quota, record.object_quota) = (64, 8, 32, 24);
     for &peer in peers {
-        assert!(record.add(Grant::peer(peer)));
+        assert!(record.add(Grant::peer("", peer)));
     }
     record
 }

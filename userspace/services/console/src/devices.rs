@@ -294,13 +294,13 @@ pub struct Devices {
 }
 
 impl Devices {
-    /// The peers `vga`, `serial` and `keyboard`.
+    /// The peers `display`, `serial` and `keyboard`: whatever task serves as that.
     pub fn peers() -> Devices {
         let peer = rt::ipc::Endpoint::peer;
         let serial = peer("serial").map(driver_serial::Client::new);
         let keyboard = peer("keyboard").map(driver_keyboard::Client::new);
         let devices = Devices {
-            screen: Output::start("vga", peer("vga").map(driver_vga::Client::new).map(Screen)),
+            screen: Output::start("display", peer("display").map(driver_vga::Client::new).map(Screen)),
             line: Output::start("serial", serial.map(Line)),
             serial: serial.and_then(|client| {
                 Input::start(

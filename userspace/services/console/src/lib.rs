@@ -23,6 +23,8 @@ pub(crate) mod terminal;
 pub mod text;
 pub mod typed;
 
+/// What people call the 16 colours of the display, in the order of their numbers.
+pub use driver_vga::color::NAMES as COLORS;
 pub use protocol::{Error, Refusal, label};
 
 use alloc::string::String;

@@ -5,29 +5,20 @@ use crate::parse::nearest;
 use crate::shell::{Failure, Shell};
 use alloc::format;
 use alloc::string::String;
+use driver_keyboard::Layout;
 
 /// The 16 colours, in VGA's order (attribute bits: blue, green, red, bright).
-pub const COLORS: [&str; 16] = [
-    "black",
-    "blue",
-    "green",
-    "cyan",
-    "red",
-    "magenta",
-    "brown",
-    "light-gray",
-    "dark-gray",
-    "light-blue",
-    "light-green",
-    "light-cyan",
-    "light-red",
-    "light-magenta",
-    "yellow",
-    "white",
-];
+pub const COLORS: [&str; 16] = console::COLORS;
 
 /// The keyboard layouts, in the order of the keyboard driver's numbers.
-pub const KEYMAPS: [&str; 5] = ["us", "uk", "de", "fr", "dvorak"];
+pub const KEYMAPS: [&str; Layout::ALL.len()] = {
+    let (mut names, mut layout) = ([""; Layout::ALL.len()], 0);
+    while layout < names.len() {
+        names[layout] = Layout::ALL[layout].1;
+        layout += 1;
+    }
+    names
+};
 
 pub fn echo(shell: &mut Shell<'_>, arguments: &[String]) -> Result<(), Failure> {
     shell.world.print(&(arguments.join(" ") + "\n"));

@@ -17,20 +17,7 @@ use rt::print::push_tagged;
 use supervisor::Plan;
 
 /// What the task `fault` can do wrong.
-pub const FAULTS: &[&str] = &[
-    "null-read",
-    "write-code",
-    "jump-data",
-    "divide",
-    "invalid-opcode",
-    "port",
-    "cli",
-    "kernel-read",
-    "stack-overflow",
-    "breakpoint",
-    "alignment",
-    "panic",
-];
+pub const FAULTS: &[&str] = &fault::NAMES;
 
 /// The task that commits faults.
 const FAULT_TASK: &str = "fault";
@@ -174,7 +161,11 @@ fn authority(index: usize, task: &TaskRecord, tasks: &[TaskRecord], status: &Tas
     }
 
     let name_of = |index: usize| tasks.get(index).map_or("?", |task| name_str(&task.name));
-    line("calls", list(calls(task).map(name_of)));
+    let called = task.of(GrantKind::Peer).map(|peer| {
+        let (own, name) = (name_str(&peer.name), name_of(peer.base as usize));
+        if own.is_empty() || own == name { String::from(name) } else { format!("{name} (as {own})") }
+    });
+    line("calls", joined(called));
     let callers = tasks.iter().enumerate().filter(|(_, other)| calls(other).any(|peer| peer == index));
     line("called by", list(callers.map(|(caller, _)| name_of(caller))));
 
