@@ -11,11 +11,12 @@ use crate::usermem::{self, Reader};
 use abi::error::{DeathKind, FaultRecord};
 use abi::task::SystemInfo;
 use alloc::vec::Vec;
+use kernel_core::Row;
 use kernel_core::System;
 use kernel_core::arena::{Arena, Id};
 use kernel_core::layout;
 use kernel_core::memory::Memory;
-use kernel_core::task::Task;
+use kernel_core::row::Tasks;
 use kernel_core::thread::{FLOAT, FloatState, Frame, PORTS, STEP, Thread, WHOLE};
 use lock_api::{MappedMutexGuard, MutexGuard};
 use spin::lock_api::Mutex;
@@ -127,7 +128,7 @@ pub fn next(mut kernel: Locked) -> *const Frame {
 
 /// Makes the core ready to run a thread: address space, ports, and where its registers will be saved. Returns its frame.
 #[inline(always)]
-pub fn enter(thread: &mut Thread, tasks: &[Task], floats: &mut Arena<FloatState>) -> *const Frame {
+pub fn enter(thread: &mut Thread, tasks: &Tasks, floats: &mut Arena<FloatState>) -> *const Frame {
     let frame = &raw const thread.frame;
     let end = frame as u64 + size_of::<Frame>() as u64;
     percore::with(|core| {
@@ -150,14 +151,14 @@ pub fn enter(thread: &mut Thread, tasks: &[Task], floats: &mut Arena<FloatState>
 
 /// The rest of [`enter`], where the last thread or the next one has floating-point registers or ports.
 #[inline(never)]
-fn enter_with_extras(core: &mut PerCore, thread: &mut Thread, tasks: &[Task], floats: &mut Arena<FloatState>) {
+fn enter_with_extras(core: &mut PerCore, thread: &mut Thread, tasks: &Tasks, floats: &mut Arena<FloatState>) {
     thread.extras &= !WHOLE;
     float::switch(floats, &mut core.float, thread.float);
     core.extras = if core.float.is_some() { FLOAT } else { 0 } | if thread.ports { PORTS } else { 0 };
     if !paging::is_in(thread.space) {
         enter_space(core, thread.space);
-        match tasks.get(thread.task as usize) {
-            Some(task) if thread.ports => core.tables.set_ports(thread.task, &task.record.ports),
+        match tasks.get(thread.task) {
+            Ok(task) if thread.ports => core.tables.set_ports(thread.task, &task.record.ports),
             _ => core.tables.no_ports(),
         }
     }
@@ -229,8 +230,8 @@ fn backtrace(root: u64, mut rbp: u64, into: &mut [u64]) -> u32 {
 impl Kernel {
     /// Ends a task, whose record is written: leaves its address space, closes its lines, and releases what it held, as far as that is quickly
     /// done: see [`System::kill`].
-    pub fn kill(&mut self, row: u16) {
-        let space = self.sys.tasks.get(row as usize).map_or(0, |t| t.space);
+    pub fn kill(&mut self, row: Row) {
+        let space = self.sys.task(row).map_or(0, |t| t.space);
         percore::with(|core| {
             if paging::is_in(space) {
                 core.space_switches += 1;
@@ -247,8 +248,8 @@ impl Kernel {
 
     /// Writes the record of a life that is about to be killed: registers, code and backtrace of the thread that is to blame, read while its
     /// memory is still there. Returns it, for what the caller knows besides; `None` where there is no life.
-    pub fn death_record(&mut self, thread: Option<u16>, row: u16, kind: DeathKind) -> Option<&mut FaultRecord> {
-        let root = self.sys.tasks.get(row as usize).map_or(0, |t| t.root);
+    pub fn death_record(&mut self, thread: Option<u16>, row: Row, kind: DeathKind) -> Option<&mut FaultRecord> {
+        let root = self.sys.task(row).map_or(0, |t| t.root);
         let record = self.sys.blame(row, thread, kind)?;
         if root == 0 {
             return Some(record);

@@ -53,6 +53,7 @@ mod noted {
     use abi::Status;
     use abi::syscall::{LATENCY_CAUSES, LATENCY_READ};
     use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+    use kernel_core::Row;
 
     /// What the entry stubs and the way out take together at the most, which is outside of what is measured, in instructions: see
     /// userspace/lab/bench/src/latency/fast.rs, which looks at it from ring 3.
@@ -89,7 +90,7 @@ mod noted {
     }
 
     /// The system call that reads a row of the table, and makes it zero. Only the controller has it. Returns rdx and rsi.
-    pub fn call(kernel: &Kernel, row: u16, number: u64, cause: u64) -> Result<(u64, u64), Status> {
+    pub fn call(kernel: &Kernel, row: Row, number: u64, cause: u64) -> Result<(u64, u64), Status> {
         if kernel.sys.controller != Some(row) || number != LATENCY_READ {
             return Err(Status::BadSyscall);
         }

@@ -13,7 +13,6 @@ use core::ops::Range;
 use kernel_core::acpi::{Found, Unit, Units, Walked};
 use kernel_core::clock::Clock;
 use kernel_core::frames::{Frames, Link};
-use kernel_core::memory::{Backing, Caching, Memory};
 use kernel_core::{System, system};
 use x86_64::VirtAddr;
 
@@ -164,24 +163,24 @@ pub struct Ready {
 /// Disables the tasks that would have a physical range in memory that the kernel manages or runs in, or in a device that no task gets: that depends
 /// on the machine, so it may come to light only here, and it must cost nobody else the boot.
 pub fn disable(sys: &mut System, units: &Units) {
-    for task in &mut sys.tasks {
+    sys.disable(|record| {
         let in_ram = |r: &&RangeRecord| ram::regions().touch(r.base, r.len);
-        let ranges = task.record.ranges.iter();
+        let ranges = record.ranges.iter();
         let unit = ranges.clone().find_map(|r| Some((r, units.reached(r.base, r.len)?)));
         let (range, what) = match (ranges.clone().find(in_ram), unit) {
             (Some(range), _) => (range, "RAM on this machine; change the range, or give the machine less memory"),
             (_, Some(reached)) => reached,
-            _ => continue,
+            _ => return false,
         };
-        task.disabled = true;
         klog!(
             "{} does not start: its range `{}` ({:#x}, {:#x} bytes) reaches {what}",
-            abi::name_str(&task.record.name),
+            abi::name_str(&record.name),
             abi::name_str(&range.name),
             range.base,
             range.len
         );
-    }
+        true
+    });
 }
 
 /// Starts the system that the boot archive holds. Never returns: the kernel is entered by interrupts and system calls from then on.
@@ -225,11 +224,7 @@ pub fn run(ready: Ready, entered_at: u64) -> ! {
         );
     }
     let archive_phys = paging::inspect(paging::kernel_root(), archive.as_ptr().addr() as u64).map(|(phys, ..)| phys);
-    let archive_memory = archive_phys.and_then(|base| {
-        let pages = (archive.len() as u64).div_ceil(PAGE) as u32;
-        let backing = Backing::Physical { base, caching: Caching::WriteBack };
-        sys.memories.insert(Memory { pages, backing, physical: None, handles: 0, mappings: 0, kept_by: Some(0) })
-    });
+    let archive_memory = archive_phys.and_then(|base| sys.archive_memory(base, archive.len() as u64));
     let Some(first) = sys.controller else { panic!("no task has the control right") };
     let mut pic = Pic::new();
     pit::start();
@@ -238,7 +233,7 @@ pub fn run(ready: Ready, entered_at: u64) -> ! {
     kernel::set(Kernel { sys, pic, features, archive, programs, archive_memory, frames_kernel });
     let mut kernel = kernel::lock();
     match loader::spawn(&mut kernel, first, b"") {
-        Ok(id) => klog!("first task: {} (row {})", abi::name_str(&records[first as usize].name), id.index),
+        Ok(id) => klog!("first task: {} (row {})", abi::name_str(&records[first.index()].name), id.index),
         Err(loader::SpawnError::Image(e)) => panic!("the first task's program is refused: {}", e.describe()),
         Err(loader::SpawnError::Status(e)) => panic!("the first task does not start: {e}"),
     }

@@ -9,6 +9,7 @@ use abi::info::ARG_LEN;
 use abi::message::{Header, Lease, MAX_LEASES, ReplyToken, Rights};
 use abi::task::{LEVELS, TaskState, USER_END};
 use abi::{Status, Syscall, TaskId};
+use kernel_core::Row;
 use kernel_core::direct::{LABEL, LEASES};
 use kernel_core::handles::{Handle, Object};
 use kernel_core::memory::Backing;
@@ -197,7 +198,7 @@ fn dispatch(k: &mut Kernel, thread: u16, call: Syscall, a: Args) -> Outcome {
         Syscall::ThreadCreate => k.thread_create(thread, a),
         Syscall::ThreadExit => {
             let row = k.sys.row_of(thread)?;
-            if k.sys.tasks.get(row as usize).is_some_and(|t| t.threads <= 1) {
+            if k.sys.task(row).is_ok_and(|t| t.threads <= 1) {
                 return k.exit(thread, 0);
             }
             k.sys.thread_exit(thread);
@@ -269,17 +270,17 @@ fn dispatch(k: &mut Kernel, thread: u16, call: Syscall, a: Args) -> Outcome {
         Syscall::TaskKill => quiet(k.task_kill(thread, a)),
         Syscall::TaskReap => {
             k.sys.system_handle(thread, a.rdi, Rights::CONTROL)?;
-            value(k.sys.reap(row_arg(a.rsi)?)?)
+            value(k.sys.reap(Row::from_register(a.rsi)?)?)
         }
         Syscall::TaskExpect => {
             k.sys.system_handle(thread, a.rdi, Rights::CONTROL)?;
-            k.expect(row_arg(a.rsi)?, a.rdx != 0)
+            k.expect(Row::from_register(a.rsi)?, a.rdx != 0)
         }
         Syscall::TaskSignal => {
             k.sys.system_handle(thread, a.rdi, Rights::CONTROL)?;
-            let row = row_arg(a.rsi)?;
-            match k.sys.tasks.get(row as usize) {
-                Some(task) if task.state == TaskState::Running => k.sys.signal_task(row, a.rdx),
+            let row = Row::from_register(a.rsi)?;
+            match k.sys.task(row) {
+                Ok(task) if task.state == TaskState::Running => k.sys.signal_task(row, a.rdx),
                 _ => return Err(Status::NoSuchTask),
             }
             Ok(Done::Quiet)
@@ -287,7 +288,7 @@ fn dispatch(k: &mut Kernel, thread: u16, call: Syscall, a: Args) -> Outcome {
         Syscall::TaskStatus => {
             k.sys.system_handle(thread, a.rdi, Rights::INSPECT)?;
             k.sys.charge();
-            let status = k.sys.task_status(row_arg(a.rsi)?)?;
+            let status = k.sys.task_status(Row::from_register(a.rsi)?)?;
             quiet(usermem::write(k.root(thread)?, a.rdx, status.as_bytes()))
         }
         Syscall::SystemInfo => {
@@ -307,10 +308,6 @@ fn dispatch(k: &mut Kernel, thread: u16, call: Syscall, a: Args) -> Outcome {
         }
         Syscall::DebugPort => value(k.debug_port(thread, a.rdi, a.rsi, a.rdx, a.r10)?),
     }
-}
-
-fn row_arg(raw: u64) -> Result<u16, Status> {
-    u16::try_from(raw).map_err(|_| Status::NoSuchTask)
 }
 
 impl Kernel {
@@ -344,8 +341,8 @@ impl Kernel {
         self.root_of(self.sys.row_of(thread)?)
     }
 
-    pub(crate) fn root_of(&self, row: u16) -> Result<u64, Status> {
-        self.sys.tasks.get(row as usize).map(|t| t.root).filter(|&r| r != 0).ok_or(Status::NoSuchTask)
+    pub(crate) fn root_of(&self, row: Row) -> Result<u64, Status> {
+        self.sys.task(row).ok().map(|t| t.root).filter(|&r| r != 0).ok_or(Status::NoSuchTask)
     }
 
     fn exit(&mut self, thread: u16, code: u64) -> Outcome {
@@ -377,7 +374,7 @@ impl Kernel {
             return Err(Status::BadAddress);
         }
         let priority = u8::try_from(a.r10).map_err(|_| Status::Ceiling)?;
-        if !self.sys.tasks.get(row as usize).is_some_and(|t| t.handles.has_room()) {
+        if !self.sys.task(row).is_ok_and(|t| t.handles.has_room()) {
             return Err(Status::QuotaHandles);
         }
         let frame = loader::user_frame(a.rdi, a.rsi, a.rdx);
@@ -398,7 +395,7 @@ impl Kernel {
         if priority >= LEVELS as u64 {
             return Err(Status::BadArgument);
         }
-        let ceiling = self.sys.tasks.get(row as usize).map_or(0, |t| t.record.priority);
+        let ceiling = self.sys.task(row).map_or(0, |t| t.record.priority);
         if priority < u64::from(ceiling) {
             return Err(Status::Ceiling);
         }
@@ -441,7 +438,7 @@ impl Kernel {
             return value(0_u64);
         }
         let now_ms = self.sys.clock.ns(self.sys.now) / 1_000_000;
-        let task = self.sys.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
+        let task = self.sys.task_mut(row)?;
         task.log_quota.take(log::cost(row, &task.record.name, text), now_ms)?;
         let start = task.log.written();
         task.log.write(text);
@@ -458,8 +455,8 @@ impl Kernel {
         let (count, position) = if a.rsi == abi::syscall::KERNEL_LOG {
             log::read(a.rdx, into)
         } else {
-            let row = u16::try_from(a.rsi).map_err(|_| Status::BadArgument)?;
-            self.sys.tasks.get(row as usize).ok_or(Status::BadArgument)?.log.read(a.rdx, into)
+            let row = Row::from_register(a.rsi).map_err(|_| Status::BadArgument)?;
+            self.sys.task(row).map_err(|_| Status::BadArgument)?.log.read(a.rdx, into)
         };
         usermem::write(root, a.r10, into.get(..count).unwrap_or_default())?;
         pair(count as u64, position)
@@ -471,7 +468,7 @@ impl Kernel {
         let argument =
             usize::try_from(a.r10).ok().and_then(|len| argument.get_mut(..len)).ok_or(Status::BadArgument)?;
         usermem::read(self.root(thread)?, a.rdx, argument)?;
-        match loader::begin(self, row_arg(a.rsi)?, argument) {
+        match loader::begin(self, Row::from_register(a.rsi)?, argument) {
             Ok(life) => Ok(Done::Again(Step::Spawn(life))),
             Err(loader::SpawnError::Status(status)) => Err(status),
             Err(loader::SpawnError::Image(reason)) => {
@@ -485,7 +482,7 @@ impl Kernel {
     fn task_fault(&self, system: u64, row: u64, to: u64) -> Result<(), Status> {
         let thread = self.sys.running().ok_or(Status::BadHandle)?;
         self.sys.system_right(thread, system, Rights::INSPECT)?;
-        let task = self.sys.tasks.get(row_arg(row)? as usize).ok_or(Status::NoSuchTask)?;
+        let task = self.sys.task(Row::from_register(row)?)?;
         if task.fault.kind == DeathKind::Alive as u32 {
             return Err(Status::WouldBlock);
         }
@@ -500,15 +497,15 @@ impl Kernel {
             kind @ (DeathKind::Killed | DeathKind::Hung) => kind,
             _ => return Err(Status::BadArgument),
         };
-        match self.sys.tasks.get(id.index as usize) {
-            Some(t) if t.is_alive() && t.generation == id.generation => {}
+        match self.sys.task(Row::of(id)) {
+            Ok(t) if t.is_alive() && t.generation == id.generation => {}
             _ => return Err(Status::NoSuchTask),
         }
-        if id.index == self.sys.row_of(thread)? {
+        if Row::of(id) == self.sys.row_of(thread)? {
             return Err(Status::BadArgument);
         }
-        self.death_record(None, id.index, kind);
-        self.kill(id.index);
+        self.death_record(None, Row::of(id), kind);
+        self.kill(Row::of(id));
         Ok(())
     }
 }

@@ -8,6 +8,7 @@ use abi::task::TaskState;
 use abi::{PAGE_SIZE, Status};
 use alloc::format;
 use alloc::string::String;
+use kernel_core::Row;
 use kernel_core::memory::Backing;
 use spin::Mutex;
 
@@ -18,7 +19,7 @@ static TALLY: Mutex<(u64, u64)> = Mutex::new((0, 0xcbf2_9ce4_8422_2325));
 ///
 /// # Panics
 /// Where the state is broken: that ends the machine with a report.
-pub fn call(kernel: &Kernel, row: u16, number: u64) -> Result<(u64, u64), Status> {
+pub fn call(kernel: &Kernel, row: Row, number: u64) -> Result<(u64, u64), Status> {
     if kernel.sys.controller != Some(row) {
         return Err(Status::BadSyscall);
     }
@@ -50,7 +51,7 @@ pub fn count(kernel: &Kernel, thread: u16, number: u64) {
 /// The page tables say what the mappings say, and no page is both writable and executable.
 fn spaces(kernel: &Kernel) -> Result<(), String> {
     let sys = &kernel.sys;
-    for (row, task) in sys.tasks.iter().enumerate().filter(|(_, task)| task.state == TaskState::Running) {
+    for (row, task) in sys.tasks.rows().zip(sys.tasks.iter()).filter(|(_, task)| task.state == TaskState::Running) {
         if let Some(addr) = paging::find_writable_executable(task.root) {
             return Err(format!("row {row}: {addr:#x} is both writable and executable"));
         }

@@ -19,6 +19,7 @@ use kernel::arch::pic::Pic;
 use kernel::arch::ram::Ram;
 use kernel::kernel::Kernel;
 use kernel::{BOOT_CONFIG, klog, loader, start, testing};
+use kernel_core::Row;
 use kernel_core::System;
 use kernel_core::clock::Clock;
 use tables::{NO_EXECUTE, Space, WRITABLE, change, entry};
@@ -37,8 +38,8 @@ fn main(boot: &'static mut BootInfo) -> ! {
     let programs = loader::programs(&sys.tasks, archive);
     let frames_kernel = ready.frames_kernel;
     let mut kernel = Kernel { sys, pic: Pic::new(), features, archive, programs, archive_memory: None, frames_kernel };
-    loader::spawn(&mut kernel, 0, b"").expect("the task starts");
-    let task = kernel.sys.tasks[0].root;
+    loader::spawn(&mut kernel, Row::new(0), b"").expect("the task starts");
+    let task = kernel.sys.task(Row::new(0)).expect("a row").root;
     let frames = RefCell::new(kernel.sys.frames);
     testing::run(&[
         ("d05_kernel_has_none", &|| none_in(paging::kernel_root())),

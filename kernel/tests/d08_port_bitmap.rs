@@ -8,6 +8,7 @@ use bootloader_api::{BootInfo, entry_point};
 use core::arch::asm;
 use kernel::arch::percore;
 use kernel::{BOOT_CONFIG, start, testing};
+use kernel_core::Row;
 
 entry_point!(main, config = &BOOT_CONFIG);
 
@@ -63,7 +64,7 @@ fn grant(row: u16, ranges: &[(u16, u16)]) {
     for (port, &(base, len)) in ports.iter_mut().zip(ranges) {
         *port = PortRange { base, len };
     }
-    percore::with(|core| core.tables.set_ports(row, &ports));
+    percore::with(|core| core.tables.set_ports(Row::new(row), &ports));
     for port in 0..=u16::MAX {
         let granted = ranges
             .iter()

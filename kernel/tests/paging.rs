@@ -7,6 +7,7 @@ extern crate alloc;
 #[path = "support/tables.rs"]
 mod tables;
 
+use abi::Status;
 use abi::task::{PROGRAM_BASE, USER_END};
 use alloc::boxed::Box;
 use bootloader_api::info::{MemoryRegionKind, MemoryRegions};
@@ -227,8 +228,8 @@ fn d21_low_addresses_stay_empty(frames: &RefCell<Frames>) {
     let space = Space::new(frames);
     let frame = space.frame();
     for page in [0, PAGE, 0x8000, PROGRAM_BASE - PAGE, USER_END, 1 << 47, DIRECT_MAP] {
-        let mapped = paging::map_user(space.root, page, frame, UserFlags::DATA, || Some(space.frame()));
-        assert_eq!((mapped, translate_user(space.root, page, false)), (None, None), "{page:#x}");
+        let mapped = paging::map_user(space.root, page, frame, UserFlags::DATA, || Ok(space.frame()));
+        assert_eq!((mapped, translate_user(space.root, page, false)), (Err(Status::OutOfMemory), None), "{page:#x}");
     }
     assert!(top(space.root)[..256].iter().all(|&entry| entry == 0), "a table was made");
     space.give_back();
@@ -267,9 +268,10 @@ fn without_frames(frames: &RefCell<Frames>) {
         let mut left = 1;
         let table = || {
             left -= 1;
-            (left == 0).then(|| space.frame())
+            if left == 0 { Ok(space.frame()) } else { Err(Status::QuotaFrames) }
         };
-        assert_eq!(paging::map_user(space.root, AT, frame, UserFlags::DATA, table), (have == 2).then_some(()));
+        let expected = if have == 2 { Ok(()) } else { Err(Status::QuotaFrames) };
+        assert_eq!(paging::map_user(space.root, AT, frame, UserFlags::DATA, table), expected);
         assert_eq!(translate_user(space.root, AT, false), (have == 2).then_some(frame));
     }
     space.give_back();

@@ -52,6 +52,7 @@ pub mod notify;
 pub mod queue;
 pub mod ram;
 pub mod release;
+pub mod row;
 pub mod sched;
 pub mod step;
 pub mod system;
@@ -59,6 +60,7 @@ pub mod task;
 pub mod thread;
 pub mod timer;
 
+pub use row::Row;
 pub use system::System;
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use crate::arena::Id;
 use crate::handles::{Handle, Object};
 use crate::queue::{NIL, Queue};
+use crate::row::Row;
 use crate::system::System;
 use crate::task::Start;
 use crate::thread::{FLOAT, FloatState, PORTS, STEP, State, Thread};
@@ -20,8 +21,8 @@ impl System {
     /// Begins a new life in a row: handles 0 and 1 are its own endpoint and notification. The caller then builds the address space and
     /// starts the first thread, with which the life runs, or takes it back by [`System::kill`]. Errors: NoSuchTask, AlreadyRunning, NotReaped,
     /// QuotaHandles, Busy (the row is disabled), NoMoreLives.
-    pub fn begin(&mut self, row: u16) -> Result<TaskId, Status> {
-        let task = self.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
+    pub fn begin(&mut self, row: Row) -> Result<TaskId, Status> {
+        let task = self.tasks.get_mut(row)?;
         match task.state {
             TaskState::Running | TaskState::Starting => return Err(Status::AlreadyRunning),
             TaskState::Dead => return Err(Status::NotReaped),
@@ -36,7 +37,7 @@ impl System {
         if task.generation >= TaskId::LAST {
             return Err(Status::NoMoreLives);
         }
-        if let Some(account) = self.sched.accounts.get_mut(row as usize) {
+        if let Some(account) = self.sched.accounts.get_mut(row.index()) {
             account.give_back();
         }
         task.state = TaskState::Starting;
@@ -45,7 +46,7 @@ impl System {
         task.fault.zero();
         task.expected = task.record.restart != Restart::Never as u8;
         task.map_next = abi::task::MAP_BASE;
-        self.log_listeners |= self.log_readers & 1 << row;
+        self.log_listeners |= self.log_readers & row.bit();
         let id = task.id(row);
         let (endpoint, notification) = (task.endpoint, task.notification);
         if let Some(endpoint) = endpoint {
@@ -61,8 +62,8 @@ impl System {
     }
 
     /// Starts a thread. Errors: NoSuchTask, Ceiling, QuotaObjects.
-    pub fn thread_start(&mut self, row: u16, frame: crate::thread::Frame, priority: u8) -> Result<Id<Thread>, Status> {
-        let task = self.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
+    pub fn thread_start(&mut self, row: Row, frame: crate::thread::Frame, priority: u8) -> Result<Id<Thread>, Status> {
+        let task = self.tasks.get_mut(row)?;
         if priority < task.record.priority || priority as usize >= abi::task::LEVELS {
             return Err(Status::Ceiling);
         }
@@ -99,12 +100,12 @@ impl System {
 
     /// Tells those of the rows `from` on that may call a row that it has a new life: so many rows in one step. Returns the row to go on from, or
     /// `None` where all have been told.
-    pub fn announce(&mut self, row: u16, from: u16) -> Option<u16> {
-        let end = from.saturating_add(TOLD);
-        for peer in from..end {
-            let task = self.tasks.get(peer as usize)?;
+    pub fn announce(&mut self, row: Row, from: Row) -> Option<Row> {
+        let end = from.plus(TOLD);
+        for peer in (from.number()..end.number()).map(Row::new) {
+            let task = self.tasks.at(peer)?;
             let calls = task.record.calls.get(..task.record.call_count as usize).unwrap_or_default();
-            if task.state == TaskState::Running && calls.iter().any(|&c| u16::from(c) == row) {
+            if task.state == TaskState::Running && calls.iter().any(|&c| Row::new(c.into()) == row) {
                 self.signal_task(peer, bits::PEER);
             }
         }
@@ -113,7 +114,7 @@ impl System {
 
     /// Ends a thread that is not its task's last; with the last one the task is to be killed instead.
     pub fn thread_exit(&mut self, index: u16) {
-        debug_assert!(self.row_of(index).is_ok_and(|row| self.tasks[row as usize].threads > 1));
+        debug_assert!(self.row_of(index).and_then(|row| self.task(row)).is_ok_and(|task| task.threads > 1));
         self.thread_remove(index);
     }
 
@@ -139,7 +140,7 @@ impl System {
             self.take_out(index, state);
         }
         self.threads.clear(index);
-        if let Some(task) = self.tasks.get_mut(row as usize) {
+        if let Some(task) = self.tasks.at_mut(row) {
             task.threads -= 1;
             task.objects.give(1);
         }
@@ -147,7 +148,7 @@ impl System {
 
     /// Gives back what only some threads have: a step of a system call, in which it stays running or ready, and floating-point registers.
     #[inline(never)]
-    fn drop_extras(&mut self, row: u16, index: u16) {
+    fn drop_extras(&mut self, row: Row, index: u16) {
         if let Some(step) = self.step_take(index) {
             self.step_abandon(row, step);
         }
@@ -183,8 +184,8 @@ impl System {
 
     /// Begins the record of the end of a life that is about to be killed: what kills it, and the registers of the thread to blame, or else of
     /// its first. `None` where there is no life.
-    pub fn blame(&mut self, row: u16, thread: Option<u16>, kind: DeathKind) -> Option<&mut FaultRecord> {
-        let task = self.tasks.get_mut(row as usize).filter(|t| t.is_alive())?;
+    pub fn blame(&mut self, row: Row, thread: Option<u16>, kind: DeathKind) -> Option<&mut FaultRecord> {
+        let task = self.tasks.at_mut(row).filter(|t| t.is_alive())?;
         let id = task.id(row).to_u32();
         let record = &mut task.fault;
         (record.kind, record.task) = (kind as u32, id);
@@ -203,8 +204,8 @@ impl System {
     }
 
     /// A row's state, for `ps`. Errors: NoSuchTask.
-    pub fn task_status(&self, row: u16) -> Result<TaskStatus, Status> {
-        let task = self.tasks.get(row as usize).ok_or(Status::NoSuchTask)?;
+    pub fn task_status(&self, row: Row) -> Result<TaskStatus, Status> {
+        let task = self.task(row)?;
         let mut activity = Activity::None;
         let mut waits_for = u32::MAX;
         if let Some(t) = task.first_thread.and_then(|id| self.threads.get(id)) {
@@ -213,11 +214,11 @@ impl System {
                 State::Ready => Activity::Ready,
                 State::Receiving(_) | State::Waiting(_) => Activity::Waiting,
                 State::Sending(id) => {
-                    waits_for = self.endpoints.get(id).map_or(u32::MAX, |e| u32::from(e.owner));
+                    waits_for = self.endpoints.get(id).map_or(u32::MAX, |e| e.owner.number().into());
                     Activity::Sending
                 }
                 State::Replying(server) => {
-                    waits_for = u32::from(server);
+                    waits_for = server.number().into();
                     Activity::Replying
                 }
             };

@@ -8,6 +8,7 @@ use crate::mappings::Mappings;
 use crate::memory::Memory;
 use crate::notify::Notification;
 use crate::release::Release;
+use crate::row::Row;
 use crate::system::{Endpoint, System};
 use crate::thread::Thread;
 use abi::error::FaultRecord;
@@ -77,7 +78,7 @@ pub enum Phase {
     /// A frame of the memory that outlives the task.
     Keep,
     /// From this row on, those who may call it hear of it.
-    Announce(u16),
+    Announce(Row),
     /// Its handles, and the first thread.
     Run,
 }
@@ -196,8 +197,8 @@ impl Task {
     }
 
     /// Its name in this life.
-    pub fn id(&self, row: u16) -> TaskId {
-        TaskId { index: row, generation: self.generation }
+    pub fn id(&self, row: Row) -> TaskId {
+        TaskId { index: row.number(), generation: self.generation }
     }
 
     /// Whether it may call a task of this priority: one that is more important.
@@ -210,6 +211,13 @@ impl Task {
 const RESERVE: u64 = 256;
 
 impl System {
+    /// Disables the tasks, before any of them starts, whose records the caller refuses: they never start, the others do.
+    pub fn disable(&mut self, refuses: impl Fn(&TaskRecord) -> bool) {
+        for task in self.tasks.iter_mut() {
+            task.disabled |= refuses(&task.record);
+        }
+    }
+
     /// Lowers the largest quotas of frames, where all together, with what outlives its tasks, are more than there is, until whoever stays
     /// within its own finds them: so no task, however much it may have, leaves another without. One that has nothing left then
     /// cannot start; the task with control keeps its own up to a quarter of all, since without it nothing runs. Returns the most that
@@ -229,7 +237,7 @@ impl System {
             let most = fits + (too_much - fits) / 2;
             if needed(most) <= there { fits = most } else { too_much = most }
         }
-        for task in &mut self.tasks {
+        for task in self.tasks.iter_mut() {
             task.frames.limit = task.frames.limit.min(cap(task, fits).saturating_sub(task.record.keep_frames));
         }
         Some(fits)

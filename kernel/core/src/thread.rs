@@ -4,6 +4,7 @@ use crate::account::Budget;
 use crate::arena::Id;
 use crate::notify::Notification;
 use crate::queue::{Link, Queue};
+use crate::row::Row;
 use crate::step::Step;
 use crate::system::Endpoint;
 use abi::TaskId;
@@ -113,7 +114,7 @@ pub enum State {
     /// In a call: in the endpoint's queue of senders.
     Sending(Id<Endpoint>) = 2,
     /// In a call: received by this task (row) and not answered.
-    Replying(u16) = 3,
+    Replying(Row) = 3,
     /// In `recv`: in the endpoint's queue of receivers.
     Receiving(Id<Endpoint>) = 4,
     /// Waits on a notification.
@@ -130,7 +131,7 @@ impl State {
 
     /// Whether a call is received by this task and not answered.
     #[inline(always)]
-    pub(crate) fn is_replying(self, row: u16) -> bool {
+    pub(crate) fn is_replying(self, row: Row) -> bool {
         matches!(self, State::Replying(server) if server == row)
     }
 }
@@ -216,7 +217,7 @@ pub struct Thread {
     /// The state of a thread that waits for its reply.
     pub(crate) awaited: State,
     /// Row of its task.
-    pub task: u16,
+    pub task: Row,
     /// Its task's name in this life.
     pub id: TaskId,
     /// Its task's top page table.
@@ -265,14 +266,14 @@ pub struct Thread {
 
 impl Thread {
     /// A thread with zeroed registers, not yet in any queue.
-    pub fn new(task: u16, priority: u8) -> Self {
+    pub fn new(task: Row, priority: u8) -> Self {
         Thread {
             frame: Frame::default(),
             float: None,
             alone: Queue::default(),
             awaited: State::Replying(task),
             task,
-            id: TaskId { index: task, generation: 0 },
+            id: TaskId { index: task.number(), generation: 0 },
             root: 0,
             space: 0,
             ports: false,

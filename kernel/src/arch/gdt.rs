@@ -2,6 +2,7 @@
 
 use super::stacks::Stack;
 use abi::manifest::PortRange;
+use kernel_core::Row;
 use x86_64::instructions::segmentation::{CS, DS, ES, FS, GS, SS, Segment};
 use x86_64::instructions::tables::load_tss;
 use x86_64::structures::DescriptorTablePointer;
@@ -56,7 +57,7 @@ pub struct Tables {
     tss: Tss,
     gdt: [u64; 8],
     /// The row whose ports are clear in the bitmap now, or [`NOBODY`].
-    owner: u16,
+    owner: Row,
     granted: [PortRange; abi::manifest::MAX_PORTS],
 }
 
@@ -82,7 +83,7 @@ impl Tables {
             end: 0xff,
         },
         gdt: [0; 8],
-        owner: NOBODY,
+        owner: Row::new(NOBODY),
         granted: [PortRange { base: 0, len: 0 }; abi::manifest::MAX_PORTS],
     };
 
@@ -107,7 +108,7 @@ impl Tables {
     }
 
     /// Allows the ports of the task that runs from now on, and no others.
-    pub fn set_ports(&mut self, row: u16, ports: &[PortRange; abi::manifest::MAX_PORTS]) {
+    pub fn set_ports(&mut self, row: Row, ports: &[PortRange; abi::manifest::MAX_PORTS]) {
         if self.owner != row {
             let old = core::mem::replace(&mut self.granted, *ports);
             for range in old {

@@ -5,7 +5,9 @@
 
 use super::ram::{self, Ram};
 use crate::boot::BootFrames;
+use abi::Status;
 use core::sync::atomic::{AtomicU64, Ordering};
+use kernel_core::Row;
 use kernel_core::memory::Caching;
 use x86_64::registers::control::Cr3;
 use x86_64::structures::paging::mapper::Mapper;
@@ -206,10 +208,10 @@ fn make_global(table: u64, level: u32, index: u64) {
 
 /// What CR3 holds while a task of this row runs: where the processor has process-context identifiers, the row's own, so that what it
 /// has cached of the address space is still there when the task runs again (vol. 3A, section 4.10.1).
-pub fn space(root: u64, row: u16, pcid: bool) -> u64 {
+pub fn space(root: u64, row: Row, pcid: bool) -> u64 {
     // 0 is the kernel's own. There are fewer rows than identifiers.
     const _: () = assert!(abi::task::MAX_TASKS < 0xfff);
-    if pcid { root | u64::from(row + 1) | KEEP } else { root }
+    if pcid { root | u64::from(row.number() + 1) | KEEP } else { root }
 }
 
 /// Forgets what is cached of an address space with the same identifier, which was an earlier life's. `current` is what CR3 holds now.
@@ -281,12 +283,11 @@ pub fn new_root(root: u64) {
     }
 }
 
-/// The lowest page table for a task's address. `table_frame` gives frames for those that are missing; where it gives none, or the page is not
-/// one that a task may have, `None` is returned.
-#[must_use]
-pub fn table_for(root: u64, page: u64, mut table_frame: impl FnMut() -> Option<u64>) -> Option<u64> {
+/// The lowest page table for a task's address. `table_frame` gives frames for those that are missing. Errors: whatever it says where it gives
+/// none, OutOfMemory where the page is not one that a task may have.
+pub fn table_for(root: u64, page: u64, mut table_frame: impl FnMut() -> Result<u64, Status>) -> Result<u64, Status> {
     if !(abi::task::PROGRAM_BASE..abi::task::USER_END).contains(&page) {
-        return None;
+        return Err(Status::OutOfMemory);
     }
     let mut table = root;
     for level in [3, 2, 1] {
@@ -300,7 +301,7 @@ pub fn table_for(root: u64, page: u64, mut table_frame: impl FnMut() -> Option<u
             new
         };
     }
-    Some(table)
+    Ok(table)
 }
 
 /// Enters a page of a task, RAM or a device's, in the lowest page table for it: see [`table_for`].
@@ -311,17 +312,16 @@ pub fn set_user(table: u64, page: u64, frame: u64, flags: UserFlags) {
 }
 
 /// Maps a page of a task, RAM or a device's. `table_frame` gives frames for tables; where it gives none, or the page is not one that a task
-/// may have, nothing is mapped and `None` is returned.
-#[must_use]
+/// may have, nothing is mapped. Errors: as of [`table_for`].
 pub fn map_user(
     root: u64,
     page: u64,
     frame: u64,
     flags: UserFlags,
-    table_frame: impl FnMut() -> Option<u64>,
-) -> Option<()> {
+    table_frame: impl FnMut() -> Result<u64, Status>,
+) -> Result<(), Status> {
     set_user(table_for(root, page, table_frame)?, page, frame, flags);
-    Some(())
+    Ok(())
 }
 
 /// The lowest page table for an address, if there is one.

@@ -71,7 +71,7 @@ impl<'a> Space<'a> {
 
     /// Maps a frame.
     pub fn map_frame(&self, page: u64, frame: u64, flags: UserFlags) {
-        paging::map_user(self.root, page, frame, flags, || Some(self.frame())).expect("no frame for a table");
+        paging::map_user(self.root, page, frame, flags, || Ok(self.frame())).expect("no frame for a table");
     }
 
     /// Frees all frames. Nothing runs in the address space any more.

@@ -569,7 +569,7 @@ pub fn interrupt(s: &mut System, line: u8, by: By) -> bool {
         return s.direct_interrupt(line);
     }
     if let Some(owner) = s.lines.owner(line)
-        && s.tasks[usize::from(owner.row)].lose & owner.bits == 0
+        && s.tasks[owner.row].lose & owner.bits == 0
     {
         s.note_line(line, owner);
     }

@@ -3,6 +3,7 @@
 use super::verify::{Checked, runs};
 use super::world::{Fast, Mode, Received, World};
 use super::{By, Message, Went};
+use crate::Row;
 use crate::arena::Id;
 use crate::handles::Object;
 use crate::system::Endpoint;
@@ -59,8 +60,11 @@ impl World {
             ensure!(!there.rights.contains(Rights::RECV), "the right to receive was copied");
         } else {
             ensure!(flags == Header::HANDLE_LOST && f.r10 == 0, "flags {flags:#x}");
-            let derived =
-                self.s.handle_derive(self.s.row_of(from).unwrap_or(0), sent.r10 & 0xffff_ffff, sent.r10 >> 32);
+            let derived = self.s.handle_derive(
+                self.s.row_of(from).unwrap_or(Row::new(0)),
+                sent.r10 & 0xffff_ffff,
+                sent.r10 >> 32,
+            );
             let plain = match derived.map(|h| h.object) {
                 Ok(Object::Endpoint(id)) => self.s.endpoints.get(id).is_some(),
                 Ok(Object::Notification(id)) => self.s.notifications.get(id).is_some(),
@@ -77,7 +81,7 @@ impl World {
         let f = self.delivered(sent, from, to, room, takes)?;
         let (row, server) = (self.s.row_of(from).unwrap(), self.s.row_of(to).unwrap());
         let sender = Sender::from_u64(f.rdi);
-        ensure!(sender.task == self.s.tasks[row as usize].id(row), "sent by {row}, says {:?}", sender.task);
+        ensure!(sender.task == self.s.tasks[row].id(row), "sent by {row}, says {:?}", sender.task);
         ensure!(
             // What a call by the short way is told stays in the way; what others are, in the thread.
             self.s.threads.at(from).is_some_and(|t| [t.sender, t.calls.tells].contains(&f.rdi)),
@@ -92,7 +96,7 @@ impl World {
         let caller = self.s.threads.id_at(from).ok_or("no caller")?;
         ensure!(self.s.threads.at(from).map(|t| t.state) == Some(State::Replying(server)), "the caller does not wait");
         self.received.insert(f.r8, Received { caller, server, lent: Header(sent.rsi).leases() });
-        let known = &mut self.tokens[server as usize];
+        let known = &mut self.tokens[server.index()];
         known.push(f.r8);
         // A server remembers the newest stale token and all good ones.
         let stale: Vec<u64> = known.iter().copied().filter(|t| !self.received.contains_key(t)).collect();
@@ -103,7 +107,7 @@ impl World {
     }
 
     fn room(&self, thread: u16) -> bool {
-        self.s.row_of(thread).is_ok_and(|row| self.s.tasks[row as usize].handles.has_room())
+        self.s.row_of(thread).is_ok_and(|row| self.s.tasks[row].handles.has_room())
     }
 
     pub fn call(&mut self, t: u16, n: u64, give: Option<u64>) -> Checked {
@@ -114,8 +118,8 @@ impl World {
         let Object::Endpoint(id) = self.s.handle(t, n).unwrap().object else { return Err("no endpoint".into()) };
         let expected = match self.s.endpoints.get(id) {
             Some(e) if self.s.exists(e.owner, e.permanent) => {
-                let server = &self.s.tasks[e.owner as usize];
-                let allowed = e.owner == row || server.record.priority < self.s.tasks[row as usize].record.priority;
+                let server = &self.s.tasks[e.owner];
+                let allowed = e.owner == row || server.record.priority < self.s.tasks[row].record.priority;
                 let receiver = e.receivers.front().filter(|_| server.is_alive());
                 match (allowed, server.is_alive() || server.expected) {
                     (false, _) => Err(Status::CallOrder),
@@ -272,14 +276,14 @@ impl World {
 
     /// Every task finds out about the leases of the calls that it has received and not answered, all that was lent, and about no others.
     pub fn leases(&self) -> Checked {
-        for row in 0..self.s.tasks.len() {
-            if !self.s.is_alive(row as u16) {
+        for row in self.s.tasks.rows() {
+            if !self.s.is_alive(row) {
                 continue;
             }
-            let Some((thread, _)) = self.s.threads.iter().find(|(_, t)| usize::from(t.task) == row) else { continue };
-            let known = self.tokens[row].iter().copied();
+            let Some((thread, _)) = self.s.threads.iter().find(|(_, t)| t.task == row) else { continue };
+            let known = self.tokens[row.index()].iter().copied();
             for token in known.chain(self.received.keys().copied()) {
-                let lent = self.received.get(&token).filter(|r| usize::from(r.server) == row).map(|r| r.lent);
+                let lent = self.received.get(&token).filter(|r| r.server == row).map(|r| r.lent);
                 for number in 0..=MAX_LEASES {
                     let expected = match lent {
                         None => Err(Status::StaleReply),
