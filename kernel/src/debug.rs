@@ -7,7 +7,7 @@ use abi::message::MAX_DEBUG_COPY;
 use abi::task::{Registers, USER_END};
 use kernel_core::Row;
 use kernel_core::debug::Reach;
-use kernel_core::thread::{Frame, State};
+use kernel_core::thread::{State, TrapFrame};
 use x86_64::instructions::port::Port;
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -61,7 +61,7 @@ impl Kernel {
         Ok(len)
     }
 
-    fn debug_thread(&mut self, row: Row) -> Result<&mut Frame, Status> {
+    fn debug_thread(&mut self, row: Row) -> Result<&mut TrapFrame, Status> {
         let first = self.sys.task(row).ok().and_then(|t| t.first_thread).ok_or(Status::NoSuchTask)?;
         let thread = self.sys.threads.get_mut(first).ok_or(Status::NoSuchTask)?;
         // One core, and a task never debugs itself: whoever calls runs, so this one does not.

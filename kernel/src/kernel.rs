@@ -17,7 +17,7 @@ use kernel_core::arena::{Arena, Id};
 use kernel_core::layout;
 use kernel_core::memory::Memory;
 use kernel_core::row::Tasks;
-use kernel_core::thread::{FLOAT, FloatState, Frame, PORTS, STEP, Thread, WHOLE};
+use kernel_core::thread::{FLOAT, FloatState, PORTS, STEP, Thread, TrapFrame, WHOLE};
 use lock_api::{MappedMutexGuard, MutexGuard};
 use spin::lock_api::Mutex;
 
@@ -91,7 +91,7 @@ pub fn lock() -> Locked {
 /// Decides who runs, halting while nobody can, and makes everything ready for it. Returns the frame to leave the kernel with. A thread whose
 /// system call is not done does a step of it first, and interrupts are let in before each, and where it takes long to find somebody: see
 /// [`kernel_core::step`], [`System::undecided`].
-pub fn next(mut kernel: Locked) -> *const Frame {
+pub fn next(mut kernel: Locked) -> *const TrapFrame {
     let mut let_in = false;
     loop {
         kernel.sys.collect(COLLECT_STEP);
@@ -128,9 +128,9 @@ pub fn next(mut kernel: Locked) -> *const Frame {
 
 /// Makes the core ready to run a thread: address space, ports, and where its registers will be saved. Returns its frame.
 #[inline(always)]
-pub fn enter(thread: &mut Thread, tasks: &Tasks, floats: &mut Arena<FloatState>) -> *const Frame {
+pub fn enter(thread: &mut Thread, tasks: &Tasks, floats: &mut Arena<FloatState>) -> *const TrapFrame {
     let frame = &raw const thread.frame;
-    let end = frame as u64 + size_of::<Frame>() as u64;
+    let end = frame as u64 + size_of::<TrapFrame>() as u64;
     percore::with(|core| {
         let there = paging::is_in(thread.space);
         // Nobody else has run: everything is as this thread left it. A thread in the place of one that is gone has another address
@@ -173,7 +173,7 @@ fn enter_space(core: &mut PerCore, space: u64) {
 
 /// Does for the thread that has just been handed the core what [`next`] does. Returns its frame.
 #[inline(always)]
-pub fn enter_running(kernel: &mut Kernel) -> *const Frame {
+pub fn enter_running(kernel: &mut Kernel) -> *const TrapFrame {
     let System { threads, tasks, floats, sched, .. } = &mut kernel.sys;
     match sched.current().and_then(|current| threads.at_mut(current)) {
         Some(thread) if thread.extras & STEP == 0 => {
@@ -187,7 +187,7 @@ pub fn enter_running(kernel: &mut Kernel) -> *const Frame {
 
 /// The same, by the assembly where there is some: then it does not return.
 #[inline(always)]
-pub fn leave_running(kernel: &mut Kernel) -> *const Frame {
+pub fn leave_running(kernel: &mut Kernel) -> *const TrapFrame {
     match kernel.sys.running() {
         Some(thread) if cfg!(not(feature = "plain")) => {
             latency::end();
@@ -198,7 +198,7 @@ pub fn leave_running(kernel: &mut Kernel) -> *const Frame {
 }
 
 /// As [`enter_running`] for the assembly, which has found that the thread needs more than it does.
-pub extern "C" fn enter_current(_: &Frame, kernel: &mut Kernel) -> *const Frame {
+pub extern "C" fn enter_current(_: &TrapFrame, kernel: &mut Kernel) -> *const TrapFrame {
     latency::begin(abi::Syscall::Call as u64);
     enter_running(kernel)
 }

@@ -4,13 +4,13 @@
 //! A stretch begins where the kernel is entered, or where it has let interrupts in between two steps of a system call, and ends where it is
 //! left, or lets interrupts in. It is read off the time-stamp counter, which counts instructions under QEMU's `-icount shift=0`.
 
-use kernel_core::thread::Frame;
+use kernel_core::thread::TrapFrame;
 
 /// What began a stretch: a system call, an exception, or a line.
 #[must_use]
-pub fn cause(frame: &Frame) -> u64 {
+pub fn cause(frame: &TrapFrame) -> u64 {
     match frame.vector {
-        Frame::SYSCALL => frame.rax.min(abi::syscall::LATENCY_OTHER),
+        TrapFrame::SYSCALL => frame.rax.min(abi::syscall::LATENCY_OTHER),
         vector => abi::syscall::LATENCY_VECTORS + vector.min(255),
     }
 }

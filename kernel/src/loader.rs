@@ -21,7 +21,7 @@ use kernel_core::image::{Image, ImageError, Segment};
 use kernel_core::memory::Caching;
 use kernel_core::row::Tasks;
 use kernel_core::task::{Phase, Task};
-use kernel_core::thread::Frame;
+use kernel_core::thread::TrapFrame;
 use zerocopy::IntoBytes;
 
 const PAGE: u64 = PAGE_SIZE as u64;
@@ -48,8 +48,8 @@ impl From<ImageError> for SpawnError {
 }
 
 /// The registers of a thread that begins in ring 3.
-pub fn user_frame(rip: u64, rsp: u64, argument: u64) -> Frame {
-    Frame {
+pub fn user_frame(rip: u64, rsp: u64, argument: u64) -> TrapFrame {
+    TrapFrame {
         rip,
         rsp,
         rdi: argument,
@@ -57,7 +57,7 @@ pub fn user_frame(rip: u64, rsp: u64, argument: u64) -> Frame {
         ss: USER_DATA.into(),
         // Interrupts on; bit 1 is always set (Intel SDM vol. 1, section 3.4.3).
         rflags: 0x202,
-        ..Frame::default()
+        ..TrapFrame::default()
     }
 }
 

@@ -14,7 +14,7 @@ use kernel_core::direct::{LABEL, LEASES};
 use kernel_core::handles::{Handle, Object};
 use kernel_core::memory::Backing;
 use kernel_core::step::{Clear, Fill, Show, Step};
-use kernel_core::thread::Frame;
+use kernel_core::thread::TrapFrame;
 use zerocopy::IntoBytes;
 
 /// Most bytes of one `log_write`.
@@ -23,7 +23,7 @@ const MAX_LOG: usize = 1024;
 const MAX_PAGES: u64 = 256;
 
 /// The entry stub's other half. The registers are in the running thread's frame.
-pub extern "C" fn on_syscall(frame: &Frame) -> *const Frame {
+pub extern "C" fn on_syscall(frame: &TrapFrame) -> *const TrapFrame {
     latency::begin(latency::cause(frame));
     let (number, args) = (frame.rax, Args::of(frame));
     let mut kernel = kernel::lock();
@@ -68,14 +68,14 @@ impl Returned {
 
 /// Does what happens most often at once, with the state as the entry stub hands it over, where nothing is in the way: see [`kernel_core::direct`]. Else it is the general path's.
 #[inline(always)]
-fn directly(frame: &Frame, kernel: &mut Kernel, call: impl FnOnce(&mut Kernel) -> bool) -> *const Frame {
+fn directly(frame: &TrapFrame, kernel: &mut Kernel, call: impl FnOnce(&mut Kernel) -> bool) -> *const TrapFrame {
     latency::begin(latency::cause(frame));
     kernel.sys.now = cpu::now();
     if call(kernel) { kernel::leave_running(kernel) } else { on_syscall(frame) }
 }
 
 /// `call` and `reply_recv`. Where there is assembly for them, it has refused.
-pub extern "C" fn on_message(frame: &Frame, kernel: &mut Kernel) -> *const Frame {
+pub extern "C" fn on_message(frame: &TrapFrame, kernel: &mut Kernel) -> *const TrapFrame {
     let plain = cfg!(feature = "plain");
     directly(frame, kernel, |kernel| match frame.rax {
         CALL => lend(kernel, frame) && kernel.sys.direct_call_lending(),
@@ -86,19 +86,19 @@ pub extern "C" fn on_message(frame: &Frame, kernel: &mut Kernel) -> *const Frame
 const CALL: u64 = Syscall::Call as u64;
 
 /// `signal`.
-pub extern "C" fn on_signal(frame: &Frame, kernel: &mut Kernel) -> *const Frame {
+pub extern "C" fn on_signal(frame: &TrapFrame, kernel: &mut Kernel) -> *const TrapFrame {
     directly(frame, kernel, |kernel| kernel.sys.direct_signal())
 }
 
 /// `yield`.
-pub extern "C" fn on_yield(frame: &Frame, kernel: &mut Kernel) -> *const Frame {
+pub extern "C" fn on_yield(frame: &TrapFrame, kernel: &mut Kernel) -> *const TrapFrame {
     directly(frame, kernel, |kernel| kernel.sys.direct_yield())
 }
 
 /// Reads what a call of the running thread lends from its memory into its record, where it means nothing before the call is made. False where
 /// the general path is to say what is wrong.
 #[inline(always)]
-fn lend(kernel: &mut Kernel, frame: &Frame) -> bool {
+fn lend(kernel: &mut Kernel, frame: &TrapFrame) -> bool {
     let header = frame.rsi;
     let count = Header(header).leases();
     if header > LEASES || count == 0 {
@@ -151,7 +151,7 @@ struct Args {
 }
 
 impl Args {
-    fn of(f: &Frame) -> Self {
+    fn of(f: &TrapFrame) -> Self {
         Args { rdi: f.rdi, rsi: f.rsi, rdx: f.rdx, r10: f.r10, r8: f.r8, r9: f.r9 }
     }
 }
@@ -333,7 +333,7 @@ impl Kernel {
         }
     }
 
-    fn frame(&self, thread: u16) -> Result<&Frame, Status> {
+    fn frame(&self, thread: u16) -> Result<&TrapFrame, Status> {
         self.sys.thread(thread).map(|t| &t.frame).ok_or(Status::BadHandle)
     }
 

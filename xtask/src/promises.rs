@@ -245,7 +245,7 @@ fn d20_no_lock_is_held_while_a_task_runs() {
     let code = kernel_code();
     let text = |name: &str| code.get(name).unwrap_or_else(|| panic!("{name} is gone")).join("\n");
     assert!(
-        text("kernel/src/kernel.rs").contains("pub fn next(mut kernel: Locked) -> *const Frame"),
+        text("kernel/src/kernel.rs").contains("pub fn next(mut kernel: Locked) -> *const TrapFrame"),
         "whoever decides who runs owns the lock, and lets go of it"
     );
     for (name, text) in

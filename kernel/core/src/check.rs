@@ -9,7 +9,7 @@ use crate::release::Release;
 use crate::row::{Row, Tasks};
 use crate::sched::{BACKGROUND, PARKED, RETURNING};
 use crate::step::{Create, Step};
-use crate::thread::{Frame, STEP, State, Thread, Way};
+use crate::thread::{STEP, State, Thread, TrapFrame, Way};
 use abi::Status;
 use abi::message::{LISTENERS, Rights, Sender, bits};
 use abi::task::TaskState;
@@ -185,7 +185,7 @@ fn ways(s: &System) -> Result<(), String> {
         let waits = matches!(t.state, State::Receiving(_) | State::Replying(_));
         ensure!(!waits || rip < abi::task::USER_END, "thread {index} goes on where no task may");
         // NT, which a task may set for itself, is no more than its own.
-        let odd = flags & !u64::from(Frame::USER_FLAGS | Frame::USER_FLAGS_SET | 1 << 14);
+        let odd = flags & !u64::from(TrapFrame::USER_FLAGS | TrapFrame::USER_FLAGS_SET | 1 << 14);
         ensure!(!waits || odd & u64::from(u32::MAX) == 0, "thread {index} waits with flags {flags:#x}");
         let own = &s.tasks[t.task];
         let closed = s.sched.accounts[t.task.index()].closed();

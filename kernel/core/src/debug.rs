@@ -5,7 +5,7 @@ use crate::grants::{LineOwner, LineWay};
 use crate::memory::{Backing, Caching};
 use crate::row::Row;
 use crate::system::System;
-use crate::thread::{Frame, State, WHOLE};
+use crate::thread::{State, TrapFrame, WHOLE};
 use abi::manifest::PortRange;
 use abi::message::bits;
 use abi::syscall::{INTERRUPT_AGAIN, INTERRUPT_DROP, PORT_WRITE};
@@ -75,7 +75,7 @@ impl System {
             (f.rsi, f.r10) = message;
         }
         // Selectors stay. The flags are cut to those of a task here: the short way out takes them as they are.
-        let flags = new.rflags & u64::from(Frame::USER_FLAGS) | u64::from(Frame::USER_FLAGS_SET);
+        let flags = new.rflags & u64::from(TrapFrame::USER_FLAGS) | u64::from(TrapFrame::USER_FLAGS_SET);
         (f.rip, f.rsp, f.rflags) = (new.rip, new.rsp, flags);
         // Not by `sysret`, which would take rcx and r11 for itself; nor by the short way out, which ends with one.
         f.vector = 0;

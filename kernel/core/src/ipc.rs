@@ -13,7 +13,7 @@ use crate::release::IN_THE_WAY;
 use crate::row::Row;
 use crate::system::{Endpoint, System};
 use crate::task::Task;
-use crate::thread::{Frame, State, Thread, Way};
+use crate::thread::{State, Thread, TrapFrame, Way};
 use abi::Status;
 use abi::message::{Header, Kinds, LISTENERS, Lease, MAX_LEASES, ReplyToken, Rights, Sender, pack_transfer};
 
@@ -28,7 +28,7 @@ struct Sent {
 
 impl Sent {
     #[inline(always)]
-    fn of(frame: &Frame) -> Sent {
+    fn of(frame: &TrapFrame) -> Sent {
         Sent { header: Header(frame.rsi), words: frame.words(), handle: frame.r10 }
     }
 }

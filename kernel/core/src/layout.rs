@@ -9,12 +9,12 @@ use crate::notify::Notification;
 use crate::queue::Queue;
 use crate::sched::Scheduler;
 use crate::system::{Counters, Endpoint, System};
-use crate::thread::{Bell, Frame, State, Thread, Way};
+use crate::thread::{Bell, State, Thread, TrapFrame, Way};
 use crate::timer::Timers;
 use core::mem::offset_of;
 
-/// Bytes from a thread's slot to its frame end, the end of its [`Frame`]: where TSS.RSP0 points while it runs. A thread is named by it there.
-pub const FRAME_END: usize = offset_of!(Slot<Thread>, value) + offset_of!(Thread, frame) + size_of::<Frame>();
+/// Bytes from a thread's slot to its frame end, the end of its [`TrapFrame`]: where TSS.RSP0 points while it runs. A thread is named by it there.
+pub const FRAME_END: usize = offset_of!(Slot<Thread>, value) + offset_of!(Thread, frame) + size_of::<TrapFrame>();
 
 /// Where a part of a thread is, from its frame end.
 const fn at(offset: usize) -> isize {
@@ -23,7 +23,7 @@ const fn at(offset: usize) -> isize {
 
 /// Where a register of a thread is, from its frame end.
 pub const fn register(offset: usize) -> isize {
-    offset as isize - size_of::<Frame>() as isize
+    offset as isize - size_of::<TrapFrame>() as isize
 }
 
 // The value of a slot without a tag of its own begins where the slot's room for it does.

@@ -1,6 +1,6 @@
 //! The kernel's logic without hardware: what each operation does to tasks, threads and the objects between them.
 //!
-//! Everything here is a function of [`System`], so it is tested on the host. There is no port, no page table, and no `unsafe`: the kernel around it saves registers into [`thread::Frame`], reaches user memory, and switches address spaces.
+//! Everything here is a function of [`System`], so it is tested on the host. There is no port, no page table, and no `unsafe`: the kernel around it saves registers into [`thread::TrapFrame`], reaches user memory, and switches address spaces.
 #![cfg_attr(not(test), no_std)]
 #![cfg_attr(not(test), forbid(unsafe_code))]
 #![cfg_attr(test, deny(unsafe_code))]

@@ -62,7 +62,12 @@ impl System {
     }
 
     /// Starts a thread. Errors: NoSuchTask, Ceiling, QuotaObjects.
-    pub fn thread_start(&mut self, row: Row, frame: crate::thread::Frame, priority: u8) -> Result<Id<Thread>, Status> {
+    pub fn thread_start(
+        &mut self,
+        row: Row,
+        frame: crate::thread::TrapFrame,
+        priority: u8,
+    ) -> Result<Id<Thread>, Status> {
         let task = self.tasks.get_mut(row)?;
         if priority < task.record.priority || priority as usize >= abi::task::LEVELS {
             return Err(Status::Ceiling);

@@ -15,7 +15,7 @@ use abi::message::{Lease, MAX_LEASES, ReplyToken};
 #[repr(C, align(16))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)]
-pub struct Frame {
+pub struct TrapFrame {
     pub r15: u64,
     pub r14: u64,
     pub r13: u64,
@@ -31,7 +31,7 @@ pub struct Frame {
     pub rdx: u64,
     pub rcx: u64,
     pub rax: u64,
-    /// Exception or interrupt vector, or [`Frame::SYSCALL`].
+    /// Exception or interrupt vector, or [`TrapFrame::SYSCALL`].
     pub vector: u64,
     pub error: u64,
     pub rip: u64,
@@ -41,9 +41,9 @@ pub struct Frame {
     pub ss: u64,
 }
 
-const _: () = assert!(size_of::<Frame>() == 176);
+const _: () = assert!(size_of::<TrapFrame>() == 176);
 
-impl Frame {
+impl TrapFrame {
     /// `vector` of a frame saved by the `syscall` entry: it may be left by `sysret`.
     pub const SYSCALL: u64 = 0x100;
 
@@ -64,7 +64,7 @@ impl Frame {
     /// The general registers in the order of [`abi::task::Registers::general`].
     #[inline(never)]
     pub fn general_mut(&mut self) -> [&mut u64; 15] {
-        let Frame { rax, rbx, rcx, rdx, rsi, rdi, rbp, r8, r9, r10, r11, r12, r13, r14, r15, .. } = self;
+        let TrapFrame { rax, rbx, rcx, rdx, rsi, rdi, rbp, r8, r9, r10, r11, r12, r13, r14, r15, .. } = self;
         [rax, rbx, rcx, rdx, rsi, rdi, rbp, r8, r9, r10, r11, r12, r13, r14, r15]
     }
 
@@ -209,7 +209,7 @@ pub const WHOLE: u8 = 8;
 #[derive(Debug)]
 pub struct Thread {
     /// Registers while it is not running, and where they are saved when it enters the kernel.
-    pub frame: Frame,
+    pub frame: TrapFrame,
     /// Its floating-point registers while they are not in the processor; `None` in a task without floating point.
     pub float: Option<Id<FloatState>>,
     /// A queue of this thread alone.
@@ -268,7 +268,7 @@ impl Thread {
     /// A thread with zeroed registers, not yet in any queue.
     pub fn new(task: Row, priority: u8) -> Self {
         Thread {
-            frame: Frame::default(),
+            frame: TrapFrame::default(),
             float: None,
             alone: Queue::default(),
             awaited: State::Replying(task),

@@ -181,7 +181,7 @@ fn a_debugger_sets_registers_of_who_waits_and_not_of_who_runs() {
     run(&mut s, client);
     assert_eq!(s.debug_set(Row::new(0), &all(9)), Ok(()));
     let f = *frame(&mut s, server);
-    let flags = u64::from(Frame::USER_FLAGS | Frame::USER_FLAGS_SET);
+    let flags = u64::from(TrapFrame::USER_FLAGS | TrapFrame::USER_FLAGS_SET);
     assert_eq!((f.rsi, f.r10, f.rip, f.rsp, f.rflags, f.vector), (9, 9, 0x1000, 0x2000, flags, 0));
     s.signal_task(Row::new(0), 1);
     assert_eq!(frame(&mut s, server).rsi, Header::NOTIFICATION, "recv ends with its own results");

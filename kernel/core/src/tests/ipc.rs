@@ -300,7 +300,7 @@ fn a_handle_closed_while_its_call_is_queued_is_lost() {
 }
 
 /// `reply` with a handle of each kind to a caller that wants `wants`; returns how the call ended, and what that cost the caller.
-fn answered_with(kind: Kind, wants: Option<Kind>) -> (Frame, u16, u32) {
+fn answered_with(kind: Kind, wants: Option<Kind>) -> (TrapFrame, u16, u32) {
     let (mut s, [server, client, _]) = trio();
     let given = match kind {
         Kind::Endpoint => u64::from(s.endpoint_create(server).unwrap()),

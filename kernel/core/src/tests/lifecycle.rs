@@ -67,7 +67,7 @@ fn a_table_too_small_to_begin_with_leaves_the_row_as_it_was() {
 #[test]
 fn threads_start_within_ceiling_and_quota() {
     let (mut s, _) = trio();
-    let mut start = |row, priority| s.thread_start(row, Frame::default(), priority).map(drop);
+    let mut start = |row, priority| s.thread_start(row, TrapFrame::default(), priority).map(drop);
     assert_eq!(start(Row::new(1), 4), Err(Status::Ceiling));
     assert_eq!(start(Row::new(1), 32), Err(Status::Ceiling));
     assert_eq!(start(Row::new(9), 31), Err(Status::NoSuchTask));
@@ -75,7 +75,11 @@ fn threads_start_within_ceiling_and_quota() {
     assert_eq!(start(Row::new(1), 31), Err(Status::QuotaObjects));
     sound(&s);
     kill(&mut s, 1);
-    assert_eq!(s.thread_start(Row::new(1), Frame::default(), 31), Err(Status::NoSuchTask), "the dead start no threads");
+    assert_eq!(
+        s.thread_start(Row::new(1), TrapFrame::default(), 31),
+        Err(Status::NoSuchTask),
+        "the dead start no threads"
+    );
     sound(&s);
 }
 
@@ -88,8 +92,9 @@ fn threads_of_a_float_task_have_registers_of_their_own() {
     for _ in 0..3 {
         for row in 0..2 {
             s.begin(Row::new(row)).unwrap();
-            let ids: Vec<_> = (0..quota).map(|_| s.thread_start(Row::new(row), Frame::default(), 1).unwrap()).collect();
-            assert_eq!(s.thread_start(Row::new(row), Frame::default(), 1), Err(Status::QuotaObjects));
+            let ids: Vec<_> =
+                (0..quota).map(|_| s.thread_start(Row::new(row), TrapFrame::default(), 1).unwrap()).collect();
+            assert_eq!(s.thread_start(Row::new(row), TrapFrame::default(), 1), Err(Status::QuotaObjects));
             let states: Vec<_> = ids.iter().filter_map(|&id| s.threads.get(id).unwrap().float).collect();
             assert_eq!(states.len(), if row == 0 { quota.into() } else { 0 });
             assert!(states.iter().enumerate().all(|(i, a)| states[..i].iter().all(|b| a != b)), "shared");

@@ -7,7 +7,7 @@ use crate::Row;
 use crate::arena::Id;
 use crate::handles::Object;
 use crate::system::Endpoint;
-use crate::thread::{Frame, State};
+use crate::thread::{State, TrapFrame};
 use abi::Status;
 use abi::message::{Header, Kind, Kinds, Lease, MAX_LEASES, ReplyToken, Rights, Sender};
 
@@ -35,7 +35,14 @@ impl World {
 
     /// A message of `from`, as its registers hold it, is what ended the `recv` or call of `to`, who takes handles of the kinds `takes`.
     /// `room`: whether the receiver's table had any.
-    fn delivered(&mut self, sent: Frame, from: u16, to: u16, room: bool, takes: Kinds) -> Result<Frame, String> {
+    fn delivered(
+        &mut self,
+        sent: TrapFrame,
+        from: u16,
+        to: u16,
+        room: bool,
+        takes: Kinds,
+    ) -> Result<TrapFrame, String> {
         let t = self.s.threads.at(to).ok_or("the receiver is gone")?;
         let f = t.frame;
         ensure!(runs(t.state), "the receiver is {:?}", t.state);
@@ -76,7 +83,15 @@ impl World {
     }
 
     /// A message that a server receives at an endpoint is as [`World::delivered`] says; sender and token too.
-    fn received(&mut self, sent: Frame, from: u16, to: u16, room: bool, at: Id<Endpoint>, is_call: bool) -> Checked {
+    fn received(
+        &mut self,
+        sent: TrapFrame,
+        from: u16,
+        to: u16,
+        room: bool,
+        at: Id<Endpoint>,
+        is_call: bool,
+    ) -> Checked {
         let takes = self.s.endpoints.get(at).map_or(Kinds::empty(), |e| e.takes);
         let f = self.delivered(sent, from, to, room, takes)?;
         let (row, server) = (self.s.row_of(from).unwrap(), self.s.row_of(to).unwrap());
@@ -236,7 +251,7 @@ impl World {
         }
         let caller = caller.ok_or("a stale reply was delivered")?.index();
         self.received.remove(&token);
-        let sent = Frame { rsi: message.label.into(), ..Frame::default() };
+        let sent = TrapFrame { rsi: message.label.into(), ..TrapFrame::default() };
         let sent = {
             let mut sent = sent;
             sent.set_words(message.words);

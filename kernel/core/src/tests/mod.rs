@@ -36,7 +36,7 @@ use crate::clock::Clock;
 use crate::frames::{Chain, Frames, Link};
 use crate::handles::{Handle, Object};
 use crate::row::Tasks;
-use crate::thread::{Frame, State};
+use crate::thread::{State, TrapFrame};
 use crate::{Row, System};
 use abi::error::DeathKind;
 use abi::manifest::{Restart, TaskRecord};
@@ -131,7 +131,7 @@ fn begin(s: &mut System, row: impl Into<Row>) -> Result<(), Status> {
 
 fn start(s: &mut System, row: impl Into<Row>) -> Result<u16, Status> {
     let row = row.into();
-    let id = s.thread_start(row, Frame::default(), s.tasks[row].record.priority)?;
+    let id = s.thread_start(row, TrapFrame::default(), s.tasks[row].record.priority)?;
     let mut from = Some(Row::new(0));
     while let Some(peer) = from {
         from = s.announce(row, peer);
@@ -143,7 +143,7 @@ fn start(s: &mut System, row: impl Into<Row>) -> Result<u16, Status> {
 fn thread(s: &mut System, row: impl Into<Row>) -> u16 {
     let row = row.into();
     let priority = s.tasks[row].record.priority;
-    s.thread_start(row, Frame::default(), priority).unwrap().index()
+    s.thread_start(row, TrapFrame::default(), priority).unwrap().index()
 }
 
 fn kill(s: &mut System, row: impl Into<Row>) {
@@ -175,7 +175,7 @@ fn run(s: &mut System, thread: u16) {
     }
 }
 
-fn frame(s: &mut System, thread: u16) -> &mut Frame {
+fn frame(s: &mut System, thread: u16) -> &mut TrapFrame {
     &mut s.threads.at_mut(thread).unwrap().frame
 }
 

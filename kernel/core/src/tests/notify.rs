@@ -173,7 +173,7 @@ fn objects_are_bounded() {
     assert_eq!(s.endpoint_create(t), Err(Status::QuotaObjects));
     assert_eq!(s.notification_create(t), Err(Status::QuotaObjects));
     assert_eq!(s.timer_create(t, NOTE, 0), Err(Status::QuotaObjects));
-    assert_eq!(s.thread_start(Row::new(0), Frame::default(), 3), Err(Status::QuotaObjects));
+    assert_eq!(s.thread_start(Row::new(0), TrapFrame::default(), 3), Err(Status::QuotaObjects));
     let m = memory(&mut s, 0, 1).unwrap();
     assert_eq!(s.memory_map(Row::new(0), m, 0, false).map(|_| ()), Err(Status::QuotaObjects));
     sound(&s);

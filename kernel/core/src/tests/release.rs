@@ -328,7 +328,7 @@ fn d12_a_start_that_is_given_up_gives_everything_back() {
             s.frames.alloc(&mut s.tasks[Row::new(2)].start.kept).unwrap();
         }
         assert_eq!((s.begin(Row::new(2)), s.reap(Row::new(2))), (Err(Status::AlreadyRunning), Err(Status::NoSuchTask)));
-        assert_eq!(s.thread_start(Row::new(2), Frame::default(), 0), Err(Status::Ceiling));
+        assert_eq!(s.thread_start(Row::new(2), TrapFrame::default(), 0), Err(Status::Ceiling));
         sound(&s);
         if supervisor_dies {
             run(&mut s, boss);

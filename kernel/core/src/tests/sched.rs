@@ -210,7 +210,7 @@ fn what_is_left(quota: u16, mut evil: impl FnMut(&mut System)) -> u64 {
 fn d09_many_threads_share_the_budget_of_one() {
     for quota in [2, 30, 300] {
         let left = what_is_left(quota, |s| {
-            let _ = s.thread_start(Row::new(0), Frame::default(), 1);
+            let _ = s.thread_start(Row::new(0), TrapFrame::default(), 1);
         });
         assert!(left > 80 * MS, "the victim had {left} ns of a second beside {quota} threads");
     }
@@ -221,7 +221,7 @@ fn a_thread_goes_on_with_the_budget_of_those_that_ended() {
     let left = what_is_left(30, |s| {
         let Some(current) = s.current().filter(|&t| s.row_of(t) == Ok(Row::new(0))) else { return };
         if s.cpu(Row::new(0)) % (4 * MS) > 7 * MS / 2 {
-            s.thread_start(Row::new(0), Frame::default(), 1).unwrap();
+            s.thread_start(Row::new(0), TrapFrame::default(), 1).unwrap();
             s.thread_exit(current);
         }
     });

@@ -390,7 +390,7 @@ fn anything(m: &mut Machine, t: u16, random: &mut Random, own: &mut HashMap<u16,
         5 => drop(take_turns(&mut m.s, t, By::of(fast))),
         6 if m.s.tasks[row].threads < 60 => {
             let priority = m.s.tasks[row].record.priority + random.below(4) as u8;
-            let new = m.s.thread_start(row, Frame::default(), priority).unwrap().index();
+            let new = m.s.thread_start(row, TrapFrame::default(), priority).unwrap().index();
             m.work.remove(&new);
             own.remove(&new);
         }

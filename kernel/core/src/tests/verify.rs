@@ -7,7 +7,7 @@ use crate::arena::Id;
 use crate::handles::{Handle, Object};
 use crate::notify::Notification;
 use crate::sched::BACKGROUND;
-use crate::thread::{Frame, State, Thread};
+use crate::thread::{State, Thread, TrapFrame};
 use abi::Status;
 use abi::message::{Header, Rights};
 use abi::task::TaskState;
@@ -28,7 +28,7 @@ const KNOWN: [Status; 8] = [
 pub type Checked = Result<(), String>;
 
 /// The threads before a step, and the rows of their tasks.
-pub struct Before(pub Vec<Option<(Id<Thread>, State, Frame)>>, Vec<Row>);
+pub struct Before(pub Vec<Option<(Id<Thread>, State, TrapFrame)>>, Vec<Row>);
 
 pub fn runs(state: State) -> bool {
     matches!(state, State::Ready | State::Running)
@@ -186,7 +186,7 @@ impl World {
             Op::ThreadCreate { .. } => {
                 let priority = s.tasks[row].record.priority;
                 if s.tasks[row].handles.has_room() {
-                    s.thread_start(row, Frame::default(), priority).and_then(|id| {
+                    s.thread_start(row, TrapFrame::default(), priority).and_then(|id| {
                         let handle = Handle::new(Object::Thread(id), Rights::MANAGE);
                         s.handle_insert(row, handle).map(drop)
                     })
@@ -231,7 +231,7 @@ impl World {
                 State::Receiving(_) if self.s.releasing != 0 && runs(t.state) => Some(Status::BadHandle),
                 _ => None,
             };
-            let expected = Frame { rax: gone.map_or(frame.rax, |status| status as u64), ..frame };
+            let expected = TrapFrame { rax: gone.map_or(frame.rax, |status| status as u64), ..frame };
             ensure!(t.frame == expected, "thread {index}: its registers changed");
             let as_before = t.state == state || runs(t.state) && runs(state);
             ensure!(
