@@ -2,7 +2,7 @@
 
 use crate::arch::cpu::Features;
 use crate::arch::entry::{halt_until_interrupt, let_interrupts_in, resume};
-use crate::arch::percore::{self, PerCore};
+use crate::arch::percore::{Core, PerCore};
 use crate::arch::pic::Pic;
 use crate::arch::{cpu, float, gdt, paging};
 use crate::latency;
@@ -13,6 +13,7 @@ use abi::task::SystemInfo;
 use alloc::vec::Vec;
 use kernel_core::Row;
 use kernel_core::System;
+use kernel_core::addr::{AddressSpace, LifeSpace, TableRoot};
 use kernel_core::arena::{Arena, Id};
 use kernel_core::layout;
 use kernel_core::memory::Memory;
@@ -28,6 +29,8 @@ const COLLECT_STEP: u32 = 24;
 pub struct Kernel {
     /// Tasks, threads, objects.
     pub sys: System,
+    /// The right to this core's record.
+    pub core: Core,
     /// Interrupt controllers.
     pub pic: Pic,
     /// What the processor offers.
@@ -67,14 +70,14 @@ impl core::ops::DerefMut for Locked {
 pub fn set(kernel: Kernel) {
     let mut locked = KERNEL.lock();
     let kernel = locked.insert(kernel);
-    percore::with(|core| {
-        core.kernel = &raw mut *kernel as u64;
-        core.system = &raw mut kernel.sys as u64;
-        core.threads = kernel.sys.threads.base() + layout::FRAME_END as u64;
-        core.slots = kernel.sys.threads.capacity() as u64;
-        core.endpoints = kernel.sys.endpoints.base();
-        core.notifications = kernel.sys.notifications.base();
-    });
+    let at = &raw mut *kernel as u64;
+    let core = kernel.core.record();
+    core.kernel = at;
+    core.system = &raw mut kernel.sys as u64;
+    core.threads = kernel.sys.threads.base() + layout::FRAME_END as u64;
+    core.slots = kernel.sys.threads.capacity() as u64;
+    core.endpoints = kernel.sys.endpoints.base();
+    core.notifications = kernel.sys.notifications.base();
 }
 
 /// Locks the state and notes the time.
@@ -97,11 +100,11 @@ pub fn next(mut kernel: Locked) -> *const TrapFrame {
         kernel.sys.collect(COLLECT_STEP);
         let chosen = kernel.sys.schedule();
         if let Some(index) = chosen {
-            let System { threads, tasks, floats, .. } = &mut kernel.sys;
+            let Kernel { core, sys: System { threads, tasks, floats, .. }, .. } = &mut *kernel;
             let Some(thread) = threads.at_mut(index) else { unreachable!("the scheduler chose a thread that is gone") };
             // Its steps, too, are done in its address space: what they change there is flushed.
             let stays = thread.extras & STEP != 0;
-            let frame = enter(thread, tasks, floats);
+            let frame = enter(core.record(), thread, tasks, floats);
             if !stays {
                 latency::end();
                 return frame;
@@ -128,24 +131,27 @@ pub fn next(mut kernel: Locked) -> *const TrapFrame {
 
 /// Makes the core ready to run a thread: address space, ports, and where its registers will be saved. Returns its frame.
 #[inline(always)]
-pub fn enter(thread: &mut Thread, tasks: &Tasks, floats: &mut Arena<FloatState>) -> *const TrapFrame {
+pub fn enter(
+    core: &mut PerCore,
+    thread: &mut Thread,
+    tasks: &Tasks,
+    floats: &mut Arena<FloatState>,
+) -> *const TrapFrame {
     let frame = &raw const thread.frame;
     let end = frame as u64 + size_of::<TrapFrame>() as u64;
-    percore::with(|core| {
-        let there = paging::is_in(thread.space);
-        // Nobody else has run: everything is as this thread left it. A thread in the place of one that is gone has another address
-        // space or follows somebody else.
-        if core.tables.frame_end() == end && there {
-            return;
-        }
-        core.tables.set_frame_end(end);
-        if core.extras | thread.extras != 0 {
-            enter_with_extras(core, thread, tasks, floats);
-        } else if !there {
-            enter_space(core, thread.space);
-            core.tables.no_ports();
-        }
-    });
+    let there = paging::is_in(thread.space.cr3());
+    // Nobody else has run: everything is as this thread left it. A thread in the place of one that is gone has another address
+    // space or follows somebody else.
+    if core.tables.frame_end() == end && there {
+        return frame;
+    }
+    core.tables.set_frame_end(end);
+    if core.extras | thread.extras != 0 {
+        enter_with_extras(core, thread, tasks, floats);
+    } else if !there {
+        enter_space(core, thread.space);
+        core.tables.no_ports();
+    }
     frame
 }
 
@@ -155,7 +161,7 @@ fn enter_with_extras(core: &mut PerCore, thread: &mut Thread, tasks: &Tasks, flo
     thread.extras &= !WHOLE;
     float::switch(floats, &mut core.float, thread.float);
     core.extras = if core.float.is_some() { FLOAT } else { 0 } | if thread.ports { PORTS } else { 0 };
-    if !paging::is_in(thread.space) {
+    if !paging::is_in(thread.space.cr3()) {
         enter_space(core, thread.space);
         match tasks.get(thread.task) {
             Ok(task) if thread.ports => core.tables.set_ports(thread.task, &task.record.ports),
@@ -165,7 +171,7 @@ fn enter_with_extras(core: &mut PerCore, thread: &mut Thread, tasks: &Tasks, flo
 }
 
 #[inline(always)]
-fn enter_space(core: &mut PerCore, space: u64) {
+fn enter_space(core: &mut PerCore, space: AddressSpace) {
     core.space_switches += 1;
     paging::switch(space);
     gdt::clear_user_selectors();
@@ -174,10 +180,10 @@ fn enter_space(core: &mut PerCore, space: u64) {
 /// Does for the thread that has just been handed the core what [`next`] does. Returns its frame.
 #[inline(always)]
 pub fn enter_running(kernel: &mut Kernel) -> *const TrapFrame {
-    let System { threads, tasks, floats, sched, .. } = &mut kernel.sys;
+    let Kernel { core, sys: System { threads, tasks, floats, sched, .. }, .. } = kernel;
     match sched.current().and_then(|current| threads.at_mut(current)) {
         Some(thread) if thread.extras & STEP == 0 => {
-            let frame = enter(thread, tasks, floats);
+            let frame = enter(core.record(), thread, tasks, floats);
             latency::end();
             frame
         }
@@ -206,7 +212,7 @@ pub extern "C" fn enter_current(_: &TrapFrame, kernel: &mut Kernel) -> *const Tr
 /// Return addresses, from the frame to which this frame pointer leads on. Returns how many there are; one more than `into` holds where it holds not
 /// all of them.
 #[inline(never)]
-fn backtrace(root: u64, mut rbp: u64, into: &mut [u64]) -> u32 {
+fn backtrace(root: TableRoot, mut rbp: u64, into: &mut [u64]) -> u32 {
     let mut reader = Reader::new(root);
     // Each frame holds the caller's frame pointer and the return address (System V ABI, AMD64, section 3.2.2).
     let mut len = 0;
@@ -231,14 +237,13 @@ impl Kernel {
     /// Ends a task, whose record is written: leaves its address space, closes its lines, and releases what it held, as far as that is quickly
     /// done: see [`System::kill`].
     pub fn kill(&mut self, row: Row) {
-        let space = self.sys.task(row).map_or(0, |t| t.space);
-        percore::with(|core| {
-            if paging::is_in(space) {
-                core.space_switches += 1;
-                core.tables.set_frame_end(0);
-                paging::switch(paging::kernel_root());
-            }
-        });
+        let cr3 = self.sys.task(row).map_or(LifeSpace::NONE, |task| task.space).cr3();
+        if paging::is_in(cr3) {
+            let core = self.core.record();
+            core.space_switches += 1;
+            core.tables.set_frame_end(0);
+            paging::switch_to_kernel();
+        }
         let lines = self.sys.lines.release(row);
         if lines != 0 {
             self.pic.mask_all(lines);
@@ -249,11 +254,9 @@ impl Kernel {
     /// Writes the record of a life that is about to be killed: registers, code and backtrace of the thread that is to blame, read while its
     /// memory is still there. Returns it, for what the caller knows besides; `None` where there is no life.
     pub fn death_record(&mut self, thread: Option<u16>, row: Row, kind: DeathKind) -> Option<&mut FaultRecord> {
-        let root = self.sys.task(row).map_or(0, |t| t.root);
+        let space = self.sys.task(row).map_or(LifeSpace::NONE, |task| task.space);
         let record = self.sys.blame(row, thread, kind)?;
-        if root == 0 {
-            return Some(record);
-        }
+        let Some(root) = space.get().map(AddressSpace::root) else { return Some(record) };
         record.code_len = match usermem::read_in_page(root, record.rip, &mut record.code) {
             true => record.code.len() as u32,
             false => Reader::new(root).some(record.rip, &mut record.code) as u32,
@@ -287,7 +290,7 @@ impl Kernel {
             interrupts: sys.counters.interrupts,
             spurious: sys.counters.spurious,
             switches: sys.counters.switches,
-            space_switches: percore::with(|core| core.space_switches),
+            space_switches: self.core.space_switches(),
             boot_ticks: sys.counters.boot,
         }
     }

@@ -14,6 +14,7 @@ use alloc::vec::Vec;
 use core::mem::offset_of;
 use core::ops::Range;
 use kernel_core::Row;
+use kernel_core::addr::{PhysAddr, TableRoot};
 use kernel_core::archive::find_file;
 use kernel_core::grants::LineOwner;
 use kernel_core::handles::{Handle, Object};
@@ -124,17 +125,13 @@ fn program_path<'a>(name: &Name, buffer: &'a mut [u8; 4 + abi::NAME_LEN]) -> &'a
 
 /// The address space, and the page in which the task finds out who it is.
 fn prepare(k: &mut Kernel, row: Row, argument: &[u8]) -> Result<(), Status> {
-    let root = frame(k, row)?;
-    paging::new_root(root);
-    let space = paging::space(root, row, k.features.pcid);
+    let space = paging::new_space(k.sys.task_frame(row)?, row, k.features.pcid);
     paging::forget(space);
-    let task = k.sys.task_mut(row)?;
-    (task.root, task.space) = (root, space);
-    let record = task.record;
-    let page = frame(k, row)?;
-    paging::zero(page);
+    k.sys.set_space(row, space)?;
+    let record = k.sys.task(row)?.record;
+    let page = paging::zero(k.sys.task_frame(row)?).address();
     identify(k, row, &record, argument, page);
-    k.map_page(row, root, INFO_ADDR, page, UserFlags::READ)?;
+    k.map_page(row, space.root(), INFO_ADDR, page, UserFlags::READ)?;
     if let Ok(task) = k.sys.task_mut(row) {
         task.start.info = page;
     }
@@ -156,7 +153,8 @@ fn build(k: &mut Kernel, row: Row) -> Result<bool, Status> {
         if done >= PAGES_A_STEP {
             return Ok(false);
         }
-        let (root, stack, keep) = (task.root, task.record.stack_frames, task.record.keep_frames);
+        let root = task.space.get().ok_or(Status::NoSuchTask)?.root();
+        let (stack, keep) = (task.record.stack_frames, task.record.keep_frames);
         let next = match task.start.phase {
             Phase::Segment(number, page) => {
                 let (image, file) =
@@ -171,14 +169,13 @@ fn build(k: &mut Kernel, row: Row) -> Result<bool, Status> {
                 }
             }
             Phase::Stack(page) if page < stack => {
-                let frame = frame(k, row)?;
-                paging::zero(frame);
+                let frame = paging::zero(k.sys.task_frame(row)?).address();
                 k.map_page(row, root, STACK_TOP - (u64::from(page) + 1) * PAGE, frame, UserFlags::DATA)?;
                 Phase::Stack(page + 1)
             }
             Phase::Stack(_) => Phase::Keep,
             Phase::Keep if task.keep.is_none() && task.start.kept.len() < keep => {
-                paging::zero(u64::from(k.sys.kept_frame(row)?) * PAGE);
+                paging::zero(k.sys.kept_frame(row)?);
                 more += 1;
                 Phase::Keep
             }
@@ -212,16 +209,11 @@ fn run(k: &mut Kernel, row: Row) -> Result<(), Status> {
     Ok(())
 }
 
-/// Takes a frame for a task, charged to it. Errors: QuotaFrames, OutOfMemory.
-fn frame(k: &mut Kernel, row: Row) -> Result<u64, Status> {
-    Ok(u64::from(k.sys.task_frame(row)?) * PAGE)
-}
-
 /// Copies bytes into a frame at an offset; what does not fit is left out.
-fn fill(frame: u64, offset: u64, bytes: &[u8]) {
+fn fill(frame: PhysAddr, offset: u64, bytes: &[u8]) {
     let len = bytes.len().min((PAGE - offset) as usize);
     if len != 0
-        && let Some(to) = Ram::at(frame + offset, len as u64)
+        && let Some(to) = Ram::at(frame.number() + offset, len as u64)
     {
         // SAFETY: the frame was just taken for this task, nobody runs in it yet, and `offset + len` stays within it.
         unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), to.pointer(), len) };
@@ -229,11 +221,11 @@ fn fill(frame: u64, offset: u64, bytes: &[u8]) {
 }
 
 /// Zeroes a part of a frame.
-fn clear(frame: u64, part: Range<u64>) {
+fn clear(frame: PhysAddr, part: Range<u64>) {
     let len = part.end.saturating_sub(part.start);
     if len != 0
         && part.end <= PAGE
-        && let Some(to) = Ram::at(frame + part.start, len)
+        && let Some(to) = Ram::at(frame.number() + part.start, len)
     {
         // SAFETY: the frame was just taken for this task, nobody runs in it yet, and the part lies within it.
         unsafe { core::ptr::write_bytes(to.pointer(), 0, len as usize) };
@@ -241,10 +233,10 @@ fn clear(frame: u64, part: Range<u64>) {
 }
 
 /// A page of a segment, with what of the file belongs there and zeros around it.
-fn load_page(k: &mut Kernel, row: Row, root: u64, s: &Segment, page: u64, file: &[u8]) -> Result<(), Status> {
+fn load_page(k: &mut Kernel, row: Row, root: TableRoot, s: &Segment, page: u64, file: &[u8]) -> Result<(), Status> {
     let flags = UserFlags { writable: s.writable, executable: s.executable, caching: Caching::WriteBack };
     let bytes = file.get(s.offset..s.offset + s.filled).unwrap_or_default();
-    let target = frame(k, row)?;
+    let target = k.sys.task_frame(row)?.address();
     // The part of the file that belongs into this page: it begins at the segment's address or at the page's.
     let (offset, skip) = if page < s.addr { (s.addr - page, 0) } else { (0, (page - s.addr) as usize) };
     let bytes = bytes.get(skip..).unwrap_or_default();
@@ -256,7 +248,7 @@ fn load_page(k: &mut Kernel, row: Row, root: u64, s: &Segment, page: u64, file: 
 }
 
 /// Writes into a zeroed information page who the task is.
-fn identify(k: &Kernel, row: Row, record: &TaskRecord, argument: &[u8], page: u64) {
+fn identify(k: &Kernel, row: Row, record: &TaskRecord, argument: &[u8], page: PhysAddr) {
     let argument = argument.get(..ARG_LEN).unwrap_or(argument);
     macro_rules! put { ($($part:ident: $value:expr),* $(,)?) => { $(fill(page, offset_of!(TaskInfo, $part) as u64, $value);)* } }
     put! {
@@ -274,7 +266,7 @@ fn identify(k: &Kernel, row: Row, record: &TaskRecord, argument: &[u8], page: u6
 
 /// The entries of a task's information page, as far as they are there.
 struct Entries {
-    page: u64,
+    page: PhysAddr,
     count: u32,
 }
 

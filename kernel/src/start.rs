@@ -1,6 +1,11 @@
 //! From the boot loader's hands to the first task, step by step.
 
-use crate::arch::{cpu, entry, firmware, gdt, idt, paging, pci, percore, pic::Pic, pit, ram, stacks, state};
+use crate::arch::{
+    cpu, entry, firmware, gdt, idt, paging, pci,
+    percore::{self, Core},
+    pic::Pic,
+    pit, ram, stacks, state,
+};
 use crate::boot::BootFrames;
 use crate::kernel::{self, Kernel, Locked};
 use crate::{heap, klog, loader, log};
@@ -63,21 +68,21 @@ pub fn init_memory(boot: &'static mut BootInfo) -> Ready {
     let archive_virt = boot.ramdisk_addr.into_option();
     let firmware_tables = boot.rsdp_addr.into_option();
     paging::init(&mut frames);
-    stacks::init(&mut || frames.take());
+    stacks::init(&mut frames);
     let mut units = Units::default();
     let ecam = pci::ecam();
     if ecam.size() != 0 {
         units.add(Found { unit: Unit::PciConfiguration, start: ecam.start, len: ecam.size() });
     }
-    let tables = firmware_tables.and_then(|at| firmware::read(at, &mut || frames.take(), &mut units));
+    let tables = firmware_tables.and_then(|at| firmware::read(at, &mut || frames.take_zeroed(), &mut units));
     gdt::init();
     idt::init();
     let features = cpu::features();
     let syscall_entry = VirtAddr::new(entry::syscall_entry as *const () as u64);
     state::set(&features, VirtAddr::from_ptr(percore::addr()), syscall_entry);
-    percore::with(|core| {
-        core.kernel_stack = stacks::Stack::Kernel.top().as_u64();
-    });
+    // SAFETY: this is the one core that runs, and is brought up here, once.
+    let mut core = unsafe { Core::first() };
+    core.record().kernel_stack = stacks::Stack::Kernel.top().as_u64();
     let archive = archive_virt.map(|start| {
         // SAFETY: the loader mapped the archive there for ever, in the upper half, which the kernel's top table took over.
         unsafe { core::slice::from_raw_parts(start as *const u8, boot.ramdisk_len as usize) }
@@ -103,6 +108,7 @@ pub fn init_memory(boot: &'static mut BootInfo) -> Ready {
     }
     let frames_kernel = total - all.free();
     Ready {
+        core,
         frames: all,
         frames_kernel,
         most,
@@ -138,6 +144,8 @@ pub fn table(archive: &'static [u8]) -> Table {
 
 /// What [`init_memory`] prepared.
 pub struct Ready {
+    /// The right to this core's record.
+    pub core: Core,
     /// All frames.
     pub frames: Frames,
     /// How many of the machine's are in the kernel's own tables and heap.
@@ -191,7 +199,7 @@ pub fn run(ready: Ready, entered_at: u64) -> ! {
     let hertz = pit::measure_tsc();
     let measured = cpu::now() - measuring;
     let clock = Clock::new(entered_at, hertz);
-    let Ready { frames, frames_kernel, most, archive, table, features, bus_masters, units, tables, .. } = ready;
+    let Ready { core, frames, frames_kernel, most, archive, table, features, bus_masters, units, tables, .. } = ready;
     let records = match table {
         Some(Ok(records)) => records,
         Some(Err(what)) => panic!("{what}"),
@@ -230,7 +238,7 @@ pub fn run(ready: Ready, entered_at: u64) -> ! {
     pit::start();
     pic.unmask(pit::LINE);
     let programs = loader::programs(&sys.tasks, archive);
-    kernel::set(Kernel { sys, pic, features, archive, programs, archive_memory, frames_kernel });
+    kernel::set(Kernel { sys, core, pic, features, archive, programs, archive_memory, frames_kernel });
     let mut kernel = kernel::lock();
     match loader::spawn(&mut kernel, first, b"") {
         Ok(id) => klog!("first task: {} (row {})", abi::name_str(&records[first.index()].name), id.index),
@@ -248,9 +256,10 @@ fn leave(mut kernel: Locked) -> ! {
     let (root, mut page) = (paging::kernel_root(), boot_text().start.next_multiple_of(PAGE));
     while page + PAGE <= boot_text().end && cfg!(not(feature = "verify")) {
         if let Some((frame, ..)) = paging::inspect(root, page) {
-            paging::unmap(root, page);
+            // SAFETY: only the boot runs code there, and this is its end.
+            unsafe { paging::unmap_kernel(page) };
             if paging::inspect(root, page).is_none() {
-                kernel.sys.frames.adopt(frame / PAGE);
+                kernel.sys.frames.adopt(frame.number() / PAGE);
             }
         }
         page += PAGE;

@@ -1,12 +1,13 @@
 //! The steps of system calls that go on: see [`kernel_core::step`].
 
-use crate::arch::paging::{self, TABLE_SPAN, UserFlags};
+use crate::arch::paging::{self, TABLE_SPAN, Table, UserFlags};
 use crate::kernel::Kernel;
 use crate::loader;
 use crate::log;
 use crate::syscall::{Done, Outcome, value};
 use abi::{PAGE_SIZE, Status, TaskId};
 use kernel_core::Row;
+use kernel_core::addr::{PhysAddr, TableRoot};
 use kernel_core::memory::{Backing, Caching};
 use kernel_core::step::{Clear, Create, Fill, Show, Step, TELL_STEP, Tell};
 
@@ -62,7 +63,7 @@ impl Kernel {
     pub(crate) fn create_step(&mut self, row: Row, mut create: Create) -> Outcome {
         for _ in 0..ZERO_STEP {
             match self.sys.memory_frame(&mut create) {
-                Ok(Some(frame)) => paging::zero(u64::from(frame) * PAGE),
+                Ok(Some(frame)) => _ = paging::zero(frame),
                 Ok(None) => return value(self.sys.memory_finish(row, create)?),
                 Err(error) => {
                     self.sys.memory_abandon(row, create);
@@ -80,7 +81,7 @@ impl Kernel {
         let mapping = mapping.ok_or(Status::BadAddress)?;
         let memory = self.sys.memories.get(mapping.memory).ok_or(Status::BadHandle)?;
         let (base, caching) = match memory.backing {
-            Backing::Frames(_) => (0, Caching::WriteBack),
+            Backing::Frames(_) => (PhysAddr::default(), Caching::WriteBack),
             Backing::Physical { base, caching } => (base, caching),
         };
         let flags = UserFlags { writable: fill.writable, executable: false, caching };
@@ -96,8 +97,8 @@ impl Kernel {
             };
             table = Some(here);
             let phys = match fill.next {
-                Some(frame) => u64::from(frame) * PAGE,
-                None => base + u64::from(fill.done) * PAGE,
+                Some(frame) => frame.address(),
+                None => base.plus(u64::from(fill.done) * PAGE),
             };
             paging::set_user(here, at, phys, flags);
             fill.next = fill.next.and_then(|frame| self.sys.frames.next(frame));
@@ -111,12 +112,19 @@ impl Kernel {
     }
 
     /// The lowest page table for a task's address; those that are missing come from its quota. Errors: QuotaFrames, OutOfMemory.
-    fn table_for(&mut self, row: Row, root: u64, at: u64) -> Result<u64, Status> {
-        paging::table_for(root, at, || Ok(u64::from(self.sys.task_frame(row)?) * PAGE))
+    fn table_for(&mut self, row: Row, root: TableRoot, at: u64) -> Result<Table, Status> {
+        paging::table_for(root, at, || self.sys.task_frame(row).map(paging::zero))
     }
 
     /// Maps a page of a task; page tables come from its quota. Errors: QuotaFrames, OutOfMemory.
-    pub(crate) fn map_page(&mut self, row: Row, root: u64, at: u64, phys: u64, flags: UserFlags) -> Result<(), Status> {
+    pub(crate) fn map_page(
+        &mut self,
+        row: Row,
+        root: TableRoot,
+        at: u64,
+        phys: PhysAddr,
+        flags: UserFlags,
+    ) -> Result<(), Status> {
         let table = self.table_for(row, root, at)?;
         paging::set_user(table, at, phys, flags);
         Ok(())

@@ -10,6 +10,7 @@ use abi::message::{Header, Lease, MAX_LEASES, ReplyToken, Rights};
 use abi::task::{LEVELS, TaskState, USER_END};
 use abi::{Status, Syscall, TaskId};
 use kernel_core::Row;
+use kernel_core::addr::{AddressSpace, PhysAddr, TableRoot};
 use kernel_core::direct::{LABEL, LEASES};
 use kernel_core::handles::{Handle, Object};
 use kernel_core::memory::Backing;
@@ -105,7 +106,7 @@ fn lend(kernel: &mut Kernel, frame: &TrapFrame) -> bool {
         return header <= LABEL;
     }
     let Some(thread) = kernel.sys.running_mut() else { return false };
-    let root = thread.root;
+    let root = thread.space.root();
     thread.leases.get_mut(..count).is_some_and(|leases| usermem::read_in_page(root, frame.r8, leases.as_mut_bytes()))
 }
 
@@ -249,7 +250,7 @@ fn dispatch(k: &mut Kernel, thread: u16, call: Syscall, a: Args) -> Outcome {
         Syscall::MemoryInfo => {
             let Object::Memory(id) = k.sys.handle(thread, a.rdi)?.object else { return Err(Status::WrongKind) };
             let memory = k.sys.memories.get(id).ok_or(Status::BadHandle)?;
-            pair(memory.pages.into(), memory.physical.unwrap_or(u64::MAX))
+            pair(memory.pages.into(), memory.physical.map_or(u64::MAX, PhysAddr::number))
         }
 
         Syscall::IrqAck => {
@@ -337,12 +338,12 @@ impl Kernel {
         self.sys.thread(thread).map(|t| &t.frame).ok_or(Status::BadHandle)
     }
 
-    pub(crate) fn root(&self, thread: u16) -> Result<u64, Status> {
+    pub(crate) fn root(&self, thread: u16) -> Result<TableRoot, Status> {
         self.root_of(self.sys.row_of(thread)?)
     }
 
-    pub(crate) fn root_of(&self, row: Row) -> Result<u64, Status> {
-        self.sys.task(row).ok().map(|t| t.root).filter(|&r| r != 0).ok_or(Status::NoSuchTask)
+    pub(crate) fn root_of(&self, row: Row) -> Result<TableRoot, Status> {
+        self.sys.task(row)?.space.get().map(AddressSpace::root).ok_or(Status::NoSuchTask)
     }
 
     fn exit(&mut self, thread: u16, code: u64) -> Outcome {
@@ -486,7 +487,7 @@ impl Kernel {
         if task.fault.kind == DeathKind::Alive as u32 {
             return Err(Status::WouldBlock);
         }
-        let (root, record) = (thread.root, task.fault.as_bytes());
+        let (root, record) = (thread.space.root(), task.fault.as_bytes());
         if usermem::write_in_page(root, to, record) { Ok(()) } else { usermem::write(root, to, record) }
     }
 

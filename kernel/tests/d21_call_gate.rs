@@ -25,6 +25,7 @@ use kernel::loader::{self, SpawnError};
 use kernel::{BOOT_CONFIG, start, testing};
 use kernel_core::Row;
 use kernel_core::System;
+use kernel_core::addr::TableRoot;
 use kernel_core::clock::Clock;
 use kernel_core::handles::Object;
 use kernel_core::image::ImageError;
@@ -106,11 +107,20 @@ fn main(boot: &'static mut BootInfo) -> ! {
     let programs = loader::programs(&sys.tasks, archive);
     let (features, frames_kernel) = (ready.features, ready.frames_kernel);
     assert!(!features.smep && !features.smap, "this machine protects ring 0 from a task's code: {features:?}");
-    state::set(Kernel { sys, pic: Pic::new(), features, archive, programs, archive_memory: None, frames_kernel });
+    state::set(Kernel {
+        sys,
+        core: ready.core,
+        pic: Pic::new(),
+        features,
+        archive,
+        programs,
+        archive_memory: None,
+        frames_kernel,
+    });
     let mut kernel = state::lock();
     loader::spawn(&mut kernel, ATTACKER, b"").expect("it is good");
     loader::spawn(&mut kernel, WITNESS, b"").expect("it is good");
-    lay_gates(kernel.sys.task(ATTACKER).expect("a row").root);
+    lay_gates(kernel.sys.task(ATTACKER).expect("a row").space.get().expect("it runs").root());
     come_back_by_breakpoint();
     let frame = state::next(kernel);
     // SAFETY: the frame of a thread that was made ready to run; nothing on this stack is needed any more.
@@ -119,17 +129,22 @@ fn main(boot: &'static mut BootInfo) -> ! {
 
 /// Maps all pages below [`PROGRAM_BASE`] but the first for the task, past all checks, and fills them with call gates (AMD64 Architecture Programmer's Manual
 /// vol. 2, section 4.8.3) to its own code.
-fn lay_gates(root: u64) {
+fn lay_gates(root: TableRoot) {
     let target = BASE + label!(in_ring_0) - label!(attack);
     let low = target & 0xffff | u64::from(KERNEL_CODE) << 16 | 0xec00 << 32 | (target >> 16 & 0xffff) << 48;
     let frame = || {
         let page = Box::leak(Box::new(Page([0; 512])));
         paging::inspect(paging::kernel_root(), (&raw const *page).addr() as u64).map(|(phys, ..)| phys)
     };
-    let table = paging::table_for(root, PROGRAM_BASE, || frame().ok_or(Status::OutOfMemory)).expect("a table");
+    let table = paging::table_for(root, PROGRAM_BASE, || {
+        let page = frame().ok_or(Status::OutOfMemory)?;
+        // SAFETY: it is the test's own.
+        Ok(unsafe { paging::zero_at(page) })
+    })
+    .expect("a table");
     for page in (PAGE..PROGRAM_BASE).step_by(PAGE as usize) {
         let phys = frame().expect("a page");
-        let words = Ram::at(phys, PAGE).expect("memory").pointer().cast::<u64>();
+        let words = Ram::at(phys.number(), PAGE).expect("memory").pointer().cast::<u64>();
         for slot in 0..256 {
             // SAFETY: the page was just taken, and has 512 words.
             unsafe {
@@ -207,7 +222,7 @@ fn not_mapped() {
     let handle = u64::from(kernel.sys.memory_finish(ATTACKER, create).expect("a handle"));
     let task = kernel.sys.task(ATTACKER).expect("a row");
     let Object::Memory(memory) = task.handles.get(handle).expect("it is there").object else { panic!("no memory") };
-    let (root, thread) = (task.root, task.first_thread.expect("a thread").index());
+    let (root, thread) = (task.space.get().expect("it runs").root(), task.first_thread.expect("a thread").index());
     for addr in (PAGE..PROGRAM_BASE).step_by(PAGE as usize) {
         assert_eq!(kernel.sys.memory_map(ATTACKER, handle, addr, true).err(), Some(Status::BadAddress), "{addr:#x}");
         // As if it had been let pass.

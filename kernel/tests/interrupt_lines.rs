@@ -35,6 +35,7 @@ fn main(boot: &'static mut BootInfo) -> ! {
     state::set(Kernel {
         sys: System::new(records, ready.frames, clock),
         pic: Pic::new(),
+        core: ready.core,
         features: ready.features,
         archive,
         programs: Default::default(),

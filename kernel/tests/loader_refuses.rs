@@ -47,7 +47,16 @@ fn main(boot: &'static mut BootInfo) -> ! {
     let records = records(&[record("one"), reaching(regions), device("three"), device("four")]);
     let sys = System::new(records, ready.frames, Clock::new(0, 1_000_000_000));
     let programs = Vec::new();
-    let kernel = Kernel { sys, pic: Pic::new(), features, archive: &[], programs, archive_memory: None, frames_kernel };
+    let kernel = Kernel {
+        sys,
+        core: ready.core,
+        pic: Pic::new(),
+        features,
+        archive: &[],
+        programs,
+        archive_memory: None,
+        frames_kernel,
+    };
     let kernel = RefCell::new(Some(kernel));
     let with = |f: fn(&mut Kernel)| f(kernel.borrow_mut().as_mut().expect("not taken yet"));
     testing::run(&[
@@ -66,11 +75,23 @@ fn main(boot: &'static mut BootInfo) -> ! {
         ("d12_a_start_is_given_up_at_every_step", &|| with(given_up)),
         ("good_program_starts_after_all_that", &|| with(good_program)),
         ("first_program_refused_ends_the_boot", &|| {
-            let frames = kernel.take().expect("not taken yet").sys.frames;
+            let taken = kernel.take().expect("not taken yet");
+            let (frames, core) = (taken.sys.frames, taken.core);
             let archive = archive(&program(&writable_code(), AbiNote::CURRENT));
             let table = start::table(archive);
-            let ready =
-                Ready { frames, frames_kernel, most, archive, table, features, bus_masters, units, tables, regions };
+            let ready = Ready {
+                core,
+                frames,
+                frames_kernel,
+                most,
+                archive,
+                table,
+                features,
+                bus_masters,
+                units,
+                tables,
+                regions,
+            };
             let report = expect_report(|| start::run(ready, cpu::now()));
             assert!(
                 report.says("the first task's program is refused: a segment is both writable and executable"),
@@ -147,7 +168,7 @@ fn device_ranges(kernel: &mut Kernel) {
         kernel.features.pat = pat;
         loader::spawn(kernel, row, b"").expect("it is good");
         let task = kernel.sys.task(row).expect("a row");
-        let (root, ranges) = (task.root, task.ranges);
+        let (root, ranges) = (task.space.get().expect("it runs").root(), task.ranges);
         let thread = task.first_thread.expect("a thread").index();
         for (slot, bits) in wanted.into_iter().enumerate() {
             let object = Object::Memory(ranges[slot].expect("the range's memory"));
@@ -203,7 +224,7 @@ fn good_program(kernel: &mut Kernel) {
     let before = state(kernel);
     let file = program(&parts(), AbiNote::CURRENT);
     let id = spawn(kernel, archive(&file)).expect("it is good");
-    let root = kernel.sys.task(FIRST).expect("a row").root;
+    let root = kernel.sys.task(FIRST).expect("a row").space.get().expect("it runs").root();
     // What it finds where.
     let mut seen = [0; 0x100];
     usermem::read(root, BASE, &mut seen).expect("code");
@@ -402,7 +423,7 @@ fn forget_kept(kernel: &mut Kernel) -> bool {
     let memory = kernel.sys.memories.remove(keep).expect("it is there");
     let kernel_core::memory::Backing::Frames(mut chain) = memory.backing else { panic!("it has frames") };
     for frame in kernel.sys.frames.iter(&chain) {
-        let page = ram::Ram::at(u64::from(frame) * 4096, 4096).expect("memory").pointer();
+        let page = ram::Ram::at(frame.address().number(), 4096).expect("memory").pointer();
         // SAFETY: a frame of RAM that nobody writes.
         assert!((0..4096).all(|at| unsafe { page.add(at).read_volatile() } == 0), "it is not zeroed");
     }

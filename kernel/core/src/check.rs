@@ -348,7 +348,7 @@ fn quotas(s: &System) -> Result<(), String> {
             TaskState::Running => ensure!(task.threads > 0, "row {row} runs without a thread"),
             TaskState::Starting => ensure!(task.threads == 0, "row {row} starts and runs"),
             TaskState::Dead => {
-                ensure!(task.root == 0, "row {row} is dead and has an address space");
+                ensure!(task.space.get().is_none(), "row {row} is dead and has an address space");
                 let holds = live + objects;
                 ensure!(holds == 0 || task.release != Release::Done, "row {row} is dead and holds something");
             }

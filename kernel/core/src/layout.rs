@@ -2,6 +2,7 @@
 //! is in [`crate::direct`].
 
 use crate::account::{Account, Left};
+use crate::addr::AddressSpace;
 use crate::arena::Slot;
 use crate::clock::Clock;
 use crate::grants::{LineWay, Lines};
@@ -55,8 +56,8 @@ pub const MASK: isize = at(offset_of!(Thread, mask));
 pub const LAST_SENT: isize = at(offset_of!(Thread, last_sent));
 /// `last_received`: label and sender, four bytes each.
 pub const LAST_RECEIVED: isize = at(offset_of!(Thread, last_received));
-/// `space`: eight bytes.
-pub const SPACE: isize = at(offset_of!(Thread, space));
+/// What CR3 holds while the thread runs: eight bytes.
+pub const SPACE: isize = at(offset_of!(Thread, space) + offset_of!(AddressSpace, cr3));
 /// `extras`: a byte.
 pub const EXTRAS: isize = at(offset_of!(Thread, extras));
 

@@ -30,6 +30,7 @@ fn push<T>(list: &mut alloc::vec::Vec<T>, value: T) -> bool {
 
 mod account;
 pub mod acpi;
+pub mod addr;
 pub mod archive;
 pub mod arena;
 #[cfg(any(test, feature = "verify"))]

@@ -1,5 +1,6 @@
 //! Birth of tasks, birth and end of threads, and the record of a death. The death itself is in [`crate::release`].
 
+use crate::addr::{AddressSpace, LifeSpace};
 use crate::arena::Id;
 use crate::handles::{Handle, Object};
 use crate::queue::{NIL, Queue};
@@ -61,7 +62,13 @@ impl System {
         Ok(id)
     }
 
-    /// Starts a thread. Errors: NoSuchTask, Ceiling, QuotaObjects.
+    /// Gives a row's life, which begins, its address space: of that its threads are. Errors: NoSuchTask.
+    pub fn set_space(&mut self, row: Row, space: AddressSpace) -> Result<(), Status> {
+        self.tasks.get_mut(row)?.space = LifeSpace::of(space);
+        Ok(())
+    }
+
+    /// Starts a thread in the address space that the life was given. Errors: NoSuchTask, Ceiling, QuotaObjects.
     pub fn thread_start(
         &mut self,
         row: Row,
@@ -75,10 +82,11 @@ impl System {
         if !task.is_alive() {
             return Err(Status::NoSuchTask);
         }
+        let space = task.space.get().ok_or(Status::NoSuchTask)?;
         task.objects.take(1, Status::QuotaObjects)?;
-        let mut thread = Thread::new(row, priority);
+        let mut thread = Thread::new(row, space, priority);
         thread.frame = frame;
-        (thread.id, thread.root, thread.space) = (task.id(row), task.root, task.space);
+        thread.id = task.id(row);
         thread.ports = task.record.ports.iter().any(|p| p.len != 0);
         let float = task.record.flags & TaskRecord::FLOAT != 0;
         if !self.threads.has_room() || float && !self.floats.has_room() {

@@ -1,7 +1,8 @@
 //! Memory objects: frames, a granted physical range, or the boot archive; and where they are mapped.
 
+use crate::addr::PhysAddr;
 use crate::arena::Id;
-use crate::frames::{Chain, Frame};
+use crate::frames::{Chain, Frame, Fresh};
 use crate::handles::{Handle, Object};
 use crate::row::Row;
 use crate::step::Create;
@@ -37,7 +38,7 @@ pub enum Backing {
     /// A physical range: device memory, or the boot archive.
     Physical {
         /// First byte, page-aligned.
-        base: u64,
+        base: PhysAddr,
         /// How the processor reaches it.
         caching: Caching,
     },
@@ -51,7 +52,7 @@ pub struct Memory {
     /// What is behind it.
     pub backing: Backing,
     /// First physical address where the whole is contiguous.
-    pub physical: Option<u64>,
+    pub physical: Option<PhysAddr>,
     /// Handles that name it.
     pub handles: u32,
     /// Mappings of it.
@@ -91,7 +92,7 @@ impl System {
 
     /// Takes a frame for a task, charged to it, which goes back with its life: for its image, its stack or its page tables. What is in it is
     /// what was there. Errors: NoSuchTask, QuotaFrames, OutOfMemory.
-    pub fn task_frame(&mut self, row: Row) -> Result<Frame, Status> {
+    pub fn task_frame(&mut self, row: Row) -> Result<Fresh, Status> {
         let task = self.tasks.get_mut(row)?;
         task.frames.take(1, Status::QuotaFrames)?;
         let frame = self.frames.alloc(&mut task.chain);
@@ -103,7 +104,7 @@ impl System {
 
     /// Takes a frame of the memory that is to outlive a task, whose life begins and keeps it aside until all are there. What is in it is what
     /// was there. Errors: NoSuchTask, OutOfMemory.
-    pub fn kept_frame(&mut self, row: Row) -> Result<Frame, Status> {
+    pub fn kept_frame(&mut self, row: Row) -> Result<Fresh, Status> {
         let task = self.tasks.get_mut(row)?;
         self.frames.alloc(&mut task.start.kept).ok_or(Status::OutOfMemory)
     }
@@ -133,16 +134,17 @@ impl System {
         if let Some(id) = *place {
             return Ok(id);
         }
-        let backing = Backing::Physical { base: range.base, caching: Caching::of_range(range.flags, combines) };
+        let base = PhysAddr::new(range.base);
+        let backing = Backing::Physical { base, caching: Caching::of_range(range.flags, combines) };
         let pages = (range.len / abi::PAGE_SIZE as u64) as u32;
-        let memory = Memory { pages, backing, physical: Some(range.base), handles: 0, mappings: 0, kept_by: Some(row) };
+        let memory = Memory { pages, backing, physical: Some(base), handles: 0, mappings: 0, kept_by: Some(row) };
         let id = self.memories.insert(memory).ok_or(Status::QuotaObjects)?;
         *place = Some(id);
         Ok(id)
     }
 
     /// Makes the memory object of the boot archive, which is nobody's own and is never freed. `None` where there is no room for it.
-    pub fn archive_memory(&mut self, base: u64, bytes: u64) -> Option<Id<Memory>> {
+    pub fn archive_memory(&mut self, base: PhysAddr, bytes: u64) -> Option<Id<Memory>> {
         let pages = bytes.div_ceil(abi::PAGE_SIZE as u64) as u32;
         let backing = Backing::Physical { base, caching: Caching::WriteBack };
         let kept_by = Some(Row::new(0));
@@ -166,17 +168,17 @@ impl System {
 
     /// Takes the next frame of a memory object that is being made, to be zeroed; `None`: they are all there. What others have dropped is cleared
     /// away meanwhile, as much as is taken. Errors: OutOfMemory.
-    pub fn memory_frame(&mut self, create: &mut Create) -> Result<Option<Frame>, Status> {
+    pub fn memory_frame(&mut self, create: &mut Create) -> Result<Option<Fresh>, Status> {
         if create.zeroed == create.pages {
             return Ok(None);
         }
         self.collect(1);
         let frame = match create.first {
-            Some(first) => first + create.zeroed,
+            Some(first) => Fresh::of_run(first, create.zeroed),
             None if create.contiguous => {
                 let first = self.frames.alloc_contiguous(&mut create.chain, create.pages);
                 create.first = first;
-                first.ok_or(Status::OutOfMemory)?
+                Fresh::of_run(first.ok_or(Status::OutOfMemory)?, 0)
             }
             None => self.frames.alloc(&mut create.chain).ok_or(Status::OutOfMemory)?,
         };
@@ -191,7 +193,7 @@ impl System {
             self.memory_abandon(row, create);
             return Err(Status::QuotaHandles);
         }
-        let physical = create.first.map(|frame| u64::from(frame) * abi::PAGE_SIZE as u64);
+        let physical = create.first.map(Frame::address);
         let pages = create.pages;
         let backing = Backing::Frames(core::mem::take(&mut create.chain));
         let memory = Memory { pages, backing, physical, handles: 1, mappings: 0, kept_by: None };

@@ -6,6 +6,7 @@
 //! run nor answered. What the dead task made is gone for all who look it up. Its account is withheld meanwhile: so the assembly,
 //! which knows nothing of all this, hands the core to none of its threads.
 
+use crate::addr::LifeSpace;
 use crate::arena::Id;
 use crate::handles::{Handle, Object};
 use crate::row::Row;
@@ -123,7 +124,7 @@ impl System {
         task.first_thread = None;
         task.heartbeat = None;
         task.lose = 0;
-        task.root = 0;
+        task.space = LifeSpace::NONE;
         if !task.start.kept.is_empty() {
             self.frames.join(&mut self.garbage, &mut task.start.kept);
         }

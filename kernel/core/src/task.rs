@@ -1,5 +1,6 @@
 //! Rows of the task table.
 
+use crate::addr::{LifeSpace, PhysAddr};
 use crate::arena::Id;
 use crate::frames::Chain;
 use crate::handles::HandleTable;
@@ -62,8 +63,8 @@ impl Quota {
 pub struct Start {
     /// What is done next.
     pub phase: Phase,
-    /// Physical address of the page in which the task will find out who it is.
-    pub info: u64,
+    /// The page in which the task will find out who it is.
+    pub info: PhysAddr,
     /// Zeroed frames for the memory that outlives the task, as far as they are there.
     pub kept: Chain,
 }
@@ -119,10 +120,8 @@ pub struct Task {
     pub objects: Quota,
     /// The frames of image, stacks and page tables.
     pub chain: Chain,
-    /// Physical address of the top page table; 0 without a life.
-    pub root: u64,
-    /// The value of CR3 while the life runs.
-    pub space: u64,
+    /// The address space of the life; none without a life, and until it has one.
+    pub space: LifeSpace,
     /// Its endpoint, which outlives it.
     pub endpoint: Option<Id<Endpoint>>,
     /// Its notification, which outlives it (its bits do not).
@@ -164,8 +163,7 @@ impl Task {
             frames: Quota::new(record.frame_quota),
             objects: Quota::new(u32::from(record.object_quota)),
             chain: Chain::default(),
-            root: 0,
-            space: 0,
+            space: LifeSpace::NONE,
             endpoint: None,
             notification: None,
             keep: None,

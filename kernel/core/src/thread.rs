@@ -1,6 +1,7 @@
 //! Threads: a register file, a priority and a state.
 
 use crate::account::Budget;
+use crate::addr::AddressSpace;
 use crate::arena::Id;
 use crate::notify::Notification;
 use crate::queue::{Link, Queue};
@@ -220,10 +221,8 @@ pub struct Thread {
     pub task: Row,
     /// Its task's name in this life.
     pub id: TaskId,
-    /// Its task's top page table.
-    pub root: u64,
-    /// The value of CR3 for its task's address space: the physical address of the top page table.
-    pub space: u64,
+    /// Its task's address space.
+    pub space: AddressSpace,
     /// Whether its task has I/O ports.
     pub ports: bool,
     /// For what the core must be prepared besides its address space, and whether the kernel goes on first: [`PORTS`], [`FLOAT`], [`STEP`],
@@ -266,7 +265,7 @@ pub struct Thread {
 
 impl Thread {
     /// A thread with zeroed registers, not yet in any queue.
-    pub fn new(task: Row, priority: u8) -> Self {
+    pub fn new(task: Row, space: AddressSpace, priority: u8) -> Self {
         Thread {
             frame: TrapFrame::default(),
             float: None,
@@ -274,8 +273,7 @@ impl Thread {
             awaited: State::Replying(task),
             task,
             id: TaskId { index: task.number(), generation: 0 },
-            root: 0,
-            space: 0,
+            space,
             ports: false,
             extras: 0,
             state: State::Ready,

@@ -1,6 +1,7 @@
 //! Debugging: who may, and what is reached.
 
 use super::*;
+use crate::addr::PhysAddr;
 use crate::debug::Reach;
 use crate::memory::{Backing, Caching};
 use crate::thread::State;
@@ -135,7 +136,7 @@ fn what_others_share_is_reached_as_the_task_reaches_it() {
         (Caching::Uncached, Reach::Nothing),
         (Caching::WriteCombining, Reach::Nothing),
     ] {
-        assert_eq!(reach_of(Backing::Physical { base: 0xb8000, caching }), reach, "{caching:?}");
+        assert_eq!(reach_of(Backing::Physical { base: PhysAddr::new(0xb8000), caching }), reach, "{caching:?}");
     }
 }
 

@@ -1,6 +1,7 @@
 //! Birth and death: each outcome and each error.
 
 use super::*;
+use crate::addr::{AddressSpace, LifeSpace, PhysAddr, TableRoot};
 use abi::TaskId;
 use abi::manifest::Restart;
 use abi::message::bits;
@@ -84,6 +85,37 @@ fn threads_start_within_ceiling_and_quota() {
 }
 
 #[test]
+fn no_thread_starts_without_an_address_space() {
+    let mut s = system(&[record("early", 1, &[])]);
+    let row = Row::new(0);
+    s.begin(row).unwrap();
+    assert_eq!(s.thread_start(row, TrapFrame::default(), 1), Err(Status::NoSuchTask));
+    assert_eq!((s.threads.live(), s.tasks[row].objects.used()), (0, 0));
+    s.set_space(row, AddressSpace::OF_TESTS).unwrap();
+    let id = s.thread_start(row, TrapFrame::default(), 1).unwrap();
+    assert_eq!(s.threads.get(id).unwrap().space, AddressSpace::OF_TESTS);
+    kill(&mut s, row);
+    assert_eq!(s.tasks[row].space.get(), None, "a dead life has none");
+    sound(&s);
+}
+
+/// The identifier of a row is its number and one, and what is written to CR3 besides is not what is read from it.
+#[test]
+fn an_address_space_is_its_root_and_more() {
+    let root = TableRoot::made_at(PhysAddr::new(0x1234_5000));
+    let plain = AddressSpace::of_row(root, Row::new(7), false);
+    assert_eq!((plain.cr3().number(), plain.cr3().when_read(), plain.cr3().keeps()), (0x1234_5000, 0x1234_5000, false));
+    let own = AddressSpace::of_row(root, Row::new(7), true);
+    assert_eq!(
+        (own.cr3().number(), own.cr3().when_read(), own.cr3().keeps()),
+        (1 << 63 | 0x1234_5008, 0x1234_5008, true)
+    );
+    assert_eq!((own.root(), own.root().address()), (root, PhysAddr::new(0x1234_5000)));
+    assert_eq!(AddressSpace::of_kernel(root).cr3().number(), 0x1234_5000);
+    assert_eq!((LifeSpace::NONE.get(), LifeSpace::of(own).get()), (None, Some(own)));
+}
+
+#[test]
 fn threads_of_a_float_task_have_registers_of_their_own() {
     let mut float = record("float", 1, &[]);
     float.flags |= abi::manifest::TaskRecord::FLOAT;
@@ -92,6 +124,7 @@ fn threads_of_a_float_task_have_registers_of_their_own() {
     for _ in 0..3 {
         for row in 0..2 {
             s.begin(Row::new(row)).unwrap();
+            s.set_space(Row::new(row), AddressSpace::OF_TESTS).unwrap();
             let ids: Vec<_> =
                 (0..quota).map(|_| s.thread_start(Row::new(row), TrapFrame::default(), 1).unwrap()).collect();
             assert_eq!(s.thread_start(Row::new(row), TrapFrame::default(), 1), Err(Status::QuotaObjects));

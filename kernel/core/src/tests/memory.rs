@@ -1,6 +1,7 @@
 //! Memory objects and mappings: each outcome and each error.
 
 use super::*;
+use crate::addr::PhysAddr;
 use crate::memory::{Backing, Caching, Memory};
 use abi::task::{INFO_ADDR, MAP_BASE};
 
@@ -116,8 +117,8 @@ fn what_is_kept_or_physical_is_not_charged_and_not_freed() {
     let (mut s, [server, ..]) = trio();
     let mut chain = Chain::default();
     s.frames.alloc(&mut chain).unwrap();
-    let kept =
-        [Backing::Frames(chain), Backing::Physical { base: 0xb8000, caching: Caching::Uncached }].map(|backing| {
+    let kept = [Backing::Frames(chain), Backing::Physical { base: PhysAddr::new(0xb8000), caching: Caching::Uncached }]
+        .map(|backing| {
             let memory =
                 Memory { pages: 1, backing, physical: None, handles: 0, mappings: 0, kept_by: Some(Row::new(0)) };
             s.memories.insert(memory).unwrap()
