@@ -1,10 +1,11 @@
 //! What happens once, before the frame allocator and the heap exist: frames are handed out from the boot memory map.
 
+use crate::arch::paging::{self, Zeroed};
 use crate::arch::ram;
 use bootloader_api::info::{MemoryRegionKind, MemoryRegions};
 use core::ops::Range;
+use kernel_core::addr::PhysAddr;
 use kernel_core::ram::Regions;
-use x86_64::PhysAddr;
 use x86_64::structures::paging::{FrameAllocator, PhysFrame, Size4KiB};
 
 const PAGE: u64 = abi::PAGE_SIZE as u64;
@@ -68,6 +69,13 @@ impl BootFrames {
         self.take_run(1)
     }
 
+    /// Takes one frame, full of zeros.
+    #[unsafe(link_section = "boot_text")]
+    pub fn take_zeroed(&mut self) -> Zeroed {
+        // SAFETY: it is handed out once, so nobody else uses it.
+        unsafe { paging::zero_at(PhysAddr::new(self.take())) }
+    }
+
     /// What is left, in frame numbers and ascending order.
     pub fn rest(&self) -> impl Iterator<Item = Range<u64>> + '_ {
         self.free.list().iter().map(|r| r.start / PAGE..r.end / PAGE)
@@ -78,6 +86,6 @@ impl BootFrames {
 unsafe impl FrameAllocator<Size4KiB> for BootFrames {
     #[unsafe(link_section = "boot_text")]
     fn allocate_frame(&mut self) -> Option<PhysFrame<Size4KiB>> {
-        Some(PhysFrame::containing_address(PhysAddr::new(self.take())))
+        Some(PhysFrame::containing_address(x86_64::PhysAddr::new(self.take())))
     }
 }

@@ -5,8 +5,9 @@ use crate::usermem;
 use abi::Status;
 use abi::message::MAX_DEBUG_COPY;
 use abi::task::{Registers, USER_END};
+use kernel_core::Row;
 use kernel_core::debug::Reach;
-use kernel_core::thread::{Frame, State};
+use kernel_core::thread::{State, TrapFrame};
 use x86_64::instructions::port::Port;
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -60,8 +61,8 @@ impl Kernel {
         Ok(len)
     }
 
-    fn debug_thread(&mut self, row: u16) -> Result<&mut Frame, Status> {
-        let first = self.sys.tasks.get(row as usize).and_then(|t| t.first_thread).ok_or(Status::NoSuchTask)?;
+    fn debug_thread(&mut self, row: Row) -> Result<&mut TrapFrame, Status> {
+        let first = self.sys.task(row).ok().and_then(|t| t.first_thread).ok_or(Status::NoSuchTask)?;
         let thread = self.sys.threads.get_mut(first).ok_or(Status::NoSuchTask)?;
         // One core, and a task never debugs itself: whoever calls runs, so this one does not.
         if matches!(thread.state, State::Running) { Err(Status::Busy) } else { Ok(&mut thread.frame) }

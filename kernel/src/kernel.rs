@@ -2,7 +2,7 @@
 
 use crate::arch::cpu::Features;
 use crate::arch::entry::{halt_until_interrupt, let_interrupts_in, resume};
-use crate::arch::percore::{self, PerCore};
+use crate::arch::percore::{Core, PerCore};
 use crate::arch::pic::Pic;
 use crate::arch::{cpu, float, gdt, paging};
 use crate::latency;
@@ -12,12 +12,14 @@ use abi::error::{DeathKind, FaultRecord};
 use abi::manifest::GrantKind;
 use abi::task::SystemInfo;
 use alloc::vec::Vec;
+use kernel_core::Row;
 use kernel_core::System;
+use kernel_core::addr::{AddressSpace, LifeSpace, TableRoot};
 use kernel_core::arena::{Arena, Id};
 use kernel_core::layout;
 use kernel_core::memory::Memory;
-use kernel_core::task::Task;
-use kernel_core::thread::{FLOAT, FloatState, Frame, PORTS, STEP, Thread, WHOLE};
+use kernel_core::row::Tasks;
+use kernel_core::thread::{FLOAT, FloatState, PORTS, STEP, Thread, TrapFrame, WHOLE};
 use lock_api::{MappedMutexGuard, MutexGuard};
 use spin::lock_api::Mutex;
 
@@ -28,6 +30,8 @@ const COLLECT_STEP: u32 = 24;
 pub struct Kernel {
     /// Tasks, threads, objects.
     pub sys: System,
+    /// The right to this core's record.
+    pub core: Core,
     /// Interrupt controllers.
     pub pic: Pic,
     /// What the processor offers.
@@ -67,14 +71,14 @@ impl core::ops::DerefMut for Locked {
 pub fn set(kernel: Kernel) {
     let mut locked = KERNEL.lock();
     let kernel = locked.insert(kernel);
-    percore::with(|core| {
-        core.kernel = &raw mut *kernel as u64;
-        core.system = &raw mut kernel.sys as u64;
-        core.threads = kernel.sys.threads.base() + layout::FRAME_END as u64;
-        core.slots = kernel.sys.threads.capacity() as u64;
-        core.endpoints = kernel.sys.endpoints.base();
-        core.notifications = kernel.sys.notifications.base();
-    });
+    let at = &raw mut *kernel as u64;
+    let core = kernel.core.record();
+    core.kernel = at;
+    core.system = &raw mut kernel.sys as u64;
+    core.threads = kernel.sys.threads.base() + layout::FRAME_END as u64;
+    core.slots = kernel.sys.threads.capacity() as u64;
+    core.endpoints = kernel.sys.endpoints.base();
+    core.notifications = kernel.sys.notifications.base();
 }
 
 /// Locks the state and notes the time.
@@ -91,17 +95,17 @@ pub fn lock() -> Locked {
 /// Decides who runs, halting while nobody can, and makes everything ready for it. Returns the frame to leave the kernel with. A thread whose
 /// system call is not done does a step of it first, and interrupts are let in before each, and where it takes long to find somebody: see
 /// [`kernel_core::step`], [`System::undecided`].
-pub fn next(mut kernel: Locked) -> *const Frame {
+pub fn next(mut kernel: Locked) -> *const TrapFrame {
     let mut let_in = false;
     loop {
         kernel.sys.collect(COLLECT_STEP);
         let chosen = kernel.sys.schedule();
         if let Some(index) = chosen {
-            let System { threads, tasks, floats, .. } = &mut kernel.sys;
+            let Kernel { core, sys: System { threads, tasks, floats, .. }, .. } = &mut *kernel;
             let Some(thread) = threads.at_mut(index) else { unreachable!("the scheduler chose a thread that is gone") };
             // Its steps, too, are done in its address space: what they change there is flushed.
             let stays = thread.extras & STEP != 0;
-            let frame = enter(thread, tasks, floats);
+            let frame = enter(core.record(), thread, tasks, floats);
             if !stays {
                 latency::end();
                 return frame;
@@ -128,44 +132,47 @@ pub fn next(mut kernel: Locked) -> *const Frame {
 
 /// Makes the core ready to run a thread: address space, ports, and where its registers will be saved. Returns its frame.
 #[inline(always)]
-pub fn enter(thread: &mut Thread, tasks: &[Task], floats: &mut Arena<FloatState>) -> *const Frame {
+pub fn enter(
+    core: &mut PerCore,
+    thread: &mut Thread,
+    tasks: &Tasks,
+    floats: &mut Arena<FloatState>,
+) -> *const TrapFrame {
     let frame = &raw const thread.frame;
-    let end = frame as u64 + size_of::<Frame>() as u64;
-    percore::with(|core| {
-        let there = paging::is_in(thread.space);
-        // Nobody else has run: everything is as this thread left it. A thread in the place of one that is gone has another address
-        // space or follows somebody else.
-        if core.tables.frame_end() == end && there {
-            return;
-        }
-        core.tables.set_frame_end(end);
-        if core.extras | thread.extras != 0 {
-            enter_with_extras(core, thread, tasks, floats);
-        } else if !there {
-            enter_space(core, thread.space);
-            core.tables.no_ports();
-        }
-    });
+    let end = frame as u64 + size_of::<TrapFrame>() as u64;
+    let there = paging::is_in(thread.space.cr3());
+    // Nobody else has run: everything is as this thread left it. A thread in the place of one that is gone has another address
+    // space or follows somebody else.
+    if core.tables.frame_end() == end && there {
+        return frame;
+    }
+    core.tables.set_frame_end(end);
+    if core.extras | thread.extras != 0 {
+        enter_with_extras(core, thread, tasks, floats);
+    } else if !there {
+        enter_space(core, thread.space);
+        core.tables.no_ports();
+    }
     frame
 }
 
 /// The rest of [`enter`], where the last thread or the next one has floating-point registers or ports.
 #[inline(never)]
-fn enter_with_extras(core: &mut PerCore, thread: &mut Thread, tasks: &[Task], floats: &mut Arena<FloatState>) {
+fn enter_with_extras(core: &mut PerCore, thread: &mut Thread, tasks: &Tasks, floats: &mut Arena<FloatState>) {
     thread.extras &= !WHOLE;
     float::switch(floats, &mut core.float, thread.float);
     core.extras = if core.float.is_some() { FLOAT } else { 0 } | if thread.ports { PORTS } else { 0 };
-    if !paging::is_in(thread.space) {
+    if !paging::is_in(thread.space.cr3()) {
         enter_space(core, thread.space);
-        match tasks.get(thread.task as usize) {
-            Some(task) if thread.ports => core.tables.set_ports(thread.task, task.record.of(GrantKind::Ports)),
+        match tasks.get(thread.task) {
+            Ok(task) if thread.ports => core.tables.set_ports(thread.task, task.record.of(GrantKind::Ports)),
             _ => core.tables.no_ports(),
         }
     }
 }
 
 #[inline(always)]
-fn enter_space(core: &mut PerCore, space: u64) {
+fn enter_space(core: &mut PerCore, space: AddressSpace) {
     core.space_switches += 1;
     paging::switch(space);
     gdt::clear_user_selectors();
@@ -173,11 +180,11 @@ fn enter_space(core: &mut PerCore, space: u64) {
 
 /// Does for the thread that has just been handed the core what [`next`] does. Returns its frame.
 #[inline(always)]
-pub fn enter_running(kernel: &mut Kernel) -> *const Frame {
-    let System { threads, tasks, floats, sched, .. } = &mut kernel.sys;
+pub fn enter_running(kernel: &mut Kernel) -> *const TrapFrame {
+    let Kernel { core, sys: System { threads, tasks, floats, sched, .. }, .. } = kernel;
     match sched.current().and_then(|current| threads.at_mut(current)) {
         Some(thread) if thread.extras & STEP == 0 => {
-            let frame = enter(thread, tasks, floats);
+            let frame = enter(core.record(), thread, tasks, floats);
             latency::end();
             frame
         }
@@ -187,7 +194,7 @@ pub fn enter_running(kernel: &mut Kernel) -> *const Frame {
 
 /// The same, by the assembly where there is some: then it does not return.
 #[inline(always)]
-pub fn leave_running(kernel: &mut Kernel) -> *const Frame {
+pub fn leave_running(kernel: &mut Kernel) -> *const TrapFrame {
     match kernel.sys.running() {
         Some(thread) if cfg!(not(feature = "plain")) => {
             latency::end();
@@ -198,7 +205,7 @@ pub fn leave_running(kernel: &mut Kernel) -> *const Frame {
 }
 
 /// As [`enter_running`] for the assembly, which has found that the thread needs more than it does.
-pub extern "C" fn enter_current(_: &Frame, kernel: &mut Kernel) -> *const Frame {
+pub extern "C" fn enter_current(_: &TrapFrame, kernel: &mut Kernel) -> *const TrapFrame {
     latency::begin(abi::Syscall::Call as u64);
     enter_running(kernel)
 }
@@ -206,7 +213,7 @@ pub extern "C" fn enter_current(_: &Frame, kernel: &mut Kernel) -> *const Frame 
 /// Return addresses, from the frame to which this frame pointer leads on. Returns how many there are; one more than `into` holds where it holds not
 /// all of them.
 #[inline(never)]
-fn backtrace(root: u64, mut rbp: u64, into: &mut [u64]) -> u32 {
+fn backtrace(root: TableRoot, mut rbp: u64, into: &mut [u64]) -> u32 {
     let mut reader = Reader::new(root);
     // Each frame holds the caller's frame pointer and the return address (System V ABI, AMD64, section 3.2.2).
     let mut len = 0;
@@ -230,15 +237,14 @@ fn backtrace(root: u64, mut rbp: u64, into: &mut [u64]) -> u32 {
 impl Kernel {
     /// Ends a task, whose record is written: leaves its address space, closes its lines, and releases what it held, as far as that is quickly
     /// done: see [`System::kill`].
-    pub fn kill(&mut self, row: u16) {
-        let space = self.sys.tasks.get(row as usize).map_or(0, |t| t.space);
-        percore::with(|core| {
-            if paging::is_in(space) {
-                core.space_switches += 1;
-                core.tables.set_frame_end(0);
-                paging::switch(paging::kernel_root());
-            }
-        });
+    pub fn kill(&mut self, row: Row) {
+        let cr3 = self.sys.task(row).map_or(LifeSpace::NONE, |task| task.space).cr3();
+        if paging::is_in(cr3) {
+            let core = self.core.record();
+            core.space_switches += 1;
+            core.tables.set_frame_end(0);
+            paging::switch_to_kernel();
+        }
         let lines = self.sys.lines.release(row);
         if lines != 0 {
             self.pic.mask_all(lines);
@@ -248,12 +254,10 @@ impl Kernel {
 
     /// Writes the record of a life that is about to be killed: registers, code and backtrace of the thread that is to blame, read while its
     /// memory is still there. Returns it, for what the caller knows besides; `None` where there is no life.
-    pub fn death_record(&mut self, thread: Option<u16>, row: u16, kind: DeathKind) -> Option<&mut FaultRecord> {
-        let root = self.sys.tasks.get(row as usize).map_or(0, |t| t.root);
+    pub fn death_record(&mut self, thread: Option<u16>, row: Row, kind: DeathKind) -> Option<&mut FaultRecord> {
+        let space = self.sys.task(row).map_or(LifeSpace::NONE, |task| task.space);
         let record = self.sys.blame(row, thread, kind)?;
-        if root == 0 {
-            return Some(record);
-        }
+        let Some(root) = space.get().map(AddressSpace::root) else { return Some(record) };
         record.code_len = match usermem::read_in_page(root, record.rip, &mut record.code) {
             true => record.code.len() as u32,
             false => Reader::new(root).some(record.rip, &mut record.code) as u32,
@@ -287,7 +291,7 @@ impl Kernel {
             interrupts: sys.counters.interrupts,
             spurious: sys.counters.spurious,
             switches: sys.counters.switches,
-            space_switches: percore::with(|core| core.space_switches),
+            space_switches: self.core.space_switches(),
             boot_ticks: sys.counters.boot,
         }
     }

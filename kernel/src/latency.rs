@@ -4,13 +4,13 @@
 //! A stretch begins where the kernel is entered, or where it has let interrupts in between two steps of a system call, and ends where it is
 //! left, or lets interrupts in. It is read off the time-stamp counter, which counts instructions under QEMU's `-icount shift=0`.
 
-use kernel_core::thread::Frame;
+use kernel_core::thread::TrapFrame;
 
 /// What began a stretch: a system call, an exception, or a line.
 #[must_use]
-pub fn cause(frame: &Frame) -> u64 {
+pub fn cause(frame: &TrapFrame) -> u64 {
     match frame.vector {
-        Frame::SYSCALL => frame.rax.min(abi::syscall::LATENCY_OTHER),
+        TrapFrame::SYSCALL => frame.rax.min(abi::syscall::LATENCY_OTHER),
         vector => abi::syscall::LATENCY_VECTORS + vector.min(255),
     }
 }
@@ -53,6 +53,7 @@ mod noted {
     use abi::Status;
     use abi::syscall::{LATENCY_CAUSES, LATENCY_READ};
     use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+    use kernel_core::Row;
 
     /// What the entry stubs and the way out take together at the most, which is outside of what is measured, in instructions: see
     /// userspace/lab/bench/src/latency/fast.rs, which looks at it from ring 3.
@@ -89,7 +90,7 @@ mod noted {
     }
 
     /// The system call that reads a row of the table, and makes it zero. Only the controller has it. Returns rdx and rsi.
-    pub fn call(kernel: &Kernel, row: u16, number: u64, cause: u64) -> Result<(u64, u64), Status> {
+    pub fn call(kernel: &Kernel, row: Row, number: u64, cause: u64) -> Result<(u64, u64), Status> {
         if kernel.sys.controller != Some(row) || number != LATENCY_READ {
             return Err(Status::BadSyscall);
         }

@@ -47,7 +47,7 @@ impl Kernel {
         let server = self.sys.running().ok_or(Status::StaleReply)?;
         let (caller, addr, left) = self.sys.lease(server, token, number, offset, access)?;
         let len = len.min(left).min(MAX_COPY as u64);
-        let (ours, theirs) = ((server.root, buffer), (caller.root, addr));
+        let (ours, theirs) = ((server.space.root(), buffer), (caller.space.root(), addr));
         let (from, to, lender) = match access {
             Lease::READ => (theirs, ours, Side::From),
             _ => (ours, theirs, Side::To),

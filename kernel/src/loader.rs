@@ -13,14 +13,16 @@ use abi::{Name, PAGE_SIZE, Status, TaskId};
 use alloc::vec::Vec;
 use core::mem::offset_of;
 use core::ops::Range;
+use kernel_core::Row;
+use kernel_core::addr::{PhysAddr, TableRoot};
 use kernel_core::archive::find_file;
-use kernel_core::arena::Id;
 use kernel_core::grants::LineOwner;
 use kernel_core::handles::{Handle, Object};
 use kernel_core::image::{Image, ImageError, Segment};
-use kernel_core::memory::{Backing, Caching, Memory};
+use kernel_core::memory::Caching;
+use kernel_core::row::Tasks;
 use kernel_core::task::{Phase, Task};
-use kernel_core::thread::Frame;
+use kernel_core::thread::TrapFrame;
 use zerocopy::IntoBytes;
 
 const PAGE: u64 = PAGE_SIZE as u64;
@@ -47,8 +49,8 @@ impl From<ImageError> for SpawnError {
 }
 
 /// The registers of a thread that begins in ring 3.
-pub fn user_frame(rip: u64, rsp: u64, argument: u64) -> Frame {
-    Frame {
+pub fn user_frame(rip: u64, rsp: u64, argument: u64) -> TrapFrame {
+    TrapFrame {
         rip,
         rsp,
         rdi: argument,
@@ -56,7 +58,7 @@ pub fn user_frame(rip: u64, rsp: u64, argument: u64) -> Frame {
         ss: USER_DATA.into(),
         // Interrupts on; bit 1 is always set (Intel SDM vol. 1, section 3.4.3).
         rflags: 0x202,
-        ..Frame::default()
+        ..TrapFrame::default()
     }
 }
 
@@ -64,7 +66,7 @@ pub fn user_frame(rip: u64, rsp: u64, argument: u64) -> Frame {
 pub type Program = Result<(Image, &'static [u8]), ImageError>;
 
 /// The programs of all rows: looked for and checked once, for all their lives.
-pub fn programs(tasks: &[Task], archive: &'static [u8]) -> Vec<Program> {
+pub fn programs(tasks: &Tasks, archive: &'static [u8]) -> Vec<Program> {
     let program = |task: &Task| {
         let mut path = [0; 4 + abi::NAME_LEN];
         let file = find_file(archive, program_path(&task.record.name, &mut path)).ok_or(ImageError::Missing)?;
@@ -76,7 +78,7 @@ pub fn programs(tasks: &[Task], archive: &'static [u8]) -> Vec<Program> {
 /// Starts a task at once. Where that fails, everything is as before, but that the row counts one life more. For the first task of all, and for
 /// tests: `task_spawn` goes by [`begin`] and [`step`].
 #[unsafe(link_section = "boot_text")]
-pub fn spawn(kernel: &mut Kernel, row: u16, argument: &[u8]) -> Result<TaskId, SpawnError> {
+pub fn spawn(kernel: &mut Kernel, row: Row, argument: &[u8]) -> Result<TaskId, SpawnError> {
     let outcome = begin(kernel, row, argument).and_then(|id| {
         while !step(kernel, id)? {}
         Ok(id)
@@ -89,8 +91,8 @@ pub fn spawn(kernel: &mut Kernel, row: u16, argument: &[u8]) -> Result<TaskId, S
 
 /// Begins to start a task: it has an address space with a page that holds its argument. Then [`step`] follows until all is done. Where that
 /// fails, there has been no life, or a dead one is left, to be reaped.
-pub fn begin(kernel: &mut Kernel, row: u16, argument: &[u8]) -> Result<TaskId, SpawnError> {
-    kernel.programs.get(row as usize).ok_or(Status::NoSuchTask)?.as_ref().map_err(|&error| error)?;
+pub fn begin(kernel: &mut Kernel, row: Row, argument: &[u8]) -> Result<TaskId, SpawnError> {
+    kernel.programs.get(row.index()).ok_or(Status::NoSuchTask)?.as_ref().map_err(|&error| error)?;
     let id = kernel.sys.begin(row)?;
     if let Err(error) = prepare(kernel, row, argument) {
         give_up(kernel, row);
@@ -102,14 +104,14 @@ pub fn begin(kernel: &mut Kernel, row: u16, argument: &[u8]) -> Result<TaskId, S
 /// A step of the start of this life. True: it runs. Where it fails, a dead life is left, to be reaped. Errors: NoSuchTask (it was ended meanwhile),
 /// QuotaFrames, QuotaHandles, QuotaObjects, OutOfMemory, Busy.
 pub fn step(kernel: &mut Kernel, life: TaskId) -> Result<bool, Status> {
-    if !kernel.sys.tasks.get(life.index as usize).is_some_and(|t| t.starts(life)) {
+    if !kernel.sys.task(Row::of(life)).is_ok_and(|t| t.starts(life)) {
         return Err(Status::NoSuchTask);
     }
-    build(kernel, life.index).inspect_err(|_| give_up(kernel, life.index))
+    build(kernel, Row::of(life)).inspect_err(|_| give_up(kernel, Row::of(life)))
 }
 
 /// Ends a life whose start has failed.
-fn give_up(kernel: &mut Kernel, row: u16) {
+fn give_up(kernel: &mut Kernel, row: Row) {
     kernel.death_record(None, row, DeathKind::Killed);
     kernel.kill(row);
 }
@@ -122,19 +124,15 @@ fn program_path<'a>(name: &Name, buffer: &'a mut [u8; 4 + abi::NAME_LEN]) -> &'a
 }
 
 /// The address space, and the page in which the task finds out who it is.
-fn prepare(k: &mut Kernel, row: u16, argument: &[u8]) -> Result<(), Status> {
-    let root = frame(k, row)?;
-    paging::new_root(root);
-    let space = paging::space(root, row, k.features.pcid);
+fn prepare(k: &mut Kernel, row: Row, argument: &[u8]) -> Result<(), Status> {
+    let space = paging::new_space(k.sys.task_frame(row)?, row, k.features.pcid);
     paging::forget(space);
-    let task = k.sys.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
-    (task.root, task.space) = (root, space);
-    let record = task.record;
-    let page = frame(k, row)?;
-    paging::zero(page);
+    k.sys.set_space(row, space)?;
+    let record = k.sys.task(row)?.record;
+    let page = paging::zero(k.sys.task_frame(row)?).address();
     identify(k, row, &record, argument, page);
-    k.map_page(row, root, INFO_ADDR, page, UserFlags::READ)?;
-    if let Some(task) = k.sys.tasks.get_mut(row as usize) {
+    k.map_page(row, space.root(), INFO_ADDR, page, UserFlags::READ)?;
+    if let Ok(task) = k.sys.task_mut(row) {
         task.start.info = page;
     }
     Ok(())
@@ -146,20 +144,21 @@ const PAGES_A_STEP: u32 = 16;
 const LAST: u32 = 10;
 
 /// A step of the start of a row's life. True: it runs.
-fn build(k: &mut Kernel, row: u16) -> Result<bool, Status> {
+fn build(k: &mut Kernel, row: Row) -> Result<bool, Status> {
     let mut more = 0;
-    let before = k.sys.tasks.get(row as usize).map_or(0, |t| t.frames.used());
+    let before = k.sys.task(row).map_or(0, |t| t.frames.used());
     loop {
-        let task = k.sys.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
+        let task = k.sys.task_mut(row)?;
         let done = task.frames.used() - before + more;
         if done >= PAGES_A_STEP {
             return Ok(false);
         }
-        let (root, stack, keep) = (task.root, task.record.stack_frames, task.record.keep_frames);
+        let root = task.space.get().ok_or(Status::NoSuchTask)?.root();
+        let (stack, keep) = (task.record.stack_frames, task.record.keep_frames);
         let next = match task.start.phase {
             Phase::Segment(number, page) => {
                 let (image, file) =
-                    k.programs.get(row as usize).and_then(|p| p.as_ref().ok()).ok_or(Status::BadImage)?;
+                    k.programs.get(row.index()).and_then(|p| p.as_ref().ok()).ok_or(Status::BadImage)?;
                 match (image.segments().get(usize::from(number)).copied(), *file) {
                     (Some(s), file) if s.first_page() + page * PAGE < s.end_page() => {
                         load_page(k, row, root, &s, s.first_page() + page * PAGE, file)?;
@@ -170,21 +169,19 @@ fn build(k: &mut Kernel, row: u16) -> Result<bool, Status> {
                 }
             }
             Phase::Stack(page) if page < stack => {
-                let frame = frame(k, row)?;
-                paging::zero(frame);
+                let frame = paging::zero(k.sys.task_frame(row)?).address();
                 k.map_page(row, root, STACK_TOP - (u64::from(page) + 1) * PAGE, frame, UserFlags::DATA)?;
                 Phase::Stack(page + 1)
             }
             Phase::Stack(_) => Phase::Keep,
             Phase::Keep if task.keep.is_none() && task.start.kept.len() < keep => {
-                let frame = k.sys.frames.alloc(&mut task.start.kept).ok_or(Status::OutOfMemory)?;
-                paging::zero(u64::from(frame) * PAGE);
+                paging::zero(k.sys.kept_frame(row)?);
                 more += 1;
                 Phase::Keep
             }
             Phase::Keep => {
-                keep_memory(k, row, keep)?;
-                Phase::Announce(0)
+                k.sys.keep_memory(row, keep)?;
+                Phase::Announce(Row::new(0))
             }
             Phase::Announce(from) => {
                 more += 4;
@@ -193,17 +190,17 @@ fn build(k: &mut Kernel, row: u16) -> Result<bool, Status> {
             Phase::Run if done + LAST > PAGES_A_STEP => return Ok(false),
             Phase::Run => return run(k, row).map(|()| true),
         };
-        if let Some(task) = k.sys.tasks.get_mut(row as usize) {
+        if let Ok(task) = k.sys.task_mut(row) {
             task.start.phase = next;
         }
     }
 }
 
 /// The last step: handles, what the task finds out of them, and its first thread.
-fn run(k: &mut Kernel, row: u16) -> Result<(), Status> {
-    let (image, _) = k.programs.get(row as usize).and_then(|p| p.as_ref().ok()).ok_or(Status::BadImage)?;
+fn run(k: &mut Kernel, row: Row) -> Result<(), Status> {
+    let (image, _) = k.programs.get(row.index()).and_then(|p| p.as_ref().ok()).ok_or(Status::BadImage)?;
     let entry = image.entry;
-    let task = k.sys.tasks.get(row as usize).ok_or(Status::NoSuchTask)?;
+    let task = k.sys.task(row)?;
     let record = task.record;
     let mut entries = Entries { page: task.start.info, count: 0 };
     grant(k, row, &record, &mut entries)?;
@@ -212,24 +209,11 @@ fn run(k: &mut Kernel, row: u16) -> Result<(), Status> {
     Ok(())
 }
 
-/// Takes a frame for a task, charged to it. Errors: QuotaFrames, OutOfMemory.
-fn frame(k: &mut Kernel, row: u16) -> Result<u64, Status> {
-    let task = k.sys.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
-    task.frames.take(1, Status::QuotaFrames)?;
-    match k.sys.frames.alloc(&mut task.chain) {
-        Some(frame) => Ok(u64::from(frame) * PAGE),
-        None => {
-            task.frames.give(1);
-            Err(Status::OutOfMemory)
-        }
-    }
-}
-
 /// Copies bytes into a frame at an offset; what does not fit is left out.
-fn fill(frame: u64, offset: u64, bytes: &[u8]) {
+fn fill(frame: PhysAddr, offset: u64, bytes: &[u8]) {
     let len = bytes.len().min((PAGE - offset) as usize);
     if len != 0
-        && let Some(to) = Ram::at(frame + offset, len as u64)
+        && let Some(to) = Ram::at(frame.number() + offset, len as u64)
     {
         // SAFETY: the frame was just taken for this task, nobody runs in it yet, and `offset + len` stays within it.
         unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), to.pointer(), len) };
@@ -237,11 +221,11 @@ fn fill(frame: u64, offset: u64, bytes: &[u8]) {
 }
 
 /// Zeroes a part of a frame.
-fn clear(frame: u64, part: Range<u64>) {
+fn clear(frame: PhysAddr, part: Range<u64>) {
     let len = part.end.saturating_sub(part.start);
     if len != 0
         && part.end <= PAGE
-        && let Some(to) = Ram::at(frame + part.start, len)
+        && let Some(to) = Ram::at(frame.number() + part.start, len)
     {
         // SAFETY: the frame was just taken for this task, nobody runs in it yet, and the part lies within it.
         unsafe { core::ptr::write_bytes(to.pointer(), 0, len as usize) };
@@ -249,10 +233,10 @@ fn clear(frame: u64, part: Range<u64>) {
 }
 
 /// A page of a segment, with what of the file belongs there and zeros around it.
-fn load_page(k: &mut Kernel, row: u16, root: u64, s: &Segment, page: u64, file: &[u8]) -> Result<(), Status> {
+fn load_page(k: &mut Kernel, row: Row, root: TableRoot, s: &Segment, page: u64, file: &[u8]) -> Result<(), Status> {
     let flags = UserFlags { writable: s.writable, executable: s.executable, caching: Caching::WriteBack };
     let bytes = file.get(s.offset..s.offset + s.filled).unwrap_or_default();
-    let target = frame(k, row)?;
+    let target = k.sys.task_frame(row)?.address();
     // The part of the file that belongs into this page: it begins at the segment's address or at the page's.
     let (offset, skip) = if page < s.addr { (s.addr - page, 0) } else { (0, (page - s.addr) as usize) };
     let bytes = bytes.get(skip..).unwrap_or_default();
@@ -264,13 +248,13 @@ fn load_page(k: &mut Kernel, row: u16, root: u64, s: &Segment, page: u64, file: 
 }
 
 /// Writes into a zeroed information page who the task is.
-fn identify(k: &Kernel, row: u16, record: &TaskRecord, argument: &[u8], page: u64) {
+fn identify(k: &Kernel, row: Row, record: &TaskRecord, argument: &[u8], page: PhysAddr) {
     let argument = argument.get(..ARG_LEN).unwrap_or(argument);
     macro_rules! put { ($($part:ident: $value:expr),* $(,)?) => { $(fill(page, offset_of!(TaskInfo, $part) as u64, $value);)* } }
     put! {
         magic: INFO_MAGIC.as_bytes(),
         abi_hash: abi::ABI_HASH.as_bytes(),
-        task: k.sys.tasks.get(row as usize).map_or(0, |t| t.id(row).to_u32()).as_bytes(),
+        task: k.sys.task(row).map_or(0, |t| t.id(row).to_u32()).as_bytes(),
         priority: u32::from(record.priority).as_bytes(),
         name: &record.name,
         tsc_base: k.sys.clock.base.as_bytes(),
@@ -282,7 +266,7 @@ fn identify(k: &Kernel, row: u16, record: &TaskRecord, argument: &[u8], page: u6
 
 /// The entries of a task's information page, as far as they are there.
 struct Entries {
-    page: u64,
+    page: PhysAddr,
     count: u32,
 }
 
@@ -301,14 +285,14 @@ impl Entries {
 const _: () = assert!(MAX_ENTRIES >= MAX_GRANTS - GrantKind::Debug.most() + 3);
 
 /// Gives a task its handles, and lists them with its ports in the information page.
-fn grant(k: &mut Kernel, row: u16, record: &TaskRecord, entries: &mut Entries) -> Result<(), Status> {
+fn grant(k: &mut Kernel, row: Row, record: &TaskRecord, entries: &mut Entries) -> Result<(), Status> {
     let mut ranges = 0;
     for grant in record.grants() {
         let Some(kind) = grant.kind() else { continue };
         // The name, the object behind the handle if there is one, and what there is to know.
         let (name, handle, base) = match kind {
             GrantKind::Peer => {
-                let peer = k.sys.tasks.get(grant.base as usize).ok_or(Status::NoSuchTask)?;
+                let peer = k.sys.task(Row::from_register(grant.base)?)?;
                 let endpoint = peer.endpoint.ok_or(Status::NoSuchTask)?;
                 let handle = Handle::new(Object::Endpoint(endpoint), Rights::CALL | Rights::GRANT);
                 let name = if grant.name == Name::default() { peer.record.name } else { grant.name };
@@ -324,7 +308,7 @@ fn grant(k: &mut Kernel, row: u16, record: &TaskRecord, entries: &mut Entries) -
             }
             GrantKind::Ports => (grant.name, None, grant.base),
             GrantKind::Range => {
-                let id = range_memory(k, row, ranges, grant)?;
+                let id = k.sys.range_memory(row, ranges, k.features.pat)?;
                 ranges += 1;
                 let mut rights = Rights::READ;
                 rights.set(Rights::WRITE, grant.flags & Grant::WRITE != 0);
@@ -341,7 +325,7 @@ fn grant(k: &mut Kernel, row: u16, record: &TaskRecord, entries: &mut Entries) -
         };
         entries.add(Entry { name, kind: kind as u32, handle, base, len: grant.len })?;
     }
-    if let Some(id) = k.sys.tasks.get(row as usize).and_then(|t| t.keep) {
+    if let Some(id) = k.sys.task(row).ok().and_then(|t| t.keep) {
         let rights = Rights::READ | Rights::WRITE;
         let handle = k.sys.handle_insert(row, Handle::new(Object::Memory(id), rights))?;
         let len = u64::from(record.keep_frames) * PAGE;
@@ -367,42 +351,4 @@ fn grant(k: &mut Kernel, row: u16, record: &TaskRecord, entries: &mut Entries) -
 
 fn named(name: &str) -> Name {
     abi::name_from(name).unwrap_or_default()
-}
-
-fn insert(k: &mut Kernel, memory: Memory) -> Result<Id<Memory>, Status> {
-    k.sys.memories.insert(memory).ok_or(Status::QuotaObjects)
-}
-
-/// The memory object of a physical range; made for the first life, kept for all.
-fn range_memory(k: &mut Kernel, row: u16, slot: usize, range: &Grant) -> Result<Id<Memory>, Status> {
-    let known = |k: &Kernel| k.sys.tasks.get(row as usize).and_then(|t| t.ranges.get(slot).copied().flatten());
-    if let Some(id) = known(k) {
-        return Ok(id);
-    }
-    let backing = Backing::Physical { base: range.base, caching: Caching::of_range(range.flags, k.features.pat) };
-    let pages = (range.len / PAGE) as u32;
-    let memory = Memory { pages, backing, physical: Some(range.base), handles: 0, mappings: 0, kept_by: Some(row) };
-    let id = insert(k, memory)?;
-    if let Some(place) = k.sys.tasks.get_mut(row as usize).and_then(|t| t.ranges.get_mut(slot)) {
-        *place = Some(id);
-    }
-    Ok(id)
-}
-
-/// Makes the memory that outlives a task of the frames that are there for it, in its first life.
-fn keep_memory(k: &mut Kernel, row: u16, pages: u32) -> Result<(), Status> {
-    let task = k.sys.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
-    if pages == 0 || task.keep.is_some() {
-        return Ok(());
-    }
-    if !k.sys.memories.has_room() {
-        return Err(Status::QuotaObjects);
-    }
-    let backing = Backing::Frames(core::mem::take(&mut task.start.kept));
-    let memory = Memory { pages, backing, physical: None, handles: 0, mappings: 0, kept_by: Some(row) };
-    let id = insert(k, memory)?;
-    if let Some(task) = k.sys.tasks.get_mut(row as usize) {
-        task.keep = Some(id);
-    }
-    Ok(())
 }

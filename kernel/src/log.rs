@@ -5,7 +5,9 @@ use crate::arch::debugcon;
 use abi::Name;
 use abi::task::MOST_PORTS;
 use core::fmt::{self, Write};
+use kernel_core::Row;
 use kernel_core::log::{Ring, fitting};
+use kernel_core::row::Tasks;
 use kernel_core::step::Show;
 use kernel_core::task::Task;
 use spin::Mutex;
@@ -13,13 +15,13 @@ use spin::Mutex;
 struct Log {
     ring: Option<Ring>,
     /// Who wrote to the port last (a row, or `KERNEL`), and whether that line is still open.
-    writer: u16,
+    writer: Row,
     open: bool,
     /// A task's text that is on its way from its ring to the port. Nobody else's comes in between: who has some shows the rest of this first.
-    showing: Option<(u16, Show)>,
+    showing: Option<(Row, Show)>,
 }
 
-const KERNEL: u16 = u16::MAX;
+const KERNEL: Row = Row::new(u16::MAX);
 
 static LOG: Mutex<Log> = Mutex::new(Log { ring: None, writer: KERNEL, open: false, showing: None });
 
@@ -65,7 +67,7 @@ impl Write for Log {
 }
 
 impl Log {
-    fn turn_to(&mut self, writer: u16) {
+    fn turn_to(&mut self, writer: Row) {
         if self.open && self.writer != writer {
             debugcon::write(b"\n");
             self.open = false;
@@ -74,7 +76,7 @@ impl Log {
     }
 
     /// Copies some of a task's text from its ring to the port, line by line with its tag. True when all of it is there.
-    fn show(&mut self, row: u16, task: &Task, show: &mut Show) -> bool {
+    fn show(&mut self, row: Row, task: &Task, show: &mut Show) -> bool {
         self.turn_to(row);
         let mut buffer = [0; MOST_PORTS as usize];
         let left = show.end.saturating_sub(show.start).min(MOST_PORTS) as usize;
@@ -113,7 +115,7 @@ fn tag(name: &Name) -> &[u8] {
 const TAG: usize = 3;
 
 /// How many bytes a task's text is on the port.
-pub fn cost(row: u16, name: &Name, text: &[u8]) -> usize {
+pub fn cost(row: Row, name: &Name, text: &[u8]) -> usize {
     let log = LOG.lock();
     let goes_on = log.showing.is_none() && log.open && log.writer == row;
     let lines = text.iter().filter(|&&byte| byte == b'\n').count() + usize::from(text.last() != Some(&b'\n'));
@@ -121,7 +123,7 @@ pub fn cost(row: u16, name: &Name, text: &[u8]) -> usize {
 }
 
 /// Does one step of showing what a task of this row has written, or of another's text before it. True when it is shown.
-pub fn show(tasks: &[Task], row: u16, mine: &mut Show) -> bool {
+pub fn show(tasks: &Tasks, row: Row, mine: &mut Show) -> bool {
     let mut log = LOG.lock();
     let (owner, mut show) = match log.showing {
         Some(showing) => showing,
@@ -134,7 +136,7 @@ pub fn show(tasks: &[Task], row: u16, mine: &mut Show) -> bool {
         return true;
     }
     mine.begun = is_mine;
-    let done = tasks.get(owner as usize).is_none_or(|task| log.show(owner, task, &mut show));
+    let done = tasks.get(owner).ok().is_none_or(|task| log.show(owner, task, &mut show));
     log.showing = (!done).then_some((owner, show));
     done && is_mine
 }

@@ -5,7 +5,7 @@ use crate::arch::{cpu, debugcon};
 use crate::testing;
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicBool, Ordering};
-use kernel_core::thread::Frame;
+use kernel_core::thread::TrapFrame;
 use x86_64::instructions::port::Port;
 
 /// What QEMU's isa-debug-exit device is told: QEMU's exit code is twice this plus one.
@@ -76,7 +76,7 @@ fn take_com1() {
 static REPORTING: AtomicBool = AtomicBool::new(false);
 
 /// Prints the report and ends. `frame` holds the registers where there is an exception behind it.
-pub fn report(cause: fmt::Arguments<'_>, frame: Option<&Frame>) -> ! {
+pub fn report(cause: fmt::Arguments<'_>, frame: Option<&TrapFrame>) -> ! {
     x86_64::instructions::interrupts::disable();
     if REPORTING.swap(true, Ordering::Relaxed) {
         debugcon::write(b"\nKERNEL PANIC: again, while reporting\n");

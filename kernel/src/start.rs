@@ -1,6 +1,11 @@
 //! From the boot loader's hands to the first task, step by step.
 
-use crate::arch::{cpu, entry, firmware, gdt, idt, paging, pci, percore, pic::Pic, pit, ram, stacks, state};
+use crate::arch::{
+    cpu, entry, firmware, gdt, idt, paging, pci,
+    percore::{self, Core},
+    pic::Pic,
+    pit, ram, stacks, state,
+};
 use crate::boot::BootFrames;
 use crate::kernel::{self, Kernel, Locked};
 use crate::{heap, klog, loader, log};
@@ -13,7 +18,6 @@ use core::ops::Range;
 use kernel_core::acpi::{Found, Unit, Units, Walked};
 use kernel_core::clock::Clock;
 use kernel_core::frames::{Frames, Link};
-use kernel_core::memory::{Backing, Caching, Memory};
 use kernel_core::{System, system};
 use x86_64::VirtAddr;
 
@@ -64,21 +68,21 @@ pub fn init_memory(boot: &'static mut BootInfo) -> Ready {
     let archive_virt = boot.ramdisk_addr.into_option();
     let firmware_tables = boot.rsdp_addr.into_option();
     paging::init(&mut frames);
-    stacks::init(&mut || frames.take());
+    stacks::init(&mut frames);
     let mut units = Units::default();
     let ecam = pci::ecam();
     if ecam.size() != 0 {
         units.add(Found { unit: Unit::PciConfiguration, start: ecam.start, len: ecam.size() });
     }
-    let tables = firmware_tables.and_then(|at| firmware::read(at, &mut || frames.take(), &mut units));
+    let tables = firmware_tables.and_then(|at| firmware::read(at, &mut || frames.take_zeroed(), &mut units));
     gdt::init();
     idt::init();
     let features = cpu::features();
     let syscall_entry = VirtAddr::new(entry::syscall_entry as *const () as u64);
     state::set(&features, VirtAddr::from_ptr(percore::addr()), syscall_entry);
-    percore::with(|core| {
-        core.kernel_stack = stacks::Stack::Kernel.top().as_u64();
-    });
+    // SAFETY: this is the one core that runs, and is brought up here, once.
+    let mut core = unsafe { Core::first() };
+    core.record().kernel_stack = stacks::Stack::Kernel.top().as_u64();
     let archive = archive_virt.map(|start| {
         // SAFETY: the loader mapped the archive there for ever, in the upper half, which the kernel's top table took over.
         unsafe { core::slice::from_raw_parts(start as *const u8, boot.ramdisk_len as usize) }
@@ -104,6 +108,7 @@ pub fn init_memory(boot: &'static mut BootInfo) -> Ready {
     }
     let frames_kernel = total - all.free();
     Ready {
+        core,
         frames: all,
         frames_kernel,
         most,
@@ -139,6 +144,8 @@ pub fn table(archive: &'static [u8]) -> Table {
 
 /// What [`init_memory`] prepared.
 pub struct Ready {
+    /// The right to this core's record.
+    pub core: Core,
     /// All frames.
     pub frames: Frames,
     /// How many of the machine's are in the kernel's own tables and heap.
@@ -164,24 +171,24 @@ pub struct Ready {
 /// Disables the tasks that would have a physical range in memory that the kernel manages or runs in, or in a device that no task gets: that depends
 /// on the machine, so it may come to light only here, and it must cost nobody else the boot.
 pub fn disable(sys: &mut System, units: &Units) {
-    for task in &mut sys.tasks {
+    sys.disable(|record| {
         let in_ram = |r: &&Grant| ram::regions().touch(r.base, r.len);
-        let ranges = task.record.of(GrantKind::Range);
+        let ranges = record.of(GrantKind::Range);
         let unit = ranges.clone().find_map(|r| Some((r, units.reached(r.base, r.len)?)));
         let (range, what) = match (ranges.clone().find(in_ram), unit) {
             (Some(range), _) => (range, "RAM on this machine; change the range, or give the machine less memory"),
             (_, Some(reached)) => reached,
-            _ => continue,
+            _ => return false,
         };
-        task.disabled = true;
         klog!(
             "{} does not start: its range `{}` ({:#x}, {:#x} bytes) reaches {what}",
-            abi::name_str(&task.record.name),
+            abi::name_str(&record.name),
             abi::name_str(&range.name),
             range.base,
             range.len
         );
-    }
+        true
+    });
 }
 
 /// Starts the system that the boot archive holds. Never returns: the kernel is entered by interrupts and system calls from then on.
@@ -192,7 +199,7 @@ pub fn run(ready: Ready, entered_at: u64) -> ! {
     let hertz = pit::measure_tsc();
     let measured = cpu::now() - measuring;
     let clock = Clock::new(entered_at, hertz);
-    let Ready { frames, frames_kernel, most, archive, table, features, bus_masters, units, tables, .. } = ready;
+    let Ready { core, frames, frames_kernel, most, archive, table, features, bus_masters, units, tables, .. } = ready;
     let records = match table {
         Some(Ok(records)) => records,
         Some(Err(what)) => panic!("{what}"),
@@ -225,20 +232,16 @@ pub fn run(ready: Ready, entered_at: u64) -> ! {
         );
     }
     let archive_phys = paging::inspect(paging::kernel_root(), archive.as_ptr().addr() as u64).map(|(phys, ..)| phys);
-    let archive_memory = archive_phys.and_then(|base| {
-        let pages = (archive.len() as u64).div_ceil(PAGE) as u32;
-        let backing = Backing::Physical { base, caching: Caching::WriteBack };
-        sys.memories.insert(Memory { pages, backing, physical: None, handles: 0, mappings: 0, kept_by: Some(0) })
-    });
+    let archive_memory = archive_phys.and_then(|base| sys.archive_memory(base, archive.len() as u64));
     let Some(first) = sys.controller else { panic!("no task has the control right") };
     let mut pic = Pic::new();
     pit::start();
     pic.unmask(pit::LINE);
     let programs = loader::programs(&sys.tasks, archive);
-    kernel::set(Kernel { sys, pic, features, archive, programs, archive_memory, frames_kernel });
+    kernel::set(Kernel { sys, core, pic, features, archive, programs, archive_memory, frames_kernel });
     let mut kernel = kernel::lock();
     match loader::spawn(&mut kernel, first, b"") {
-        Ok(id) => klog!("first task: {} (row {})", abi::name_str(&records[first as usize].name), id.index),
+        Ok(id) => klog!("first task: {} (row {})", abi::name_str(&records[first.index()].name), id.index),
         Err(loader::SpawnError::Image(e)) => panic!("the first task's program is refused: {}", e.describe()),
         Err(loader::SpawnError::Status(e)) => panic!("the first task does not start: {e}"),
     }
@@ -253,9 +256,10 @@ fn leave(mut kernel: Locked) -> ! {
     let (root, mut page) = (paging::kernel_root(), boot_text().start.next_multiple_of(PAGE));
     while page + PAGE <= boot_text().end && cfg!(not(feature = "verify")) {
         if let Some((frame, ..)) = paging::inspect(root, page) {
-            paging::unmap(root, page);
+            // SAFETY: only the boot runs code there, and this is its end.
+            unsafe { paging::unmap_kernel(page) };
             if paging::inspect(root, page).is_none() {
-                kernel.sys.frames.adopt(frame / PAGE);
+                kernel.sys.frames.adopt(frame.number() / PAGE);
             }
         }
         page += PAGE;

@@ -1,11 +1,13 @@
 //! The steps of system calls that go on: see [`kernel_core::step`].
 
-use crate::arch::paging::{self, TABLE_SPAN, UserFlags};
+use crate::arch::paging::{self, TABLE_SPAN, Table, UserFlags};
 use crate::kernel::Kernel;
 use crate::loader;
 use crate::log;
 use crate::syscall::{Done, Outcome, value};
 use abi::{PAGE_SIZE, Status, TaskId};
+use kernel_core::Row;
+use kernel_core::addr::{PhysAddr, TableRoot};
 use kernel_core::memory::{Backing, Caching};
 use kernel_core::step::{Clear, Create, Fill, Show, Step, TELL_STEP, Tell};
 
@@ -44,7 +46,7 @@ impl Kernel {
     }
 
     /// `task_expect`, or what is left of it.
-    pub(crate) fn expect(&mut self, row: u16, expected: bool) -> Outcome {
+    pub(crate) fn expect(&mut self, row: Row, expected: bool) -> Outcome {
         let done = self.sys.expect(row, expected)?;
         Ok(if done { Done::Quiet } else { Done::Again(Step::Expect(row)) })
     }
@@ -58,10 +60,10 @@ impl Kernel {
     }
 
     /// A step of `memory_create`: takes and zeroes some frames.
-    pub(crate) fn create_step(&mut self, row: u16, mut create: Create) -> Outcome {
+    pub(crate) fn create_step(&mut self, row: Row, mut create: Create) -> Outcome {
         for _ in 0..ZERO_STEP {
             match self.sys.memory_frame(&mut create) {
-                Ok(Some(frame)) => paging::zero(u64::from(frame) * PAGE),
+                Ok(Some(frame)) => _ = paging::zero(frame),
                 Ok(None) => return value(self.sys.memory_finish(row, create)?),
                 Err(error) => {
                     self.sys.memory_abandon(row, create);
@@ -73,13 +75,13 @@ impl Kernel {
     }
 
     /// A step of `memory_map`: enters some pages. Where that fails, the mapping is taken back.
-    pub(crate) fn fill_step(&mut self, row: u16, mut fill: Fill) -> Outcome {
+    pub(crate) fn fill_step(&mut self, row: Row, mut fill: Fill) -> Outcome {
         let root = self.root_of(row)?;
-        let mapping = self.sys.tasks.get(row as usize).and_then(|t| t.mappings.get(fill.addr)).copied();
+        let mapping = self.sys.task(row).ok().and_then(|t| t.mappings.get(fill.addr)).copied();
         let mapping = mapping.ok_or(Status::BadAddress)?;
         let memory = self.sys.memories.get(mapping.memory).ok_or(Status::BadHandle)?;
         let (base, caching) = match memory.backing {
-            Backing::Frames(_) => (0, Caching::WriteBack),
+            Backing::Frames(_) => (PhysAddr::default(), Caching::WriteBack),
             Backing::Physical { base, caching } => (base, caching),
         };
         let flags = UserFlags { writable: fill.writable, executable: false, caching };
@@ -95,8 +97,8 @@ impl Kernel {
             };
             table = Some(here);
             let phys = match fill.next {
-                Some(frame) => u64::from(frame) * PAGE,
-                None => base + u64::from(fill.done) * PAGE,
+                Some(frame) => frame.address(),
+                None => base.plus(u64::from(fill.done) * PAGE),
             };
             paging::set_user(here, at, phys, flags);
             fill.next = fill.next.and_then(|frame| self.sys.frames.next(frame));
@@ -110,28 +112,19 @@ impl Kernel {
     }
 
     /// The lowest page table for a task's address; those that are missing come from its quota. Errors: QuotaFrames, OutOfMemory.
-    fn table_for(&mut self, row: u16, root: u64, at: u64) -> Result<u64, Status> {
-        let sys = &mut self.sys;
-        let task = sys.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
-        let mut why = Status::OutOfMemory;
-        let frame = || {
-            if let Err(e) = task.frames.take(1, Status::QuotaFrames) {
-                why = e;
-                return None;
-            }
-            match sys.frames.alloc(&mut task.chain) {
-                Some(frame) => Some(u64::from(frame) * PAGE),
-                None => {
-                    task.frames.give(1);
-                    None
-                }
-            }
-        };
-        paging::table_for(root, at, frame).ok_or(why)
+    fn table_for(&mut self, row: Row, root: TableRoot, at: u64) -> Result<Table, Status> {
+        paging::table_for(root, at, || self.sys.task_frame(row).map(paging::zero))
     }
 
     /// Maps a page of a task; page tables come from its quota. Errors: QuotaFrames, OutOfMemory.
-    pub(crate) fn map_page(&mut self, row: u16, root: u64, at: u64, phys: u64, flags: UserFlags) -> Result<(), Status> {
+    pub(crate) fn map_page(
+        &mut self,
+        row: Row,
+        root: TableRoot,
+        at: u64,
+        phys: PhysAddr,
+        flags: UserFlags,
+    ) -> Result<(), Status> {
         let table = self.table_for(row, root, at)?;
         paging::set_user(table, at, phys, flags);
         Ok(())
@@ -139,9 +132,9 @@ impl Kernel {
 
     /// A step of `memory_unmap`: takes some pages away, and the mapping with the last of them. The page tables come first: afterwards the frames
     /// may be free.
-    pub(crate) fn clear_step(&mut self, row: u16, mut clear: Clear) -> Outcome {
+    pub(crate) fn clear_step(&mut self, row: Row, mut clear: Clear) -> Outcome {
         let root = self.root_of(row)?;
-        let mapping = self.sys.tasks.get(row as usize).and_then(|t| t.mappings.get(clear.addr)).copied();
+        let mapping = self.sys.task(row).ok().and_then(|t| t.mappings.get(clear.addr)).copied();
         let mapping = mapping.ok_or(Status::BadAddress)?;
         let end = mapping.pages.min(clear.done + CLEAR_STEP);
         paging::unmap_user(root, clear.addr + u64::from(clear.done) * PAGE, u64::from(end - clear.done));
@@ -160,7 +153,7 @@ impl Kernel {
     }
 
     /// A step of `log_write`: shows some of the text, and when it is all there has the log's readers told.
-    pub(crate) fn show_step(&mut self, row: u16, mut show: Show) -> Outcome {
+    pub(crate) fn show_step(&mut self, row: Row, mut show: Show) -> Outcome {
         if !log::show(&self.sys.tasks, row, &mut show) {
             return Ok(Done::Again(Step::Show(show)));
         }

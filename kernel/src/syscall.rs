@@ -9,11 +9,13 @@ use abi::info::ARG_LEN;
 use abi::message::{Header, Lease, MAX_LEASES, ReplyToken, Rights};
 use abi::task::{LEVELS, TaskState, USER_END};
 use abi::{Status, Syscall, TaskId};
+use kernel_core::Row;
+use kernel_core::addr::{AddressSpace, PhysAddr, TableRoot};
 use kernel_core::direct::{LABEL, LEASES};
 use kernel_core::handles::{Handle, Object};
 use kernel_core::memory::Backing;
 use kernel_core::step::{Clear, Fill, Show, Step};
-use kernel_core::thread::Frame;
+use kernel_core::thread::TrapFrame;
 use zerocopy::IntoBytes;
 
 /// Most bytes of one `log_write`.
@@ -22,7 +24,7 @@ const MAX_LOG: usize = 1024;
 const MAX_PAGES: u64 = 256;
 
 /// The entry stub's other half. The registers are in the running thread's frame.
-pub extern "C" fn on_syscall(frame: &Frame) -> *const Frame {
+pub extern "C" fn on_syscall(frame: &TrapFrame) -> *const TrapFrame {
     latency::begin(latency::cause(frame));
     let (number, args) = (frame.rax, Args::of(frame));
     let mut kernel = kernel::lock();
@@ -67,14 +69,14 @@ impl Returned {
 
 /// Does what happens most often at once, with the state as the entry stub hands it over, where nothing is in the way: see [`kernel_core::direct`]. Else it is the general path's.
 #[inline(always)]
-fn directly(frame: &Frame, kernel: &mut Kernel, call: impl FnOnce(&mut Kernel) -> bool) -> *const Frame {
+fn directly(frame: &TrapFrame, kernel: &mut Kernel, call: impl FnOnce(&mut Kernel) -> bool) -> *const TrapFrame {
     latency::begin(latency::cause(frame));
     kernel.sys.now = cpu::now();
     if call(kernel) { kernel::leave_running(kernel) } else { on_syscall(frame) }
 }
 
 /// `call` and `reply_recv`. Where there is assembly for them, it has refused.
-pub extern "C" fn on_message(frame: &Frame, kernel: &mut Kernel) -> *const Frame {
+pub extern "C" fn on_message(frame: &TrapFrame, kernel: &mut Kernel) -> *const TrapFrame {
     let plain = cfg!(feature = "plain");
     directly(frame, kernel, |kernel| match frame.rax {
         CALL => lend(kernel, frame) && kernel.sys.direct_call_lending(),
@@ -85,26 +87,26 @@ pub extern "C" fn on_message(frame: &Frame, kernel: &mut Kernel) -> *const Frame
 const CALL: u64 = Syscall::Call as u64;
 
 /// `signal`.
-pub extern "C" fn on_signal(frame: &Frame, kernel: &mut Kernel) -> *const Frame {
+pub extern "C" fn on_signal(frame: &TrapFrame, kernel: &mut Kernel) -> *const TrapFrame {
     directly(frame, kernel, |kernel| kernel.sys.direct_signal())
 }
 
 /// `yield`.
-pub extern "C" fn on_yield(frame: &Frame, kernel: &mut Kernel) -> *const Frame {
+pub extern "C" fn on_yield(frame: &TrapFrame, kernel: &mut Kernel) -> *const TrapFrame {
     directly(frame, kernel, |kernel| kernel.sys.direct_yield())
 }
 
 /// Reads what a call of the running thread lends from its memory into its record, where it means nothing before the call is made. False where
 /// the general path is to say what is wrong.
 #[inline(always)]
-fn lend(kernel: &mut Kernel, frame: &Frame) -> bool {
+fn lend(kernel: &mut Kernel, frame: &TrapFrame) -> bool {
     let header = frame.rsi;
     let count = Header(header).leases();
     if header > LEASES || count == 0 {
         return header <= LABEL;
     }
     let Some(thread) = kernel.sys.running_mut() else { return false };
-    let root = thread.root;
+    let root = thread.space.root();
     thread.leases.get_mut(..count).is_some_and(|leases| usermem::read_in_page(root, frame.r8, leases.as_mut_bytes()))
 }
 
@@ -150,7 +152,7 @@ struct Args {
 }
 
 impl Args {
-    fn of(f: &Frame) -> Self {
+    fn of(f: &TrapFrame) -> Self {
         Args { rdi: f.rdi, rsi: f.rsi, rdx: f.rdx, r10: f.r10, r8: f.r8, r9: f.r9 }
     }
 }
@@ -197,7 +199,7 @@ fn dispatch(k: &mut Kernel, thread: u16, call: Syscall, a: Args) -> Outcome {
         Syscall::ThreadCreate => k.thread_create(thread, a),
         Syscall::ThreadExit => {
             let row = k.sys.row_of(thread)?;
-            if k.sys.tasks.get(row as usize).is_some_and(|t| t.threads <= 1) {
+            if k.sys.task(row).is_ok_and(|t| t.threads <= 1) {
                 return k.exit(thread, 0);
             }
             k.sys.thread_exit(thread);
@@ -248,7 +250,7 @@ fn dispatch(k: &mut Kernel, thread: u16, call: Syscall, a: Args) -> Outcome {
         Syscall::MemoryInfo => {
             let Object::Memory(id) = k.sys.handle(thread, a.rdi)?.object else { return Err(Status::WrongKind) };
             let memory = k.sys.memories.get(id).ok_or(Status::BadHandle)?;
-            pair(memory.pages.into(), memory.physical.unwrap_or(u64::MAX))
+            pair(memory.pages.into(), memory.physical.map_or(u64::MAX, PhysAddr::number))
         }
 
         Syscall::IrqAck => {
@@ -269,17 +271,17 @@ fn dispatch(k: &mut Kernel, thread: u16, call: Syscall, a: Args) -> Outcome {
         Syscall::TaskKill => quiet(k.task_kill(thread, a)),
         Syscall::TaskReap => {
             k.sys.system_handle(thread, a.rdi, Rights::CONTROL)?;
-            value(k.sys.reap(row_arg(a.rsi)?)?)
+            value(k.sys.reap(Row::from_register(a.rsi)?)?)
         }
         Syscall::TaskExpect => {
             k.sys.system_handle(thread, a.rdi, Rights::CONTROL)?;
-            k.expect(row_arg(a.rsi)?, a.rdx != 0)
+            k.expect(Row::from_register(a.rsi)?, a.rdx != 0)
         }
         Syscall::TaskSignal => {
             k.sys.system_handle(thread, a.rdi, Rights::CONTROL)?;
-            let row = row_arg(a.rsi)?;
-            match k.sys.tasks.get(row as usize) {
-                Some(task) if task.state == TaskState::Running => k.sys.signal_task(row, a.rdx),
+            let row = Row::from_register(a.rsi)?;
+            match k.sys.task(row) {
+                Ok(task) if task.state == TaskState::Running => k.sys.signal_task(row, a.rdx),
                 _ => return Err(Status::NoSuchTask),
             }
             Ok(Done::Quiet)
@@ -287,7 +289,7 @@ fn dispatch(k: &mut Kernel, thread: u16, call: Syscall, a: Args) -> Outcome {
         Syscall::TaskStatus => {
             k.sys.system_handle(thread, a.rdi, Rights::INSPECT)?;
             k.sys.charge();
-            let status = k.sys.task_status(row_arg(a.rsi)?)?;
+            let status = k.sys.task_status(Row::from_register(a.rsi)?)?;
             quiet(usermem::write(k.root(thread)?, a.rdx, status.as_bytes()))
         }
         Syscall::SystemInfo => {
@@ -307,10 +309,6 @@ fn dispatch(k: &mut Kernel, thread: u16, call: Syscall, a: Args) -> Outcome {
         }
         Syscall::DebugPort => value(k.debug_port(thread, a.rdi, a.rsi, a.rdx, a.r10)?),
     }
-}
-
-fn row_arg(raw: u64) -> Result<u16, Status> {
-    u16::try_from(raw).map_err(|_| Status::NoSuchTask)
 }
 
 impl Kernel {
@@ -336,16 +334,16 @@ impl Kernel {
         }
     }
 
-    fn frame(&self, thread: u16) -> Result<&Frame, Status> {
+    fn frame(&self, thread: u16) -> Result<&TrapFrame, Status> {
         self.sys.thread(thread).map(|t| &t.frame).ok_or(Status::BadHandle)
     }
 
-    pub(crate) fn root(&self, thread: u16) -> Result<u64, Status> {
+    pub(crate) fn root(&self, thread: u16) -> Result<TableRoot, Status> {
         self.root_of(self.sys.row_of(thread)?)
     }
 
-    pub(crate) fn root_of(&self, row: u16) -> Result<u64, Status> {
-        self.sys.tasks.get(row as usize).map(|t| t.root).filter(|&r| r != 0).ok_or(Status::NoSuchTask)
+    pub(crate) fn root_of(&self, row: Row) -> Result<TableRoot, Status> {
+        self.sys.task(row)?.space.get().map(AddressSpace::root).ok_or(Status::NoSuchTask)
     }
 
     fn exit(&mut self, thread: u16, code: u64) -> Outcome {
@@ -377,7 +375,7 @@ impl Kernel {
             return Err(Status::BadAddress);
         }
         let priority = u8::try_from(a.r10).map_err(|_| Status::Ceiling)?;
-        if !self.sys.tasks.get(row as usize).is_some_and(|t| t.handles.has_room()) {
+        if !self.sys.task(row).is_ok_and(|t| t.handles.has_room()) {
             return Err(Status::QuotaHandles);
         }
         let frame = loader::user_frame(a.rdi, a.rsi, a.rdx);
@@ -398,7 +396,7 @@ impl Kernel {
         if priority >= LEVELS as u64 {
             return Err(Status::BadArgument);
         }
-        let ceiling = self.sys.tasks.get(row as usize).map_or(0, |t| t.record.priority);
+        let ceiling = self.sys.task(row).map_or(0, |t| t.record.priority);
         if priority < u64::from(ceiling) {
             return Err(Status::Ceiling);
         }
@@ -441,7 +439,7 @@ impl Kernel {
             return value(0_u64);
         }
         let now_ms = self.sys.clock.ns(self.sys.now) / 1_000_000;
-        let task = self.sys.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
+        let task = self.sys.task_mut(row)?;
         task.log_quota.take(log::cost(row, &task.record.name, text), now_ms)?;
         let start = task.log.written();
         task.log.write(text);
@@ -458,8 +456,8 @@ impl Kernel {
         let (count, position) = if a.rsi == abi::syscall::KERNEL_LOG {
             log::read(a.rdx, into)
         } else {
-            let row = u16::try_from(a.rsi).map_err(|_| Status::BadArgument)?;
-            self.sys.tasks.get(row as usize).ok_or(Status::BadArgument)?.log.read(a.rdx, into)
+            let row = Row::from_register(a.rsi).map_err(|_| Status::BadArgument)?;
+            self.sys.task(row).map_err(|_| Status::BadArgument)?.log.read(a.rdx, into)
         };
         usermem::write(root, a.r10, into.get(..count).unwrap_or_default())?;
         pair(count as u64, position)
@@ -471,7 +469,7 @@ impl Kernel {
         let argument =
             usize::try_from(a.r10).ok().and_then(|len| argument.get_mut(..len)).ok_or(Status::BadArgument)?;
         usermem::read(self.root(thread)?, a.rdx, argument)?;
-        match loader::begin(self, row_arg(a.rsi)?, argument) {
+        match loader::begin(self, Row::from_register(a.rsi)?, argument) {
             Ok(life) => Ok(Done::Again(Step::Spawn(life))),
             Err(loader::SpawnError::Status(status)) => Err(status),
             Err(loader::SpawnError::Image(reason)) => {
@@ -485,11 +483,11 @@ impl Kernel {
     fn task_fault(&self, system: u64, row: u64, to: u64) -> Result<(), Status> {
         let thread = self.sys.running().ok_or(Status::BadHandle)?;
         self.sys.system_right(thread, system, Rights::INSPECT)?;
-        let task = self.sys.tasks.get(row_arg(row)? as usize).ok_or(Status::NoSuchTask)?;
+        let task = self.sys.task(Row::from_register(row)?)?;
         if task.fault.kind == DeathKind::Alive as u32 {
             return Err(Status::WouldBlock);
         }
-        let (root, record) = (thread.root, task.fault.as_bytes());
+        let (root, record) = (thread.space.root(), task.fault.as_bytes());
         if usermem::write_in_page(root, to, record) { Ok(()) } else { usermem::write(root, to, record) }
     }
 
@@ -500,15 +498,15 @@ impl Kernel {
             kind @ (DeathKind::Killed | DeathKind::Hung) => kind,
             _ => return Err(Status::BadArgument),
         };
-        match self.sys.tasks.get(id.index as usize) {
-            Some(t) if t.is_alive() && t.generation == id.generation => {}
+        match self.sys.task(Row::of(id)) {
+            Ok(t) if t.is_alive() && t.generation == id.generation => {}
             _ => return Err(Status::NoSuchTask),
         }
-        if id.index == self.sys.row_of(thread)? {
+        if Row::of(id) == self.sys.row_of(thread)? {
             return Err(Status::BadArgument);
         }
-        self.death_record(None, id.index, kind);
-        self.kill(id.index);
+        self.death_record(None, Row::of(id), kind);
+        self.kill(Row::of(id));
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use crate::latency;
 use crate::panic::report;
 use abi::error::{DeathKind, exception_name};
 use core::sync::atomic::{AtomicU64, Ordering};
-use kernel_core::thread::Frame;
+use kernel_core::thread::TrapFrame;
 use x86_64::registers::control::Cr2;
 
 /// Port accesses of the stub of a line, at the most.
@@ -17,7 +17,7 @@ const STUB_PORTS: u64 = 4;
 pub static KERNEL_BREAKPOINTS: AtomicU64 = AtomicU64::new(0);
 
 /// From ring 3, by an exception or an interrupt. The registers are in the running thread's frame.
-pub extern "C" fn from_user(frame: &Frame, kernel: &mut Kernel) -> *const Frame {
+pub extern "C" fn from_user(frame: &TrapFrame, kernel: &mut Kernel) -> *const TrapFrame {
     latency::begin(latency::cause(frame));
     let (vector, address) = (frame.vector, if frame.vector == 14 { Cr2::read_raw() } else { 0 });
     if vector >= 32 {
@@ -42,7 +42,7 @@ fn exception(kernel: &mut Kernel, address: u64) {
 }
 
 /// From ring 0: an interrupt of the idle loop, or a bug.
-pub extern "C" fn from_kernel(frame: &Frame) {
+pub extern "C" fn from_kernel(frame: &TrapFrame) {
     match frame.vector {
         32.. => {
             latency::begin(latency::cause(frame));
@@ -59,7 +59,7 @@ pub extern "C" fn from_kernel(frame: &Frame) {
 }
 
 /// An exception from which the kernel does not return.
-pub extern "C" fn fatal(frame: &Frame) -> ! {
+pub extern "C" fn fatal(frame: &TrapFrame) -> ! {
     let name = exception_name(frame.vector as u32);
     let address = Cr2::read_raw();
     // An overflow of the kernel's stack hits the guard page; the processor cannot push the page fault's frame there and raises #DF,
@@ -111,7 +111,7 @@ fn interrupt(kernel: &mut Kernel, vector: u64) -> bool {
 }
 
 /// A line has interrupted ring 3, and the stub has masked, ended and counted it.
-pub extern "C" fn line_from_user(frame: &Frame, kernel: &mut Kernel) -> *const Frame {
+pub extern "C" fn line_from_user(frame: &TrapFrame, kernel: &mut Kernel) -> *const TrapFrame {
     latency::begin(latency::cause(frame));
     latency::ports(STUB_PORTS);
     let line = (frame.vector - u64::from(pic::BASE)) as u8;

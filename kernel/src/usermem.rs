@@ -2,10 +2,11 @@
 //! the rights that the task itself has, and reached through the direct map where it is RAM; every byte is copied once. A device's registers
 //! that a task has mapped are no memory for the kernel: reading them can have effects, and nothing says what lies behind them.
 
-use crate::arch::paging::{Access, TABLE_SPAN, user_page, user_table};
+use crate::arch::paging::{Access, Found, TABLE_SPAN, user_page, user_table};
 use abi::task::USER_END;
 use abi::{PAGE_SIZE, Status};
 use core::arch::asm;
+use kernel_core::addr::TableRoot;
 use zerocopy::IntoBytes;
 
 /// Which side of a copy could not be reached.
@@ -19,10 +20,10 @@ pub enum Side {
 
 /// A task's memory, as far as it has been looked up.
 struct Place {
-    root: u64,
+    root: TableRoot,
     access: Access,
-    /// The lowest page table for the page that was looked up last; 0 before the first.
-    table: u64,
+    /// The lowest page table for the page that was looked up last; none before the first.
+    table: Found,
     /// What is looked up next.
     addr: u64,
     /// What was looked up and is not copied yet: where it is in the kernel's map, and how many bytes.
@@ -32,8 +33,8 @@ struct Place {
 
 impl Place {
     #[inline(always)]
-    fn new(root: u64, addr: u64, access: Access) -> Self {
-        Place { root, access, table: 0, addr, here: 0, left: 0 }
+    fn new(root: TableRoot, addr: u64, access: Access) -> Self {
+        Place { root, access, table: Found::NONE, addr, here: 0, left: 0 }
     }
 
     /// Looks the next page up where nothing is left, at most `len` bytes of it. `None`: the task has none there, or may not do that.
@@ -42,12 +43,17 @@ impl Place {
         if self.left != 0 {
             return Some(());
         }
-        if self.table == 0 || self.addr & (TABLE_SPAN - 1) == 0 || self.addr >= USER_END {
-            self.table = user_table(self.root, self.addr, self.access)?;
-        }
+        let table = match self.table.get() {
+            Some(table) if self.addr & (TABLE_SPAN - 1) != 0 && self.addr < USER_END => table,
+            _ => {
+                let table = user_table(self.root, self.addr, self.access)?;
+                self.table = Found::table(table);
+                table
+            }
+        };
         let room = PAGE_SIZE - (self.addr as usize & (PAGE_SIZE - 1));
         let count = if len < room { len } else { room };
-        let at = user_page(self.table, self.addr, self.access)?;
+        let at = user_page(table, self.addr, self.access)?;
         (self.here, self.left) = (at.pointer().expose_provenance(), count);
         // No wrap: an address of a task is far below the end of all addresses.
         self.addr += count as u64;
@@ -118,7 +124,7 @@ unsafe fn copy_upwards(from: usize, to: usize, count: usize) {
 /// # Safety
 /// They must be the caller's to write, or to read where `write` says that the task's memory is written.
 unsafe fn exchange(
-    root: u64,
+    root: TableRoot,
     addr: u64,
     mut own: usize,
     mut len: usize,
@@ -141,14 +147,14 @@ unsafe fn exchange(
 }
 
 /// Copies a task's bytes into the kernel. Errors: BadAddress; `into` may be partly filled then.
-pub fn read(root: u64, addr: u64, into: &mut [u8]) -> Result<(), Status> {
+pub fn read(root: TableRoot, addr: u64, into: &mut [u8]) -> Result<(), Status> {
     // SAFETY: `into` is borrowed for writing.
     unsafe { exchange(root, addr, into.as_mut_ptr().expose_provenance(), into.len(), Access::READ, false) }
 }
 
 /// Copies a task's bytes into the kernel where all of them lie in one page; nothing is read and false returned where they do not, or cannot be read.
 #[inline(always)]
-pub fn read_in_page(root: u64, addr: u64, into: &mut [u8]) -> bool {
+pub fn read_in_page(root: TableRoot, addr: u64, into: &mut [u8]) -> bool {
     let mut place = Place::new(root, addr, Access::READ);
     if place.look(into.len()).is_none() || place.left != into.len() {
         return false;
@@ -168,7 +174,7 @@ pub struct Reader {
 impl Reader {
     /// Of this address space.
     #[must_use]
-    pub fn new(root: u64) -> Self {
+    pub fn new(root: TableRoot) -> Self {
         Reader { place: Place::new(root, 0, Access::READ), span: u64::MAX }
     }
 
@@ -180,7 +186,7 @@ impl Reader {
             self.place.left = 0;
             let span = self.place.addr / TABLE_SPAN;
             if span != self.span {
-                self.place.table = 0;
+                self.place.table = Found::NONE;
             }
             self.span = u64::MAX;
             if self.place.look(rest.len()).is_none() {
@@ -203,14 +209,14 @@ impl Reader {
 }
 
 /// Copies bytes of the kernel to a task. Errors: BadAddress; part may be written then.
-pub fn write(root: u64, addr: u64, from: &[u8]) -> Result<(), Status> {
+pub fn write(root: TableRoot, addr: u64, from: &[u8]) -> Result<(), Status> {
     // SAFETY: `from` is borrowed for reading.
     unsafe { exchange(root, addr, from.as_ptr().expose_provenance(), from.len(), Access::WRITE, true) }
 }
 
 /// Copies bytes of the kernel to a task where all of them lie in one page; nothing is written and false returned where they do not, or may not be written.
 #[inline(always)]
-pub fn write_in_page(root: u64, addr: u64, from: &[u8]) -> bool {
+pub fn write_in_page(root: TableRoot, addr: u64, from: &[u8]) -> bool {
     let mut place = Place::new(root, addr, Access::WRITE);
     if place.look(from.len()).is_none() || place.left != from.len() {
         return false;
@@ -224,14 +230,14 @@ pub fn write_in_page(root: u64, addr: u64, from: &[u8]) -> bool {
 ///
 /// The target's frame belongs to its task alone, and what the processor has cached of its code it looks up again: stores are seen by later
 /// fetches (Intel SDM vol. 3A, section 12.6), and the way back to ring 3 serialises.
-pub fn poke(root: u64, addr: u64, from: &[u8]) -> Result<(), Status> {
+pub fn poke(root: TableRoot, addr: u64, from: &[u8]) -> Result<(), Status> {
     // SAFETY: `from` is borrowed for reading.
     unsafe { exchange(root, addr, from.as_ptr().expose_provenance(), from.len(), Access::READ, true) }
 }
 
 /// Copies from one task to another, or within one. The error names the side that could not be reached; part may be copied then.
 #[inline(always)]
-pub fn copy(from_root: u64, from: u64, to_root: u64, to: u64, mut len: usize) -> Result<(), Side> {
+pub fn copy(from_root: TableRoot, from: u64, to_root: TableRoot, to: u64, mut len: usize) -> Result<(), Side> {
     let mut source = Place::new(from_root, from, Access::READ);
     let mut target = Place::new(to_root, to, Access::WRITE);
     while len != 0 {

@@ -8,6 +8,9 @@ use abi::task::TaskState;
 use abi::{PAGE_SIZE, Status};
 use alloc::format;
 use alloc::string::String;
+use kernel_core::Row;
+use kernel_core::addr::PhysAddr;
+use kernel_core::frames::Frame;
 use kernel_core::memory::Backing;
 use spin::Mutex;
 
@@ -18,7 +21,7 @@ static TALLY: Mutex<(u64, u64)> = Mutex::new((0, 0xcbf2_9ce4_8422_2325));
 ///
 /// # Panics
 /// Where the state is broken: that ends the machine with a report.
-pub fn call(kernel: &Kernel, row: u16, number: u64) -> Result<(u64, u64), Status> {
+pub fn call(kernel: &Kernel, row: Row, number: u64) -> Result<(u64, u64), Status> {
     if kernel.sys.controller != Some(row) {
         return Err(Status::BadSyscall);
     }
@@ -50,24 +53,25 @@ pub fn count(kernel: &Kernel, thread: u16, number: u64) {
 /// The page tables say what the mappings say, and no page is both writable and executable.
 fn spaces(kernel: &Kernel) -> Result<(), String> {
     let sys = &kernel.sys;
-    for (row, task) in sys.tasks.iter().enumerate().filter(|(_, task)| task.state == TaskState::Running) {
-        if let Some(addr) = paging::find_writable_executable(task.root) {
+    for (row, task) in sys.tasks.rows().zip(sys.tasks.iter()).filter(|(_, task)| task.state == TaskState::Running) {
+        let root = task.space.get().ok_or(format!("row {row} runs without an address space"))?.root();
+        if let Some(addr) = paging::find_writable_executable(root) {
             return Err(format!("row {row}: {addr:#x} is both writable and executable"));
         }
         for mapping in task.mappings.iter().filter(|mapping| !mapping.changing) {
             let memory = sys.memories.get(mapping.memory).ok_or(format!("row {row}: what is mapped is gone"))?;
             let (mut frames, base) = match &memory.backing {
-                Backing::Frames(chain) => (Some(sys.frames.iter(chain)), 0),
+                Backing::Frames(chain) => (Some(sys.frames.iter(chain)), PhysAddr::default()),
                 Backing::Physical { base, .. } => (None, *base),
             };
             for page in 0..u64::from(mapping.pages) {
                 let offset = page * PAGE_SIZE as u64;
                 let wanted = match &mut frames {
-                    Some(frames) => frames.next().map(|frame| u64::from(frame) * PAGE_SIZE as u64),
-                    None => Some(base + offset),
+                    Some(frames) => frames.next().map(Frame::address),
+                    None => Some(base.plus(offset)),
                 };
                 let at = mapping.addr + offset;
-                let found = paging::inspect(task.root, at).map(|(phys, ..)| phys);
+                let found = paging::inspect(root, at).map(|(phys, ..)| phys);
                 if found != wanted {
                     return Err(format!("row {row}: {at:#x} leads to {found:x?}, and is mapped to {wanted:x?}"));
                 }

@@ -17,6 +17,8 @@ use kernel::arch::paging::{self, UserFlags};
 use kernel::arch::ram::Ram;
 use kernel::usermem::{self, Side};
 use kernel::{BOOT_CONFIG, start, testing};
+use kernel_core::addr::PhysAddr;
+use kernel_core::addr::TableRoot;
 use kernel_core::frames::Frames;
 use tables::{HUGE, NO_EXECUTE, Space, USER, WRITABLE, bytes, change};
 
@@ -57,7 +59,7 @@ fn main(boot: &'static mut BootInfo) -> ! {
 }
 
 /// The space and the frames of `DATA`'s pages, which lie in memory in another order than in the address space.
-fn space(frames: &RefCell<Frames>) -> (Space<'_>, [u64; 3]) {
+fn space(frames: &RefCell<Frames>) -> (Space<'_>, [PhysAddr; 3]) {
     let space = Space::new(frames);
     let pages = [space.frame(), space.frame(), space.frame()];
     let pages = [pages[2], pages[0], pages[1]];
@@ -69,7 +71,7 @@ fn space(frames: &RefCell<Frames>) -> (Space<'_>, [u64; 3]) {
     space.map(READ_ONLY + PAGE, UserFlags::DATA);
     space.map(SUPERVISOR, UserFlags::DATA);
     change(space.root, SUPERVISOR, 0, USER);
-    space.map_frame(DEVICE, 0xfee0_0000, UserFlags::DATA);
+    space.map_frame(DEVICE, PhysAddr::new(0xfee0_0000), UserFlags::DATA);
     space.map(LARGE, UserFlags::DATA);
     large(space.root);
     space.map(LAST, UserFlags::DATA);
@@ -77,8 +79,8 @@ fn space(frames: &RefCell<Frames>) -> (Space<'_>, [u64; 3]) {
 }
 
 /// Makes the table that maps `LARGE` a 2 MiB page at physical 0, with every right.
-fn large(root: u64) {
-    let mut table = root;
+fn large(root: TableRoot) {
+    let mut table = root.address().number();
     for level in [3, 2] {
         // SAFETY: a page table that `map_user` made, in the direct map.
         let entry = unsafe {

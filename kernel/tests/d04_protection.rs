@@ -16,6 +16,7 @@ use kernel::arch::cpu::Features;
 use kernel::arch::paging::{self, UserFlags};
 use kernel::testing::{Report, expect_report};
 use kernel::{BOOT_CONFIG, klog, start, testing};
+use kernel_core::addr::AddressSpace;
 use kernel_core::frames::Frames;
 use tables::{Space, bytes};
 use x86_64::instructions::tlb;
@@ -69,17 +70,17 @@ fn call(addr: u64) {
 }
 
 /// Runs code in an address space of its own.
-fn within(root: u64, f: impl FnOnce()) {
-    paging::switch(root);
+fn within(space: AddressSpace, f: impl FnOnce()) {
+    paging::switch(space);
     f();
-    paging::switch(paging::kernel_root());
+    paging::switch_to_kernel();
 }
 
 fn smap(frames: &RefCell<Frames>, features: Features, writes: bool) {
     let space = Space::new(frames);
     let frame = space.map(USER_PAGE, UserFlags::DATA);
     bytes(frame)[..8].copy_from_slice(&42_u64.to_le_bytes());
-    within(space.root, || {
+    within(space.space, || {
         if features.smap {
             // With AC set the access may be: so the page is there, and it is SMAP alone that forbids it.
             let value;
@@ -104,7 +105,7 @@ fn smep(frames: &RefCell<Frames>, features: Features) {
     let space = Space::new(frames);
     let code = space.map(USER_CODE, UserFlags { executable: true, ..UserFlags::READ });
     bytes(code)[0] = RET;
-    within(space.root, || {
+    within(space.space, || {
         if features.smep {
             page_fault(&expect_report(|| call(USER_CODE)), USER_CODE, PRESENT | FETCH);
             // Without SMEP it runs: so it is SMEP alone that forbids it.
@@ -174,7 +175,7 @@ fn nx(features: Features) {
     let code = just_return as *const () as u64;
     just_return();
     let (phys, ..) = paging::inspect(paging::kernel_root(), code).expect("code is mapped");
-    let alias = paging::DIRECT_MAP + phys;
+    let alias = paging::DIRECT_MAP + phys.number();
     assert_eq!(read(alias), read(code));
     page_fault(&expect_report(|| call(alias)), alias, PRESENT | FETCH);
     // With the bit gone from the entry it runs: so it is NX alone that forbids it.

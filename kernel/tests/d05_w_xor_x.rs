@@ -19,7 +19,9 @@ use kernel::arch::pic::Pic;
 use kernel::arch::ram::Ram;
 use kernel::kernel::Kernel;
 use kernel::{BOOT_CONFIG, klog, loader, start, testing};
+use kernel_core::Row;
 use kernel_core::System;
+use kernel_core::addr::TableRoot;
 use kernel_core::clock::Clock;
 use tables::{NO_EXECUTE, Space, WRITABLE, change, entry};
 
@@ -36,9 +38,18 @@ fn main(boot: &'static mut BootInfo) -> ! {
     let sys = System::new(records, ready.frames, Clock::new(0, 1_000_000_000));
     let programs = loader::programs(&sys.tasks, archive);
     let frames_kernel = ready.frames_kernel;
-    let mut kernel = Kernel { sys, pic: Pic::new(), features, archive, programs, archive_memory: None, frames_kernel };
-    loader::spawn(&mut kernel, 0, b"").expect("the task starts");
-    let task = kernel.sys.tasks[0].root;
+    let mut kernel = Kernel {
+        sys,
+        core: ready.core,
+        pic: Pic::new(),
+        features,
+        archive,
+        programs,
+        archive_memory: None,
+        frames_kernel,
+    };
+    loader::spawn(&mut kernel, Row::new(0), b"").expect("the task starts");
+    let task = kernel.sys.task(Row::new(0)).expect("a row").space.get().expect("it runs").root();
     let frames = RefCell::new(kernel.sys.frames);
     testing::run(&[
         ("d05_kernel_has_none", &|| none_in(paging::kernel_root())),
@@ -51,13 +62,13 @@ fn main(boot: &'static mut BootInfo) -> ! {
     ])
 }
 
-fn none_in(root: u64) {
+fn none_in(root: TableRoot) {
     if let Some(addr) = find_writable_executable(root) {
         panic!("{addr:#x} is both writable and executable");
     }
 }
 
-fn task_pages(root: u64) {
+fn task_pages(root: TableRoot) {
     let page = |addr| paging::inspect(root, addr).map(|(_, writable, executable)| (writable, executable));
     assert_eq!(page(BASE), Some((false, true)), "code");
     assert_eq!(page(BASE + 0x1000), Some((false, false)), "constants");
@@ -69,7 +80,7 @@ fn task_pages(root: u64) {
     assert_eq!(page(abi::task::STACK_TOP - 0x2000 - 1), None, "below the stack of two pages");
 }
 
-fn planted_in_task(root: u64) {
+fn planted_in_task(root: TableRoot) {
     change(root, BASE, WRITABLE, 0);
     assert_eq!(find_writable_executable(root), Some(BASE));
     change(root, BASE, 0, WRITABLE);
@@ -118,7 +129,7 @@ fn upper_levels(space: Space<'_>) {
     space.map(PAGE, UserFlags::DATA);
     change(space.root, PAGE, 0, NO_EXECUTE);
     assert_eq!(find_writable_executable(space.root), Some(PAGE));
-    let top = Ram::at(space.root, 8).expect("in the direct map").pointer().cast::<u64>();
+    let top = Ram::at(space.root.address().number(), 8).expect("in the direct map").pointer().cast::<u64>();
     // SAFETY: the first entry of the space's own top table; nobody has loaded it.
     unsafe {
         top.write(top.read() | NO_EXECUTE);

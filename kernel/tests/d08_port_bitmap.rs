@@ -6,8 +6,10 @@
 use abi::manifest::{Grant, GrantKind};
 use bootloader_api::{BootInfo, entry_point};
 use core::arch::asm;
-use kernel::arch::percore;
+use core::cell::RefCell;
+use kernel::arch::percore::Core;
 use kernel::{BOOT_CONFIG, start, testing};
+use kernel_core::Row;
 
 entry_point!(main, config = &BOOT_CONFIG);
 
@@ -18,12 +20,13 @@ const BITMAP: usize = 8192;
 const IOMAP_BASE: usize = 102;
 
 fn main(boot: &'static mut BootInfo) -> ! {
-    start::init_memory(boot);
+    let core = RefCell::new(start::init_memory(boot).core);
+    let with = |test: fn(&mut Core)| test(&mut core.borrow_mut());
     testing::run(&[
-        ("d08_no_port_at_first", &no_port_at_first),
-        ("d08_exactly_the_granted_ports", &exactly_the_granted),
-        ("d08_the_next_task_has_its_own", &next_task),
-        ("d08_the_last_byte_stays", &last_byte),
+        ("d08_no_port_at_first", &|| with(no_port_at_first)),
+        ("d08_exactly_the_granted_ports", &|| with(exactly_the_granted)),
+        ("d08_the_next_task_has_its_own", &|| with(next_task)),
+        ("d08_the_last_byte_stays", &|| with(last_byte)),
         ("d08_io_privilege_is_0", &io_privilege),
     ])
 }
@@ -58,12 +61,12 @@ fn allowed(port: u16) -> bool {
     tss.get(at..at + 2).is_some_and(|bytes| bytes[0] & 1 << (port % 8) == 0)
 }
 
-fn grant(row: u16, ranges: &[(u16, u16)]) {
+fn grant(core: &mut Core, row: u16, ranges: &[(u16, u16)]) {
     let mut ports = [Grant::default(); GrantKind::Ports.most()];
     for (port, &(base, len)) in ports.iter_mut().zip(ranges) {
         *port = Grant::ports("", base, len.into());
     }
-    percore::with(|core| core.tables.set_ports(row, ports.iter()));
+    core.record().tables.set_ports(Row::new(row), ports.iter());
     for port in 0..=u16::MAX {
         let granted = ranges
             .iter()
@@ -72,32 +75,32 @@ fn grant(row: u16, ranges: &[(u16, u16)]) {
     }
 }
 
-fn no_port_at_first() {
+fn no_port_at_first(core: &mut Core) {
     assert_eq!(tss().len(), BODY + BITMAP + 1, "the bitmap has a last byte, and nothing behind it");
-    percore::with(|core| core.tables.no_ports());
+    core.record().tables.no_ports();
     assert!((0..=u16::MAX).all(|port| !allowed(port)));
 }
 
-fn exactly_the_granted() {
-    grant(1, &[(0x3f8, 8)]);
-    grant(2, &[(0, 1), (0x61, 3), (0x7fff, 2), (0xfff0, 16)]);
+fn exactly_the_granted(core: &mut Core) {
+    grant(core, 1, &[(0x3f8, 8)]);
+    grant(core, 2, &[(0, 1), (0x61, 3), (0x7fff, 2), (0xfff0, 16)]);
     assert_eq!(base(), BODY);
 }
 
-fn next_task() {
-    grant(1, &[(0x3f8, 8)]);
-    grant(3, &[(0x3f9, 1)]);
-    percore::with(|core| core.tables.no_ports());
+fn next_task(core: &mut Core) {
+    grant(core, 1, &[(0x3f8, 8)]);
+    grant(core, 3, &[(0x3f9, 1)]);
+    core.record().tables.no_ports();
     assert!((0..=u16::MAX).all(|port| !allowed(port)));
     // The same task again.
-    grant(3, &[(0x3f9, 1)]);
-    grant(4, &[]);
+    grant(core, 3, &[(0x3f9, 1)]);
+    grant(core, 4, &[]);
 }
 
-fn last_byte() {
+fn last_byte(core: &mut Core) {
     for ranges in [&[(0xffff_u16, 1_u16)][..], &[(0xff00, 0x100)], &[(0, 0xffff), (0xffff, 1)], &[]] {
-        grant(5, ranges);
-        grant(6, &[]);
+        grant(core, 5, ranges);
+        grant(core, 6, &[]);
         assert_eq!(tss()[BODY + BITMAP], 0xff, "the byte behind the bitmap after {ranges:x?}");
     }
 }

@@ -9,6 +9,7 @@ use kernel::arch::paging::{self, KernelFlags};
 use kernel::arch::stacks::{self, Stack};
 use kernel::testing::{Report, expect_report};
 use kernel::{BOOT_CONFIG, start, testing};
+use kernel_core::addr::PhysAddr;
 use kernel_core::frames::Chain;
 
 entry_point!(main, config = &BOOT_CONFIG);
@@ -16,9 +17,10 @@ entry_point!(main, config = &BOOT_CONFIG);
 fn main(boot: &'static mut BootInfo) -> ! {
     let mut ready = start::init_memory(boot);
     let mut chain = Chain::default();
-    let mut frame = || u64::from(ready.frames.alloc(&mut chain).expect("a frame is free")) * 4096;
+    let mut frame = || paging::zero(ready.frames.alloc(&mut chain).expect("a frame is free"));
     // The local APIC, behind the stacks' slots (Intel SDM vol. 3A, section 10.4.1).
-    paging::map_kernel(APIC, 0xfee0_0000, KernelFlags::DATA, &mut frame);
+    // SAFETY: nothing else lies there; the registers are the tests' own.
+    unsafe { paging::map_kernel(APIC, PhysAddr::new(0xfee0_0000), KernelFlags::DATA, &mut frame) };
     testing::run(&[
         ("d19_double_fault", &double_fault),
         ("d19_nmi_by_instruction", &nmi_by_instruction),

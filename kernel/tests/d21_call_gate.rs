@@ -23,7 +23,9 @@ use kernel::arch::{entry, pic::Pic, ram::Ram};
 use kernel::kernel::{self as state, Kernel};
 use kernel::loader::{self, SpawnError};
 use kernel::{BOOT_CONFIG, start, testing};
+use kernel_core::Row;
 use kernel_core::System;
+use kernel_core::addr::TableRoot;
 use kernel_core::clock::Clock;
 use kernel_core::handles::Object;
 use kernel_core::image::ImageError;
@@ -34,8 +36,8 @@ entry_point!(main, config = &BOOT_CONFIG);
 
 const PAGE: u64 = 4096;
 /// The rows of the task table: who attacks, and who is less important and calls the test back when that is done.
-const ATTACKER: u16 = 0;
-const WITNESS: u16 = 1;
+const ATTACKER: Row = Row::new(0);
+const WITNESS: Row = Row::new(1);
 /// Where the program's code lies in its file, and how much there is of it.
 const CODE: usize = 0x1000;
 const CODE_LEN: usize = 0x100;
@@ -105,11 +107,20 @@ fn main(boot: &'static mut BootInfo) -> ! {
     let programs = loader::programs(&sys.tasks, archive);
     let (features, frames_kernel) = (ready.features, ready.frames_kernel);
     assert!(!features.smep && !features.smap, "this machine protects ring 0 from a task's code: {features:?}");
-    state::set(Kernel { sys, pic: Pic::new(), features, archive, programs, archive_memory: None, frames_kernel });
+    state::set(Kernel {
+        sys,
+        core: ready.core,
+        pic: Pic::new(),
+        features,
+        archive,
+        programs,
+        archive_memory: None,
+        frames_kernel,
+    });
     let mut kernel = state::lock();
     loader::spawn(&mut kernel, ATTACKER, b"").expect("it is good");
     loader::spawn(&mut kernel, WITNESS, b"").expect("it is good");
-    lay_gates(kernel.sys.tasks[usize::from(ATTACKER)].root);
+    lay_gates(kernel.sys.task(ATTACKER).expect("a row").space.get().expect("it runs").root());
     come_back_by_breakpoint();
     let frame = state::next(kernel);
     // SAFETY: the frame of a thread that was made ready to run; nothing on this stack is needed any more.
@@ -118,17 +129,22 @@ fn main(boot: &'static mut BootInfo) -> ! {
 
 /// Maps all pages below [`PROGRAM_BASE`] but the first for the task, past all checks, and fills them with call gates (AMD64 Architecture Programmer's Manual
 /// vol. 2, section 4.8.3) to its own code.
-fn lay_gates(root: u64) {
+fn lay_gates(root: TableRoot) {
     let target = BASE + label!(in_ring_0) - label!(attack);
     let low = target & 0xffff | u64::from(KERNEL_CODE) << 16 | 0xec00 << 32 | (target >> 16 & 0xffff) << 48;
-    let mut frame = || {
+    let frame = || {
         let page = Box::leak(Box::new(Page([0; 512])));
         paging::inspect(paging::kernel_root(), (&raw const *page).addr() as u64).map(|(phys, ..)| phys)
     };
-    let table = paging::table_for(root, PROGRAM_BASE, &mut frame).expect("a table");
+    let table = paging::table_for(root, PROGRAM_BASE, || {
+        let page = frame().ok_or(Status::OutOfMemory)?;
+        // SAFETY: it is the test's own.
+        Ok(unsafe { paging::zero_at(page) })
+    })
+    .expect("a table");
     for page in (PAGE..PROGRAM_BASE).step_by(PAGE as usize) {
         let phys = frame().expect("a page");
-        let words = Ram::at(phys, PAGE).expect("memory").pointer().cast::<u64>();
+        let words = Ram::at(phys.number(), PAGE).expect("memory").pointer().cast::<u64>();
         for slot in 0..256 {
             // SAFETY: the page was just taken, and has 512 words.
             unsafe {
@@ -174,7 +190,7 @@ extern "C" fn judge() -> ! {
 
 fn nowhere() {
     let mut kernel = state::lock();
-    let found = kernel.sys.tasks[usize::from(ATTACKER)].fault;
+    let found = kernel.sys.task(ATTACKER).expect("a row").fault;
     let at = BASE + label!(call_by_gate) - label!(attack);
     assert_eq!(DeathKind::from_u32(found.kind), DeathKind::Exception);
     // The general protection fault, with the selector as its error code, table and all.
@@ -204,16 +220,16 @@ fn not_mapped() {
     let mut create = kernel.sys.memory_begin(ATTACKER, 1, false).expect("a page");
     while kernel.sys.memory_frame(&mut create).expect("a frame").is_some() {}
     let handle = u64::from(kernel.sys.memory_finish(ATTACKER, create).expect("a handle"));
-    let task = &kernel.sys.tasks[usize::from(ATTACKER)];
+    let task = kernel.sys.task(ATTACKER).expect("a row");
     let Object::Memory(memory) = task.handles.get(handle).expect("it is there").object else { panic!("no memory") };
-    let (root, thread) = (task.root, task.first_thread.expect("a thread").index());
+    let (root, thread) = (task.space.get().expect("it runs").root(), task.first_thread.expect("a thread").index());
     for addr in (PAGE..PROGRAM_BASE).step_by(PAGE as usize) {
         assert_eq!(kernel.sys.memory_map(ATTACKER, handle, addr, true).err(), Some(Status::BadAddress), "{addr:#x}");
         // As if it had been let pass.
         let mapping = kernel_core::memory::Mapping { addr, pages: 1, memory, changing: true };
-        assert!(kernel.sys.tasks[usize::from(ATTACKER)].mappings.insert(mapping), "room");
+        assert!(kernel.sys.task_mut(ATTACKER).expect("a row").mappings.insert(mapping), "room");
         kernel.sys.memories.get_mut(memory).expect("it is there").mappings += 1;
-        kernel.sys.tasks[usize::from(ATTACKER)].objects.take(1, Status::QuotaObjects).expect("room");
+        kernel.sys.task_mut(ATTACKER).expect("a row").objects.take(1, Status::QuotaObjects).expect("room");
         kernel.sys.step_set(thread, Step::Fill(Fill { addr, writable: true, done: 0, next: None }));
         kernel.go_on(thread);
         assert_eq!(paging::translate_user(root, addr, false), None, "{addr:#x} is mapped");

@@ -17,6 +17,7 @@ use kernel::arch::paging::{self, DIRECT_MAP, UserFlags, inspect, kernel_root};
 use kernel::arch::ram::{self, Ram};
 use kernel::usermem::{self, Reader, Side};
 use kernel::{BOOT_CONFIG, start, testing};
+use kernel_core::addr::PhysAddr;
 use kernel_core::frames::{Chain, Frames};
 use kernel_core::memory::Caching;
 use tables::{Space, bytes};
@@ -69,18 +70,18 @@ fn not_mapped(hole: u64) {
 fn no_frame(frames: &mut Frames, hole: u64) {
     let mut chain = Chain::default();
     while let Some(frame) = frames.alloc(&mut chain) {
-        let phys = u64::from(frame) * PAGE;
+        let phys = frame.address().number();
         assert!(Ram::at(phys, PAGE).is_some() && !(hole..hole + SIZE).contains(&phys), "{phys:#x} was given out");
     }
     while frames.free_first(&mut chain).is_some() {}
 }
 
 /// An address space with memory, the hole as a device's range is mapped, and memory.
-fn space(frames: &RefCell<Frames>, hole: u64, caching: Caching) -> (Space<'_>, [u64; 2]) {
+fn space(frames: &RefCell<Frames>, hole: u64, caching: Caching) -> (Space<'_>, [PhysAddr; 2]) {
     let space = Space::new(frames);
     let device = UserFlags { caching, ..UserFlags::DATA };
     let memory = [AT, AT + 2 * PAGE].map(|at| space.map(at, UserFlags::DATA));
-    space.map_frame(HOLE_AT, hole, device);
+    space.map_frame(HOLE_AT, PhysAddr::new(hole), device);
     (space, memory)
 }
 
@@ -90,7 +91,7 @@ fn no_copy(frames: &RefCell<Frames>, hole: u64) {
     for (phys, caching) in places.into_iter().flat_map(|phys| types.map(|caching| (phys, caching))) {
         let (space, _) = space(frames, phys, caching);
         let root = space.root;
-        assert_eq!(paging::translate_user(root, HOLE_AT, true), Some(phys), "the task has it");
+        assert_eq!(paging::translate_user(root, HOLE_AT, true), Some(PhysAddr::new(phys)), "the task has it");
         for at in [HOLE_AT, HOLE_AT + 8, HOLE_AT + PAGE - 8] {
             let mut own = [7; 8];
             assert_eq!(usermem::read(root, at, &mut own), Err(Status::BadAddress));
@@ -116,9 +117,9 @@ fn no_copy_over(frames: &RefCell<Frames>, hole: u64) {
     let mut own = vec![7; 3 * PAGE as usize];
     assert_eq!(usermem::read(space.root, AT, &mut own), Err(Status::BadAddress));
     assert_eq!(usermem::write(space.root, AT, &own), Err(Status::BadAddress));
-    assert!(bytes(last).iter().all(|&b| b == 0), "what lies behind the hole was written");
+    assert!(bytes(PhysAddr::new(last.number())).iter().all(|&b| b == 0), "what lies behind the hole was written");
     assert!(own[PAGE as usize..].iter().all(|&b| b == 7), "what lies in or behind the hole was read");
-    bytes(first).fill(0);
+    bytes(PhysAddr::new(first.number())).fill(0);
     assert_eq!(Reader::new(space.root).some(AT + PAGE - 16, &mut own), 16);
     assert_eq!(usermem::copy(space.root, AT + PAGE - 16, space.root, AT, 32), Err(Side::From));
     space.give_back();

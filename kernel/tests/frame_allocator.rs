@@ -12,6 +12,7 @@ use core::cell::RefCell;
 use kernel::arch::paging;
 use kernel::arch::ram::Ram;
 use kernel::{BOOT_CONFIG, klog, start, testing};
+use kernel_core::frames::Frame;
 use kernel_core::frames::{Chain, Frames};
 use x86_64::instructions::port::{Port, PortWriteOnly};
 
@@ -108,7 +109,7 @@ fn usable_and_once(frames: &mut Frames, regions: &MemoryRegions) {
     let mut seen = Set(Vec::new());
     let chain = take_all(frames);
     for frame in frames.iter(&chain) {
-        let f = u64::from(frame);
+        let f = u64::from(frame.number());
         assert!(regions.iter().any(|&(start, end)| (start..end).contains(&f)), "frame {f:#x} is in no usable region");
         assert!(seen.add(f), "frame {f:#x} was given out twice");
         assert!(!frames.is_free(frame));
@@ -142,12 +143,12 @@ fn not_in_use(frames: &mut Frames) {
     let chain = take_all(frames);
     let mut given = Set(vec![0; 64]);
     for frame in frames.iter(&chain) {
-        given.add(frame.into());
+        given.add(frame.number().into());
     }
     let mut count = 0;
     // Code, data, stacks, the boot archive, the loader's gifts, and every table; and what of the direct map is in use without being mapped
     // anywhere else: the heap.
-    in_use(paging::kernel_root(), 3, false, &mut |frame| {
+    in_use(paging::kernel_root().address().number(), 3, false, &mut |frame| {
         count += 1;
         assert!(!given.has(frame), "frame {frame:#x} was given out, and the kernel uses it");
     });
@@ -159,19 +160,24 @@ fn not_in_use(frames: &mut Frames) {
 
 fn hold_what_is_written(frames: &mut Frames) {
     let chain = take_all(frames);
-    let word =
-        |frame: u32, offset: u64| Ram::at(u64::from(frame) * PAGE + offset, 8).expect("memory").pointer().cast::<u64>();
+    let word = |frame: Frame, offset: u64| {
+        Ram::at(frame.address().number() + offset, 8).expect("memory").pointer().cast::<u64>()
+    };
     for frame in frames.iter(&chain) {
         // SAFETY: the frame was just taken: it belongs to the test.
         unsafe {
-            word(frame, 0).write(u64::from(frame));
-            word(frame, PAGE - 8).write(!u64::from(frame));
+            word(frame, 0).write(u64::from(frame.number()));
+            word(frame, PAGE - 8).write(!u64::from(frame.number()));
         }
     }
     for frame in frames.iter(&chain) {
         // SAFETY: as above.
         let seen = unsafe { (word(frame, 0).read(), word(frame, PAGE - 8).read()) };
-        assert_eq!(seen, (frame.into(), !u64::from(frame)), "frame {frame:#x} is no memory of its own");
+        assert_eq!(
+            seen,
+            (u64::from(frame.number()), !u64::from(frame.number())),
+            "frame {frame} is no memory of its own"
+        );
     }
     give_all(frames, chain);
 }
@@ -203,8 +209,8 @@ fn in_a_row(frames: &mut Frames) {
         let first = frames.alloc_contiguous(&mut chain, count).expect("there is memory enough");
         assert_eq!(free - frames.free(), u64::from(count));
         let run: Vec<_> = frames.iter(&chain).skip(had).collect();
-        assert_eq!(run, (first..first + count).collect::<Vec<_>>());
-        assert!(run.iter().all(|&f| seen.add(f.into()) && !frames.is_free(f)), "a frame was given out twice");
+        assert_eq!(run, (first.number()..first.number() + count).map(Frame::new).collect::<Vec<_>>());
+        assert!(run.iter().all(|&f| seen.add(f.number().into()) && !frames.is_free(f)), "a frame was given out twice");
     }
     give_all(frames, chain);
     assert_eq!(longest(frames), before, "the runs did not grow together again");

@@ -13,6 +13,7 @@ use core::arch::asm;
 use kernel::arch::{cpu, pic::Pic, pit};
 use kernel::kernel::{self as state, Kernel};
 use kernel::{BOOT_CONFIG, start, testing};
+use kernel_core::Row;
 use kernel_core::System;
 use kernel_core::clock::Clock;
 use kernel_core::grants::LineOwner;
@@ -34,6 +35,7 @@ fn main(boot: &'static mut BootInfo) -> ! {
     state::set(Kernel {
         sys: System::new(records, ready.frames, clock),
         pic: Pic::new(),
+        core: ready.core,
         features: ready.features,
         archive,
         programs: Default::default(),
@@ -152,11 +154,11 @@ fn opens_again() {
 fn dead_driver() {
     // Its line is open and never fired; then it dies.
     let mut kernel = state::lock();
-    assert!(kernel.sys.lines.claim(CLOCK, LineOwner { row: 0, bits: 1 }));
-    kernel.sys.begin(0).expect("a first life");
+    assert!(kernel.sys.lines.claim(CLOCK, LineOwner { row: Row::new(0), bits: 1 }));
+    kernel.sys.begin(Row::new(0)).expect("a first life");
     kernel.pic.unmask(CLOCK);
-    kernel.death_record(None, 0, abi::error::DeathKind::Killed);
-    kernel.kill(0);
+    kernel.death_record(None, Row::new(0), abi::error::DeathKind::Killed);
+    kernel.kill(Row::new(0));
     assert_eq!(kernel.sys.lines.owner(CLOCK), None);
     drop(kernel);
     assert_eq!(masks(), [0xff, 0xff]);
@@ -169,19 +171,19 @@ fn dead_driver() {
 
 fn word() -> u64 {
     let kernel = state::lock();
-    let id = kernel.sys.tasks[0].notification.expect("every row has one");
+    let id = kernel.sys.task(Row::new(0)).expect("a row").notification.expect("every row has one");
     kernel.sys.notifications.get(id).expect("for ever").word
 }
 
 fn tells_its_owner() {
     assert_eq!(word() & abi::message::bits::IRQ_MASK, 0);
-    assert!(state::lock().sys.lines.claim(CLOCK, LineOwner { row: 0, bits: 1 << 5 }));
+    assert!(state::lock().sys.lines.claim(CLOCK, LineOwner { row: Row::new(0), bits: 1 << 5 }));
     start_storm();
     state::lock().pic.unmask(CLOCK);
     assert_eq!(listen_for(1), 1);
     stop_storm();
     assert_eq!(word() & abi::message::bits::IRQ_MASK, 1 << 5);
-    assert_eq!(state::lock().sys.lines.release(0), 1 << CLOCK);
+    assert_eq!(state::lock().sys.lines.release(Row::new(0)), 1 << CLOCK);
 }
 
 /// Has the keyboard controller hand over a byte as if its device had sent it (8042: 0xD2 keyboard, 0xD3 mouse), which raises its line.

@@ -26,14 +26,19 @@ use kernel::loader::{self, SpawnError};
 use kernel::start::Ready;
 use kernel::testing::expect_report;
 use kernel::{BOOT_CONFIG, start, testing, usermem};
-use kernel_core::System;
 use kernel_core::acpi::Units;
 use kernel_core::clock::Clock;
 use kernel_core::handles::{Handle, Object};
 use kernel_core::image::ImageError;
 use kernel_core::step::{Fill, Step};
+use kernel_core::{Row, System};
 
 entry_point!(main, config = &BOOT_CONFIG);
+
+/// The row of the task `one`.
+const FIRST: Row = Row::new(0);
+/// The row of the task `two`.
+const SECOND: Row = Row::new(1);
 
 fn main(boot: &'static mut BootInfo) -> ! {
     let ready = start::init_memory(boot);
@@ -42,7 +47,16 @@ fn main(boot: &'static mut BootInfo) -> ! {
     let records = records(&[record("one"), reaching(regions), device("three"), device("four")]);
     let sys = System::new(records, ready.frames, Clock::new(0, 1_000_000_000));
     let programs = Vec::new();
-    let kernel = Kernel { sys, pic: Pic::new(), features, archive: &[], programs, archive_memory: None, frames_kernel };
+    let kernel = Kernel {
+        sys,
+        core: ready.core,
+        pic: Pic::new(),
+        features,
+        archive: &[],
+        programs,
+        archive_memory: None,
+        frames_kernel,
+    };
     let kernel = RefCell::new(Some(kernel));
     let with = |f: fn(&mut Kernel)| f(kernel.borrow_mut().as_mut().expect("not taken yet"));
     testing::run(&[
@@ -61,11 +75,23 @@ fn main(boot: &'static mut BootInfo) -> ! {
         ("d12_a_start_is_given_up_at_every_step", &|| with(given_up)),
         ("good_program_starts_after_all_that", &|| with(good_program)),
         ("first_program_refused_ends_the_boot", &|| {
-            let frames = kernel.take().expect("not taken yet").sys.frames;
+            let taken = kernel.take().expect("not taken yet");
+            let (frames, core) = (taken.sys.frames, taken.core);
             let archive = archive(&program(&writable_code(), AbiNote::CURRENT));
             let table = start::table(archive);
-            let ready =
-                Ready { frames, frames_kernel, most, archive, table, features, bus_masters, units, tables, regions };
+            let ready = Ready {
+                core,
+                frames,
+                frames_kernel,
+                most,
+                archive,
+                table,
+                features,
+                bus_masters,
+                units,
+                tables,
+                regions,
+            };
             let report = expect_report(|| start::run(ready, cpu::now()));
             assert!(
                 report.says("the first task's program is refused: a segment is both writable and executable"),
@@ -90,17 +116,17 @@ fn range_in_ram(kernel: &mut Kernel) {
     kernel.programs = loader::programs(&kernel.sys.tasks, tar(&[("bin/one", &good), ("bin/two", &good)]));
     start::disable(&mut kernel.sys, &Units::default());
     let before = state(kernel);
-    assert_eq!(loader::spawn(kernel, 1, b""), Err(SpawnError::Status(Status::Busy)));
+    assert_eq!(loader::spawn(kernel, SECOND, b""), Err(SpawnError::Status(Status::Busy)));
     assert_eq!(state(kernel), before);
-    assert_eq!(kernel.sys.tasks[1].generation, 0, "it had a life");
+    assert_eq!(kernel.sys.task(SECOND).expect("a row").generation, 0, "it had a life");
     // A page that is no memory of this machine's is for whoever asks for it.
-    let task = &mut kernel.sys.tasks[1];
+    let task = kernel.sys.task_mut(SECOND).expect("a row");
     (task.disabled, task.record.grants[0].base) = (false, 0xb_8000);
     start::disable(&mut kernel.sys, &Units::default());
-    assert!(loader::spawn(kernel, 1, b"").is_ok());
-    assert!(!kernel.sys.tasks[0].disabled);
-    kernel.kill(1);
-    while kernel.sys.reap(1).expect("it is dead") != 0 {}
+    assert!(loader::spawn(kernel, SECOND, b"").is_ok());
+    assert!(!kernel.sys.task(FIRST).expect("a row").disabled);
+    kernel.kill(SECOND);
+    while kernel.sys.reap(SECOND).expect("it is dead") != 0 {}
 }
 
 /// The firmware of QEMU's machines names these; the task table's own check, which knows their usual places, is not asked here.
@@ -108,11 +134,11 @@ fn range_in_a_unit(kernel: &mut Kernel, units: Units) {
     for (what, at) in [("I/O APIC", 0xfec0_0000), ("local APICs", 0xfee0_0000), ("HPET", 0xfed0_0000)] {
         assert!(units.reached(at, 1).is_some_and(|reason| reason.contains(what)), "{what}: {units:x?}");
         assert_eq!(units.reached(at - 0x1000, 0x1000), None, "{what}: the page before");
-        let task = &mut kernel.sys.tasks[1];
+        let task = kernel.sys.task_mut(SECOND).expect("a row");
         (task.disabled, task.record.grants[0].base, task.record.grants[0].len) = (false, at - 0x1000, 0x2000);
         start::disable(&mut kernel.sys, &units);
-        assert_eq!(loader::spawn(kernel, 1, b""), Err(SpawnError::Status(Status::Busy)), "{what}");
-        assert!(!kernel.sys.tasks[0].disabled);
+        assert_eq!(loader::spawn(kernel, SECOND, b""), Err(SpawnError::Status(Status::Busy)), "{what}");
+        assert!(!kernel.sys.task(FIRST).expect("a row").disabled);
     }
     // A machine with a PCI host bridge that says where configuration is has that too: q35 does, pc does not.
     let q35 = pci::read(0, 0) == 0x29c0_8086;
@@ -135,11 +161,11 @@ fn device_ranges(kernel: &mut Kernel) {
     kernel.programs = loader::programs(&kernel.sys.tasks, tar(&[("bin/three", &good), ("bin/four", &good)]));
     let features = kernel.features;
     assert!(features.pat, "every processor of QEMU has it");
-    for (row, pat, wanted) in [(2, true, [0x18, 0x08]), (3, false, [0x18, 0x18])] {
+    for (row, pat, wanted) in [(Row::new(2), true, [0x18, 0x08]), (Row::new(3), false, [0x18, 0x18])] {
         kernel.features.pat = pat;
         loader::spawn(kernel, row, b"").expect("it is good");
-        let task = &kernel.sys.tasks[usize::from(row)];
-        let (root, ranges) = (task.root, task.ranges);
+        let task = kernel.sys.task(row).expect("a row");
+        let (root, ranges) = (task.space.get().expect("it runs").root(), task.ranges);
         let thread = task.first_thread.expect("a thread").index();
         for (slot, bits) in wanted.into_iter().enumerate() {
             let object = Object::Memory(ranges[slot].expect("the range's memory"));
@@ -174,13 +200,13 @@ fn archive(file: &[u8]) -> &'static [u8] {
 
 fn spawn(kernel: &mut Kernel, archive: &'static [u8]) -> Result<abi::TaskId, SpawnError> {
     kernel.programs = loader::programs(&kernel.sys.tasks, archive);
-    loader::spawn(kernel, 0, b"an argument")
+    loader::spawn(kernel, FIRST, b"an argument")
 }
 
 /// Everything that a refused program must leave as it was.
 fn state(kernel: &Kernel) -> impl PartialEq + core::fmt::Debug + use<> {
     let sys = &kernel.sys;
-    let task = &sys.tasks[0];
+    let task = sys.task(FIRST).expect("a row");
     let objects = [sys.threads.live(), sys.memories.live(), sys.notifications.live(), sys.endpoints.live()];
     (sys.frames.free(), task.frames.used(), task.objects.used(), task.state as u32, objects)
 }
@@ -195,7 +221,7 @@ fn good_program(kernel: &mut Kernel) {
     let before = state(kernel);
     let file = program(&parts(), AbiNote::CURRENT);
     let id = spawn(kernel, archive(&file)).expect("it is good");
-    let root = kernel.sys.tasks[0].root;
+    let root = kernel.sys.task(FIRST).expect("a row").space.get().expect("it runs").root();
     // What it finds where.
     let mut seen = [0; 0x100];
     usermem::read(root, BASE, &mut seen).expect("code");
@@ -212,12 +238,12 @@ fn good_program(kernel: &mut Kernel) {
     assert_eq!(usermem::write(root, BASE + 0x2200, &[0]), Ok(()));
     assert_eq!(paging::find_writable_executable(root), None);
     // A second life while the first goes on is refused.
-    assert!(matches!(loader::spawn(kernel, 0, b""), Err(SpawnError::Status(_))));
-    assert_eq!(kernel.sys.tasks[0].id(0), id);
-    let death = kernel.death_record(None, 0, abi::error::DeathKind::Killed);
+    assert!(matches!(loader::spawn(kernel, FIRST, b""), Err(SpawnError::Status(_))));
+    assert_eq!(kernel.sys.task(FIRST).expect("a row").id(FIRST), id);
+    let death = kernel.death_record(None, FIRST, abi::error::DeathKind::Killed);
     assert_eq!(death.map(|death| death.rip), Some(BASE));
-    kernel.kill(0);
-    while kernel.sys.reap(0).expect("it is dead") != 0 {}
+    kernel.kill(FIRST);
+    while kernel.sys.reap(FIRST).expect("it is dead") != 0 {}
     assert_eq!(state(kernel), before, "a life costs something for ever");
 }
 
@@ -329,19 +355,19 @@ fn truncations(kernel: &mut Kernel) {
 
 fn quotas(kernel: &mut Kernel) {
     let archive = archive(&program(&parts(), AbiNote::CURRENT));
-    let good = kernel.sys.tasks[0].record;
+    let good = kernel.sys.task(FIRST).expect("a row").record;
     let before = state(kernel);
     // However far the frames reach: at every step everything taken so far comes back.
     let mut enough = None;
     for frames in 0..64 {
-        kernel.sys.tasks[0].record.frame_quota = frames;
-        kernel.sys.tasks[0].frames = kernel_core::task::Quota::new(frames);
+        kernel.sys.task_mut(FIRST).expect("a row").record.frame_quota = frames;
+        kernel.sys.task_mut(FIRST).expect("a row").frames = kernel_core::task::Quota::new(frames);
         match spawn(kernel, archive) {
             Ok(_) => {
                 enough = Some(frames);
-                kernel.death_record(None, 0, abi::error::DeathKind::Killed);
-                kernel.kill(0);
-                while kernel.sys.reap(0).expect("it is dead") != 0 {}
+                kernel.death_record(None, FIRST, abi::error::DeathKind::Killed);
+                kernel.kill(FIRST);
+                while kernel.sys.reap(FIRST).expect("it is dead") != 0 {}
                 break;
             }
             Err(e) => assert_eq!(e, SpawnError::Status(Status::QuotaFrames), "with {frames} frames"),
@@ -350,29 +376,29 @@ fn quotas(kernel: &mut Kernel) {
     }
     // Root; code, constants, three of data; two of stack; the information page; and a handful of tables.
     assert!(enough.is_some_and(|n| (12..40).contains(&n)), "{enough:?} frames are enough");
-    kernel.sys.tasks[0].record = good;
-    kernel.sys.tasks[0].frames = kernel_core::task::Quota::new(good.frame_quota);
+    kernel.sys.task_mut(FIRST).expect("a row").record = good;
+    kernel.sys.task_mut(FIRST).expect("a row").frames = kernel_core::task::Quota::new(good.frame_quota);
     assert_eq!(state(kernel), before);
 }
 
 /// A start is done in steps. Ended after any of them it leaves a dead life, of which nothing stays.
 fn given_up(kernel: &mut Kernel) {
     kernel.programs = loader::programs(&kernel.sys.tasks, archive(&program(&parts(), AbiNote::CURRENT)));
-    let task = &mut kernel.sys.tasks[0];
+    let task = kernel.sys.task_mut(FIRST).expect("a row");
     let good = task.record;
     (task.record.stack_frames, task.record.keep_frames) = (50, 50);
     task.frames = kernel_core::task::Quota::new(100);
     let before = state(kernel);
     for steps in 0.. {
-        let id = loader::begin(kernel, 0, b"an argument").expect("it is good");
+        let id = loader::begin(kernel, FIRST, b"an argument").expect("it is good");
         let runs = (0..steps).any(|_| loader::step(kernel, id) == Ok(true));
         let was = if runs { TaskState::Running } else { TaskState::Starting };
-        assert_eq!(kernel.sys.tasks[0].state, was, "after {steps} steps");
-        assert!(runs || loader::begin(kernel, 0, b"").is_err(), "a second start beside the first");
-        kernel.death_record(None, 0, abi::error::DeathKind::Killed);
-        kernel.kill(0);
+        assert_eq!(kernel.sys.task(FIRST).expect("a row").state, was, "after {steps} steps");
+        assert!(runs || loader::begin(kernel, FIRST, b"").is_err(), "a second start beside the first");
+        kernel.death_record(None, FIRST, abi::error::DeathKind::Killed);
+        kernel.kill(FIRST);
         assert_eq!(loader::step(kernel, id), Err(Status::NoSuchTask));
-        while kernel.sys.reap(0).expect("it is dead") != 0 {}
+        while kernel.sys.reap(FIRST).expect("it is dead") != 0 {}
         kernel.sys.collect(u32::MAX);
         // The memory that outlives it is there as soon as it is whole, for the next start.
         let kept = forget_kept(kernel);
@@ -383,18 +409,18 @@ fn given_up(kernel: &mut Kernel) {
         }
         assert_eq!(state(kernel), before, "after {steps} steps");
     }
-    kernel.sys.tasks[0].record = good;
-    kernel.sys.tasks[0].frames = kernel_core::task::Quota::new(good.frame_quota);
+    kernel.sys.task_mut(FIRST).expect("a row").record = good;
+    kernel.sys.task_mut(FIRST).expect("a row").frames = kernel_core::task::Quota::new(good.frame_quota);
     assert_eq!(state(kernel), before);
 }
 
 /// Takes the memory that outlives the first task away, if it was made: it must be zeroed.
 fn forget_kept(kernel: &mut Kernel) -> bool {
-    let Some(keep) = kernel.sys.tasks[0].keep.take() else { return false };
+    let Some(keep) = kernel.sys.task_mut(FIRST).expect("a row").keep.take() else { return false };
     let memory = kernel.sys.memories.remove(keep).expect("it is there");
     let kernel_core::memory::Backing::Frames(mut chain) = memory.backing else { panic!("it has frames") };
     for frame in kernel.sys.frames.iter(&chain) {
-        let page = ram::Ram::at(u64::from(frame) * 4096, 4096).expect("memory").pointer();
+        let page = ram::Ram::at(frame.address().number(), 4096).expect("memory").pointer();
         // SAFETY: a frame of RAM that nobody writes.
         assert!((0..4096).all(|at| unsafe { page.add(at).read_volatile() } == 0), "it is not zeroed");
     }

@@ -7,6 +7,7 @@ extern crate alloc;
 #[path = "support/tables.rs"]
 mod tables;
 
+use abi::Status;
 use abi::task::{PROGRAM_BASE, USER_END};
 use alloc::boxed::Box;
 use bootloader_api::info::{MemoryRegionKind, MemoryRegions};
@@ -16,6 +17,8 @@ use kernel::arch::cpu::Features;
 use kernel::arch::paging::{self, DIRECT_MAP, UserFlags, inspect, kernel_root, translate_user};
 use kernel::arch::ram::Ram;
 use kernel::{BOOT_CONFIG, start, testing};
+use kernel_core::addr::PhysAddr;
+use kernel_core::addr::TableRoot;
 use kernel_core::frames::Frames;
 use kernel_core::memory::Caching;
 use tables::{HUGE, Space, USER, bytes, entry};
@@ -34,7 +37,9 @@ fn main(boot: &'static mut BootInfo) -> ! {
     let (features, regions) = (ready.features, ready.regions);
     let frames = RefCell::new(ready.frames);
     testing::run(&[
-        ("kernel_root_is_loaded", &|| assert_eq!(Cr3::read().0.start_address().as_u64(), kernel_root())),
+        ("kernel_root_is_loaded", &|| {
+            assert_eq!(Cr3::read().0.start_address().as_u64(), kernel_root().address().number())
+        }),
         ("kernel_image_has_one_right_per_page", &image_rights),
         ("kernel_image_is_global", &image_is_global),
         ("direct_map_covers_memory", &|| direct_map_covers(regions)),
@@ -105,7 +110,11 @@ fn is_ram(kind: MemoryRegionKind) -> bool {
 fn direct_map_covers(regions: &MemoryRegions) {
     for r in regions.iter().filter(|r| is_ram(r.kind)) {
         for phys in (r.start.next_multiple_of(PAGE)..r.end & !(PAGE - 1)).step_by(PAGE as usize) {
-            assert_eq!(inspect(kernel_root(), DIRECT_MAP + phys), Some((phys, true, false)), "{phys:#x}");
+            assert_eq!(
+                inspect(kernel_root(), DIRECT_MAP + phys),
+                Some((PhysAddr::new(phys), true, false)),
+                "{phys:#x}"
+            );
             assert_eq!(Ram::at(phys, 1).map(|ram| ram.pointer().addr() as u64), Some(DIRECT_MAP + phys));
         }
     }
@@ -127,7 +136,7 @@ fn same_memory(frames: &RefCell<Frames>) {
     static mut DATA: u64 = 0;
     let at = &raw mut DATA;
     let (phys, ..) = inspect(kernel_root(), at as u64).expect("mapped");
-    let alias = Ram::at(phys, 8).expect("memory").pointer().cast::<u64>();
+    let alias = Ram::at(phys.number(), 8).expect("memory").pointer().cast::<u64>();
     // SAFETY: both are addresses of the same variable, which nobody else uses, and volatile accesses assume nothing.
     unsafe {
         at.write_volatile(0x1122_3344);
@@ -140,13 +149,14 @@ fn same_memory(frames: &RefCell<Frames>) {
     bytes(one).fill(1);
     bytes(other).fill(2);
     assert!(bytes(one).iter().all(|&b| b == 1), "two frames are the same memory");
-    paging::zero(one);
+    // SAFETY: the frame is the test's own.
+    unsafe { paging::zero_at(one) };
     assert!(bytes(one).iter().all(|&b| b == 0) && bytes(other).iter().all(|&b| b == 2));
     space.give_back();
 }
 
-fn top(root: u64) -> &'static [u64; 512] {
-    let table = Ram::at(root, PAGE).expect("memory").pointer().cast::<[u64; 512]>();
+fn top(root: TableRoot) -> &'static [u64; 512] {
+    let table = Ram::at(root.address().number(), PAGE).expect("memory").pointer().cast::<[u64; 512]>();
     // SAFETY: a top table of the kernel's making; nobody writes it while the tests compare.
     unsafe { &*table }
 }
@@ -161,14 +171,14 @@ fn lower_half_is_empty(frames: &RefCell<Frames>) {
 }
 
 /// Visits every entry of the kernel's half that is present: level, entry.
-fn visit(table: u64, level: u32, f: &mut dyn FnMut(u32, u64)) {
+fn visit(table: TableRoot, level: u32, f: &mut dyn FnMut(u32, u64)) {
     for (index, &entry) in top(table).iter().enumerate() {
         if entry & 1 == 0 || (level == 3 && index < 256) {
             continue;
         }
         f(level, entry);
         if level > 0 && entry & HUGE == 0 {
-            visit(entry & ADDRESS, level - 1, f);
+            visit(TableRoot::made_at(PhysAddr::new(entry & ADDRESS)), level - 1, f);
         }
     }
 }
@@ -190,10 +200,10 @@ fn shares_upper_half(frames: &RefCell<Frames>) {
     let space = Space::new(frames);
     assert_eq!(top(space.root)[256..], top(kernel_root())[256..]);
     // The kernel runs on in it.
-    paging::switch(space.root);
+    paging::switch(space.space);
     let answer = core::hint::black_box(Box::new(42));
     assert_eq!(*answer, 42);
-    paging::switch(kernel_root());
+    paging::switch_to_kernel();
     space.give_back();
 }
 
@@ -203,8 +213,8 @@ fn map_and_unmap(frames: &RefCell<Frames>) {
         assert_eq!(translate_user(space.root, page, false), None);
         let frame = space.map(page, UserFlags::DATA);
         for offset in [0, 1, 0x123, PAGE - 1] {
-            assert_eq!(translate_user(space.root, page + offset, false), Some(frame + offset));
-            assert_eq!(translate_user(space.root, page + offset, true), Some(frame + offset));
+            assert_eq!(translate_user(space.root, page + offset, false), Some(frame.plus(offset)));
+            assert_eq!(translate_user(space.root, page + offset, true), Some(frame.plus(offset)));
         }
     }
     // Neighbours stay.
@@ -217,7 +227,7 @@ fn map_and_unmap(frames: &RefCell<Frames>) {
     paging::unmap(space.root, 0x5555_5555_5000);
     // Mapped again, it is the new frame.
     let frame = space.map(second, UserFlags::READ);
-    assert_eq!(translate_user(space.root, second + 5, false), Some(frame + 5));
+    assert_eq!(translate_user(space.root, second + 5, false), Some(frame.plus(5)));
     assert_eq!(translate_user(space.root, second + 5, true), None, "a read-only page can be written");
     space.give_back();
 }
@@ -227,8 +237,8 @@ fn d21_low_addresses_stay_empty(frames: &RefCell<Frames>) {
     let space = Space::new(frames);
     let frame = space.frame();
     for page in [0, PAGE, 0x8000, PROGRAM_BASE - PAGE, USER_END, 1 << 47, DIRECT_MAP] {
-        let mapped = paging::map_user(space.root, page, frame, UserFlags::DATA, || Some(space.frame()));
-        assert_eq!((mapped, translate_user(space.root, page, false)), (None, None), "{page:#x}");
+        let mapped = paging::map_user(space.root, page, frame, UserFlags::DATA, || Ok(space.zeroed()));
+        assert_eq!((mapped, translate_user(space.root, page, false)), (Err(Status::OutOfMemory), None), "{page:#x}");
     }
     assert!(top(space.root)[..256].iter().all(|&entry| entry == 0), "a table was made");
     space.give_back();
@@ -267,9 +277,10 @@ fn without_frames(frames: &RefCell<Frames>) {
         let mut left = 1;
         let table = || {
             left -= 1;
-            (left == 0).then(|| space.frame())
+            if left == 0 { Ok(space.zeroed()) } else { Err(Status::QuotaFrames) }
         };
-        assert_eq!(paging::map_user(space.root, AT, frame, UserFlags::DATA, table), (have == 2).then_some(()));
+        let expected = if have == 2 { Ok(()) } else { Err(Status::QuotaFrames) };
+        assert_eq!(paging::map_user(space.root, AT, frame, UserFlags::DATA, table), expected);
         assert_eq!(translate_user(space.root, AT, false), (have == 2).then_some(frame));
     }
     space.give_back();
@@ -306,7 +317,7 @@ fn takes_effect(frames: &RefCell<Frames>, features: Features) {
         value
     };
     let space = Space::new(frames);
-    paging::switch(space.root);
+    paging::switch(space.space);
     let frame = space.map(AT, UserFlags::DATA);
     bytes(frame)[0] = 9;
     assert_eq!(read(), 9);
@@ -315,7 +326,7 @@ fn takes_effect(frames: &RefCell<Frames>, features: Features) {
         core::hint::black_box(read());
     });
     assert_eq!((report.number("cr2"), report.number("error")), (AT, 0), "{}", report.text);
-    paging::switch(kernel_root());
+    paging::switch_to_kernel();
     space.give_back();
 }
 

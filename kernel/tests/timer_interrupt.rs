@@ -24,6 +24,7 @@ fn main(boot: &'static mut BootInfo) -> ! {
     // A kernel without tasks: nothing but the idle loop is ever interrupted.
     state::set(Kernel {
         sys: System::new(&[], ready.frames, clock),
+        core: ready.core,
         pic: Pic::new(),
         features: ready.features,
         archive: ready.archive,

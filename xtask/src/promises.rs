@@ -170,6 +170,18 @@ fn d03_one_door_to_user_memory() {
     assert_eq!(fetched, 2, "leases are fetched where a call is made: by the short way, or by the general one");
 }
 
+/// Page tables are walked and entered by what only `arch/paging.rs` makes: no number becomes an address space, or the right to a core's record,
+/// anywhere else. Tables that are walked are of RAM, and CR3 is loaded with nothing but address spaces.
+#[test]
+fn d03_nobody_else_makes_an_address_space() {
+    let makers =
+        count(|line| occurrences(line, &["TableRoot::made_at(", "AddressSpace::of_row(", "AddressSpace::of_kernel("]));
+    let named: Vec<_> = makers.keys().map(String::as_str).collect();
+    assert_eq!(named, ["kernel/src/arch/paging.rs"], "address spaces are made elsewhere");
+    let rights = count(|line| occurrences(line, &["Core::first()"]));
+    assert_eq!(rights, BTreeMap::from([("kernel/src/start.rs".to_owned(), 1)]), "a core's record has one user");
+}
+
 /// What can panic, and why no task reaches it. Everything else has an error instead.
 const PANICS: &[(&str, usize, &str)] = &[
     ("kernel/src/start.rs", 6, "it ends before the first task runs"),
@@ -245,7 +257,7 @@ fn d20_no_lock_is_held_while_a_task_runs() {
     let code = kernel_code();
     let text = |name: &str| code.get(name).unwrap_or_else(|| panic!("{name} is gone")).join("\n");
     assert!(
-        text("kernel/src/kernel.rs").contains("pub fn next(mut kernel: Locked) -> *const Frame"),
+        text("kernel/src/kernel.rs").contains("pub fn next(mut kernel: Locked) -> *const TrapFrame"),
         "whoever decides who runs owns the lock, and lets go of it"
     );
     for (name, text) in

@@ -4,6 +4,7 @@
 //! is left. Whatever a thread of the task uses is taken from it, at every change of the running thread and at every tick.
 
 use crate::queue::{NIL, Queue};
+use crate::row::Row;
 
 /// What a thread runs on: which account, and of that the slice or the turn. It is where that is in the table of accounts, in bytes, for
 /// the assembly, which reads and writes [`Left`] there.
@@ -14,9 +15,9 @@ pub(crate) struct Budget(u32);
 impl Budget {
     /// The slice of a row, or its turn at the background level.
     #[inline(always)]
-    pub(crate) const fn of(row: u16, is_turn: bool) -> Self {
+    pub(crate) const fn of(row: Row, is_turn: bool) -> Self {
         let part = if is_turn { core::mem::offset_of!(Account, turn) } else { core::mem::offset_of!(Account, slice) };
-        Budget(row as u32 * size_of::<Account>() as u32 + part as u32)
+        Budget(row.number() as u32 * size_of::<Account>() as u32 + part as u32)
     }
 }
 

@@ -6,9 +6,10 @@ use crate::handles::Object;
 use crate::memory::Backing;
 use crate::queue::{Link, NIL, Queue};
 use crate::release::Release;
+use crate::row::{Row, Tasks};
 use crate::sched::{BACKGROUND, PARKED, RETURNING};
 use crate::step::{Create, Step};
-use crate::thread::{Frame, STEP, State, Thread, Way};
+use crate::thread::{STEP, State, Thread, TrapFrame, Way};
 use abi::Status;
 use abi::message::{LISTENERS, Rights, Sender, bits};
 use abi::task::TaskState;
@@ -16,6 +17,15 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
+
+/// A check looks at rows that are there.
+impl core::ops::Index<Row> for Tasks {
+    type Output = crate::task::Task;
+
+    fn index(&self, row: Row) -> &Self::Output {
+        self.get(row).expect("a row of the table")
+    }
+}
 
 /// Looks at everything; the error says what is wrong.
 pub fn check(s: &System) -> Result<(), String> {
@@ -64,10 +74,10 @@ fn threads(s: &System) -> Result<(), String> {
             ensure!(effective == level, "thread {index} of level {effective} is queued at {level}");
         }
     }
-    for (row, account) in s.sched.accounts.iter().enumerate().take(s.sched.rows) {
+    for (row, account) in s.tasks.rows().zip(&s.sched.accounts) {
         for index in members(s, account.parked)? {
             put(index, State::Ready)?;
-            let at = s.threads.at(index).map(|t| (usize::from(t.task), t.effective));
+            let at = s.threads.at(index).map(|t| (t.task, t.effective));
             ensure!(at == Some((row, PARKED)), "thread {index} is parked at row {row}, but is {at:?}");
         }
     }
@@ -79,7 +89,7 @@ fn threads(s: &System) -> Result<(), String> {
             put(index, State::Receiving(id))?;
             ensure!(s.row_of(index) == Ok(e.owner), "thread {index} receives at another task's endpoint");
         }
-        let owner = &s.tasks[e.owner as usize];
+        let owner = &s.tasks[e.owner];
         let releasing = owner.release != Release::Done;
         let apart = e.senders.is_empty() || e.receivers.is_empty();
         ensure!(apart || releasing, "somebody sends and somebody receives at {id:?}");
@@ -96,14 +106,13 @@ fn threads(s: &System) -> Result<(), String> {
         }
     }
     // The release of a dead row has not come to this thread yet.
-    let unseen =
-        |row: u16, index: u16| matches!(s.tasks[row as usize].release, Release::Threads(from) if from <= index);
+    let unseen = |row: Row, index: u16| matches!(s.tasks[row].release, Release::Threads(from) if from <= index);
     for (id, t) in s.threads.iter() {
         let index = id.index();
         match t.state {
             State::Replying(row) => {
                 ensure!(place[index as usize].is_none(), "thread {index} waits for a reply and is queued");
-                let server = &s.tasks[row as usize];
+                let server = &s.tasks[row];
                 ensure!(
                     server.state == TaskState::Running || unseen(row, index),
                     "thread {index} waits for the dead row {row}"
@@ -111,10 +120,10 @@ fn threads(s: &System) -> Result<(), String> {
             }
             state => ensure!(place[index as usize] == Some(state), "thread {index} is {state:?} but not there"),
         }
-        let own = &s.tasks[t.task as usize];
+        let own = &s.tasks[t.task];
         ensure!(own.state == TaskState::Running || unseen(t.task, index), "thread {index} of a dead task");
         ensure!(own.is_alive() || t.state != State::Running, "the dead thread {index} runs");
-        let ceiling = s.tasks[t.task as usize].record.priority;
+        let ceiling = s.tasks[t.task].record.priority;
         ensure!(t.priority >= ceiling, "thread {index} is above its ceiling");
     }
     Ok(())
@@ -124,12 +133,12 @@ fn threads(s: &System) -> Result<(), String> {
 fn accounts(s: &System) -> Result<(), String> {
     let sched = &s.sched;
     ensure!(sched.rows == s.tasks.len(), "a row has no account");
-    let used: u64 = (0..s.tasks.len() as u16).map(|row| s.cpu(row)).sum();
+    let used: u64 = s.tasks.rows().map(|row| s.cpu(row)).sum();
     let passed = sched.charged_to - s.clock.base;
     ensure!(used + s.counters.idle == passed, "{used} cycles are charged, {} were idle of {passed}", s.counters.idle);
     let filling = sched.next_row < sched.rows || sched.says_ready(RETURNING);
     ensure!(sched.look_at == if filling { 0 } else { sched.period_end }, "a tick looks at {}", sched.look_at);
-    for (row, account) in sched.accounts.iter().enumerate().take(sched.rows) {
+    for (row, account) in s.tasks.rows().zip(&sched.accounts) {
         let state = s.tasks[row].state;
         let (dead, alive) = (state == TaskState::Dead, s.tasks[row].is_alive());
         account.check(sched.slice, sched.turn, dead, alive).map_err(|e| format!("row {row}: {e}"))?;
@@ -137,13 +146,13 @@ fn accounts(s: &System) -> Result<(), String> {
             continue;
         }
         let t = s.threads.at(account.waiting).ok_or(format!("row {row}: who waits is gone"))?;
-        ensure!(usize::from(t.task) == row && t.state == State::Ready, "row {row}: another waits for it");
+        ensure!(t.task == row && t.state == State::Ready, "row {row}: another waits for it");
         ensure!(matches!(t.effective, RETURNING | BACKGROUND), "row {row}: who waits is at level {}", t.effective);
         let late = account.has_slice() && t.effective == BACKGROUND;
         ensure!(!late, "row {row} has a slice, and waits for its turn");
     }
     for (id, t) in s.threads.iter() {
-        let account = &sched.accounts[t.task as usize];
+        let account = &sched.accounts[t.task.index()];
         let waits = account.waiting == id.index();
         ensure!(!waits || t.effective != PARKED, "thread {id:?} waits for its task and is parked");
         ensure!(waits || t.effective != RETURNING, "thread {id:?} returns on its own");
@@ -176,10 +185,10 @@ fn ways(s: &System) -> Result<(), String> {
         let waits = matches!(t.state, State::Receiving(_) | State::Replying(_));
         ensure!(!waits || rip < abi::task::USER_END, "thread {index} goes on where no task may");
         // NT, which a task may set for itself, is no more than its own.
-        let odd = flags & !u64::from(Frame::USER_FLAGS | Frame::USER_FLAGS_SET | 1 << 14);
+        let odd = flags & !u64::from(TrapFrame::USER_FLAGS | TrapFrame::USER_FLAGS_SET | 1 << 14);
         ensure!(!waits || odd & u64::from(u32::MAX) == 0, "thread {index} waits with flags {flags:#x}");
-        let own = &s.tasks[t.task as usize];
-        let closed = s.sched.accounts[t.task as usize].closed();
+        let own = &s.tasks[t.task];
+        let closed = s.sched.accounts[t.task.index()].closed();
         if own.is_alive() {
             for (way, right) in [(&t.calls, Rights::CALL), (&t.receives, Rights::RECV)] {
                 if way.closed == closed {
@@ -199,7 +208,7 @@ fn ways(s: &System) -> Result<(), String> {
     }
     for (line, way) in s.lines.ways.iter().enumerate().filter(|(_, way)| way.place != u64::MAX) {
         let owner = s.lines.owner(line as u8).ok_or(format!("line {line} is nobody's and has a way"))?;
-        let task = &s.tasks[owner.row as usize];
+        let task = &s.tasks[owner.row];
         let place = task.notification.map(|id| u64::from(id.place()));
         ensure!(way.bits == owner.bits && task.lose & owner.bits == 0, "line {line} sets other bits");
         let bound = task.notification.and_then(|id| s.notifications.get(id)?.bound_to);
@@ -233,7 +242,7 @@ fn way_leads(s: &System, index: u16, way: &Way, right: Rights) -> Result<(), Str
         return Ok(());
     }
     let Some(t) = s.threads.at(index) else { return Ok(()) };
-    let tells = Sender { task: s.tasks[t.task as usize].id(t.task), badge }.to_u64();
+    let tells = Sender { task: s.tasks[t.task].id(t.task), badge }.to_u64();
     ensure!(way.waits == State::Sending(to) && way.tells == tells, "thread {index} would call as somebody else");
     match s.check_order(index, endpoint) {
         Ok(()) | Err(Status::PeerGone | Status::BadHandle) => Ok(()),
@@ -304,9 +313,9 @@ fn created(t: &Thread) -> Option<&Create> {
 fn quotas(s: &System) -> Result<(), String> {
     let releasing = s.tasks.iter().filter(|t| t.release != Release::Done).count();
     ensure!(s.releasing as usize == releasing, "{} are released, {releasing} are to be", s.releasing);
-    for (row, task) in s.tasks.iter().enumerate() {
-        let owned = |owner: u16, permanent: bool| usize::from(owner as usize == row && !permanent);
-        let threads = s.threads.iter().filter(|(_, t)| t.task as usize == row).count();
+    for (row, task) in s.tasks.rows().zip(s.tasks.iter()) {
+        let owned = |owner: Row, permanent: bool| usize::from(owner == row && !permanent);
+        let threads = s.threads.iter().filter(|(_, t)| t.task == row).count();
         let endpoints: usize = s.endpoints.iter().map(|(_, e)| owned(e.owner, e.permanent)).sum();
         let notes: usize = s.notifications.iter().map(|(_, n)| owned(n.owner, n.permanent)).sum();
         ensure!(
@@ -326,7 +335,7 @@ fn quotas(s: &System) -> Result<(), String> {
             }),
             _ => 0,
         };
-        let being_made = s.threads.iter().filter(|(_, t)| t.task as usize == row).filter_map(|(_, t)| created(t));
+        let being_made = s.threads.iter().filter(|(_, t)| t.task == row).filter_map(|(_, t)| created(t));
         let frames = task.chain.len()
             + task.handles.iter().map(|h| charged(h.object)).sum::<u32>()
             + being_made.map(|c| c.pages).sum::<u32>();
@@ -339,7 +348,7 @@ fn quotas(s: &System) -> Result<(), String> {
             TaskState::Running => ensure!(task.threads > 0, "row {row} runs without a thread"),
             TaskState::Starting => ensure!(task.threads == 0, "row {row} starts and runs"),
             TaskState::Dead => {
-                ensure!(task.root == 0, "row {row} is dead and has an address space");
+                ensure!(task.space.get().is_none(), "row {row} is dead and has an address space");
                 let holds = live + objects;
                 ensure!(holds == 0 || task.release != Release::Done, "row {row} is dead and holds something");
             }

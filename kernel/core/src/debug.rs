@@ -3,8 +3,9 @@
 
 use crate::grants::{LineOwner, LineWay};
 use crate::memory::{Backing, Caching};
+use crate::row::Row;
 use crate::system::System;
-use crate::thread::{Frame, State, WHOLE};
+use crate::thread::{State, TrapFrame, WHOLE};
 use abi::manifest::GrantKind;
 use abi::message::bits;
 use abi::syscall::{INTERRUPT_AGAIN, INTERRUPT_DROP, PORT_WRITE};
@@ -25,28 +26,25 @@ pub enum Reach {
 impl System {
     /// The row of a life that a thread's task may debug. Errors: NoRights (there is no such right, whether the task exists or not),
     /// NoSuchTask (it is over, or another life).
-    pub fn debuggee(&self, thread: u16, id: u64) -> Result<u16, Status> {
+    pub fn debuggee(&self, thread: u16, id: u64) -> Result<Row, Status> {
         let id = TaskId::from_u32(u32::try_from(id).map_err(|_| Status::NoRights)?);
-        let own = self.tasks.get(self.row_of(thread)? as usize).ok_or(Status::NoSuchTask)?;
+        let own = self.task(self.row_of(thread)?)?;
         if !own.record.may_debug(id.index) {
             return Err(Status::NoRights);
         }
-        match self.tasks.get(id.index as usize) {
-            Some(t) if t.state == TaskState::Running && t.generation == id.generation => Ok(id.index),
+        match self.task(Row::of(id)) {
+            Ok(t) if t.state == TaskState::Running && t.generation == id.generation => Ok(Row::of(id)),
             _ => Err(Status::NoSuchTask),
         }
     }
 
     /// What a debugger of `row` may do at this address. Page tables say whether there is anything.
-    pub fn debug_reach(&self, row: u16, addr: u64) -> Reach {
+    pub fn debug_reach(&self, row: Row, addr: u64) -> Reach {
         if !(MAP_BASE..abi::task::INFO_ADDR).contains(&addr) {
             return Reach::Own;
         }
-        let mapping = self
-            .tasks
-            .get(row as usize)
-            .and_then(|t| t.mappings.holding(addr))
-            .and_then(|m| self.memories.get(m.memory));
+        let mapping = self.tasks.at(row).and_then(|t| t.mappings.holding(addr));
+        let mapping = mapping.and_then(|m| self.memories.get(m.memory));
         match mapping.map(|memory| &memory.backing) {
             Some(Backing::Frames(_) | Backing::Physical { caching: Caching::WriteBack, .. }) => Reach::Shared,
             Some(Backing::Physical { caching: Caching::Uncached | Caching::WriteCombining, .. }) | None => {
@@ -57,12 +55,12 @@ impl System {
 
     /// Sets the registers of the first thread of `row`. Of a thread in a call, header and handle stay as they were: by them the kernel goes
     /// when the call is received and answered. Errors: NoSuchTask, Busy (the thread runs), BadAddress (`rip` or `rsp`).
-    pub fn debug_set(&mut self, row: u16, new: &Registers) -> Result<(), Status> {
+    pub fn debug_set(&mut self, row: Row, new: &Registers) -> Result<(), Status> {
         // `iretq` to an address that is not canonical would fault in ring 0 (Intel SDM vol. 2A, IRET).
         if new.rip >= USER_END || new.rsp >= USER_END {
             return Err(Status::BadAddress);
         }
-        let first = self.tasks.get(row as usize).and_then(|t| t.first_thread).ok_or(Status::NoSuchTask)?;
+        let first = self.tasks.at(row).and_then(|t| t.first_thread).ok_or(Status::NoSuchTask)?;
         let thread = self.threads.get_mut(first).ok_or(Status::NoSuchTask)?;
         let message = match thread.state {
             State::Running => return Err(Status::Busy),
@@ -77,7 +75,7 @@ impl System {
             (f.rsi, f.r10) = message;
         }
         // Selectors stay. The flags are cut to those of a task here: the short way out takes them as they are.
-        let flags = new.rflags & u64::from(Frame::USER_FLAGS) | u64::from(Frame::USER_FLAGS_SET);
+        let flags = new.rflags & u64::from(TrapFrame::USER_FLAGS) | u64::from(TrapFrame::USER_FLAGS_SET);
         (f.rip, f.rsp, f.rflags) = (new.rip, new.rsp, flags);
         // Not by `sysret`, which would take rcx and r11 for itself; nor by the short way out, which ends with one.
         f.vector = 0;
@@ -86,8 +84,8 @@ impl System {
     }
 
     /// Has an interrupt come twice, or be lost. `bit` is that of the line. Errors: BadArgument.
-    pub fn debug_interrupt(&mut self, row: u16, bit: u64, what: u64) -> Result<(), Status> {
-        let task = self.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
+    pub fn debug_interrupt(&mut self, row: Row, bit: u64, what: u64) -> Result<(), Status> {
+        let task = self.tasks.get_mut(row)?;
         if !task.record.of(GrantKind::Irq).any(|irq| u64::from(irq.flags) == bit) {
             return Err(Status::BadArgument);
         }
@@ -113,7 +111,7 @@ impl System {
     #[inline(never)]
     pub fn interrupt(&mut self, line: u8) -> bool {
         let Some(owner) = self.lines.owner(line) else { return true };
-        if let Some(task) = self.tasks.get_mut(owner.row as usize)
+        if let Some(task) = self.tasks.at_mut(owner.row)
             && task.lose & owner.bits != 0
         {
             task.lose &= !owner.bits;
@@ -127,7 +125,7 @@ impl System {
     /// Notes where a line's bits go, where no bit of them means more, and there is an endpoint at which they are received.
     pub(crate) fn note_line(&mut self, line: u8, owner: LineOwner) {
         if owner.bits & bits::HEARTBEAT == 0
-            && let Some(id) = self.tasks.get(owner.row as usize).and_then(|t| t.notification)
+            && let Some(id) = self.tasks.at(owner.row).and_then(|t| t.notification)
             && self.notifications.get(id).is_some_and(|n| n.permanent && n.bound_to.is_some())
         {
             self.lines.note(line, LineWay { bits: owner.bits, place: id.place().into() });
@@ -136,9 +134,9 @@ impl System {
 
     /// The width in bytes of a port access by a debugger, and whether it writes. Errors: BadArgument (the width, or ports that are
     /// not the task's).
-    pub fn debug_port(&self, row: u16, port: u64, access: u64) -> Result<(u64, bool), Status> {
+    pub fn debug_port(&self, row: Row, port: u64, access: u64) -> Result<(u64, bool), Status> {
         let (width, writes) = (access & !PORT_WRITE, access & PORT_WRITE != 0);
-        let task = self.tasks.get(row as usize).ok_or(Status::NoSuchTask)?;
+        let task = self.task(row)?;
         let owns =
             |p: u64| task.record.of(GrantKind::Ports).any(|own| p.checked_sub(own.base).is_some_and(|at| at < own.len));
         let fits = matches!(width, 1 | 2 | 4) && port <= u64::from(u16::MAX);

@@ -22,8 +22,10 @@ use crate::account::Account;
 use crate::arena::Id;
 use crate::notify::Notification;
 use crate::queue::Queue;
+use crate::row::Row;
 use crate::sched::{BACKGROUND, RETURNING, Scheduler};
 use crate::system::System;
+use crate::task::Task;
 use crate::thread::{Bell, State, Thread, Way};
 use abi::Status;
 use abi::message::{Header, MAX_LEASES, ReplyToken, bits};
@@ -44,8 +46,8 @@ pub(crate) fn next_call(token: ReplyToken) -> Option<ReplyToken> {
 impl Scheduler {
     /// A row's account. There are as many as rows can be: the compiler sees that there is one.
     #[inline(always)]
-    fn account_of(&self, row: u16) -> Option<&Account> {
-        self.accounts.get(usize::from(row) % MAX_TASKS)
+    fn account_of(&self, row: Row) -> Option<&Account> {
+        self.accounts.get(row.index() % MAX_TASKS)
     }
 
     /// Whether a thread that waits has something left to run on.
@@ -62,13 +64,13 @@ impl Scheduler {
 
     /// Whether a way of a thread of this row leads by this handle, and is good as far as the task goes.
     #[inline(always)]
-    fn leads(&self, row: u16, way: &Way, handle: u64) -> bool {
+    fn leads(&self, row: Row, way: &Way, handle: u64) -> bool {
         way.handle == handle && self.account_of(row).is_some_and(|a| a.closed() == way.closed)
     }
 
     /// Whether a thread of this row knows by this handle to which notification it leads, and whether that holds as far as the task goes.
     #[inline(always)]
-    pub(crate) fn rings(&self, row: u16, bell: &Bell, handle: u64) -> bool {
+    pub(crate) fn rings(&self, row: Row, bell: &Bell, handle: u64) -> bool {
         bell.handle == handle && self.account_of(row).is_some_and(|a| a.closed() == bell.closed)
     }
 }
@@ -152,7 +154,7 @@ impl System {
         let Some(endpoint) = way.endpoint().filter(|_| there).and_then(|id| endpoints.get_mut(id)) else {
             return false;
         };
-        let served = tasks.get(usize::from(endpoint.owner)).is_some_and(crate::task::Task::is_alive);
+        let served = tasks.at(endpoint.owner).is_some_and(Task::is_alive);
         let Some(token) = next_call(me.token).filter(|_| served && endpoint.receivers.is_empty()) else { return false };
         let Some(ready) = sched.ready.get(usize::from(best)).and_then(Queue::front) else { return false };
         if !threads.at(ready).is_some_and(|next| sched.has_left(next)) {
@@ -220,7 +222,7 @@ impl System {
     /// The interrupt of a line while a thread runs: as [`System::direct_signal`].
     pub fn direct_interrupt(&mut self, line: u8) -> bool {
         let Some(owner) = self.lines.owner(line) else { return false };
-        let Some(task) = self.tasks.get(usize::from(owner.row)) else { return false };
+        let Some(task) = self.tasks.at(owner.row) else { return false };
         if (task.lose | bits::HEARTBEAT) & owner.bits != 0 {
             return false;
         }
@@ -259,7 +261,7 @@ impl System {
         // Whoever runs is charged before the other is looked at: the account may be that of both.
         let spent = self.now.wrapping_sub(sched.charged_to);
         sched.charged_to = self.now;
-        if let Some(account) = sched.accounts.get_mut(usize::from(me.task) % MAX_TASKS) {
+        if let Some(account) = sched.accounts.get_mut(me.task.index() % MAX_TASKS) {
             account.charge(level == BACKGROUND, spent);
         }
         let taken = word & t.mask;

@@ -5,10 +5,67 @@
 //! the frames of one owner into a [`Chain`], so that freeing a task is popping a chain, in steps as small as one likes, without
 //! walking its page tables.
 
+use crate::addr::PhysAddr;
 use core::ops::Range;
 
-/// A frame's number: its physical address divided by [`abi::PAGE_SIZE`].
-pub type Frame = u32;
+/// A frame of physical memory by its number, which is its physical address divided by [`abi::PAGE_SIZE`].
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Frame(u32);
+
+impl Frame {
+    /// The frame of this number.
+    #[inline(always)]
+    pub const fn new(number: u32) -> Self {
+        Frame(number)
+    }
+
+    /// Its number.
+    #[inline(always)]
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+
+    /// Where it begins.
+    #[inline(always)]
+    pub const fn address(self) -> PhysAddr {
+        PhysAddr::new(self.0 as u64 * abi::PAGE_SIZE as u64)
+    }
+
+    /// The frame so many further on.
+    pub(crate) const fn plus(self, frames: u32) -> Frame {
+        Frame(self.0 + frames)
+    }
+}
+
+impl core::fmt::Display for Frame {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A frame that was just taken, so that nobody uses it but who has this. It cannot be copied: who has it may write all over the frame.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Fresh(Frame);
+
+impl Fresh {
+    /// One of the frames that were taken as a run, of which nobody else is told.
+    pub(crate) const fn of_run(first: Frame, place: u32) -> Fresh {
+        Fresh(first.plus(place))
+    }
+
+    /// Which frame it is. From now on others may use it.
+    #[inline(always)]
+    pub const fn frame(self) -> Frame {
+        self.0
+    }
+
+    /// Where it begins.
+    #[inline(always)]
+    pub const fn address(&self) -> PhysAddr {
+        self.0.address()
+    }
+}
 
 const END: u32 = u32::MAX;
 /// Blocks are of 2^0 to 2^(ORDERS - 1) frames: 4 KiB to 4 GiB.
@@ -55,7 +112,7 @@ impl Chain {
 
     /// The first frame.
     pub fn first(&self) -> Option<Frame> {
-        (self.len != 0).then_some(self.head)
+        (self.len != 0).then_some(Frame(self.head))
     }
 }
 
@@ -93,8 +150,8 @@ impl Frames {
     /// Makes one frame free that was in no range. False where it was, or lies beyond the table.
     pub fn adopt(&mut self, frame: u64) -> bool {
         let unknown = |link: &&Link| link.state == 0;
-        let Ok(frame) = Frame::try_from(frame) else { return false };
-        if self.links.get(frame as usize).filter(unknown).is_none() || self.is_free(frame) {
+        let Ok(frame) = u32::try_from(frame) else { return false };
+        if self.links.get(frame as usize).filter(unknown).is_none() || self.is_free(Frame(frame)) {
             return false;
         }
         self.total += 1;
@@ -170,10 +227,10 @@ impl Frames {
     }
 
     /// Takes a frame and puts it at the end of a chain. Its contents are what they were.
-    pub fn alloc(&mut self, chain: &mut Chain) -> Option<Frame> {
+    pub fn alloc(&mut self, chain: &mut Chain) -> Option<Fresh> {
         let frame = self.take(0)?;
         self.append(chain, frame);
-        Some(frame)
+        Some(Fresh(Frame(frame)))
     }
 
     /// Takes `count` adjacent frames and puts them at the end of a chain, in order. Returns the first; `None` for a count of 0, or
@@ -189,10 +246,10 @@ impl Frames {
         for frame in first..first + count {
             self.append(chain, frame);
         }
-        Some(first)
+        Some(Frame(first))
     }
 
-    fn append(&mut self, chain: &mut Chain, frame: Frame) {
+    fn append(&mut self, chain: &mut Chain, frame: u32) {
         self.links[frame as usize] = Link { state: USED, next: END, prev: END };
         match self.links.get_mut(chain.tail as usize) {
             Some(tail) if chain.len != 0 => tail.next = frame,
@@ -218,7 +275,7 @@ impl Frames {
 
     /// Frees a chain's first frame; `None` for an empty chain.
     pub fn free_first(&mut self, chain: &mut Chain) -> Option<Frame> {
-        let frame = chain.first()?;
+        let Frame(frame) = chain.first()?;
         let link = self.links.get_mut(frame as usize)?;
         let next = link.next;
         if link.state != USED {
@@ -234,7 +291,7 @@ impl Frames {
         }
         self.free += 1;
         self.insert(frame, 0);
-        Some(frame)
+        Some(Frame(frame))
     }
 
     /// Moves all frames of `from` to the end of `to`.
@@ -254,8 +311,8 @@ impl Frames {
 
     /// The frame behind this one in its chain.
     pub fn next(&self, frame: Frame) -> Option<Frame> {
-        let link = self.links.get(frame as usize).filter(|link| link.state == USED)?;
-        (link.next != END).then_some(link.next)
+        let link = self.links.get(frame.0 as usize).filter(|link| link.state == USED)?;
+        (link.next != END).then_some(Frame(link.next))
     }
 
     /// The frames of a chain, in order.
@@ -266,7 +323,7 @@ impl Frames {
             left = left.checked_sub(1)?;
             let frame = next;
             next = self.links.get(frame as usize)?.next;
-            Some(frame)
+            Some(Frame(frame))
         })
     }
 
@@ -278,6 +335,7 @@ impl Frames {
 
     /// Whether a frame is free: it lies in one of the blocks of any size that may hold it.
     pub fn is_free(&self, frame: Frame) -> bool {
+        let Frame(frame) = frame;
         let begins =
             |order: usize, block: u32| self.links.get(block as usize).is_some_and(|l| l.state == order as u32 + 1);
         (frame as usize) < self.links.len() && (0..ORDERS).any(|order| begins(order, frame >> order << order))

@@ -1,5 +1,7 @@
 //! Who owns which interrupt line, and whether it may fire.
 
+use crate::row::Row;
+
 /// Lines of the two 8259 interrupt controllers.
 pub const LINES: usize = 16;
 
@@ -7,7 +9,7 @@ pub const LINES: usize = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LineOwner {
     /// Row of the task.
-    pub row: u16,
+    pub row: Row,
     /// The bits it sets in that task's notification.
     pub bits: u64,
 }
@@ -48,7 +50,7 @@ impl Lines {
         match self.owners.get_mut(line as usize) {
             Some(slot) if slot.is_none_or(|o| o.row == owner.row) => {
                 *slot = Some(owner);
-                self.rows |= 1 << (owner.row & 63);
+                self.rows |= owner.row.bit();
                 self.note(line, LineWay::NONE);
                 true
             }
@@ -64,7 +66,7 @@ impl Lines {
     }
 
     /// Forgets where the bits of a row's lines go.
-    pub(crate) fn forget(&mut self, row: u16) {
+    pub(crate) fn forget(&mut self, row: Row) {
         for (owner, way) in self.owners.iter().zip(&mut self.ways) {
             if owner.is_some_and(|o| o.row == row) {
                 *way = LineWay::NONE;
@@ -78,12 +80,12 @@ impl Lines {
     }
 
     /// Takes all lines from a task; returns them as a set of bits, to be masked.
-    pub fn release(&mut self, row: u16) -> u16 {
+    pub fn release(&mut self, row: Row) -> u16 {
         let mut released = 0;
-        if self.rows & 1 << (row & 63) == 0 {
+        if self.rows & row.bit() == 0 {
             return released;
         }
-        self.rows &= !(1 << (row & 63));
+        self.rows &= !row.bit();
         self.forget(row);
         for (line, slot) in self.owners.iter_mut().enumerate() {
             if slot.is_some_and(|o| o.row == row) {

@@ -10,9 +10,10 @@ use crate::direct::next_call;
 use crate::handles::{Handle, Object};
 use crate::queue::Queue;
 use crate::release::IN_THE_WAY;
+use crate::row::Row;
 use crate::system::{Endpoint, System};
 use crate::task::Task;
-use crate::thread::{Frame, State, Thread, Way};
+use crate::thread::{State, Thread, TrapFrame, Way};
 use abi::Status;
 use abi::message::{Header, Kinds, LISTENERS, Lease, MAX_LEASES, ReplyToken, Rights, Sender, pack_transfer};
 
@@ -27,7 +28,7 @@ struct Sent {
 
 impl Sent {
     #[inline(always)]
-    fn of(frame: &Frame) -> Sent {
+    fn of(frame: &TrapFrame) -> Sent {
         Sent { header: Header(frame.rsi), words: frame.words(), handle: frame.r10 }
     }
 }
@@ -53,7 +54,7 @@ impl System {
             slots.copy_from_slice(leases);
         }
         // The threads of a dead server receive nothing.
-        let served = self.releasing == 0 || self.tasks.get(endpoint.owner as usize).is_some_and(Task::is_alive);
+        let served = self.releasing == 0 || self.tasks.at(endpoint.owner).is_some_and(Task::is_alive);
         match if served { endpoint.receivers.pop(&mut self.threads) } else { None } {
             Some(receiver) => {
                 let server = self.row_of(receiver)?;
@@ -82,7 +83,7 @@ impl System {
         self.check_transfer(thread, header)?;
         self.check_taken(id, header)?;
         let endpoint = self.endpoints.get_mut(id).ok_or(Status::BadHandle)?;
-        let alive = self.releasing == 0 || self.tasks.get(endpoint.owner as usize).is_some_and(Task::is_alive);
+        let alive = self.releasing == 0 || self.tasks.at(endpoint.owner).is_some_and(Task::is_alive);
         if !alive && !endpoint.permanent {
             return Err(Status::BadHandle);
         }
@@ -180,7 +181,7 @@ impl System {
 
     /// The thread that a reply token names, if it waits for a reply of this row. Errors: StaleReply.
     #[inline]
-    fn waiting(&self, row: u16, token: ReplyToken) -> Result<&Thread, Status> {
+    fn waiting(&self, row: Row, token: ReplyToken) -> Result<&Thread, Status> {
         match self.threads.at(token.thread()) {
             Some(t) if token != ReplyToken::NONE && t.token == token && t.state.is_replying(row) => {
                 if self.releasing == 0 || self.is_alive(t.task) { Ok(t) } else { Err(Status::StaleReply) }
@@ -225,7 +226,7 @@ impl System {
     pub(crate) fn is_open(&self, id: Id<Endpoint>) -> bool {
         let Some(e) = self.endpoints.get(id) else { return false };
         let alive = |t: &Task| t.is_alive() || e.permanent && t.expected;
-        self.tasks.get(e.owner as usize).is_some_and(alive)
+        self.tasks.at(e.owner).is_some_and(alive)
     }
 
     /// Looks up a handle to call by, and notes where it leads: the endpoint, and what it is told of the sender.
@@ -234,7 +235,7 @@ impl System {
         let (id, badge) = self.endpoint_handle(thread, number, Rights::CALL)?;
         self.check_order(thread, id)?;
         let t = self.threads.at_mut(thread).ok_or(Status::BadHandle)?;
-        let closed = self.sched.accounts.get(usize::from(t.task)).map_or(0, Account::closed);
+        let closed = self.sched.accounts.get(t.task.index()).map_or(0, Account::closed);
         let tells = Sender { task: t.id, badge }.to_u64();
         let (place, generation) = (id.place(), id.generation());
         t.calls = Way { handle: number, closed, place, generation, tells, waits: State::Sending(id) };
@@ -246,7 +247,7 @@ impl System {
         let (id, _) = self.endpoint_handle(thread, number, Rights::RECV)?;
         self.endpoints.get_mut(id).ok_or(Status::BadHandle)?.served = true;
         let t = self.threads.at_mut(thread).ok_or(Status::BadHandle)?;
-        let closed = self.sched.accounts.get(usize::from(t.task)).map_or(0, Account::closed);
+        let closed = self.sched.accounts.get(t.task.index()).map_or(0, Account::closed);
         let (place, generation) = (id.place(), id.generation());
         t.receives = Way { handle: number, closed, place, generation, tells: 0, waits: State::Receiving(id) };
         Ok(id)
@@ -257,8 +258,8 @@ impl System {
         let row = self.row_of(thread)?;
         let there = self.endpoints.get(id).filter(|e| self.exists(e.owner, e.permanent));
         let owner = there.ok_or(Status::BadHandle)?.owner;
-        let caller = self.tasks.get(row as usize).ok_or(Status::NoSuchTask)?;
-        let server = self.tasks.get(owner as usize).ok_or(Status::NoSuchTask)?;
+        let caller = self.task(row)?;
+        let server = self.task(owner)?;
         if owner != row && !caller.may_call(server) {
             return Err(Status::CallOrder);
         }

@@ -2,6 +2,7 @@
 //! is in [`crate::direct`].
 
 use crate::account::{Account, Left};
+use crate::addr::AddressSpace;
 use crate::arena::Slot;
 use crate::clock::Clock;
 use crate::grants::{LineWay, Lines};
@@ -9,12 +10,12 @@ use crate::notify::Notification;
 use crate::queue::Queue;
 use crate::sched::Scheduler;
 use crate::system::{Counters, Endpoint, System};
-use crate::thread::{Bell, Frame, State, Thread, Way};
+use crate::thread::{Bell, State, Thread, TrapFrame, Way};
 use crate::timer::Timers;
 use core::mem::offset_of;
 
-/// Bytes from a thread's slot to its frame end, the end of its [`Frame`]: where TSS.RSP0 points while it runs. A thread is named by it there.
-pub const FRAME_END: usize = offset_of!(Slot<Thread>, value) + offset_of!(Thread, frame) + size_of::<Frame>();
+/// Bytes from a thread's slot to its frame end, the end of its [`TrapFrame`]: where TSS.RSP0 points while it runs. A thread is named by it there.
+pub const FRAME_END: usize = offset_of!(Slot<Thread>, value) + offset_of!(Thread, frame) + size_of::<TrapFrame>();
 
 /// Where a part of a thread is, from its frame end.
 const fn at(offset: usize) -> isize {
@@ -23,7 +24,7 @@ const fn at(offset: usize) -> isize {
 
 /// Where a register of a thread is, from its frame end.
 pub const fn register(offset: usize) -> isize {
-    offset as isize - size_of::<Frame>() as isize
+    offset as isize - size_of::<TrapFrame>() as isize
 }
 
 // The value of a slot without a tag of its own begins where the slot's room for it does.
@@ -55,8 +56,8 @@ pub const MASK: isize = at(offset_of!(Thread, mask));
 pub const LAST_SENT: isize = at(offset_of!(Thread, last_sent));
 /// `last_received`: label and sender, four bytes each.
 pub const LAST_RECEIVED: isize = at(offset_of!(Thread, last_received));
-/// `space`: eight bytes.
-pub const SPACE: isize = at(offset_of!(Thread, space));
+/// What CR3 holds while the thread runs: eight bytes.
+pub const SPACE: isize = at(offset_of!(Thread, space) + offset_of!(AddressSpace, cr3));
 /// `extras`: a byte.
 pub const EXTRAS: isize = at(offset_of!(Thread, extras));
 

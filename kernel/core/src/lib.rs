@@ -1,6 +1,6 @@
 //! The kernel's logic without hardware: what each operation does to tasks, threads and the objects between them.
 //!
-//! Everything here is a function of [`System`], so it is tested on the host. There is no port, no page table, and no `unsafe`: the kernel around it saves registers into [`thread::Frame`], reaches user memory, and switches address spaces.
+//! Everything here is a function of [`System`], so it is tested on the host. There is no port, no page table, and no `unsafe`: the kernel around it saves registers into [`thread::TrapFrame`], reaches user memory, and switches address spaces.
 #![cfg_attr(not(test), no_std)]
 #![cfg_attr(not(test), forbid(unsafe_code))]
 #![cfg_attr(test, deny(unsafe_code))]
@@ -30,6 +30,7 @@ fn push<T>(list: &mut alloc::vec::Vec<T>, value: T) -> bool {
 
 mod account;
 pub mod acpi;
+pub mod addr;
 pub mod archive;
 pub mod arena;
 #[cfg(any(test, feature = "verify"))]
@@ -51,6 +52,7 @@ pub mod notify;
 pub mod queue;
 pub mod ram;
 pub mod release;
+pub mod row;
 pub mod sched;
 pub mod step;
 pub mod system;
@@ -58,6 +60,7 @@ pub mod task;
 pub mod thread;
 pub mod timer;
 
+pub use row::Row;
 pub use system::System;
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! Birth of tasks, birth and end of threads, and the record of a death. The death itself is in [`crate::release`].
 
+use crate::addr::{AddressSpace, LifeSpace};
 use crate::arena::Id;
 use crate::handles::{Handle, Object};
 use crate::queue::{NIL, Queue};
+use crate::row::Row;
 use crate::system::System;
 use crate::task::Start;
 use crate::thread::{FLOAT, FloatState, PORTS, STEP, State, Thread};
@@ -20,8 +22,8 @@ impl System {
     /// Begins a new life in a row: handles 0 and 1 are its own endpoint and notification. The caller then builds the address space and
     /// starts the first thread, with which the life runs, or takes it back by [`System::kill`]. Errors: NoSuchTask, AlreadyRunning, NotReaped,
     /// QuotaHandles, Busy (the row is disabled), NoMoreLives.
-    pub fn begin(&mut self, row: u16) -> Result<TaskId, Status> {
-        let task = self.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
+    pub fn begin(&mut self, row: Row) -> Result<TaskId, Status> {
+        let task = self.tasks.get_mut(row)?;
         match task.state {
             TaskState::Running | TaskState::Starting => return Err(Status::AlreadyRunning),
             TaskState::Dead => return Err(Status::NotReaped),
@@ -36,7 +38,7 @@ impl System {
         if task.generation >= TaskId::LAST {
             return Err(Status::NoMoreLives);
         }
-        if let Some(account) = self.sched.accounts.get_mut(row as usize) {
+        if let Some(account) = self.sched.accounts.get_mut(row.index()) {
             account.give_back();
         }
         task.state = TaskState::Starting;
@@ -45,7 +47,7 @@ impl System {
         task.fault.zero();
         task.expected = task.record.restart != Restart::Never as u8;
         task.map_next = abi::task::MAP_BASE;
-        self.log_listeners |= self.log_readers & 1 << row;
+        self.log_listeners |= self.log_readers & row.bit();
         let id = task.id(row);
         let (endpoint, notification) = (task.endpoint, task.notification);
         if let Some(endpoint) = endpoint {
@@ -60,19 +62,31 @@ impl System {
         Ok(id)
     }
 
-    /// Starts a thread. Errors: NoSuchTask, Ceiling, QuotaObjects.
-    pub fn thread_start(&mut self, row: u16, frame: crate::thread::Frame, priority: u8) -> Result<Id<Thread>, Status> {
-        let task = self.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
+    /// Gives a row's life, which begins, its address space: of that its threads are. Errors: NoSuchTask.
+    pub fn set_space(&mut self, row: Row, space: AddressSpace) -> Result<(), Status> {
+        self.tasks.get_mut(row)?.space = LifeSpace::of(space);
+        Ok(())
+    }
+
+    /// Starts a thread in the address space that the life was given. Errors: NoSuchTask, Ceiling, QuotaObjects.
+    pub fn thread_start(
+        &mut self,
+        row: Row,
+        frame: crate::thread::TrapFrame,
+        priority: u8,
+    ) -> Result<Id<Thread>, Status> {
+        let task = self.tasks.get_mut(row)?;
         if priority < task.record.priority || priority as usize >= abi::task::LEVELS {
             return Err(Status::Ceiling);
         }
         if !task.is_alive() {
             return Err(Status::NoSuchTask);
         }
+        let space = task.space.get().ok_or(Status::NoSuchTask)?;
         task.objects.take(1, Status::QuotaObjects)?;
-        let mut thread = Thread::new(row, priority);
+        let mut thread = Thread::new(row, space, priority);
         thread.frame = frame;
-        (thread.id, thread.root, thread.space) = (task.id(row), task.root, task.space);
+        thread.id = task.id(row);
         thread.ports = task.record.of(GrantKind::Ports).next().is_some();
         let float = task.record.flags & TaskRecord::FLOAT != 0;
         if !self.threads.has_room() || float && !self.floats.has_room() {
@@ -99,11 +113,11 @@ impl System {
 
     /// Tells those of the rows `from` on that may call a row that it has a new life: so many rows in one step. Returns the row to go on from, or
     /// `None` where all have been told.
-    pub fn announce(&mut self, row: u16, from: u16) -> Option<u16> {
-        let end = from.saturating_add(TOLD);
-        for peer in from..end {
-            let task = self.tasks.get(peer as usize)?;
-            if task.state == TaskState::Running && task.record.peers().any(|called| called == row) {
+    pub fn announce(&mut self, row: Row, from: Row) -> Option<Row> {
+        let end = from.plus(TOLD);
+        for peer in (from.number()..end.number()).map(Row::new) {
+            let task = self.tasks.at(peer)?;
+            if task.state == TaskState::Running && task.record.peers().any(|called| Row::new(called) == row) {
                 self.signal_task(peer, bits::PEER);
             }
         }
@@ -112,7 +126,7 @@ impl System {
 
     /// Ends a thread that is not its task's last; with the last one the task is to be killed instead.
     pub fn thread_exit(&mut self, index: u16) {
-        debug_assert!(self.row_of(index).is_ok_and(|row| self.tasks[row as usize].threads > 1));
+        debug_assert!(self.row_of(index).and_then(|row| self.task(row)).is_ok_and(|task| task.threads > 1));
         self.thread_remove(index);
     }
 
@@ -138,7 +152,7 @@ impl System {
             self.take_out(index, state);
         }
         self.threads.clear(index);
-        if let Some(task) = self.tasks.get_mut(row as usize) {
+        if let Some(task) = self.tasks.at_mut(row) {
             task.threads -= 1;
             task.objects.give(1);
         }
@@ -146,7 +160,7 @@ impl System {
 
     /// Gives back what only some threads have: a step of a system call, in which it stays running or ready, and floating-point registers.
     #[inline(never)]
-    fn drop_extras(&mut self, row: u16, index: u16) {
+    fn drop_extras(&mut self, row: Row, index: u16) {
         if let Some(step) = self.step_take(index) {
             self.step_abandon(row, step);
         }
@@ -182,8 +196,8 @@ impl System {
 
     /// Begins the record of the end of a life that is about to be killed: what kills it, and the registers of the thread to blame, or else of
     /// its first. `None` where there is no life.
-    pub fn blame(&mut self, row: u16, thread: Option<u16>, kind: DeathKind) -> Option<&mut FaultRecord> {
-        let task = self.tasks.get_mut(row as usize).filter(|t| t.is_alive())?;
+    pub fn blame(&mut self, row: Row, thread: Option<u16>, kind: DeathKind) -> Option<&mut FaultRecord> {
+        let task = self.tasks.at_mut(row).filter(|t| t.is_alive())?;
         let id = task.id(row).to_u32();
         let record = &mut task.fault;
         (record.kind, record.task) = (kind as u32, id);
@@ -202,8 +216,8 @@ impl System {
     }
 
     /// A row's state, for `ps`. Errors: NoSuchTask.
-    pub fn task_status(&self, row: u16) -> Result<TaskStatus, Status> {
-        let task = self.tasks.get(row as usize).ok_or(Status::NoSuchTask)?;
+    pub fn task_status(&self, row: Row) -> Result<TaskStatus, Status> {
+        let task = self.task(row)?;
         let mut activity = Activity::None;
         let mut waits_for = u32::MAX;
         if let Some(t) = task.first_thread.and_then(|id| self.threads.get(id)) {
@@ -212,11 +226,11 @@ impl System {
                 State::Ready => Activity::Ready,
                 State::Receiving(_) | State::Waiting(_) => Activity::Waiting,
                 State::Sending(id) => {
-                    waits_for = self.endpoints.get(id).map_or(u32::MAX, |e| u32::from(e.owner));
+                    waits_for = self.endpoints.get(id).map_or(u32::MAX, |e| e.owner.number().into());
                     Activity::Sending
                 }
                 State::Replying(server) => {
-                    waits_for = u32::from(server);
+                    waits_for = server.number().into();
                     Activity::Replying
                 }
             };

@@ -1,5 +1,6 @@
 //! Log rings: the newest text of each task, and of the kernel. A flood overwrites only its own ring, and is refused before long.
 
+use crate::row::Row;
 use crate::system::System;
 use abi::Status;
 use abi::task::{LOG_AGAIN, LOG_BURST, LOG_LEAST, LOG_PER_MS};
@@ -93,8 +94,8 @@ impl System {
     }
 
     /// A task reads logs: it is told of what comes from now on.
-    pub fn log_looked_at(&mut self, row: u16) {
-        self.log_listeners |= self.log_readers & 1_u64.checked_shl(row.into()).unwrap_or(0);
+    pub fn log_looked_at(&mut self, row: Row) {
+        self.log_listeners |= self.log_readers & row.bit();
     }
 }
 

@@ -1,12 +1,14 @@
 //! Memory objects: frames, a granted physical range, or the boot archive; and where they are mapped.
 
+use crate::addr::PhysAddr;
 use crate::arena::Id;
-use crate::frames::{Chain, Frame};
+use crate::frames::{Chain, Frame, Fresh};
 use crate::handles::{Handle, Object};
+use crate::row::Row;
 use crate::step::Create;
 use crate::system::System;
 use abi::Status;
-use abi::manifest::Grant;
+use abi::manifest::{Grant, GrantKind};
 use abi::message::Rights;
 
 /// How the processor reaches memory that is mapped: its memory type (Intel SDM vol. 3A, section 11.3).
@@ -36,7 +38,7 @@ pub enum Backing {
     /// A physical range: device memory, or the boot archive.
     Physical {
         /// First byte, page-aligned.
-        base: u64,
+        base: PhysAddr,
         /// How the processor reaches it.
         caching: Caching,
     },
@@ -50,13 +52,13 @@ pub struct Memory {
     /// What is behind it.
     pub backing: Backing,
     /// First physical address where the whole is contiguous.
-    pub physical: Option<u64>,
+    pub physical: Option<PhysAddr>,
     /// Handles that name it.
     pub handles: u32,
     /// Mappings of it.
     pub mappings: u32,
     /// The row that it belongs to over all lives (`keep`), if any: then it is never freed.
-    pub kept_by: Option<u16>,
+    pub kept_by: Option<Row>,
 }
 
 /// A mapping of a memory object in a task.
@@ -88,11 +90,72 @@ impl System {
         }
     }
 
+    /// Takes a frame for a task, charged to it, which goes back with its life: for its image, its stack or its page tables. What is in it is
+    /// what was there. Errors: NoSuchTask, QuotaFrames, OutOfMemory.
+    pub fn task_frame(&mut self, row: Row) -> Result<Fresh, Status> {
+        let task = self.tasks.get_mut(row)?;
+        task.frames.take(1, Status::QuotaFrames)?;
+        let frame = self.frames.alloc(&mut task.chain);
+        if frame.is_none() {
+            task.frames.give(1);
+        }
+        frame.ok_or(Status::OutOfMemory)
+    }
+
+    /// Takes a frame of the memory that is to outlive a task, whose life begins and keeps it aside until all are there. What is in it is what
+    /// was there. Errors: NoSuchTask, OutOfMemory.
+    pub fn kept_frame(&mut self, row: Row) -> Result<Fresh, Status> {
+        let task = self.tasks.get_mut(row)?;
+        self.frames.alloc(&mut task.start.kept).ok_or(Status::OutOfMemory)
+    }
+
+    /// Makes the memory that outlives a task of the frames that are there for it, `pages` of them, in its first life. Does nothing where it has
+    /// some already, or is to have none. Errors: NoSuchTask, QuotaObjects.
+    pub fn keep_memory(&mut self, row: Row, pages: u32) -> Result<(), Status> {
+        let task = self.tasks.get_mut(row)?;
+        if pages == 0 || task.keep.is_some() {
+            return Ok(());
+        }
+        if !self.memories.has_room() {
+            return Err(Status::QuotaObjects);
+        }
+        let backing = Backing::Frames(core::mem::take(&mut task.start.kept));
+        let memory = Memory { pages, backing, physical: None, handles: 0, mappings: 0, kept_by: Some(row) };
+        task.keep = self.memories.insert(memory);
+        Ok(())
+    }
+
+    /// The memory object of a physical range of a task's, by its number in the record; made for the first life, kept for all. `combines` says
+    /// whether the processor lets a page choose write-combining. Errors: NoSuchTask, QuotaObjects.
+    pub fn range_memory(&mut self, row: Row, number: usize, combines: bool) -> Result<Id<Memory>, Status> {
+        let task = self.tasks.get_mut(row)?;
+        let range = *task.record.of(GrantKind::Range).nth(number).ok_or(Status::NoSuchTask)?;
+        let place = task.ranges.get_mut(number).ok_or(Status::NoSuchTask)?;
+        if let Some(id) = *place {
+            return Ok(id);
+        }
+        let base = PhysAddr::new(range.base);
+        let backing = Backing::Physical { base, caching: Caching::of_range(range.flags, combines) };
+        let pages = (range.len / abi::PAGE_SIZE as u64) as u32;
+        let memory = Memory { pages, backing, physical: Some(base), handles: 0, mappings: 0, kept_by: Some(row) };
+        let id = self.memories.insert(memory).ok_or(Status::QuotaObjects)?;
+        *place = Some(id);
+        Ok(id)
+    }
+
+    /// Makes the memory object of the boot archive, which is nobody's own and is never freed. `None` where there is no room for it.
+    pub fn archive_memory(&mut self, base: PhysAddr, bytes: u64) -> Option<Id<Memory>> {
+        let pages = bytes.div_ceil(abi::PAGE_SIZE as u64) as u32;
+        let backing = Backing::Physical { base, caching: Caching::WriteBack };
+        let kept_by = Some(Row::new(0));
+        self.memories.insert(Memory { pages, backing, physical: None, handles: 0, mappings: 0, kept_by })
+    }
+
     /// Begins to make a memory object of `pages` frames for the task `row`, which is charged for them. The caller takes the frames, zeroes
     /// them, and comes to [`System::memory_finish`], or to [`System::memory_abandon`]. Nothing is begun where not all of it is there.
     /// Errors: QuotaHandles, QuotaFrames, OutOfMemory.
-    pub fn memory_begin(&mut self, row: u16, pages: u32, contiguous: bool) -> Result<Create, Status> {
-        let task = self.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
+    pub fn memory_begin(&mut self, row: Row, pages: u32, contiguous: bool) -> Result<Create, Status> {
+        let task = self.tasks.get_mut(row)?;
         if !task.handles.has_room() || !self.memories.has_room() {
             return Err(Status::QuotaHandles);
         }
@@ -105,17 +168,17 @@ impl System {
 
     /// Takes the next frame of a memory object that is being made, to be zeroed; `None`: they are all there. What others have dropped is cleared
     /// away meanwhile, as much as is taken. Errors: OutOfMemory.
-    pub fn memory_frame(&mut self, create: &mut Create) -> Result<Option<Frame>, Status> {
+    pub fn memory_frame(&mut self, create: &mut Create) -> Result<Option<Fresh>, Status> {
         if create.zeroed == create.pages {
             return Ok(None);
         }
         self.collect(1);
         let frame = match create.first {
-            Some(first) => first + create.zeroed,
+            Some(first) => Fresh::of_run(first, create.zeroed),
             None if create.contiguous => {
                 let first = self.frames.alloc_contiguous(&mut create.chain, create.pages);
                 create.first = first;
-                first.ok_or(Status::OutOfMemory)?
+                Fresh::of_run(first.ok_or(Status::OutOfMemory)?, 0)
             }
             None => self.frames.alloc(&mut create.chain).ok_or(Status::OutOfMemory)?,
         };
@@ -124,26 +187,26 @@ impl System {
     }
 
     /// Makes the memory object whose frames are there. Where that fails, nothing stays of it. Errors: QuotaHandles.
-    pub fn memory_finish(&mut self, row: u16, mut create: Create) -> Result<u32, Status> {
-        let has_room = self.tasks.get(row as usize).is_some_and(|t| t.handles.has_room()) && self.memories.has_room();
+    pub fn memory_finish(&mut self, row: Row, mut create: Create) -> Result<u32, Status> {
+        let has_room = self.tasks.at(row).is_some_and(|t| t.handles.has_room()) && self.memories.has_room();
         if !has_room {
             self.memory_abandon(row, create);
             return Err(Status::QuotaHandles);
         }
-        let physical = create.first.map(|frame| u64::from(frame) * abi::PAGE_SIZE as u64);
+        let physical = create.first.map(Frame::address);
         let pages = create.pages;
         let backing = Backing::Frames(core::mem::take(&mut create.chain));
         let memory = Memory { pages, backing, physical, handles: 1, mappings: 0, kept_by: None };
         let id = self.memories.insert(memory).ok_or(Status::QuotaHandles)?;
         let rights = Rights::READ | Rights::WRITE | Rights::GRANT;
-        let task = self.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
+        let task = self.tasks.get_mut(row)?;
         task.handles.insert(Handle::new(Object::Memory(id), rights))
     }
 
     /// Gives back what a memory object has taken that will not be made.
-    pub fn memory_abandon(&mut self, row: u16, mut create: Create) {
+    pub fn memory_abandon(&mut self, row: Row, mut create: Create) {
         self.frames.join(&mut self.garbage, &mut create.chain);
-        if let Some(task) = self.tasks.get_mut(row as usize) {
+        if let Some(task) = self.tasks.at_mut(row) {
             task.frames.give(create.pages);
         }
     }
@@ -151,8 +214,8 @@ impl System {
     /// Checks that a task may map the object of `handle` at `addr` (0: the kernel's choice), and enters the mapping as changing. The caller
     /// then fills the page tables and comes to [`System::memory_settled`], or takes the mapping back with [`System::memory_unmap`].
     /// Errors: BadHandle, WrongKind, NoRights, BadAddress, QuotaObjects.
-    pub fn memory_map(&mut self, row: u16, handle: u64, addr: u64, writable: bool) -> Result<Mapping, Status> {
-        let task = self.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
+    pub fn memory_map(&mut self, row: Row, handle: u64, addr: u64, writable: bool) -> Result<Mapping, Status> {
+        let task = self.tasks.get_mut(row)?;
         let handle = task.handles.get(handle)?;
         let Object::Memory(id) = handle.object else { return Err(Status::WrongKind) };
         let needed = if writable { Rights::READ | Rights::WRITE } else { Rights::READ };
@@ -186,39 +249,39 @@ impl System {
     }
 
     /// The page tables say what the mapping at `addr` says.
-    pub fn memory_settled(&mut self, row: u16, addr: u64) {
-        if let Some(mapping) = self.tasks.get_mut(row as usize).and_then(|t| t.mappings.get_mut(addr)) {
+    pub fn memory_settled(&mut self, row: Row, addr: u64) {
+        if let Some(mapping) = self.tasks.at_mut(row).and_then(|t| t.mappings.get_mut(addr)) {
             mapping.changing = false;
         }
     }
 
     /// Begins to take the mapping at `addr` away: the caller clears the page tables, then comes to [`System::memory_unmap`].
     /// Errors: BadAddress, Busy (another thread maps it, or takes it away).
-    pub fn memory_leave(&mut self, row: u16, addr: u64) -> Result<(), Status> {
-        let task = self.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
+    pub fn memory_leave(&mut self, row: Row, addr: u64) -> Result<(), Status> {
+        let task = self.tasks.get_mut(row)?;
         let mapping = task.mappings.get_mut(addr).ok_or(Status::BadAddress)?;
         if core::mem::replace(&mut mapping.changing, true) { Err(Status::Busy) } else { Ok(()) }
     }
 
     /// Takes the mapping at `addr` out; the caller clears the page tables first. Errors: BadAddress.
-    pub fn memory_unmap(&mut self, row: u16, addr: u64) -> Result<Mapping, Status> {
-        let task = self.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
+    pub fn memory_unmap(&mut self, row: Row, addr: u64) -> Result<Mapping, Status> {
+        let task = self.tasks.get_mut(row)?;
         let mapping = task.mappings.remove(addr).ok_or(Status::BadAddress)?;
         self.mapping_dropped(row, mapping);
         Ok(mapping)
     }
 
     /// Takes any mapping of a dead life out, whose page tables nobody uses any more. False where there is none.
-    pub(crate) fn mapping_pop(&mut self, row: u16) -> bool {
-        let mapping = self.tasks.get_mut(row as usize).and_then(|t| t.mappings.pop());
+    pub(crate) fn mapping_pop(&mut self, row: Row) -> bool {
+        let mapping = self.tasks.at_mut(row).and_then(|t| t.mappings.pop());
         if let Some(mapping) = mapping {
             self.mapping_dropped(row, mapping);
         }
         mapping.is_some()
     }
 
-    fn mapping_dropped(&mut self, row: u16, mapping: Mapping) {
-        if let Some(task) = self.tasks.get_mut(row as usize) {
+    fn mapping_dropped(&mut self, row: Row, mapping: Mapping) {
+        if let Some(task) = self.tasks.at_mut(row) {
             task.objects.give(1);
         }
         if let Some(memory) = self.memories.get_mut(mapping.memory) {
@@ -228,17 +291,17 @@ impl System {
     }
 
     /// Charges a task for a further handle to a memory object. Errors: QuotaFrames, BadHandle.
-    pub(crate) fn memory_hold(&mut self, row: u16, id: Id<Memory>) -> Result<(), Status> {
+    pub(crate) fn memory_hold(&mut self, row: Row, id: Id<Memory>) -> Result<(), Status> {
         let memory = self.memories.get_mut(id).ok_or(Status::BadHandle)?;
-        let task = self.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
+        let task = self.tasks.get_mut(row)?;
         task.frames.take(Self::charge_of(memory), Status::QuotaFrames)?;
         memory.handles += 1;
         Ok(())
     }
 
     /// Takes back what [`System::memory_hold`] charged, and frees the object where nothing refers to it any more.
-    pub(crate) fn memory_drop(&mut self, row: u16, id: Id<Memory>) {
-        if let (Some(memory), Some(task)) = (self.memories.get_mut(id), self.tasks.get_mut(row as usize)) {
+    pub(crate) fn memory_drop(&mut self, row: Row, id: Id<Memory>) {
+        if let (Some(memory), Some(task)) = (self.memories.get_mut(id), self.tasks.at_mut(row)) {
             task.frames.give(Self::charge_of(memory));
             memory.handles -= 1;
         }

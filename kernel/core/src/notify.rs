@@ -4,6 +4,7 @@ use crate::account::Account;
 use crate::arena::Id;
 use crate::handles::{Handle, Object};
 use crate::queue::Queue;
+use crate::row::Row;
 use crate::system::{Endpoint, System};
 use crate::thread::{Bell, State};
 use abi::Status;
@@ -18,7 +19,7 @@ pub struct Notification {
     /// The thread in `wait`: there is one at most, which is in no other queue.
     pub waiter: Queue,
     /// The row that made it, or to which the manifest gives it.
-    pub owner: u16,
+    pub owner: Row,
     /// Whether it belongs to the row over all lives.
     pub permanent: bool,
     /// The endpoint whose `recv` returns its bits.
@@ -37,7 +38,7 @@ impl Notification {
     }
 
     /// No bits, nobody waiting.
-    pub fn new(owner: u16, permanent: bool) -> Self {
+    pub fn new(owner: Row, permanent: bool) -> Self {
         Notification {
             word: 0,
             waiter: Queue::default(),
@@ -54,7 +55,7 @@ impl System {
     /// Makes a notification for a thread's task. Errors: QuotaObjects, QuotaHandles.
     pub fn notification_create(&mut self, thread: u16) -> Result<u32, Status> {
         let row = self.row_of(thread)?;
-        let task = self.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
+        let task = self.tasks.get_mut(row)?;
         if !task.handles.has_room() {
             return Err(Status::QuotaHandles);
         }
@@ -186,17 +187,17 @@ impl System {
     ) -> Result<(Id<Notification>, u64), Status> {
         let (to, bits) = self.notification_handle(thread, number, right)?;
         let t = self.threads.at_mut(thread).ok_or(Status::BadHandle)?;
-        let closed = self.sched.accounts.get(usize::from(t.task)).map_or(0, Account::closed);
+        let closed = self.sched.accounts.get(t.task.index()).map_or(0, Account::closed);
         let bell = Bell { handle: number, closed, place: to.place(), generation: to.generation(), never: !bits };
         *if right == Rights::SIGNAL { &mut t.signals } else { &mut t.polls } = bell;
         Ok((to, bits))
     }
 
     /// Sets bits in a task's own notification.
-    pub fn signal_task(&mut self, row: u16, set: u64) {
-        if let Some(id) = self.tasks.get(row as usize).and_then(|t| t.notification) {
+    pub fn signal_task(&mut self, row: Row, set: u64) {
+        if let Some(id) = self.tasks.at(row).and_then(|t| t.notification) {
             if set & bits::HEARTBEAT != 0
-                && let Some(task) = self.tasks.get_mut(row as usize)
+                && let Some(task) = self.tasks.at_mut(row)
                 && task.heartbeat.is_none()
             {
                 task.heartbeat = Some(self.now);
@@ -221,7 +222,7 @@ impl System {
         if taken & bits::HEARTBEAT != 0
             && let Some(n) = self.notifications.get(id)
             && n.permanent
-            && let Some(task) = self.tasks.get_mut(n.owner as usize)
+            && let Some(task) = self.tasks.at_mut(n.owner)
         {
             task.heartbeat = None;
         }
@@ -312,7 +313,7 @@ impl System {
         if let Some(e) = n.bound_to.and_then(|e| self.endpoints.get_mut(e)) {
             (e.bound, e.bits) = (None, 0);
         }
-        if let Some(task) = self.tasks.get_mut(n.owner as usize) {
+        if let Some(task) = self.tasks.at_mut(n.owner) {
             task.objects.give(1);
             task.made -= 1;
         }

@@ -6,8 +6,10 @@
 //! run nor answered. What the dead task made is gone for all who look it up. Its account is withheld meanwhile: so the assembly,
 //! which knows nothing of all this, hands the core to none of its threads.
 
+use crate::addr::LifeSpace;
 use crate::arena::Id;
 use crate::handles::{Handle, Object};
+use crate::row::Row;
 use crate::system::{Endpoint, System};
 use crate::task::Task;
 use abi::Status;
@@ -74,13 +76,13 @@ pub(crate) const IN_THE_WAY: usize = 16;
 impl System {
     /// Whether a row has a life, which need not run yet.
     #[inline]
-    pub(crate) fn is_alive(&self, row: u16) -> bool {
-        self.tasks.get(row as usize).is_some_and(Task::is_alive)
+    pub(crate) fn is_alive(&self, row: Row) -> bool {
+        self.tasks.at(row).is_some_and(Task::is_alive)
     }
 
     /// Whether an object of a row is there for those who hold it: what a task made dies with it.
     #[inline]
-    pub(crate) fn exists(&self, owner: u16, permanent: bool) -> bool {
+    pub(crate) fn exists(&self, owner: Row, permanent: bool) -> bool {
         permanent || self.releasing == 0 || self.is_alive(owner)
     }
 
@@ -92,7 +94,7 @@ impl System {
 
     /// Ends a life, whose record is written (see [`System::blame`]), and releases what an ordinary one holds. The caller masks the interrupt lines
     /// that it owned (see [`crate::grants::Lines::release`]) and leaves its address space first. Its frames stay in its chain until they are reaped.
-    pub fn kill(&mut self, row: u16) {
+    pub fn kill(&mut self, row: Row) {
         if self.end(row) {
             self.release(row, WORK_AT_DEATH);
             self.tell_controller();
@@ -100,7 +102,7 @@ impl System {
     }
 
     /// Ends a row's life without releasing anything of it yet: that is for [`System::release`].
-    pub fn die(&mut self, row: u16) {
+    pub fn die(&mut self, row: Row) {
         if self.end(row) {
             self.tell_controller();
         }
@@ -114,15 +116,15 @@ impl System {
 
     /// Death itself. False where there is no life.
     #[inline(always)]
-    fn end(&mut self, row: u16) -> bool {
-        let Some(task) = self.tasks.get_mut(row as usize).filter(|t| t.is_alive()) else { return false };
+    fn end(&mut self, row: Row) -> bool {
+        let Some(task) = self.tasks.at_mut(row).filter(|t| t.is_alive()) else { return false };
         self.releasing += 1;
         task.state = TaskState::Dead;
         task.release = Release::Threads(0);
         task.first_thread = None;
         task.heartbeat = None;
         task.lose = 0;
-        task.root = 0;
+        task.space = LifeSpace::NONE;
         if !task.start.kept.is_empty() {
             self.frames.join(&mut self.garbage, &mut task.start.kept);
         }
@@ -131,15 +133,15 @@ impl System {
         {
             self.remove_thread(index);
         }
-        if let Some(account) = self.sched.accounts.get_mut(row as usize) {
+        if let Some(account) = self.sched.accounts.get_mut(row.index()) {
             account.withhold();
         }
         true
     }
 
     /// Goes on with the release of a dead life, as far as so much work goes, but by one unit at least. False where some is left.
-    pub fn release(&mut self, row: u16, mut work: u32) -> bool {
-        let Some(mut at) = self.tasks.get(row as usize).map(|t| t.release) else { return true };
+    pub fn release(&mut self, row: Row, mut work: u32) -> bool {
+        let Some(mut at) = self.tasks.at(row).map(|t| t.release) else { return true };
         if at == Release::Done {
             return true;
         }
@@ -159,7 +161,7 @@ impl System {
         if at == Release::Queue {
             at = self.release_queue(row, &mut work);
         }
-        if let Some(task) = self.tasks.get_mut(row as usize) {
+        if let Some(task) = self.tasks.at_mut(row) {
             task.release = at;
         }
         if at == Release::Done {
@@ -169,7 +171,7 @@ impl System {
     }
 
     #[inline(always)]
-    fn release_threads(&mut self, row: u16, mut from: u16, work: &mut u32) -> Release {
+    fn release_threads(&mut self, row: Row, mut from: u16, work: &mut u32) -> Release {
         loop {
             if *work == 0 {
                 return Release::Threads(from);
@@ -184,7 +186,7 @@ impl System {
     }
 
     #[inline(never)]
-    fn release_thread(&mut self, row: u16, index: u16) -> u32 {
+    fn release_thread(&mut self, row: Row, index: u16) -> u32 {
         if self.row_of(index) == Ok(row) {
             self.thread_remove(index);
             return THREAD;
@@ -193,13 +195,13 @@ impl System {
         WAKE
     }
 
-    fn has_made_nothing(&self, row: u16) -> bool {
-        self.tasks.get(row as usize).is_none_or(|t| t.made == 0)
+    fn has_made_nothing(&self, row: Row) -> bool {
+        self.tasks.at(row).is_none_or(|t| t.made == 0)
     }
 
     #[cold]
-    fn peer_died(&mut self, caller: u16, server: u16) {
-        let died = self.tasks.get(server as usize).map_or(0, |t| t.generation);
+    fn peer_died(&mut self, caller: u16, server: Row) {
+        let died = self.tasks.at(server).map_or(0, |t| t.generation);
         if let Some(t) = self.threads.at_mut(caller) {
             t.frame.r12 = u64::from(died);
         }
@@ -207,11 +209,11 @@ impl System {
     }
 
     #[inline(always)]
-    fn release_handles(&mut self, row: u16, work: &mut u32) -> Release {
+    fn release_handles(&mut self, row: Row, work: &mut u32) -> Release {
         let mut empty = 0;
         loop {
             let System { tasks, endpoints, notifications, .. } = self;
-            let Some(task) = tasks.get_mut(row as usize) else { return Release::Done };
+            let Some(task) = tasks.at_mut(row) else { return Release::Done };
             if !task.mappings.is_empty() {
                 if *work == 0 {
                     return Release::Handles;
@@ -247,8 +249,8 @@ impl System {
 
     /// The last slot of the handles, which has none to what outlives every life. So many empty ones came before it. Returns what it cost.
     #[inline(never)]
-    fn release_other(&mut self, row: u16, empty: &mut u16) -> u32 {
-        let Some(slot) = self.tasks.get_mut(row as usize).and_then(|t| t.handles.pop()) else { return 0 };
+    fn release_other(&mut self, row: Row, empty: &mut u16) -> u32 {
+        let Some(slot) = self.tasks.at_mut(row).and_then(|t| t.handles.pop()) else { return 0 };
         let Some(handle) = slot else {
             *empty += 1;
             return if empty.is_multiple_of(LOOK) { LOOK_COST } else { 0 };
@@ -263,10 +265,10 @@ impl System {
     }
 
     /// Wakes one who waits at an endpoint that ends with this handle, which is put back for that. False where nobody does.
-    fn put_back_to_drain(&mut self, row: u16, handle: Handle, id: Id<Endpoint>) -> bool {
+    fn put_back_to_drain(&mut self, row: Row, handle: Handle, id: Id<Endpoint>) -> bool {
         let last = self.endpoints.get(id).is_some_and(|e| e.handles == 1);
         let drained = last && self.endpoint_drain(id);
-        if drained && let Some(task) = self.tasks.get_mut(row as usize) {
+        if drained && let Some(task) = self.tasks.at_mut(row) {
             task.handles.put_back(handle);
         }
         drained
@@ -274,7 +276,7 @@ impl System {
 
     /// What it made may live on in others' handles; it does not outlive its maker.
     #[inline(never)]
-    fn release_endpoints(&mut self, row: u16, from: u16, work: &mut u32) -> Release {
+    fn release_endpoints(&mut self, row: Row, from: u16, work: &mut u32) -> Release {
         for index in from..self.endpoints.touched() {
             looked(work, index - from);
             if let Some(id) = self.endpoints.id_at(index)
@@ -300,7 +302,7 @@ impl System {
     }
 
     #[inline(never)]
-    fn release_notifications(&mut self, row: u16, from: u16, work: &mut u32) -> Release {
+    fn release_notifications(&mut self, row: Row, from: u16, work: &mut u32) -> Release {
         for index in from..self.notifications.touched() {
             if *work == 0 {
                 return Release::Notifications(index);
@@ -320,8 +322,8 @@ impl System {
     }
 
     #[inline(always)]
-    fn release_queue(&mut self, row: u16, work: &mut u32) -> Release {
-        let gone = self.tasks.get(row as usize).filter(|t| !t.expected).and_then(|t| t.endpoint);
+    fn release_queue(&mut self, row: Row, work: &mut u32) -> Release {
+        let gone = self.tasks.at(row).filter(|t| !t.expected).and_then(|t| t.endpoint);
         while let Some(endpoint) = gone {
             if *work == 0 {
                 return Release::Queue;
@@ -336,19 +338,19 @@ impl System {
 
     /// Goes on with the release of a dead life, and when that is done frees frames of it. Returns how much is left: units, of which there are at
     /// least as many, or frames; 0 when nothing is. Errors: NoSuchTask.
-    pub fn reap(&mut self, row: u16) -> Result<u32, Status> {
+    pub fn reap(&mut self, row: Row) -> Result<u32, Status> {
         self.reap_some(row, WORK_AT_REAP, FRAME_STEPS)
     }
 
     /// As [`System::reap`], with so much work, or about so many steps in the table of frames.
-    pub fn reap_some(&mut self, row: u16, work: u32, steps: u32) -> Result<u32, Status> {
-        let task = self.tasks.get(row as usize).filter(|t| t.state == TaskState::Dead).ok_or(Status::NoSuchTask)?;
+    pub fn reap_some(&mut self, row: Row, work: u32, steps: u32) -> Result<u32, Status> {
+        let task = self.tasks.at(row).filter(|t| t.state == TaskState::Dead).ok_or(Status::NoSuchTask)?;
         let released = task.release == Release::Done;
         if !released && !self.release(row, work) {
-            let task = self.tasks.get(row as usize).ok_or(Status::NoSuchTask)?;
+            let task = self.task(row)?;
             return Ok(1 + task.objects.used() + u32::from(task.handles.live()) + task.chain.len());
         }
-        let task = self.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
+        let task = self.tasks.get_mut(row)?;
         if released {
             task.frames.give(self.frames.free_some(&mut task.chain, steps));
         }
@@ -369,22 +371,22 @@ impl System {
     fn collect_some(&mut self, steps: u32) {
         self.frames.free_some(&mut self.garbage, steps);
         if self.untold != 0 {
-            let row = self.untold.trailing_zeros() as u16;
+            let row = Row::lowest(self.untold);
             self.untold &= self.untold - 1;
             self.signal_task(row, bits::LOG);
         }
         if self.releasing != 0
             && self.controller.is_some_and(|row| !self.is_alive(row))
-            && let Some(row) = self.tasks.iter().position(|t| t.release != Release::Done)
+            && let Some(row) = self.tasks.find(|t| t.release != Release::Done)
         {
-            self.release(row as u16, WORK_OF_ORPHANS);
+            self.release(row, WORK_OF_ORPHANS);
         }
     }
 
     /// Says whether a row has a next life. Where not, who is queued there gets PeerGone, so many in one step; false where some are left: then
     /// again. Errors: NoSuchTask.
-    pub fn expect(&mut self, row: u16, expected: bool) -> Result<bool, Status> {
-        let task = self.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
+    pub fn expect(&mut self, row: Row, expected: bool) -> Result<bool, Status> {
+        let task = self.tasks.get_mut(row)?;
         task.expected = expected;
         if expected || task.is_alive() {
             return Ok(true);

@@ -12,6 +12,7 @@ use crate::account::{Account, Budget};
 use crate::clock::Clock;
 use crate::queue::{NIL, Queue};
 use crate::release::IN_THE_WAY;
+use crate::row::Row;
 use crate::system::System;
 use crate::task::Task;
 use crate::thread::{State, Thread};
@@ -156,7 +157,7 @@ impl System {
         match self.threads.at(self.sched.current) {
             Some(t) => {
                 let of_turn = t.effective == BACKGROUND;
-                if let Some(account) = self.sched.accounts.get_mut(usize::from(t.task)) {
+                if let Some(account) = self.sched.accounts.get_mut(t.task.index()) {
                     account.charge(of_turn, spent);
                 }
             }
@@ -171,19 +172,19 @@ impl System {
         let spent = u64::from((self.now as u32).wrapping_sub(self.sched.charged_to as u32));
         self.sched.charged_to = self.sched.charged_to.wrapping_add(spent);
         if let Some(t) = self.threads.at(self.sched.current)
-            && let Some(account) = self.sched.accounts.get_mut(usize::from(t.task))
+            && let Some(account) = self.sched.accounts.get_mut(t.task.index())
         {
             account.charge(t.effective == BACKGROUND, spent);
         }
     }
 
     /// Cycles of processor time of a row, over all lives, up to the last charge.
-    pub fn cpu(&self, row: u16) -> u64 {
-        self.sched.accounts.get(usize::from(row)).map_or(0, Account::used)
+    pub fn cpu(&self, row: Row) -> u64 {
+        self.sched.accounts.get(row.index()).map_or(0, Account::used)
     }
 
-    fn account(&mut self, row: u16) -> Option<&mut Account> {
-        self.sched.accounts.get_mut(usize::from(row))
+    fn account(&mut self, row: Row) -> Option<&mut Account> {
+        self.sched.accounts.get_mut(row.index())
     }
 
     /// Makes a thread ready, which must be in no queue and not running. Where nobody runs and nobody ready is as important, it runs at once,
@@ -192,10 +193,10 @@ impl System {
         // Whoever runs may have used up what this one would run on.
         self.charge();
         let Some(t) = self.threads.at_mut(index) else { return };
-        let Some(account) = self.sched.accounts.get_mut(usize::from(t.task)) else { return };
+        let Some(account) = self.sched.accounts.get_mut(t.task.index()) else { return };
         place(t, account);
         let level = t.effective;
-        let alive = self.releasing == 0 || self.tasks.get(t.task as usize).is_some_and(Task::is_alive);
+        let alive = self.releasing == 0 || self.tasks.at(t.task).is_some_and(Task::is_alive);
         if self.sched.current == NIL
             && level < self.sched.levels.trailing_zeros() as u8
             && (account.has_slice() || account.has_turn())
@@ -215,7 +216,7 @@ impl System {
     #[cold]
     fn park(&mut self, index: u16) {
         let Some(t) = self.threads.at_mut(index) else { return };
-        let Some(account) = self.sched.accounts.get_mut(usize::from(t.task)) else { return };
+        let Some(account) = self.sched.accounts.get_mut(t.task.index()) else { return };
         if account.waiting != NIL {
             t.effective = PARKED;
             account.parked.push(&mut self.threads, index);
@@ -232,7 +233,7 @@ impl System {
     }
 
     /// Where a task's turn is over, it has the next one when those of all others have been.
-    fn turn_over(&mut self, row: u16) {
+    fn turn_over(&mut self, row: Row) {
         let turn = self.sched.turn;
         let Some(account) = self.account(row).filter(|a| !a.has_turn()) else { return };
         account.next_turn(turn);
@@ -245,8 +246,8 @@ impl System {
 
     /// The thread that waited for its task does so no more, and the next of the task waits in its place, in the queue of a level: the first there
     /// while the task's turn goes on.
-    fn next_waits(&mut self, row: u16, level: u8, first: bool) {
-        let Some(account) = self.sched.accounts.get_mut(usize::from(row)) else { return };
+    fn next_waits(&mut self, row: Row, level: u8, first: bool) {
+        let Some(account) = self.sched.accounts.get_mut(row.index()) else { return };
         account.waiting = NIL;
         let Some(next) = account.parked.pop(&mut self.threads) else { return };
         account.waiting = next;
@@ -266,7 +267,7 @@ impl System {
             if self.account(row).is_some_and(|a| a.waiting == index) {
                 self.next_waits(row, successor, first);
             }
-        } else if let Some(account) = self.sched.accounts.get_mut(usize::from(row)) {
+        } else if let Some(account) = self.sched.accounts.get_mut(row.index()) {
             account.parked.remove(&mut self.threads, index);
         }
     }
@@ -275,7 +276,7 @@ impl System {
     fn bring_back(&mut self, index: u16) {
         self.leave(index, RETURNING, false);
         let Some(t) = self.threads.at_mut(index) else { return };
-        let Some(account) = self.sched.accounts.get_mut(usize::from(t.task)) else { return };
+        let Some(account) = self.sched.accounts.get_mut(t.task.index()) else { return };
         place(t, account);
         let level = t.effective;
         self.line_up(index, level);
@@ -417,7 +418,7 @@ impl System {
         }
         self.dequeue(index, level);
         let Some(t) = self.threads.at_mut(index) else { return false };
-        if self.sched.accounts.get(usize::from(t.task)).is_some_and(Account::has_slice) {
+        if self.sched.accounts.get(t.task.index()).is_some_and(Account::has_slice) {
             t.state = State::Running;
             return true;
         }
@@ -428,7 +429,7 @@ impl System {
     /// As [`System::runs`], for levels below all priorities.
     fn has_turn(&mut self, index: u16, level: u8) -> bool {
         let Some(row) = self.threads.at(index).map(|t| t.task) else { return false };
-        let Some(account) = self.sched.accounts.get(usize::from(row)) else { return false };
+        let Some(account) = self.sched.accounts.get(row.index()) else { return false };
         if account.has_slice() {
             self.bring_back(index);
             return false;
@@ -437,7 +438,7 @@ impl System {
             self.leave(index, BACKGROUND, true);
             let Some(t) = self.threads.at_mut(index) else { return false };
             t.state = State::Running;
-            if let Some(account) = self.sched.accounts.get_mut(usize::from(row)) {
+            if let Some(account) = self.sched.accounts.get_mut(row.index()) {
                 place(t, account);
             }
             return true;
@@ -467,7 +468,7 @@ impl System {
             self.fill_slices();
         }
         let Some(t) = self.threads.at_mut(self.sched.current) else { return };
-        let Some(account) = self.sched.accounts.get_mut(usize::from(t.task)) else { return };
+        let Some(account) = self.sched.accounts.get_mut(t.task.index()) else { return };
         self.sched.resched = true;
         let at_priority = t.effective != BACKGROUND;
         if account.has_slice() {
@@ -497,7 +498,7 @@ impl System {
             let row = self.sched.next_row;
             if row < self.sched.rows {
                 self.sched.next_row += 1;
-                self.fill_slice(row as u16);
+                self.fill_slice(Row::new(row as u16));
             } else if let Some(index) = self.sched.front(RETURNING) {
                 self.has_turn(index, RETURNING);
             } else {
@@ -508,7 +509,7 @@ impl System {
     }
 
     /// Gives a task its slice, and whoever waits first its priority.
-    fn fill_slice(&mut self, row: u16) {
+    fn fill_slice(&mut self, row: Row) {
         let slice = self.sched.slice;
         let Some(account) = self.account(row) else { return };
         account.refill(slice);

@@ -7,6 +7,7 @@
 //! but for those that the call returns. Where the thread dies, [`System::step_abandon`] gives back what the step holds.
 
 use crate::frames::{Chain, Frame};
+use crate::row::Row;
 use crate::system::System;
 use crate::thread::STEP;
 use abi::error::DeathKind;
@@ -21,7 +22,7 @@ pub enum Step {
     /// `recv` by this handle, with this mask, where dead callers are in the way: see [`System::recv`].
     Receive(u64, u64),
     /// `task_expect`, that this row has no next life: see [`System::expect`].
-    Expect(u16),
+    Expect(Row),
     /// `task_spawn` of this life, which starts: see [`crate::task::Start`].
     Spawn(TaskId),
     /// `memory_map`: see [`System::memory_map`].
@@ -117,15 +118,15 @@ impl System {
     }
 
     /// Gives back what the step of a thread of this row holds, which dies.
-    pub(crate) fn step_abandon(&mut self, row: u16, step: Step) {
+    pub(crate) fn step_abandon(&mut self, row: Row, step: Step) {
         match step {
             Step::Create(create) => self.memory_abandon(row, create),
             Step::Receive(..) | Step::Expect(_) => {}
             // Nobody goes on with it.
             Step::Spawn(life) => {
-                if self.tasks.get(life.index as usize).is_some_and(|t| t.starts(life)) {
-                    self.blame(life.index, None, DeathKind::Killed);
-                    self.die(life.index);
+                if self.task(Row::of(life)).is_ok_and(|t| t.starts(life)) {
+                    self.blame(Row::of(life), None, DeathKind::Killed);
+                    self.die(Row::of(life));
                 }
             }
             // The mapping and the page tables go with the life.
@@ -143,7 +144,7 @@ impl System {
             if tell.rows == 0 {
                 break;
             }
-            let row = tell.rows.trailing_zeros() as u16;
+            let row = Row::lowest(tell.rows);
             tell.rows &= tell.rows - 1;
             self.signal_task(row, bits::LOG);
         }

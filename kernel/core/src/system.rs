@@ -8,6 +8,7 @@ use crate::handles::{Handle, Object};
 use crate::memory::{Mapping, Memory};
 use crate::notify::Notification;
 use crate::queue::Queue;
+use crate::row::{Row, Tasks};
 use crate::sched::Scheduler;
 use crate::task::Task;
 use crate::thread::{FloatState, Thread};
@@ -15,6 +16,7 @@ use crate::timer::Timers;
 use abi::Status;
 use abi::manifest::TaskRecord;
 use abi::message::{Kinds, Rights, bits};
+#[cfg(test)]
 use alloc::vec::Vec;
 
 /// Where servers receive calls.
@@ -26,7 +28,7 @@ pub struct Endpoint {
     /// Threads in a call that is not received yet.
     pub senders: Queue,
     /// The row that made it, or to which the manifest gives it.
-    pub owner: u16,
+    pub owner: Row,
     /// Whether it belongs to the row over all lives.
     pub permanent: bool,
     /// Which handles requests may bring.
@@ -62,7 +64,7 @@ pub(crate) const WAKES: u32 = 32;
 /// The state of the kernel's logic.
 pub struct System {
     /// The task table.
-    pub tasks: Vec<Task>,
+    pub tasks: Tasks,
     /// All threads.
     pub threads: Arena<Thread>,
     /// Floating-point registers of the threads that have some.
@@ -95,7 +97,7 @@ pub struct System {
     /// names another thread's call in the same slot.
     pub calls: u64,
     /// The row that spawns and kills.
-    pub controller: Option<u16>,
+    pub controller: Option<Row>,
     /// The rows that read logs, as a set of bits.
     pub log_readers: u64,
     /// Those of them that have not heard of the text of a thread that has died since.
@@ -158,7 +160,6 @@ impl System {
     pub fn with_most(records: &[TaskRecord], most: u16, frames: Frames, clock: Clock) -> Self {
         let rows = records.len() as u32;
         let (mut objects, mut handles, mut floats) = (0, 0, 0);
-        let mut tasks = Vec::with_capacity(records.len());
         for r in records {
             let (handle_quota, object_quota) = lowered(r, most);
             handles += u32::from(handle_quota);
@@ -166,8 +167,11 @@ impl System {
             if r.flags & TaskRecord::FLOAT != 0 {
                 floats += u32::from(object_quota);
             }
-            tasks.push(Task::new(TaskRecord { handle_quota, object_quota, ..*r }));
         }
+        let tasks = Tasks::new(records.iter().map(|r| {
+            let (handle_quota, object_quota) = lowered(r, most);
+            TaskRecord { handle_quota, object_quota, ..*r }
+        }));
         let room = |n: u32| n.min(u32::from(u16::MAX) - 1) as u16;
         let mut system = System {
             tasks,
@@ -192,7 +196,7 @@ impl System {
             log_listeners: 0,
         };
         for (row, record) in records.iter().enumerate() {
-            let row = row as u16;
+            let row = Row::new(row as u16);
             let notification = system.notifications.insert(Notification::new(row, true));
             let endpoint = Endpoint {
                 owner: row,
@@ -209,14 +213,14 @@ impl System {
             if let Some(n) = notification.and_then(|n| system.notifications.get_mut(n)) {
                 n.bind(endpoint);
             }
-            let task = &mut system.tasks[row as usize];
-            task.endpoint = endpoint;
-            task.notification = notification;
+            if let Ok(task) = system.task_mut(row) {
+                (task.endpoint, task.notification) = (endpoint, notification);
+            }
             if record.flags & TaskRecord::CONTROL != 0 {
                 system.controller = Some(row);
             }
             if record.flags & TaskRecord::LOGS != 0 {
-                system.log_readers |= 1 << row;
+                system.log_readers |= row.bit();
             }
         }
         system
@@ -226,7 +230,7 @@ impl System {
     #[cfg(test)]
     pub(crate) fn blocks(&self) -> Vec<usize> {
         let mut blocks = alloc::vec![
-            self.tasks.capacity() * size_of::<Task>(),
+            self.tasks.bytes(),
             self.threads.bytes(),
             self.floats.bytes(),
             self.endpoints.bytes(),
@@ -234,7 +238,7 @@ impl System {
             self.memories.bytes(),
         ];
         blocks.extend(self.timers.blocks());
-        for task in &self.tasks {
+        for task in self.tasks.iter() {
             blocks.extend([task.handles.bytes(), task.mappings.bytes()]);
         }
         blocks
@@ -273,7 +277,7 @@ impl System {
 
     /// The row of a thread's task.
     #[inline]
-    pub fn row_of(&self, thread: u16) -> Result<u16, Status> {
+    pub fn row_of(&self, thread: u16) -> Result<Row, Status> {
         self.threads.at(thread).map(|t| t.task).ok_or(Status::BadHandle)
     }
 
@@ -281,7 +285,7 @@ impl System {
     #[inline(never)]
     pub fn handle(&self, thread: u16, number: u64) -> Result<Handle, Status> {
         let row = self.row_of(thread)?;
-        self.tasks.get(row as usize).ok_or(Status::NoSuchTask)?.handles.get(number)
+        self.task(row)?.handles.get(number)
     }
 
     /// An endpoint handle with a right, and its badge. Errors: BadHandle, WrongKind, NoRights.
@@ -322,7 +326,7 @@ impl System {
     /// Checks that a handle of this thread's task is the system handle with this right. Errors: BadHandle, WrongKind, NoRights.
     #[inline(always)]
     pub fn system_right(&self, thread: &Thread, number: u64, right: Rights) -> Result<(), Status> {
-        let handle = self.tasks.get(thread.task as usize).ok_or(Status::NoSuchTask)?.handles.get(number)?;
+        let handle = self.task(thread.task)?.handles.get(number)?;
         if handle.object != Object::System {
             return Err(Status::WrongKind);
         }
@@ -332,7 +336,7 @@ impl System {
     /// Makes an endpoint for a thread's task. Errors: QuotaObjects, QuotaHandles.
     pub fn endpoint_create(&mut self, thread: u16) -> Result<u32, Status> {
         let row = self.row_of(thread)?;
-        let task = self.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
+        let task = self.tasks.get_mut(row)?;
         if !task.handles.has_room() {
             return Err(Status::QuotaHandles);
         }
@@ -358,8 +362,8 @@ impl System {
     }
 
     /// Adds a handle to a task's table and counts it at its object. Errors: QuotaHandles, QuotaFrames, BadHandle (the object is gone).
-    pub fn handle_insert(&mut self, row: u16, handle: Handle) -> Result<u32, Status> {
-        let task = self.tasks.get(row as usize).ok_or(Status::NoSuchTask)?;
+    pub fn handle_insert(&mut self, row: Row, handle: Handle) -> Result<u32, Status> {
+        let task = self.task(row)?;
         if !task.handles.has_room() {
             return Err(Status::QuotaHandles);
         }
@@ -369,7 +373,7 @@ impl System {
             Object::Memory(id) => self.memory_hold(row, id)?,
             Object::Interrupt(_) | Object::Timer(_) | Object::Thread(_) | Object::System => {}
         }
-        self.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?.handles.insert(handle)
+        self.tasks.get_mut(row)?.handles.insert(handle)
     }
 
     /// Duplicates a handle. `limit` is the copy's badge, of an endpoint, or the bits that can be set by it, of a notification; 0 leaves
@@ -391,8 +395,8 @@ impl System {
     /// What a copy of a handle would be, with at most these rights. The right to receive is never copied: an endpoint has one task that
     /// serves it. Nor are the bits of a task's own notification that interrupts and the kernel set: they mean what they say.
     /// Errors: BadHandle, NoRights.
-    pub(crate) fn handle_derive(&self, row: u16, number: u64, rights: u64) -> Result<Handle, Status> {
-        let mut handle = self.tasks.get(row as usize).ok_or(Status::NoSuchTask)?.handles.get(number)?;
+    pub(crate) fn handle_derive(&self, row: Row, number: u64, rights: u64) -> Result<Handle, Status> {
+        let mut handle = self.task(row)?.handles.get(number)?;
         if !handle.rights.contains(Rights::GRANT) {
             return Err(Status::NoRights);
         }
@@ -416,7 +420,7 @@ impl System {
     /// are left: then again. Errors: BadHandle, Busy.
     pub fn handle_leave(&mut self, thread: u16, number: u64) -> Result<bool, Status> {
         let row = self.row_of(thread)?;
-        let task = self.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
+        let task = self.tasks.get_mut(row)?;
         let handle = task.handles.get(number)?;
         if let Object::Memory(id) = handle.object
             && self.memories.get(id).is_some_and(|m| m.mappings != 0)
@@ -430,9 +434,9 @@ impl System {
         {
             return Ok(false);
         }
-        let task = self.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
+        let task = self.tasks.get_mut(row)?;
         task.handles.remove(number)?;
-        if let Some(account) = self.sched.accounts.get_mut(row as usize) {
+        if let Some(account) = self.sched.accounts.get_mut(row.index()) {
             account.note_closed();
         }
         self.handle_dropped(row, handle);
@@ -440,7 +444,7 @@ impl System {
     }
 
     /// Does for a handle that is out of its table what its object needs.
-    pub(crate) fn handle_dropped(&mut self, row: u16, handle: Handle) {
+    pub(crate) fn handle_dropped(&mut self, row: Row, handle: Handle) {
         match handle.object {
             Object::Endpoint(id) => {
                 if let Some(e) = self.endpoints.get_mut(id) {
@@ -461,7 +465,7 @@ impl System {
             Object::Memory(id) => self.memory_drop(row, id),
             Object::Timer(id) => {
                 if self.timers.destroy(id)
-                    && let Some(task) = self.tasks.get_mut(row as usize)
+                    && let Some(task) = self.tasks.at_mut(row)
                 {
                     task.objects.give(1);
                 }
@@ -477,7 +481,7 @@ impl System {
             if let Some(n) = e.bound.and_then(|n| self.notifications.get_mut(n)) {
                 n.bind(None);
             }
-            if let Some(task) = self.tasks.get_mut(e.owner as usize) {
+            if let Some(task) = self.tasks.at_mut(e.owner) {
                 task.objects.give(1);
                 task.made -= 1;
             }

@@ -1,5 +1,6 @@
 //! Rows of the task table.
 
+use crate::addr::{LifeSpace, PhysAddr};
 use crate::arena::Id;
 use crate::frames::Chain;
 use crate::handles::HandleTable;
@@ -8,6 +9,7 @@ use crate::mappings::Mappings;
 use crate::memory::Memory;
 use crate::notify::Notification;
 use crate::release::Release;
+use crate::row::Row;
 use crate::system::{Endpoint, System};
 use crate::thread::Thread;
 use abi::error::FaultRecord;
@@ -61,8 +63,8 @@ impl Quota {
 pub struct Start {
     /// What is done next.
     pub phase: Phase,
-    /// Physical address of the page in which the task will find out who it is.
-    pub info: u64,
+    /// The page in which the task will find out who it is.
+    pub info: PhysAddr,
     /// Zeroed frames for the memory that outlives the task, as far as they are there.
     pub kept: Chain,
 }
@@ -77,7 +79,7 @@ pub enum Phase {
     /// A frame of the memory that outlives the task.
     Keep,
     /// From this row on, those who may call it hear of it.
-    Announce(u16),
+    Announce(Row),
     /// Its handles, and the first thread.
     Run,
 }
@@ -118,10 +120,8 @@ pub struct Task {
     pub objects: Quota,
     /// The frames of image, stacks and page tables.
     pub chain: Chain,
-    /// Physical address of the top page table; 0 without a life.
-    pub root: u64,
-    /// The value of CR3 while the life runs.
-    pub space: u64,
+    /// The address space of the life; none without a life, and until it has one.
+    pub space: LifeSpace,
     /// Its endpoint, which outlives it.
     pub endpoint: Option<Id<Endpoint>>,
     /// Its notification, which outlives it (its bits do not).
@@ -163,8 +163,7 @@ impl Task {
             frames: Quota::new(record.frame_quota),
             objects: Quota::new(u32::from(record.object_quota)),
             chain: Chain::default(),
-            root: 0,
-            space: 0,
+            space: LifeSpace::NONE,
             endpoint: None,
             notification: None,
             keep: None,
@@ -196,8 +195,8 @@ impl Task {
     }
 
     /// Its name in this life.
-    pub fn id(&self, row: u16) -> TaskId {
-        TaskId { index: row, generation: self.generation }
+    pub fn id(&self, row: Row) -> TaskId {
+        TaskId { index: row.number(), generation: self.generation }
     }
 
     /// Whether it may call a task of this priority: one that is more important.
@@ -210,6 +209,13 @@ impl Task {
 const RESERVE: u64 = 256;
 
 impl System {
+    /// Disables the tasks, before any of them starts, whose records the caller refuses: they never start, the others do.
+    pub fn disable(&mut self, refuses: impl Fn(&TaskRecord) -> bool) {
+        for task in self.tasks.iter_mut() {
+            task.disabled |= refuses(&task.record);
+        }
+    }
+
     /// Lowers the largest quotas of frames, where all together, with what outlives its tasks, are more than there is, until whoever stays
     /// within its own finds them: so no task, however much it may have, leaves another without. One that has nothing left then
     /// cannot start; the task with control keeps its own up to a quarter of all, since without it nothing runs. Returns the most that
@@ -229,7 +235,7 @@ impl System {
             let most = fits + (too_much - fits) / 2;
             if needed(most) <= there { fits = most } else { too_much = most }
         }
-        for task in &mut self.tasks {
+        for task in self.tasks.iter_mut() {
             task.frames.limit = task.frames.limit.min(cap(task, fits).saturating_sub(task.record.keep_frames));
         }
         Some(fits)

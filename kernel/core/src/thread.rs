@@ -1,9 +1,11 @@
 //! Threads: a register file, a priority and a state.
 
 use crate::account::Budget;
+use crate::addr::AddressSpace;
 use crate::arena::Id;
 use crate::notify::Notification;
 use crate::queue::{Link, Queue};
+use crate::row::Row;
 use crate::step::Step;
 use crate::system::Endpoint;
 use abi::TaskId;
@@ -14,7 +16,7 @@ use abi::message::{Lease, MAX_LEASES, ReplyToken};
 #[repr(C, align(16))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)]
-pub struct Frame {
+pub struct TrapFrame {
     pub r15: u64,
     pub r14: u64,
     pub r13: u64,
@@ -30,7 +32,7 @@ pub struct Frame {
     pub rdx: u64,
     pub rcx: u64,
     pub rax: u64,
-    /// Exception or interrupt vector, or [`Frame::SYSCALL`].
+    /// Exception or interrupt vector, or [`TrapFrame::SYSCALL`].
     pub vector: u64,
     pub error: u64,
     pub rip: u64,
@@ -40,9 +42,9 @@ pub struct Frame {
     pub ss: u64,
 }
 
-const _: () = assert!(size_of::<Frame>() == 176);
+const _: () = assert!(size_of::<TrapFrame>() == 176);
 
-impl Frame {
+impl TrapFrame {
     /// `vector` of a frame saved by the `syscall` entry: it may be left by `sysret`.
     pub const SYSCALL: u64 = 0x100;
 
@@ -63,7 +65,7 @@ impl Frame {
     /// The general registers in the order of [`abi::task::Registers::general`].
     #[inline(never)]
     pub fn general_mut(&mut self) -> [&mut u64; 15] {
-        let Frame { rax, rbx, rcx, rdx, rsi, rdi, rbp, r8, r9, r10, r11, r12, r13, r14, r15, .. } = self;
+        let TrapFrame { rax, rbx, rcx, rdx, rsi, rdi, rbp, r8, r9, r10, r11, r12, r13, r14, r15, .. } = self;
         [rax, rbx, rcx, rdx, rsi, rdi, rbp, r8, r9, r10, r11, r12, r13, r14, r15]
     }
 
@@ -113,7 +115,7 @@ pub enum State {
     /// In a call: in the endpoint's queue of senders.
     Sending(Id<Endpoint>) = 2,
     /// In a call: received by this task (row) and not answered.
-    Replying(u16) = 3,
+    Replying(Row) = 3,
     /// In `recv`: in the endpoint's queue of receivers.
     Receiving(Id<Endpoint>) = 4,
     /// Waits on a notification.
@@ -130,7 +132,7 @@ impl State {
 
     /// Whether a call is received by this task and not answered.
     #[inline(always)]
-    pub(crate) fn is_replying(self, row: u16) -> bool {
+    pub(crate) fn is_replying(self, row: Row) -> bool {
         matches!(self, State::Replying(server) if server == row)
     }
 }
@@ -208,7 +210,7 @@ pub const WHOLE: u8 = 8;
 #[derive(Debug)]
 pub struct Thread {
     /// Registers while it is not running, and where they are saved when it enters the kernel.
-    pub frame: Frame,
+    pub frame: TrapFrame,
     /// Its floating-point registers while they are not in the processor; `None` in a task without floating point.
     pub float: Option<Id<FloatState>>,
     /// A queue of this thread alone.
@@ -216,13 +218,11 @@ pub struct Thread {
     /// The state of a thread that waits for its reply.
     pub(crate) awaited: State,
     /// Row of its task.
-    pub task: u16,
+    pub task: Row,
     /// Its task's name in this life.
     pub id: TaskId,
-    /// Its task's top page table.
-    pub root: u64,
-    /// The value of CR3 for its task's address space: the physical address of the top page table.
-    pub space: u64,
+    /// Its task's address space.
+    pub space: AddressSpace,
     /// Whether its task has I/O ports.
     pub ports: bool,
     /// For what the core must be prepared besides its address space, and whether the kernel goes on first: [`PORTS`], [`FLOAT`], [`STEP`],
@@ -265,16 +265,15 @@ pub struct Thread {
 
 impl Thread {
     /// A thread with zeroed registers, not yet in any queue.
-    pub fn new(task: u16, priority: u8) -> Self {
+    pub fn new(task: Row, space: AddressSpace, priority: u8) -> Self {
         Thread {
-            frame: Frame::default(),
+            frame: TrapFrame::default(),
             float: None,
             alone: Queue::default(),
             awaited: State::Replying(task),
             task,
-            id: TaskId { index: task, generation: 0 },
-            root: 0,
-            space: 0,
+            id: TaskId { index: task.number(), generation: 0 },
+            space,
             ports: false,
             extras: 0,
             state: State::Ready,

@@ -3,6 +3,7 @@
 use crate::arena::{Arena, Id};
 use crate::handles::{Handle, Object};
 use crate::notify::Notification;
+use crate::row::Row;
 use crate::system::System;
 use abi::Status;
 use abi::message::Rights;
@@ -11,7 +12,7 @@ use alloc::vec::Vec;
 /// A timer.
 #[derive(Debug)]
 pub struct Timer {
-    row: u16,
+    row: Row,
     notification: Id<Notification>,
     bits: u64,
     deadline: u64,
@@ -75,7 +76,7 @@ impl Timers {
     }
 
     /// Makes a timer of a row's that sets `bits`; `None` where there is no room.
-    pub fn create(&mut self, row: u16, notification: Id<Notification>, bits: u64) -> Option<Id<Timer>> {
+    pub fn create(&mut self, row: Row, notification: Id<Notification>, bits: u64) -> Option<Id<Timer>> {
         self.arena.insert(Timer { row, notification, bits, deadline: 0, place: None })
     }
 
@@ -90,7 +91,7 @@ impl Timers {
         self.disarm(id);
         let Some(timer) = self.arena.get_mut(id) else { return false };
         let row = timer.row;
-        let Some(heap) = self.heaps.get_mut(row as usize).filter(|h| h.len < h.room) else { return false };
+        let Some(heap) = self.heaps.get_mut(row.index()).filter(|h| h.len < h.room) else { return false };
         let place = heap.len;
         heap.len += 1;
         (timer.deadline, timer.place) = (deadline, Some(place));
@@ -117,7 +118,7 @@ impl Timers {
     pub fn levels(&self, id: Id<Timer>) -> u32 {
         let armed = self.arena.get(id).filter(|t| t.place.is_some());
         armed
-            .and_then(|t| self.heaps.get(t.row as usize))
+            .and_then(|t| self.heaps.get(t.row.index()))
             .map_or(0, |heap| heap.len.checked_ilog2().map_or(0, |n| n + 1))
     }
 
@@ -133,8 +134,8 @@ impl Timers {
         }
         let row = self.due_from(self.turn, now).or_else(|| self.due_from(0, now))?;
         self.turn = row + 1;
-        let index = self.at(row as u16, 0)?;
-        self.take_out(row as u16, 0);
+        let index = self.at(Row::new(row as u16), 0)?;
+        self.take_out(Row::new(row as u16), 0);
         let timer = self.arena.at(index)?;
         Some((timer.notification, timer.bits))
     }
@@ -163,8 +164,8 @@ impl Timers {
     }
 
     /// Notes the first deadline of a row where it has changed.
-    fn note_first(&mut self, row: u16) {
-        let mut node = self.firsts.len() / 2 + row as usize;
+    fn note_first(&mut self, row: Row) {
+        let mut node = self.firsts.len() / 2 + row.index();
         let mut first = self.deadline(row, 0);
         while let Some(slot) = self.firsts.get_mut(node).filter(|_| node != 0) {
             *slot = first;
@@ -178,13 +179,14 @@ impl Timers {
     /// The armed timers by deadline, after a look at the order of the heap and at every timer's place in it.
     #[cfg(any(test, feature = "verify"))]
     pub(crate) fn armed(&self) -> Result<Vec<(u64, Id<Timer>)>, alloc::string::String> {
-        let earliest = (0..self.heaps.len()).map(|row| self.deadline(row as u16, 0)).min().unwrap_or(u64::MAX);
+        let earliest =
+            (0..self.heaps.len()).map(|row| self.deadline(Row::new(row as u16), 0)).min().unwrap_or(u64::MAX);
         if self.first != earliest {
             return Err(alloc::format!("the next deadline is not {}", self.first));
         }
         let leaves = self.firsts.len() / 2;
         for row in 0..leaves {
-            if self.firsts.get(leaves + row) != Some(&self.deadline(row as u16, 0)) {
+            if self.firsts.get(leaves + row) != Some(&self.deadline(Row::new(row as u16), 0)) {
                 return Err(alloc::format!("the first deadline of row {row} is another"));
             }
         }
@@ -195,7 +197,7 @@ impl Timers {
         }
         let mut count = 0;
         for (row, heap) in self.heaps.iter().enumerate() {
-            let row = row as u16;
+            let row = Row::new(row as u16);
             for place in 0..heap.len as usize {
                 if place > 0 && self.deadline(row, place) < self.deadline(row, (place - 1) / 2) {
                     return Err(alloc::format!("timer heap of row {row} out of order at {place}"));
@@ -220,19 +222,19 @@ impl Timers {
     }
 
     /// The timer at a place of a row's heap.
-    fn at(&self, row: u16, place: usize) -> Option<u16> {
-        let heap = self.heaps.get(row as usize).filter(|h| place < h.len as usize)?;
+    fn at(&self, row: Row, place: usize) -> Option<u16> {
+        let heap = self.heaps.get(row.index()).filter(|h| place < h.len as usize)?;
         self.places.get(heap.base as usize + place).copied()
     }
 
-    fn take_out(&mut self, row: u16, place: usize) {
-        let Some(heap) = self.heaps.get(row as usize).copied() else { return };
+    fn take_out(&mut self, row: Row, place: usize) {
+        let Some(heap) = self.heaps.get(row.index()).copied() else { return };
         let Some(last) = heap.len.checked_sub(1).map(usize::from) else { return };
         self.exchange(row, place, last);
         if let Some(timer) = self.at(row, last).and_then(|index| self.arena.at_mut(index)) {
             timer.place = None;
         }
-        if let Some(heap) = self.heaps.get_mut(row as usize) {
+        if let Some(heap) = self.heaps.get_mut(row.index()) {
             heap.len -= 1;
         }
         if place < last {
@@ -243,12 +245,12 @@ impl Timers {
     }
 
     /// The end of time where there is none at this place.
-    fn deadline(&self, row: u16, place: usize) -> u64 {
+    fn deadline(&self, row: Row, place: usize) -> u64 {
         self.at(row, place).and_then(|index| self.arena.at(index)).map_or(u64::MAX, |t| t.deadline)
     }
 
-    fn exchange(&mut self, row: u16, a: usize, b: usize) {
-        let Some(base) = self.heaps.get(row as usize).map(|h| h.base as usize) else { return };
+    fn exchange(&mut self, row: Row, a: usize, b: usize) {
+        let Some(base) = self.heaps.get(row.index()).map(|h| h.base as usize) else { return };
         let Some(heap) = self.places.get_mut(base..) else { return };
         if a.max(b) >= heap.len() {
             return;
@@ -261,15 +263,15 @@ impl Timers {
         }
     }
 
-    fn rise(&mut self, row: u16, mut place: usize) {
+    fn rise(&mut self, row: Row, mut place: usize) {
         while place > 0 && self.deadline(row, place) < self.deadline(row, (place - 1) / 2) {
             self.exchange(row, place, (place - 1) / 2);
             place = (place - 1) / 2;
         }
     }
 
-    fn sink(&mut self, row: u16, mut place: usize) {
-        let len = self.heaps.get(row as usize).map_or(0, |h| h.len as usize);
+    fn sink(&mut self, row: Row, mut place: usize) {
+        let len = self.heaps.get(row.index()).map_or(0, |h| h.len as usize);
         loop {
             let (left, right) = (2 * place + 1, 2 * place + 2);
             let least = if self.deadline(row, right) < self.deadline(row, left) { right } else { left };
@@ -293,7 +295,7 @@ impl System {
         if bits & 1 << bit == 0 {
             return Err(Status::NoRights);
         }
-        let task = self.tasks.get_mut(row as usize).ok_or(Status::NoSuchTask)?;
+        let task = self.tasks.get_mut(row)?;
         if !task.handles.has_room() {
             return Err(Status::QuotaHandles);
         }

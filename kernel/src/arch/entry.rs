@@ -1,6 +1,6 @@
 //! The ways into the kernel and out of it.
 //!
-//! From ring 3, registers go straight into the running thread's [`Frame`]: the processor's own five words because TSS.RSP0 points
+//! From ring 3, registers go straight into the running thread's [`TrapFrame`]: the processor's own five words because TSS.RSP0 points
 //! to the frame's end, the rest by these stubs. The kernel then runs on its one stack with interrupts off and returns the frame
 //! to leave with, which may be another thread's. From ring 0 only the idle loop and the pause between two steps of a system call are ever
 //! interrupted; anything else is a bug and ends in a report.
@@ -12,10 +12,10 @@ use abi::Syscall;
 use core::arch::naked_asm;
 use core::mem::offset_of;
 use kernel_core::layout::register;
-use kernel_core::thread::Frame;
+use kernel_core::thread::TrapFrame;
 
 /// Bytes from a frame's start to its `vector` word.
-const VECTOR: usize = offset_of!(Frame, vector);
+const VECTOR: usize = offset_of!(TrapFrame, vector);
 const _: () = assert!(VECTOR == 15 * 8, "the stubs push fifteen registers");
 
 /// What [`notify`] goes on in.
@@ -24,8 +24,8 @@ pub(super) use crate::{kernel::enter_current, syscall::on_syscall, trap::line_fr
 /// Whether the assembly of [`notify`] runs in ring 0.
 pub(super) const RING_0: bool = true;
 
-pub(super) const USER_FLAGS: u32 = Frame::USER_FLAGS;
-pub(super) const USER_FLAGS_SET: u32 = Frame::USER_FLAGS_SET;
+pub(super) const USER_FLAGS: u32 = TrapFrame::USER_FLAGS;
+pub(super) const USER_FLAGS_SET: u32 = TrapFrame::USER_FLAGS_SET;
 
 /// System calls of larger numbers have the general entry.
 pub(super) const ENTRIES: usize = Syscall::TaskFault as usize + 1;
@@ -126,20 +126,20 @@ macro_rules! whole_frame {
             "call {handler}",
             "jmp {leave}",
             kernel = const percore::KERNEL,
-            rax = const register(offset_of!(Frame, rax)),
-            vector = const register(offset_of!(Frame, vector)),
-            syscall = const Frame::SYSCALL,
-            rdi = const register(offset_of!(Frame, rdi)),
-            rsi = const register(offset_of!(Frame, rsi)),
-            rdx = const register(offset_of!(Frame, rdx)),
-            r8 = const register(offset_of!(Frame, r8)),
-            r9 = const register(offset_of!(Frame, r9)),
-            r10 = const register(offset_of!(Frame, r10)),
-            r12 = const register(offset_of!(Frame, r12)),
-            r13 = const register(offset_of!(Frame, r13)),
-            r14 = const register(offset_of!(Frame, r14)),
-            r15 = const register(offset_of!(Frame, r15)),
-            size = const size_of::<Frame>(),
+            rax = const register(offset_of!(TrapFrame, rax)),
+            vector = const register(offset_of!(TrapFrame, vector)),
+            syscall = const TrapFrame::SYSCALL,
+            rdi = const register(offset_of!(TrapFrame, rdi)),
+            rsi = const register(offset_of!(TrapFrame, rsi)),
+            rdx = const register(offset_of!(TrapFrame, rdx)),
+            r8 = const register(offset_of!(TrapFrame, r8)),
+            r9 = const register(offset_of!(TrapFrame, r9)),
+            r10 = const register(offset_of!(TrapFrame, r10)),
+            r12 = const register(offset_of!(TrapFrame, r12)),
+            r13 = const register(offset_of!(TrapFrame, r13)),
+            r14 = const register(offset_of!(TrapFrame, r14)),
+            r15 = const register(offset_of!(TrapFrame, r15)),
+            size = const size_of::<TrapFrame>(),
             kernel_stack = const KERNEL_STACK,
             handler = sym $handler,
             leave = sym leave,
@@ -233,7 +233,7 @@ macro_rules! whole_stub {
                 kernel_stack = const KERNEL_STACK,
                 user_data = const USER_DATA,
                 user_code = const USER_CODE,
-                syscall = const Frame::SYSCALL,
+                syscall = const TrapFrame::SYSCALL,
                 handler = sym $handler,
                 leave = sym leave,
             )
@@ -286,18 +286,18 @@ pub extern "C" fn leave() -> ! {
         "add rsp, 16",
         "swapgs",
         "iretq",
-        rflags = const offset_of!(Frame, rflags),
+        rflags = const offset_of!(TrapFrame, rflags),
         flags = const USER_FLAGS,
         flags_set = const USER_FLAGS_SET,
-        syscall = const Frame::SYSCALL,
+        syscall = const TrapFrame::SYSCALL,
     )
 }
 
 /// Leaves the kernel, of which nothing is locked, for the thread that has been handed the core, where it was: its frame. Address space and ports are
 /// prepared on the way, and what more there is, as by [`crate::kernel::enter_running`].
 #[inline(always)]
-pub fn resume(frame: &Frame) -> ! {
-    let frame_end = (&raw const *frame).addr() + size_of::<Frame>();
+pub fn resume(frame: &TrapFrame) -> ! {
+    let frame_end = (&raw const *frame).addr() + size_of::<TrapFrame>();
     // SAFETY: the frame is in the slot of the running thread, and that in TSS.RSP0 of the one that ran before; what is on the kernel's stack nobody
     // needs any more, as the state is not locked.
     unsafe { core::arch::asm!("mov rbp, {}", "jmp {}", in(reg) frame_end, sym notify::resumed, options(noreturn)) }

@@ -1,10 +1,11 @@
 //! The firmware's tables, read once at boot through a page of the kernel's own: they lie in memory that is not called RAM, which the direct
 //! map leaves out.
 
-use super::paging::{self, KernelFlags};
+use super::paging::{self, KernelFlags, Zeroed};
 use super::{cpu, stacks};
 use crate::klog;
 use kernel_core::acpi::{self, Physical, Units, Walked};
+use kernel_core::addr::PhysAddr;
 
 /// Where a page of them is seen: in the part of the top table that has the kernel's stacks, far from these.
 const WINDOW: u64 = stacks::BASE + (256 << 30);
@@ -13,10 +14,11 @@ const PAGE: u64 = abi::PAGE_SIZE as u64;
 /// Adds what the tables behind the root pointer at `rsdp` name. `None` where there is no such pointer. `frames` gives the page tables for the page through
 /// which they are seen.
 #[unsafe(link_section = "boot_text")]
-pub fn read(rsdp: u64, frames: &mut dyn FnMut() -> u64, units: &mut Units) -> Option<Walked> {
+pub fn read(rsdp: u64, frames: &mut dyn FnMut() -> Zeroed, units: &mut Units) -> Option<Walked> {
     let mut window = Window { frames, bits: cpu::physical_bits() };
     let walked = acpi::walk(&mut window, rsdp, &mut |found| units.add(found));
-    paging::map_kernel(WINDOW, 0, KernelFlags::NONE, window.frames);
+    // SAFETY: nothing else lies in the window, and from now on nothing does.
+    unsafe { paging::map_kernel(WINDOW, PhysAddr::default(), KernelFlags::NONE, window.frames) };
     paging::flush_page(WINDOW);
     walked
 }
@@ -34,7 +36,7 @@ pub fn say(walked: Option<Walked>) {
 }
 
 struct Window<'a> {
-    frames: &'a mut dyn FnMut() -> u64,
+    frames: &'a mut dyn FnMut() -> Zeroed,
     /// Bits of a physical address: one that has more faults when it is mapped (Intel SDM vol. 3A, section 4.1.4).
     bits: u32,
 }
@@ -50,7 +52,9 @@ impl Physical for Window<'_> {
         while !rest.is_empty() {
             let offset = at & (PAGE - 1);
             let (piece, more) = rest.split_at_mut(rest.len().min((PAGE - offset) as usize));
-            paging::map_kernel(WINDOW, at - offset, KernelFlags::FIRMWARE, self.frames);
+            let frame = PhysAddr::new(at - offset);
+            // SAFETY: nothing else lies in the window, which is only read.
+            unsafe { paging::map_kernel(WINDOW, frame, KernelFlags::FIRMWARE, self.frames) };
             paging::flush_page(WINDOW);
             for (index, byte) in (0..).zip(piece.iter_mut()) {
                 // SAFETY: the page was just mapped for reading; offset and length stay within it. The firmware's memory may change under the

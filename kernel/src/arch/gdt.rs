@@ -2,6 +2,7 @@
 
 use super::stacks::Stack;
 use abi::manifest::{Grant, GrantKind};
+use kernel_core::Row;
 use x86_64::instructions::segmentation::{CS, DS, ES, FS, GS, SS, Segment};
 use x86_64::instructions::tables::load_tss;
 use x86_64::structures::DescriptorTablePointer;
@@ -56,7 +57,7 @@ pub struct Tables {
     tss: Tss,
     gdt: [u64; 8],
     /// The row whose ports are clear in the bitmap now, or [`NOBODY`].
-    owner: u16,
+    owner: Row,
     granted: [Ports; GrantKind::Ports.most()],
 }
 
@@ -89,7 +90,7 @@ impl Tables {
             end: 0xff,
         },
         gdt: [0; 8],
-        owner: NOBODY,
+        owner: Row::new(NOBODY),
         granted: [Ports { base: 0, len: 0 }; GrantKind::Ports.most()],
     };
 
@@ -114,7 +115,7 @@ impl Tables {
     }
 
     /// Allows the ports of the task that runs from now on, and no others.
-    pub fn set_ports<'a>(&mut self, row: u16, ports: impl Iterator<Item = &'a Grant>) {
+    pub fn set_ports<'a>(&mut self, row: Row, ports: impl Iterator<Item = &'a Grant>) {
         if self.owner != row {
             for range in &mut self.granted {
                 change(&mut self.tss.bitmap, *range, true);

@@ -27,7 +27,7 @@ use core::arch::naked_asm;
 use core::mem::offset_of;
 use kernel_core::direct::LABEL;
 use kernel_core::layout::{self, register};
-use kernel_core::thread::Frame;
+use kernel_core::thread::TrapFrame;
 
 /// The core's record, which gs leads to, and where the pieces go on, by a jump.
 ///
@@ -81,11 +81,11 @@ macro_rules! piece {
             endpoints = const C::ENDPOINTS,
             core_extras = const C::EXTRAS,
             now = const C::USER_STACK,
-            rsp = const register(offset_of!(Frame, rsp)),
-            rip = const register(offset_of!(Frame, rip)),
-            rflags = const register(offset_of!(Frame, rflags)),
-            rbx = const register(offset_of!(Frame, rbx)),
-            rbp = const register(offset_of!(Frame, rbp)),
+            rsp = const register(offset_of!(TrapFrame, rsp)),
+            rip = const register(offset_of!(TrapFrame, rip)),
+            rflags = const register(offset_of!(TrapFrame, rflags)),
+            rbx = const register(offset_of!(TrapFrame, rbx)),
+            rbp = const register(offset_of!(TrapFrame, rbp)),
             label = const LABEL,
             slot = const layout::THREAD_SLOT,
             budget = const layout::BUDGET,
@@ -258,7 +258,7 @@ pub extern "C" fn call<C: Core>() {
         "mov dword ptr [r11 + {queues}], {nobody}",
         go!();
         way = const layout::CALLS,
-        rsi = const register(offset_of!(Frame, rsi)),
+        rsi = const register(offset_of!(TrapFrame, rsi)),
         tail = const layout::TAIL,
         nobody = const layout::NOBODY,
         last_sent = const layout::LAST_SENT,

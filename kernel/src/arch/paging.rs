@@ -5,13 +5,17 @@
 
 use super::ram::{self, Ram};
 use crate::boot::BootFrames;
+use abi::Status;
 use core::sync::atomic::{AtomicU64, Ordering};
+use kernel_core::Row;
+use kernel_core::addr::{self, AddressSpace, PhysAddr, TableRoot};
+use kernel_core::frames::Fresh;
 use kernel_core::memory::Caching;
+use x86_64::VirtAddr;
 use x86_64::registers::control::Cr3;
 use x86_64::structures::paging::mapper::Mapper;
 use x86_64::structures::paging::page::PageSize;
 use x86_64::structures::paging::{Page, PageTable, PageTableFlags, PhysFrame, RecursivePageTable, Size2MiB, Size4KiB};
-use x86_64::{PhysAddr, VirtAddr};
 
 /// Where RAM is mapped, and nothing else of physical memory (see [`super::ram`]): 64 TiB from here on, not executable.
 pub const DIRECT_MAP: u64 = 0xffff_8000_0000_0000;
@@ -32,15 +36,76 @@ const IS_RAM: u64 = 1 << 9;
 const NO_EXECUTE: u64 = 1 << 63;
 const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 const PAGE: u64 = abi::PAGE_SIZE as u64;
-/// Loading a CR3 with this bit leaves what is cached for its process-context identifier (vol. 3A, section 4.10.4.1).
-const KEEP: u64 = 1 << 63;
-
 /// The kernel's own top table.
 static KERNEL_ROOT: AtomicU64 = AtomicU64::new(0);
 
-/// The kernel's own top table, for when no task's is in use.
-pub fn kernel_root() -> u64 {
-    KERNEL_ROOT.load(Ordering::Relaxed)
+/// The kernel's own top table, for when no task's is in use. Not before [`init`].
+pub fn kernel_root() -> TableRoot {
+    TableRoot::made_at(PhysAddr::new(KERNEL_ROOT.load(Ordering::Relaxed)))
+}
+
+/// A page table: a frame of RAM to which a top table, or an entry of a table, leads.
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Table(u64);
+
+impl Table {
+    /// The table to which an entry leads that is present and no page.
+    #[inline(always)]
+    const fn behind(entry: u64) -> Self {
+        Table(entry & ADDRESS)
+    }
+
+    /// What an entry says that leads to it: it is there, and may be written; those below it say more.
+    const fn entry(self) -> u64 {
+        self.0 | PRESENT | WRITABLE
+    }
+}
+
+/// A page table that was found, or none: as large as one, since no table is in the first frame of all.
+#[derive(Clone, Copy)]
+pub struct Found(u64);
+
+impl Found {
+    /// None.
+    pub const NONE: Found = Found(0);
+
+    /// This one.
+    #[inline(always)]
+    pub const fn table(table: Table) -> Self {
+        Found(table.0)
+    }
+
+    /// The one that was found.
+    #[inline(always)]
+    pub const fn get(self) -> Option<Table> {
+        if self.0 == 0 { None } else { Some(Table(self.0)) }
+    }
+}
+
+impl From<TableRoot> for Table {
+    #[inline(always)]
+    fn from(root: TableRoot) -> Self {
+        Table(root.address().number())
+    }
+}
+
+/// A frame full of zeros, which nobody uses but who has this: it can become a page table.
+#[derive(Debug)]
+pub struct Zeroed(PhysAddr);
+
+impl Zeroed {
+    /// Where it is. From now on others may use it.
+    #[inline(always)]
+    pub fn address(self) -> PhysAddr {
+        self.0
+    }
+
+    /// An empty page table.
+    #[inline(always)]
+    fn table(self) -> Table {
+        Table(self.0.number())
+    }
 }
 
 /// A kernel mapping's permissions.
@@ -92,28 +157,37 @@ impl UserFlags {
 }
 
 #[inline(always)]
-fn entry_ptr(table: u64, index: u64) -> *mut u64 {
-    (DIRECT_MAP + table + (index & 511) * 8) as *mut u64
+fn entry_ptr(table: Table, index: u64) -> *mut u64 {
+    (DIRECT_MAP + table.0 + (index & 511) * 8) as *mut u64
 }
 
 #[inline(always)]
-fn read(table: u64, index: u64) -> u64 {
-    // SAFETY: `table` is the address of a page table: CR3, a root the kernel built, or an entry of one. Tables are frames of
-    // RAM, which the direct map covers, and the index stays within the page.
+fn read(table: Table, index: u64) -> u64 {
+    // SAFETY: a page table is a frame of RAM, which the direct map covers, and the index stays within the page.
     unsafe { entry_ptr(table, index).read_volatile() }
 }
 
-fn write(table: u64, index: u64, entry: u64) {
-    // SAFETY: as `read`; only the kernel writes tables, on one core with interrupts off.
+fn write(table: Table, index: u64, entry: u64) {
+    // SAFETY: as in `read`; only the kernel writes tables, on one core with interrupts off.
     unsafe { entry_ptr(table, index).write_volatile(entry) }
 }
 
-/// Fills a frame with zeros.
-pub fn zero(frame: u64) {
-    if let Some(ram) = Ram::at(frame, PAGE) {
-        // SAFETY: the frame was just taken from the allocator, so nobody else uses it, and it is RAM in the direct map.
+/// Fills a frame with zeros that was just taken.
+pub fn zero(frame: Fresh) -> Zeroed {
+    // SAFETY: who has it is the only one to use the frame.
+    unsafe { zero_at(frame.address()) }
+}
+
+/// Fills a frame with zeros, by its address.
+///
+/// # Safety
+/// Nobody else uses the frame.
+pub unsafe fn zero_at(frame: PhysAddr) -> Zeroed {
+    if let Some(ram) = Ram::at(frame.number(), PAGE) {
+        // SAFETY: it is RAM in the direct map, and nobody else's by this function's contract.
         unsafe { core::ptr::write_bytes(ram.pointer(), 0, PAGE as usize) };
     }
+    Zeroed(frame)
 }
 
 #[inline(always)]
@@ -132,7 +206,7 @@ where
         PageTableFlags::PRESENT | PageTableFlags::WRITABLE | PageTableFlags::NO_EXECUTE | PageTableFlags::GLOBAL;
     let first = DIRECT_MAP + phys;
     let page = Page::<S>::containing_address(VirtAddr::new(first));
-    let frame = PhysFrame::containing_address(PhysAddr::new(phys));
+    let frame = PhysFrame::containing_address(x86_64::PhysAddr::new(phys));
     // SAFETY: the page lies in a slot that nothing else uses. What it maps may be mapped elsewhere too (the kernel's image); the direct map
     // is written only at frames that the kernel owns.
     match unsafe { mapper.map_to(page, frame, flags, frames) } {
@@ -171,32 +245,30 @@ pub fn init(frames: &mut BootFrames) {
             };
         }
     }
-    let old = Cr3::read().0.start_address().as_u64();
-    let root = frames.take();
-    zero(root);
+    let old = Table(Cr3::read().0.start_address().as_u64());
+    let top = frames.take_zeroed();
+    let (root, table) = (top.0, Table(top.0.number()));
     for index in 256..512 {
         if index != RECURSIVE {
-            write(root, index, read(old, index));
+            write(table, index, read(old, index));
         }
     }
     // The stacks' slot must exist before the first task copies the upper half.
-    let stacks = frames.take();
-    zero(stacks);
-    write(root, slot(super::stacks::BASE, 3), stacks | PRESENT | WRITABLE);
-    make_global(root, 3, slot(0xffff_ffff_8000_0000, 3));
-    KERNEL_ROOT.store(root, Ordering::Relaxed);
-    switch(root);
+    write(table, slot(super::stacks::BASE, 3), frames.take_zeroed().table().entry());
+    make_global(table, 3, slot(0xffff_ffff_8000_0000, 3));
+    KERNEL_ROOT.store(root.number(), Ordering::Relaxed);
+    switch_to_kernel();
 }
 
 /// Marks the kernel image's pages global: they are the same in every address space.
 #[unsafe(link_section = "boot_text")]
-fn make_global(table: u64, level: u32, index: u64) {
+fn make_global(table: Table, level: u32, index: u64) {
     let entry = read(table, index);
     if level == 0 || entry & HUGE != 0 {
         write(table, index, entry | GLOBAL);
         return;
     }
-    let below = entry & ADDRESS;
+    let below = Table::behind(entry);
     for next in 0..512 {
         if read(below, next) & PRESENT != 0 {
             make_global(below, level - 1, next);
@@ -204,20 +276,15 @@ fn make_global(table: u64, level: u32, index: u64) {
     }
 }
 
-/// What CR3 holds while a task of this row runs: where the processor has process-context identifiers, the row's own, so that what it
-/// has cached of the address space is still there when the task runs again (vol. 3A, section 4.10.1).
-pub fn space(root: u64, row: u16, pcid: bool) -> u64 {
-    // 0 is the kernel's own. There are fewer rows than identifiers.
-    const _: () = assert!(abi::task::MAX_TASKS < 0xfff);
-    if pcid { root | u64::from(row + 1) | KEEP } else { root }
-}
-
-/// Forgets what is cached of an address space with the same identifier, which was an earlier life's. `current` is what CR3 holds now.
-pub fn forget(space: u64) {
-    if space & KEEP != 0 {
+/// Forgets what is cached of an address space with the same identifier, which was an earlier life's.
+pub fn forget(space: AddressSpace) {
+    if space.cr3().keeps() {
         let current = loaded();
-        switch(space & !KEEP);
-        switch(current | KEEP);
+        // SAFETY: the first is an address space; the second is what was in use, and stays cached.
+        unsafe {
+            load(space.cr3().when_read());
+            load(current | addr::Cr3::KEEP);
+        }
     }
 }
 
@@ -230,35 +297,60 @@ fn loaded() -> u64 {
     now
 }
 
-/// Whether the core is in this address space: a top table, or what [`space`] makes of one.
+/// Writes CR3.
+///
+/// # Safety
+/// It must be an address space's: a top table with the kernel's upper half, so that code, stack and data stay where they are.
 #[inline(always)]
-pub fn is_in(root: u64) -> bool {
-    loaded() == root & !KEEP
+unsafe fn load(cr3: u64) {
+    // SAFETY: by this function's contract.
+    unsafe { core::arch::asm!("mov cr3, {}", in(reg) cr3, options(nostack, preserves_flags)) };
 }
 
-/// Loads an address space: a top table, or what [`space`] makes of one.
+/// Whether the core is in the address space that this enters.
 #[inline(always)]
-pub fn switch(root: u64) {
-    debug_assert!(root & !(KEEP | 0xfff) & ADDRESS == root & !(KEEP | 0xfff));
-    // SAFETY: every root is a top table with the kernel's upper half, so code, stack and data stay where they are.
-    unsafe { core::arch::asm!("mov cr3, {}", in(reg) root, options(nostack, preserves_flags)) };
+pub fn is_in(cr3: addr::Cr3) -> bool {
+    loaded() == cr3.when_read()
+}
+
+/// Enters an address space.
+#[inline(always)]
+pub fn switch(space: AddressSpace) {
+    // SAFETY: an address space is made of a top table with the kernel's upper half; its frame is not freed while it is in use.
+    unsafe { load(space.cr3().number()) };
+}
+
+/// Enters the kernel's own address space.
+#[inline(always)]
+pub fn switch_to_kernel() {
+    switch(AddressSpace::of_kernel(kernel_root()));
 }
 
 /// Maps a page in the kernel's half. Only for slots of the top table that exist before the first task.
-pub fn map_kernel(page: u64, frame: u64, flags: KernelFlags, frames: &mut dyn FnMut() -> u64) {
-    let mut table = kernel_root();
+///
+/// # Safety
+/// Nothing of the kernel's lies in the page, which the flags may take away or let be written, and whoever writes it must own what is there.
+pub unsafe fn map_kernel(page: u64, frame: PhysAddr, flags: KernelFlags, frames: &mut dyn FnMut() -> Zeroed) {
+    let mut table = Table::from(kernel_root());
     for level in [3, 2, 1] {
         let entry = read(table, slot(page, level));
         table = if entry & PRESENT != 0 {
-            entry & ADDRESS
+            Table::behind(entry)
         } else {
-            let new = frames();
-            zero(new);
-            write(table, slot(page, level), new | PRESENT | WRITABLE);
+            let new = frames().table();
+            write(table, slot(page, level), new.entry());
             new
         };
     }
-    write(table, slot(page, 0), frame | flags.0);
+    write(table, slot(page, 0), frame.number() | flags.0);
+}
+
+/// Takes a page of the kernel's half away, at once.
+///
+/// # Safety
+/// Nobody uses it any more.
+pub unsafe fn unmap_kernel(page: u64) {
+    unmap_user(kernel_root(), page, 1);
 }
 
 /// Forgets what the processor has cached of a page of the kernel's half.
@@ -267,84 +359,89 @@ pub fn flush_page(page: u64) {
     x86_64::instructions::tlb::flush(VirtAddr::new_truncate(page));
 }
 
-/// Makes an empty frame the root of a new address space.
-pub fn new_root(root: u64) {
+/// Makes a frame the top table of a new address space, for a life of this row, in which nothing is mapped but the kernel. `has_identifiers` says
+/// whether the processor tells address spaces apart.
+pub fn new_space(top: Fresh, row: Row, has_identifiers: bool) -> AddressSpace {
     const HALF: u64 = PAGE / 2;
-    let (lower, upper) = (Ram::at(root, HALF), Ram::at(root + HALF, HALF));
-    if let (Some(lower), Some(upper), Some(kernel)) = (lower, upper, Ram::at(kernel_root() + HALF, HALF)) {
-        // SAFETY: the frame was just taken from the allocator, so nobody else uses it, and it is not the kernel's own top table, of which only
-        // the kernel writes the upper half, on one core with interrupts off. All are in the direct map.
+    let (root, kernel) = (top.address(), kernel_root().address().number());
+    let (lower, upper) = (Ram::at(root.number(), HALF), Ram::at(root.number() + HALF, HALF));
+    if let (Some(lower), Some(upper), Some(kernel)) = (lower, upper, Ram::at(kernel + HALF, HALF)) {
+        // SAFETY: the frame is nobody else's, and it is not the kernel's own top table, of which only the kernel writes the upper half, on one
+        // core with interrupts off. All are in the direct map.
         unsafe {
             core::ptr::write_bytes(lower.pointer(), 0, HALF as usize);
             core::ptr::copy_nonoverlapping(kernel.pointer(), upper.pointer(), HALF as usize);
         }
     }
+    AddressSpace::of_row(TableRoot::made_at(root), row, has_identifiers)
 }
 
-/// The lowest page table for a task's address. `table_frame` gives frames for those that are missing; where it gives none, or the page is not
-/// one that a task may have, `None` is returned.
-#[must_use]
-pub fn table_for(root: u64, page: u64, mut table_frame: impl FnMut() -> Option<u64>) -> Option<u64> {
+/// The lowest page table for a task's address. `table_frame` gives frames for those that are missing. Errors: whatever it says where it gives
+/// none, OutOfMemory where the page is not one that a task may have.
+pub fn table_for(
+    root: TableRoot,
+    page: u64,
+    mut table_frame: impl FnMut() -> Result<Zeroed, Status>,
+) -> Result<Table, Status> {
     if !(abi::task::PROGRAM_BASE..abi::task::USER_END).contains(&page) {
-        return None;
+        return Err(Status::OutOfMemory);
     }
-    let mut table = root;
+    let mut table = Table::from(root);
     for level in [3, 2, 1] {
         let entry = read(table, slot(page, level));
         table = if entry & PRESENT != 0 {
-            entry & ADDRESS
+            Table::behind(entry)
         } else {
-            let new = table_frame()?;
-            zero(new);
-            write(table, slot(page, level), new | PRESENT | WRITABLE | USER);
+            let new = table_frame()?.table();
+            write(table, slot(page, level), new.entry() | USER);
             new
         };
     }
-    Some(table)
+    Ok(table)
 }
 
 /// Enters a page of a task, RAM or a device's, in the lowest page table for it: see [`table_for`].
 #[inline(always)]
-pub fn set_user(table: u64, page: u64, frame: u64, flags: UserFlags) {
-    let is_ram = if Ram::at(frame & ADDRESS, PAGE).is_some() { IS_RAM } else { 0 };
-    write(table, slot(page, 0), frame & ADDRESS | flags.bits() | is_ram);
+pub fn set_user(table: Table, page: u64, frame: PhysAddr, flags: UserFlags) {
+    let frame = frame.number() & ADDRESS;
+    let is_ram = if Ram::at(frame, PAGE).is_some() { IS_RAM } else { 0 };
+    write(table, slot(page, 0), frame | flags.bits() | is_ram);
 }
 
 /// Maps a page of a task, RAM or a device's. `table_frame` gives frames for tables; where it gives none, or the page is not one that a task
-/// may have, nothing is mapped and `None` is returned.
-#[must_use]
+/// may have, nothing is mapped. Errors: as of [`table_for`].
 pub fn map_user(
-    root: u64,
+    root: TableRoot,
     page: u64,
-    frame: u64,
+    frame: PhysAddr,
     flags: UserFlags,
-    table_frame: impl FnMut() -> Option<u64>,
-) -> Option<()> {
+    table_frame: impl FnMut() -> Result<Zeroed, Status>,
+) -> Result<(), Status> {
     set_user(table_for(root, page, table_frame)?, page, frame, flags);
-    Some(())
+    Ok(())
 }
 
 /// The lowest page table for an address, if there is one.
-fn lowest_table(root: u64, page: u64) -> Option<u64> {
-    let mut table = root;
+fn lowest_table(root: TableRoot, page: u64) -> Option<Table> {
+    let mut table = Table::from(root);
     for level in [3, 2, 1] {
         let entry = read(table, slot(page, level));
         if entry & PRESENT == 0 || entry & HUGE != 0 {
             return None;
         }
-        table = entry & ADDRESS;
+        table = Table::behind(entry);
     }
     Some(table)
 }
 
 /// Takes a page away. It is flushed where the address space is in use.
-pub fn unmap(root: u64, page: u64) {
+pub fn unmap(root: TableRoot, page: u64) {
     unmap_user(root, page, 1);
 }
 
 /// Takes `count` pages away. They are flushed where the address space is in use.
-pub fn unmap_user(root: u64, first: u64, count: u64) {
-    let in_use = Cr3::read().0.start_address().as_u64() == root;
+pub fn unmap_user(root: TableRoot, first: u64, count: u64) {
+    let in_use = Cr3::read().0.start_address().as_u64() == root.address().number();
     let mut table = lowest_table(root, first);
     for page in (0..count).map(|number| first + number * PAGE) {
         if page.is_multiple_of(TABLE_SPAN) {
@@ -371,7 +468,7 @@ impl Access {
 
 /// Where an entry of a page table leads, if it leads there for such an access. No bit of `refused` may be set.
 #[inline(always)]
-fn step(table: u64, addr: u64, level: u32, access: Access, refused: u64) -> Option<u64> {
+fn step(table: Table, addr: u64, level: u32, access: Access, refused: u64) -> Option<u64> {
     let entry = read(table, slot(addr, level));
     (entry & (access.0 | refused) == access.0).then_some(entry & ADDRESS)
 }
@@ -382,33 +479,33 @@ pub const TABLE_SPAN: u64 = 512 * PAGE;
 /// The lowest page table for a task's address, if the levels above allow such an access. It is the same for all addresses within the
 /// same [`TABLE_SPAN`] bytes.
 #[inline(always)]
-pub fn user_table(root: u64, addr: u64, access: Access) -> Option<u64> {
+pub fn user_table(root: TableRoot, addr: u64, access: Access) -> Option<Table> {
     if addr >= abi::task::USER_END {
         return None;
     }
     // The kernel maps nothing large for a task.
-    let table = step(root, addr, 3, access, HUGE)?;
-    let table = step(table, addr, 2, access, HUGE)?;
-    step(table, addr, 1, access, HUGE)
+    let table = Table(step(root.into(), addr, 3, access, HUGE)?);
+    let table = Table(step(table, addr, 2, access, HUGE)?);
+    step(table, addr, 1, access, HUGE).map(Table)
 }
 
 /// The memory behind a task's address, up to the end of its page, by the lowest page table for it: if the task itself may access it so, and
 /// it is RAM. What else a task has mapped, a device's registers, the kernel does not touch.
 #[inline(always)]
-pub fn user_page(table: u64, addr: u64, access: Access) -> Option<Ram> {
+pub fn user_page(table: Table, addr: u64, access: Access) -> Option<Ram> {
     Some(Ram::marked(step(table, addr, 0, Access(access.0 | IS_RAM), 0)? | addr & (PAGE - 1)))
 }
 
 /// The physical address behind a task's address, if the task itself may read (or write) it: RAM or a device's.
-pub fn translate_user(root: u64, addr: u64, write: bool) -> Option<u64> {
+pub fn translate_user(root: TableRoot, addr: u64, write: bool) -> Option<PhysAddr> {
     let access = if write { Access::WRITE } else { Access::READ };
-    Some(step(user_table(root, addr, access)?, addr, 0, access, 0)? | addr & (PAGE - 1))
+    Some(PhysAddr::new(step(user_table(root, addr, access)?, addr, 0, access, 0)? | addr & (PAGE - 1)))
 }
 
 /// Looks for a page that is both writable and executable, in both halves of an address space: its address, if there is one.
 /// Rights of the upper levels count: a page is writable only if all levels are, and executable only if none forbids it.
-pub fn find_writable_executable(root: u64) -> Option<u64> {
-    fn walk(table: u64, level: u32, base: u64, writable: bool) -> Option<u64> {
+pub fn find_writable_executable(root: TableRoot) -> Option<u64> {
+    fn walk(table: Table, level: u32, base: u64, writable: bool) -> Option<u64> {
         for index in 0..512 {
             let entry = read(table, index);
             if entry & PRESENT == 0 || entry & NO_EXECUTE != 0 {
@@ -420,19 +517,20 @@ pub fn find_writable_executable(root: u64) -> Option<u64> {
                 addr |= 0xffff_0000_0000_0000;
             }
             let leaf = level == 0 || entry & HUGE != 0;
-            let found = if leaf { writable.then_some(addr) } else { walk(entry & ADDRESS, level - 1, addr, writable) };
+            let found =
+                if leaf { writable.then_some(addr) } else { walk(Table::behind(entry), level - 1, addr, writable) };
             if found.is_some() {
                 return found;
             }
         }
         None
     }
-    walk(root, 3, 0, true)
+    walk(root.into(), 3, 0, true)
 }
 
 /// The entry that maps a kernel address, for tests and reports: physical address, writable, executable.
-pub fn inspect(root: u64, addr: u64) -> Option<(u64, bool, bool)> {
-    let mut table = root;
+pub fn inspect(root: TableRoot, addr: u64) -> Option<(PhysAddr, bool, bool)> {
+    let mut table = Table::from(root);
     let (mut writable, mut executable) = (true, true);
     for level in [3, 2, 1, 0] {
         let entry = read(table, slot(addr, level));
@@ -443,9 +541,9 @@ pub fn inspect(root: u64, addr: u64) -> Option<(u64, bool, bool)> {
         executable &= entry & NO_EXECUTE == 0;
         if level == 0 || entry & HUGE != 0 {
             let size = 1u64 << (12 + 9 * level);
-            return Some((entry & ADDRESS & !(size - 1) | addr & (size - 1), writable, executable));
+            return Some((PhysAddr::new(entry & ADDRESS & !(size - 1) | addr & (size - 1)), writable, executable));
         }
-        table = entry & ADDRESS;
+        table = Table::behind(entry);
     }
     None
 }

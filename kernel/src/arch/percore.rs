@@ -66,7 +66,7 @@ pub const ENTRIES: usize = core::mem::offset_of!(PerCore, entries);
 
 struct Cell(UnsafeCell<PerCore>);
 
-// SAFETY: there is one core, it runs the kernel with interrupts off, and `get` hands out no reference: see there.
+// SAFETY: there is one core, it runs the kernel with interrupts off, and `Core` hands out one reference at a time: see there.
 unsafe impl Sync for Cell {}
 
 static CORE: Cell = Cell(UnsafeCell::new(PerCore {
@@ -90,11 +90,31 @@ pub fn addr() -> *mut PerCore {
     CORE.0.get()
 }
 
-/// Runs `f` on this core's record.
-#[inline(always)]
-pub fn with<R>(f: impl FnOnce(&mut PerCore) -> R) -> R {
-    // SAFETY: the kernel runs on one core with interrupts off wherever this is called (idle included: its interrupt handler runs to
-    // its end before the idle loop goes on), and `f` cannot call `with` again through the reference it gets, as no caller in
-    // this crate nests them. So the reference is the only one.
-    unsafe { f(&mut *addr()) }
+/// The right to this core's record. There is one, and it goes with the kernel's state: so whoever holds it, and borrows the record by it, is
+/// alone with that, as long as the stubs do not run, which they do with interrupts off or between ring 3 and the kernel.
+pub struct Core(());
+
+impl Core {
+    /// The right to the record.
+    ///
+    /// # Safety
+    /// Once for each core, by the code that brings it up.
+    #[must_use]
+    pub const unsafe fn first() -> Self {
+        Core(())
+    }
+
+    /// The record.
+    #[inline(always)]
+    pub fn record(&mut self) -> &mut PerCore {
+        // SAFETY: there is one of `self`, which is borrowed as long as the reference lives; the kernel runs on one core with interrupts off
+        // wherever it has it.
+        unsafe { &mut *addr() }
+    }
+
+    /// How often the address space has changed.
+    pub fn space_switches(&self) -> u64 {
+        // SAFETY: nobody has borrowed the record to change it, as `self` is borrowed.
+        unsafe { (*addr()).space_switches }
+    }
 }

@@ -2,6 +2,8 @@
 //! Below each lies a page that is never mapped, so that an overflow faults and is reported.
 
 use super::paging::{self, KernelFlags};
+use crate::boot::BootFrames;
+use kernel_core::addr::PhysAddr;
 use x86_64::VirtAddr;
 
 /// Where the stacks are mapped, each in a slot of its own.
@@ -42,13 +44,14 @@ pub fn guard_of(addr: u64) -> Option<Stack> {
         .find(|s| (s.bottom() - 4096..s.bottom()).contains(&addr))
 }
 
-/// Maps all stacks.
-pub fn init(frames: &mut dyn FnMut() -> u64) {
+/// Maps all stacks: once, before one of them is used.
+pub fn init(frames: &mut BootFrames) {
     for stack in [Stack::Kernel, Stack::DoubleFault, Stack::Nmi, Stack::MachineCheck] {
         let mut page = stack.bottom();
         while page < stack.top().as_u64() {
-            let frame = frames();
-            paging::map_kernel(page, frame, KernelFlags::DATA, frames);
+            let frame = PhysAddr::new(frames.take());
+            // SAFETY: nothing else lies in the stacks' slots, and the frame was just taken.
+            unsafe { paging::map_kernel(page, frame, KernelFlags::DATA, &mut || frames.take_zeroed()) };
             page += 4096;
         }
     }

@@ -1,6 +1,7 @@
 //! Debugging: who may, and what is reached.
 
 use super::*;
+use crate::addr::PhysAddr;
 use crate::debug::Reach;
 use crate::memory::{Backing, Caching};
 use crate::thread::State;
@@ -18,18 +19,18 @@ fn scene() -> (System, [u16; 3]) {
     assert!(debugger.add(Grant::debug(0)));
     let mut s = system(&[driver, debugger, record("other", 6, &[0])]);
     let threads = [0, 1, 2].map(|row| spawn(&mut s, row));
-    s.lines.claim(4, crate::grants::LineOwner { row: 0, bits: 1 << 3 });
+    s.lines.claim(4, crate::grants::LineOwner { row: Row::new(0), bits: 1 << 3 });
     (s, threads)
 }
 
-fn id(s: &System, row: u16) -> u64 {
-    s.tasks[row as usize].id(row).to_u32().into()
+fn id(s: &System, row: Row) -> u64 {
+    s.tasks[row].id(row).to_u32().into()
 }
 
 #[test]
 fn only_the_table_gives_the_right() {
     let (s, [driver, debugger, other]) = scene();
-    assert_eq!(s.debuggee(debugger, id(&s, 0)), Ok(0));
+    assert_eq!(s.debuggee(debugger, id(&s, Row::new(0))), Ok(Row::new(0)));
     for row in [1, 2, 3, 63, 64, 511] {
         assert_eq!(
             s.debuggee(debugger, TaskId { index: row, generation: 1 }.to_u32().into()),
@@ -39,46 +40,46 @@ fn only_the_table_gives_the_right() {
     }
     for thread in [driver, other] {
         for row in 0..3 {
-            assert_eq!(s.debuggee(thread, id(&s, row)), Err(Status::NoRights));
+            assert_eq!(s.debuggee(thread, id(&s, Row::new(row))), Err(Status::NoRights));
         }
     }
-    assert_eq!(s.debuggee(debugger, 1 << 32 | id(&s, 0)), Err(Status::NoRights));
+    assert_eq!(s.debuggee(debugger, 1 << 32 | id(&s, Row::new(0))), Err(Status::NoRights));
 }
 
 #[test]
 fn the_right_is_for_the_life_that_is_named() {
     let (mut s, [_, debugger, _]) = scene();
-    let old = id(&s, 0);
+    let old = id(&s, Row::new(0));
     kill(&mut s, 0);
     assert_eq!(s.debuggee(debugger, old), Err(Status::NoSuchTask));
-    while s.reap_some(0, 8, 8).unwrap() > 0 {}
+    while s.reap_some(Row::new(0), 8, 8).unwrap() > 0 {}
     spawn(&mut s, 0);
     assert_eq!(s.debuggee(debugger, old), Err(Status::NoSuchTask));
-    assert_eq!(s.debuggee(debugger, id(&s, 0)), Ok(0));
+    assert_eq!(s.debuggee(debugger, id(&s, Row::new(0))), Ok(Row::new(0)));
 }
 
 #[test]
 fn interrupts_come_twice_or_not_at_all() {
     let (mut s, [driver, ..]) = scene();
     for (bit, what) in [(2, INTERRUPT_AGAIN), (64, INTERRUPT_DROP), (u64::MAX, INTERRUPT_DROP), (3, 0), (3, 3)] {
-        assert_eq!(s.debug_interrupt(0, bit, what), Err(Status::BadArgument), "{bit} {what}");
+        assert_eq!(s.debug_interrupt(Row::new(0), bit, what), Err(Status::BadArgument), "{bit} {what}");
     }
-    s.debug_interrupt(0, 3, INTERRUPT_AGAIN).unwrap();
+    s.debug_interrupt(Row::new(0), 3, INTERRUPT_AGAIN).unwrap();
     assert_eq!(s.poll(driver, NOTE, u64::MAX), Ok(1 << 3));
     // One that is pending is taken away, and the next one comes.
     assert!(s.interrupt(4));
-    s.debug_interrupt(0, 3, INTERRUPT_DROP).unwrap();
+    s.debug_interrupt(Row::new(0), 3, INTERRUPT_DROP).unwrap();
     assert_eq!(s.poll(driver, NOTE, u64::MAX), Ok(0));
     assert!(s.interrupt(4));
     assert_eq!(s.poll(driver, NOTE, u64::MAX), Ok(1 << 3));
     // None is pending: the next one is lost, and only that.
-    s.debug_interrupt(0, 3, INTERRUPT_DROP).unwrap();
+    s.debug_interrupt(Row::new(0), 3, INTERRUPT_DROP).unwrap();
     assert!(!s.interrupt(4));
     assert_eq!(s.poll(driver, NOTE, u64::MAX), Ok(0));
     assert!(s.interrupt(4));
     assert_eq!(s.poll(driver, NOTE, u64::MAX), Ok(1 << 3));
     // A next life loses nothing of what was meant for the last.
-    s.debug_interrupt(0, 3, INTERRUPT_DROP).unwrap();
+    s.debug_interrupt(Row::new(0), 3, INTERRUPT_DROP).unwrap();
     kill(&mut s, 0);
     assert!(s.interrupt(4));
     sound(&s);
@@ -87,9 +88,9 @@ fn interrupts_come_twice_or_not_at_all() {
 #[test]
 fn ports_are_those_of_the_task() {
     let (s, _) = scene();
-    assert_eq!(s.debug_port(0, 0x3f8, 1), Ok((1, false)));
-    assert_eq!(s.debug_port(0, 0x3fc, 4 | PORT_WRITE), Ok((4, true)));
-    assert_eq!(s.debug_port(0, 0xffff, 1), Ok((1, false)));
+    assert_eq!(s.debug_port(Row::new(0), 0x3f8, 1), Ok((1, false)));
+    assert_eq!(s.debug_port(Row::new(0), 0x3fc, 4 | PORT_WRITE), Ok((4, true)));
+    assert_eq!(s.debug_port(Row::new(0), 0xffff, 1), Ok((1, false)));
     let wrong = [
         (0x3f7, 1),
         (0x400, 1),
@@ -106,7 +107,7 @@ fn ports_are_those_of_the_task() {
         (0, 1),
     ];
     for (port, access) in wrong {
-        assert_eq!(s.debug_port(0, port, access), Err(Status::BadArgument), "{port:#x} {access:#x}");
+        assert_eq!(s.debug_port(Row::new(0), port, access), Err(Status::BadArgument), "{port:#x} {access:#x}");
     }
 }
 
@@ -114,19 +115,19 @@ fn ports_are_those_of_the_task() {
 fn what_others_share_is_reached_as_the_task_reaches_it() {
     let (mut s, [driver, ..]) = scene();
     for addr in [0x20_0000, MAP_BASE - 1, INFO_ADDR, STACK_TOP - 8] {
-        assert_eq!(s.debug_reach(0, addr), Reach::Own, "{addr:#x}");
+        assert_eq!(s.debug_reach(Row::new(0), addr), Reach::Own, "{addr:#x}");
     }
-    assert_eq!(s.debug_reach(0, MAP_BASE), Reach::Nothing);
+    assert_eq!(s.debug_reach(Row::new(0), MAP_BASE), Reach::Nothing);
     let row = s.row_of(driver).unwrap();
     let memory = memory(&mut s, row, 1).unwrap();
     let mapping = s.memory_map(row, memory, 0, false).unwrap();
-    assert_eq!(s.debug_reach(0, mapping.addr), Reach::Shared);
-    assert_eq!(s.debug_reach(0, mapping.addr + 4095), Reach::Shared);
-    assert_eq!(s.debug_reach(0, mapping.addr + 4096), Reach::Nothing);
+    assert_eq!(s.debug_reach(Row::new(0), mapping.addr), Reach::Shared);
+    assert_eq!(s.debug_reach(Row::new(0), mapping.addr + 4095), Reach::Shared);
+    assert_eq!(s.debug_reach(Row::new(0), mapping.addr + 4096), Reach::Nothing);
     let Object::Memory(object) = s.handle(driver, memory).unwrap().object else { panic!("a memory object") };
     let mut reach_of = |backing| {
         let old = core::mem::replace(&mut s.memories.get_mut(object).unwrap().backing, backing);
-        let reach = s.debug_reach(0, mapping.addr);
+        let reach = s.debug_reach(Row::new(0), mapping.addr);
         s.memories.get_mut(object).unwrap().backing = old;
         reach
     };
@@ -135,7 +136,7 @@ fn what_others_share_is_reached_as_the_task_reaches_it() {
         (Caching::Uncached, Reach::Nothing),
         (Caching::WriteCombining, Reach::Nothing),
     ] {
-        assert_eq!(reach_of(Backing::Physical { base: 0xb8000, caching }), reach, "{caching:?}");
+        assert_eq!(reach_of(Backing::Physical { base: PhysAddr::new(0xb8000), caching }), reach, "{caching:?}");
     }
 }
 
@@ -155,12 +156,12 @@ fn d25_a_debugger_cannot_make_a_call_what_it_is_not() {
             Message::words([1, 2, 3, 4]).giving(given, Rights::SIGNAL).lending(&[Lease { addr: 1, len: 2, access: 1 }]);
         call(&mut s, client, PEER, message).unwrap();
         let header = frame(&mut s, client).rsi;
-        assert_eq!(s.debug_set(1, &all(value)), Ok(()));
+        assert_eq!(s.debug_set(Row::new(1), &all(value)), Ok(()));
         recv(&mut s, server, OWN, 0).unwrap();
         let f = *frame(&mut s, server);
         assert_eq!((f.rsi, f.words()), (header, [value; 4]), "only the words are the debugger's");
         assert_eq!(s.handle(server, f.r10 & 0xffff_ffff).unwrap().rights, Rights::SIGNAL);
-        assert_eq!(s.debug_set(1, &all(value)), Ok(()));
+        assert_eq!(s.debug_set(Row::new(1), &all(value)), Ok(()));
         let token = ReplyToken(f.r8);
         assert_eq!(s.lease_info(server, token, 0), Ok((2, 1)));
         assert_eq!(s.lease_info(server, token, 1), Err(Status::LeaseBounds));
@@ -176,18 +177,24 @@ fn d25_a_debugger_cannot_make_a_call_what_it_is_not() {
 fn a_debugger_sets_registers_of_who_waits_and_not_of_who_runs() {
     let (mut s, [server, client, other]) = trio();
     run(&mut s, server);
-    assert_eq!(s.debug_set(0, &all(9)), Err(Status::Busy));
+    assert_eq!(s.debug_set(Row::new(0), &all(9)), Err(Status::Busy));
     recv(&mut s, server, OWN, 1).unwrap();
     run(&mut s, client);
-    assert_eq!(s.debug_set(0, &all(9)), Ok(()));
+    assert_eq!(s.debug_set(Row::new(0), &all(9)), Ok(()));
     let f = *frame(&mut s, server);
-    let flags = u64::from(Frame::USER_FLAGS | Frame::USER_FLAGS_SET);
+    let flags = u64::from(TrapFrame::USER_FLAGS | TrapFrame::USER_FLAGS_SET);
     assert_eq!((f.rsi, f.r10, f.rip, f.rsp, f.rflags, f.vector), (9, 9, 0x1000, 0x2000, flags, 0));
-    s.signal_task(0, 1);
+    s.signal_task(Row::new(0), 1);
     assert_eq!(frame(&mut s, server).rsi, Header::NOTIFICATION, "recv ends with its own results");
-    assert_eq!(s.debug_set(2, &abi::task::Registers { rip: abi::task::USER_END, ..all(0) }), Err(Status::BadAddress));
-    assert_eq!(s.debug_set(2, &abi::task::Registers { rsp: abi::task::USER_END, ..all(0) }), Err(Status::BadAddress));
-    assert_eq!(s.debug_set(9, &all(0)), Err(Status::NoSuchTask));
+    assert_eq!(
+        s.debug_set(Row::new(2), &abi::task::Registers { rip: abi::task::USER_END, ..all(0) }),
+        Err(Status::BadAddress)
+    );
+    assert_eq!(
+        s.debug_set(Row::new(2), &abi::task::Registers { rsp: abi::task::USER_END, ..all(0) }),
+        Err(Status::BadAddress)
+    );
+    assert_eq!(s.debug_set(Row::new(9), &all(0)), Err(Status::NoSuchTask));
     assert_eq!(state(&s, other), State::Ready);
     sound(&s);
 }

@@ -4,6 +4,7 @@ use super::world::{FAST, Mode, Op, World, table};
 use super::{
     By, Message, NOTE, OWN, PEER, Random, call, frame, host, kill, reap, recv, reply, run, spawn, state, trio,
 };
+use crate::Row;
 use crate::System;
 use crate::handles::{Handle, Object};
 use crate::queue::Queue;
@@ -28,7 +29,7 @@ pub fn everything(s: &System) -> String {
     }
     s.endpoints.iter().for_each(|e| writeln!(text, "{e:?}").unwrap());
     s.notifications.iter().for_each(|n| writeln!(text, "{n:?}").unwrap());
-    for task in &s.tasks {
+    for task in s.tasks.iter() {
         let handles: Vec<_> = task.handles.numbered().collect();
         writeln!(text, "{:?} {:?} {handles:?}", task.state, task.heartbeat).unwrap();
     }
@@ -151,9 +152,9 @@ fn a_call_goes_fast_only_by_the_handle_it_went_by() {
     run(&mut s, other);
     let object = |s: &System, n| s.handle(other, n).unwrap().object;
     let mute = Handle::new(object(&s, PEER), Rights::GRANT | Rights::RECV);
-    let mute = u64::from(s.handle_insert(2, mute).unwrap());
+    let mute = u64::from(s.handle_insert(Row::new(2), mute).unwrap());
     let badged = Handle { badge: 5, ..Handle::new(object(&s, PEER), Rights::CALL) };
-    let badged = u64::from(s.handle_insert(2, badged).unwrap());
+    let badged = u64::from(s.handle_insert(Row::new(2), badged).unwrap());
     for (number, header, why) in [
         (mute, 7, "no right to call"),
         (badged, 7, "another badge"),
@@ -173,9 +174,12 @@ fn a_call_goes_fast_only_by_the_handle_it_went_by() {
     frame(&mut s, other).r8 = 0;
     assert!(!try_call(&mut s, other, PEER, 7 | 1 << 16), "leases that cannot be read");
     assert!(try_call(&mut s, other, PEER, 7), "nothing is in the way of this one");
-    assert_eq!((frame(&mut s, server).rdi, frame(&mut s, server).rsi), (s.tasks[2].id(2).to_u32().into(), 7));
+    assert_eq!(
+        (frame(&mut s, server).rdi, frame(&mut s, server).rsi),
+        (s.tasks[Row::new(2)].id(Row::new(2)).to_u32().into(), 7)
+    );
     assert!(!try_call(&mut s, server, 3, 7), "nobody's way");
-    assert_eq!(state(&s, client), State::Receiving(s.tasks[1].endpoint.unwrap()));
+    assert_eq!(state(&s, client), State::Receiving(s.tasks[Row::new(1)].endpoint.unwrap()));
     super::sound(&s);
 }
 
@@ -192,7 +196,7 @@ fn what_is_lent_goes_along() {
     let f = *frame(&mut s, server);
     assert_eq!((f.rsi, s.threads.at(server).unwrap().last_received[0]), (7 | 2 << 16, 7));
     let token = ReplyToken(f.r8);
-    assert_eq!(super::leases::lease(&s, server, token, 1, 10, Lease::WRITE), Ok((2, 0x200a, 40)));
+    assert_eq!(super::leases::lease(&s, server, token, 1, 10, Lease::WRITE), Ok((Row::new(2), 0x200a, 40)));
     assert!(try_answer(&mut s, server, OWN, token.0, 0, 1), "nothing is in the way of this one");
     assert_eq!(s.lease_info(server, token, 1), Err(Status::StaleReply));
     super::sound(&s);
@@ -205,7 +209,7 @@ fn an_answer_goes_fast_only_to_whom_it_is_due() {
     run(&mut s, other);
     let second = s.endpoint_create(client).unwrap();
     let deaf = Handle::new(s.handle(server, OWN).unwrap().object, Rights::CALL);
-    let deaf = u64::from(s.handle_insert(0, deaf).unwrap());
+    let deaf = u64::from(s.handle_insert(Row::new(0), deaf).unwrap());
     assert!(try_call(&mut s, other, PEER, 7), "nothing is in the way of this one");
     let token = frame(&mut s, server).r8;
     for (number, token, header, why) in [
@@ -221,7 +225,7 @@ fn an_answer_goes_fast_only_to_whom_it_is_due() {
         assert!(!try_answer(&mut s, server, number, token, header, 1), "{why}");
     }
     // Whoever is not called does not answer; it has to be on the processor for that, and to know its way.
-    s.signal_task(1, 1);
+    s.signal_task(Row::new(1), 1);
     assert!(!try_answer(&mut s, client, OWN, token, 0, 2), "another server's token");
     assert!(!try_answer(&mut s, client, second.into(), token, 0, 2), "another endpoint");
     recv(&mut s, client, OWN, 1).unwrap();
@@ -247,11 +251,11 @@ fn a_way_ends_with_what_it_leads_by() {
 
     // An endpoint is gone, and another in its place.
     let (mut s, [server, _, other]) = acquainted();
-    s.signal_task(0, 1);
+    s.signal_task(Row::new(0), 1);
     run(&mut s, server);
     let ends = u64::from(s.endpoint_create(server).unwrap());
     let object = s.handle(server, ends).unwrap().object;
-    let theirs = u64::from(s.handle_insert(2, Handle::new(object, Rights::CALL)).unwrap());
+    let theirs = u64::from(s.handle_insert(Row::new(2), Handle::new(object, Rights::CALL)).unwrap());
     s.way_to_call(other, theirs).unwrap();
     recv(&mut s, server, ends, 0).unwrap();
     assert!(try_call(&mut s, other, theirs, 7), "nothing is in the way of this one");
@@ -273,7 +277,7 @@ fn a_way_ends_with_what_it_leads_by() {
     let token = frame(&mut s, server).r8;
     kill(&mut s, 2);
     recv(&mut s, server, OWN, 1).unwrap();
-    s.signal_task(0, 1);
+    s.signal_task(Row::new(0), 1);
     assert!(!try_answer(&mut s, server, OWN, token, 0, 2), "the place is empty");
     reap(&mut s, 2);
     assert_eq!(spawn(&mut s, 2), other, "the same place");
@@ -285,7 +289,17 @@ fn a_way_ends_with_what_it_leads_by() {
 fn another_endpoint() -> Endpoint {
     let (senders, receivers) = (Queue::default(), Queue::default());
     let takes = abi::message::Kinds::empty();
-    Endpoint { receivers, senders, owner: 0, permanent: false, takes, served: true, bound: None, bits: 0, handles: 1 }
+    Endpoint {
+        receivers,
+        senders,
+        owner: Row::new(0),
+        permanent: false,
+        takes,
+        served: true,
+        bound: None,
+        bits: 0,
+        handles: 1,
+    }
 }
 
 #[test]
@@ -295,7 +309,7 @@ fn an_empty_place_is_nobody() {
     assert!(try_call(&mut s, other, PEER, 7));
     let token = frame(&mut s, server).r8;
     let id = s.threads.id_at(other).unwrap();
-    s.tasks[2].threads += 1;
+    s.tasks[Row::new(2)].threads += 1;
     host::end_without_trace(&mut s, other);
     assert!(s.threads.get(id).is_none());
     assert!(!try_answer(&mut s, server, OWN, token, 0, 1));

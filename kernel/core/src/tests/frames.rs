@@ -1,6 +1,7 @@
 //! [`Frames`] and chains against sets of numbers.
 
 use super::frames;
+use crate::frames::Frame;
 use crate::frames::{Chain, Frames, Link};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -25,7 +26,7 @@ fn ranges_are_added_once() {
     assert_eq!((f.free(), f.total()), (0, 14), "what was in use is not added again");
     let mut got: Vec<_> = f.iter(&chain).collect();
     got.sort();
-    assert_eq!(got, (4..16).chain(30..32).collect::<Vec<_>>());
+    assert_eq!(got, (4..16).chain(30..32).map(Frame::new).collect::<Vec<_>>());
 }
 
 #[test]
@@ -46,7 +47,7 @@ fn more_than_there_is_is_refused_and_nothing_is_taken() {
         assert_eq!(f.alloc_contiguous(&mut chain, count), None, "{count}");
     }
     assert_eq!((f.free(), chain.len()), (8, 0));
-    assert_eq!(f.alloc_contiguous(&mut chain, 8), Some(0));
+    assert_eq!(f.alloc_contiguous(&mut chain, 8), Some(Frame::new(0)));
     assert_eq!((f.free(), f.alloc(&mut chain)), (0, None));
 }
 
@@ -73,7 +74,7 @@ fn links_lead_through_a_chain() {
     let walked: Vec<_> = core::iter::successors(chain.first(), |&frame| f.next(frame)).collect();
     assert_eq!(walked, f.iter(&chain).collect::<Vec<_>>());
     assert_eq!(walked.len(), 4);
-    assert_eq!((f.next(15), f.next(99), f.is_free(99)), (None, None, false));
+    assert_eq!((f.next(Frame::new(15)), f.next(Frame::new(99)), f.is_free(Frame::new(99))), (None, None, false));
 }
 
 #[derive(Clone, Debug)]
@@ -104,7 +105,7 @@ proptest! {
             let used: BTreeSet<u32> = model.iter().flatten().copied().collect();
             match op {
                 Op::Alloc(c) => {
-                    let got = f.alloc(&mut chains[c]);
+                    let got = f.alloc(&mut chains[c]).map(|fresh| fresh.frame().number());
                     prop_assert_eq!(got.is_some(), used.len() < COUNT as usize);
                     prop_assert!(got.is_none_or(|g| g < COUNT && !used.contains(&g)), "{:?} is in use", got);
                     model[c].extend(got);
@@ -114,7 +115,7 @@ proptest! {
                     let size = n.next_power_of_two();
                     let fits = |at: u32| at + size <= COUNT && (at..at + size).all(|i| !used.contains(&i));
                     let possible = n != 0 && (0..COUNT).step_by(size as usize).any(fits);
-                    let got = f.alloc_contiguous(&mut chains[c], n);
+                    let got = f.alloc_contiguous(&mut chains[c], n).map(Frame::number);
                     prop_assert_eq!(got.is_some(), possible);
                     if let Some(first) = got {
                         prop_assert!(first + n <= COUNT && (first..first + n).all(|i| !used.contains(&i)));
@@ -123,7 +124,7 @@ proptest! {
                 }
                 Op::Free(c) => {
                     let expected = (!model[c].is_empty()).then(|| model[c].remove(0));
-                    prop_assert_eq!(f.free_first(&mut chains[c]), expected);
+                    prop_assert_eq!(f.free_first(&mut chains[c]).map(Frame::number), expected);
                 }
                 Op::Join(a, b) if a != b => {
                     let mut from = core::mem::take(&mut chains[b]);
@@ -136,12 +137,12 @@ proptest! {
             }
             let used: BTreeSet<u32> = model.iter().flatten().copied().collect();
             for (chain, model) in chains.iter().zip(&model) {
-                prop_assert_eq!(&f.iter(chain).collect::<Vec<_>>(), model);
+                prop_assert_eq!(&f.iter(chain).map(Frame::number).collect::<Vec<_>>(), model);
                 prop_assert_eq!(chain.len() as usize, model.len());
-                prop_assert_eq!(chain.first(), model.first().copied());
+                prop_assert_eq!(chain.first().map(Frame::number), model.first().copied());
             }
             prop_assert_eq!(f.free(), u64::from(COUNT) - used.len() as u64);
-            prop_assert!((0..COUNT).all(|i| f.is_free(i) != used.contains(&i)));
+            prop_assert!((0..COUNT).all(|i| f.is_free(Frame::new(i)) != used.contains(&i)));
         }
     }
 }

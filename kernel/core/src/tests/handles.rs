@@ -1,6 +1,7 @@
 //! [`HandleTable`] against a map, and what the system does with handles.
 
 use super::{NOTE, OWN, PEER, kill, memory, run, sound, trio};
+use crate::Row;
 use crate::handles::{Handle, HandleTable, Object};
 use abi::Status;
 use abi::message::Rights;
@@ -157,7 +158,7 @@ fn duplicating_fails_as_documented() {
     assert_eq!(s.handle(client, same.into()).unwrap().badge, 5);
     while s.handle_dup(client, PEER, u64::MAX, 0).is_ok() {}
     assert_eq!(s.handle_dup(client, PEER, u64::MAX, 0), Err(Status::QuotaHandles));
-    assert_eq!(s.tasks[1].handles.live(), 8);
+    assert_eq!(s.tasks[Row::new(1)].handles.live(), 8);
     sound(&s);
 }
 
@@ -165,15 +166,15 @@ fn duplicating_fails_as_documented() {
 fn each_copy_of_memory_is_charged() {
     let (mut s, [_, client, _]) = trio();
     let handle = memory(&mut s, 1, 5).unwrap();
-    assert_eq!(s.tasks[1].frames.used(), 7);
+    assert_eq!(s.tasks[Row::new(1)].frames.used(), 7);
     let copy = s.handle_dup(client, handle, u64::MAX, 0).unwrap();
-    assert_eq!(s.tasks[1].frames.used(), 12);
+    assert_eq!(s.tasks[Row::new(1)].frames.used(), 12);
     assert_eq!(s.handle_dup(client, handle, u64::MAX, 0), Err(Status::QuotaFrames));
     sound(&s);
     assert_eq!(s.handle_close(client, handle), Ok(()));
-    assert_eq!((s.tasks[1].frames.used(), s.memories.live()), (7, 1));
+    assert_eq!((s.tasks[Row::new(1)].frames.used(), s.memories.live()), (7, 1));
     assert_eq!(s.handle_close(client, copy.into()), Ok(()));
-    assert_eq!((s.tasks[1].frames.used(), s.memories.live(), s.garbage.len()), (2, 0, 5));
+    assert_eq!((s.tasks[Row::new(1)].frames.used(), s.memories.live(), s.garbage.len()), (2, 0, 5));
     sound(&s);
 }
 
@@ -182,9 +183,9 @@ fn closing_fails_as_documented() {
     let (mut s, [_, client, _]) = trio();
     assert_eq!(s.handle_close(client, 99), Err(Status::BadHandle));
     let handle = memory(&mut s, 1, 1).unwrap();
-    let mapping = s.memory_map(1, handle, 0, true).unwrap();
+    let mapping = s.memory_map(Row::new(1), handle, 0, true).unwrap();
     assert_eq!(s.handle_close(client, handle), Err(Status::Busy));
-    s.memory_unmap(1, mapping.addr).unwrap();
+    s.memory_unmap(Row::new(1), mapping.addr).unwrap();
     assert_eq!(s.handle_close(client, handle), Ok(()));
     assert_eq!(s.handle_close(client, handle), Err(Status::BadHandle));
     sound(&s);
@@ -194,7 +195,7 @@ fn closing_fails_as_documented() {
 fn the_system_handle_is_asked_for_its_rights() {
     let (mut s, [_, client, _]) = trio();
     let rights = Rights::INSPECT;
-    let n = u64::from(s.handle_insert(1, Handle::new(Object::System, rights)).unwrap());
+    let n = u64::from(s.handle_insert(Row::new(1), Handle::new(Object::System, rights)).unwrap());
     assert_eq!(s.system_handle(client, n, Rights::INSPECT), Ok(()));
     assert_eq!(s.system_handle(client, n, Rights::CONTROL), Err(Status::NoRights));
     assert_eq!(s.system_handle(client, NOTE, Rights::CONTROL), Err(Status::WrongKind));
@@ -210,7 +211,7 @@ fn a_handle_whose_object_is_gone_is_refused() {
     let given = [e, n].map(|number| {
         let object = s.handle(client, number).unwrap().object;
         let rights = Rights::all() - Rights::RECV;
-        u64::from(s.handle_insert(2, Handle::new(object, rights)).unwrap())
+        u64::from(s.handle_insert(Row::new(2), Handle::new(object, rights)).unwrap())
     });
     kill(&mut s, 1);
     run(&mut s, other);

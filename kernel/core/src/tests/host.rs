@@ -5,7 +5,7 @@
 use super::By;
 use crate::System;
 use crate::layout;
-use crate::thread::Frame;
+use crate::thread::TrapFrame;
 use core::arch::{asm, naked_asm};
 use core::mem::offset_of;
 
@@ -118,8 +118,8 @@ macro_rules! exit {
 mod entry {
     use super::{DECLINED, ENTER, EXTRAS, GENERAL, INTERRUPT, LEAVE, LINE, OUT, REFUSED};
     pub const RING_0: bool = false;
-    pub const USER_FLAGS: u32 = crate::thread::Frame::USER_FLAGS;
-    pub const USER_FLAGS_SET: u32 = crate::thread::Frame::USER_FLAGS_SET;
+    pub const USER_FLAGS: u32 = crate::thread::TrapFrame::USER_FLAGS;
+    pub const USER_FLAGS_SET: u32 = crate::thread::TrapFrame::USER_FLAGS_SET;
     exit!(pub general, GENERAL);
     exit!(pub poll, REFUSED);
     exit!(pub out, OUT);
@@ -254,7 +254,7 @@ fn set_gs(record: *mut Record) {
 
 /// The frame end of a thread.
 fn frame_end(s: &System, thread: u16) -> u64 {
-    let frame_end = &raw const s.threads.at(thread).expect("it is alive").frame as u64 + size_of::<Frame>() as u64;
+    let frame_end = &raw const s.threads.at(thread).expect("it is alive").frame as u64 + size_of::<TrapFrame>() as u64;
     let first = s.threads.base() + layout::FRAME_END as u64;
     assert_eq!(frame_end, first + u64::from(thread) * layout::THREAD_SLOT as u64);
     frame_end
@@ -310,7 +310,7 @@ pub fn end_without_trace(s: &mut System, thread: u16) {
 /// What a thread is resumed with that is no part of a message.
 type Own = (u64, u64, u64, u64, u64);
 
-fn own(f: &Frame) -> Own {
+fn own(f: &TrapFrame) -> Own {
     (f.rbx, f.rbp, f.rsp, f.rip, f.rflags)
 }
 
@@ -410,7 +410,7 @@ enum Entry {
 }
 
 /// What the registers of who was interrupted, or made the system call, are to be: those of the frame, and rax.
-fn are(r: &Record, f: &Frame, rax: u64, what: &str) {
+fn are(r: &Record, f: &TrapFrame, rax: u64, what: &str) {
     assert_eq!((r.rax, r.rbx, r.rbp), (rax, f.rbx, f.rbp), "{what}");
     assert_eq!((r.rdi, r.rsi, r.r8, r.r9, r.r10), (f.rdi, f.rsi, f.r8, f.r9, f.r10), "{what}");
     assert_eq!([r.r12, r.r13, r.r14, r.r15], f.words(), "{what}");
@@ -423,14 +423,14 @@ fn notified(s: &mut System, piece: extern "C" fn(), entry: Entry) -> bool {
     let known = s.threads.at(current).unwrap().frame;
     // What the kernel around sees to, and each register with something of its own.
     let (rip, rflags, cs) = (0x40_1000, 0x202 | 0x8d5, 0x2b);
-    let before = Frame { rip, rflags, cs, ss: 0x23, rsp: 0x7000_1000, rcx: 77, r11: 78, rdx: 79, ..known };
+    let before = TrapFrame { rip, rflags, cs, ss: 0x23, rsp: 0x7000_1000, rcx: 77, r11: 78, rdx: 79, ..known };
     s.threads.at_mut(current).unwrap().frame = before;
     let mut r = record(s, current);
     // What it has saved, it saves again; the system call has lost the two.
     let [rcx, r11] = [before.rcx, before.r11];
     let mut blank = before;
     blank.general_mut().into_iter().for_each(|register| *register = NOT_SAVED);
-    s.threads.at_mut(current).unwrap().frame = Frame { rcx, r11, ..blank };
+    s.threads.at_mut(current).unwrap().frame = TrapFrame { rcx, r11, ..blank };
     let interrupts = s.counters.interrupts;
     let pushed = r.frame_end - 40;
     if let Entry::Line(_) = entry {
@@ -460,10 +460,10 @@ fn notified(s: &mut System, piece: extern "C" fn(), entry: Entry) -> bool {
     };
     if all_saved {
         let vector = match entry {
-            Entry::Call(_) => Frame::SYSCALL,
+            Entry::Call(_) => TrapFrame::SYSCALL,
             Entry::Line(line) => (pic::BASE + line).into(),
         };
-        assert_eq!(saved, Frame { rax, vector, ..before }, "what has been saved");
+        assert_eq!(saved, TrapFrame { rax, vector, ..before }, "what has been saved");
     } else {
         assert_eq!(saved, before, "nothing but what is there already");
     }
@@ -502,19 +502,19 @@ fn notified(s: &mut System, piece: extern "C" fn(), entry: Entry) -> bool {
         }
         (LEAVE, _) => {
             assert!(all_saved, "its registers are lost");
-            assert_eq!((r.rax, r.frame_end), (next - size_of::<Frame>() as u64, next), "who runs");
+            assert_eq!((r.rax, r.frame_end), (next - size_of::<TrapFrame>() as u64, next), "who runs");
             assert_eq!(s.threads.at(to).unwrap().extras, 0, "it goes on without what it needs");
             true
         }
         (ENTER, _) => {
             assert!(all_saved, "its registers are lost");
-            assert_eq!((r.rdi, r.frame_end), (next - size_of::<Frame>() as u64, mine), "who needs more");
+            assert_eq!((r.rdi, r.frame_end), (next - size_of::<TrapFrame>() as u64, mine), "who needs more");
             assert_ne!(s.threads.at(to).unwrap().extras, 0, "it needs nothing");
             true
         }
         (DECLINED, Entry::Call(_)) | (LINE, Entry::Line(_)) => {
             assert!(all_saved && to == current);
-            assert_eq!((r.rdi, r.frame_end), (mine - size_of::<Frame>() as u64, mine));
+            assert_eq!((r.rdi, r.frame_end), (mine - size_of::<TrapFrame>() as u64, mine));
             false
         }
         (GENERAL | REFUSED, Entry::Call(call)) => {
@@ -548,7 +548,7 @@ pub fn signal(s: &mut System, by: By) -> bool {
 
 /// `poll` as its frame says: whether it finds nothing.
 pub fn poll(s: &mut System, by: By) -> bool {
-    let Some(Frame { rdi, rsi, .. }) = s.running().map(|t| t.frame) else { return false };
+    let Some(TrapFrame { rdi, rsi, .. }) = s.running().map(|t| t.frame) else { return false };
     match by {
         By::Assembly => notified(s, notify::poll, Entry::Call(abi::Syscall::Poll)),
         _ => s.finds_nothing(rdi, rsi),
@@ -569,7 +569,7 @@ pub fn interrupt(s: &mut System, line: u8, by: By) -> bool {
         return s.direct_interrupt(line);
     }
     if let Some(owner) = s.lines.owner(line)
-        && s.tasks[usize::from(owner.row)].lose & owner.bits == 0
+        && s.tasks[owner.row].lose & owner.bits == 0
     {
         s.note_line(line, owner);
     }

@@ -17,13 +17,13 @@ fn received(s: &mut System, server: u16, client: u16, words: [u64; 4]) -> u64 {
 fn a_call_waits_for_a_receiver_and_then_for_the_reply() {
     let (mut s, [server, client, _]) = trio();
     call(&mut s, client, PEER, Message::words(WORDS)).unwrap();
-    let endpoint = s.tasks[0].endpoint.unwrap();
+    let endpoint = s.tasks[Row::new(0)].endpoint.unwrap();
     assert_eq!(state(&s, client), State::Sending(endpoint));
     recv(&mut s, server, OWN, 0).unwrap();
     let f = *frame(&mut s, server);
     assert_eq!((f.words(), f.rsi, f.r10), (WORDS, 7, 0));
     assert_eq!(Sender::from_u64(f.rdi), Sender { task: TaskId { index: 1, generation: 1 }, badge: 0 });
-    assert_eq!(state(&s, client), State::Replying(0));
+    assert_eq!(state(&s, client), State::Replying(Row::new(0)));
     let answer = Message { label: 3, words: [1, 2, 3, 4], ..Default::default() };
     reply(&mut s, server, f.r8, answer).unwrap();
     assert_eq!((woken(&s, client), frame(&mut s, client).words()), (Some(Status::Ok), [1, 2, 3, 4]));
@@ -40,7 +40,7 @@ fn a_call_finds_the_receiver_that_waits_longest() {
     call(&mut s, client, PEER, Message::words(WORDS)).unwrap();
     call(&mut s, other, PEER, Message::words([5; 4])).unwrap();
     assert_eq!((frame(&mut s, server).words(), frame(&mut s, second).words()), (WORDS, [5; 4]));
-    assert_eq!((state(&s, client), state(&s, other)), (State::Replying(0), State::Replying(0)));
+    assert_eq!((state(&s, client), state(&s, other)), (State::Replying(Row::new(0)), State::Replying(Row::new(0))));
     assert_eq!(s.threads.at(server).unwrap().last_received, [7, TaskId { index: 1, generation: 1 }.to_u32()]);
     assert_eq!(s.threads.at(client).unwrap().last_sent, [7, PEER as u32]);
     sound(&s);
@@ -70,10 +70,10 @@ fn a_call_fails_as_documented() {
     assert_eq!(call(&mut s, client, 99, m), Err(Status::BadHandle));
     assert_eq!(call(&mut s, client, NOTE, m), Err(Status::WrongKind));
     let object = s.handle(client, PEER).unwrap().object;
-    let mute = s.handle_insert(1, Handle::new(object, Rights::GRANT)).unwrap();
+    let mute = s.handle_insert(Row::new(1), Handle::new(object, Rights::GRANT)).unwrap();
     assert_eq!(call(&mut s, client, mute.into(), m), Err(Status::NoRights));
     let upwards = Handle::new(s.handle(other, 3).unwrap().object, Rights::CALL);
-    let upwards = s.handle_insert(0, upwards).unwrap();
+    let upwards = s.handle_insert(Row::new(0), upwards).unwrap();
     assert_eq!(call(&mut s, server, upwards.into(), m), Err(Status::CallOrder), "to a less important task");
     for header in [Header::NOTIFICATION, Header::HANDLE_LOST, Header::HANDLE_REFUSED, 1 << 26, 1 << 27, 1 << 63] {
         run(&mut s, client);
@@ -113,7 +113,7 @@ fn a_call_to_the_dead_waits_for_the_next_life_or_is_refused() {
     recv(&mut s, server, OWN, 0).unwrap();
     assert_eq!(frame(&mut s, server).words(), WORDS, "the next life answers");
     kill(&mut s, 0);
-    s.expect(0, false).unwrap();
+    s.expect(Row::new(0), false).unwrap();
     assert_eq!(call(&mut s, other, PEER, Message::default()), Err(Status::PeerGone));
     assert_eq!(send(&mut s, other, PEER, Message::default()), Err(Status::PeerGone));
     sound(&s);
@@ -132,7 +132,7 @@ fn a_sent_message_arrives_only_where_somebody_waits() {
     assert_eq!(send(&mut s, client, 99, Message::default()), Err(Status::BadHandle));
     assert_eq!(send(&mut s, client, NOTE, Message::default()), Err(Status::WrongKind));
     let object = s.handle(client, PEER).unwrap().object;
-    let mute = s.handle_insert(1, Handle::new(object, Rights::GRANT)).unwrap();
+    let mute = s.handle_insert(Row::new(1), Handle::new(object, Rights::GRANT)).unwrap();
     assert_eq!(send(&mut s, client, mute.into(), Message::default()), Err(Status::NoRights));
     frame(&mut s, client).rdi = PEER;
     frame(&mut s, client).rsi = Header::new(1).with_leases(1).0;
@@ -181,7 +181,7 @@ fn a_reply_is_good_once_and_only_for_whom_it_was_meant() {
     assert_eq!(reply(&mut s, other, token, Message::default()), Err(Status::StaleReply), "another task's token");
     let bad = Message::default().giving(99, Rights::all());
     assert_eq!(reply(&mut s, server, token, bad), Err(Status::BadHandle));
-    assert_eq!(state(&s, client), State::Replying(0));
+    assert_eq!(state(&s, client), State::Replying(Row::new(0)));
     assert_eq!(reply(&mut s, server, token, Message::words(WORDS)), Ok(()));
     assert_eq!(reply(&mut s, server, token, Message::default()), Err(Status::StaleReply));
     sound(&s);
@@ -198,7 +198,7 @@ fn a_late_reply_does_not_reach_the_next_thread_in_the_callers_slot() {
     let token = received(&mut s, server, next, [2; 4]);
     assert_ne!(late, token);
     assert_eq!(reply(&mut s, server, late, Message::words([66; 4])), Err(Status::StaleReply));
-    assert_eq!(state(&s, next), State::Replying(0));
+    assert_eq!(state(&s, next), State::Replying(Row::new(0)));
     sound(&s);
 }
 
@@ -300,21 +300,21 @@ fn a_handle_closed_while_its_call_is_queued_is_lost() {
 }
 
 /// `reply` with a handle of each kind to a caller that wants `wants`; returns how the call ended, and what that cost the caller.
-fn answered_with(kind: Kind, wants: Option<Kind>) -> (Frame, u16, u32) {
+fn answered_with(kind: Kind, wants: Option<Kind>) -> (TrapFrame, u16, u32) {
     let (mut s, [server, client, _]) = trio();
     let given = match kind {
         Kind::Endpoint => u64::from(s.endpoint_create(server).unwrap()),
         Kind::Notification => u64::from(s.notification_create(server).unwrap()),
         _ => memory(&mut s, 0, 3).unwrap(),
     };
-    let before = (s.tasks[1].handles.live(), s.tasks[1].frames.used());
+    let before = (s.tasks[Row::new(1)].handles.live(), s.tasks[Row::new(1)].frames.used());
     call(&mut s, client, PEER, Message { wants, ..Message::default() }).unwrap();
     recv(&mut s, server, OWN, 0).unwrap();
     let f = *frame(&mut s, server);
     assert_eq!(Header(f.rsi).wants(), wants, "the server sees what is wanted");
     assert_eq!(reply(&mut s, server, f.r8, Message::words(WORDS).giving(given, Rights::all())), Ok(()));
     sound(&s);
-    let cost = (s.tasks[1].handles.live() - before.0, s.tasks[1].frames.used() - before.1);
+    let cost = (s.tasks[Row::new(1)].handles.live() - before.0, s.tasks[Row::new(1)].frames.used() - before.1);
     (*frame(&mut s, client), cost.0, cost.1)
 }
 
@@ -349,7 +349,7 @@ fn d25_a_server_gets_no_handle_but_of_the_kinds_that_it_takes() {
                 Kind::Notification => u64::from(s.notification_create(client).unwrap()),
                 _ => memory(&mut s, 1, 3).unwrap(),
             };
-            let (handles, frames) = (s.tasks[0].handles.live(), s.tasks[0].frames.used());
+            let (handles, frames) = (s.tasks[Row::new(0)].handles.live(), s.tasks[Row::new(0)].frames.used());
             let message = Message::words(WORDS).giving(given, Rights::all());
             let taken = takes.contains(Kinds::of(Some(kind)));
             let expected = if taken { Err(Status::WouldBlock) } else { Err(Status::HandleRefused) };
@@ -361,7 +361,10 @@ fn d25_a_server_gets_no_handle_but_of_the_kinds_that_it_takes() {
                 assert_eq!(Header(frame(&mut s, server).rsi).handle(), Some(kind));
             } else {
                 assert!(matches!(state(&s, client), State::Running), "a refused caller goes on");
-                assert_eq!((s.tasks[0].handles.live(), s.tasks[0].frames.used()), (handles, frames));
+                assert_eq!(
+                    (s.tasks[Row::new(0)].handles.live(), s.tasks[Row::new(0)].frames.used()),
+                    (handles, frames)
+                );
             }
             sound(&s);
         }
@@ -372,16 +375,16 @@ fn d25_a_server_gets_no_handle_but_of_the_kinds_that_it_takes() {
 #[test]
 fn d25_a_call_before_the_server_takes_anything_arrives_without_its_handle() {
     let (mut s, [server, client, _]) = trio();
-    let endpoint = s.tasks[0].endpoint.unwrap();
+    let endpoint = s.tasks[Row::new(0)].endpoint.unwrap();
     let e = s.endpoints.get_mut(endpoint).unwrap();
     (e.takes, e.served) = (Kinds::empty(), false);
     let n = u64::from(s.notification_create(client).unwrap());
     call(&mut s, client, PEER, Message::words(WORDS).giving(n, Rights::all())).unwrap();
-    let live = s.tasks[0].handles.live();
+    let live = s.tasks[Row::new(0)].handles.live();
     recv(&mut s, server, OWN, 0).unwrap();
     let f = *frame(&mut s, server);
     assert_eq!((f.rsi, f.r10, f.words()), (7 | Header::HANDLE_REFUSED, 0, WORDS));
-    assert_eq!(s.tasks[0].handles.live(), live);
+    assert_eq!(s.tasks[Row::new(0)].handles.live(), live);
     // From then on it is refused to the sender.
     reply(&mut s, server, f.r8, Message::default()).unwrap();
     let again = call(&mut s, client, PEER, Message::words(WORDS).giving(n, Rights::all()));

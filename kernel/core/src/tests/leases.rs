@@ -16,7 +16,7 @@ pub fn lease(
     number: u64,
     offset: u64,
     access: u32,
-) -> Result<(u16, u64, u64), Status> {
+) -> Result<(Row, u64, u64), Status> {
     s.lease(s.threads.at(server).unwrap(), token, number, offset, access).map(|(t, addr, left)| (t.task, addr, left))
 }
 
@@ -34,9 +34,9 @@ fn lent() -> (System, [u16; 3], ReplyToken) {
 #[test]
 fn a_lease_is_reached_within_its_bounds() {
     let (s, [server, ..], token) = lent();
-    assert_eq!(lease(&s, server, token, 0, 0, Lease::READ), Ok((1, 0x1000, 100)));
-    assert_eq!(lease(&s, server, token, 0, 99, Lease::READ), Ok((1, 0x1063, 1)));
-    assert_eq!(lease(&s, server, token, 0, 100, Lease::READ), Ok((1, 0x1064, 0)));
+    assert_eq!(lease(&s, server, token, 0, 0, Lease::READ), Ok((Row::new(1), 0x1000, 100)));
+    assert_eq!(lease(&s, server, token, 0, 99, Lease::READ), Ok((Row::new(1), 0x1063, 1)));
+    assert_eq!(lease(&s, server, token, 0, 100, Lease::READ), Ok((Row::new(1), 0x1064, 0)));
     assert_eq!(s.lease_info(server, token, 1), Ok((50, Lease::WRITE)));
 }
 

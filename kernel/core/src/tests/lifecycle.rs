@@ -1,6 +1,7 @@
 //! Birth and death: each outcome and each error.
 
 use super::*;
+use crate::addr::{AddressSpace, LifeSpace, PhysAddr, TableRoot};
 use abi::TaskId;
 use abi::manifest::Restart;
 use abi::message::bits;
@@ -9,34 +10,34 @@ use abi::task::{Activity, TaskState};
 #[test]
 fn a_row_goes_through_its_states() {
     let (mut s, _) = trio();
-    assert_eq!(s.begin(0), Err(Status::AlreadyRunning));
-    assert_eq!(s.begin(9), Err(Status::NoSuchTask));
-    assert_eq!(s.reap_some(0, 1, 1), Err(Status::NoSuchTask), "alive");
+    assert_eq!(s.begin(Row::new(0)), Err(Status::AlreadyRunning));
+    assert_eq!(s.begin(Row::new(9)), Err(Status::NoSuchTask));
+    assert_eq!(s.reap_some(Row::new(0), 1, 1), Err(Status::NoSuchTask), "alive");
     kill(&mut s, 0);
-    assert_eq!(s.begin(0), Err(Status::NotReaped));
-    assert_eq!(s.tasks[0].state, TaskState::Dead);
-    assert_eq!(s.reap_some(0, 1, 1), Ok(1));
-    assert_eq!(s.tasks[0].frames.used(), 1);
-    assert_eq!(s.reap_some(0, 1, 1), Ok(0));
-    assert_eq!((s.tasks[0].state, s.tasks[0].frames.used()), (TaskState::Empty, 0));
-    assert_eq!(s.reap_some(0, 1, 1), Err(Status::NoSuchTask));
-    assert_eq!(s.begin(0), Ok(TaskId { index: 0, generation: 2 }));
-    assert_eq!(s.tasks[0].fault.kind, DeathKind::Alive as u32);
+    assert_eq!(s.begin(Row::new(0)), Err(Status::NotReaped));
+    assert_eq!(s.tasks[Row::new(0)].state, TaskState::Dead);
+    assert_eq!(s.reap_some(Row::new(0), 1, 1), Ok(1));
+    assert_eq!(s.tasks[Row::new(0)].frames.used(), 1);
+    assert_eq!(s.reap_some(Row::new(0), 1, 1), Ok(0));
+    assert_eq!((s.tasks[Row::new(0)].state, s.tasks[Row::new(0)].frames.used()), (TaskState::Empty, 0));
+    assert_eq!(s.reap_some(Row::new(0), 1, 1), Err(Status::NoSuchTask));
+    assert_eq!(s.begin(Row::new(0)), Ok(TaskId { index: 0, generation: 2 }));
+    assert_eq!(s.tasks[Row::new(0)].fault.kind, DeathKind::Alive as u32);
     sound(&s);
 }
 
 #[test]
 fn d14_a_row_whose_lives_are_used_up_never_starts_again() {
     let mut s = system(&[record("a", 1, &[]), record("b", 1, &[])]);
-    s.tasks[0].generation = TaskId::LAST - 1;
-    assert_eq!(s.begin(0), Ok(TaskId { index: 0, generation: TaskId::LAST }));
+    s.tasks[Row::new(0)].generation = TaskId::LAST - 1;
+    assert_eq!(s.begin(Row::new(0)), Ok(TaskId { index: 0, generation: TaskId::LAST }));
     kill(&mut s, 0);
     reap(&mut s, 0);
     for _ in 0..3 {
-        assert_eq!(s.begin(0), Err(Status::NoMoreLives));
-        assert_eq!((s.tasks[0].state, s.tasks[0].generation), (TaskState::Empty, TaskId::LAST));
+        assert_eq!(s.begin(Row::new(0)), Err(Status::NoMoreLives));
+        assert_eq!((s.tasks[Row::new(0)].state, s.tasks[Row::new(0)].generation), (TaskState::Empty, TaskId::LAST));
     }
-    assert_eq!(s.begin(1), Ok(TaskId { index: 1, generation: 1 }), "the others do");
+    assert_eq!(s.begin(Row::new(1)), Ok(TaskId { index: 1, generation: 1 }), "the others do");
     sound(&s);
 }
 
@@ -56,24 +57,62 @@ fn a_table_too_small_to_begin_with_leaves_the_row_as_it_was() {
     let mut tiny = record("tiny", 1, &[]);
     tiny.handle_quota = 1;
     let mut s = system(&[tiny]);
-    assert_eq!(s.begin(0), Err(Status::QuotaHandles));
-    assert_eq!((s.tasks[0].state, s.tasks[0].generation, s.tasks[0].handles.live()), (TaskState::Empty, 0, 0));
+    assert_eq!(s.begin(Row::new(0)), Err(Status::QuotaHandles));
+    assert_eq!(
+        (s.tasks[Row::new(0)].state, s.tasks[Row::new(0)].generation, s.tasks[Row::new(0)].handles.live()),
+        (TaskState::Empty, 0, 0)
+    );
     sound(&s);
 }
 
 #[test]
 fn threads_start_within_ceiling_and_quota() {
     let (mut s, _) = trio();
-    let mut start = |row, priority| s.thread_start(row, Frame::default(), priority).map(drop);
-    assert_eq!(start(1, 4), Err(Status::Ceiling));
-    assert_eq!(start(1, 32), Err(Status::Ceiling));
-    assert_eq!(start(9, 31), Err(Status::NoSuchTask));
-    (0..7).for_each(|_| assert_eq!(start(1, 31), Ok(())));
-    assert_eq!(start(1, 31), Err(Status::QuotaObjects));
+    let mut start = |row, priority| s.thread_start(row, TrapFrame::default(), priority).map(drop);
+    assert_eq!(start(Row::new(1), 4), Err(Status::Ceiling));
+    assert_eq!(start(Row::new(1), 32), Err(Status::Ceiling));
+    assert_eq!(start(Row::new(9), 31), Err(Status::NoSuchTask));
+    (0..7).for_each(|_| assert_eq!(start(Row::new(1), 31), Ok(())));
+    assert_eq!(start(Row::new(1), 31), Err(Status::QuotaObjects));
     sound(&s);
     kill(&mut s, 1);
-    assert_eq!(s.thread_start(1, Frame::default(), 31), Err(Status::NoSuchTask), "the dead start no threads");
+    assert_eq!(
+        s.thread_start(Row::new(1), TrapFrame::default(), 31),
+        Err(Status::NoSuchTask),
+        "the dead start no threads"
+    );
     sound(&s);
+}
+
+#[test]
+fn no_thread_starts_without_an_address_space() {
+    let mut s = system(&[record("early", 1, &[])]);
+    let row = Row::new(0);
+    s.begin(row).unwrap();
+    assert_eq!(s.thread_start(row, TrapFrame::default(), 1), Err(Status::NoSuchTask));
+    assert_eq!((s.threads.live(), s.tasks[row].objects.used()), (0, 0));
+    s.set_space(row, AddressSpace::OF_TESTS).unwrap();
+    let id = s.thread_start(row, TrapFrame::default(), 1).unwrap();
+    assert_eq!(s.threads.get(id).unwrap().space, AddressSpace::OF_TESTS);
+    kill(&mut s, row);
+    assert_eq!(s.tasks[row].space.get(), None, "a dead life has none");
+    sound(&s);
+}
+
+/// The identifier of a row is its number and one, and what is written to CR3 besides is not what is read from it.
+#[test]
+fn an_address_space_is_its_root_and_more() {
+    let root = TableRoot::made_at(PhysAddr::new(0x1234_5000));
+    let plain = AddressSpace::of_row(root, Row::new(7), false);
+    assert_eq!((plain.cr3().number(), plain.cr3().when_read(), plain.cr3().keeps()), (0x1234_5000, 0x1234_5000, false));
+    let own = AddressSpace::of_row(root, Row::new(7), true);
+    assert_eq!(
+        (own.cr3().number(), own.cr3().when_read(), own.cr3().keeps()),
+        (1 << 63 | 0x1234_5008, 0x1234_5008, true)
+    );
+    assert_eq!((own.root(), own.root().address()), (root, PhysAddr::new(0x1234_5000)));
+    assert_eq!(AddressSpace::of_kernel(root).cr3().number(), 0x1234_5000);
+    assert_eq!((LifeSpace::NONE.get(), LifeSpace::of(own).get()), (None, Some(own)));
 }
 
 #[test]
@@ -84,9 +123,11 @@ fn threads_of_a_float_task_have_registers_of_their_own() {
     let mut s = system(&[float, record("plain", 1, &[])]);
     for _ in 0..3 {
         for row in 0..2 {
-            s.begin(row).unwrap();
-            let ids: Vec<_> = (0..quota).map(|_| s.thread_start(row, Frame::default(), 1).unwrap()).collect();
-            assert_eq!(s.thread_start(row, Frame::default(), 1), Err(Status::QuotaObjects));
+            s.begin(Row::new(row)).unwrap();
+            s.set_space(Row::new(row), AddressSpace::OF_TESTS).unwrap();
+            let ids: Vec<_> =
+                (0..quota).map(|_| s.thread_start(Row::new(row), TrapFrame::default(), 1).unwrap()).collect();
+            assert_eq!(s.thread_start(Row::new(row), TrapFrame::default(), 1), Err(Status::QuotaObjects));
             let states: Vec<_> = ids.iter().filter_map(|&id| s.threads.get(id).unwrap().float).collect();
             assert_eq!(states.len(), if row == 0 { quota.into() } else { 0 });
             assert!(states.iter().enumerate().all(|(i, a)| states[..i].iter().all(|b| a != b)), "shared");
@@ -103,7 +144,7 @@ fn threads_of_a_float_task_have_registers_of_their_own() {
             }
             kill(&mut s, row);
             assert_eq!(s.floats.live(), 0);
-            while s.reap_some(row, 1, 1).unwrap() != 0 {}
+            while s.reap_some(Row::new(row), 1, 1).unwrap() != 0 {}
         }
     }
 }
@@ -118,7 +159,7 @@ fn death_releases_everything() {
         let t = u64::from(s.timer_create(server, n, 3).unwrap());
         s.timer_set(server, t, Some(1_000_000)).unwrap();
         let m = memory(&mut s, 0, 4).unwrap();
-        s.memory_map(0, m, 0, true).unwrap();
+        s.memory_map(Row::new(0), m, 0, true).unwrap();
         let second = thread(&mut s, 0);
         recv(&mut s, second, e, 1).unwrap();
         kill(&mut s, 0);
@@ -147,9 +188,9 @@ fn death_wakes_everyone_who_waits_for_the_dead() {
     assert_eq!((woken(&s, client), frame(&mut s, client).r12), (Some(Status::PeerDied), 1));
     assert_eq!((woken(&s, second), woken(&s, other)), (None, None), "a next life is expected");
     sound(&s);
-    s.expect(0, false).unwrap();
+    s.expect(Row::new(0), false).unwrap();
     assert_eq!((woken(&s, second), woken(&s, other)), (Some(Status::PeerGone), Some(Status::PeerGone)));
-    assert_eq!(s.expect(9, false), Err(Status::NoSuchTask));
+    assert_eq!(s.expect(Row::new(9), false), Err(Status::NoSuchTask));
     sound(&s);
 }
 
@@ -158,7 +199,7 @@ fn where_no_next_life_comes_death_wakes_the_queue_too() {
     let mut server = record("server", 1, &[]);
     server.restart = Restart::Never as u8;
     let mut s = system(&[server, record("client", 5, &[0])]);
-    assert!(s.is_open(s.tasks[0].endpoint.unwrap()), "before the first life one is expected");
+    assert!(s.is_open(s.tasks[Row::new(0)].endpoint.unwrap()), "before the first life one is expected");
     let [_, client] = [0, 1].map(|row| spawn(&mut s, row));
     call(&mut s, client, PEER, Message::default()).unwrap();
     kill(&mut s, 0);
@@ -173,7 +214,7 @@ fn what_the_dead_made_is_gone_for_those_who_hold_it() {
     let n = u64::from(s.notification_create(client).unwrap());
     let [e, n] = [e, n].map(|number| {
         let object = s.handle(client, number).unwrap().object;
-        u64::from(s.handle_insert(2, Handle::new(object, Rights::CALL | Rights::WAIT)).unwrap())
+        u64::from(s.handle_insert(Row::new(2), Handle::new(object, Rights::CALL | Rights::WAIT)).unwrap())
     });
     let second = thread(&mut s, 2);
     call(&mut s, other, e, Message::default()).unwrap();
@@ -189,13 +230,13 @@ fn the_last_handle_may_be_in_another_task() {
     let (mut s, [_, client, other]) = trio();
     let e = u64::from(s.endpoint_create(client).unwrap());
     let object = s.handle(client, e).unwrap().object;
-    let copy = u64::from(s.handle_insert(2, Handle::new(object, Rights::CALL)).unwrap());
+    let copy = u64::from(s.handle_insert(Row::new(2), Handle::new(object, Rights::CALL)).unwrap());
     let second = thread(&mut s, 1);
     recv(&mut s, second, e, 0).unwrap();
     s.handle_close(client, e).unwrap();
-    assert_eq!((woken(&s, second), s.tasks[1].objects.used()), (None, 3));
+    assert_eq!((woken(&s, second), s.tasks[Row::new(1)].objects.used()), (None, 3));
     s.handle_close(other, copy).unwrap();
-    assert_eq!((woken(&s, second), s.tasks[1].objects.used()), (Some(Status::BadHandle), 2));
+    assert_eq!((woken(&s, second), s.tasks[Row::new(1)].objects.used()), (Some(Status::BadHandle), 2));
     sound(&s);
 }
 
@@ -204,12 +245,12 @@ fn the_controller_hears_of_deaths_and_peers_of_births() {
     let mut supervisor = record("supervisor", 0, &[]);
     supervisor.flags = TaskRecord::CONTROL | TaskRecord::LOGS;
     let mut s = system(&[supervisor, record("server", 1, &[]), record("client", 5, &[1])]);
-    assert_eq!((s.controller, s.log_readers), (Some(0), 1));
+    assert_eq!((s.controller, s.log_readers), (Some(Row::new(0)), 1));
     let [boss, _, client] = [0, 1, 2].map(|row| spawn(&mut s, row));
     assert_eq!(s.poll(client, NOTE, u64::MAX), Ok(0));
     kill(&mut s, 1);
     assert_eq!(s.poll(boss, NOTE, u64::MAX), Ok(bits::TASK_EVENT));
-    assert_eq!(s.tasks[1].fault.kind, DeathKind::Killed as u32);
+    assert_eq!(s.tasks[Row::new(1)].fault.kind, DeathKind::Killed as u32);
     reap(&mut s, 1);
     spawn(&mut s, 1);
     assert_eq!(s.poll(client, NOTE, u64::MAX), Ok(bits::PEER));
@@ -223,18 +264,18 @@ fn the_controller_hears_of_deaths_and_peers_of_births() {
 #[test]
 fn bits_for_the_dead_are_not_for_the_next_life() {
     let (mut s, _) = trio();
-    s.signal_task(0, 0xff | bits::HEARTBEAT);
+    s.signal_task(Row::new(0), 0xff | bits::HEARTBEAT);
     kill(&mut s, 0);
-    s.signal_task(0, 0xff);
+    s.signal_task(Row::new(0), 0xff);
     reap(&mut s, 0);
     let server = spawn(&mut s, 0);
-    assert_eq!((s.poll(server, NOTE, u64::MAX), s.tasks[0].heartbeat), (Ok(0), None));
+    assert_eq!((s.poll(server, NOTE, u64::MAX), s.tasks[Row::new(0)].heartbeat), (Ok(0), None));
 }
 
 #[test]
 fn a_thread_leaves_wherever_it_is() {
     let (mut s, [server, client, _]) = trio();
-    let n = s.tasks[1].notification.unwrap();
+    let n = s.tasks[Row::new(1)].notification.unwrap();
     for step in 0..5 {
         let t = thread(&mut s, 1);
         match step {
@@ -254,7 +295,7 @@ fn a_thread_leaves_wherever_it_is() {
     let token = frame(&mut s, server).r8;
     s.thread_exit(t);
     assert_eq!(reply(&mut s, server, token, Message::default()), Err(Status::StaleReply));
-    assert_eq!((s.tasks[1].threads, s.tasks[1].objects.used()), (1, 1));
+    assert_eq!((s.tasks[Row::new(1)].threads, s.tasks[Row::new(1)].objects.used()), (1, 1));
     assert_eq!(state(&s, client), State::Ready);
     sound(&s);
 }
@@ -263,34 +304,40 @@ fn a_thread_leaves_wherever_it_is() {
 fn status_says_what_the_first_thread_does() {
     let (mut s, [server, client, _]) = trio();
     let seen = |s: &System, row| s.task_status(row).map(|t| (t.activity, t.waits_for)).unwrap();
-    assert_eq!(seen(&s, 1), (Activity::Ready as u32, u32::MAX));
+    assert_eq!(seen(&s, Row::new(1)), (Activity::Ready as u32, u32::MAX));
     run(&mut s, client);
-    assert_eq!(seen(&s, 1), (Activity::Running as u32, u32::MAX));
+    assert_eq!(seen(&s, Row::new(1)), (Activity::Running as u32, u32::MAX));
     call(&mut s, client, PEER, Message::default()).unwrap();
-    assert_eq!(seen(&s, 1), (Activity::Sending as u32, 0));
+    assert_eq!(seen(&s, Row::new(1)), (Activity::Sending as u32, 0));
     recv(&mut s, server, OWN, 0).unwrap();
-    assert_eq!(seen(&s, 1), (Activity::Replying as u32, 0));
+    assert_eq!(seen(&s, Row::new(1)), (Activity::Replying as u32, 0));
     recv(&mut s, server, OWN, 0).unwrap();
-    assert_eq!(seen(&s, 0), (Activity::Waiting as u32, u32::MAX));
+    assert_eq!(seen(&s, Row::new(0)), (Activity::Waiting as u32, u32::MAX));
     kill(&mut s, 0);
-    assert_eq!(seen(&s, 0), (Activity::None as u32, u32::MAX));
-    let status = s.task_status(1).unwrap();
+    assert_eq!(seen(&s, Row::new(0)), (Activity::None as u32, u32::MAX));
+    let status = s.task_status(Row::new(1)).unwrap();
     assert_eq!(TaskId::from_u32(status.id), TaskId { index: 1, generation: 1 });
     assert_eq!((status.state, status.priority), (TaskState::Running as u32, 5));
     assert_eq!((status.frames, status.frame_quota, status.handles, status.handle_quota), (2, 16, 3, 8));
     assert_eq!((status.objects, status.object_quota, status.threads), (1, 8, 1));
-    assert_eq!(s.task_status(9).err(), Some(Status::NoSuchTask));
+    assert_eq!(s.task_status(Row::new(9)).err(), Some(Status::NoSuchTask));
 }
 
 #[test]
 fn lines_have_one_owner() {
     use crate::grants::{LineOwner, Lines};
     let mut lines = Lines::default();
-    let owner = |row| LineOwner { row, bits: 1 << row };
-    assert!(lines.claim(4, owner(1)) && lines.claim(12, owner(1)) && lines.claim(1, owner(2)));
-    assert!(!lines.claim(4, owner(2)) && !lines.claim(16, owner(2)) && !lines.claim(255, owner(2)));
-    assert!(lines.claim(4, owner(1)), "again by the same");
-    assert_eq!((lines.owner(4), lines.owner(5), lines.owner(200)), (Some(owner(1)), None, None));
-    assert_eq!((lines.release(1), lines.release(1)), (1 << 4 | 1 << 12, 0));
-    assert_eq!((lines.owner(4), lines.owner(1)), (None, Some(owner(2))));
+    let owner = |row| LineOwner { row, bits: row.bit() };
+    assert!(
+        lines.claim(4, owner(Row::new(1))) && lines.claim(12, owner(Row::new(1))) && lines.claim(1, owner(Row::new(2)))
+    );
+    assert!(
+        !lines.claim(4, owner(Row::new(2)))
+            && !lines.claim(16, owner(Row::new(2)))
+            && !lines.claim(255, owner(Row::new(2)))
+    );
+    assert!(lines.claim(4, owner(Row::new(1))), "again by the same");
+    assert_eq!((lines.owner(4), lines.owner(5), lines.owner(200)), (Some(owner(Row::new(1))), None, None));
+    assert_eq!((lines.release(Row::new(1)), lines.release(Row::new(1))), (1 << 4 | 1 << 12, 0));
+    assert_eq!((lines.owner(4), lines.owner(1)), (None, Some(owner(Row::new(2)))));
 }

@@ -1,6 +1,7 @@
 //! [`Ring`] against the whole text.
 
 use super::{NOTE, OWN, kill, reap, record, recv, run, sound, spawn, system, woken};
+use crate::Row;
 use crate::System;
 use crate::log::{Allowance, RING_SIZE, Ring};
 use crate::step::Tell;
@@ -136,13 +137,13 @@ fn d25_a_reader_of_logs_is_told_once_until_it_looks() {
         // It does not look, whatever it is told, but every hundredth time.
         written(&mut s);
         if woken(&s, console).is_none() {
-            s.signal_task(0, 1);
+            s.signal_task(Row::new(0), 1);
             assert_eq!(woken(&s, console), Some(Status::Ok));
         } else {
             wakes += 1;
         }
         if round % 100 == 99 {
-            s.log_looked_at(0);
+            s.log_looked_at(Row::new(0));
         }
     }
     assert_eq!(wakes, 10);
@@ -151,7 +152,7 @@ fn d25_a_reader_of_logs_is_told_once_until_it_looks() {
     written(&mut s);
     assert_eq!(s.poll(shell, NOTE, u64::MAX), Ok(0));
     // Who may not read logs is never told, though it tries to look.
-    s.log_looked_at(2);
+    s.log_looked_at(Row::new(2));
     written(&mut s);
     assert_eq!(s.poll(loud, NOTE, u64::MAX), Ok(0));
     // A new life is told from its beginning.

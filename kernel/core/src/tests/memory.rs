@@ -1,6 +1,7 @@
 //! Memory objects and mappings: each outcome and each error.
 
 use super::*;
+use crate::addr::PhysAddr;
 use crate::memory::{Backing, Caching, Memory};
 use abi::task::{INFO_ADDR, MAP_BASE};
 
@@ -11,13 +12,13 @@ fn memory_is_charged_while_it_is_held() {
     let (mut s, [_, client, _]) = trio();
     let free = s.frames.free();
     let m = memory(&mut s, 1, 14).unwrap();
-    assert_eq!((s.tasks[1].frames.used(), s.frames.free()), (16, free - 14));
+    assert_eq!((s.tasks[Row::new(1)].frames.used(), s.frames.free()), (16, free - 14));
     assert_eq!(memory(&mut s, 1, 1), Err(Status::QuotaFrames));
     s.handle_close(client, m).unwrap();
     s.collect(4);
     assert!((10..14).contains(&s.garbage.len()), "{} are left of 14", s.garbage.len());
     s.collect(100);
-    assert_eq!((s.tasks[1].frames.used(), s.frames.free()), (2, free));
+    assert_eq!((s.tasks[Row::new(1)].frames.used(), s.frames.free()), (2, free));
     while s.handle_dup(client, NOTE, u64::MAX, 0).is_ok() {}
     assert_eq!(memory(&mut s, 1, 1), Err(Status::QuotaHandles));
     assert_eq!(memory(&mut s, 9, 1), Err(Status::NoSuchTask));
@@ -28,13 +29,13 @@ fn memory_is_charged_while_it_is_held() {
 fn mappings_are_placed_with_a_gap() {
     let (mut s, [_, client, _]) = trio();
     let m = memory(&mut s, 1, 2).unwrap();
-    let at: Vec<u64> = (0..3).map(|_| s.memory_map(1, m, 0, true).unwrap().addr).collect();
+    let at: Vec<u64> = (0..3).map(|_| s.memory_map(Row::new(1), m, 0, true).unwrap().addr).collect();
     assert_eq!(at, [MAP_BASE, MAP_BASE + 3 * PAGE, MAP_BASE + 6 * PAGE]);
-    assert_eq!(s.tasks[1].objects.used(), 4);
+    assert_eq!(s.tasks[Row::new(1)].objects.used(), 4);
     sound(&s);
     for addr in at {
-        assert_eq!(s.memory_unmap(1, addr).map(|m| (m.addr, m.pages)), Ok((addr, 2)));
-        assert_eq!(s.memory_unmap(1, addr), Err(Status::BadAddress));
+        assert_eq!(s.memory_unmap(Row::new(1), addr).map(|m| (m.addr, m.pages)), Ok((addr, 2)));
+        assert_eq!(s.memory_unmap(Row::new(1), addr), Err(Status::BadAddress));
     }
     s.handle_close(client, m).unwrap();
     assert_eq!(s.memories.live(), 0);
@@ -45,7 +46,7 @@ fn mappings_are_placed_with_a_gap() {
 fn an_own_address_must_be_free_and_in_range() {
     let (mut s, _) = trio();
     let m = memory(&mut s, 1, 2).unwrap();
-    let mut map = |addr| s.memory_map(1, m, addr, false).map(|m| m.addr);
+    let mut map = |addr| s.memory_map(Row::new(1), m, addr, false).map(|m| m.addr);
     let top = INFO_ADDR - 2 * PAGE;
     for wrong in [1, PAGE, MAP_BASE - PAGE, MAP_BASE + 1, top + PAGE, INFO_ADDR, u64::MAX - 1, PAGE.wrapping_neg()] {
         assert_eq!(map(wrong), Err(Status::BadAddress), "{wrong:#x}");
@@ -65,10 +66,14 @@ fn an_own_address_must_be_free_and_in_range() {
 fn the_lowest_gap_is_found_when_the_way_up_is_blocked() {
     let (mut s, _) = trio();
     let m = memory(&mut s, 1, 2).unwrap();
-    s.memory_map(1, m, MAP_BASE + PAGE, false).unwrap();
-    assert_eq!(s.memory_map(1, m, 0, false).unwrap().addr, MAP_BASE + 4 * PAGE, "the first page is too small a gap");
-    s.tasks[1].map_next = INFO_ADDR - PAGE;
-    assert_eq!(s.memory_map(1, m, 0, false).unwrap().addr, MAP_BASE + 7 * PAGE, "the top is reached");
+    s.memory_map(Row::new(1), m, MAP_BASE + PAGE, false).unwrap();
+    assert_eq!(
+        s.memory_map(Row::new(1), m, 0, false).unwrap().addr,
+        MAP_BASE + 4 * PAGE,
+        "the first page is too small a gap"
+    );
+    s.tasks[Row::new(1)].map_next = INFO_ADDR - PAGE;
+    assert_eq!(s.memory_map(Row::new(1), m, 0, false).unwrap().addr, MAP_BASE + 7 * PAGE, "the top is reached");
     sound(&s);
 }
 
@@ -76,7 +81,7 @@ fn the_lowest_gap_is_found_when_the_way_up_is_blocked() {
 fn mapping_fails_as_documented() {
     let (mut s, [_, client, _]) = trio();
     let m = memory(&mut s, 1, 1).unwrap();
-    let map = |s: &mut System, n, writable| s.memory_map(1, n, 0, writable).map(drop);
+    let map = |s: &mut System, n, writable| s.memory_map(Row::new(1), n, 0, writable).map(drop);
     assert_eq!(map(&mut s, 99, false), Err(Status::BadHandle));
     assert_eq!(map(&mut s, NOTE, false), Err(Status::WrongKind));
     let read = s.handle_dup(client, m, Rights::READ.bits().into(), 0).unwrap();
@@ -85,8 +90,8 @@ fn mapping_fails_as_documented() {
     assert_eq!(map(&mut s, write.into(), true), Err(Status::NoRights), "writable means readable too");
     assert_eq!(map(&mut s, read.into(), false), Ok(()));
     assert_eq!(map(&mut s, m, true), Ok(()));
-    assert_eq!(s.memory_map(9, m, 0, false), Err(Status::NoSuchTask));
-    assert_eq!(s.memory_unmap(1, MAP_BASE + 77 * PAGE), Err(Status::BadAddress));
+    assert_eq!(s.memory_map(Row::new(9), m, 0, false), Err(Status::NoSuchTask));
+    assert_eq!(s.memory_unmap(Row::new(1), MAP_BASE + 77 * PAGE), Err(Status::BadAddress));
     sound(&s);
 }
 
@@ -95,15 +100,15 @@ fn shared_memory_lives_until_the_last_lets_go() {
     let (mut s, [server, client, _]) = trio();
     let m = memory(&mut s, 1, 3).unwrap();
     let object = s.handle(client, m).unwrap().object;
-    let there = u64::from(s.handle_insert(0, Handle::new(object, Rights::READ)).unwrap());
-    assert_eq!((s.tasks[0].frames.used(), s.tasks[1].frames.used()), (5, 5));
-    let at = s.memory_map(0, there, 0, false).unwrap().addr;
+    let there = u64::from(s.handle_insert(Row::new(0), Handle::new(object, Rights::READ)).unwrap());
+    assert_eq!((s.tasks[Row::new(0)].frames.used(), s.tasks[Row::new(1)].frames.used()), (5, 5));
+    let at = s.memory_map(Row::new(0), there, 0, false).unwrap().addr;
     kill(&mut s, 1);
-    assert_eq!((s.memories.live(), s.tasks[1].frames.used()), (1, 2));
+    assert_eq!((s.memories.live(), s.tasks[Row::new(1)].frames.used()), (1, 2));
     sound(&s);
-    s.memory_unmap(0, at).unwrap();
+    s.memory_unmap(Row::new(0), at).unwrap();
     s.handle_close(server, there).unwrap();
-    assert_eq!((s.memories.live(), s.garbage.len(), s.tasks[0].frames.used()), (0, 3, 2));
+    assert_eq!((s.memories.live(), s.garbage.len(), s.tasks[Row::new(0)].frames.used()), (0, 3, 2));
     sound(&s);
 }
 
@@ -112,17 +117,18 @@ fn what_is_kept_or_physical_is_not_charged_and_not_freed() {
     let (mut s, [server, ..]) = trio();
     let mut chain = Chain::default();
     s.frames.alloc(&mut chain).unwrap();
-    let kept =
-        [Backing::Frames(chain), Backing::Physical { base: 0xb8000, caching: Caching::Uncached }].map(|backing| {
-            let memory = Memory { pages: 1, backing, physical: None, handles: 0, mappings: 0, kept_by: Some(0) };
+    let kept = [Backing::Frames(chain), Backing::Physical { base: PhysAddr::new(0xb8000), caching: Caching::Uncached }]
+        .map(|backing| {
+            let memory =
+                Memory { pages: 1, backing, physical: None, handles: 0, mappings: 0, kept_by: Some(Row::new(0)) };
             s.memories.insert(memory).unwrap()
         });
     for id in kept {
         let handle = Handle::new(Object::Memory(id), Rights::READ);
-        let n = u64::from(s.handle_insert(0, handle).unwrap());
-        assert_eq!(s.tasks[0].frames.used(), 2);
-        let at = s.memory_map(0, n, 0, false).unwrap().addr;
-        s.memory_unmap(0, at).unwrap();
+        let n = u64::from(s.handle_insert(Row::new(0), handle).unwrap());
+        assert_eq!(s.tasks[Row::new(0)].frames.used(), 2);
+        let at = s.memory_map(Row::new(0), n, 0, false).unwrap().addr;
+        s.memory_unmap(Row::new(0), at).unwrap();
         s.handle_close(server, n).unwrap();
         assert!(s.memories.get(id).is_some());
         sound(&s);
@@ -138,13 +144,13 @@ proptest::proptest! {
         spawn(&mut s, 0);
         let memories = [1, 2, 5].map(|pages| memory(&mut s, 0, pages).unwrap());
         for (op, place, which) in ops {
-            let mapped = s.tasks[0].mappings.clone();
+            let mapped = s.tasks[Row::new(0)].mappings.clone();
             let addr = MAP_BASE + place * PAGE;
             let pages = [1, 2, 5][which];
             match op {
                 0 => {
                     let free = mapped.iter().all(|m| addr + pages * PAGE <= m.addr || addr >= m.addr + u64::from(m.pages) * PAGE);
-                    let done = s.memory_map(0, memories[which], addr, true);
+                    let done = s.memory_map(Row::new(0), memories[which], addr, true);
                     if mapped.len() == 11 && free {
                         proptest::prop_assert_eq!(done, Err(Status::QuotaObjects));
                     } else {
@@ -152,12 +158,12 @@ proptest::proptest! {
                     }
                 }
                 1 => {
-                    let done = s.memory_map(0, memories[which], 0, true);
+                    let done = s.memory_map(Row::new(0), memories[which], 0, true);
                     proptest::prop_assert_eq!(done.is_ok(), mapped.len() < 11);
                 }
                 _ => {
                     let known = mapped.iter().any(|m| m.addr == addr);
-                    proptest::prop_assert_eq!(s.memory_unmap(0, addr).is_ok(), known);
+                    proptest::prop_assert_eq!(s.memory_unmap(Row::new(0), addr).is_ok(), known);
                 }
             }
             proptest::prop_assert_eq!(check(&s), Ok(()));

@@ -3,10 +3,11 @@
 use super::verify::{Checked, runs};
 use super::world::{Fast, Mode, Received, World};
 use super::{By, Message, Went};
+use crate::Row;
 use crate::arena::Id;
 use crate::handles::Object;
 use crate::system::Endpoint;
-use crate::thread::{Frame, State};
+use crate::thread::{State, TrapFrame};
 use abi::Status;
 use abi::message::{Header, Kind, Kinds, Lease, MAX_LEASES, ReplyToken, Rights, Sender};
 
@@ -34,7 +35,14 @@ impl World {
 
     /// A message of `from`, as its registers hold it, is what ended the `recv` or call of `to`, who takes handles of the kinds `takes`.
     /// `room`: whether the receiver's table had any.
-    fn delivered(&mut self, sent: Frame, from: u16, to: u16, room: bool, takes: Kinds) -> Result<Frame, String> {
+    fn delivered(
+        &mut self,
+        sent: TrapFrame,
+        from: u16,
+        to: u16,
+        room: bool,
+        takes: Kinds,
+    ) -> Result<TrapFrame, String> {
         let t = self.s.threads.at(to).ok_or("the receiver is gone")?;
         let f = t.frame;
         ensure!(runs(t.state), "the receiver is {:?}", t.state);
@@ -59,8 +67,11 @@ impl World {
             ensure!(!there.rights.contains(Rights::RECV), "the right to receive was copied");
         } else {
             ensure!(flags == Header::HANDLE_LOST && f.r10 == 0, "flags {flags:#x}");
-            let derived =
-                self.s.handle_derive(self.s.row_of(from).unwrap_or(0), sent.r10 & 0xffff_ffff, sent.r10 >> 32);
+            let derived = self.s.handle_derive(
+                self.s.row_of(from).unwrap_or(Row::new(0)),
+                sent.r10 & 0xffff_ffff,
+                sent.r10 >> 32,
+            );
             let plain = match derived.map(|h| h.object) {
                 Ok(Object::Endpoint(id)) => self.s.endpoints.get(id).is_some(),
                 Ok(Object::Notification(id)) => self.s.notifications.get(id).is_some(),
@@ -72,12 +83,20 @@ impl World {
     }
 
     /// A message that a server receives at an endpoint is as [`World::delivered`] says; sender and token too.
-    fn received(&mut self, sent: Frame, from: u16, to: u16, room: bool, at: Id<Endpoint>, is_call: bool) -> Checked {
+    fn received(
+        &mut self,
+        sent: TrapFrame,
+        from: u16,
+        to: u16,
+        room: bool,
+        at: Id<Endpoint>,
+        is_call: bool,
+    ) -> Checked {
         let takes = self.s.endpoints.get(at).map_or(Kinds::empty(), |e| e.takes);
         let f = self.delivered(sent, from, to, room, takes)?;
         let (row, server) = (self.s.row_of(from).unwrap(), self.s.row_of(to).unwrap());
         let sender = Sender::from_u64(f.rdi);
-        ensure!(sender.task == self.s.tasks[row as usize].id(row), "sent by {row}, says {:?}", sender.task);
+        ensure!(sender.task == self.s.tasks[row].id(row), "sent by {row}, says {:?}", sender.task);
         ensure!(
             // What a call by the short way is told stays in the way; what others are, in the thread.
             self.s.threads.at(from).is_some_and(|t| [t.sender, t.calls.tells].contains(&f.rdi)),
@@ -92,7 +111,7 @@ impl World {
         let caller = self.s.threads.id_at(from).ok_or("no caller")?;
         ensure!(self.s.threads.at(from).map(|t| t.state) == Some(State::Replying(server)), "the caller does not wait");
         self.received.insert(f.r8, Received { caller, server, lent: Header(sent.rsi).leases() });
-        let known = &mut self.tokens[server as usize];
+        let known = &mut self.tokens[server.index()];
         known.push(f.r8);
         // A server remembers the newest stale token and all good ones.
         let stale: Vec<u64> = known.iter().copied().filter(|t| !self.received.contains_key(t)).collect();
@@ -103,7 +122,7 @@ impl World {
     }
 
     fn room(&self, thread: u16) -> bool {
-        self.s.row_of(thread).is_ok_and(|row| self.s.tasks[row as usize].handles.has_room())
+        self.s.row_of(thread).is_ok_and(|row| self.s.tasks[row].handles.has_room())
     }
 
     pub fn call(&mut self, t: u16, n: u64, give: Option<u64>) -> Checked {
@@ -114,8 +133,8 @@ impl World {
         let Object::Endpoint(id) = self.s.handle(t, n).unwrap().object else { return Err("no endpoint".into()) };
         let expected = match self.s.endpoints.get(id) {
             Some(e) if self.s.exists(e.owner, e.permanent) => {
-                let server = &self.s.tasks[e.owner as usize];
-                let allowed = e.owner == row || server.record.priority < self.s.tasks[row as usize].record.priority;
+                let server = &self.s.tasks[e.owner];
+                let allowed = e.owner == row || server.record.priority < self.s.tasks[row].record.priority;
                 let receiver = e.receivers.front().filter(|_| server.is_alive());
                 match (allowed, server.is_alive() || server.expected) {
                     (false, _) => Err(Status::CallOrder),
@@ -232,7 +251,7 @@ impl World {
         }
         let caller = caller.ok_or("a stale reply was delivered")?.index();
         self.received.remove(&token);
-        let sent = Frame { rsi: message.label.into(), ..Frame::default() };
+        let sent = TrapFrame { rsi: message.label.into(), ..TrapFrame::default() };
         let sent = {
             let mut sent = sent;
             sent.set_words(message.words);
@@ -272,14 +291,14 @@ impl World {
 
     /// Every task finds out about the leases of the calls that it has received and not answered, all that was lent, and about no others.
     pub fn leases(&self) -> Checked {
-        for row in 0..self.s.tasks.len() {
-            if !self.s.is_alive(row as u16) {
+        for row in self.s.tasks.rows() {
+            if !self.s.is_alive(row) {
                 continue;
             }
-            let Some((thread, _)) = self.s.threads.iter().find(|(_, t)| usize::from(t.task) == row) else { continue };
-            let known = self.tokens[row].iter().copied();
+            let Some((thread, _)) = self.s.threads.iter().find(|(_, t)| t.task == row) else { continue };
+            let known = self.tokens[row.index()].iter().copied();
             for token in known.chain(self.received.keys().copied()) {
-                let lent = self.received.get(&token).filter(|r| usize::from(r.server) == row).map(|r| r.lent);
+                let lent = self.received.get(&token).filter(|r| r.server == row).map(|r| r.lent);
                 for number in 0..=MAX_LEASES {
                     let expected = match lent {
                         None => Err(Status::StaleReply),

@@ -30,18 +30,33 @@ mod timers;
 mod verify;
 mod world;
 
-use crate::System;
 use crate::arena::Id;
 use crate::check::check;
 use crate::clock::Clock;
 use crate::frames::{Chain, Frames, Link};
 use crate::handles::{Handle, Object};
-use crate::thread::{Frame, State};
+use crate::row::Tasks;
+use crate::thread::{State, TrapFrame};
+use crate::{Row, System};
 use abi::error::DeathKind;
 use abi::manifest::{Grant, Restart, TaskRecord};
 use abi::message::{Header, Kind, Kinds, Lease, ReplyToken, Rights, pack_transfer};
 use abi::{Status, info};
 use zerocopy::FromZeros;
+
+/// Tests name rows by their numbers.
+impl From<u16> for Row {
+    fn from(number: u16) -> Self {
+        Row::new(number)
+    }
+}
+
+/// Tests change rows that are there.
+impl core::ops::IndexMut<Row> for Tasks {
+    fn index_mut(&mut self, row: Row) -> &mut Self::Output {
+        self.get_mut(row).expect("a row of the table")
+    }
+}
 
 /// A frequency at which a cycle is a nanosecond.
 const HERTZ: u64 = 1_000_000_000;
@@ -87,35 +102,38 @@ fn trio() -> (System, [u16; 3]) {
 }
 
 /// Begins a life with handles to its peers' endpoints, two frames and a thread.
-fn spawn(s: &mut System, row: u16) -> u16 {
+fn spawn(s: &mut System, row: impl Into<Row>) -> u16 {
     try_spawn(s, row).unwrap()
 }
 
-fn try_spawn(s: &mut System, row: u16) -> Result<u16, Status> {
+fn try_spawn(s: &mut System, row: impl Into<Row>) -> Result<u16, Status> {
+    let row = row.into();
     begin(s, row)?;
     start(s, row)
 }
 
 /// What comes before the first thread.
-fn begin(s: &mut System, row: u16) -> Result<(), Status> {
+fn begin(s: &mut System, row: impl Into<Row>) -> Result<(), Status> {
+    let row = row.into();
     s.begin(row)?;
-    let record = s.tasks[row as usize].record;
+    let record = s.tasks[row].record;
     for peer in record.peers() {
-        let endpoint = s.tasks[peer as usize].endpoint.unwrap();
+        let endpoint = s.tasks[Row::new(peer)].endpoint.unwrap();
         let rights = Rights::CALL | Rights::GRANT;
         s.handle_insert(row, Handle::new(Object::Endpoint(endpoint), rights))?;
     }
     for _ in 0..2 {
-        let task = &mut s.tasks[row as usize];
+        let task = &mut s.tasks[row];
         task.frames.take(1, Status::QuotaFrames)?;
         s.frames.alloc(&mut task.chain).ok_or(Status::OutOfMemory)?;
     }
     Ok(())
 }
 
-fn start(s: &mut System, row: u16) -> Result<u16, Status> {
-    let id = s.thread_start(row, Frame::default(), s.tasks[row as usize].record.priority)?;
-    let mut from = Some(0);
+fn start(s: &mut System, row: impl Into<Row>) -> Result<u16, Status> {
+    let row = row.into();
+    let id = s.thread_start(row, TrapFrame::default(), s.tasks[row].record.priority)?;
+    let mut from = Some(Row::new(0));
     while let Some(peer) = from {
         from = s.announce(row, peer);
     }
@@ -123,17 +141,20 @@ fn start(s: &mut System, row: u16) -> Result<u16, Status> {
 }
 
 /// A further thread at the task's own priority.
-fn thread(s: &mut System, row: u16) -> u16 {
-    let priority = s.tasks[row as usize].record.priority;
-    s.thread_start(row, Frame::default(), priority).unwrap().index()
+fn thread(s: &mut System, row: impl Into<Row>) -> u16 {
+    let row = row.into();
+    let priority = s.tasks[row].record.priority;
+    s.thread_start(row, TrapFrame::default(), priority).unwrap().index()
 }
 
-fn kill(s: &mut System, row: u16) {
+fn kill(s: &mut System, row: impl Into<Row>) {
+    let row = row.into();
     s.blame(row, None, DeathKind::Killed);
     s.kill(row);
 }
 
-fn reap(s: &mut System, row: u16) {
+fn reap(s: &mut System, row: impl Into<Row>) {
+    let row = row.into();
     while s.reap_some(row, 1, 1).unwrap() != 0 {}
 }
 
@@ -148,14 +169,14 @@ fn run(s: &mut System, thread: u16) {
     s.unschedule(thread);
     let t = s.threads.at_mut(thread).unwrap();
     t.state = State::Running;
-    crate::sched::place(t, &s.sched.accounts[t.task as usize]);
+    crate::sched::place(t, &s.sched.accounts[t.task.index()]);
     s.sched.current = thread;
     if let Some(before) = before {
         s.make_ready(before);
     }
 }
 
-fn frame(s: &mut System, thread: u16) -> &mut Frame {
+fn frame(s: &mut System, thread: u16) -> &mut TrapFrame {
     &mut s.threads.at_mut(thread).unwrap().frame
 }
 
@@ -415,12 +436,13 @@ fn wait(s: &mut System, thread: u16, handle: u64, mask: u64) -> Result<(), Statu
 }
 
 /// The task's own notification.
-fn note(s: &System, row: u16) -> Id<crate::notify::Notification> {
-    s.tasks[row as usize].notification.unwrap()
+fn note(s: &System, row: impl Into<Row>) -> Id<crate::notify::Notification> {
+    s.tasks[row.into()].notification.unwrap()
 }
 
 /// A memory object of so many frames; the handle.
-fn memory(s: &mut System, row: u16, pages: u32) -> Result<u64, Status> {
+fn memory(s: &mut System, row: impl Into<Row>, pages: u32) -> Result<u64, Status> {
+    let row = row.into();
     let mut create = s.memory_begin(row, pages, false)?;
     while s.memory_frame(&mut create)?.is_some() {}
     s.memory_finish(row, create).map(u64::from)

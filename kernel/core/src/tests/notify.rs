@@ -29,7 +29,7 @@ fn waiting_and_polling_fail_as_documented() {
     assert_eq!(wait(&mut s, server, OWN, 1), Err(Status::WrongKind));
     assert_eq!(wait(&mut s, server, NOTE, 0), Err(Status::BadArgument));
     let object = s.handle(server, NOTE).unwrap().object;
-    let mute = s.handle_insert(1, Handle::new(object, Rights::SIGNAL)).unwrap();
+    let mute = s.handle_insert(Row::new(1), Handle::new(object, Rights::SIGNAL)).unwrap();
     assert_eq!(wait(&mut s, client, mute.into(), 1), Err(Status::NoRights));
     assert_eq!(s.poll(client, mute.into(), 1), Err(Status::NoRights));
     assert_eq!(s.poll(client, 99, 1), Err(Status::BadHandle));
@@ -71,13 +71,13 @@ fn a_created_notification_is_charged_and_dies_with_its_last_handle() {
     let n = u64::from(s.notification_create(server).unwrap());
     let second = thread(&mut s, 0);
     wait(&mut s, server, n, 1).unwrap();
-    assert_eq!(s.tasks[0].objects.used(), 3);
+    assert_eq!(s.tasks[Row::new(0)].objects.used(), 3);
     let copy = s.handle_dup(second, n, u64::MAX, 0).unwrap();
     s.handle_close(second, n).unwrap();
     assert_eq!(woken(&s, server), None);
     s.handle_close(second, copy.into()).unwrap();
     assert_eq!(woken(&s, server), Some(Status::BadHandle));
-    assert_eq!(s.tasks[0].objects.used(), 2);
+    assert_eq!(s.tasks[Row::new(0)].objects.used(), 2);
     while s.notification_create(client).is_ok() {}
     assert_eq!(s.notification_create(client), Err(Status::QuotaHandles));
     assert_eq!(s.endpoint_create(client), Err(Status::QuotaHandles));
@@ -89,7 +89,7 @@ const GIVEN: u64 = 1 << 40 | 1 << 41;
 
 /// The server gives the client a handle of a notification, with `bits`; the number that the client has it by.
 fn given(s: &mut System, number: u64, bits: u64) -> u64 {
-    let [server, client] = [0, 1].map(|row| s.tasks[row].first_thread.unwrap().index());
+    let [server, client] = [0, 1].map(|row| s.tasks[Row::new(row)].first_thread.unwrap().index());
     let copy = s.handle_dup(server, number, u64::MAX, bits).unwrap();
     call(s, client, PEER, Message::default().wanting(Kind::Notification)).unwrap();
     recv(s, server, OWN, 0).unwrap();
@@ -173,9 +173,9 @@ fn objects_are_bounded() {
     assert_eq!(s.endpoint_create(t), Err(Status::QuotaObjects));
     assert_eq!(s.notification_create(t), Err(Status::QuotaObjects));
     assert_eq!(s.timer_create(t, NOTE, 0), Err(Status::QuotaObjects));
-    assert_eq!(s.thread_start(0, Frame::default(), 3), Err(Status::QuotaObjects));
+    assert_eq!(s.thread_start(Row::new(0), TrapFrame::default(), 3), Err(Status::QuotaObjects));
     let m = memory(&mut s, 0, 1).unwrap();
-    assert_eq!(s.memory_map(0, m, 0, false).map(|_| ()), Err(Status::QuotaObjects));
+    assert_eq!(s.memory_map(Row::new(0), m, 0, false).map(|_| ()), Err(Status::QuotaObjects));
     sound(&s);
 }
 
@@ -211,7 +211,7 @@ fn binding_fails_as_documented() {
     assert_eq!(s.endpoint_bind(client, PEER, NOTE), Err(Status::NoRights), "no right to receive");
     let theirs = u64::from(s.notification_create(client).unwrap());
     let object = s.handle(client, theirs).unwrap().object;
-    let lent = s.handle_insert(0, Handle::new(object, Rights::WAIT)).unwrap();
+    let lent = s.handle_insert(Row::new(0), Handle::new(object, Rights::WAIT)).unwrap();
     assert_eq!(s.endpoint_bind(server, e, lent.into()), Err(Status::NoRights), "another task's notification");
     wait(&mut s, server, n, 1).unwrap();
     assert_eq!(s.endpoint_bind(second, e, n), Err(Status::Busy), "somebody waits on it");
@@ -226,20 +226,20 @@ fn binding_fails_as_documented() {
 fn taking_the_heartbeat_is_the_answer() {
     let (mut s, [server, ..]) = trio();
     s.now = 100;
-    s.signal_task(0, bits::HEARTBEAT);
+    s.signal_task(Row::new(0), bits::HEARTBEAT);
     s.now = 300;
-    s.signal_task(0, bits::HEARTBEAT);
-    assert_eq!(s.task_status(0).unwrap().heartbeat_ns, 200, "the first one counts");
+    s.signal_task(Row::new(0), bits::HEARTBEAT);
+    assert_eq!(s.task_status(Row::new(0)).unwrap().heartbeat_ns, 200, "the first one counts");
     assert_eq!(s.poll(server, NOTE, 1), Ok(0));
-    assert_eq!(s.tasks[0].heartbeat, Some(100), "other bits are no sign of life");
+    assert_eq!(s.tasks[Row::new(0)].heartbeat, Some(100), "other bits are no sign of life");
     assert_eq!(s.poll(server, NOTE, bits::HEARTBEAT), Ok(bits::HEARTBEAT));
-    assert_eq!((s.tasks[0].heartbeat, s.task_status(0).unwrap().heartbeat_ns), (None, 0));
+    assert_eq!((s.tasks[Row::new(0)].heartbeat, s.task_status(Row::new(0)).unwrap().heartbeat_ns), (None, 0));
     recv(&mut s, server, OWN, u64::MAX).unwrap();
-    s.signal_task(0, bits::HEARTBEAT);
-    assert_eq!((woken(&s, server), s.tasks[0].heartbeat), (Some(Status::Ok), None), "taken at once by recv");
+    s.signal_task(Row::new(0), bits::HEARTBEAT);
+    assert_eq!((woken(&s, server), s.tasks[Row::new(0)].heartbeat), (Some(Status::Ok), None), "taken at once by recv");
     wait(&mut s, server, NOTE, bits::HEARTBEAT).unwrap();
-    s.signal_task(0, bits::HEARTBEAT);
-    assert_eq!((woken(&s, server), s.tasks[0].heartbeat), (Some(Status::Ok), None), "taken at once by wait");
-    s.signal_task(99, 1);
+    s.signal_task(Row::new(0), bits::HEARTBEAT);
+    assert_eq!((woken(&s, server), s.tasks[Row::new(0)].heartbeat), (Some(Status::Ok), None), "taken at once by wait");
+    s.signal_task(Row::new(99), 1);
     sound(&s);
 }

@@ -1,5 +1,7 @@
 //! [`Queue`] against a `VecDeque`.
 
+use crate::Row;
+use crate::addr::AddressSpace;
 use crate::arena::Arena;
 use crate::queue::{Link, Queue};
 use crate::thread::Thread;
@@ -10,7 +12,7 @@ const THREADS: u16 = 8;
 
 fn threads() -> Arena<Thread> {
     let mut arena = Arena::new(THREADS);
-    (0..THREADS).for_each(|_| assert!(arena.insert(Thread::new(0, 0)).is_some()));
+    (0..THREADS).for_each(|_| assert!(arena.insert(Thread::new(Row::new(0), AddressSpace::OF_TESTS, 0)).is_some()));
     arena
 }
 

@@ -5,6 +5,7 @@ use super::fast::{acquainted, everything, try_answer, try_call};
 use super::{
     By, HERTZ, NOTE, OWN, PEER, frame, host, interrupt, kill, note, recv, run, sound, spawn, state, thread, trio, wait,
 };
+use crate::Row;
 use crate::System;
 use crate::grants::LineOwner;
 use crate::handles::Handle;
@@ -21,7 +22,7 @@ const SLICE_NS: u64 = crate::sched::SLICE_NS;
 fn bells() -> (System, [u16; 3], u64) {
     let (mut s, threads) = trio();
     let object = s.handle(threads[0], NOTE).unwrap().object;
-    let handles = [1, 2].map(|row| s.handle_insert(row, Handle::new(object, Rights::SIGNAL)).unwrap());
+    let handles = [1, 2].map(|row| s.handle_insert(Row::new(row), Handle::new(object, Rights::SIGNAL)).unwrap());
     assert_eq!(handles[0] + 1, handles[1], "the second has one peer more");
     (s, threads, handles[0].into())
 }
@@ -70,7 +71,7 @@ fn a_poll_goes_fast_only_by_its_own_handle_and_finds_nothing() {
     {
         assert!(!polls(&mut s, server, number, 1), "{why}");
     }
-    s.signal_task(0, 0b10);
+    s.signal_task(Row::new(0), 0b10);
     assert!(polls(&mut s, server, NOTE, 1), "another bit");
     assert!(!polls(&mut s, server, NOTE, 0b110), "one of the bits is set");
     s.handle_close(server, mute).unwrap();
@@ -86,7 +87,7 @@ fn a_signal_goes_fast_only_by_its_own_handle() {
     assert!(signals(&mut s, client, bell, 4), "nor of the next");
     assert_eq!(s.notifications.get(note(&s, 0)).unwrap().word, 5);
     let deaf = Handle::new(s.handle(server, NOTE).unwrap().object, Rights::WAIT);
-    let deaf = u64::from(s.handle_insert(1, deaf).unwrap());
+    let deaf = u64::from(s.handle_insert(Row::new(1), deaf).unwrap());
     for (number, why) in
         [(deaf, "no right to signal"), (OWN, "no notification"), (bell | 1 << 16, "an old handle's number")]
     {
@@ -95,7 +96,7 @@ fn a_signal_goes_fast_only_by_its_own_handle() {
     assert!(!signals(&mut s, other, bell + 1, 1), "each thread has its own way");
     // By this handle, bits 1 and 2 alone can be set.
     let few = Handle { bits: 0b110, ..s.handle(client, bell).unwrap() };
-    let few = u64::from(s.handle_insert(1, few).unwrap());
+    let few = u64::from(s.handle_insert(Row::new(1), few).unwrap());
     s.way_to_notify(client, few, Rights::SIGNAL).unwrap();
     assert!(signals(&mut s, client, few, 0b110), "nothing is in the way of this one");
     for set in [1, 0b111, 1 << 3, 1 << 63, u64::MAX] {
@@ -131,7 +132,7 @@ fn a_signal_runs_who_waits() {
         assert_eq!((f.rax, if by_recv { f.r12 } else { f.rdx }), (0, 1));
         assert_eq!(frame(&mut s, server).rsi, if by_recv { Header::NOTIFICATION } else { 77 }, "by recv: {by_recv}");
         assert_eq!(s.notifications.get(note(&s, 0)).unwrap().word, 4, "the bit that nobody waits for stays");
-        assert_eq!(s.cpu(1), 10);
+        assert_eq!(s.cpu(Row::new(1)), 10);
     }
 }
 
@@ -139,11 +140,11 @@ fn a_signal_runs_who_waits() {
 fn a_signal_runs_only_the_one_that_is_to_run() {
     let changes: [(Change, &str); 7] = [
         (|s, [server, ..]| s.threads.at_mut(server).unwrap().mask = 0b110, "it waits for other bits"),
-        (|s, _| use_up(s, 0), "its task's slice is used up"),
+        (|s, _| use_up(s, Row::new(0)), "its task's slice is used up"),
         (|s, [server, ..]| s.set_priority(server, 5), "it is as important"),
         (|s, [server, ..]| s.set_priority(server, 9), "it is less important"),
         (|s, [_, client, other]| [client, other].into_iter().for_each(|t| s.set_priority(t, 7)), "others are ready"),
-        (|s, _| s.signal_task(0, 0), "nothing"),
+        (|s, _| s.signal_task(Row::new(0), 0), "nothing"),
         (|s, [server, ..]| s.threads.at_mut(server).unwrap().mask = bits::HEARTBEAT | 1, "nothing"),
     ];
     for by_recv in [true, false] {
@@ -167,7 +168,7 @@ fn a_signal_runs_only_the_one_that_is_to_run() {
 /// The server waits for its line, whose way is known; the client runs.
 fn driver() -> (System, [u16; 3]) {
     let (mut s, threads @ [server, client, _]) = trio();
-    assert!(s.lines.claim(4, LineOwner { row: 0, bits: 1 << 4 }));
+    assert!(s.lines.claim(4, LineOwner { row: Row::new(0), bits: 1 << 4 }));
     recv(&mut s, server, OWN, u64::MAX).unwrap();
     run(&mut s, client);
     (s, threads)
@@ -188,7 +189,7 @@ fn an_interrupt_goes_fast_only_to_whom_the_line_belongs() {
 
     // The driver may wait by other means.
     let (mut s, [server, client, _]) = driver();
-    s.signal_task(0, 1);
+    s.signal_task(Row::new(0), 1);
     wait(&mut s, server, NOTE, u64::MAX).unwrap();
     run(&mut s, client);
     assert!(fires(&mut s, 4), "it waits for its notification");
@@ -196,17 +197,17 @@ fn an_interrupt_goes_fast_only_to_whom_the_line_belongs() {
 
     // A debugger has it lost, once.
     let (mut s, _) = driver();
-    s.debug_interrupt(0, 4, abi::syscall::INTERRUPT_DROP).unwrap_err();
-    assert!(s.tasks[0].record.add(abi::manifest::Grant::irq("rx", 4, 4)));
-    s.debug_interrupt(0, 4, abi::syscall::INTERRUPT_DROP).unwrap();
+    s.debug_interrupt(Row::new(0), 4, abi::syscall::INTERRUPT_DROP).unwrap_err();
+    assert!(s.tasks[Row::new(0)].record.add(abi::manifest::Grant::irq("rx", 4, 4)));
+    s.debug_interrupt(Row::new(0), 4, abi::syscall::INTERRUPT_DROP).unwrap();
     assert!(!fires(&mut s, 4), "it is to be lost");
     assert!(!s.interrupt(4) && s.interrupt(4), "it is lost, and the next one is not");
 
     // The line is given up, and taken by another.
     let (mut s, [_, client, other]) = driver();
-    s.lines.release(0);
+    s.lines.release(Row::new(0));
     assert!(!fires(&mut s, 4), "nobody's line");
-    assert!(s.lines.claim(4, LineOwner { row: 1, bits: 2 }));
+    assert!(s.lines.claim(4, LineOwner { row: Row::new(1), bits: 2 }));
     run(&mut s, other);
     assert!(!interrupt(&mut s, 9, By::Direct));
     assert!(fires(&mut s, 4), "its way is known, and nobody waits");
@@ -215,13 +216,13 @@ fn an_interrupt_goes_fast_only_to_whom_the_line_belongs() {
 
     // Its owner is gone.
     let (mut s, _) = driver();
-    s.lines.release(0);
+    s.lines.release(Row::new(0));
     kill(&mut s, 0);
     assert!(!fires(&mut s, 4), "its owner is dead");
 
     // A line that sets no ordinary bit has no way.
     let (mut s, _) = driver();
-    assert!(s.lines.claim(6, LineOwner { row: 0, bits: bits::HEARTBEAT }));
+    assert!(s.lines.claim(6, LineOwner { row: Row::new(0), bits: bits::HEARTBEAT }));
     assert!(!fires(&mut s, 6), "a heartbeat is noted");
 }
 
@@ -231,18 +232,18 @@ fn turns_are_taken_by_two() {
     run(&mut s, server);
     s.now += 10;
     assert!(tried(&mut s, host::take_turns), "nobody else");
-    assert_eq!((s.current(), s.cpu(0)), (Some(server), 10));
+    assert_eq!((s.current(), s.cpu(Row::new(0))), (Some(server), 10));
     let second = thread(&mut s, 0);
     s.now += 10;
     assert!(tried(&mut s, host::take_turns), "one other");
-    assert_eq!((s.current(), state(&s, server), s.cpu(0)), (Some(second), State::Ready, 20));
+    assert_eq!((s.current(), state(&s, server), s.cpu(Row::new(0))), (Some(second), State::Ready, 20));
     let third = thread(&mut s, 0);
     assert!(!tried(&mut s, host::take_turns), "two others");
     s.set_priority(third, 2);
     assert!(tried(&mut s, host::take_turns), "the third one is less important");
     assert_eq!(s.current(), Some(server));
     assert_eq!([client, other].map(|t| state(&s, t)), [State::Ready; 2]);
-    use_up(&mut s, 0);
+    use_up(&mut s, Row::new(0));
     assert!(!tried(&mut s, host::take_turns), "its task's slice is used up");
 }
 
@@ -257,7 +258,7 @@ fn a_budget_counts_up_to_now() {
     assert!(!host::tick(&mut s, By::Assembly), "the last of it has just been used");
     assert!(!host::take_turns(&mut s, By::Assembly), "the last of it has just been used");
     s.charge();
-    assert_eq!(s.cpu(0), SLICE_NS);
+    assert_eq!(s.cpu(Row::new(0)), SLICE_NS);
     sound(&s);
 }
 
@@ -286,7 +287,7 @@ fn a_tick_goes_fast_only_where_it_changes_nothing() {
     run(&mut s, server);
     s.now += MS;
     assert!(tried(&mut s, host::tick), "nothing is in the way of this one");
-    assert_eq!(s.cpu(0), MS);
+    assert_eq!(s.cpu(Row::new(0)), MS);
     let deadline = s.clock.ns(s.now);
     s.timer_set(server, timer, Some(deadline + 1)).unwrap();
     assert!(tried(&mut s, host::tick), "a deadline that has not come");
@@ -296,17 +297,17 @@ fn a_tick_goes_fast_only_where_it_changes_nothing() {
     assert!(tried(&mut s, host::tick), "none");
     // One in the background.
     s.unschedule(client);
-    use_up(&mut s, 1);
+    use_up(&mut s, Row::new(1));
     s.make_ready(client);
     assert_eq!(s.threads.at(client).unwrap().effective, BACKGROUND);
     assert!(tried(&mut s, host::tick), "somebody waits for a new period, which has not come");
-    use_up(&mut s, 0);
+    use_up(&mut s, Row::new(0));
     assert!(!tried(&mut s, host::tick), "its task's slice is used up");
     let (mut s, [server, client, _]) = trio();
     run(&mut s, server);
     let end = s.sched.period_end;
     s.charge();
-    use_up(&mut s, 1);
+    use_up(&mut s, Row::new(1));
     s.unschedule(client);
     s.make_ready(client);
     // The idle processor brings the time near the end, so that the slice is whole.
@@ -355,13 +356,13 @@ fn while_the_dead_are_released_the_general_path_looks() {
     let (mut s, [server, client, _]) = trio();
     let n = u64::from(s.notification_create(server).unwrap());
     let object = s.handle(server, n).unwrap().object;
-    let theirs = u64::from(s.handle_insert(1, Handle::new(object, Rights::SIGNAL | Rights::WAIT)).unwrap());
+    let theirs = u64::from(s.handle_insert(Row::new(1), Handle::new(object, Rights::SIGNAL | Rights::WAIT)).unwrap());
     for right in [Rights::SIGNAL, Rights::WAIT] {
         s.way_to_notify(client, theirs, right).unwrap();
     }
     assert!(signals(&mut s, client, theirs, 1) && polls(&mut s, client, theirs, 2), "nothing is in the way of these");
-    s.blame(0, None, DeathKind::Killed);
-    s.die(0);
+    s.blame(Row::new(0), None, DeathKind::Killed);
+    s.die(Row::new(0));
     assert!(!signals(&mut s, client, theirs, 1) && !polls(&mut s, client, theirs, 2), "who made it is dead");
     assert_eq!(s.signal_by(client, theirs, 1), Err(Status::BadHandle));
     assert_eq!(s.poll_running(theirs, 2), Err(Status::BadHandle));
@@ -374,12 +375,12 @@ fn while_the_dead_are_released_the_general_path_looks() {
     for waits in [true, false] {
         let (mut s, [server, client, _]) = driver();
         if !waits {
-            s.signal_task(0, 1);
+            s.signal_task(Row::new(0), 1);
             run(&mut s, client);
             assert_eq!(state(&s, server), State::Ready);
         }
-        s.blame(2, None, DeathKind::Killed);
-        s.die(2);
+        s.blame(Row::new(2), None, DeathKind::Killed);
+        s.die(Row::new(2));
         assert!(!fires(&mut s, 4), "the dead are not released, waits: {waits}");
         super::reap(&mut s, 2);
         assert!(fires(&mut s, 4), "they are, waits: {waits}");
@@ -389,9 +390,9 @@ fn while_the_dead_are_released_the_general_path_looks() {
 type Change = fn(&mut System, [u16; 3]);
 
 /// A row's slice is used up, as if one of its threads had run for so long.
-fn use_up(s: &mut System, row: u16) {
+fn use_up(s: &mut System, row: Row) {
     s.charge();
-    let account = &mut s.sched.accounts[row as usize];
+    let account = &mut s.sched.accounts[row.index()];
     account.charge(false, SLICE_NS);
     let of_all = SLICE_NS;
     s.now += of_all;
@@ -412,12 +413,12 @@ fn idle(s: &mut System, thread: u16, until: u64) {
 fn obstacles(next: usize) -> [(Change, &'static str); 3] {
     match next {
         0 => [
-            (|s, _| use_up(s, 0), "its task's slice is used up"),
+            (|s, _| use_up(s, Row::new(0)), "its task's slice is used up"),
             (|s, [server, ..]| s.set_priority(server, 20), "somebody ready is more important"),
             (|s, [_, _, other]| s.threads.at_mut(other).unwrap().mask = 0, "nothing"),
         ],
         _ => [
-            (|s, _| use_up(s, 2), "its task's slice is used up"),
+            (|s, _| use_up(s, Row::new(2)), "its task's slice is used up"),
             (|s, [.., other]| s.set_priority(other, 20), "somebody ready is more important"),
             (|s, [_, _, other]| s.threads.at_mut(other).unwrap().mask = 0, "nothing"),
         ],
@@ -428,7 +429,7 @@ fn obstacles(next: usize) -> [(Change, &'static str); 3] {
 fn with_a_third() -> (System, [u16; 3]) {
     let (mut s, threads @ [_, client, other]) = acquainted();
     run(&mut s, other);
-    s.signal_task(1, 1);
+    s.signal_task(Row::new(1), 1);
     assert_eq!(state(&s, client), State::Ready);
     s.set_priority(client, 10);
     (s, threads)
@@ -446,13 +447,13 @@ fn a_call_goes_fast_only_to_one_who_may_run() {
     let second = thread(&mut s, 0);
     recv(&mut s, second, OWN, 1).unwrap();
     assert!(!try_call(&mut s, other, PEER, 7), "two wait");
-    s.signal_task(0, 1);
+    s.signal_task(Row::new(0), 1);
     assert_eq!(state(&s, server), State::Ready);
     assert!(!try_call(&mut s, other, PEER, 7), "one waits, and another one of its level is ready");
     s.set_priority(server, 3);
     assert!(try_call(&mut s, other, PEER, 7), "one waits");
     let (mut s, [.., other]) = acquainted();
-    s.signal_task(0, 1);
+    s.signal_task(Row::new(0), 1);
     assert!(!try_call(&mut s, other, PEER, 7), "nobody waits");
     let (mut s, [.., other]) = acquainted();
     s.threads.at_mut(other).unwrap().token = ReplyToken(u64::MAX << 16 | u64::from(other));
@@ -475,7 +476,7 @@ fn an_answer_goes_fast_only_to_one_who_may_run() {
         (s, threads, token)
     };
     let (mut s, [server, ..], token) = called();
-    s.signal_task(0, 1);
+    s.signal_task(Row::new(0), 1);
     assert!(!try_answer(&mut s, server, OWN, token, 0, 1), "one of the bits is set");
     assert!(try_answer(&mut s, server, OWN, token, 0, 2), "another one is set");
     let (mut s, [server, client, _], token) = called();

@@ -1,6 +1,7 @@
 //! Quotas of frames on a machine that has fewer.
 
 use super::{frames, record};
+use crate::Row;
 use crate::System;
 use crate::clock::Clock;
 use crate::system::{heap_needed, most_that_fits};
@@ -82,7 +83,7 @@ fn tables_that_do_not_fit_are_lowered_and_whoever_stays_below_keeps_all() {
     let most = most_that_fits(&records, asked / 4);
     assert!(heap_needed(&records, most) <= asked / 4 && heap_needed(&records, most + 1) > asked / 4, "{most}");
     let s = System::with_most(&records, most, frames(300), Clock::new(0, super::HERTZ));
-    let given = |row: usize| (s.tasks[row].handles.quota(), s.tasks[row].objects.limit());
+    let given = |row: u16| (s.tasks[Row::new(row)].handles.quota(), s.tasks[Row::new(row)].objects.limit());
     let most_objects = u32::from(most);
     assert_eq!(
         [given(0), given(1), given(2), given(3)],
@@ -102,9 +103,9 @@ fn the_task_with_control_keeps_its_quotas() {
     let mut s = System::with_most(&[first, greedy, greedy], 1, frames(100 + 256), Clock::new(0, super::HERTZ));
     assert_eq!(s.fit_quotas(), Some(37));
     assert_eq!(limits(&s), [20, 37, 37]);
-    assert_eq!(s.tasks[0].handles.quota(), first.handle_quota);
-    assert_eq!(s.tasks[0].objects.limit(), u32::from(first.object_quota));
-    assert_eq!((s.tasks[1].handles.quota(), s.tasks[1].objects.limit()), (1, 1));
+    assert_eq!(s.tasks[Row::new(0)].handles.quota(), first.handle_quota);
+    assert_eq!(s.tasks[Row::new(0)].objects.limit(), u32::from(first.object_quota));
+    assert_eq!((s.tasks[Row::new(1)].handles.quota(), s.tasks[Row::new(1)].objects.limit()), (1, 1));
     // Among many, of whom each gets less.
     let mut s =
         System::new(&[first, greedy, greedy, greedy, greedy, greedy], frames(100 + 256), Clock::new(0, super::HERTZ));

@@ -19,10 +19,10 @@ fn large() -> (System, [u16; 3]) {
 }
 
 /// Goes on until nothing is left of a dead row; returns how often that was.
-fn reaped(s: &mut System, row: u16) -> usize {
+fn reaped(s: &mut System, row: Row) -> usize {
     for count in 1..10_000 {
         let left = s.reap(row).unwrap();
-        assert_eq!(left == 0, s.tasks[row as usize].state == TaskState::Empty);
+        assert_eq!(left == 0, s.tasks[row].state == TaskState::Empty);
         if count % 8 == 0 || left == 0 {
             sound(s);
         }
@@ -41,7 +41,7 @@ fn d24_a_large_life_is_released_in_many_small_steps_and_leaves_nothing() {
         (objects, s.timers.live(), s.frames.free(), s.calls)
     };
     kill(&mut s, 2);
-    reaped(&mut s, 2);
+    reaped(&mut s, Row::new(2));
     let before = count(&s);
     assert_eq!(spawn(&mut s, 2), client);
     let own = u64::from(s.endpoint_create(client).unwrap());
@@ -58,15 +58,15 @@ fn d24_a_large_life_is_released_in_many_small_steps_and_leaves_nothing() {
         }
         s.endpoint_create(client).unwrap();
         let m = memory(&mut s, 2, 1).unwrap();
-        s.memory_map(2, m, 0, true).unwrap();
+        s.memory_map(Row::new(2), m, 0, true).unwrap();
     }
-    assert!(s.tasks[2].objects.used() > 200 && s.tasks[2].handles.live() > 150);
+    assert!(s.tasks[Row::new(2)].objects.used() > 200 && s.tasks[Row::new(2)].handles.live() > 150);
     kill(&mut s, 2);
-    assert_eq!((s.tasks[2].state, s.begin(2)), (TaskState::Dead, Err(Status::NotReaped)));
-    assert_ne!(s.tasks[2].release, Release::Done, "as much as that is released at once");
+    assert_eq!((s.tasks[Row::new(2)].state, s.begin(Row::new(2))), (TaskState::Dead, Err(Status::NotReaped)));
+    assert_ne!(s.tasks[Row::new(2)].release, Release::Done, "as much as that is released at once");
     assert_eq!(s.poll(boss, NOTE, u64::MAX), Ok(bits::TASK_EVENT), "its supervisor hears of it at once");
     sound(&s);
-    assert!(reaped(&mut s, 2) > 5);
+    assert!(reaped(&mut s, Row::new(2)) > 5);
     s.collect(u32::MAX);
     assert_eq!(count(&s), (before.0, before.1, before.2, s.calls));
     assert_eq!(state(&s, server), State::Ready);
@@ -84,11 +84,11 @@ fn d24_dead_callers_are_taken_out_of_a_servers_way_and_the_living_one_is_receive
     // One whose call is received, too.
     recv(&mut s, server, OWN, 0).unwrap();
     let token = frame(&mut s, server).r8;
-    s.blame(2, None, DeathKind::Killed);
-    s.die(2);
+    s.blame(Row::new(2), None, DeathKind::Killed);
+    s.die(Row::new(2));
     assert_eq!(reply(&mut s, server, token, Message::default()), Err(Status::StaleReply), "to a dead caller");
     assert_eq!(s.lease_info(server, ReplyToken(token), 0), Err(Status::StaleReply), "of a dead caller");
-    let e = s.tasks[1].endpoint.unwrap();
+    let e = s.tasks[Row::new(1)].endpoint.unwrap();
     run(&mut s, server);
     let mut goes = 0;
     while s.recv(server, OWN, 0) == Ok(false) {
@@ -98,7 +98,7 @@ fn d24_dead_callers_are_taken_out_of_a_servers_way_and_the_living_one_is_receive
     assert_eq!((goes, state(&s, server)), (3, State::Receiving(e)), "49 callers, 16 in one go");
     assert!(s.threads.at(client).is_some(), "the others are where they were");
     sound(&s);
-    reaped(&mut s, 2);
+    reaped(&mut s, Row::new(2));
     assert_eq!(s.threads.live(), 2);
 }
 
@@ -111,18 +111,18 @@ fn d24_dead_threads_that_are_ready_are_passed_over() {
     for t in [boss, server] {
         recv(&mut s, t, OWN, 1).unwrap();
     }
-    s.blame(2, None, DeathKind::Killed);
-    s.die(2);
+    s.blame(Row::new(2), None, DeathKind::Killed);
+    s.die(Row::new(2));
     let (mut goes, mut next) = (0, s.schedule());
     while next.is_none() && s.undecided() && goes < 100 {
         goes += 1;
         sound(&s);
         next = s.schedule();
     }
-    assert_eq!((next, s.tasks[2].threads), (None, 0), "no dead thread runs");
+    assert_eq!((next, s.tasks[Row::new(2)].threads), (None, 0), "no dead thread runs");
     assert!((5..8).contains(&goes), "{goes} goes for 101 threads");
     // What wakes the living while the dead are ready goes past them.
-    s.signal_task(1, 1);
+    s.signal_task(Row::new(1), 1);
     assert_eq!(s.schedule(), Some(server));
     sound(&s);
 }
@@ -135,11 +135,11 @@ fn a_dead_thread_that_is_woken_while_nobody_runs_does_not_run() {
         wait(&mut s, t, NOTE, 1).unwrap();
     }
     for row in [2, 1] {
-        s.blame(row, None, DeathKind::Killed);
-        s.die(row);
+        s.blame(Row::new(row), None, DeathKind::Killed);
+        s.die(Row::new(row));
     }
     assert_eq!((s.current(), s.schedule()), (None, None));
-    assert_eq!(s.expect(1, false), Ok(true));
+    assert_eq!(s.expect(Row::new(1), false), Ok(true));
     assert_eq!((s.current(), s.schedule()), (None, None), "a dead caller runs");
     sound(&s);
 }
@@ -151,23 +151,23 @@ fn d13_who_waits_for_a_large_servers_answer_hears_of_its_death_and_a_next_life_c
     call(&mut s, client, PEER, Message::default()).unwrap();
     recv(&mut s, server, OWN, 0).unwrap();
     // As if it held much: nothing is done at once.
-    s.blame(1, None, DeathKind::Killed);
-    s.die(1);
+    s.blame(Row::new(1), None, DeathKind::Killed);
+    s.die(Row::new(1));
     assert_eq!(woken(&s, client), None);
     call(&mut s, second, PEER, Message::default()).unwrap();
-    let e = s.tasks[1].endpoint.unwrap();
+    let e = s.tasks[Row::new(1)].endpoint.unwrap();
     assert_eq!(state(&s, second), State::Sending(e), "it waits for the next life");
-    assert_eq!(s.begin(1), Err(Status::NotReaped));
+    assert_eq!(s.begin(Row::new(1)), Err(Status::NotReaped));
     while woken(&s, client).is_none() {
-        assert_eq!(s.begin(1), Err(Status::NotReaped));
-        s.reap_some(1, 1, 1).unwrap();
+        assert_eq!(s.begin(Row::new(1)), Err(Status::NotReaped));
+        s.reap_some(Row::new(1), 1, 1).unwrap();
         sound(&s);
     }
     assert_eq!((woken(&s, client), frame(&mut s, client).r12), (Some(Status::PeerDied), 1));
-    reaped(&mut s, 1);
+    reaped(&mut s, Row::new(1));
     let server = spawn(&mut s, 1);
     recv(&mut s, server, OWN, 0).unwrap();
-    assert_eq!(state(&s, second), State::Replying(1));
+    assert_eq!(state(&s, second), State::Replying(Row::new(1)));
     sound(&s);
 }
 
@@ -176,18 +176,18 @@ fn d13_who_waits_for_a_large_servers_answer_hears_of_its_death_and_a_next_life_c
 fn d13_the_threads_of_a_dead_server_receive_nothing() {
     let (mut s, [_, server, client]) = large();
     recv(&mut s, server, OWN, 0).unwrap();
-    s.blame(1, None, DeathKind::Killed);
-    s.die(1);
-    let e = s.tasks[1].endpoint.unwrap();
+    s.blame(Row::new(1), None, DeathKind::Killed);
+    s.die(Row::new(1));
+    let e = s.tasks[Row::new(1)].endpoint.unwrap();
     assert_eq!(s.endpoints.get(e).unwrap().receivers.front(), Some(server), "it has been released already");
     assert_eq!(send(&mut s, client, PEER, Message::default()), Err(Status::WouldBlock));
     call(&mut s, client, PEER, Message::default()).unwrap();
     assert_eq!(state(&s, client), State::Sending(e), "it waits for the next life");
     sound(&s);
-    reaped(&mut s, 1);
+    reaped(&mut s, Row::new(1));
     let server = spawn(&mut s, 1);
     recv(&mut s, server, OWN, 0).unwrap();
-    assert_eq!(state(&s, client), State::Replying(1));
+    assert_eq!(state(&s, client), State::Replying(Row::new(1)));
     sound(&s);
 }
 
@@ -197,18 +197,18 @@ fn d24_many_who_wait_at_what_a_dead_task_made_learn_in_steps_that_it_is_gone() {
     let own = u64::from(s.endpoint_create(server).unwrap());
     let object = s.handle(server, own).unwrap().object;
     let rights = Rights::CALL;
-    let theirs = u64::from(s.handle_insert(2, Handle::new(object, rights)).unwrap());
+    let theirs = u64::from(s.handle_insert(Row::new(2), Handle::new(object, rights)).unwrap());
     let callers: Vec<u16> = (0..100).map(|_| thread(&mut s, 2)).collect();
     for &t in &callers {
         call(&mut s, t, theirs, Message::default()).unwrap();
     }
-    s.blame(1, None, DeathKind::Killed);
-    s.die(1);
+    s.blame(Row::new(1), None, DeathKind::Killed);
+    s.die(Row::new(1));
     let over = |s: &System| callers.iter().filter(|&&t| woken(s, t) == Some(Status::PeerGone)).count();
     let mut most = 0;
     loop {
         let before = over(&s);
-        let left = s.reap(1).unwrap();
+        let left = s.reap(Row::new(1)).unwrap();
         most = most.max(over(&s) - before);
         sound(&s);
         if left == 0 {
@@ -228,7 +228,7 @@ fn d24_many_who_wait_for_a_next_life_learn_in_steps_that_none_comes() {
     }
     kill(&mut s, 1);
     let mut goes = 0;
-    while s.expect(1, false) == Ok(false) {
+    while s.expect(Row::new(1), false) == Ok(false) {
         goes += 1;
         let told = callers.iter().filter(|&&t| woken(&s, t) == Some(Status::PeerGone)).count();
         assert!(told <= goes * 32, "{told} in {goes} steps");
@@ -246,12 +246,12 @@ fn a_dead_waiter_is_in_nobodys_way() {
     let n = u64::from(s.notification_create(client).unwrap());
     let object = s.handle(client, n).unwrap().object;
     let rights = Rights::WAIT | Rights::SIGNAL;
-    let theirs = u64::from(s.handle_insert(2, Handle::new(object, rights)).unwrap());
+    let theirs = u64::from(s.handle_insert(Row::new(2), Handle::new(object, rights)).unwrap());
     for by_signal in [false, true] {
         wait(&mut s, other, theirs, 1).unwrap();
         assert_eq!(wait(&mut s, client, n, 1), Err(Status::Busy));
-        s.blame(2, None, DeathKind::Killed);
-        s.die(2);
+        s.blame(Row::new(2), None, DeathKind::Killed);
+        s.die(Row::new(2));
         if by_signal {
             let (id, _) = s.notification_handle(client, n, Rights::SIGNAL).unwrap();
             s.signal(id, 1);
@@ -263,9 +263,9 @@ fn a_dead_waiter_is_in_nobodys_way() {
         let (id, _) = s.notification_handle(client, n, Rights::SIGNAL).unwrap();
         s.signal(id, 1);
         assert_eq!(woken(&s, client), Some(Status::Ok));
-        while s.reap(2).unwrap() != 0 {}
+        while s.reap(Row::new(2)).unwrap() != 0 {}
         assert_eq!(spawn(&mut s, 2), other);
-        let again = s.handle_insert(2, Handle::new(object, rights));
+        let again = s.handle_insert(Row::new(2), Handle::new(object, rights));
         assert_eq!(again.map(u64::from), Ok(theirs));
     }
     sound(&s);
@@ -278,12 +278,12 @@ fn what_a_dead_task_made_is_gone_before_it_is_released() {
     let rights = Rights::CALL | Rights::SIGNAL | Rights::WAIT | Rights::GRANT;
     let [e, n] = [e, n].map(|number| {
         let object = s.handle(client, number).unwrap().object;
-        u64::from(s.handle_insert(2, Handle::new(object, rights)).unwrap())
+        u64::from(s.handle_insert(Row::new(2), Handle::new(object, rights)).unwrap())
     });
     let timer = u64::from(s.timer_create(other, n, 1).unwrap());
     s.timer_set(other, timer, Some(1)).unwrap();
-    s.blame(1, None, DeathKind::Killed);
-    s.die(1);
+    s.blame(Row::new(1), None, DeathKind::Killed);
+    s.die(Row::new(1));
     run(&mut s, other);
     assert_eq!(call(&mut s, other, e, Message::default()), Err(Status::BadHandle));
     assert_eq!(send(&mut s, other, e, Message::default()), Err(Status::BadHandle));
@@ -303,32 +303,32 @@ fn without_a_supervisor_the_kernel_releases_the_dead_itself() {
     call(&mut s, client, PEER, Message::default()).unwrap();
     recv(&mut s, server, OWN, 0).unwrap();
     for row in [1, 0] {
-        s.blame(row, None, DeathKind::Exception);
-        s.die(row);
+        s.blame(Row::new(row), None, DeathKind::Exception);
+        s.die(Row::new(row));
     }
     for _ in 0..100 {
         s.collect(1);
         sound(&s);
     }
     assert_eq!(woken(&s, client), Some(Status::PeerDied));
-    assert_eq!((s.tasks[0].threads, s.tasks[1].threads), (0, 0));
-    assert_eq!([0, 1].map(|row| s.tasks[row].release), [Release::Done; 2]);
+    assert_eq!((s.tasks[Row::new(0)].threads, s.tasks[Row::new(1)].threads), (0, 0));
+    assert_eq!([0, 1].map(|row| s.tasks[Row::new(row)].release), [Release::Done; 2]);
 }
 
 #[test]
 fn d12_a_start_that_is_given_up_gives_everything_back() {
     let (mut s, [boss, ..]) = large();
     kill(&mut s, 2);
-    reaped(&mut s, 2);
-    let before = (s.frames.free(), s.tasks[2].handles.live(), s.endpoints.live());
+    reaped(&mut s, Row::new(2));
+    let before = (s.frames.free(), s.tasks[Row::new(2)].handles.live(), s.endpoints.live());
     for supervisor_dies in [false, true] {
         begin(&mut s, 2).unwrap();
-        let life = s.tasks[2].id(2);
+        let life = s.tasks[Row::new(2)].id(Row::new(2));
         for _ in 0..3 {
-            s.frames.alloc(&mut s.tasks[2].start.kept).unwrap();
+            s.frames.alloc(&mut s.tasks[Row::new(2)].start.kept).unwrap();
         }
-        assert_eq!((s.begin(2), s.reap(2)), (Err(Status::AlreadyRunning), Err(Status::NoSuchTask)));
-        assert_eq!(s.thread_start(2, Frame::default(), 0), Err(Status::Ceiling));
+        assert_eq!((s.begin(Row::new(2)), s.reap(Row::new(2))), (Err(Status::AlreadyRunning), Err(Status::NoSuchTask)));
+        assert_eq!(s.thread_start(Row::new(2), TrapFrame::default(), 0), Err(Status::Ceiling));
         sound(&s);
         if supervisor_dies {
             run(&mut s, boss);
@@ -337,16 +337,16 @@ fn d12_a_start_that_is_given_up_gives_everything_back() {
         } else {
             kill(&mut s, 2);
         }
-        assert_eq!(s.tasks[2].state, TaskState::Dead);
-        assert_eq!(s.tasks[2].fault.kind, DeathKind::Killed as u32);
-        reaped(&mut s, 2);
+        assert_eq!(s.tasks[Row::new(2)].state, TaskState::Dead);
+        assert_eq!(s.tasks[Row::new(2)].fault.kind, DeathKind::Killed as u32);
+        reaped(&mut s, Row::new(2));
         s.collect(u32::MAX);
-        assert_eq!((s.frames.free(), s.tasks[2].handles.live(), s.endpoints.live()), before);
+        assert_eq!((s.frames.free(), s.tasks[Row::new(2)].handles.live(), s.endpoints.live()), before);
     }
     // A step of a start that is over touches no later one.
     begin(&mut s, 2).unwrap();
-    let old = abi::TaskId { generation: s.tasks[2].generation - 1, ..s.tasks[2].id(2) };
-    s.step_abandon(0, Step::Spawn(old));
-    assert_eq!(s.tasks[2].state, TaskState::Starting);
+    let old = abi::TaskId { generation: s.tasks[Row::new(2)].generation - 1, ..s.tasks[Row::new(2)].id(Row::new(2)) };
+    s.step_abandon(Row::new(0), Step::Spawn(old));
+    assert_eq!(s.tasks[Row::new(2)].state, TaskState::Starting);
     sound(&s);
 }

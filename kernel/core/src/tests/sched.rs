@@ -35,7 +35,7 @@ fn the_most_important_runs_and_is_preempted_in_place() {
     assert_eq!(state(&s, b), State::Ready);
     recv(&mut s, a, OWN, 1).unwrap();
     assert_eq!(s.schedule(), Some(b), "who was preempted keeps its turn");
-    s.signal_task(0, 1);
+    s.signal_task(Row::new(0), 1);
     assert_eq!(s.schedule(), Some(a));
     assert_eq!(state(&s, c), State::Ready);
     assert_eq!(s.counters.switches, 4);
@@ -76,7 +76,7 @@ fn a_spinning_thread_has_its_slice_in_each_period_and_shares_what_is_left() {
     for t in [a, b] {
         assert!((400..=600).contains(&share(&ran, t)), "{t} ran {} of 1000", share(&ran, t));
     }
-    assert_eq!(s.cpu(0) + s.cpu(1), 1_000 * MS);
+    assert_eq!(s.cpu(Row::new(0)) + s.cpu(Row::new(1)), 1_000 * MS);
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn one_who_is_never_there_at_the_tick_uses_up_its_budget_too() {
         sound(&s);
     }
     s.charge();
-    let (victims, all) = (s.cpu(1), 1_000 * MS);
+    let (victims, all) = (s.cpu(Row::new(1)), 1_000 * MS);
     assert!(victims > all / 4, "the victim had {victims} of {all} ns");
     assert!(state(&s, victim) != State::Waiting(note(&s, 1)));
 }
@@ -129,7 +129,7 @@ fn a_priority_takes_effect_at_once() {
     recv(&mut s, a, OWN, 1).unwrap();
     let _ = s.schedule();
     s.set_priority(a, 20);
-    s.signal_task(0, 1);
+    s.signal_task(Row::new(0), 1);
     assert_eq!(s.schedule(), Some(b), "a waiting one comes back at its new level");
     s.set_priority(99, 1);
     sound(&s);
@@ -164,7 +164,7 @@ fn who_is_woken_while_nobody_runs_runs_at_once() {
     assert_eq!(s.schedule(), Some(b));
     // With somebody ready who is as important, it goes by turns.
     recv(&mut s, b, OWN, 1).unwrap();
-    s.signal_task(1, 1);
+    s.signal_task(Row::new(1), 1);
     assert_eq!((s.current(), s.schedule(), state(&s, b)), (None, Some(c), State::Ready));
     sound(&s);
 }
@@ -179,11 +179,11 @@ fn time_is_charged_to_whoever_used_it() {
     assert_eq!(s.schedule(), Some(a));
     s.now = 1_000;
     recv(&mut s, a, OWN, 0).unwrap();
-    assert_eq!((s.cpu(0), s.counters.idle), (300, 700));
+    assert_eq!((s.cpu(Row::new(0)), s.counters.idle), (300, 700));
     s.now = 1_500;
     s.charge();
-    assert_eq!((s.cpu(0), s.counters.idle), (300, 1_200));
-    assert_eq!(s.task_status(0).unwrap().cpu_ns, 300);
+    assert_eq!((s.cpu(Row::new(0)), s.counters.idle), (300, 1_200));
+    assert_eq!(s.task_status(Row::new(0)).unwrap().cpu_ns, 300);
 }
 
 /// Processor time of the second row over a second in which the first does `evil` after each tick.
@@ -203,14 +203,14 @@ fn what_is_left(quota: u16, mut evil: impl FnMut(&mut System)) -> u64 {
         sound(&s);
     }
     s.charge();
-    s.cpu(1)
+    s.cpu(Row::new(1))
 }
 
 #[test]
 fn d09_many_threads_share_the_budget_of_one() {
     for quota in [2, 30, 300] {
         let left = what_is_left(quota, |s| {
-            let _ = s.thread_start(0, Frame::default(), 1);
+            let _ = s.thread_start(Row::new(0), TrapFrame::default(), 1);
         });
         assert!(left > 80 * MS, "the victim had {left} ns of a second beside {quota} threads");
     }
@@ -219,9 +219,9 @@ fn d09_many_threads_share_the_budget_of_one() {
 #[test]
 fn a_thread_goes_on_with_the_budget_of_those_that_ended() {
     let left = what_is_left(30, |s| {
-        let Some(current) = s.current().filter(|&t| s.row_of(t) == Ok(0)) else { return };
-        if s.cpu(0) % (4 * MS) > 7 * MS / 2 {
-            s.thread_start(0, Frame::default(), 1).unwrap();
+        let Some(current) = s.current().filter(|&t| s.row_of(t) == Ok(Row::new(0))) else { return };
+        if s.cpu(Row::new(0)) % (4 * MS) > 7 * MS / 2 {
+            s.thread_start(Row::new(0), TrapFrame::default(), 1).unwrap();
             s.thread_exit(current);
         }
     });
@@ -252,9 +252,9 @@ fn the_least_important_of_many_gets_its_share() {
     let (slice, period) = shares(12);
     ticks(&mut s, period / MS);
     s.charge();
-    let before = s.cpu(11);
+    let before = s.cpu(Row::new(11));
     ticks(&mut s, 10 * period / MS);
     s.charge();
-    let got = s.cpu(11) - before;
+    let got = s.cpu(Row::new(11)) - before;
     assert!(got >= 9 * slice, "it got {got} ns of {}", 10 * slice);
 }

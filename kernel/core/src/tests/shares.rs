@@ -53,7 +53,7 @@ impl Machine {
     fn pass(&mut self, until: u64) {
         let passed = until - self.s.now;
         if let Some(t) = self.s.current().and_then(|t| self.s.threads.at(t)) {
-            let had = &mut self.had[t.task as usize];
+            let had = &mut self.had[t.task.index()];
             had[0] += passed;
             had[1] += if usize::from(t.effective) < LEVELS { passed } else { 0 };
         }
@@ -140,7 +140,7 @@ fn spins(m: &mut Machine, thread: u16) {
 }
 
 /// Further threads of a task, and a notification for each, beginning with the first thread; each waits for its own.
-fn further(m: &mut Machine, row: u16, first: u16, count: usize) -> HashMap<u16, u64> {
+fn further(m: &mut Machine, row: Row, first: u16, count: usize) -> HashMap<u16, u64> {
     let mut notes = HashMap::new();
     for at in 0..count {
         let t = if at == 0 { first } else { thread(&mut m.s, row) };
@@ -154,8 +154,8 @@ fn further(m: &mut Machine, row: u16, first: u16, count: usize) -> HashMap<u16, 
 fn d23_threads_that_hand_over_before_each_tick() {
     for fast in [false, true] {
         let mut m = Machine::new(&[1, 20], fast);
-        let first = m.s.tasks[0].first_thread.unwrap().index();
-        let notes = further(&mut m, 0, first, 112);
+        let first = m.s.tasks[Row::new(0)].first_thread.unwrap().index();
+        let notes = further(&mut m, Row::new(0), first, 112);
         let mut order: Vec<u16> = notes.keys().copied().collect();
         order.sort_unstable();
         let mut works = std::collections::HashSet::new();
@@ -184,8 +184,8 @@ fn d23_threads_that_hand_over_before_each_tick() {
 fn d23_threads_that_work_between_ticks() {
     for fast in [false, true] {
         let mut m = Machine::new(&[1, 20], fast);
-        let first = m.s.tasks[0].first_thread.unwrap().index();
-        let notes = further(&mut m, 0, first, 20);
+        let first = m.s.tasks[Row::new(0)].first_thread.unwrap().index();
+        let notes = further(&mut m, Row::new(0), first, 20);
         let timers: HashMap<u16, u64> =
             notes.iter().map(|(&t, &n)| (t, u64::from(m.s.timer_create(first, n, 0).unwrap()))).collect();
         let mut works = std::collections::HashSet::new();
@@ -211,11 +211,11 @@ fn d23_threads_that_are_born_and_die() {
         let mut m = Machine::new(&[1, 20], true);
         let mut works = std::collections::HashSet::new();
         m.run(1_005 * MS, |m, t| {
-            if m.s.row_of(t) == Ok(1) {
+            if m.s.row_of(t) == Ok(Row::new(1)) {
                 return spins(m, t);
             }
             if works.insert(t) {
-                while m.s.tasks[0].threads < lines {
+                while m.s.tasks[Row::new(0)].threads < lines {
                     thread(&mut m.s, 0);
                 }
                 return m.works(t, m.until_tick());
@@ -236,10 +236,10 @@ fn d23_threads_that_are_born_and_die() {
 fn d23_a_task_that_lives_many_lives() {
     let mut m = Machine::new(&[1, 20], true);
     m.run(1_005 * MS, |m, t| {
-        if m.s.row_of(t) == Ok(1) {
+        if m.s.row_of(t) == Ok(Row::new(1)) {
             return spins(m, t);
         }
-        if m.s.tasks[0].generation % 2 == 1 || m.s.cpu(0) % 7 == 0 {
+        if m.s.tasks[Row::new(0)].generation % 2 == 1 || m.s.cpu(Row::new(0)) % 7 == 0 {
             m.works(t, 3 * MS + MS / 2);
         }
         kill(&mut m.s, 0);
@@ -271,14 +271,14 @@ fn d23_tasks_that_hand_over_to_each_other() {
         let mut works = std::collections::HashSet::new();
         m.run(1_005 * MS, |m, t| {
             let row = m.s.row_of(t).unwrap();
-            if row == 2 {
+            if row == Row::new(2) {
                 return spins(m, t);
             }
             if works.insert(t) {
                 return m.works(t, m.until_tick());
             }
             works.remove(&t);
-            if row == 1 {
+            if row == Row::new(1) {
                 if fast_call(&mut m.s, t, PEER, Message::default(), By::of(m.fast)) == Went::Not {
                     call(&mut m.s, t, PEER, Message::default()).unwrap();
                 }
@@ -302,9 +302,9 @@ fn d23_the_background_is_for_tasks_by_turns() {
     for _ in 0..1_000 {
         thread(&mut m.s, 0);
     }
-    let spinner = m.s.tasks[1].first_thread.unwrap().index();
+    let spinner = m.s.tasks[Row::new(1)].first_thread.unwrap().index();
     m.s.set_priority(spinner, 31);
-    let first = m.s.tasks[2].first_thread.unwrap().index();
+    let first = m.s.tasks[Row::new(2)].first_thread.unwrap().index();
     let timer = u64::from(m.s.timer_create(first, NOTE, 0).unwrap());
     let mut works = false;
     m.run(2_005 * MS, |m, t| {
@@ -335,7 +335,7 @@ fn d23_a_thousand_threads_return_and_nobody_waits_for_them() {
         thread(&mut m.s, 0);
     }
     m.run(100 * MS, spins);
-    let first = [1, 2, 3].map(|row| m.s.tasks[row].first_thread.unwrap().index());
+    let first = [1, 2, 3].map(|row| m.s.tasks[Row::new(row)].first_thread.unwrap().index());
     assert!(m.s.threads.iter().filter(|(_, t)| usize::from(t.effective) >= LEVELS).count() > 900, "they wait");
     assert_eq!(m.s.now, 100 * MS);
     for t in first {
@@ -388,13 +388,13 @@ fn anything(m: &mut Machine, t: u16, random: &mut Random, own: &mut HashMap<u16,
             sleep(m, 3);
         }
         5 => drop(take_turns(&mut m.s, t, By::of(fast))),
-        6 if m.s.tasks[row as usize].threads < 60 => {
-            let priority = m.s.tasks[row as usize].record.priority + random.below(4) as u8;
-            let new = m.s.thread_start(row, Frame::default(), priority).unwrap().index();
+        6 if m.s.tasks[row].threads < 60 => {
+            let priority = m.s.tasks[row].record.priority + random.below(4) as u8;
+            let new = m.s.thread_start(row, TrapFrame::default(), priority).unwrap().index();
             m.work.remove(&new);
             own.remove(&new);
         }
-        7 if m.s.tasks[row as usize].threads > 1 => {
+        7 if m.s.tasks[row].threads > 1 => {
             own.remove(&t);
             m.ends(t);
         }
@@ -424,7 +424,7 @@ proptest! {
         let mut random = Random(seed | 1);
         let mut m = Machine::new(&[1, 1, 3, 5, 7, 20], fast);
         let mut own = HashMap::new();
-        m.run(605 * MS, |m, t| if m.s.row_of(t) == Ok(5) { spins(m, t) } else { anything(m, t, &mut random, &mut own) });
+        m.run(605 * MS, |m, t| if m.s.row_of(t) == Ok(Row::new(5)) { spins(m, t) } else { anything(m, t, &mut random, &mut own) });
         m.fair(5);
     }
 }

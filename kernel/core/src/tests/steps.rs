@@ -30,9 +30,9 @@ fn d24_memory_in_the_making_goes_back_wherever_its_maker_dies() {
     for contiguous in [false, true] {
         for done in 0..=8 {
             let (mut s, [_, client, _]) = trio();
-            let before = (s.frames.free(), s.tasks[1].frames.used());
-            let mut create = s.memory_begin(1, 8, contiguous).unwrap();
-            assert_eq!(s.tasks[1].frames.used(), before.1 + 8, "all of it is charged at once");
+            let before = (s.frames.free(), s.tasks[Row::new(1)].frames.used());
+            let mut create = s.memory_begin(Row::new(1), 8, contiguous).unwrap();
+            assert_eq!(s.tasks[Row::new(1)].frames.used(), before.1 + 8, "all of it is charged at once");
             for _ in 0..done {
                 assert!(s.memory_frame(&mut create).unwrap().is_some());
             }
@@ -42,7 +42,7 @@ fn d24_memory_in_the_making_goes_back_wherever_its_maker_dies() {
             sound(&s);
             reap(&mut s, 1);
             s.collect(u32::MAX);
-            assert_eq!((s.frames.free(), s.tasks[1].frames.used()), (before.0 + u64::from(before.1), 0));
+            assert_eq!((s.frames.free(), s.tasks[Row::new(1)].frames.used()), (before.0 + u64::from(before.1), 0));
             sound(&s);
         }
     }
@@ -51,24 +51,24 @@ fn d24_memory_in_the_making_goes_back_wherever_its_maker_dies() {
 #[test]
 fn d24_memory_is_whole_or_not_at_all() {
     let (mut s, [_, client, _]) = trio();
-    let mut create = s.memory_begin(1, 6, false).unwrap();
-    assert_eq!(s.memory_begin(1, 9, false).err(), Some(Status::QuotaFrames), "what is being made counts");
+    let mut create = s.memory_begin(Row::new(1), 6, false).unwrap();
+    assert_eq!(s.memory_begin(Row::new(1), 9, false).err(), Some(Status::QuotaFrames), "what is being made counts");
     // Another takes what is left of the machine.
     let mut hoard = Chain::default();
     s.memory_frame(&mut create).unwrap();
     while s.frames.alloc(&mut hoard).is_some() {}
     let failed = core::iter::repeat_with(|| s.memory_frame(&mut create)).find(|r| r.is_err());
     assert_eq!(failed, Some(Err(Status::OutOfMemory)));
-    s.memory_abandon(1, create);
+    s.memory_abandon(Row::new(1), create);
     s.frames.join(&mut s.garbage, &mut hoard);
     s.collect(u32::MAX);
     assert_eq!(memory(&mut s, 1, 6).map(|m| s.handle(client, m).is_ok()), Ok(true));
     sound(&s);
     // Another thread fills the table of handles meanwhile.
-    let mut create = s.memory_begin(1, 2, false).unwrap();
+    let mut create = s.memory_begin(Row::new(1), 2, false).unwrap();
     while s.memory_frame(&mut create).unwrap().is_some() {}
     while s.handle_dup(client, NOTE, u64::MAX, 0).is_ok() {}
-    assert_eq!(s.memory_finish(1, create), Err(Status::QuotaHandles));
+    assert_eq!(s.memory_finish(Row::new(1), create), Err(Status::QuotaHandles));
     s.collect(u32::MAX);
     sound(&s);
 }
@@ -77,15 +77,19 @@ fn d24_memory_is_whole_or_not_at_all() {
 fn d24_a_mapping_that_changes_is_nobody_elses() {
     let (mut s, [_, client, _]) = trio();
     let m = memory(&mut s, 1, 2).unwrap();
-    let at = s.memory_map(1, m, 0, true).unwrap().addr;
-    assert_eq!(s.memory_leave(1, at), Err(Status::Busy), "it is not filled yet");
-    s.memory_settled(1, at);
-    assert_eq!(s.memory_leave(1, at + PAGE), Err(Status::BadAddress));
-    assert_eq!(s.memory_leave(1, at), Ok(()));
-    assert_eq!(s.memory_leave(1, at), Err(Status::Busy), "another thread clears it");
-    assert_eq!(s.memory_map(1, m, at, true).map(|m| m.addr), Err(Status::BadAddress), "its place is taken until then");
+    let at = s.memory_map(Row::new(1), m, 0, true).unwrap().addr;
+    assert_eq!(s.memory_leave(Row::new(1), at), Err(Status::Busy), "it is not filled yet");
+    s.memory_settled(Row::new(1), at);
+    assert_eq!(s.memory_leave(Row::new(1), at + PAGE), Err(Status::BadAddress));
+    assert_eq!(s.memory_leave(Row::new(1), at), Ok(()));
+    assert_eq!(s.memory_leave(Row::new(1), at), Err(Status::Busy), "another thread clears it");
+    assert_eq!(
+        s.memory_map(Row::new(1), m, at, true).map(|m| m.addr),
+        Err(Status::BadAddress),
+        "its place is taken until then"
+    );
     assert_eq!(s.handle_close(client, m), Err(Status::Busy));
-    s.memory_unmap(1, at).unwrap();
+    s.memory_unmap(Row::new(1), at).unwrap();
     assert_eq!(s.handle_close(client, m), Ok(()));
     sound(&s);
 }
@@ -94,7 +98,7 @@ fn d24_a_mapping_that_changes_is_nobody_elses() {
 fn d24_an_endpoint_is_left_in_steps_wherever_they_end() {
     for killed_after in 0..4 {
         let mut s = crowd(2, 100);
-        let closer = s.tasks[1].first_thread.unwrap().index();
+        let closer = s.tasks[Row::new(1)].first_thread.unwrap().index();
         let callers: Vec<u16> = (0..80).map(|_| thread(&mut s, 1)).collect();
         let handle = u64::from(s.endpoint_create(closer).unwrap());
         let Object::Endpoint(id) = s.handle(closer, handle).unwrap().object else { panic!("an endpoint") };
@@ -136,7 +140,7 @@ fn d24_all_hear_of_it_though_the_teller_dies() {
         for _ in 0..told {
             s.tell_some(&mut tell, 1);
         }
-        let teller = s.tasks[1].first_thread.unwrap().index();
+        let teller = s.tasks[Row::new(1)].first_thread.unwrap().index();
         s.step_set(teller, Step::Tell(tell));
         sound(&s);
         kill(&mut s, 1);
@@ -153,7 +157,7 @@ fn d24_all_hear_of_it_though_the_teller_dies() {
 #[test]
 fn d24_a_flood_of_timers_delays_only_its_own() {
     let mut s = crowd(3, 40);
-    let first = |s: &System, row: usize| s.tasks[row].first_thread.unwrap().index();
+    let first = |s: &System, row: u16| s.tasks[Row::new(row)].first_thread.unwrap().index();
     for _ in 0..30 {
         let thread = first(&s, 0);
         let t = u64::from(s.timer_create(thread, NOTE, 1).unwrap());
@@ -204,7 +208,7 @@ fn d24_so_many_listen_and_no_more() {
         .filter(|&i| {
             i != 99
                 && woken(&s, threads[i]).is_some()
-                && state(&s, threads[i]) != State::Receiving(s.tasks[0].endpoint.unwrap())
+                && state(&s, threads[i]) != State::Receiving(s.tasks[Row::new(0)].endpoint.unwrap())
         })
         .collect();
     assert!(woken_now.contains(&24) && woken_now.contains(&21), "{woken_now:?}");
@@ -223,7 +227,7 @@ proptest! {
     fn d24_mappings_do_what_a_plain_list_does(ops in prop::collection::vec((0u8..3, place()), 0..80)) {
         let (mut s, _) = trio();
         let m = memory(&mut s, 1, 1).unwrap();
-        let memory = s.memory_map(1, m, 0, true).unwrap().memory;
+        let memory = s.memory_map(Row::new(1), m, 0, true).unwrap().memory;
         let mut mappings = Mappings::new(12);
         let mut model: Vec<Mapping> = Vec::new();
         for (op, (page, pages)) in ops {

@@ -1,6 +1,7 @@
 //! [`Timers`] against a sorted list, and the operations on timers.
 
 use super::{NOTE, OWN, PEER, note, run, sound, trio};
+use crate::Row;
 use crate::arena::Id;
 use crate::timer::{Timer, Timers};
 use abi::Status;
@@ -42,7 +43,7 @@ proptest! {
             match op {
                 Op::Create => {
                     let live = model.iter().filter(|m| m.2.is_some()).count();
-                    let id = timers.create(0, target, serial as u64);
+                    let id = timers.create(Row::new(0), target, serial as u64);
                     prop_assert_eq!(id.is_some(), live < CAPACITY);
                     model.extend(id.map(|id| (id, serial as u64, Some(None))));
                 }
@@ -127,7 +128,7 @@ fn timers_fail_as_documented() {
     let deaf = s.handle_dup(server, NOTE, abi::message::Rights::WAIT.bits().into(), 0).unwrap();
     assert_eq!(s.timer_create(server, deaf.into(), 0), Err(Status::NoRights));
     let t = u64::from(s.timer_create(server, NOTE, 59).unwrap());
-    while s.tasks[0].handles.has_room() {
+    while s.tasks[Row::new(0)].handles.has_room() {
         assert!(s.timer_create(server, NOTE, 0).is_ok());
     }
     assert_eq!(s.timer_create(server, NOTE, 0), Err(Status::QuotaHandles));
@@ -135,9 +136,9 @@ fn timers_fail_as_documented() {
     s.handle_close(server, t).unwrap();
     while s.endpoint_create(server).is_ok() {}
     s.handle_close(server, deaf.into()).unwrap();
-    s.tasks[0].objects.take(2, Status::QuotaObjects).unwrap();
+    s.tasks[Row::new(0)].objects.take(2, Status::QuotaObjects).unwrap();
     assert_eq!(s.timer_create(server, NOTE, 0), Err(Status::QuotaObjects));
-    s.tasks[0].objects.give(2);
+    s.tasks[Row::new(0)].objects.give(2);
     sound(&s);
 }
 
@@ -152,7 +153,7 @@ fn a_closed_timer_is_gone_though_it_was_armed() {
     run(&mut s, server);
     s.tick();
     assert_eq!(s.poll(server, NOTE, u64::MAX), Ok(4));
-    assert_eq!((s.timers.live(), s.tasks[0].objects.used()), (1, 2));
+    assert_eq!((s.timers.live(), s.tasks[Row::new(0)].objects.used()), (1, 2));
     sound(&s);
 }
 

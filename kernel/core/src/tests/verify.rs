@@ -2,11 +2,12 @@
 
 use super::world::{Fast, Mode, Op, World, claim};
 use super::{check, try_spawn};
+use crate::Row;
 use crate::arena::Id;
 use crate::handles::{Handle, Object};
 use crate::notify::Notification;
 use crate::sched::BACKGROUND;
-use crate::thread::{Frame, State, Thread};
+use crate::thread::{State, Thread, TrapFrame};
 use abi::Status;
 use abi::message::{Header, Rights};
 use abi::task::TaskState;
@@ -27,7 +28,7 @@ const KNOWN: [Status; 8] = [
 pub type Checked = Result<(), String>;
 
 /// The threads before a step, and the rows of their tasks.
-pub struct Before(pub Vec<Option<(Id<Thread>, State, Frame)>>, Vec<u16>);
+pub struct Before(pub Vec<Option<(Id<Thread>, State, TrapFrame)>>, Vec<Row>);
 
 pub fn runs(state: State) -> bool {
     matches!(state, State::Ready | State::Running)
@@ -72,7 +73,7 @@ impl World {
     pub fn before(&self) -> Before {
         let at = |i: u16| self.s.threads.id_at(i).zip(self.s.threads.at(i)).map(|(id, t)| (id, t.state, t.frame));
         let all = || 0..self.s.threads.capacity() as u16;
-        Before(all().map(at).collect(), all().map(|i| self.s.row_of(i).unwrap_or(u16::MAX)).collect())
+        Before(all().map(at).collect(), all().map(|i| self.s.row_of(i).unwrap_or(Row::new(u16::MAX))).collect())
     }
 
     fn step(&mut self, op: Op) -> Checked {
@@ -86,11 +87,11 @@ impl World {
             Op::Signal { t, n, bits } => self.signal(t, n, bits),
             Op::Tick => self.tick(),
             Op::Interrupt(line) => self.interrupt(line),
-            Op::Kill(row) => self.kill(row),
-            Op::Expect(row, expected) => self.expect(row, expected),
+            Op::Kill(row) => self.kill(Row::new(row)),
+            Op::Expect(row, expected) => self.expect(Row::new(row), expected),
             Op::ThreadExit { t } => {
                 let row = self.s.row_of(t).unwrap();
-                if self.s.tasks[row as usize].threads == 1 {
+                if self.s.tasks[row].threads == 1 {
                     return self.kill(row);
                 }
                 let before = self.before();
@@ -108,23 +109,23 @@ impl World {
             let before = self.before();
             match op {
                 Op::Reap(_) => {
-                    let reaped = self.s.reap_some(row, 1, 1);
+                    let reaped = self.s.reap_some(Row::new(row), 1, 1);
                     ensure!(reaped.is_ok(), "a dead task is not reaped");
-                    let over = self.s.tasks[row as usize].state == TaskState::Empty;
+                    let over = self.s.tasks[Row::new(row)].state == TaskState::Empty;
                     ensure!((reaped == Ok(0)) == over, "{reaped:?} are left, and it is {over} that it is over");
-                    let woken = self.woken_by_release(row, &before)?;
+                    let woken = self.woken_by_release(Row::new(row), &before)?;
                     return self.others(&before, &woken);
                 }
-                _ if self.piecemeal && self.s.tasks[row as usize].state == TaskState::Empty => {
+                _ if self.piecemeal && self.s.tasks[Row::new(row)].state == TaskState::Empty => {
                     let done = super::begin(&mut self.s, row);
                     ensure!(done.is_ok(), "an empty row does not come to life: {done:?}");
                     return self.others(&before, &[]);
                 }
                 _ => {
-                    let starts = self.s.tasks[row as usize].state == TaskState::Starting;
+                    let starts = self.s.tasks[Row::new(row)].state == TaskState::Starting;
                     let done = if starts { super::start(&mut self.s, row) } else { try_spawn(&mut self.s, row) };
                     ensure!(done.is_ok(), "an empty row does not come to life: {done:?}");
-                    claim(&mut self.s, row);
+                    claim(&mut self.s, Row::new(row));
                     let peers = self.s.tasks.iter().filter(|t| t.state == TaskState::Running).map(|t| t.notification);
                     let bits: Vec<_> =
                         peers.flatten().map(|n| self.s.notifications.get(n).map_or(0, |n| n.word)).collect();
@@ -183,9 +184,9 @@ impl World {
             Op::Arm { n, .. } => s.timer_set(t, n, Some(s.now + self.serial)),
             Op::Disarm { n, .. } => s.timer_set(t, n, None),
             Op::ThreadCreate { .. } => {
-                let priority = s.tasks[row as usize].record.priority;
-                if s.tasks[row as usize].handles.has_room() {
-                    s.thread_start(row, Frame::default(), priority).and_then(|id| {
+                let priority = s.tasks[row].record.priority;
+                if s.tasks[row].handles.has_room() {
+                    s.thread_start(row, TrapFrame::default(), priority).and_then(|id| {
                         let handle = Handle::new(Object::Thread(id), Rights::MANAGE);
                         s.handle_insert(row, handle).map(drop)
                     })
@@ -230,7 +231,7 @@ impl World {
                 State::Receiving(_) if self.s.releasing != 0 && runs(t.state) => Some(Status::BadHandle),
                 _ => None,
             };
-            let expected = Frame { rax: gone.map_or(frame.rax, |status| status as u64), ..frame };
+            let expected = TrapFrame { rax: gone.map_or(frame.rax, |status| status as u64), ..frame };
             ensure!(t.frame == expected, "thread {index}: its registers changed");
             let as_before = t.state == state || runs(t.state) && runs(state);
             ensure!(
@@ -329,7 +330,7 @@ impl World {
         let owner = self.s.lines.owner(line).ok_or("nobody's line")?;
         let before = self.before();
         let mut wakes = Wakes::default();
-        let id = self.s.tasks[owner.row as usize].notification.ok_or("no notification")?;
+        let id = self.s.tasks[owner.row].notification.ok_or("no notification")?;
         self.foresee(id, owner.bits, &mut wakes);
         let fast = super::interrupt(&mut self.s, line, self.by);
         self.went(Fast::Interrupt, fast);
@@ -351,9 +352,9 @@ impl World {
         self.foreseen(&before, &wakes, &[])
     }
 
-    fn expect(&mut self, row: u16, expected: bool) -> Checked {
+    fn expect(&mut self, row: Row, expected: bool) -> Checked {
         let before = self.before();
-        let task = &self.s.tasks[row as usize];
+        let task = &self.s.tasks[row];
         let flushed = !expected && !task.is_alive();
         let queue = task.endpoint.and_then(|e| self.s.endpoints.get(e)).map(|e| e.senders).unwrap_or_default();
         let queued = crate::check::members(&self.s, queue)?;
@@ -366,8 +367,8 @@ impl World {
     }
 
     /// Whom a unit of the release of a dead row has woken, each with what the death means for it.
-    fn woken_by_release(&self, row: u16, before: &Before) -> Result<Vec<u16>, String> {
-        let task = &self.s.tasks[row as usize];
+    fn woken_by_release(&self, row: Row, before: &Before) -> Result<Vec<u16>, String> {
+        let task = &self.s.tasks[row];
         let mut woken = Vec::new();
         for (index, was) in before.0.iter().enumerate().filter(|&(index, _)| self.s.is_alive(before.1[index])) {
             let (index, Some((id, state, _))) = (index as u16, *was) else { continue };
@@ -387,7 +388,7 @@ impl World {
     }
 
     /// Death alone: nobody else is touched, and none of its threads does anything any more.
-    fn die(&mut self, row: u16) -> Checked {
+    fn die(&mut self, row: Row) -> Checked {
         let before = self.before();
         self.s.lines.release(row);
         self.s.blame(row, None, abi::error::DeathKind::Killed);
@@ -398,12 +399,12 @@ impl World {
         self.others(&before, &[])
     }
 
-    fn kill(&mut self, row: u16) -> Checked {
+    fn kill(&mut self, row: Row) -> Checked {
         if self.piecemeal {
             return self.die(row);
         }
         let before = self.before();
-        let task = &self.s.tasks[row as usize];
+        let task = &self.s.tasks[row];
         let (life, endpoint, stays) = (task.generation, task.endpoint, task.expected);
         let own: Vec<u16> = self.s.threads.iter().filter(|(_, t)| t.task == row).map(|(id, _)| id.index()).collect();
         let mut asked: Vec<u16> =

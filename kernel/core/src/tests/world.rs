@@ -1,6 +1,7 @@
 //! A small system that can be driven step by step, by whatever comes next.
 
 use super::{By, Random, record, run, spawn, thread};
+use crate::Row;
 use crate::System;
 use crate::arena::Id;
 use crate::clock::Clock;
@@ -63,7 +64,7 @@ pub enum Mode {
 #[derive(Clone, Copy, Debug)]
 pub struct Received {
     pub caller: Id<Thread>,
-    pub server: u16,
+    pub server: Row,
     /// How many leases came with it.
     pub lent: usize,
 }
@@ -107,9 +108,9 @@ pub const FAST: usize = 9;
 pub const LINES: [u8; 2] = [3, 4];
 
 /// Gives a row that comes to life its line.
-pub fn claim(s: &mut System, row: u16) {
-    if let Some(&line) = LINES.get(row as usize) {
-        assert!(s.lines.claim(line, LineOwner { row, bits: 1 << row }));
+pub fn claim(s: &mut System, row: Row) {
+    if let Some(&line) = LINES.get(row.index()) {
+        assert!(s.lines.claim(line, LineOwner { row, bits: row.bit() }));
     }
 }
 
@@ -148,10 +149,10 @@ impl World {
         // By its handle, row 2 can set bit 0 alone.
         for (number, rights) in [(e, Rights::CALL), (n, Rights::SIGNAL | Rights::WAIT)] {
             let object = s.handle(client, number).unwrap().object;
-            s.handle_insert(2, Handle { object, rights: rights | Rights::GRANT, badge: 9, bits: 1 }).unwrap();
+            s.handle_insert(Row::new(2), Handle { object, rights: rights | Rights::GRANT, badge: 9, bits: 1 }).unwrap();
         }
-        claim(&mut s, 0);
-        claim(&mut s, 1);
+        claim(&mut s, Row::new(0));
+        claim(&mut s, Row::new(1));
         if mode != Mode::AnyThread {
             let _ = s.schedule();
         }
@@ -204,8 +205,8 @@ impl World {
         ops
     }
 
-    fn ops_of(&self, t: u16, row: u16, ops: &mut Vec<Op>) {
-        let (task, rich) = (&self.s.tasks[row as usize], self.mode == Mode::Rich);
+    fn ops_of(&self, t: u16, row: Row, ops: &mut Vec<Op>) {
+        let (task, rich) = (&self.s.tasks[row], self.mode == Mode::Rich);
         let extra = |h: &Handle| match h.object {
             Object::Endpoint(id) => Some(id) != task.endpoint && self.s.endpoints.get(id).is_none_or(|e| !e.permanent),
             Object::Notification(id) => Some(id) != task.notification,
@@ -214,7 +215,7 @@ impl World {
         };
         let gift = task.handles.numbered().filter(|(_, h)| h.rights.contains(Rights::GRANT) && extra(h)).map(|g| g.0);
         let gifts: Vec<u64> = gift.take(if rich { 4 } else { 2 }).collect();
-        let tokens = &self.tokens[row as usize];
+        let tokens = &self.tokens[row.index()];
         let gives = || core::iter::once(None).chain(gifts.iter().copied().map(Some));
         for (n, h) in task.handles.numbered() {
             match h.object {
@@ -329,11 +330,11 @@ impl World {
             let (code, at) = match t.state {
                 State::Running | State::Ready => (1, 0),
                 State::Sending(e) => (2 + u64::from(header), u64::from(e.index()) | wants << 16 | t.frame.r10 << 32),
-                State::Replying(row) => (4, u64::from(row) | wants << 16),
+                State::Replying(row) => (4, u64::from(row.number()) | wants << 16),
                 State::Receiving(e) => (5, u64::from(e.index()) | t.mask << 32),
                 State::Waiting(n) => (6, u64::from(n.index()) | t.mask << 32),
             };
-            h.put(u64::from(id.index()) | u64::from(t.task) << 16 | code << 32);
+            h.put(u64::from(id.index()) | u64::from(t.task.number()) << 16 | code << 32);
             h.put(at);
             if self.mode != Mode::AnyThread {
                 h.put(u64::from(t.effective) | u64::from(t.priority) << 8);
@@ -350,14 +351,14 @@ impl World {
         for (id, e) in self.s.endpoints.iter() {
             h.put(
                 u64::from(id.index())
-                    | u64::from(e.owner) << 16
+                    | u64::from(e.owner.number()) << 16
                     | e.bound.map_or(0, |n| u64::from(n.index()) + 1) << 32,
             );
         }
         for (id, n) in self.s.notifications.iter() {
             h.put(
                 u64::from(id.index())
-                    | u64::from(n.owner) << 16
+                    | u64::from(n.owner.number()) << 16
                     | n.waiter.front().map_or(0, |w| u64::from(w) + 1) << 32,
             );
             h.put(n.word);

@@ -1,0 +1,159 @@
+//! Rows of the task table by number, and the tasks that are found by them.
+
+use crate::system::System;
+use crate::task::Task;
+use abi::manifest::TaskRecord;
+use abi::{Status, TaskId};
+use alloc::vec::Vec;
+
+/// A row of the task table: a task's place there, which stays the same over all of its lives. Not every number is a row of the table that
+/// is there: [`System::task`] says whether it is.
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Row(u16);
+
+impl Row {
+    /// The row of this number; the first is 0.
+    #[inline(always)]
+    pub const fn new(number: u16) -> Self {
+        Row(number)
+    }
+
+    /// The row of the task that an identifier names, in whichever life.
+    #[inline(always)]
+    pub const fn of(task: TaskId) -> Self {
+        Row(task.index)
+    }
+
+    /// The row that a register names. Errors: NoSuchTask (no row has such a number).
+    #[inline(always)]
+    pub fn from_register(number: u64) -> Result<Self, Status> {
+        u16::try_from(number).map(Row).map_err(|_| Status::NoSuchTask)
+    }
+
+    /// Its number.
+    #[inline(always)]
+    pub const fn number(self) -> u16 {
+        self.0
+    }
+
+    /// Its place in a table that has an entry for each row.
+    #[inline(always)]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    /// Its bit in a set of rows, of which a word has one for each.
+    #[inline(always)]
+    pub const fn bit(self) -> u64 {
+        const _: () = assert!(abi::task::MAX_TASKS <= 64);
+        1_u64.wrapping_shl(self.0 as u32)
+    }
+
+    /// The lowest row of a set that is not empty.
+    #[inline(always)]
+    pub const fn lowest(set: u64) -> Self {
+        Row(set.trailing_zeros() as u16)
+    }
+
+    /// The row so many rows further on; the last number of all where there is none.
+    #[inline(always)]
+    pub const fn plus(self, rows: u16) -> Self {
+        Row(self.0.saturating_add(rows))
+    }
+}
+
+impl core::fmt::Debug for Row {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl core::fmt::Display for Row {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The task table: a task for each row, made at boot and never moved.
+pub struct Tasks(Vec<Task>);
+
+impl Tasks {
+    /// The tasks of these records, in their order, none of which has a life.
+    pub(crate) fn new(records: impl ExactSizeIterator<Item = TaskRecord>) -> Self {
+        let mut tasks = Vec::with_capacity(records.len());
+        tasks.extend(records.map(Task::new));
+        Tasks(tasks)
+    }
+
+    /// The task in a row, if there is such a row: for those who have nobody to tell that there is none.
+    #[inline(always)]
+    pub(crate) fn at(&self, row: Row) -> Option<&Task> {
+        self.0.get(row.index())
+    }
+
+    /// The task in a row, to change, if there is such a row: for those who have nobody to tell that there is none.
+    #[inline(always)]
+    pub(crate) fn at_mut(&mut self, row: Row) -> Option<&mut Task> {
+        self.0.get_mut(row.index())
+    }
+
+    /// The task in a row. Errors: NoSuchTask.
+    #[inline(always)]
+    pub fn get(&self, row: Row) -> Result<&Task, Status> {
+        self.at(row).ok_or(Status::NoSuchTask)
+    }
+
+    /// The task in a row, to change. Errors: NoSuchTask.
+    #[inline(always)]
+    pub(crate) fn get_mut(&mut self, row: Row) -> Result<&mut Task, Status> {
+        self.at_mut(row).ok_or(Status::NoSuchTask)
+    }
+
+    /// How many rows there are.
+    #[cfg(any(test, feature = "verify"))]
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Bytes of the table.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.capacity() * size_of::<Task>()
+    }
+
+    /// All tasks, in the order of their rows.
+    pub fn iter(&self) -> core::slice::Iter<'_, Task> {
+        self.0.iter()
+    }
+
+    /// All tasks, in the order of their rows, to change.
+    pub(crate) fn iter_mut(&mut self) -> core::slice::IterMut<'_, Task> {
+        self.0.iter_mut()
+    }
+
+    /// The first row whose task is such.
+    pub(crate) fn find(&self, is_such: impl Fn(&Task) -> bool) -> Option<Row> {
+        self.0.iter().position(is_such).map(|row| Row(row as u16))
+    }
+
+    /// All rows.
+    #[cfg(any(test, feature = "verify"))]
+    pub fn rows(&self) -> impl Iterator<Item = Row> + use<> {
+        (0..self.0.len() as u16).map(Row)
+    }
+}
+
+impl System {
+    /// The task in a row. Errors: NoSuchTask.
+    #[inline(always)]
+    pub fn task(&self, row: Row) -> Result<&Task, Status> {
+        self.tasks.get(row)
+    }
+
+    /// The task in a row, to change. Errors: NoSuchTask.
+    #[inline(always)]
+    pub fn task_mut(&mut self, row: Row) -> Result<&mut Task, Status> {
+        self.tasks.get_mut(row)
+    }
+}
