@@ -61,22 +61,7 @@ pub fn debug(paths: &Paths, options: &Options) -> Result<()> {
         _ => None,
     };
     let logs = paths.target.join("debug-logs").join(std::process::id().to_string());
-    let machine = Machine {
-        image,
-        firmware,
-        memory: options.memory.clone(),
-        smp: 1,
-        accel: Accel::Tcg,
-        display: options.display,
-        counted: None,
-        told: None,
-        traced: false,
-        debugged: true,
-        hardware: options.hardware.clone(),
-        keeps_disks: false,
-        reboots: false,
-        logs: logs.clone(),
-    };
+    let machine = machine(options, firmware, image, logs.clone());
     // Ctrl-C is for gdb, which then stops the machine.
     let shared = Shared::begin();
     let mut qemu = machine.start(&ready.programs)?;
@@ -108,6 +93,26 @@ pub fn debug(paths: &Paths, options: &Options) -> Result<()> {
     }
     let _ = std::fs::remove_dir_all(&logs);
     Ok(())
+}
+
+/// The machine that was asked for.
+fn machine(options: &Options, firmware: Firmware, image: PathBuf, logs: PathBuf) -> Machine {
+    Machine {
+        image,
+        firmware,
+        memory: options.memory.clone(),
+        smp: 1,
+        accel: Accel::Tcg,
+        display: options.display,
+        counted: None,
+        told: None,
+        traced: false,
+        debugged: true,
+        hardware: options.hardware.clone(),
+        keeps_disks: false,
+        reboots: false,
+        logs,
+    }
 }
 
 /// The row of the task table that a task has.
@@ -201,6 +206,26 @@ mod tests {
         assert!(with.contains("tbreak *0x401000 if *(0x700000000010 as *mut u32) & 511 == 3\ncontinue\n"), "{with}");
         let without = script(Path::new("/t/kernel"), 1, None, Path::new("/tmp/gdb"));
         assert!(!without.contains("add-symbol-file") && !without.contains("task-break"), "{without}");
+    }
+
+    #[test]
+    fn the_machine_is_as_the_flags_say() {
+        let hardware = crate::hardware::tests::everything();
+        let options = Options {
+            task: None,
+            bios: false,
+            uefi: false,
+            memory: "96M".to_owned(),
+            hardware: hardware.clone(),
+            display: Display::None,
+            batch: None,
+            with: Vec::new(),
+            timeout: None,
+            install: false,
+        };
+        let machine = machine(&options, Firmware::Pvh, "image".into(), "logs".into());
+        assert_eq!((machine.hardware, machine.keeps_disks, machine.debugged), (hardware, false, true));
+        assert_eq!(machine.memory, "96M");
     }
 
     #[test]

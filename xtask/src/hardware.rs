@@ -265,8 +265,19 @@ impl Format {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// Every flag, each with a value that is not the usual one.
+    pub(crate) fn everything() -> Hardware {
+        Hardware {
+            cpu: Some("Haswell".to_owned()),
+            machine: Some(Board::Q35),
+            disk: vec!["a.img".into()],
+            qemu: vec!["-device edu".to_owned()],
+            verbose: true,
+        }
+    }
 
     fn said(result: Result<()>) -> String {
         format!("{:#}", result.expect_err("it is wrong"))

@@ -47,11 +47,19 @@ pub fn image(paths: &Paths, options: &Options) -> Result<()> {
             None => image,
         };
         println!("{}", Paths::shown(&path));
-        if *hardware != Hardware::default() {
-            say(format!("to boot it: {}", shell_line(&command(hardware, *firmware, &path, &ready.programs)?)));
+        if let Some(line) = line(hardware, *firmware, &path, &ready.programs)? {
+            say(format!("to boot it: {line}"));
         }
     }
     Ok(())
+}
+
+/// How an image is booted on the machine that was described; nothing where none was.
+fn line(hardware: &Hardware, firmware: Firmware, image: &Path, programs: &Programs) -> Result<Option<String>> {
+    if *hardware == Hardware::default() {
+        return Ok(None);
+    }
+    Ok(Some(shell_line(&command(hardware, firmware, image, programs)?)))
 }
 
 /// QEMU with an image, for a person: its serial line is on the terminal, its screen in a window.
@@ -91,14 +99,18 @@ mod tests {
             verbose: true,
         };
         let programs = Programs { qemu: None, ovmf: None };
-        let line = |firmware| {
-            shell_line(&command(&hardware, firmware, Path::new("/i/enigma.img"), &programs).expect("a command"))
+        let of = |hardware: &Hardware, firmware| {
+            line(hardware, firmware, Path::new("/i/enigma.img"), &programs).expect("a line")
         };
+        let line = |firmware| of(&hardware, firmware).expect("a machine was described");
         let bios = line(Firmware::Bios);
         assert!(bios.starts_with("qemu-system-x86_64 -machine pc -cpu Haswell "), "{bios}");
         assert!(bios.contains("file=/i/enigma.img") && bios.contains("/a disk.img'"), "{bios}");
         assert!(bios.ends_with("bus=ide.0,unit=0 -device edu"), "{bios}");
         let uefi = line(Firmware::Uefi);
         assert!(uefi.contains("-machine q35") && uefi.contains("OVMF_CODE.fd"), "{uefi}");
+        assert_eq!(of(&Hardware::default(), Firmware::Bios), None);
+        let usual = of(&Hardware { verbose: true, ..Hardware::default() }, Firmware::Bios).expect("it was asked for");
+        assert!(usual.contains("-machine pc -cpu max "), "{usual}");
     }
 }

@@ -31,7 +31,7 @@ impl Paths {
             })?
             .to_path_buf();
         let target = match std::env::var_os("CARGO_TARGET_DIR").filter(|dir| !dir.is_empty()) {
-            Some(dir) => std::path::absolute(dir).context("cannot resolve CARGO_TARGET_DIR")?,
+            Some(dir) => resolved(&std::path::absolute(dir).context("cannot resolve CARGO_TARGET_DIR")?),
             None => root.join("target"),
         };
         Ok(Self { root, target })
@@ -62,6 +62,13 @@ impl Paths {
         let here = std::env::current_dir().unwrap_or_default();
         path.strip_prefix(&here).unwrap_or(path).display().to_string()
     }
+}
+
+/// The one name of a directory, however it is written and from wherever it is named; it need not be there yet. What lies in a directory of another
+/// name is something else for cargo, and is built anew.
+fn resolved(path: &Path) -> PathBuf {
+    let real = path.ancestors().find_map(|there| Some((there.canonicalize().ok()?, path.strip_prefix(there).ok()?)));
+    real.map_or_else(|| path.to_path_buf(), |(real, rest)| real.components().chain(rest.components()).collect())
 }
 
 /// Checks that the build directory can be written.
@@ -142,6 +149,25 @@ mod tests {
         assert!(check_target(&paths("new/target")).is_ok());
         let error = format!("{:#}", check_target(&paths("file/target")).expect_err("below a file"));
         assert!(error.contains("/file/target") && error.contains("CARGO_TARGET_DIR"), "{error}");
+    }
+
+    #[test]
+    fn a_directory_has_one_name_however_it_is_written() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let real = dir.path().canonicalize().expect("it is there");
+        std::fs::create_dir_all(dir.path().join("checkout/kernel")).expect("made");
+        std::os::unix::fs::symlink("checkout", dir.path().join("link")).expect("made");
+        for written in ["x/target", "checkout/../x/target", "checkout/kernel/../../x/target", "link/../x/target"] {
+            for there in [false, true] {
+                // As text: paths are equal that cargo tells apart.
+                let found = resolved(&dir.path().join(written)).display().to_string();
+                assert_eq!(found, real.join("x/target").display().to_string(), "{written}, {there}");
+                std::fs::create_dir_all(real.join("x/target")).expect("made");
+            }
+            std::fs::remove_dir_all(real.join("x")).expect("removed");
+        }
+        assert_eq!(resolved(&dir.path().join("link/target")), real.join("checkout/target"));
+        assert_eq!(resolved(Path::new("/")), Path::new("/"));
     }
 
     #[test]

@@ -51,7 +51,22 @@ pub fn run(paths: &Paths, options: &Options) -> Result<()> {
     options.hardware.check_cpu(&ready.programs)?;
     let config = Config { paths, toolchain: &ready.toolchain, with: &options.with };
     let (built, image) = system_image(&config, firmware)?;
-    let machine = Machine {
+    let logs = paths.target.join("run-logs").join(std::process::id().to_string());
+    let machine = Machine { reboots: script.is_none(), ..machine(options, firmware, image, logs) };
+    let done = boot(&machine, &ready.programs, &built, script.as_ref(), options.timeout.map(Duration::from_secs));
+    match &done {
+        Ok(()) => drop(std::fs::remove_dir_all(&machine.logs)),
+        Err(_) if machine.logs.is_dir() => {
+            say(format!("the logs of this run are in {}", Paths::shown(&machine.logs)));
+        }
+        Err(_) => {}
+    }
+    done
+}
+
+/// The machine that was asked for.
+fn machine(options: &Options, firmware: Firmware, image: PathBuf, logs: PathBuf) -> Machine {
+    Machine {
         image,
         firmware,
         memory: options.memory.clone(),
@@ -64,18 +79,9 @@ pub fn run(paths: &Paths, options: &Options) -> Result<()> {
         traced: false,
         hardware: options.hardware.clone(),
         keeps_disks: false,
-        reboots: script.is_none(),
-        logs: paths.target.join("run-logs").join(std::process::id().to_string()),
-    };
-    let done = boot(&machine, &ready.programs, &built, script.as_ref(), options.timeout.map(Duration::from_secs));
-    match &done {
-        Ok(()) => drop(std::fs::remove_dir_all(&machine.logs)),
-        Err(_) if machine.logs.is_dir() => {
-            say(format!("the logs of this run are in {}", Paths::shown(&machine.logs)));
-        }
-        Err(_) => {}
+        reboots: false,
+        logs,
     }
-    done
 }
 
 fn boot(
@@ -256,6 +262,15 @@ mod tests {
             timeout: None,
             install: false,
         }
+    }
+
+    #[test]
+    fn the_machine_is_as_the_flags_say() {
+        let hardware = crate::hardware::tests::everything();
+        let options = Options { memory: "96M".to_owned(), smp: 2, hardware: hardware.clone(), ..options() };
+        let machine = machine(&options, Firmware::Uefi, "image".into(), "logs".into());
+        assert_eq!((machine.hardware, machine.keeps_disks), (hardware, false));
+        assert_eq!((machine.firmware, machine.memory.as_str(), machine.smp), (Firmware::Uefi, "96M", 2));
     }
 
     #[test]

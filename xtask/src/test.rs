@@ -253,4 +253,20 @@ mod tests {
         let all = Wanted { kind: None, filter: None, ..wanted };
         assert!(all.kind("system") && all.matches("anything"));
     }
+
+    #[test]
+    fn the_machines_of_tests_are_as_the_flags_say_and_leave_disks_as_they_are() {
+        let hardware = crate::hardware::tests::everything();
+        let wanted = Wanted {
+            kind: None,
+            filter: None,
+            hardware: hardware.clone(),
+            matrix: false,
+            with: Vec::new(),
+            jobs: 1,
+            install: false,
+        };
+        let machine = wanted.machine("image".into(), "logs".into());
+        assert_eq!((machine.hardware, machine.keeps_disks), (hardware, true));
+    }
 }

@@ -135,6 +135,75 @@ fn a_panic_shows_message_and_the_function_that_called_the_machinery() {
 }
 
 #[test]
+fn a_panic_names_the_function_whose_last_instruction_was_the_call() {
+    let mut record = with_message(record(DeathKind::Panicked), "too much");
+    record.rip = 0x201190;
+    // The first byte of the function behind it.
+    record.backtrace[..2].copy_from_slice(&[0x201160, 0x201140]);
+    record.backtrace_len = 2;
+    assert_eq!(report(&record, Next::Stay)[2], "  at 0x201140 fault::kinds::divide_by_zero+0x40");
+}
+
+/// A function, its file, its line, and the number of the one that it is inlined in, counted from 1; 0 for none.
+type Site = (&'static str, &'static str, u32, u32);
+
+/// A table of lines as `lines` says that it looks: for each of `ranges`, which follow each other from `base` on, its length below 128 and its site.
+fn lines_table(base: u64, ranges: &[(u8, u8)], all: &[Site]) -> Vec<u8> {
+    let (mut names, mut text) = (Vec::new(), Vec::new());
+    let mut name = |name: &str| {
+        names.extend((text.len() as u32).to_le_bytes());
+        text.extend(name.bytes());
+        (names.len() / 4 - 1) as u16
+    };
+    let (mut sites, mut stream, mut last) = (Vec::new(), Vec::new(), 0);
+    for &(function, file, line, outer) in all {
+        [function, file].into_iter().for_each(|part| sites.extend(name(part).to_le_bytes()));
+        [line, outer].into_iter().for_each(|number| sites.extend(&number.to_le_bytes()[..3]));
+    }
+    for &(length, site) in ranges {
+        let step = i16::from(site) - last;
+        stream.extend([length, (step << 1 ^ step >> 15) as u8]);
+        last = i16::from(site);
+    }
+    let counts = [1, all.len(), names.len() / 4, stream.len(), text.len()].map(|count| (count as u32).to_le_bytes());
+    [&lines::MAGIC, &base.to_le_bytes()[..], counts.as_flattened(), &[0; 8], &sites, &names, &stream, &text].concat()
+}
+
+#[test]
+fn a_panic_names_functions_that_are_inlined_and_what_machinery_is_inlined_in() {
+    let all = [
+        ("driver::request", "src/main.rs", 30, 0),
+        ("core::option::Option::expect", "core/src/option.rs", 970, 1),
+        ("driver::request", "src/main.rs", 31, 0),
+        ("driver::looks", "src/device.rs", 12, 3),
+        ("rt::alloc_error", "rt/src/heap.rs", 5, 0),
+    ];
+    let table = lines_table(0x201100, &[(0x20, 2), (0x20, 4), (0x20, 5)], &all);
+    let at = |address: u64| {
+        let mut record = with_message(record(DeathKind::Panicked), "none");
+        record.rip = 0x201190;
+        record.backtrace[..2].copy_from_slice(&[0x201150, address]);
+        record.backtrace_len = 2;
+        let tasks = &["driver"];
+        let crash = Crash {
+            name: "driver",
+            record: &record,
+            symbols: SYMBOLS,
+            lines: &table,
+            stack_bytes: 0,
+            next: Next::Stay,
+            tasks,
+        };
+        crash.lines()[2..4].join("\n")
+    };
+    assert!(at(0x201108).starts_with("  at 0x201108 driver::request (src/main.rs:30)\n"), "{}", at(0x201108));
+    let inlined = "  at 0x201128 driver::looks (src/device.rs:12)\n     inlined in driver::request (src/main.rs:31)";
+    assert_eq!(at(0x201128), inlined);
+    // The call was the last instruction before what is the runtime's.
+    assert_eq!(at(0x201140), inlined.replace("201128", "201140"));
+}
+
+#[test]
 fn a_message_cannot_forge_lines_or_hide_behind_escapes() {
     let record = with_message(record(DeathKind::Panicked), "one\rtwo\x1b[2Jthree \u{e4} end");
     assert!(text(&record).contains("one?two?[2Jthree \u{e4} end"));

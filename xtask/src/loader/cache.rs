@@ -179,6 +179,20 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_kept_whole_leaves_what_was_there() {
+        let (dir, cache) = cache();
+        let none = dir.path().join("no log");
+        assert!(cache.keep("key", &dir.path().join("program"), &none).is_err());
+        assert_eq!(cache.find("key"), Kept::Nothing);
+        let program = keep(&dir, &cache);
+        std::fs::write(dir.path().join("program"), b"what was built next").expect("written");
+        assert!(cache.keep("key", &dir.path().join("program"), &none).is_err());
+        assert_eq!(cache.find("key"), Kept::Good(program.clone()));
+        assert_eq!(std::fs::read(&program).expect("it is there"), b"what was built");
+        assert_eq!(std::fs::read_dir(&cache.dir).expect("it is there").count(), 1, "nothing else is left");
+    }
+
+    #[test]
     fn the_second_of_two_builders_waits_for_the_first() {
         let (_dir, cache) = cache();
         let lock = cache.lock("key").expect("locked");

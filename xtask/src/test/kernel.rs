@@ -3,7 +3,7 @@
 use super::{Outcome, Report, Wanted, in_parallel, verdict_line};
 use crate::build::{Config, compile, stripped, with_loader, write_image};
 use crate::guest::Guest;
-use crate::hardware::Hardware;
+use crate::hardware::{Board, Hardware};
 use crate::loader::{Firmware, ImageBuilder};
 use crate::paths::{self, Paths};
 use crate::qemu::{Accel, Display, End, Machine, PANIC_VALUE};
@@ -82,6 +82,8 @@ fn own_hardware(name: &str, wanted: Hardware) -> Hardware {
     match name {
         // A processor without SMEP and SMAP: a task's code could run in ring 0, if it came there.
         "d21_call_gate" => own.cpu = Some("qemu64".to_owned()),
+        // A host bridge that has PCI configuration in memory.
+        "pci_configuration" => own.machine = Some(Board::Q35),
         // A bus behind a bridge, and one with a root of its own, with a device at the last place for one; and a device with virtio's first interface.
         "d21_nothing_is_inherited" => {
             own.qemu = vec![
@@ -96,7 +98,7 @@ fn own_hardware(name: &str, wanted: Hardware) -> Hardware {
     // The board of these devices is the usual one.
     own.qemu.retain(|_| wanted.machine.is_none());
     own.qemu.extend(wanted.qemu);
-    Hardware { cpu: wanted.cpu.or(own.cpu), qemu: own.qemu, ..wanted }
+    Hardware { cpu: wanted.cpu.or(own.cpu), machine: own.machine.or(wanted.machine), qemu: own.qemu, ..wanted }
 }
 
 /// Boots one kernel and reports its verdicts.

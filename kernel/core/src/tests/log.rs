@@ -72,7 +72,7 @@ fn whoever_writes_too_much_is_refused_and_heard_again_in_pieces() {
 fn d25_a_write_is_charged_however_short_it_is() {
     for bytes in [0, 1, 2, LOG_LEAST as usize] {
         let mut allowance = Allowance::default();
-        let at_once = (0..).take_while(|_| allowance.take(bytes, 5).is_ok()).count();
+        let at_once = (0..=LOG_BURST).take_while(|_| allowance.take(bytes, 5).is_ok()).count();
         assert_eq!(at_once, (LOG_BURST / LOG_LEAST) as usize, "writes of {bytes} bytes");
         // In a second, so many.
         let written = (6..1006).map(|ms| (0..100).filter(|_| allowance.take(bytes, ms).is_ok()).count()).sum::<usize>();

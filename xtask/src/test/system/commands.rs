@@ -145,7 +145,15 @@ fn outside(logs: &Path) -> Result<()> {
     let bad = run_this(logs, &words)?;
     bad.status(1)?;
     bad.contains("test system::with::guest::no_request_ends_it ... FAILED")?;
-    bad.contains("3 passed, 1 failed")
+    bad.contains("3 passed, 1 failed")?;
+    // One that has but one life in it is missed when it is killed.
+    let begins = "let timer = time::Timer::new(TICK)";
+    ensure!(source.contains(begins), "the template has no timer");
+    let once = format!("assert!(rt::me().generation == 1, \"no second life\");\n        {begins}");
+    std::fs::write(&main, source.replace(begins, &once)).context("cannot write")?;
+    let lost = run_this(logs, &["chaos", "guest", "--with", &shown, "--count", "2", "--seed", "3"])?;
+    lost.status(1)?;
+    lost.contains("guest: FAILED: guest was given up")
 }
 
 /// What a script goes on after, and what it stops at.
