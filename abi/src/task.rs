@@ -222,5 +222,4 @@ pub struct SystemInfo {
 }
 
 const _: () = assert!(size_of::<TaskStatus>() == 64 && size_of::<SystemInfo>() == 120);
-const _: () = assert!(MAX_TASKS <= 64, "task sets are 64-bit words");
 const _: () = assert!(MAX_TASKS <= 1 << TaskId::ROW_BITS);

@@ -1,6 +1,6 @@
 //! Who owns which interrupt line, and whether it may fire.
 
-use crate::row::Row;
+use crate::row::{Row, RowSet};
 
 /// Lines of the two 8259 interrupt controllers.
 pub const LINES: usize = 16;
@@ -38,8 +38,8 @@ impl Default for LineWay {
 #[derive(Debug, Default)]
 pub struct Lines {
     owners: [Option<LineOwner>; LINES],
-    /// The rows that own some, as a set of bits.
-    rows: u64,
+    /// The rows that own some.
+    rows: RowSet,
     /// Where the bits of each go, for the assembly.
     pub(crate) ways: [LineWay; LINES],
 }
@@ -50,7 +50,7 @@ impl Lines {
         match self.owners.get_mut(line as usize) {
             Some(slot) if slot.is_none_or(|o| o.row == owner.row) => {
                 *slot = Some(owner);
-                self.rows |= owner.row.bit();
+                self.rows.insert(owner.row);
                 self.note(line, LineWay::NONE);
                 true
             }
@@ -82,10 +82,10 @@ impl Lines {
     /// Takes all lines from a task; returns them as a set of bits, to be masked.
     pub fn release(&mut self, row: Row) -> u16 {
         let mut released = 0;
-        if self.rows & row.bit() == 0 {
+        if !self.rows.contains(row) {
             return released;
         }
-        self.rows &= !row.bit();
+        self.rows.remove(row);
         self.forget(row);
         for (line, slot) in self.owners.iter_mut().enumerate() {
             if slot.is_some_and(|o| o.row == row) {

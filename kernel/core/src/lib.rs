@@ -60,7 +60,7 @@ pub mod task;
 pub mod thread;
 pub mod timer;
 
-pub use row::Row;
+pub use row::{Row, RowSet};
 pub use system::System;
 
 #[cfg(test)]

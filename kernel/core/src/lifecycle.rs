@@ -47,7 +47,9 @@ impl System {
         task.fault.zero();
         task.expected = task.record.restart != Restart::Never as u8;
         task.map_next = abi::task::MAP_BASE;
-        self.log_listeners |= self.log_readers & row.bit();
+        if self.log_readers.contains(row) {
+            self.log_listeners.insert(row);
+        }
         let id = task.id(row);
         let (endpoint, notification) = (task.endpoint, task.notification);
         if let Some(endpoint) = endpoint {

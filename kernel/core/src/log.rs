@@ -1,6 +1,6 @@
 //! Log rings: the newest text of each task, and of the kernel. A flood overwrites only its own ring, and is refused before long.
 
-use crate::row::Row;
+use crate::row::{Row, RowSet};
 use crate::system::System;
 use abi::Status;
 use abi::task::{LOG_AGAIN, LOG_BURST, LOG_LEAST, LOG_PER_MS};
@@ -87,15 +87,17 @@ impl Ring {
 }
 
 impl System {
-    /// Who is to hear that there is new text, as a set of rows: each once, until it reads again. So whoever writes a byte at a time wakes nobody
+    /// Who is to hear that there is new text: each once, until it reads again. So whoever writes a byte at a time wakes nobody
     /// more often than that one looks.
-    pub fn take_log_listeners(&mut self) -> u64 {
+    pub fn take_log_listeners(&mut self) -> RowSet {
         core::mem::take(&mut self.log_listeners)
     }
 
     /// A task reads logs: it is told of what comes from now on.
     pub fn log_looked_at(&mut self, row: Row) {
-        self.log_listeners |= self.log_readers & row.bit();
+        if self.log_readers.contains(row) {
+            self.log_listeners.insert(row);
+        }
     }
 }
 

@@ -363,16 +363,14 @@ impl System {
     /// Frees frames of memory objects that are gone, in about so many steps. Where nobody is there to reap, releases what the dead held, too.
     #[inline(always)]
     pub fn collect(&mut self, steps: u32) {
-        if !self.garbage.is_empty() || self.releasing != 0 || self.untold != 0 {
+        if !self.garbage.is_empty() || self.releasing != 0 || !self.untold.is_empty() {
             self.collect_some(steps);
         }
     }
 
     fn collect_some(&mut self, steps: u32) {
         self.frames.free_some(&mut self.garbage, steps);
-        if self.untold != 0 {
-            let row = Row::lowest(self.untold);
-            self.untold &= self.untold - 1;
+        if let Some(row) = self.untold.pop() {
             self.signal_task(row, bits::LOG);
         }
         if self.releasing != 0

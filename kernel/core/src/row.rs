@@ -3,6 +3,7 @@
 use crate::system::System;
 use crate::task::Task;
 use abi::manifest::TaskRecord;
+use abi::task::MAX_TASKS;
 use abi::{Status, TaskId};
 use alloc::vec::Vec;
 
@@ -43,23 +44,73 @@ impl Row {
         self.0 as usize
     }
 
-    /// Its bit in a set of rows, of which a word has one for each.
-    #[inline(always)]
-    pub const fn bit(self) -> u64 {
-        const _: () = assert!(abi::task::MAX_TASKS <= 64);
-        1_u64.wrapping_shl(self.0 as u32)
-    }
-
-    /// The lowest row of a set that is not empty.
-    #[inline(always)]
-    pub const fn lowest(set: u64) -> Self {
-        Row(set.trailing_zeros() as u16)
-    }
-
     /// The row so many rows further on; the last number of all where there is none.
     #[inline(always)]
     pub const fn plus(self, rows: u16) -> Self {
         Row(self.0.saturating_add(rows))
+    }
+}
+
+/// A set of rows: one bit for each that a task table can have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct RowSet([u64; WORDS]);
+
+const WORDS: usize = MAX_TASKS.div_ceil(64);
+
+impl RowSet {
+    /// No row.
+    pub const EMPTY: RowSet = RowSet([0; WORDS]);
+
+    /// The word in which a row's bit is, and the bit.
+    #[inline(always)]
+    const fn place(row: Row) -> (usize, u64) {
+        (row.index() / 64, 1 << (row.index() % 64))
+    }
+
+    /// Whether there is no row in it.
+    #[inline(always)]
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(|word| *word == 0)
+    }
+
+    /// Whether the row is in it.
+    #[inline(always)]
+    pub fn contains(&self, row: Row) -> bool {
+        let (word, bit) = Self::place(row);
+        self.0.get(word).is_some_and(|word| word & bit != 0)
+    }
+
+    /// Adds a row; one that no table can have is left out.
+    #[inline(always)]
+    pub fn insert(&mut self, row: Row) {
+        let (word, bit) = Self::place(row);
+        if let Some(word) = self.0.get_mut(word) {
+            *word |= bit;
+        }
+    }
+
+    /// Takes a row out.
+    #[inline(always)]
+    pub fn remove(&mut self, row: Row) {
+        let (word, bit) = Self::place(row);
+        if let Some(word) = self.0.get_mut(word) {
+            *word &= !bit;
+        }
+    }
+
+    /// Adds all rows of another set.
+    #[inline(always)]
+    pub fn add(&mut self, other: RowSet) {
+        self.0.iter_mut().zip(other.0).for_each(|(word, more)| *word |= more);
+    }
+
+    /// Takes the lowest row out.
+    #[inline(always)]
+    pub fn pop(&mut self) -> Option<Row> {
+        let (number, word) = self.0.iter_mut().enumerate().find(|(_, word)| **word != 0)?;
+        let bit = word.trailing_zeros();
+        *word &= *word - 1;
+        Some(Row((number * 64) as u16 + bit as u16))
     }
 }
 
@@ -155,5 +206,29 @@ impl System {
     #[inline(always)]
     pub fn task_mut(&mut self, row: Row) -> Result<&mut Task, Status> {
         self.tasks.get_mut(row)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_holds_every_row_that_a_table_can_have() {
+        let mut set = RowSet::EMPTY;
+        assert!(set.is_empty() && set.pop().is_none());
+        let rows = || (0..MAX_TASKS as u16).map(Row::new);
+        rows().for_each(|row| set.insert(row));
+        set.insert(Row::new(WORDS as u16 * 64));
+        assert!(rows().all(|row| set.contains(row)) && !set.contains(Row::new(WORDS as u16 * 64)));
+        set.remove(Row::new(3));
+        let mut more = RowSet::EMPTY;
+        more.insert(Row::new(3));
+        more.insert(Row::new(0));
+        let all = rows().filter(|row| row.number() != 3);
+        all.for_each(|row| assert_eq!(set.pop(), Some(row)));
+        assert!(set.is_empty());
+        set.add(more);
+        assert_eq!([set.pop(), set.pop(), set.pop()], [Some(Row::new(0)), Some(Row::new(3)), None]);
     }
 }

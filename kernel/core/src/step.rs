@@ -7,7 +7,7 @@
 //! but for those that the call returns. Where the thread dies, [`System::step_abandon`] gives back what the step holds.
 
 use crate::frames::{Chain, Frame};
-use crate::row::Row;
+use crate::row::{Row, RowSet};
 use crate::system::System;
 use crate::thread::STEP;
 use abi::error::DeathKind;
@@ -92,8 +92,8 @@ pub struct Show {
 /// Tasks that are to hear of a line in a log.
 #[derive(Clone, Copy, Debug)]
 pub struct Tell {
-    /// Their rows, as a set of bits.
-    pub rows: u64,
+    /// Their rows.
+    pub rows: RowSet,
     /// What the system call returns in `rdx` then.
     pub value: u64,
 }
@@ -133,21 +133,20 @@ impl System {
             Step::Fill(_) | Step::Clear(_) => {}
             Step::Close(_) => {}
             // The text is in the ring; with the next one the rest of it is shown too.
-            Step::Show(_) => self.untold |= self.take_log_listeners(),
-            Step::Tell(tell) => self.untold |= tell.rows,
+            Step::Show(_) => {
+                let listeners = self.take_log_listeners();
+                self.untold.add(listeners);
+            }
+            Step::Tell(tell) => self.untold.add(tell.rows),
         }
     }
 
     /// Has up to `most` of the tasks hear of it. True when all have.
     pub fn tell_some(&mut self, tell: &mut Tell, most: u32) -> bool {
         for _ in 0..most {
-            if tell.rows == 0 {
-                break;
-            }
-            let row = Row::lowest(tell.rows);
-            tell.rows &= tell.rows - 1;
+            let Some(row) = tell.rows.pop() else { break };
             self.signal_task(row, bits::LOG);
         }
-        tell.rows == 0
+        tell.rows.is_empty()
     }
 }

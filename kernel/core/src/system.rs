@@ -8,7 +8,7 @@ use crate::handles::{Handle, Object};
 use crate::memory::{Mapping, Memory};
 use crate::notify::Notification;
 use crate::queue::Queue;
-use crate::row::{Row, Tasks};
+use crate::row::{Row, RowSet, Tasks};
 use crate::sched::Scheduler;
 use crate::task::Task;
 use crate::thread::{FloatState, Thread};
@@ -98,12 +98,12 @@ pub struct System {
     pub calls: u64,
     /// The row that spawns and kills.
     pub controller: Option<Row>,
-    /// The rows that read logs, as a set of bits.
-    pub log_readers: u64,
+    /// The rows that read logs.
+    pub log_readers: RowSet,
     /// Those of them that have not heard of the text of a thread that has died since.
-    pub(crate) untold: u64,
+    pub(crate) untold: RowSet,
     /// Those of them that have read, or begun a life, since they were last told that there is text.
-    pub log_listeners: u64,
+    pub log_listeners: RowSet,
 }
 
 /// The quotas of handles and objects that a row has where none is to be above `most`. The task with control keeps its own: without it
@@ -191,9 +191,9 @@ impl System {
             counters: Counters::default(),
             calls: 0,
             controller: None,
-            log_readers: 0,
-            untold: 0,
-            log_listeners: 0,
+            log_readers: RowSet::EMPTY,
+            untold: RowSet::EMPTY,
+            log_listeners: RowSet::EMPTY,
         };
         for (row, record) in records.iter().enumerate() {
             let row = Row::new(row as u16);
@@ -220,7 +220,7 @@ impl System {
                 system.controller = Some(row);
             }
             if record.flags & TaskRecord::LOGS != 0 {
-                system.log_readers |= row.bit();
+                system.log_readers.insert(row);
             }
         }
         system

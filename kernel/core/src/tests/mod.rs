@@ -30,6 +30,7 @@ mod timers;
 mod verify;
 mod world;
 
+use crate::addr::AddressSpace;
 use crate::arena::Id;
 use crate::check::check;
 use crate::clock::Clock;
@@ -116,6 +117,7 @@ fn try_spawn(s: &mut System, row: impl Into<Row>) -> Result<u16, Status> {
 fn begin(s: &mut System, row: impl Into<Row>) -> Result<(), Status> {
     let row = row.into();
     s.begin(row)?;
+    s.set_space(row, AddressSpace::OF_TESTS)?;
     let record = s.tasks[row].record;
     for peer in record.peers() {
         let endpoint = s.tasks[Row::new(peer)].endpoint.unwrap();

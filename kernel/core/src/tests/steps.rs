@@ -1,6 +1,7 @@
 //! System calls that go on: what each step leaves behind, ended at every place; and what one turn of the kernel does at the most.
 
 use super::*;
+use crate::RowSet;
 use crate::log::fitting;
 use crate::mappings::Mappings;
 use crate::memory::Mapping;
@@ -136,7 +137,9 @@ fn d24_an_endpoint_is_left_in_steps_wherever_they_end() {
 fn d24_all_hear_of_it_though_the_teller_dies() {
     for told in 0..6 {
         let mut s = crowd(6, 8);
-        let mut tell = Tell { rows: 0b11_1101, value: 0 };
+        let mut rows = RowSet::EMPTY;
+        [0, 2, 3, 4, 5].map(Row::new).into_iter().for_each(|row| rows.insert(row));
+        let mut tell = Tell { rows, value: 0 };
         for _ in 0..told {
             s.tell_some(&mut tell, 1);
         }

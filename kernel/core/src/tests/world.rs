@@ -110,7 +110,7 @@ pub const LINES: [u8; 2] = [3, 4];
 /// Gives a row that comes to life its line.
 pub fn claim(s: &mut System, row: Row) {
     if let Some(&line) = LINES.get(row.index()) {
-        assert!(s.lines.claim(line, LineOwner { row, bits: row.bit() }));
+        assert!(s.lines.claim(line, LineOwner { row, bits: 1 << row.number() }));
     }
 }
 
