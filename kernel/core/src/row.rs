@@ -64,6 +64,7 @@ impl RowSet {
     /// The word in which a row's bit is, and the bit. Whoever asks has a row of the table; the rest of the division is for the compiler, which then
     /// knows that there is such a word.
     #[inline(always)]
+    #[allow(clippy::modulo_one, reason = "how many words there are follows from how many tasks there can be")]
     const fn place(row: Row) -> (usize, u64) {
         (row.index() / 64 % WORDS, 1 << (row.index() % 64))
     }

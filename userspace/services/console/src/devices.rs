@@ -300,7 +300,8 @@ impl Devices {
         let serial = peer("serial").map(driver_serial::Client::new);
         let keyboard = peer("keyboard").map(driver_keyboard::Client::new);
         let devices = Devices {
-            screen: Output::start("display", peer("display").map(driver_vga::Client::new).map(Screen)),
+            // Named after the protocol, whichever task serves it.
+            screen: Output::start("vga", peer("display").map(driver_vga::Client::new).map(Screen)),
             line: Output::start("serial", serial.map(Line)),
             serial: serial.and_then(|client| {
                 Input::start(
