@@ -3,12 +3,27 @@
 //! The kernel itself never arms anything in here; `panic.rs` asks once, on its way out.
 
 use crate::arch::debugcon;
+use crate::arch::pic::Pic;
+use crate::kernel::Kernel;
+use crate::loader;
 use crate::panic::{Exit, exit};
+use crate::start::Ready;
+use abi::manifest::TaskRecord;
 use alloc::string::String;
 use core::arch::naked_asm;
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use kernel_core::System;
+use kernel_core::clock::Clock;
 use spin::Mutex;
+
+/// A kernel as [`start::run`](crate::start::run) makes it, of another task table and archive, on which no task runs yet.
+pub fn kernel(ready: Ready, records: &[TaskRecord], archive: &'static [u8], clock: Clock) -> Kernel {
+    let Ready { core, frames, frames_kernel, features, .. } = ready;
+    let sys = System::new(records, frames, clock);
+    let programs = loader::programs(&sys.tasks, archive);
+    Kernel { sys, core, pic: Pic::new(), features, archive, programs, archive_memory: None, frames_kernel }
+}
 
 struct Port;
 

@@ -15,12 +15,9 @@ use archive::{BASE, manifest, parts, program, record, tar};
 use bootloader_api::{BootInfo, entry_point};
 use core::cell::RefCell;
 use kernel::arch::paging::{self, UserFlags, find_writable_executable};
-use kernel::arch::pic::Pic;
 use kernel::arch::ram::Ram;
-use kernel::kernel::Kernel;
 use kernel::{BOOT_CONFIG, klog, loader, start, testing};
 use kernel_core::Row;
-use kernel_core::System;
 use kernel_core::addr::TableRoot;
 use kernel_core::clock::Clock;
 use tables::{NO_EXECUTE, Space, WRITABLE, change, entry};
@@ -35,19 +32,7 @@ fn main(boot: &'static mut BootInfo) -> ! {
     }
     let archive = tar(&[("manifest", &manifest(&[record("one")])), ("bin/one", &program(&parts(), AbiNote::CURRENT))]);
     let records = abi::manifest::rules::parse(kernel_core::archive::find_file(archive, "manifest").unwrap()).unwrap();
-    let sys = System::new(records, ready.frames, Clock::new(0, 1_000_000_000));
-    let programs = loader::programs(&sys.tasks, archive);
-    let frames_kernel = ready.frames_kernel;
-    let mut kernel = Kernel {
-        sys,
-        core: ready.core,
-        pic: Pic::new(),
-        features,
-        archive,
-        programs,
-        archive_memory: None,
-        frames_kernel,
-    };
+    let mut kernel = testing::kernel(ready, records, archive, Clock::new(0, 1_000_000_000));
     loader::spawn(&mut kernel, Row::new(0), b"").expect("the task starts");
     let task = kernel.sys.task(Row::new(0)).expect("a row").space.get().expect("it runs").root();
     let frames = RefCell::new(kernel.sys.frames);

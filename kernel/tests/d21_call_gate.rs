@@ -19,12 +19,11 @@ use bootloader_api::{BootInfo, entry_point};
 use core::arch::{asm, global_asm, naked_asm};
 use kernel::arch::gdt::KERNEL_CODE;
 use kernel::arch::paging::{self, UserFlags};
-use kernel::arch::{entry, pic::Pic, ram::Ram};
-use kernel::kernel::{self as state, Kernel};
+use kernel::arch::{entry, ram::Ram};
+use kernel::kernel as state;
 use kernel::loader::{self, SpawnError};
 use kernel::{BOOT_CONFIG, start, testing};
 use kernel_core::Row;
-use kernel_core::System;
 use kernel_core::addr::TableRoot;
 use kernel_core::clock::Clock;
 use kernel_core::handles::Object;
@@ -103,20 +102,9 @@ fn main(boot: &'static mut BootInfo) -> ! {
         ("bin/attacker", &running(code(label!(attack), label!(attack_end)))),
         ("bin/witness", &running(code(label!(call_back), label!(call_back_end)))),
     ]);
-    let sys = System::new(records.to_vec().leak(), ready.frames, Clock::new(0, 1_000_000_000));
-    let programs = loader::programs(&sys.tasks, archive);
-    let (features, frames_kernel) = (ready.features, ready.frames_kernel);
+    let features = ready.features;
     assert!(!features.smep && !features.smap, "this machine protects ring 0 from a task's code: {features:?}");
-    state::set(Kernel {
-        sys,
-        core: ready.core,
-        pic: Pic::new(),
-        features,
-        archive,
-        programs,
-        archive_memory: None,
-        frames_kernel,
-    });
+    state::set(testing::kernel(ready, &records, archive, Clock::new(0, 1_000_000_000)));
     let mut kernel = state::lock();
     loader::spawn(&mut kernel, ATTACKER, b"").expect("it is good");
     loader::spawn(&mut kernel, WITNESS, b"").expect("it is good");

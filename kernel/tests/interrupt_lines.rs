@@ -10,11 +10,10 @@ mod archive;
 
 use bootloader_api::{BootInfo, entry_point};
 use core::arch::asm;
-use kernel::arch::{cpu, pic::Pic, pit};
-use kernel::kernel::{self as state, Kernel};
+use kernel::arch::{cpu, pit};
+use kernel::kernel as state;
 use kernel::{BOOT_CONFIG, start, testing};
 use kernel_core::Row;
-use kernel_core::System;
 use kernel_core::clock::Clock;
 use kernel_core::grants::LineOwner;
 use x86_64::instructions::interrupts;
@@ -32,16 +31,7 @@ fn main(boot: &'static mut BootInfo) -> ! {
     let archive = archive::tar(&[("manifest", &archive::manifest(&[archive::record("one")]))]);
     let records = abi::manifest::rules::parse(kernel_core::archive::find_file(archive, "manifest").unwrap()).unwrap();
     let clock = Clock::new(cpu::now(), pit::measure_tsc());
-    state::set(Kernel {
-        sys: System::new(records, ready.frames, clock),
-        pic: Pic::new(),
-        core: ready.core,
-        features: ready.features,
-        archive,
-        programs: Default::default(),
-        archive_memory: None,
-        frames_kernel: ready.frames_kernel,
-    });
+    state::set(testing::kernel(ready, records, archive, clock));
     testing::run(&[
         ("all_lines_begin_masked", &all_begin_masked),
         ("d16_storm_is_masked", &storm_is_masked),

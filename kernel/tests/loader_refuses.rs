@@ -19,19 +19,19 @@ use archive::{BASE, INTERP, LOAD, Part, R, W, X, manifest, parts, program, recor
 use bootloader_api::info::{MemoryRegionKind, MemoryRegions};
 use bootloader_api::{BootInfo, entry_point};
 use core::cell::RefCell;
-use kernel::arch::{cpu, pci, pic::Pic};
+use kernel::arch::{cpu, pci};
 use kernel::arch::{paging, ram};
 use kernel::kernel::Kernel;
 use kernel::loader::{self, SpawnError};
 use kernel::start::Ready;
 use kernel::testing::expect_report;
 use kernel::{BOOT_CONFIG, start, testing, usermem};
+use kernel_core::Row;
 use kernel_core::acpi::Units;
 use kernel_core::clock::Clock;
 use kernel_core::handles::{Handle, Object};
 use kernel_core::image::ImageError;
 use kernel_core::step::{Fill, Step};
-use kernel_core::{Row, System};
 
 entry_point!(main, config = &BOOT_CONFIG);
 
@@ -45,19 +45,7 @@ fn main(boot: &'static mut BootInfo) -> ! {
     let (features, regions, frames_kernel, most) = (ready.features, ready.regions, ready.frames_kernel, ready.most);
     let (bus_masters, units, tables) = (ready.bus_masters, ready.units, ready.tables);
     let records = records(&[record("one"), reaching(regions), device("three"), device("four")]);
-    let sys = System::new(records, ready.frames, Clock::new(0, 1_000_000_000));
-    let programs = Vec::new();
-    let kernel = Kernel {
-        sys,
-        core: ready.core,
-        pic: Pic::new(),
-        features,
-        archive: &[],
-        programs,
-        archive_memory: None,
-        frames_kernel,
-    };
-    let kernel = RefCell::new(Some(kernel));
+    let kernel = RefCell::new(Some(testing::kernel(ready, records, &[], Clock::new(0, 1_000_000_000))));
     let with = |f: fn(&mut Kernel)| f(kernel.borrow_mut().as_mut().expect("not taken yet"));
     testing::run(&[
         ("good_program_starts", &|| with(good_program)),

@@ -5,11 +5,9 @@
 
 use bootloader_api::{BootInfo, entry_point};
 use kernel::arch::entry::halt_until_interrupt;
-use kernel::arch::pic::Pic;
 use kernel::arch::{cpu, pit};
-use kernel::kernel::{self as state, Kernel};
+use kernel::kernel as state;
 use kernel::{BOOT_CONFIG, klog, start, testing};
-use kernel_core::System;
 use kernel_core::clock::Clock;
 use x86_64::instructions::interrupts;
 use x86_64::instructions::port::Port;
@@ -22,16 +20,8 @@ fn main(boot: &'static mut BootInfo) -> ! {
     let ready = start::init_memory(boot);
     let clock = Clock::new(cpu::now(), pit::measure_tsc());
     // A kernel without tasks: nothing but the idle loop is ever interrupted.
-    state::set(Kernel {
-        sys: System::new(&[], ready.frames, clock),
-        core: ready.core,
-        pic: Pic::new(),
-        features: ready.features,
-        archive: ready.archive,
-        programs: Default::default(),
-        archive_memory: None,
-        frames_kernel: ready.frames_kernel,
-    });
+    let archive = ready.archive;
+    state::set(testing::kernel(ready, &[], archive, clock));
     testing::run(&[
         ("time_stamp_counter_has_a_sane_rate", &sane_rate),
         ("time_stamp_counter_is_measured_alike_each_time", &measured_alike),

@@ -55,9 +55,7 @@ pub struct Task {
     /// Its hardware: grants of the kinds in [`GrantKind::HARDWARE`], those of a kind in the order in which they are written.
     pub grants: Vec<At<Grant>>,
     /// Tasks that it may call.
-    pub calls: Vec<At<String>>,
-    /// The name by which it asks for each of them.
-    pub called: Vec<String>,
+    pub calls: Vec<Call>,
     /// Tasks that it may debug.
     pub debug: Vec<At<String>>,
     /// Tasks that are to be allowed to call it: how a task from outside gets callers.
@@ -84,6 +82,22 @@ pub struct Task {
     pub float: bool,
     /// The directory of its crate, where that is not of this tree.
     pub outside: Option<PathBuf>,
+}
+
+/// A task that another may call.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// Which.
+    pub task: At<String>,
+    /// The name by which the caller asks for it.
+    pub name: String,
+}
+
+impl Call {
+    /// One that is asked for by its own name.
+    fn by_its_name(task: At<String>) -> Call {
+        Call { name: task.value.clone(), task }
+    }
 }
 
 /// A right over the kernel itself.
@@ -200,7 +214,7 @@ impl System {
             if gets.is_empty() {
                 gets.push("no hardware".to_owned());
             }
-            gets.extend(task.calls.iter().map(|call| format!("calls {}", call.value)));
+            gets.extend(task.calls.iter().map(|call| format!("calls {}", call.task.value)));
             gets.extend(self.callers(&task.name.value).iter().map(|caller| format!("is called by {caller}")));
             gets.extend(task.kernel.iter().map(|right| format!("has the kernel right {}", right.value.name())));
             gets.push(format!("at most {} of memory", human(u64::from(task.memory.value) * abi::PAGE_SIZE as u64)));
@@ -220,7 +234,7 @@ impl System {
     pub fn callers(&self, name: &str) -> Vec<&str> {
         self.tasks
             .iter()
-            .filter(|task| task.calls.iter().any(|call| call.value == name))
+            .filter(|task| task.calls.iter().any(|call| call.task.value == name))
             .map(|task| task.name.value.as_str())
             .collect()
     }

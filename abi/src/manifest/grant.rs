@@ -1,8 +1,8 @@
 //! What a row of the task table grants: one [`Grant`] for each piece of authority, of one [`GrantKind`]. All that is known of a kind stands here:
 //! its key in `system.toml`, how many a task may have, which of its values mean something, what it claims of the machine, how it reads.
 
-use super::rules::{HOLES, bad_name};
-use crate::{Name, PAGE_SIZE, name_from, name_str};
+use super::rules::{bad_name, in_a_hole, is_of_pages};
+use crate::{Name, name_from, name_str};
 use core::fmt;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -224,18 +224,19 @@ impl Grant {
         }
         let (base, len, flags) = (self.base, self.len, self.flags);
         let other_row = base < rows as u64 && base != row as u64;
-        let pages = base.is_multiple_of(PAGE_SIZE as u64) && len.is_multiple_of(PAGE_SIZE as u64) && len != 0;
+        let claim = Claim::new(Space::Memory, base, len);
         let (good, wrong) = match kind {
             GrantKind::Peer => (other_row, "a peer is not a row of the table, or the task itself, or named twice"),
             GrantKind::Debug => (other_row, "a task to be debugged is not a row of the table, or the task itself"),
             GrantKind::Irq => {
                 (base <= 15 && flags <= 31, "an interrupt line or bit is out of range, or a bit is given twice")
             }
-            GrantKind::Ports => {
-                (len != 0 && in_bounds(base, len, 0x1_0000), "a port range ends beyond the last port, or is empty")
-            }
+            GrantKind::Ports => (
+                len != 0 && base.checked_add(len).is_some_and(|end| end <= 0x1_0000),
+                "a port range ends beyond the last port, or is empty",
+            ),
             GrantKind::Range => (
-                pages && HOLES.iter().any(|&(start, end)| base >= start && in_bounds(base, len, end)),
+                is_of_pages(&claim) && in_a_hole(&claim),
                 "a physical range is not made of whole pages, or out of range: where RAM may be",
             ),
             GrantKind::Keep | GrantKind::Archive | GrantKind::System => (false, "a grant is of no kind that there is"),
@@ -251,13 +252,6 @@ impl Grant {
             _ => len == 0 && flags == 0 && !named,
         };
         (!meant).then_some("something is set that has no meaning")
-    }
-}
-
-const fn in_bounds(base: u64, len: u64, end: u64) -> bool {
-    match base.checked_add(len) {
-        Some(to) => to <= end,
-        None => false,
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::{Claim, Grant, GrantKind, MAGIC, ManifestHeader, Restart, Space, TaskRecord};
 use crate::task::{LEVELS, MAX_TASKS};
-use crate::{ABI_HASH, NAME_LEN, Name, name_from, name_str};
+use crate::{ABI_HASH, NAME_LEN, Name, PAGE_SIZE, name_from, name_str};
 use zerocopy::FromBytes;
 
 /// Most frames of a task: 1 GiB.
@@ -69,6 +69,19 @@ const RESET_CONTROL: Claim = ports(0xCF9, 1);
 /// Physical addresses where devices are and RAM is not: from the VGA memory to 1 MiB, and below 4 GiB. The kernel compares
 /// each range with the memory map of the machine that it runs on as well.
 pub const HOLES: [(u64, u64); 2] = [(0xA_0000, 0x10_0000), (0xC000_0000, 0x1_0000_0000)];
+
+/// Whether physical memory is claimed in whole pages.
+pub fn is_of_pages(claim: &Claim) -> bool {
+    let page = PAGE_SIZE as u64;
+    claim.base.is_multiple_of(page) && claim.len.is_multiple_of(page) && claim.len != 0
+}
+
+/// Whether physical memory is claimed where devices are and RAM is not.
+pub fn in_a_hole(claim: &Claim) -> bool {
+    HOLES
+        .iter()
+        .any(|&(start, end)| claim.base >= start && claim.base.checked_add(claim.len).is_some_and(|to| to <= end))
+}
 
 /// Which of the kernel's own a grant reaches, and why no task gets it.
 pub fn kernels(grant: &Grant) -> Option<&'static (Claim, &'static str)> {

@@ -2,7 +2,7 @@
 
 use super::read::Consent;
 use super::source::{Place, Problem, nearest};
-use super::{At, KernelRight, Task, hardware};
+use super::{At, Call, KernelRight, Task, hardware};
 use abi::manifest::rules::{self, MAX_ALL_OBJECTS, MAX_HANDLES};
 use abi::manifest::{Grant, GrantKind, Restart};
 use abi::task::MAX_TASKS;
@@ -128,13 +128,13 @@ fn outside(tasks: &[Task], callable: &[At<String>], problems: &mut Vec<Problem>)
     }
     for task in tasks.iter().filter(|task| task.outside.is_some()) {
         for call in &task.calls {
-            let ours = tasks.iter().any(|other| other.outside.is_none() && other.name.value == call.value);
-            if ours && !callable.iter().any(|name| name.value == call.value) {
+            let ours = tasks.iter().any(|other| other.outside.is_none() && other.name.value == call.task.value);
+            if ours && !callable.iter().any(|name| name.value == call.task.value) {
                 let text = format!(
                     "a task from outside calls `{0}` only if system.toml agrees: there, under [with], write calls = [\"{0}\"]",
-                    call.value
+                    call.task.value
                 );
-                say(problems, &call.place, text);
+                say(problems, &call.task.place, text);
             }
         }
         if task.restart == Restart::Forever {
@@ -172,11 +172,11 @@ fn clients(tasks: &mut [Task], problems: &mut Vec<Problem>) {
                 say(problems, &client.place, text);
                 continue;
             };
-            if tasks[row].calls.iter().any(|call| call.value == name) {
+            if tasks[row].calls.iter().any(|call| call.task.value == name) {
                 continue;
             }
-            tasks[row].calls.push(At { value: name.clone(), place: client.place.clone() });
-            tasks[row].called.push(name.clone());
+            let task = At { value: name.clone(), place: client.place.clone() };
+            tasks[row].calls.push(Call::by_its_name(task));
             if tasks[row].calls.len() > GrantKind::Peer.most() {
                 let text = format!(
                     "`{}` calls {} tasks already, and that is the most; take it out here",
@@ -199,13 +199,15 @@ fn guess(tasks: &[Task], name: &str) -> String {
 fn peers(tasks: &[Task], problems: &mut Vec<Problem>) {
     for task in tasks {
         for call in &task.calls {
-            if call.value == task.name.value {
-                let text =
-                    format!("`{}` calls itself, and would wait for its own answer for ever; take it out", call.value);
-                say(problems, &call.place, text);
-            } else if !tasks.iter().any(|other| other.name.value == call.value) {
-                let text = format!("there is no task `{}` to call{}", call.value, guess(tasks, &call.value));
-                say(problems, &call.place, text);
+            if call.task.value == task.name.value {
+                let text = format!(
+                    "`{}` calls itself, and would wait for its own answer for ever; take it out",
+                    call.task.value
+                );
+                say(problems, &call.task.place, text);
+            } else if !tasks.iter().any(|other| other.name.value == call.task.value) {
+                let text = format!("there is no task `{}` to call{}", call.task.value, guess(tasks, &call.task.value));
+                say(problems, &call.task.place, text);
             }
         }
     }
@@ -246,7 +248,7 @@ fn circles(tasks: &[Task], problems: &mut Vec<Problem>) -> Vec<Vec<usize>> {
     ) {
         path.push(row);
         for call in &tasks[row].calls {
-            let Some(next) = tasks.iter().position(|task| task.name.value == call.value) else { continue };
+            let Some(next) = tasks.iter().position(|task| task.name.value == call.task.value) else { continue };
             if next == row || done[next] {
                 continue;
             }
@@ -257,7 +259,7 @@ fn circles(tasks: &[Task], problems: &mut Vec<Problem>) -> Vec<Vec<usize>> {
                     "calls go in a circle: {}; each would wait for the next, so let one be told by a notification instead of calling",
                     names.join(" -> ")
                 );
-                say(problems, &call.place, text);
+                say(problems, &call.task.place, text);
                 circles.push(circle);
             } else {
                 visit(tasks, next, path, done, circles, problems);
@@ -279,7 +281,7 @@ fn circles(tasks: &[Task], problems: &mut Vec<Problem>) -> Vec<Vec<usize>> {
 fn order(tasks: &[Task], circles: &[Vec<usize>], problems: &mut Vec<Problem>) {
     for (row, task) in tasks.iter().enumerate() {
         for call in &task.calls {
-            let Some(callee) = tasks.iter().position(|other| other.name.value == call.value) else { continue };
+            let Some(callee) = tasks.iter().position(|other| other.name.value == call.task.value) else { continue };
             if callee == row || circles.iter().any(|circle| circle.contains(&row) && circle.contains(&callee)) {
                 continue;
             }
@@ -287,9 +289,9 @@ fn order(tasks: &[Task], circles: &[Vec<usize>], problems: &mut Vec<Problem>) {
             if other >= own {
                 let text = format!(
                     "`{}` (priority {own}) may not call `{}` (priority {other}): a server must be more important, with a smaller number, than those it serves",
-                    task.name.value, call.value
+                    task.name.value, call.task.value
                 );
-                say(problems, &call.place, text);
+                say(problems, &call.task.place, text);
             }
         }
     }

@@ -45,11 +45,12 @@ fn record(system: &System, task: &Task) -> TaskRecord {
     ];
     record.flags = flags.iter().filter(|(set, _)| *set).map(|(_, flag)| flag).sum();
 
-    let row = |other: &At<String>| system.tasks.iter().position(|task| task.name.value == other.value);
-    let rows = |others: &[At<String>]| others.iter().filter_map(row).map(|row| row as u16).collect::<Vec<_>>();
-    let peers = rows(&task.calls).into_iter().zip(&task.called).map(|(row, called)| Grant::peer(called, row));
+    let row =
+        |other: &At<String>| system.tasks.iter().position(|task| task.name.value == other.value).map(|row| row as u16);
+    let peers = task.calls.iter().filter_map(|call| Some(Grant::peer(&call.name, row(&call.task)?)));
     let hardware = task.grants.iter().map(|grant| grant.value);
-    for grant in peers.chain(hardware).chain(rows(&task.debug).into_iter().map(Grant::debug)) {
+    let debug = task.debug.iter().filter_map(row).map(Grant::debug);
+    for grant in peers.chain(hardware).chain(debug) {
         // A checked system has no more of a kind than fit.
         record.add(grant);
     }

@@ -2,8 +2,7 @@
 
 use super::source::Problem;
 use super::{At, Task};
-use abi::PAGE_SIZE;
-use abi::manifest::rules::{HOLES, kernels};
+use abi::manifest::rules::{HOLES, in_a_hole, is_of_pages, kernels};
 use abi::manifest::{Claim, Grant, GrantKind, Space};
 
 /// Checks each claim by itself, then against all earlier claims.
@@ -40,16 +39,12 @@ pub fn check(tasks: &[Task], problems: &mut Vec<Problem>) {
 /// Where a device's memory can be.
 fn memory(at: &At<Grant>, claim: &Claim, problems: &mut Vec<Problem>) {
     let name = abi::name_str(&at.value.name);
-    let page = PAGE_SIZE as u64;
-    if !claim.base.is_multiple_of(page) || !claim.len.is_multiple_of(page) {
+    if !is_of_pages(claim) {
         let text =
             format!("the range `{name}` is not made of whole pages; `base` and `len` must be multiples of 0x1000");
         say(problems, at, text);
     }
-    let inside = |&&(start, end): &&(u64, u64)| {
-        claim.base >= start && claim.base.checked_add(claim.len).is_some_and(|to| to <= end)
-    };
-    if HOLES.iter().find(inside).is_none() {
+    if !in_a_hole(claim) {
         let holes: Vec<_> = HOLES.iter().map(|(start, end)| format!("{start:#X}-{:#X}", end - 1)).collect();
         let text =
             format!("the range `{name}` ({claim:#}) may reach RAM; devices are within {} only", holes.join(" and "));

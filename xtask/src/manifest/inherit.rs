@@ -103,7 +103,6 @@ pub(super) fn over(base: Task, own: Task, table: &dyn TableLike) -> Task {
         "package": package,
         "priority": priority,
         "calls": calls,
-        "calls": called,
         "debug": debug,
         "clients": clients,
         "restart": restart,

@@ -3,7 +3,7 @@
 use super::inherit;
 use super::source::{Problem, Source, nearest, valid_name};
 use super::values::unknown_word;
-use super::{At, KernelRight, RESTARTS, Task};
+use super::{At, Call, KernelRight, RESTARTS, Task};
 use abi::PAGE_SIZE;
 use abi::manifest::rules::{HEARTBEAT_MS, MAX_FRAMES, MAX_HANDLES, MAX_KEEP_FRAMES, MAX_STACK_FRAMES, OBJECTS};
 use abi::manifest::{Grant, GrantKind, Restart};
@@ -161,13 +161,11 @@ impl<'a> Reader<'a> {
             self.problems.push(Problem { place: heartbeat.place.clone(), text });
         }
         let bin = self.text(table, "bin").map(|bin| bin.value);
-        let (calls, called) = self.calls(table);
         let task = Task {
             name: self.at(offset, name.to_owned()),
             priority: priority.map(|value| value as u8),
             grants: [self.ports(table), self.irqs(table), self.ranges(table)].concat(),
-            calls,
-            called,
+            calls: self.calls(table),
             debug: self.names(table, "debug", GrantKind::Debug.most()),
             clients,
             restart,
@@ -313,35 +311,32 @@ impl<'a> Reader<'a> {
     }
 
     /// Whom it calls, and by which names it asks for them: a list of tasks; or a table of its own names for them, `{ display = "vga" }`.
-    fn calls(&mut self, table: &dyn TableLike) -> (Vec<At<String>>, Vec<String>) {
+    fn calls(&mut self, table: &dyn TableLike) -> Vec<Call> {
         let most = GrantKind::Peer.most();
         let Some((item, own)) = table.get("calls").and_then(|item| Some((item, item.as_table_like()?))) else {
-            let calls = self.names(table, "calls", most);
-            let called = calls.iter().map(|call| call.value.clone()).collect();
-            return (calls, called);
+            return self.names(table, "calls", most).into_iter().map(Call::by_its_name).collect();
         };
         if own.len() > most {
             self.too_many(item, "calls", own.len(), most);
         }
-        let (mut calls, mut called) = (Vec::<At<String>>::new(), Vec::new());
+        let mut calls: Vec<Call> = Vec::new();
         for (name, _) in own.iter() {
             if let Err(wrong) = valid_name(name) {
                 let offset = self.key_offset(own, name);
                 self.problem(offset, format!("the name `{name}` of a task to call {wrong}"));
             }
             let Some(task) = self.text(own, name) else { continue };
-            if let Some(first) = calls.iter().position(|known| known.value == task.value) {
+            if let Some(first) = calls.iter().find(|known| known.task.value == task.value) {
                 let text = format!(
                     "`calls` names `{}` twice, as `{}` and as `{name}`; once is enough",
-                    task.value, called[first]
+                    task.value, first.name
                 );
                 self.problems.push(Problem { place: task.place, text });
                 continue;
             }
-            calls.push(task);
-            called.push(name.to_owned());
+            calls.push(Call { task, name: name.to_owned() });
         }
-        (calls, called)
+        calls
     }
 
     fn kernel(&mut self, table: &dyn TableLike) -> Vec<At<KernelRight>> {

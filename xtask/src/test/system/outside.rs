@@ -86,7 +86,6 @@ pub fn run(config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> 
             Ok(())
         };
     one(answering, Kind::Service, None, "128M", answers)?;
-    // Their third request is answered at the next tick, or interrupt: by then the driver has been woken.
     one(answering_ports, Kind::Port, None, "128M", answers)?;
     one(answering_memory, Kind::Mmio, None, "128M", finds)?;
     let (task, many) = GREEDY.split_once("\n\n").unwrap_or((GREEDY, ""));
@@ -137,22 +136,25 @@ fn says(guest: &mut Guest, command: &str, part: &str) -> Result<()> {
     Ok(())
 }
 
+/// Asks a generated driver, by labels, whose third request is answered at its next tick, or interrupt: by then it has been woken.
 fn answers(guest: &mut Guest) -> Result<()> {
-    says(guest, "call metronome 1", "outcome 0")?;
-    says(guest, "call metronome 3", "outcome 0")?;
-    says(guest, "call metronome 3", "outcome 0")?;
-    says(guest, "caps metronome", "called by  shell")?;
-    says(guest, "kill metronome", "killed metronome (life 1)")?;
-    says(guest, "call metronome 1", "outcome 0")?;
-    guest.power_off(COMMAND)
+    asked(guest, &[("call metronome 3", "outcome 0"), ("call metronome 3", "outcome 0")])
 }
 
-/// The firmware of QEMU's machines has such tables.
+/// The same of the one behind memory. The firmware of QEMU's machines has the tables that it looks for.
 fn finds(guest: &mut Guest) -> Result<()> {
-    says(guest, "call metronome 1", "outcome 0")?;
-    says(guest, "call metronome 2 0x10000", "an offset is a multiple of 4")?;
-    says(guest, "call metronome 2 0xFFFC", "outcome 0")?;
-    says(guest, "kill metronome", "killed metronome (life 1)")?;
-    says(guest, "call metronome 1", "outcome 0")?;
+    asked(
+        guest,
+        &[("call metronome 2 0x10000", "an offset is a multiple of 4"), ("call metronome 2 0xFFFC", "outcome 0")],
+    )
+}
+
+/// A generated driver answers, and goes on in its next life.
+fn asked(guest: &mut Guest, more: &[(&str, &str)]) -> Result<()> {
+    let first = ("call metronome 1", "outcome 0");
+    let last = [("caps metronome", "called by  shell"), ("kill metronome", "killed metronome (life 1)"), first];
+    for (command, part) in [&[first], more, &last].concat() {
+        says(guest, command, part)?;
+    }
     guest.power_off(COMMAND)
 }
