@@ -159,6 +159,24 @@ fn the_projects_own_file_is_good() {
     }
 }
 
+/// What a task keeps must have room in what the table gives it: else it would forget everything, and say so, at each restart.
+#[test]
+fn the_kept_state_of_each_task_has_room() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../userspace/system.toml");
+    let system = System::load(&path, &[]).unwrap_or_else(|error| panic!("{error}"));
+    for (name, size) in [
+        ("serial", size_of::<driver_serial::keep::Keep>()),
+        ("keyboard", size_of::<driver_keyboard::keep::Keep>()),
+        ("vga", size_of::<driver_vga::keep::Keep>()),
+        ("console", size_of::<console::keep::Keep>()),
+    ] {
+        let frames = system.task(name).unwrap_or_else(|| panic!("no {name}")).keep;
+        let needed = size.div_ceil(abi::PAGE_SIZE) * abi::PAGE_SIZE;
+        let given = frames as usize * abi::PAGE_SIZE;
+        assert!(size <= given, "`keep` of {name} is {}K and has to be {}K", given >> 10, needed >> 10);
+    }
+}
+
 #[test]
 fn d25_hardware_for_a_crate_from_outside_needs_consent() {
     let dir = tempfile::tempdir().expect("a temporary directory");

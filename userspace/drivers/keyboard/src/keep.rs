@@ -27,7 +27,7 @@ rt::kept! {
     }
 }
 
-const _: () = assert!(size_of::<Keep>() <= abi::PAGE_SIZE && STATE_BITS < 32);
+const _: () = assert!(STATE_BITS < 32);
 
 impl Keep {
     /// The controller's configuration, as the set-up made it.

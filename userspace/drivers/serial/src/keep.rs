@@ -26,8 +26,6 @@ rt::kept! {
     }
 }
 
-const _: () = assert!(size_of::<Keep>() <= 4 * abi::PAGE_SIZE);
-
 impl Keep {
     /// Begins a write, or takes up one that the driver's death cut off.
     pub fn begin_write(&self, task: TaskId, number: u64) -> Begin {

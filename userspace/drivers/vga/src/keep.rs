@@ -28,13 +28,11 @@ rt::kept! {
 }
 
 rt::kept! {
-    /// What outlives the driver: `keep` in `system.toml` (four pages).
+    /// What outlives the driver: `keep` in `system.toml`.
     pub struct Keep {
         slots: Double<Slot>,
     }
 }
-
-const _: () = assert!(size_of::<Keep>() <= 4 * abi::PAGE_SIZE);
 
 /// How far a task's writes have come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -69,11 +69,6 @@ rt::kept! {
     }
 }
 
-/// Memory that this takes, as the task table has to grant it.
-pub const SIZE: usize = 168 * 1024;
-
-const _: () = assert!(size_of::<Keep>() <= SIZE);
-
 /// How a line ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ending {
