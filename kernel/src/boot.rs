@@ -54,6 +54,7 @@ impl BootFrames {
     ///
     /// # Panics
     /// Where the machine has no such memory: nothing can run then.
+    #[expect(clippy::panic, reason = "before the first task runs")]
     #[unsafe(link_section = "boot_text")]
     pub fn take_run(&mut self, frames: u64) -> u64 {
         let bytes = frames * PAGE;

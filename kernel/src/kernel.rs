@@ -82,6 +82,7 @@ pub fn set(kernel: Kernel) {
 }
 
 /// Locks the state and notes the time.
+#[expect(clippy::unreachable, reason = "`set` is called before the first task runs")]
 pub fn lock() -> Locked {
     match MutexGuard::try_map(KERNEL.lock(), Option::as_mut) {
         Ok(mut locked) => {
@@ -95,6 +96,8 @@ pub fn lock() -> Locked {
 /// Decides who runs, halting while nobody can, and makes everything ready for it. Returns the frame to leave the kernel with. A thread whose
 /// system call is not done does a step of it first, and interrupts are let in before each, and where it takes long to find somebody: see
 /// [`kernel_core::step`], [`System::undecided`].
+#[expect(clippy::unreachable, reason = "the scheduler lets go of a thread before it is removed")]
+#[expect(clippy::disallowed_methods, reason = "let go of when this is called again, or the frame is returned")]
 pub fn next(mut kernel: Locked) -> *const TrapFrame {
     let mut let_in = false;
     loop {
@@ -180,6 +183,7 @@ fn enter_space(core: &mut PerCore, space: AddressSpace) {
 
 /// Does for the thread that has just been handed the core what [`next`] does. Returns its frame.
 #[inline(always)]
+#[expect(clippy::disallowed_methods, reason = "goes to `next`")]
 pub fn enter_running(kernel: &mut Kernel) -> *const TrapFrame {
     let Kernel { core, sys: System { threads, tasks, floats, sched, .. }, .. } = kernel;
     match sched.current().and_then(|current| threads.at_mut(current)) {

@@ -118,9 +118,10 @@ fn give_up(kernel: &mut Kernel, row: Row) {
 
 fn program_path<'a>(name: &Name, buffer: &'a mut [u8; 4 + abi::NAME_LEN]) -> &'a str {
     let name = abi::name_str(name).as_bytes();
-    buffer[..4].copy_from_slice(b"bin/");
-    buffer[4..4 + name.len()].copy_from_slice(name);
-    core::str::from_utf8(&buffer[..4 + name.len()]).unwrap_or_default()
+    for (to, from) in buffer.iter_mut().zip(b"bin/".iter().chain(name)) {
+        *to = *from;
+    }
+    buffer.get(..4 + name.len()).and_then(|path| core::str::from_utf8(path).ok()).unwrap_or_default()
 }
 
 /// The address space, and the page in which the task finds out who it is.

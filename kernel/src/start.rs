@@ -24,7 +24,8 @@ use x86_64::VirtAddr;
 const PAGE: u64 = PAGE_SIZE as u64;
 /// Where the loader puts the stack on which the kernel begins; its guard page is the first.
 const BOOT_STACK: u64 = 0xffff_ff00_0000_0000;
-const BOOT_STACK_SIZE: u64 = 64 * 1024;
+/// Its size: the state of the system is made on it, before it is moved to where it stays, and grows with the number of tasks.
+const BOOT_STACK_SIZE: u64 = (48 * 1024 + 4 * size_of::<System>() as u64).next_multiple_of(PAGE);
 
 /// Bytes of the kernel's heap on any machine: tables and arenas, which are all made at boot; more where a task table asks for more.
 const HEAP_BASE: u64 = 4 << 20;
@@ -192,6 +193,8 @@ pub fn disable(sys: &mut System, units: &Units) {
 }
 
 /// Starts the system that the boot archive holds. Never returns: the kernel is entered by interrupts and system calls from then on.
+#[expect(clippy::panic, clippy::indexing_slicing, reason = "before the first task runs")]
+#[expect(clippy::disallowed_methods, reason = "goes to `leave`, which gives it to `next`")]
 #[inline(never)]
 #[unsafe(link_section = "boot_text")]
 pub fn run(ready: Ready, entered_at: u64) -> ! {

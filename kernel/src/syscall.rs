@@ -24,6 +24,8 @@ const MAX_LOG: usize = 1024;
 const MAX_PAGES: u64 = 256;
 
 /// The entry stub's other half. The registers are in the running thread's frame.
+#[expect(clippy::unreachable, reason = "who makes a system call is the running thread")]
+#[expect(clippy::disallowed_methods, reason = "goes to `next`")]
 pub extern "C" fn on_syscall(frame: &TrapFrame) -> *const TrapFrame {
     latency::begin(latency::cause(frame));
     let (number, args) = (frame.rax, Args::of(frame));

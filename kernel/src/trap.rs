@@ -17,6 +17,7 @@ const STUB_PORTS: u64 = 4;
 pub static KERNEL_BREAKPOINTS: AtomicU64 = AtomicU64::new(0);
 
 /// From ring 3, by an exception or an interrupt. The registers are in the running thread's frame.
+#[expect(clippy::disallowed_methods, reason = "goes to `next`")]
 pub extern "C" fn from_user(frame: &TrapFrame, kernel: &mut Kernel) -> *const TrapFrame {
     latency::begin(latency::cause(frame));
     let (vector, address) = (frame.vector, if frame.vector == 14 { Cr2::read_raw() } else { 0 });
@@ -32,6 +33,7 @@ pub extern "C" fn from_user(frame: &TrapFrame, kernel: &mut Kernel) -> *const Tr
     kernel::next(kernel)
 }
 
+#[expect(clippy::unreachable, reason = "who raises an exception in ring 3 is the running thread, and has a task")]
 fn exception(kernel: &mut Kernel, address: u64) {
     let Some(thread) = kernel.sys.current() else { unreachable!("an exception of ring 3 without a thread") };
     let Some(row) = kernel.sys.running().map(|t| t.task) else { unreachable!("a thread that is gone") };
@@ -42,6 +44,7 @@ fn exception(kernel: &mut Kernel, address: u64) {
 }
 
 /// From ring 0: an interrupt of the idle loop, or a bug.
+#[expect(clippy::disallowed_methods, reason = "let go of when the interrupt has been noted: the idle loop goes on")]
 pub extern "C" fn from_kernel(frame: &TrapFrame) {
     match frame.vector {
         32.. => {
@@ -111,6 +114,7 @@ fn interrupt(kernel: &mut Kernel, vector: u64) -> bool {
 }
 
 /// A line has interrupted ring 3, and the stub has masked, ended and counted it.
+#[expect(clippy::disallowed_methods, reason = "goes to `next`")]
 pub extern "C" fn line_from_user(frame: &TrapFrame, kernel: &mut Kernel) -> *const TrapFrame {
     latency::begin(latency::cause(frame));
     latency::ports(STUB_PORTS);

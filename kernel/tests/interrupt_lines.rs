@@ -2,6 +2,7 @@
 //! spurious interrupts are told apart from real ones.
 #![no_std]
 #![no_main]
+#![expect(clippy::disallowed_methods, reason = "it stands where the kernel is entered")]
 
 extern crate alloc;
 

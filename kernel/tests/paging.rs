@@ -171,6 +171,7 @@ fn lower_half_is_empty(frames: &RefCell<Frames>) {
 }
 
 /// Visits every entry of the kernel's half that is present: level, entry.
+#[expect(clippy::disallowed_methods, reason = "it reads tables where entries say that they are")]
 fn visit(table: TableRoot, level: u32, f: &mut dyn FnMut(u32, u64)) {
     for (index, &entry) in top(table).iter().enumerate() {
         if entry & 1 == 0 || (level == 3 && index < 256) {

@@ -2,6 +2,7 @@
 //! Limits are generous: under emulation on a busy machine, time comes in lumps.
 #![no_std]
 #![no_main]
+#![expect(clippy::disallowed_methods, reason = "it stands where the kernel is entered")]
 
 use bootloader_api::{BootInfo, entry_point};
 use kernel::arch::entry::halt_until_interrupt;

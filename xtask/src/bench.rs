@@ -4,7 +4,7 @@
 //! two runs give the same figures. Several systems are booted: some with the supervisor and drivers of the real one, others in which
 //! the task that measures has the supervisor's place.
 
-mod code;
+pub mod code;
 mod figures;
 mod heap;
 pub mod latency;

@@ -1,6 +1,6 @@
-//! What the documents name exists: paths, links to pages, and names of the code in `backticks`.
+//! What the documents name exists: paths, links to pages, names of the code in `backticks`, and the tests of what docs/security.md promises.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Paths of a crate that does not exist yet: whoever reads the page makes it.
@@ -160,4 +160,71 @@ fn everything_that_a_document_names_exists() {
     }
     assert!(tree.documents.len() >= 9, "{} documents", tree.documents.len());
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Every Rust file below a directory of the repository, by its path from there.
+fn sources(below: &str) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    let mut dirs = vec![root().join(below)];
+    while let Some(dir) = dirs.pop() {
+        for entry in std::fs::read_dir(&dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display())) {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                if path.file_name().is_some_and(|name| name != "target") {
+                    dirs.push(path);
+                }
+            } else if path.extension().is_some_and(|kind| kind == "rs") {
+                let text = std::fs::read_to_string(&path).expect("a source file is text");
+                let name = path.strip_prefix(root()).expect("below the root").to_string_lossy().into_owned();
+                found.insert(name, text);
+            }
+        }
+    }
+    found
+}
+
+/// The names of all tests that the sources hold, as far as they can be told from there: functions, and verdicts of kernels and of systems.
+fn names_of_tests() -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for below in ["abi", "kernel", "userspace", "xtask/src"] {
+        for (path, text) in sources(below) {
+            if let Some(stem) = path.strip_prefix("kernel/tests/").and_then(|name| name.strip_suffix(".rs")) {
+                names.insert(stem.to_owned());
+            }
+            for line in text.lines().map(str::trim_start) {
+                for before in ["fn ", "pub fn ", "async fn "] {
+                    if let Some((name, _)) = line.strip_prefix(before).and_then(|rest| rest.split_once('(')) {
+                        names.insert(name.to_owned());
+                    }
+                }
+                for piece in line.split('"').skip(1).step_by(2) {
+                    names.insert(piece.rsplit("::").next().unwrap_or_default().to_owned());
+                }
+            }
+        }
+    }
+    names
+}
+
+/// Every promise names the tests that show it, and each of them exists; and there is a test for each demand.
+#[test]
+fn every_promise_has_its_test() {
+    let names = names_of_tests();
+    let document = std::fs::read_to_string(root().join("docs/security.md")).expect("docs/security.md");
+    let mut named = 0;
+    for row in document.lines().filter(|line| line.starts_with("| ")) {
+        for word in row.split('`').skip(1).step_by(2) {
+            if ["host::", "kernel::", "system::"].iter().any(|kind| word.starts_with(kind)) {
+                let last = word.rsplit("::").next().unwrap_or_default();
+                assert!(names.contains(last), "docs/security.md names {word}, but no source file has a test {last}");
+                named += 1;
+            }
+        }
+    }
+    assert!(named >= 40, "docs/security.md names {named} tests only");
+    for demand in 1..=25 {
+        let prefix = format!("d{demand:02}_");
+        assert!(names.iter().any(|name| name.starts_with(&prefix)), "no test begins with {prefix}");
+        assert!(document.contains(&prefix), "docs/security.md names no test that begins with {prefix}");
+    }
 }

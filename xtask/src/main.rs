@@ -24,8 +24,6 @@ mod loader;
 mod manifest;
 mod new;
 mod paths;
-#[cfg(test)]
-mod promises;
 mod qemu;
 mod qmp;
 mod run;

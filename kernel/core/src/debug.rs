@@ -1,13 +1,11 @@
 //! Debugging: which task may do it to which, and what of a task it reaches. The right comes from the task table alone, and is no
 //! handle: it cannot be passed on.
 
-use crate::grants::{LineOwner, LineWay};
 use crate::memory::{Backing, Caching};
 use crate::row::Row;
 use crate::system::System;
 use crate::thread::{State, TrapFrame, WHOLE};
 use abi::manifest::GrantKind;
-use abi::message::bits;
 use abi::syscall::{INTERRUPT_AGAIN, INTERRUPT_DROP, PORT_WRITE};
 use abi::task::{MAP_BASE, Registers, TaskState, USER_END};
 use abi::{Status, TaskId};
@@ -105,31 +103,6 @@ impl System {
             _ => return Err(Status::BadArgument),
         }
         Ok(())
-    }
-
-    /// A line has fired: its owner gets its bits. False where they are lost, because a debugger wants it so.
-    #[inline(never)]
-    pub fn interrupt(&mut self, line: u8) -> bool {
-        let Some(owner) = self.lines.owner(line) else { return true };
-        if let Some(task) = self.tasks.at_mut(owner.row)
-            && task.lose & owner.bits != 0
-        {
-            task.lose &= !owner.bits;
-            return false;
-        }
-        self.note_line(line, owner);
-        self.signal_task(owner.row, owner.bits);
-        true
-    }
-
-    /// Notes where a line's bits go, where no bit of them means more, and there is an endpoint at which they are received.
-    pub(crate) fn note_line(&mut self, line: u8, owner: LineOwner) {
-        if owner.bits & bits::HEARTBEAT == 0
-            && let Some(id) = self.tasks.at(owner.row).and_then(|t| t.notification)
-            && self.notifications.get(id).is_some_and(|n| n.permanent && n.bound_to.is_some())
-        {
-            self.lines.note(line, LineWay { bits: owner.bits, place: id.place().into() });
-        }
     }
 
     /// The width in bytes of a port access by a debugger, and whether it writes. Errors: BadArgument (the width, or ports that are

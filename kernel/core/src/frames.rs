@@ -184,19 +184,36 @@ impl Frames {
         self.push(block, order);
     }
 
+    /// The entry of a frame of the table: one that was added, whose number nobody else made.
+    #[expect(clippy::indexing_slicing, reason = "frames that were added lie in the table")]
+    #[inline(always)]
+    fn link(&mut self, frame: u32) -> &mut Link {
+        &mut self.links[frame as usize]
+    }
+
+    /// The first free block of a size.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "orders are below `ORDERS`: `insert` joins no further, and `take` only halves"
+    )]
+    #[inline(always)]
+    fn head(&mut self, order: usize) -> &mut u32 {
+        &mut self.heads[order]
+    }
+
     fn push(&mut self, block: u32, order: usize) {
-        let next = core::mem::replace(&mut self.heads[order], block);
-        self.links[block as usize] = Link { state: order as u32 + 1, next, prev: END };
+        let next = core::mem::replace(self.head(order), block);
+        *self.link(block) = Link { state: order as u32 + 1, next, prev: END };
         if let Some(next) = self.links.get_mut(next as usize) {
             next.prev = block;
         }
     }
 
     fn unlink(&mut self, block: u32, order: usize) {
-        let Link { next, prev, .. } = core::mem::take(&mut self.links[block as usize]);
+        let Link { next, prev, .. } = core::mem::take(self.link(block));
         match self.links.get_mut(prev as usize) {
             Some(prev) => prev.next = next,
-            None => self.heads[order] = next,
+            None => *self.head(order) = next,
         }
         if let Some(next) = self.links.get_mut(next as usize) {
             next.prev = prev;
@@ -205,8 +222,7 @@ impl Frames {
 
     /// Takes a block of 2^`order` frames: the smallest that is large enough, of which what is over stays free.
     fn take(&mut self, order: usize) -> Option<u32> {
-        let mut from = (order..ORDERS).find(|&o| self.heads[o] != END)?;
-        let block = self.heads[from];
+        let (mut from, &block) = self.heads.iter().enumerate().skip(order).find(|&(_, &head)| head != END)?;
         self.unlink(block, from);
         while from > order {
             from -= 1;
@@ -250,7 +266,7 @@ impl Frames {
     }
 
     fn append(&mut self, chain: &mut Chain, frame: u32) {
-        self.links[frame as usize] = Link { state: USED, next: END, prev: END };
+        *self.link(frame) = Link { state: USED, next: END, prev: END };
         match self.links.get_mut(chain.tail as usize) {
             Some(tail) if chain.len != 0 => tail.next = frame,
             _ => chain.head = frame,
@@ -304,7 +320,7 @@ impl Frames {
             *to = from;
             return;
         }
-        self.links[to.tail as usize].next = from.head;
+        self.link(to.tail).next = from.head;
         to.tail = from.tail;
         to.len += from.len;
     }

@@ -8,6 +8,7 @@ use abi::task::{MAP_BASE, PROGRAM_BASE};
 use xmas_elf::ElfFile;
 use xmas_elf::header::{Data, Machine, Type as FileType};
 use xmas_elf::program::{ProgramHeader, Type};
+use zerocopy::little_endian::U32;
 
 /// Most segments of a program.
 pub const MAX_SEGMENTS: usize = 8;
@@ -183,12 +184,12 @@ impl Image {
 
 /// Everything that `xmas-elf` asserts instead of checking.
 fn open(file: &[u8]) -> Result<ElfFile<'_>, ImageError> {
-    let header = file.get(..HEADER).ok_or(ImageError::Truncated)?;
-    if !file.as_ptr().addr().is_multiple_of(8) || header.get(..5) != Some(b"\x7fELF\x02") {
+    let header = file.first_chunk::<HEADER>().ok_or(ImageError::Truncated)?;
+    if !file.as_ptr().addr().is_multiple_of(8) || !header.starts_with(b"\x7fELF\x02") {
         return Err(ImageError::NotElf);
     }
-    let half = |at: usize| usize::from(u16::from_le_bytes([header[at], header[at + 1]]));
-    let (entry_size, count) = (half(54), half(56));
+    let half = |low, high| usize::from(u16::from_le_bytes([low, high]));
+    let (entry_size, count) = (half(header[54], header[55]), half(header[56], header[57]));
     let mut offset = [0; 8];
     offset.copy_from_slice(&header[32..40]);
     let offset = usize::try_from(u64::from_le_bytes(offset)).map_err(|_| ImageError::Truncated)?;
@@ -227,13 +228,13 @@ fn file_part(file: &[u8], offset: u64, len: u64) -> Result<(usize, usize), Image
 fn abi_note(mut notes: &[u8]) -> Result<(), ImageError> {
     let current = AbiNote::CURRENT;
     while let Some((head, rest)) = notes.split_first_chunk::<12>() {
-        let word = |i: usize| u32::from_le_bytes([head[i], head[i + 1], head[i + 2], head[i + 3]]);
-        let (name_len, desc_len) = (word(0), word(4));
+        let words: [U32; 3] = zerocopy::transmute!(*head);
+        let [name_len, desc_len, kind] = words.map(U32::get);
         let name_room = (name_len as usize).checked_next_multiple_of(4).ok_or(ImageError::Truncated)?;
         let desc_room = (desc_len as usize).checked_next_multiple_of(4).ok_or(ImageError::Truncated)?;
         let name = rest.get(..name_room).ok_or(ImageError::Truncated)?;
         let desc = rest.get(name_room..).and_then(|r| r.get(..desc_room)).ok_or(ImageError::Truncated)?;
-        if name == current.name && name_len == current.name_size && word(8) == current.kind {
+        if name == current.name && name_len == current.name_size && kind == current.kind {
             return if desc == current.hash { Ok(()) } else { Err(ImageError::OtherAbi) };
         }
         notes = rest.get(name_room + desc_room..).unwrap_or_default();

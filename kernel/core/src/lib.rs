@@ -4,6 +4,25 @@
 #![cfg_attr(not(test), no_std)]
 #![cfg_attr(not(test), forbid(unsafe_code))]
 #![cfg_attr(test, deny(unsafe_code))]
+// No input of a task reaches a panic: where one stands all the same, `expect` says why. Texts of panics that the compiler puts in are looked
+// for in the finished kernel (xtask, `system::d20_..`).
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::allow_attributes_without_reason,
+        clippy::expect_used,
+        clippy::get_unwrap,
+        clippy::indexing_slicing,
+        clippy::mem_forget,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
+#![cfg_attr(test, allow(clippy::disallowed_methods))]
 #![warn(missing_docs)]
 
 extern crate alloc;
@@ -34,6 +53,11 @@ pub mod addr;
 pub mod archive;
 pub mod arena;
 #[cfg(any(test, feature = "verify"))]
+#[allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "only tests have it, and a kernel that checks itself and stops where something is wrong"
+)]
 pub mod check;
 pub mod clock;
 pub mod debug;
@@ -42,6 +66,7 @@ pub mod frames;
 pub mod grants;
 pub mod handles;
 pub mod image;
+mod interrupt;
 pub mod ipc;
 pub mod layout;
 pub mod lifecycle;

@@ -112,6 +112,7 @@ impl Scheduler {
 
     /// The queue of a level.
     #[cfg(any(test, feature = "verify"))]
+    #[expect(clippy::indexing_slicing, reason = "only tests and checks ask, for levels that there are")]
     pub(crate) fn queue(&self, level: u8) -> Queue {
         self.ready[level as usize]
     }

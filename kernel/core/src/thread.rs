@@ -15,7 +15,7 @@ use abi::message::{Lease, MAX_LEASES, ReplyToken};
 /// (Intel SDM vol. 3A, section 6.14.2): TSS.RSP0 points to the end of the running thread's frame, which must be 16-byte aligned.
 #[repr(C, align(16))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "they are the registers of these names")]
 pub struct TrapFrame {
     pub r15: u64,
     pub r14: u64,

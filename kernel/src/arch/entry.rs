@@ -31,6 +31,7 @@ pub(super) const USER_FLAGS_SET: u32 = TrapFrame::USER_FLAGS_SET;
 pub(super) const ENTRIES: usize = Syscall::TaskFault as usize + 1;
 
 /// Where each system call goes on, by its number: at assembly that does it, at what returns at once, or where all others do.
+#[expect(clippy::indexing_slicing, reason = "when it is compiled, an index that is too large is an error")]
 pub(super) const TABLE: [extern "C" fn(); ENTRIES] = {
     let mut table: [extern "C" fn(); ENTRIES] = [general; ENTRIES];
     let plain = cfg!(feature = "plain");

@@ -143,6 +143,7 @@ const DESCRIPTORS: [u64; 6] = [
 ];
 
 /// Loads segments and TSS.
+#[expect(clippy::indexing_slicing, reason = "constants below 7")]
 pub fn init() {
     // SAFETY: called once, before interrupts or ring 3 exist; the tables are static, so the processor may use them for ever. The
     // selectors name the descriptors that were just written.

@@ -40,6 +40,7 @@ const PAGE: u64 = abi::PAGE_SIZE as u64;
 static KERNEL_ROOT: AtomicU64 = AtomicU64::new(0);
 
 /// The kernel's own top table, for when no task's is in use. Not before [`init`].
+#[expect(clippy::disallowed_methods, reason = "the kernel's own table, made by `init`")]
 pub fn kernel_root() -> TableRoot {
     TableRoot::made_at(PhysAddr::new(KERNEL_ROOT.load(Ordering::Relaxed)))
 }
@@ -241,6 +242,7 @@ pub fn switch(space: AddressSpace) {
 
 /// Enters the kernel's own address space.
 #[inline(always)]
+#[expect(clippy::disallowed_methods, reason = "the kernel's own table")]
 pub fn switch_to_kernel() {
     switch(AddressSpace::of_kernel(kernel_root()));
 }
@@ -280,6 +282,7 @@ pub fn flush_page(page: u64) {
 
 /// Makes a frame the top table of a new address space, for a life of this row, in which nothing is mapped but the kernel. `has_identifiers` says
 /// whether the processor tells address spaces apart.
+#[expect(clippy::disallowed_methods, reason = "the table is made here")]
 pub fn new_space(top: Fresh, row: Row, has_identifiers: bool) -> AddressSpace {
     const HALF: u64 = PAGE / 2;
     let (root, kernel) = (top.address(), kernel_root().address().number());

@@ -73,15 +73,15 @@ impl Pic {
             return true;
         }
         latency::ports(3);
-        let chip = usize::from(line / 8);
-        let mut port = Port::<u8>::new(COMMAND[chip]);
+        let second = line >= 8;
+        let mut port = Port::<u8>::new(if second { COMMAND[1] } else { COMMAND[0] });
         // SAFETY: OCW3 only selects which register the next read returns.
         let in_service = unsafe {
             port.write(READ_ISR);
             port.read()
         };
         let real = in_service & 0x80 != 0;
-        if !real && chip == 1 {
+        if !real && second {
             // SAFETY: a non-specific end of interrupt for the cascade line, which is in service.
             unsafe { Port::<u8>::new(COMMAND[0]).write(END) };
         }

@@ -80,6 +80,11 @@ impl Code {
         Self(code)
     }
 
+    /// All of them, by their addresses.
+    pub fn instructions(&self) -> impl Iterator<Item = (&u64, &Instruction)> {
+        self.0.iter()
+    }
+
     /// The instruction at this address.
     #[must_use]
     pub fn at(&self, address: u64) -> Option<&Instruction> {

@@ -263,3 +263,17 @@ fn directories_that_are_no_task_crates_are_told_so() {
     let system = System::load(&path, &[dir.path().to_path_buf()]).expect("a crate");
     assert_eq!(system.outside(), [(dir.path(), "outside")]);
 }
+
+/// Who has control waits for no task: it may call nobody but what it needs to switch the machine off, which is more important still.
+#[test]
+fn d18_the_supervisor_calls_nobody() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the repository");
+    for file in ["userspace/system.toml", "userspace/lab/conformance/system.toml"] {
+        let system = System::load(&root.join(file), &[]).unwrap_or_else(|error| panic!("{file}: {error}"));
+        let supervisor = system.task("supervisor").unwrap_or_else(|| panic!("{file} has no supervisor"));
+        assert!(
+            supervisor.has(KernelRight::Control) && supervisor.calls.is_empty(),
+            "{file}: the supervisor calls somebody"
+        );
+    }
+}

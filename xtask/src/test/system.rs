@@ -10,6 +10,7 @@ mod hostile;
 mod matrix;
 mod outside;
 mod person;
+mod program;
 mod reports;
 mod siege;
 mod suite;
@@ -55,6 +56,7 @@ pub fn run(paths: &Paths, wanted: &Wanted, report: &Report, ready: &Ready) -> Re
     if suite::SHARES_NAMES.iter().any(|name| wanted.matches(name)) {
         suite::run(&suite::SHARES, &config, wanted, report, ready)?;
     }
+    program::run(&config, wanted, report)?;
     outside::run(&config, wanted, report, ready)?;
     hostile::run(&config, wanted, report, ready)?;
     matrix::run(&config, wanted, report, ready)?;

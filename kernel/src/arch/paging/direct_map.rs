@@ -15,6 +15,7 @@ use x86_64::structures::paging::{Page, PageTable, PageTableFlags, PhysFrame, Rec
 
 /// Maps RAM from one physical address up to another in pages of one size, as far as one page table goes; returns how much. The boot loader's tables
 /// are reached through the recursive slot: the first page has the table made where it is missing, the others are only entered.
+#[expect(clippy::panic, reason = "before the first task runs")]
 #[unsafe(link_section = "boot_text")]
 fn map_ram<'a, S: PageSize>(mapper: &mut RecursivePageTable<'a>, phys: u64, end: u64, frames: &mut BootFrames) -> u64
 where
@@ -47,6 +48,7 @@ where
 }
 
 /// Builds the direct map and the kernel's top table, and switches to it. [`ram::init`] comes first.
+#[expect(clippy::expect_used, reason = "before the first task runs")]
 pub fn init(frames: &mut BootFrames) {
     let p4 = (RECURSIVE_ADDR | RECURSIVE << 30 | RECURSIVE << 21 | RECURSIVE << 12) as *mut PageTable;
     // SAFETY: the loader was asked to map its tables recursively in this slot, and no other reference to the top table exists.
