@@ -7,7 +7,7 @@ use abi::message::MAX_DEBUG_COPY;
 use abi::task::{Registers, USER_END};
 use kernel_core::Row;
 use kernel_core::debug::Reach;
-use kernel_core::thread::{State, TrapFrame};
+use kernel_core::thread::TrapFrame;
 use x86_64::instructions::port::Port;
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -62,10 +62,7 @@ impl Kernel {
     }
 
     fn debug_thread(&mut self, row: Row) -> Result<&mut TrapFrame, Status> {
-        let first = self.sys.task(row).ok().and_then(|t| t.first_thread).ok_or(Status::NoSuchTask)?;
-        let thread = self.sys.threads.get_mut(first).ok_or(Status::NoSuchTask)?;
-        // One core, and a task never debugs itself: whoever calls runs, so this one does not.
-        if matches!(thread.state, State::Running) { Err(Status::Busy) } else { Ok(&mut thread.frame) }
+        self.sys.first_thread(row).map(|thread| &mut thread.frame)
     }
 
     /// Writes the registers of the first thread of the task `id` to the caller's memory. Errors: NoRights, NoSuchTask, BadAddress.

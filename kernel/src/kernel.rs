@@ -19,6 +19,7 @@ use kernel_core::arena::{Arena, Id};
 use kernel_core::layout;
 use kernel_core::memory::Memory;
 use kernel_core::row::Tasks;
+use kernel_core::task::Task;
 use kernel_core::thread::{FLOAT, FloatState, PORTS, STEP, Thread, TrapFrame, WHOLE};
 use lock_api::{MappedMutexGuard, MutexGuard};
 use spin::lock_api::Mutex;
@@ -75,10 +76,11 @@ pub fn set(kernel: Kernel) {
     let core = kernel.core.record();
     core.kernel = at;
     core.system = &raw mut kernel.sys as u64;
-    core.threads = kernel.sys.threads.base() + layout::FRAME_END as u64;
-    core.slots = kernel.sys.threads.capacity() as u64;
-    core.endpoints = kernel.sys.endpoints.base();
-    core.notifications = kernel.sys.notifications.base();
+    let places = kernel.sys.places();
+    core.threads = places.threads + layout::FRAME_END as u64;
+    core.slots = places.thread_slots;
+    core.endpoints = places.endpoints;
+    core.notifications = places.notifications;
 }
 
 /// Locks the state and notes the time.
@@ -86,7 +88,7 @@ pub fn set(kernel: Kernel) {
 pub fn lock() -> Locked {
     match MutexGuard::try_map(KERNEL.lock(), Option::as_mut) {
         Ok(mut locked) => {
-            locked.sys.now = cpu::now();
+            locked.sys.set_now(cpu::now());
             Locked(locked)
         }
         Err(_) => unreachable!("locked before it was set"),
@@ -104,7 +106,8 @@ pub fn next(mut kernel: Locked) -> *const TrapFrame {
         kernel.sys.collect(COLLECT_STEP);
         let chosen = kernel.sys.schedule();
         if let Some(index) = chosen {
-            let Kernel { core, sys: System { threads, tasks, floats, .. }, .. } = &mut *kernel;
+            let Kernel { core, sys, .. } = &mut *kernel;
+            let (threads, tasks, floats) = sys.entering();
             let Some(thread) = threads.at_mut(index) else { unreachable!("the scheduler chose a thread that is gone") };
             // Its steps, too, are done in its address space: what they change there is flushed.
             let stays = thread.extras & STEP != 0;
@@ -168,7 +171,7 @@ fn enter_with_extras(core: &mut PerCore, thread: &mut Thread, tasks: &Tasks, flo
     if !paging::is_in(thread.space.cr3()) {
         enter_space(core, thread.space);
         match tasks.get(thread.task) {
-            Ok(task) if thread.ports => core.tables.set_ports(thread.task, task.record.of(GrantKind::Ports)),
+            Ok(task) if thread.ports => core.tables.set_ports(thread.task, task.record().of(GrantKind::Ports)),
             _ => core.tables.no_ports(),
         }
     }
@@ -185,8 +188,10 @@ fn enter_space(core: &mut PerCore, space: AddressSpace) {
 #[inline(always)]
 #[expect(clippy::disallowed_methods, reason = "goes to `next`")]
 pub fn enter_running(kernel: &mut Kernel) -> *const TrapFrame {
-    let Kernel { core, sys: System { threads, tasks, floats, sched, .. }, .. } = kernel;
-    match sched.current().and_then(|current| threads.at_mut(current)) {
+    let Kernel { core, sys, .. } = kernel;
+    let current = sys.current();
+    let (threads, tasks, floats) = sys.entering();
+    match current.and_then(|current| threads.at_mut(current)) {
         Some(thread) if thread.extras & STEP == 0 => {
             let frame = enter(core.record(), thread, tasks, floats);
             latency::end();
@@ -242,14 +247,14 @@ impl Kernel {
     /// Ends a task, whose record is written: leaves its address space, closes its lines, and releases what it held, as far as that is quickly
     /// done: see [`System::kill`].
     pub fn kill(&mut self, row: Row) {
-        let cr3 = self.sys.task(row).map_or(LifeSpace::NONE, |task| task.space).cr3();
+        let cr3 = self.sys.task(row).map_or(LifeSpace::NONE, Task::space).cr3();
         if paging::is_in(cr3) {
             let core = self.core.record();
             core.space_switches += 1;
             core.tables.set_frame_end(0);
             paging::switch_to_kernel();
         }
-        let lines = self.sys.lines.release(row);
+        let lines = self.sys.release_lines(row);
         if lines != 0 {
             self.pic.mask_all(lines);
         }
@@ -259,7 +264,7 @@ impl Kernel {
     /// Writes the record of a life that is about to be killed: registers, code and backtrace of the thread that is to blame, read while its
     /// memory is still there. Returns it, for what the caller knows besides; `None` where there is no life.
     pub fn death_record(&mut self, thread: Option<u16>, row: Row, kind: DeathKind) -> Option<&mut FaultRecord> {
-        let space = self.sys.task(row).map_or(LifeSpace::NONE, |task| task.space);
+        let space = self.sys.task(row).map_or(LifeSpace::NONE, Task::space);
         let record = self.sys.blame(row, thread, kind)?;
         let Some(root) = space.get().map(AddressSpace::root) else { return Some(record) };
         record.code_len = match usermem::read_in_page(root, record.rip, &mut record.code) {
@@ -276,27 +281,15 @@ impl Kernel {
 
     /// The machine's counters.
     pub fn info(&self) -> SystemInfo {
-        let sys = &self.sys;
         let (heap_used, heap_size) = crate::heap::usage();
+        let info = self.sys.info();
         SystemInfo {
-            frames_total: sys.frames.total() + self.frames_kernel,
-            frames_free: sys.frames.free(),
+            frames_total: info.frames_total + self.frames_kernel,
             frames_kernel: self.frames_kernel,
             heap_used: heap_used as u64,
             heap_size: heap_size as u64,
-            uptime_ns: sys.clock.ns(sys.now),
-            idle_ns: sys.clock.span_ns(sys.counters.idle),
-            tasks: sys.tasks.iter().filter(|t| t.state == abi::task::TaskState::Running).count() as u32,
-            threads: sys.threads.live() as u32,
-            endpoints: sys.endpoints.live() as u32,
-            notifications: sys.notifications.live() as u32,
-            memories: sys.memories.live() as u32,
-            timers: sys.timers.live() as u32,
-            interrupts: sys.counters.interrupts,
-            spurious: sys.counters.spurious,
-            switches: sys.counters.switches,
             space_switches: self.core.space_switches(),
-            boot_ticks: sys.counters.boot,
+            ..info
         }
     }
 }

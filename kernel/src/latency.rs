@@ -91,7 +91,7 @@ mod noted {
 
     /// The system call that reads a row of the table, and makes it zero. Only the controller has it. Returns rdx and rsi.
     pub fn call(kernel: &Kernel, row: Row, number: u64, cause: u64) -> Result<(u64, u64), Status> {
-        if kernel.sys.controller != Some(row) || number != LATENCY_READ {
+        if kernel.sys.controller() != Some(row) || number != LATENCY_READ {
             return Err(Status::BadSyscall);
         }
         let take = |table: &[AtomicU64]| table.get(cause as usize).map(|row| row.swap(0, Relaxed));

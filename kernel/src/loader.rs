@@ -69,7 +69,7 @@ pub type Program = Result<(Image, &'static [u8]), ImageError>;
 pub fn programs(tasks: &Tasks, archive: &'static [u8]) -> Vec<Program> {
     let program = |task: &Task| {
         let mut path = [0; 4 + abi::NAME_LEN];
-        let file = find_file(archive, program_path(&task.record.name, &mut path)).ok_or(ImageError::Missing)?;
+        let file = find_file(archive, program_path(&task.record().name, &mut path)).ok_or(ImageError::Missing)?;
         Ok((Image::parse(file)?, file))
     };
     tasks.iter().map(program).collect()
@@ -129,12 +129,12 @@ fn prepare(k: &mut Kernel, row: Row, argument: &[u8]) -> Result<(), Status> {
     let space = paging::new_space(k.sys.task_frame(row)?, row, k.features.pcid);
     paging::forget(space);
     k.sys.set_space(row, space)?;
-    let record = k.sys.task(row)?.record;
+    let record = *k.sys.task(row)?.record();
     let page = paging::zero(k.sys.task_frame(row)?).address();
     identify(k, row, &record, argument, page);
     k.map_page(row, space.root(), INFO_ADDR, page, UserFlags::READ)?;
     if let Ok(task) = k.sys.task_mut(row) {
-        task.start.info = page;
+        task.start_mut().info = page;
     }
     Ok(())
 }
@@ -147,16 +147,16 @@ const LAST: u32 = 10;
 /// A step of the start of a row's life. True: it runs.
 fn build(k: &mut Kernel, row: Row) -> Result<bool, Status> {
     let mut more = 0;
-    let before = k.sys.task(row).map_or(0, |t| t.frames.used());
+    let before = k.sys.task(row).map_or(0, Task::frames_used);
     loop {
         let task = k.sys.task_mut(row)?;
-        let done = task.frames.used() - before + more;
+        let done = task.frames_used() - before + more;
         if done >= PAGES_A_STEP {
             return Ok(false);
         }
-        let root = task.space.get().ok_or(Status::NoSuchTask)?.root();
-        let (stack, keep) = (task.record.stack_frames, task.record.keep_frames);
-        let next = match task.start.phase {
+        let root = task.root()?;
+        let (stack, keep) = (task.record().stack_frames, task.record().keep_frames);
+        let next = match task.start().phase {
             Phase::Segment(number, page) => {
                 let (image, file) =
                     k.programs.get(row.index()).and_then(|p| p.as_ref().ok()).ok_or(Status::BadImage)?;
@@ -175,7 +175,7 @@ fn build(k: &mut Kernel, row: Row) -> Result<bool, Status> {
                 Phase::Stack(page + 1)
             }
             Phase::Stack(_) => Phase::Keep,
-            Phase::Keep if task.keep.is_none() && task.start.kept.len() < keep => {
+            Phase::Keep if task.keep().is_none() && task.start().kept.len() < keep => {
                 paging::zero(k.sys.kept_frame(row)?);
                 more += 1;
                 Phase::Keep
@@ -192,7 +192,7 @@ fn build(k: &mut Kernel, row: Row) -> Result<bool, Status> {
             Phase::Run => return run(k, row).map(|()| true),
         };
         if let Ok(task) = k.sys.task_mut(row) {
-            task.start.phase = next;
+            task.start_mut().phase = next;
         }
     }
 }
@@ -202,8 +202,8 @@ fn run(k: &mut Kernel, row: Row) -> Result<(), Status> {
     let (image, _) = k.programs.get(row.index()).and_then(|p| p.as_ref().ok()).ok_or(Status::BadImage)?;
     let entry = image.entry;
     let task = k.sys.task(row)?;
-    let record = task.record;
-    let mut entries = Entries { page: task.start.info, count: 0 };
+    let record = *task.record();
+    let mut entries = Entries { page: task.start().info, count: 0 };
     grant(k, row, &record, &mut entries)?;
     fill(entries.page, offset_of!(TaskInfo, entry_count) as u64, entries.count.as_bytes());
     k.sys.thread_start(row, user_frame(entry, STACK_TOP, 0), record.priority)?;
@@ -258,8 +258,8 @@ fn identify(k: &Kernel, row: Row, record: &TaskRecord, argument: &[u8], page: Ph
         task: k.sys.task(row).map_or(0, |t| t.id(row).to_u32()).as_bytes(),
         priority: u32::from(record.priority).as_bytes(),
         name: &record.name,
-        tsc_base: k.sys.clock.base.as_bytes(),
-        tsc_mult: k.sys.clock.mult.as_bytes(),
+        tsc_base: k.sys.clock().base.as_bytes(),
+        tsc_mult: k.sys.clock().mult.as_bytes(),
         arg_len: (argument.len() as u32).as_bytes(),
         arg: argument,
     }
@@ -294,16 +294,14 @@ fn grant(k: &mut Kernel, row: Row, record: &TaskRecord, entries: &mut Entries) -
         let (name, handle, base) = match kind {
             GrantKind::Peer => {
                 let peer = k.sys.task(Row::from_register(grant.base)?)?;
-                let endpoint = peer.endpoint.ok_or(Status::NoSuchTask)?;
+                let endpoint = peer.endpoint()?;
                 let handle = Handle::new(Object::Endpoint(endpoint), Rights::CALL | Rights::GRANT);
-                let name = if grant.name == Name::default() { peer.record.name } else { grant.name };
+                let name = if grant.name == Name::default() { peer.record().name } else { grant.name };
                 (name, Some(handle), grant.base)
             }
             GrantKind::Irq => {
                 let line = grant.base as u8;
-                if !k.sys.lines.claim(line, LineOwner { row, bits: grant.bits() }) {
-                    return Err(Status::Busy);
-                }
+                k.sys.claim_line(line, LineOwner { row, bits: grant.bits() })?;
                 k.pic.unmask(line);
                 (grant.name, Some(Handle::new(Object::Interrupt(line), Rights::MANAGE)), grant.flags.into())
             }
@@ -326,7 +324,7 @@ fn grant(k: &mut Kernel, row: Row, record: &TaskRecord, entries: &mut Entries) -
         };
         entries.add(Entry { name, kind: kind as u32, handle, base, len: grant.len })?;
     }
-    if let Some(id) = k.sys.task(row).ok().and_then(|t| t.keep) {
+    if let Some(id) = k.sys.task(row).ok().and_then(Task::keep) {
         let rights = Rights::READ | Rights::WRITE;
         let handle = k.sys.handle_insert(row, Handle::new(Object::Memory(id), rights))?;
         let len = u64::from(record.keep_frames) * PAGE;

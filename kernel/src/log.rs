@@ -80,10 +80,10 @@ impl Log {
         self.turn_to(row);
         let mut buffer = [0; MOST_PORTS as usize];
         let left = show.end.saturating_sub(show.start).min(MOST_PORTS) as usize;
-        let (count, start) = task.log.read(show.start, buffer.get_mut(..left).unwrap_or_default());
+        let (count, start) = task.log().read(show.start, buffer.get_mut(..left).unwrap_or_default());
         // What it has written over since then is lost here.
         let count = count.min(show.end.saturating_sub(start) as usize);
-        let name = tag(&task.record.name);
+        let name = tag(&task.record().name);
         // One less: another's line may have been ended.
         let (count, _) =
             fitting(buffer.get(..count).unwrap_or_default(), name.len() + TAG, self.open, MOST_PORTS as usize - 1);

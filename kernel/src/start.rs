@@ -236,11 +236,11 @@ pub fn run(ready: Ready, entered_at: u64) -> ! {
     }
     let archive_phys = paging::inspect(paging::kernel_root(), archive.as_ptr().addr() as u64).map(|(phys, ..)| phys);
     let archive_memory = archive_phys.and_then(|base| sys.archive_memory(base, archive.len() as u64));
-    let Some(first) = sys.controller else { panic!("no task has the control right") };
+    let Some(first) = sys.controller() else { panic!("no task has the control right") };
     let mut pic = Pic::new();
     pit::start();
     pic.unmask(pit::LINE);
-    let programs = loader::programs(&sys.tasks, archive);
+    let programs = loader::programs(sys.tasks(), archive);
     kernel::set(Kernel { sys, core, pic, features, archive, programs, archive_memory, frames_kernel });
     let mut kernel = kernel::lock();
     match loader::spawn(&mut kernel, first, b"") {
@@ -248,7 +248,7 @@ pub fn run(ready: Ready, entered_at: u64) -> ! {
         Err(loader::SpawnError::Image(e)) => panic!("the first task's program is refused: {}", e.describe()),
         Err(loader::SpawnError::Status(e)) => panic!("the first task does not start: {e}"),
     }
-    kernel.sys.counters.boot = cpu::now().saturating_sub(entered_at + measured);
+    kernel.sys.booted(cpu::now().saturating_sub(entered_at + measured));
     leave(kernel)
 }
 
@@ -262,7 +262,7 @@ fn leave(mut kernel: Locked) -> ! {
             // SAFETY: only the boot runs code there, and this is its end.
             unsafe { paging::unmap_kernel(page) };
             if paging::inspect(root, page).is_none() {
-                kernel.sys.frames.adopt(frame.number() / PAGE);
+                kernel.sys.adopt_frame(frame.number() / PAGE);
             }
         }
         page += PAGE;

@@ -77,9 +77,8 @@ impl Kernel {
     /// A step of `memory_map`: enters some pages. Where that fails, the mapping is taken back.
     pub(crate) fn fill_step(&mut self, row: Row, mut fill: Fill) -> Outcome {
         let root = self.root_of(row)?;
-        let mapping = self.sys.task(row).ok().and_then(|t| t.mappings.get(fill.addr)).copied();
-        let mapping = mapping.ok_or(Status::BadAddress)?;
-        let memory = self.sys.memories.get(mapping.memory).ok_or(Status::BadHandle)?;
+        let mapping = self.sys.task(row)?.mapping(fill.addr)?;
+        let memory = self.sys.memory(mapping.memory)?;
         let (base, caching) = match memory.backing {
             Backing::Frames(_) => (PhysAddr::default(), Caching::WriteBack),
             Backing::Physical { base, caching } => (base, caching),
@@ -101,7 +100,7 @@ impl Kernel {
                 None => base.plus(u64::from(fill.done) * PAGE),
             };
             paging::set_user(here, at, phys, flags);
-            fill.next = fill.next.and_then(|frame| self.sys.frames.next(frame));
+            fill.next = fill.next.and_then(|frame| self.sys.next_frame(frame));
             fill.done += 1;
         }
         if fill.done < mapping.pages {
@@ -134,8 +133,7 @@ impl Kernel {
     /// may be free.
     pub(crate) fn clear_step(&mut self, row: Row, mut clear: Clear) -> Outcome {
         let root = self.root_of(row)?;
-        let mapping = self.sys.task(row).ok().and_then(|t| t.mappings.get(clear.addr)).copied();
-        let mapping = mapping.ok_or(Status::BadAddress)?;
+        let mapping = self.sys.task(row)?.mapping(clear.addr)?;
         let end = mapping.pages.min(clear.done + CLEAR_STEP);
         paging::unmap_user(root, clear.addr + u64::from(clear.done) * PAGE, u64::from(end - clear.done));
         clear.done = end;
@@ -154,7 +152,7 @@ impl Kernel {
 
     /// A step of `log_write`: shows some of the text, and when it is all there has the log's readers told.
     pub(crate) fn show_step(&mut self, row: Row, mut show: Show) -> Outcome {
-        if !log::show(&self.sys.tasks, row, &mut show) {
+        if !log::show(self.sys.tasks(), row, &mut show) {
             return Ok(Done::Again(Step::Show(show)));
         }
         let tell = Tell { rows: self.sys.take_log_listeners(), value: show.value };

@@ -10,11 +10,12 @@ use abi::message::{Header, Lease, MAX_LEASES, ReplyToken, Rights};
 use abi::task::{LEVELS, TaskState, USER_END};
 use abi::{Status, Syscall, TaskId};
 use kernel_core::Row;
-use kernel_core::addr::{AddressSpace, PhysAddr, TableRoot};
+use kernel_core::addr::{PhysAddr, TableRoot};
 use kernel_core::direct::{LABEL, LEASES};
 use kernel_core::handles::{Handle, Object};
 use kernel_core::memory::Backing;
-use kernel_core::step::{Clear, Fill, Show, Step};
+use kernel_core::step::{Clear, Fill, Step};
+use kernel_core::task::Task;
 use kernel_core::thread::TrapFrame;
 use zerocopy::IntoBytes;
 
@@ -73,7 +74,7 @@ impl Returned {
 #[inline(always)]
 fn directly(frame: &TrapFrame, kernel: &mut Kernel, call: impl FnOnce(&mut Kernel) -> bool) -> *const TrapFrame {
     latency::begin(latency::cause(frame));
-    kernel.sys.now = cpu::now();
+    kernel.sys.set_now(cpu::now());
     if call(kernel) { kernel::leave_running(kernel) } else { on_syscall(frame) }
 }
 
@@ -201,7 +202,7 @@ fn dispatch(k: &mut Kernel, thread: u16, call: Syscall, a: Args) -> Outcome {
         Syscall::ThreadCreate => k.thread_create(thread, a),
         Syscall::ThreadExit => {
             let row = k.sys.row_of(thread)?;
-            if k.sys.task(row).is_ok_and(|t| t.threads <= 1) {
+            if k.sys.task(row).is_ok_and(|t| t.threads() <= 1) {
                 return k.exit(thread, 0);
             }
             k.sys.thread_exit(thread);
@@ -251,7 +252,7 @@ fn dispatch(k: &mut Kernel, thread: u16, call: Syscall, a: Args) -> Outcome {
         Syscall::MemoryUnmap => k.memory_unmap(thread, a.rdi),
         Syscall::MemoryInfo => {
             let Object::Memory(id) = k.sys.handle(thread, a.rdi)?.object else { return Err(Status::WrongKind) };
-            let memory = k.sys.memories.get(id).ok_or(Status::BadHandle)?;
+            let memory = k.sys.memory(id)?;
             pair(memory.pages.into(), memory.physical.map_or(u64::MAX, PhysAddr::number))
         }
 
@@ -283,7 +284,7 @@ fn dispatch(k: &mut Kernel, thread: u16, call: Syscall, a: Args) -> Outcome {
             k.sys.system_handle(thread, a.rdi, Rights::CONTROL)?;
             let row = Row::from_register(a.rsi)?;
             match k.sys.task(row) {
-                Ok(task) if task.state == TaskState::Running => k.sys.signal_task(row, a.rdx),
+                Ok(task) if task.state() == TaskState::Running => k.sys.signal_task(row, a.rdx),
                 _ => return Err(Status::NoSuchTask),
             }
             Ok(Done::Quiet)
@@ -345,7 +346,7 @@ impl Kernel {
     }
 
     pub(crate) fn root_of(&self, row: Row) -> Result<TableRoot, Status> {
-        self.sys.task(row)?.space.get().map(AddressSpace::root).ok_or(Status::NoSuchTask)
+        self.sys.task(row)?.root()
     }
 
     fn exit(&mut self, thread: u16, code: u64) -> Outcome {
@@ -377,7 +378,7 @@ impl Kernel {
             return Err(Status::BadAddress);
         }
         let priority = u8::try_from(a.r10).map_err(|_| Status::Ceiling)?;
-        if !self.sys.task(row).is_ok_and(|t| t.handles.has_room()) {
+        if !self.sys.task(row).is_ok_and(Task::has_room_for_a_handle) {
             return Err(Status::QuotaHandles);
         }
         let frame = loader::user_frame(a.rdi, a.rsi, a.rdx);
@@ -392,13 +393,12 @@ impl Kernel {
             thread
         } else {
             let Object::Thread(id) = self.sys.handle(thread, which)?.object else { return Err(Status::WrongKind) };
-            self.sys.threads.get(id).ok_or(Status::BadHandle)?;
-            id.index()
+            self.sys.thread_index(id)?
         };
         if priority >= LEVELS as u64 {
             return Err(Status::BadArgument);
         }
-        let ceiling = self.sys.task(row).map_or(0, |t| t.record.priority);
+        let ceiling = self.sys.task(row).map_or(0, |t| t.record().priority);
         if priority < u64::from(ceiling) {
             return Err(Status::Ceiling);
         }
@@ -418,7 +418,7 @@ impl Kernel {
     fn memory_map(&mut self, thread: u16, handle: u64, addr: u64, writable: bool) -> Outcome {
         let row = self.sys.row_of(thread)?;
         let mapping = self.sys.memory_map(row, handle, addr, writable)?;
-        let next = self.sys.memories.get(mapping.memory).and_then(|memory| match &memory.backing {
+        let next = self.sys.memory(mapping.memory).ok().and_then(|memory| match &memory.backing {
             Backing::Frames(chain) => chain.first(),
             Backing::Physical { .. } => None,
         });
@@ -440,12 +440,8 @@ impl Kernel {
         if text.is_empty() {
             return value(0_u64);
         }
-        let now_ms = self.sys.clock.ns(self.sys.now) / 1_000_000;
-        let task = self.sys.task_mut(row)?;
-        task.log_quota.take(log::cost(row, &task.record.name, text), now_ms)?;
-        let start = task.log.written();
-        task.log.write(text);
-        let show = Show { start, end: task.log.written(), begun: false, value: text.len() as u64 };
+        let cost = log::cost(row, &self.sys.task(row)?.record().name, text);
+        let show = self.sys.log_write(row, cost, text)?;
         self.show_step(row, show)
     }
 
@@ -459,7 +455,7 @@ impl Kernel {
             log::read(a.rdx, into)
         } else {
             let row = Row::from_register(a.rsi).map_err(|_| Status::BadArgument)?;
-            self.sys.task(row).map_err(|_| Status::BadArgument)?.log.read(a.rdx, into)
+            self.sys.task(row).map_err(|_| Status::BadArgument)?.log().read(a.rdx, into)
         };
         usermem::write(root, a.r10, into.get(..count).unwrap_or_default())?;
         pair(count as u64, position)
@@ -485,11 +481,8 @@ impl Kernel {
     fn task_fault(&self, system: u64, row: u64, to: u64) -> Result<(), Status> {
         let thread = self.sys.running().ok_or(Status::BadHandle)?;
         self.sys.system_right(thread, system, Rights::INSPECT)?;
-        let task = self.sys.task(Row::from_register(row)?)?;
-        if task.fault.kind == DeathKind::Alive as u32 {
-            return Err(Status::WouldBlock);
-        }
-        let (root, record) = (thread.space.root(), task.fault.as_bytes());
+        let record = self.sys.task(Row::from_register(row)?)?.fault()?.as_bytes();
+        let root = thread.space.root();
         if usermem::write_in_page(root, to, record) { Ok(()) } else { usermem::write(root, to, record) }
     }
 
@@ -501,7 +494,7 @@ impl Kernel {
             _ => return Err(Status::BadArgument),
         };
         match self.sys.task(Row::of(id)) {
-            Ok(t) if t.is_alive() && t.generation == id.generation => {}
+            Ok(t) if t.lives(id) => {}
             _ => return Err(Status::NoSuchTask),
         }
         if Row::of(id) == self.sys.row_of(thread)? {

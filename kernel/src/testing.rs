@@ -21,7 +21,7 @@ use spin::Mutex;
 pub fn kernel(ready: Ready, records: &[TaskRecord], archive: &'static [u8], clock: Clock) -> Kernel {
     let Ready { core, frames, frames_kernel, features, .. } = ready;
     let sys = System::new(records, frames, clock);
-    let programs = loader::programs(&sys.tasks, archive);
+    let programs = loader::programs(sys.tasks(), archive);
     Kernel { sys, core, pic: Pic::new(), features, archive, programs, archive_memory: None, frames_kernel }
 }
 

@@ -22,7 +22,7 @@ pub extern "C" fn from_user(frame: &TrapFrame, kernel: &mut Kernel) -> *const Tr
     latency::begin(latency::cause(frame));
     let (vector, address) = (frame.vector, if frame.vector == 14 { Cr2::read_raw() } else { 0 });
     if vector >= 32 {
-        kernel.sys.now = cpu::now();
+        kernel.sys.set_now(cpu::now());
         if interrupt(kernel, vector) {
             return kernel::enter_running(kernel);
         }
@@ -88,10 +88,10 @@ const PLAIN: bool = cfg!(feature = "plain");
 fn interrupt(kernel: &mut Kernel, vector: u64) -> bool {
     let line = (vector - u64::from(pic::BASE)) as u8;
     if !kernel.pic.is_real(line) {
-        kernel.sys.counters.spurious += 1;
+        kernel.sys.count_spurious();
         return false;
     }
-    kernel.sys.counters.interrupts += 1;
+    kernel.sys.count_interrupt();
     if line == pit::LINE {
         kernel.pic.end(line);
         if PLAIN && kernel.sys.direct_tick() {
@@ -119,7 +119,7 @@ pub extern "C" fn line_from_user(frame: &TrapFrame, kernel: &mut Kernel) -> *con
     latency::begin(latency::cause(frame));
     latency::ports(STUB_PORTS);
     let line = (frame.vector - u64::from(pic::BASE)) as u8;
-    kernel.sys.now = cpu::now();
+    kernel.sys.set_now(cpu::now());
     if !kernel.sys.interrupt(line) {
         // Lost for good: the line is edge-triggered and stays as it is.
         kernel.pic.unmask(line);

@@ -22,7 +22,7 @@ static TALLY: Mutex<(u64, u64)> = Mutex::new((0, 0xcbf2_9ce4_8422_2325));
 /// # Panics
 /// Where the state is broken: that ends the machine with a report.
 pub fn call(kernel: &Kernel, row: Row, number: u64) -> Result<(u64, u64), Status> {
-    if kernel.sys.controller != Some(row) {
+    if kernel.sys.controller() != Some(row) {
         return Err(Status::BadSyscall);
     }
     match number {
@@ -38,7 +38,7 @@ pub fn call(kernel: &Kernel, row: Row, number: u64) -> Result<(u64, u64), Status
 /// Counts a system call of the general path, but for those of the controller. What calls by the fast paths return is summed up by what their
 /// callers do next.
 pub fn count(kernel: &Kernel, thread: u16, number: u64) {
-    if kernel.sys.row_of(thread).ok() == kernel.sys.controller {
+    if kernel.sys.row_of(thread).ok() == kernel.sys.controller() {
         return;
     }
     let mut tally = TALLY.lock();
@@ -53,15 +53,16 @@ pub fn count(kernel: &Kernel, thread: u16, number: u64) {
 /// The page tables say what the mappings say, and no page is both writable and executable.
 fn spaces(kernel: &Kernel) -> Result<(), String> {
     let sys = &kernel.sys;
-    for (row, task) in sys.tasks.rows().zip(sys.tasks.iter()).filter(|(_, task)| task.state == TaskState::Running) {
-        let root = task.space.get().ok_or(format!("row {row} runs without an address space"))?.root();
+    for (row, task) in sys.tasks().rows().zip(sys.tasks().iter()).filter(|(_, task)| task.state() == TaskState::Running)
+    {
+        let root = task.root().map_err(|_| format!("row {row} runs without an address space"))?;
         if let Some(addr) = paging::find_writable_executable(root) {
             return Err(format!("row {row}: {addr:#x} is both writable and executable"));
         }
-        for mapping in task.mappings.iter().filter(|mapping| !mapping.changing) {
-            let memory = sys.memories.get(mapping.memory).ok_or(format!("row {row}: what is mapped is gone"))?;
+        for mapping in task.mappings().filter(|mapping| !mapping.changing) {
+            let memory = sys.memory(mapping.memory).map_err(|_| format!("row {row}: what is mapped is gone"))?;
             let (mut frames, base) = match &memory.backing {
-                Backing::Frames(chain) => (Some(sys.frames.iter(chain)), PhysAddr::default()),
+                Backing::Frames(chain) => (Some(sys.frames_of(chain)), PhysAddr::default()),
                 Backing::Physical { base, .. } => (None, *base),
             };
             for page in 0..u64::from(mapping.pages) {

@@ -34,8 +34,8 @@ fn main(boot: &'static mut BootInfo) -> ! {
     let records = abi::manifest::rules::parse(kernel_core::archive::find_file(archive, "manifest").unwrap()).unwrap();
     let mut kernel = testing::kernel(ready, records, archive, Clock::new(0, 1_000_000_000));
     loader::spawn(&mut kernel, Row::new(0), b"").expect("the task starts");
-    let task = kernel.sys.task(Row::new(0)).expect("a row").space.get().expect("it runs").root();
-    let frames = RefCell::new(kernel.sys.frames);
+    let task = kernel.sys.task(Row::new(0)).expect("a row").root().expect("it runs");
+    let frames = RefCell::new(kernel.sys.into_frames());
     testing::run(&[
         ("d05_kernel_has_none", &|| none_in(paging::kernel_root())),
         ("d05_task_has_none", &|| none_in(task)),

@@ -3,6 +3,7 @@
 //! `own_hardware` in xtask/src/test/kernel.rs), on which code of the task's own would run in ring 0.
 #![no_std]
 #![no_main]
+#![expect(clippy::disallowed_methods, reason = "it stands where the kernel is entered")]
 
 extern crate alloc;
 
@@ -108,7 +109,7 @@ fn main(boot: &'static mut BootInfo) -> ! {
     let mut kernel = state::lock();
     loader::spawn(&mut kernel, ATTACKER, b"").expect("it is good");
     loader::spawn(&mut kernel, WITNESS, b"").expect("it is good");
-    lay_gates(kernel.sys.task(ATTACKER).expect("a row").space.get().expect("it runs").root());
+    lay_gates(kernel.sys.task(ATTACKER).expect("a row").root().expect("it runs"));
     come_back_by_breakpoint();
     let frame = state::next(kernel);
     // SAFETY: the frame of a thread that was made ready to run; nothing on this stack is needed any more.
@@ -178,7 +179,7 @@ extern "C" fn judge() -> ! {
 
 fn nowhere() {
     let mut kernel = state::lock();
-    let found = kernel.sys.task(ATTACKER).expect("a row").fault;
+    let found = kernel.sys.task(ATTACKER).expect("a row").fault().copied().expect("it died");
     let at = BASE + label!(call_by_gate) - label!(attack);
     assert_eq!(DeathKind::from_u32(found.kind), DeathKind::Exception);
     // The general protection fault, with the selector as its error code, table and all.
@@ -193,7 +194,7 @@ fn refused() {
         let mut parts = parts();
         parts[part].addr = addr;
         let file = program(&parts, AbiNote::CURRENT);
-        kernel.programs = loader::programs(&kernel.sys.tasks, tar(&[("bin/attacker", &file)]));
+        kernel.programs = loader::programs(kernel.sys.tasks(), tar(&[("bin/attacker", &file)]));
         let found = loader::spawn(&mut kernel, ATTACKER, b"");
         assert_eq!(found, Err(SpawnError::Image(ImageError::OutOfRange)), "a segment at {addr:#x}");
     }
@@ -203,21 +204,19 @@ fn refused() {
 fn not_mapped() {
     let mut kernel = state::lock();
     let archive = tar(&[("bin/attacker", &running(&[]))]);
-    kernel.programs = loader::programs(&kernel.sys.tasks, archive);
+    kernel.programs = loader::programs(kernel.sys.tasks(), archive);
     loader::spawn(&mut kernel, ATTACKER, b"").expect("it is good");
     let mut create = kernel.sys.memory_begin(ATTACKER, 1, false).expect("a page");
     while kernel.sys.memory_frame(&mut create).expect("a frame").is_some() {}
     let handle = u64::from(kernel.sys.memory_finish(ATTACKER, create).expect("a handle"));
     let task = kernel.sys.task(ATTACKER).expect("a row");
-    let Object::Memory(memory) = task.handles.get(handle).expect("it is there").object else { panic!("no memory") };
-    let (root, thread) = (task.space.get().expect("it runs").root(), task.first_thread.expect("a thread").index());
+    let Object::Memory(memory) = task.handle(handle).expect("it is there").object else { panic!("no memory") };
+    let (root, thread) = (task.root().expect("it runs"), task.first_thread().expect("a thread"));
     for addr in (PAGE..PROGRAM_BASE).step_by(PAGE as usize) {
         assert_eq!(kernel.sys.memory_map(ATTACKER, handle, addr, true).err(), Some(Status::BadAddress), "{addr:#x}");
         // As if it had been let pass.
         let mapping = kernel_core::memory::Mapping { addr, pages: 1, memory, changing: true };
-        assert!(kernel.sys.task_mut(ATTACKER).expect("a row").mappings.insert(mapping), "room");
-        kernel.sys.memories.get_mut(memory).expect("it is there").mappings += 1;
-        kernel.sys.task_mut(ATTACKER).expect("a row").objects.take(1, Status::QuotaObjects).expect("room");
+        kernel.sys.map_anywhere(ATTACKER, mapping).expect("room");
         kernel.sys.step_set(thread, Step::Fill(Fill { addr, writable: true, done: 0, next: None }));
         kernel.go_on(thread);
         assert_eq!(paging::translate_user(root, addr, false), None, "{addr:#x} is mapped");

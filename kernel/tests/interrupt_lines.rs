@@ -48,12 +48,12 @@ fn main(boot: &'static mut BootInfo) -> ! {
 
 fn counters() -> (u64, u64) {
     let kernel = state::lock();
-    (kernel.sys.counters.interrupts, kernel.sys.counters.spurious)
+    (kernel.sys.info().interrupts, kernel.sys.info().spurious)
 }
 
 /// Lets interrupts in for a while.
 fn listen(ns: u64) {
-    let clock = state::lock().sys.clock;
+    let clock = state::lock().sys.clock();
     let start = clock.ns(cpu::now());
     interrupts::enable();
     while clock.ns(cpu::now()) < start + ns {
@@ -145,12 +145,12 @@ fn opens_again() {
 fn dead_driver() {
     // Its line is open and never fired; then it dies.
     let mut kernel = state::lock();
-    assert!(kernel.sys.lines.claim(CLOCK, LineOwner { row: Row::new(0), bits: 1 }));
+    kernel.sys.claim_line(CLOCK, LineOwner { row: Row::new(0), bits: 1 }).expect("it is free");
     kernel.sys.begin(Row::new(0)).expect("a first life");
     kernel.pic.unmask(CLOCK);
     kernel.death_record(None, Row::new(0), abi::error::DeathKind::Killed);
     kernel.kill(Row::new(0));
-    assert_eq!(kernel.sys.lines.owner(CLOCK), None);
+    assert_eq!(kernel.sys.line_owner(CLOCK), None);
     drop(kernel);
     assert_eq!(masks(), [0xff, 0xff]);
     let before = counters();
@@ -161,20 +161,18 @@ fn dead_driver() {
 }
 
 fn word() -> u64 {
-    let kernel = state::lock();
-    let id = kernel.sys.task(Row::new(0)).expect("a row").notification.expect("every row has one");
-    kernel.sys.notifications.get(id).expect("for ever").word
+    state::lock().sys.notification_word(Row::new(0)).expect("every row has one")
 }
 
 fn tells_its_owner() {
     assert_eq!(word() & abi::message::bits::IRQ_MASK, 0);
-    assert!(state::lock().sys.lines.claim(CLOCK, LineOwner { row: Row::new(0), bits: 1 << 5 }));
+    state::lock().sys.claim_line(CLOCK, LineOwner { row: Row::new(0), bits: 1 << 5 }).expect("it is free");
     start_storm();
     state::lock().pic.unmask(CLOCK);
     assert_eq!(listen_for(1), 1);
     stop_storm();
     assert_eq!(word() & abi::message::bits::IRQ_MASK, 1 << 5);
-    assert_eq!(state::lock().sys.lines.release(Row::new(0)), 1 << CLOCK);
+    assert_eq!(state::lock().sys.release_lines(Row::new(0)), 1 << CLOCK);
 }
 
 /// Has the keyboard controller hand over a byte as if its device had sent it (8042: 0xD2 keyboard, 0xD3 mouse), which raises its line.

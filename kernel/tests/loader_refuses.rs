@@ -10,7 +10,7 @@ mod archive;
 #[path = "support/tables.rs"]
 mod tables;
 
-use abi::manifest::Grant;
+use abi::manifest::{Grant, TaskRecord};
 use abi::message::Rights;
 use abi::task::TaskState;
 use abi::{AbiNote, Status};
@@ -64,7 +64,7 @@ fn main(boot: &'static mut BootInfo) -> ! {
         ("good_program_starts_after_all_that", &|| with(good_program)),
         ("first_program_refused_ends_the_boot", &|| {
             let taken = kernel.take().expect("not taken yet");
-            let (frames, core) = (taken.sys.frames, taken.core);
+            let (frames, core) = (taken.sys.into_frames(), taken.core);
             let archive = archive(&program(&writable_code(), AbiNote::CURRENT));
             let table = start::table(archive);
             let ready = Ready {
@@ -101,18 +101,19 @@ fn reaching(regions: &MemoryRegions) -> abi::manifest::TaskRecord {
 
 fn range_in_ram(kernel: &mut Kernel) {
     let good = program(&parts(), AbiNote::CURRENT);
-    kernel.programs = loader::programs(&kernel.sys.tasks, tar(&[("bin/one", &good), ("bin/two", &good)]));
+    kernel.programs = loader::programs(kernel.sys.tasks(), tar(&[("bin/one", &good), ("bin/two", &good)]));
     start::disable(&mut kernel.sys, &Units::default());
     let before = state(kernel);
     assert_eq!(loader::spawn(kernel, SECOND, b""), Err(SpawnError::Status(Status::Busy)));
     assert_eq!(state(kernel), before);
-    assert_eq!(kernel.sys.task(SECOND).expect("a row").generation, 0, "it had a life");
+    assert_eq!(kernel.sys.task(SECOND).expect("a row").id(SECOND).generation, 0, "it had a life");
     // A page that is no memory of this machine's is for whoever asks for it.
-    let task = kernel.sys.task_mut(SECOND).expect("a row");
-    (task.disabled, task.record.grants[0].base) = (false, 0xb_8000);
+    let mut record = *kernel.sys.task(SECOND).expect("a row").record();
+    record.grants[0].base = 0xb_8000;
+    kernel.sys.alter_record(SECOND, record).expect("a row");
     start::disable(&mut kernel.sys, &Units::default());
     assert!(loader::spawn(kernel, SECOND, b"").is_ok());
-    assert!(!kernel.sys.task(FIRST).expect("a row").disabled);
+    assert!(!kernel.sys.task(FIRST).expect("a row").is_disabled());
     kernel.kill(SECOND);
     while kernel.sys.reap(SECOND).expect("it is dead") != 0 {}
 }
@@ -122,11 +123,12 @@ fn range_in_a_unit(kernel: &mut Kernel, units: Units) {
     for (what, at) in [("I/O APIC", 0xfec0_0000), ("local APICs", 0xfee0_0000), ("HPET", 0xfed0_0000)] {
         assert!(units.reached(at, 1).is_some_and(|reason| reason.contains(what)), "{what}: {units:x?}");
         assert_eq!(units.reached(at - 0x1000, 0x1000), None, "{what}: the page before");
-        let task = kernel.sys.task_mut(SECOND).expect("a row");
-        (task.disabled, task.record.grants[0].base, task.record.grants[0].len) = (false, at - 0x1000, 0x2000);
+        let mut record = *kernel.sys.task(SECOND).expect("a row").record();
+        (record.grants[0].base, record.grants[0].len) = (at - 0x1000, 0x2000);
+        kernel.sys.alter_record(SECOND, record).expect("a row");
         start::disable(&mut kernel.sys, &units);
         assert_eq!(loader::spawn(kernel, SECOND, b""), Err(SpawnError::Status(Status::Busy)), "{what}");
-        assert!(!kernel.sys.task(FIRST).expect("a row").disabled);
+        assert!(!kernel.sys.task(FIRST).expect("a row").is_disabled());
     }
     // A machine with a PCI host bridge that says where configuration is has that too: q35 does, pc does not.
     let q35 = pci::read(0, 0) == 0x29c0_8086;
@@ -146,15 +148,15 @@ fn device(name: &str) -> abi::manifest::TaskRecord {
 /// too.
 fn device_ranges(kernel: &mut Kernel) {
     let good = program(&parts(), AbiNote::CURRENT);
-    kernel.programs = loader::programs(&kernel.sys.tasks, tar(&[("bin/three", &good), ("bin/four", &good)]));
+    kernel.programs = loader::programs(kernel.sys.tasks(), tar(&[("bin/three", &good), ("bin/four", &good)]));
     let features = kernel.features;
     assert!(features.pat, "every processor of QEMU has it");
     for (row, pat, wanted) in [(Row::new(2), true, [0x18, 0x08]), (Row::new(3), false, [0x18, 0x18])] {
         kernel.features.pat = pat;
         loader::spawn(kernel, row, b"").expect("it is good");
         let task = kernel.sys.task(row).expect("a row");
-        let (root, ranges) = (task.space.get().expect("it runs").root(), task.ranges);
-        let thread = task.first_thread.expect("a thread").index();
+        let (root, ranges) = (task.root().expect("it runs"), [task.range(0), task.range(1)]);
+        let thread = task.first_thread().expect("a thread");
         for (slot, bits) in wanted.into_iter().enumerate() {
             let object = Object::Memory(ranges[slot].expect("the range's memory"));
             let handle = kernel.sys.handle_insert(row, Handle::new(object, Rights::READ));
@@ -177,7 +179,7 @@ fn device_ranges(kernel: &mut Kernel) {
     kernel.features = features;
 }
 
-fn records(records: &[abi::manifest::TaskRecord]) -> &'static [abi::manifest::TaskRecord] {
+fn records(records: &[TaskRecord]) -> &'static [TaskRecord] {
     // Not by the archive's table, in which a range where RAM may be is refused on any machine.
     records.to_vec().leak()
 }
@@ -187,7 +189,7 @@ fn archive(file: &[u8]) -> &'static [u8] {
 }
 
 fn spawn(kernel: &mut Kernel, archive: &'static [u8]) -> Result<abi::TaskId, SpawnError> {
-    kernel.programs = loader::programs(&kernel.sys.tasks, archive);
+    kernel.programs = loader::programs(kernel.sys.tasks(), archive);
     loader::spawn(kernel, FIRST, b"an argument")
 }
 
@@ -195,8 +197,9 @@ fn spawn(kernel: &mut Kernel, archive: &'static [u8]) -> Result<abi::TaskId, Spa
 fn state(kernel: &Kernel) -> impl PartialEq + core::fmt::Debug + use<> {
     let sys = &kernel.sys;
     let task = sys.task(FIRST).expect("a row");
-    let objects = [sys.threads.live(), sys.memories.live(), sys.notifications.live(), sys.endpoints.live()];
-    (sys.frames.free(), task.frames.used(), task.objects.used(), task.state as u32, objects)
+    let info = sys.info();
+    let objects = [info.threads, info.memories, info.notifications, info.endpoints];
+    (info.frames_free, task.frames_used(), task.objects_used(), task.state() as u32, objects)
 }
 
 fn refused(kernel: &mut Kernel, file: &[u8], reason: ImageError) {
@@ -209,7 +212,7 @@ fn good_program(kernel: &mut Kernel) {
     let before = state(kernel);
     let file = program(&parts(), AbiNote::CURRENT);
     let id = spawn(kernel, archive(&file)).expect("it is good");
-    let root = kernel.sys.task(FIRST).expect("a row").space.get().expect("it runs").root();
+    let root = kernel.sys.task(FIRST).expect("a row").root().expect("it runs");
     // What it finds where.
     let mut seen = [0; 0x100];
     usermem::read(root, BASE, &mut seen).expect("code");
@@ -343,13 +346,12 @@ fn truncations(kernel: &mut Kernel) {
 
 fn quotas(kernel: &mut Kernel) {
     let archive = archive(&program(&parts(), AbiNote::CURRENT));
-    let good = kernel.sys.task(FIRST).expect("a row").record;
+    let good = *kernel.sys.task(FIRST).expect("a row").record();
     let before = state(kernel);
     // However far the frames reach: at every step everything taken so far comes back.
     let mut enough = None;
     for frames in 0..64 {
-        kernel.sys.task_mut(FIRST).expect("a row").record.frame_quota = frames;
-        kernel.sys.task_mut(FIRST).expect("a row").frames = kernel_core::task::Quota::new(frames);
+        kernel.sys.alter_record(FIRST, TaskRecord { frame_quota: frames, ..good }).expect("a row");
         match spawn(kernel, archive) {
             Ok(_) => {
                 enough = Some(frames);
@@ -364,24 +366,22 @@ fn quotas(kernel: &mut Kernel) {
     }
     // Root; code, constants, three of data; two of stack; the information page; and a handful of tables.
     assert!(enough.is_some_and(|n| (12..40).contains(&n)), "{enough:?} frames are enough");
-    kernel.sys.task_mut(FIRST).expect("a row").record = good;
-    kernel.sys.task_mut(FIRST).expect("a row").frames = kernel_core::task::Quota::new(good.frame_quota);
+    kernel.sys.alter_record(FIRST, good).expect("a row");
     assert_eq!(state(kernel), before);
 }
 
 /// A start is done in steps. Ended after any of them it leaves a dead life, of which nothing stays.
 fn given_up(kernel: &mut Kernel) {
-    kernel.programs = loader::programs(&kernel.sys.tasks, archive(&program(&parts(), AbiNote::CURRENT)));
-    let task = kernel.sys.task_mut(FIRST).expect("a row");
-    let good = task.record;
-    (task.record.stack_frames, task.record.keep_frames) = (50, 50);
-    task.frames = kernel_core::task::Quota::new(100);
+    kernel.programs = loader::programs(kernel.sys.tasks(), archive(&program(&parts(), AbiNote::CURRENT)));
+    let good = *kernel.sys.task(FIRST).expect("a row").record();
+    let large = TaskRecord { stack_frames: 50, keep_frames: 50, frame_quota: 100, ..good };
+    kernel.sys.alter_record(FIRST, large).expect("a row");
     let before = state(kernel);
     for steps in 0.. {
         let id = loader::begin(kernel, FIRST, b"an argument").expect("it is good");
         let runs = (0..steps).any(|_| loader::step(kernel, id) == Ok(true));
         let was = if runs { TaskState::Running } else { TaskState::Starting };
-        assert_eq!(kernel.sys.task(FIRST).expect("a row").state, was, "after {steps} steps");
+        assert_eq!(kernel.sys.task(FIRST).expect("a row").state(), was, "after {steps} steps");
         assert!(runs || loader::begin(kernel, FIRST, b"").is_err(), "a second start beside the first");
         kernel.death_record(None, FIRST, abi::error::DeathKind::Killed);
         kernel.kill(FIRST);
@@ -397,23 +397,19 @@ fn given_up(kernel: &mut Kernel) {
         }
         assert_eq!(state(kernel), before, "after {steps} steps");
     }
-    kernel.sys.task_mut(FIRST).expect("a row").record = good;
-    kernel.sys.task_mut(FIRST).expect("a row").frames = kernel_core::task::Quota::new(good.frame_quota);
+    kernel.sys.alter_record(FIRST, good).expect("a row");
     assert_eq!(state(kernel), before);
 }
 
 /// Takes the memory that outlives the first task away, if it was made: it must be zeroed.
 fn forget_kept(kernel: &mut Kernel) -> bool {
-    let Some(keep) = kernel.sys.task_mut(FIRST).expect("a row").keep.take() else { return false };
-    let memory = kernel.sys.memories.remove(keep).expect("it is there");
-    let kernel_core::memory::Backing::Frames(mut chain) = memory.backing else { panic!("it has frames") };
-    for frame in kernel.sys.frames.iter(&chain) {
+    let Some(chain) = kernel.sys.take_kept(FIRST) else { return false };
+    for frame in kernel.sys.frames_of(&chain) {
         let page = ram::Ram::at(frame.address().number(), 4096).expect("memory").pointer();
         // SAFETY: a frame of RAM that nobody writes.
         assert!((0..4096).all(|at| unsafe { page.add(at).read_volatile() } == 0), "it is not zeroed");
     }
-    kernel.sys.frames.join(&mut kernel.sys.garbage, &mut chain);
-    kernel.sys.collect(u32::MAX);
+    kernel.sys.give_back(chain);
     true
 }
 

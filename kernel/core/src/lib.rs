@@ -50,6 +50,7 @@ fn push<T>(list: &mut alloc::vec::Vec<T>, value: T) -> bool {
 mod account;
 pub mod acpi;
 pub mod addr;
+pub mod alter;
 pub mod archive;
 pub mod arena;
 #[cfg(any(test, feature = "verify"))]
@@ -84,6 +85,7 @@ pub mod system;
 pub mod task;
 pub mod thread;
 pub mod timer;
+pub mod view;
 
 pub use row::{Row, RowSet};
 pub use system::System;

@@ -64,46 +64,46 @@ pub(crate) const WAKES: u32 = 32;
 /// The state of the kernel's logic.
 pub struct System {
     /// The task table.
-    pub tasks: Tasks,
+    pub(crate) tasks: Tasks,
     /// All threads.
-    pub threads: Arena<Thread>,
+    pub(crate) threads: Arena<Thread>,
     /// Floating-point registers of the threads that have some.
-    pub floats: Arena<FloatState>,
+    pub(crate) floats: Arena<FloatState>,
     /// All endpoints.
-    pub endpoints: Arena<Endpoint>,
+    pub(crate) endpoints: Arena<Endpoint>,
     /// All notifications.
-    pub notifications: Arena<Notification>,
+    pub(crate) notifications: Arena<Notification>,
     /// All memory objects.
-    pub memories: Arena<Memory>,
+    pub(crate) memories: Arena<Memory>,
     /// All timers.
-    pub timers: Timers,
+    pub(crate) timers: Timers,
     /// Who runs next.
-    pub sched: Scheduler,
+    pub(crate) sched: Scheduler,
     /// Who owns each interrupt line.
-    pub lines: Lines,
+    pub(crate) lines: Lines,
     /// All frames.
-    pub frames: Frames,
+    pub(crate) frames: Frames,
     /// Frames of memory objects that nothing refers to any more, to be freed in small steps.
-    pub garbage: Chain,
+    pub(crate) garbage: Chain,
     /// Cycles to nanoseconds.
-    pub clock: Clock,
+    pub(crate) clock: Clock,
     /// The time-stamp counter when the kernel was entered.
-    pub now: u64,
+    pub(crate) now: u64,
     /// Dead lives that are not released yet: see [`crate::release`].
     pub(crate) releasing: u32,
     /// Counters that only tell.
-    pub counters: Counters,
+    pub(crate) counters: Counters,
     /// The highest number of a call that any thread had which has ended, times 65,536: a new thread's are above it, so that no reply token ever
     /// names another thread's call in the same slot.
-    pub calls: u64,
+    pub(crate) calls: u64,
     /// The row that spawns and kills.
-    pub controller: Option<Row>,
+    pub(crate) controller: Option<Row>,
     /// The rows that read logs.
-    pub log_readers: RowSet,
+    pub(crate) log_readers: RowSet,
     /// Those of them that have not heard of the text of a thread that has died since.
     pub(crate) untold: RowSet,
     /// Those of them that have read, or begun a life, since they were last told that there is text.
-    pub log_listeners: RowSet,
+    pub(crate) log_listeners: RowSet,
 }
 
 /// The quotas of handles and objects that a row has where none is to be above `most`. The task with control keeps its own: without it

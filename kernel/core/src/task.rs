@@ -93,57 +93,57 @@ impl Default for Phase {
 /// A row of the task table: the authority given by `system.toml`, and the life that uses it now.
 pub struct Task {
     /// What the manifest says.
-    pub record: TaskRecord,
+    pub(crate) record: TaskRecord,
     /// Whether there is a life.
-    pub state: TaskState,
+    pub(crate) state: TaskState,
     /// How far the release of the last life has come.
-    pub release: Release,
+    pub(crate) release: Release,
     /// How far the start of this life has come.
-    pub start: Start,
+    pub(crate) start: Start,
     /// Which life; 0 before the first.
-    pub generation: u32,
+    pub(crate) generation: u32,
     /// Whether a next life is to be expected where there is none now.
-    pub expected: bool,
+    pub(crate) expected: bool,
     /// Whether it never starts: it would have what is the kernel's.
-    pub disabled: bool,
+    pub(crate) disabled: bool,
     /// Threads alive.
-    pub threads: u16,
+    pub(crate) threads: u16,
     /// Endpoints and notifications that it made.
-    pub made: u16,
+    pub(crate) made: u16,
     /// The thread that the life began with.
-    pub first_thread: Option<Id<Thread>>,
+    pub(crate) first_thread: Option<Id<Thread>>,
     /// Its handles.
-    pub handles: HandleTable,
+    pub(crate) handles: HandleTable,
     /// Frames: image, stack, page tables, memory objects.
-    pub frames: Quota,
+    pub(crate) frames: Quota,
     /// Threads, endpoints, notifications, mappings, timers.
-    pub objects: Quota,
+    pub(crate) objects: Quota,
     /// The frames of image, stacks and page tables.
-    pub chain: Chain,
+    pub(crate) chain: Chain,
     /// The address space of the life; none without a life, and until it has one.
-    pub space: LifeSpace,
+    pub(crate) space: LifeSpace,
     /// Its endpoint, which outlives it.
-    pub endpoint: Option<Id<Endpoint>>,
+    pub(crate) endpoint: Option<Id<Endpoint>>,
     /// Its notification, which outlives it (its bits do not).
-    pub notification: Option<Id<Notification>>,
+    pub(crate) notification: Option<Id<Notification>>,
     /// The memory that outlives it.
-    pub keep: Option<Id<Memory>>,
+    pub(crate) keep: Option<Id<Memory>>,
     /// Its physical ranges.
-    pub ranges: [Option<Id<Memory>>; GrantKind::Range.most()],
+    pub(crate) ranges: [Option<Id<Memory>>; GrantKind::Range.most()],
     /// Where memory objects are mapped.
-    pub mappings: Mappings,
+    pub(crate) mappings: Mappings,
     /// Where the next mapping without an address goes.
-    pub map_next: u64,
+    pub(crate) map_next: u64,
     /// What the last death left; [`DeathKind::Alive`](abi::error::DeathKind) where there is nothing.
-    pub fault: FaultRecord,
+    pub(crate) fault: FaultRecord,
     /// Its newest text.
-    pub log: Ring,
+    pub(crate) log: Ring,
     /// What it may write there now; a new life goes on with what the last one left.
-    pub log_quota: Allowance,
+    pub(crate) log_quota: Allowance,
     /// When a heartbeat was sent that has not been taken, in cycles.
-    pub heartbeat: Option<u64>,
+    pub(crate) heartbeat: Option<u64>,
     /// Bits of interrupt lines of which a debugger has the next interrupt lost.
-    pub lose: u64,
+    pub(crate) lose: u64,
 }
 
 impl Task {

@@ -1,0 +1,51 @@
+//! Changes of the state that no operation makes, for test kernels: `kernel/tests`. The kernel itself calls none of them.
+
+use crate::frames::{Chain, Frames};
+use crate::memory::{Backing, Mapping};
+use crate::row::Row;
+use crate::system::System;
+use crate::task::Quota;
+use abi::Status;
+use abi::manifest::TaskRecord;
+
+impl System {
+    /// Gives a row without a life another record, with nothing used of its quota of frames, and no longer disabled. Errors: NoSuchTask.
+    pub fn alter_record(&mut self, row: Row, record: TaskRecord) -> Result<(), Status> {
+        let task = self.task_mut(row)?;
+        task.frames = Quota::new(record.frame_quota);
+        task.disabled = false;
+        task.record = record;
+        Ok(())
+    }
+
+    /// Takes the memory that outlives a task's lives away, if it was made. Returns its frames, for [`System::give_back`].
+    pub fn take_kept(&mut self, row: Row) -> Option<Chain> {
+        let keep = self.task_mut(row).ok()?.keep.take()?;
+        match self.memories.remove(keep)?.backing {
+            Backing::Frames(chain) => Some(chain),
+            Backing::Physical { .. } => None,
+        }
+    }
+
+    /// Frees frames.
+    pub fn give_back(&mut self, mut chain: Chain) {
+        self.frames.join(&mut self.garbage, &mut chain);
+        self.collect(u32::MAX);
+    }
+
+    /// Notes a mapping as if `memory_map` had let its address pass. Errors: NoSuchTask, BadHandle, QuotaObjects.
+    pub fn map_anywhere(&mut self, row: Row, mapping: Mapping) -> Result<(), Status> {
+        let task = self.task_mut(row)?;
+        task.objects.take(1, Status::QuotaObjects)?;
+        if !task.mappings.insert(mapping) {
+            return Err(Status::QuotaObjects);
+        }
+        self.memories.get_mut(mapping.memory).ok_or(Status::BadHandle)?.mappings += 1;
+        Ok(())
+    }
+
+    /// All frames, where nothing else of the state is needed any more.
+    pub fn into_frames(self) -> Frames {
+        self.frames
+    }
+}
