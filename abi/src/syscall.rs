@@ -170,7 +170,7 @@ syscalls! {
     TaskReap = 42, "task_reap";
     /// Says whether a task will have a next life. `rdi` system handle (CONTROL), `rsi` task index, `rdx` 1: callers may wait for it,
     /// 0: callers get PeerGone, those that wait now included. Errors: NoRights, NoSuchTask.
-    TaskExpect = 43, "task_expect";
+    TaskSetRestart = 43, "task_set_restart";
     /// Sets bits in a task's notification. `rdi` system handle (CONTROL), `rsi` task index, `rdx` bits. Errors: NoRights, NoSuchTask.
     TaskSignal = 44, "task_signal";
     /// Reads a task's state. `rdi` system handle (INSPECT), `rsi` task index, `rdx` address of a [`crate::task::TaskStatus`].

@@ -45,7 +45,7 @@ impl Kernel {
         Ok(if done { Done::Elsewhere } else { Done::Again(Step::Receive(handle, mask)) })
     }
 
-    /// `task_expect`, or what is left of it.
+    /// `task_set_restart`, or what is left of it.
     pub(crate) fn expect(&mut self, row: Row, expected: bool) -> Outcome {
         let done = self.sys.expect(row, expected)?;
         Ok(if done { Done::Quiet } else { Done::Again(Step::Expect(row)) })

@@ -276,7 +276,7 @@ fn dispatch(k: &mut Kernel, thread: u16, call: Syscall, a: Args) -> Outcome {
             k.sys.system_handle(thread, a.rdi, Rights::CONTROL)?;
             value(k.sys.reap(Row::from_register(a.rsi)?)?)
         }
-        Syscall::TaskExpect => {
+        Syscall::TaskSetRestart => {
             k.sys.system_handle(thread, a.rdi, Rights::CONTROL)?;
             k.expect(Row::from_register(a.rsi)?, a.rdx != 0)
         }

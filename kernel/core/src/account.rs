@@ -27,7 +27,7 @@ impl Budget {
 pub(crate) struct Left {
     /// In cycles. Below 0: by how much it was exceeded.
     pub(crate) cycles: i64,
-    /// How many handles the task has ever closed: by that a [`Way`](crate::thread::Way) is known to be old. The same beside slice and turn.
+    /// How many handles the task has ever closed: by that a [`EndpointCache`](crate::thread::EndpointCache) is known to be old. The same beside slice and turn.
     pub(crate) closed: u64,
 }
 

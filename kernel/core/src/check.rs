@@ -9,7 +9,7 @@ use crate::release::Release;
 use crate::row::{Row, Tasks};
 use crate::sched::{BACKGROUND, PARKED, RETURNING};
 use crate::step::{Create, Step};
-use crate::thread::{STEP, State, Thread, TrapFrame, Way};
+use crate::thread::{EndpointCache, STEP, State, Thread, TrapFrame};
 use abi::Status;
 use abi::message::{LISTENERS, Rights, Sender, bits};
 use abi::task::TaskState;
@@ -31,7 +31,7 @@ impl core::ops::Index<Row> for Tasks {
 pub fn check(s: &System) -> Result<(), String> {
     threads(s)?;
     accounts(s)?;
-    ways(s)?;
+    caches(s)?;
     wakeups(s)?;
     references(s)?;
     quotas(s)?;
@@ -169,7 +169,7 @@ fn accounts(s: &System) -> Result<(), String> {
 }
 
 /// What [`crate::direct`] and the assembly go by is what the general path would find.
-fn ways(s: &System) -> Result<(), String> {
+fn caches(s: &System) -> Result<(), String> {
     let free = |link: Link| link == Link::UNLINKED;
     for (id, t) in s.threads.iter() {
         let index = id.index();
@@ -190,30 +190,31 @@ fn ways(s: &System) -> Result<(), String> {
         let own = &s.tasks[t.task];
         let closed = s.sched.accounts[t.task.index()].closed();
         if own.is_alive() {
-            for (way, right) in [(&t.calls, Rights::CALL), (&t.receives, Rights::RECV)] {
-                if way.closed == closed {
-                    way_leads(s, index, way, right)?;
+            for (cache, right) in [(&t.calls, Rights::CALL), (&t.receives, Rights::RECV)] {
+                if cache.closed == closed {
+                    cache_leads(s, index, cache, right)?;
                 }
             }
-            for (bell, right) in [(&t.signals, Rights::SIGNAL), (&t.polls, Rights::WAIT)] {
-                if bell.closed == closed && s.releasing == 0 {
-                    let to = s.notification_handle(index, bell.handle, right);
-                    let to = to.or_else(|e| if e == Status::BadHandle { Ok((bell.to(), !bell.never)) } else { Err(e) });
-                    let (to, bits) = to.map_err(|e| format!("thread {index} goes by {:#x}: {e}", bell.handle))?;
-                    ensure!(bell.to() == to, "thread {index} would go elsewhere than by {:#x}", bell.handle);
-                    ensure!(bell.never == !bits, "thread {index} would set other bits than by {:#x}", bell.handle);
+            for (cache, right) in [(&t.signals, Rights::SIGNAL), (&t.polls, Rights::WAIT)] {
+                if cache.closed == closed && s.releasing == 0 {
+                    let to = s.notification_handle(index, cache.handle, right);
+                    let to =
+                        to.or_else(|e| if e == Status::BadHandle { Ok((cache.to(), !cache.never)) } else { Err(e) });
+                    let (to, bits) = to.map_err(|e| format!("thread {index} goes by {:#x}: {e}", cache.handle))?;
+                    ensure!(cache.to() == to, "thread {index} would go elsewhere than by {:#x}", cache.handle);
+                    ensure!(cache.never == !bits, "thread {index} would set other bits than by {:#x}", cache.handle);
                 }
             }
         }
     }
-    for (line, way) in s.lines.ways.iter().enumerate().filter(|(_, way)| way.place != u64::MAX) {
+    for (line, cache) in s.lines.caches.iter().enumerate().filter(|(_, cache)| cache.place != u64::MAX) {
         let owner = s.lines.owner(line as u8).ok_or(format!("line {line} is nobody's and has a way"))?;
         let task = &s.tasks[owner.row];
         let place = task.notification.map(|id| u64::from(id.place()));
-        ensure!(way.bits == owner.bits && task.lose & owner.bits == 0, "line {line} sets other bits");
+        ensure!(cache.bits == owner.bits && task.lose & owner.bits == 0, "line {line} sets other bits");
         let bound = task.notification.and_then(|id| s.notifications.get(id)?.bound_to);
         ensure!(bound.is_some_and(|e| s.endpoints.get(e).is_some()), "line {line} leads nowhere");
-        ensure!(owner.bits & bits::HEARTBEAT == 0 && place == Some(way.place), "line {line} leads elsewhere");
+        ensure!(owner.bits & bits::HEARTBEAT == 0 && place == Some(cache.place), "line {line} leads elsewhere");
     }
     for (id, e) in s.endpoints.iter() {
         let receivers = members(s, e.receivers)?;
@@ -227,26 +228,26 @@ fn ways(s: &System) -> Result<(), String> {
 }
 
 /// A way that counts, of a thread that lives, leads where its handle does, or to an endpoint that is gone.
-fn way_leads(s: &System, index: u16, way: &Way, right: Rights) -> Result<(), String> {
-    let Some(to) = way.endpoint() else { return Ok(()) };
+fn cache_leads(s: &System, index: u16, cache: &EndpointCache, right: Rights) -> Result<(), String> {
+    let Some(to) = cache.endpoint() else { return Ok(()) };
     ensure!(
-        (way.place, way.generation) == (to.place(), to.generation()),
+        (cache.place, cache.generation) == (to.place(), to.generation()),
         "thread {index} has a way to {to:?} that is another for the assembly"
     );
     let (endpoint, badge) = s
-        .endpoint_handle(index, way.handle, right)
-        .map_err(|e| format!("thread {index} would go by {:#x}: {e}", way.handle))?;
-    ensure!(endpoint == to, "thread {index} would go elsewhere than handle {:#x} leads", way.handle);
+        .endpoint_handle(index, cache.handle, right)
+        .map_err(|e| format!("thread {index} would go by {:#x}: {e}", cache.handle))?;
+    ensure!(endpoint == to, "thread {index} would go elsewhere than handle {:#x} leads", cache.handle);
     if right == Rights::RECV {
-        ensure!(way.waits == State::Receiving(to), "thread {index} would wait as {:?}", way.waits);
+        ensure!(cache.waits == State::Receiving(to), "thread {index} would wait as {:?}", cache.waits);
         return Ok(());
     }
     let Some(t) = s.threads.at(index) else { return Ok(()) };
     let tells = Sender { task: s.tasks[t.task].id(t.task), badge }.to_u64();
-    ensure!(way.waits == State::Sending(to) && way.tells == tells, "thread {index} would call as somebody else");
+    ensure!(cache.waits == State::Sending(to) && cache.tells == tells, "thread {index} would call as somebody else");
     match s.check_order(index, endpoint) {
         Ok(()) | Err(Status::PeerGone | Status::BadHandle) => Ok(()),
-        Err(e) => Err(format!("thread {index} would call by {:#x}: {e}", way.handle)),
+        Err(e) => Err(format!("thread {index} would call by {:#x}: {e}", cache.handle)),
     }
 }
 

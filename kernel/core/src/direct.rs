@@ -10,7 +10,7 @@
 //!
 //! What they rely on ([`crate::check`] has each as a rule):
 //!
-//! - A [`Way`] is good while its task has closed no handle since, and the endpoint is of the same generation.
+//! - A [`EndpointCache`] is good while its task has closed no handle since, and the endpoint is of the same generation.
 //! - A queue holds threads that are there. A dead task's account is withheld, so that none of its threads seems to have something left.
 //! - A thread that waits runs on the slice of its task's account, at its priority, or on the turn, at the background level.
 //! - A thread alone in a queue is not linked to any other, nor is one that is in none: the running one.
@@ -26,7 +26,7 @@ use crate::row::Row;
 use crate::sched::{BACKGROUND, RETURNING, Scheduler};
 use crate::system::System;
 use crate::task::Task;
-use crate::thread::{Bell, State, Thread, Way};
+use crate::thread::{EndpointCache, NotificationCache, State, Thread};
 use abi::Status;
 use abi::message::{Header, MAX_LEASES, ReplyToken, bits};
 use abi::task::MAX_TASKS;
@@ -62,16 +62,16 @@ impl Scheduler {
         self.has_left(t) && t.effective < self.best()
     }
 
-    /// Whether a way of a thread of this row leads by this handle, and is good as far as the task goes.
+    /// Whether a cached lookup of a thread of this row is of this handle, and good as far as the task goes.
     #[inline(always)]
-    fn leads(&self, row: Row, way: &Way, handle: u64) -> bool {
-        way.handle == handle && self.account_of(row).is_some_and(|a| a.closed() == way.closed)
+    fn leads(&self, row: Row, cache: &EndpointCache, handle: u64) -> bool {
+        cache.handle == handle && self.account_of(row).is_some_and(|a| a.closed() == cache.closed)
     }
 
     /// Whether a thread of this row knows by this handle to which notification it leads, and whether that holds as far as the task goes.
     #[inline(always)]
-    pub(crate) fn rings(&self, row: Row, bell: &Bell, handle: u64) -> bool {
-        bell.handle == handle && self.account_of(row).is_some_and(|a| a.closed() == bell.closed)
+    pub(crate) fn is_of(&self, row: Row, cache: &NotificationCache, handle: u64) -> bool {
+        cache.handle == handle && self.account_of(row).is_some_and(|a| a.closed() == cache.closed)
     }
 }
 
@@ -93,11 +93,11 @@ impl System {
         let System { threads, endpoints, sched, .. } = self;
         let current = sched.current;
         let Some(me) = threads.at(current) else { return false };
-        let (number, header, words, way) = (me.frame.rdi, me.frame.rsi, me.frame.words(), me.calls);
-        if !sched.leads(me.task, &way, number) {
+        let (number, header, words, cache) = (me.frame.rdi, me.frame.rsi, me.frame.words(), me.calls);
+        if !sched.leads(me.task, &cache, number) {
             return false;
         }
-        let Some(endpoint) = way.endpoint().and_then(|id| endpoints.get_mut(id)) else { return false };
+        let Some(endpoint) = cache.endpoint().and_then(|id| endpoints.get_mut(id)) else { return false };
         let Some(receiver) = endpoint.receivers.only() else { return false };
         let Some(token) = next_call(me.token) else { return false };
         let Some([me, next]) = threads.pair_mut(current, receiver).filter(|[_, next]| sched.may_follow(next)) else {
@@ -105,8 +105,8 @@ impl System {
         };
         let label = Header(header).label().into();
         (me.token, me.state, me.last_sent) = (token, next.awaited, [label, number as u32]);
-        (next.state, next.last_received) = (State::Running, [label, way.tells as u32]);
-        next.frame.receive(way.tells, header, words, token.0, 0);
+        (next.state, next.last_received) = (State::Running, [label, cache.tells as u32]);
+        next.frame.receive(cache.tells, header, words, token.0, 0);
         endpoint.receivers = Queue::NOBODY;
         sched.current = receiver;
         self.counters.switches += 1;
@@ -123,18 +123,18 @@ impl System {
         let System { threads, endpoints, sched, .. } = self;
         let current = sched.current;
         let Some(me) = threads.at(current) else { return false };
-        let (number, header, words, way) = (me.frame.rdi, me.frame.rsi, me.frame.words(), me.receives);
+        let (number, header, words, cache) = (me.frame.rdi, me.frame.rsi, me.frame.words(), me.receives);
         let (token, mask, awaited, alone) = (ReplyToken(me.frame.r8), me.frame.r9, me.awaited, me.alone);
-        if !sched.leads(me.task, &way, number) {
+        if !sched.leads(me.task, &cache, number) {
             return false;
         }
-        let Some(endpoint) = way.endpoint().and_then(|id| endpoints.get_mut(id)) else { return false };
+        let Some(endpoint) = cache.endpoint().and_then(|id| endpoints.get_mut(id)) else { return false };
         if !endpoint.receivers.is_empty() || !endpoint.senders.is_empty() || endpoint.bits & mask != 0 {
             return false;
         }
         let waits = |[_, t]: &[&mut Thread; 2]| t.token == token && t.state == awaited && sched.may_follow(t);
         let Some([me, next]) = threads.pair_mut(current, token.thread()).filter(waits) else { return false };
-        (me.mask, me.state) = (mask, way.waits);
+        (me.mask, me.state) = (mask, cache.waits);
         next.state = State::Running;
         next.frame.receive(0, header, words, 0, 0);
         endpoint.receivers = alone;
@@ -148,10 +148,10 @@ impl System {
         let System { threads, endpoints, sched, tasks, .. } = self;
         let current = sched.current;
         let Some(me) = threads.at(current) else { return false };
-        let (number, header, way) = (me.frame.rdi, me.frame.rsi, me.calls);
+        let (number, header, cache) = (me.frame.rdi, me.frame.rsi, me.calls);
         let best = sched.best();
-        let there = self.releasing == 0 && best < RETURNING && sched.leads(me.task, &way, number);
-        let Some(endpoint) = way.endpoint().filter(|_| there).and_then(|id| endpoints.get_mut(id)) else {
+        let there = self.releasing == 0 && best < RETURNING && sched.leads(me.task, &cache, number);
+        let Some(endpoint) = cache.endpoint().filter(|_| there).and_then(|id| endpoints.get_mut(id)) else {
             return false;
         };
         let served = tasks.at(endpoint.owner).is_some_and(Task::is_alive);
@@ -161,7 +161,7 @@ impl System {
             return false;
         }
         if let Some(me) = threads.at_mut(current) {
-            (me.token, me.sender, me.state) = (token, way.tells, way.waits);
+            (me.token, me.sender, me.state) = (token, cache.tells, cache.waits);
             me.last_sent = [Header(header).label().into(), number as u32];
         }
         endpoint.senders.push(threads, current);
@@ -177,12 +177,12 @@ impl System {
         let System { threads, endpoints, sched, .. } = self;
         let current = sched.current;
         let Some(me) = threads.at(current) else { return false };
-        let (number, header, words, way) = (me.frame.rdi, me.frame.rsi, me.frame.words(), me.receives);
+        let (number, header, words, cache) = (me.frame.rdi, me.frame.rsi, me.frame.words(), me.receives);
         let (token, mask, awaited, level) = (ReplyToken(me.frame.r8), me.frame.r9, me.awaited, me.effective);
-        if header > LABEL || self.releasing != 0 || !sched.leads(me.task, &way, number) {
+        if header > LABEL || self.releasing != 0 || !sched.leads(me.task, &cache, number) {
             return false;
         }
-        let Some(endpoint) = way.endpoint().and_then(|id| endpoints.get_mut(id)) else { return false };
+        let Some(endpoint) = cache.endpoint().and_then(|id| endpoints.get_mut(id)) else { return false };
         let Some(first) = endpoint.senders.front().filter(|_| endpoint.bits & mask == 0) else { return false };
         let Some(sender) = threads.at(first).filter(|s| !Header(s.frame.rsi).has_handle()) else { return false };
         let (tells, sent, request, call) = (sender.sender, sender.frame.rsi, sender.frame.words(), sender.token.0);
@@ -210,9 +210,9 @@ impl System {
     /// `signal` by the running thread, where nobody waits for the bits, or one who is more important and runs at once.
     pub fn direct_signal(&mut self) -> bool {
         let Some(me) = self.threads.at(self.sched.current) else { return false };
-        let (current, number, set, bell) = (self.sched.current, me.frame.rdi, me.frame.rsi, me.signals);
-        let may = set & bell.never == 0 && self.sched.rings(me.task, &bell, number);
-        let done = may && self.ring(bell.to(), set);
+        let (current, number, set, cache) = (self.sched.current, me.frame.rdi, me.frame.rsi, me.signals);
+        let may = set & cache.never == 0 && self.sched.is_of(me.task, &cache, number);
+        let done = may && self.ring(cache.to(), set);
         if done && let Some(me) = self.threads.at_mut(current) {
             me.frame.rax = Status::Ok as u64;
         }

@@ -17,18 +17,18 @@ pub struct LineOwner {
 /// Where the bits of a line go, as the general path has found it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct LineWay {
+pub(crate) struct LineCache {
     /// The bits.
     pub(crate) bits: u64,
     /// [`Id::place`](crate::arena::Id::place) of the owner's notification; [`u64::MAX`] where the general path is to look.
     pub(crate) place: u64,
 }
 
-impl LineWay {
-    pub(crate) const NONE: LineWay = LineWay { bits: 0, place: u64::MAX };
+impl LineCache {
+    pub(crate) const NONE: LineCache = LineCache { bits: 0, place: u64::MAX };
 }
 
-impl Default for LineWay {
+impl Default for LineCache {
     fn default() -> Self {
         Self::NONE
     }
@@ -41,7 +41,7 @@ pub struct Lines {
     /// The rows that own some.
     rows: RowSet,
     /// Where the bits of each go, for the assembly.
-    pub(crate) ways: [LineWay; LINES],
+    pub(crate) caches: [LineCache; LINES],
 }
 
 impl Lines {
@@ -51,7 +51,7 @@ impl Lines {
             Some(slot) if slot.is_none_or(|o| o.row == owner.row) => {
                 *slot = Some(owner);
                 self.rows.insert(owner.row);
-                self.note(line, LineWay::NONE);
+                self.note(line, LineCache::NONE);
                 true
             }
             _ => false,
@@ -59,17 +59,17 @@ impl Lines {
     }
 
     /// Notes where a line's bits go.
-    pub(crate) fn note(&mut self, line: u8, way: LineWay) {
-        if let Some(slot) = self.ways.get_mut(usize::from(line)) {
-            *slot = way;
+    pub(crate) fn note(&mut self, line: u8, cache: LineCache) {
+        if let Some(slot) = self.caches.get_mut(usize::from(line)) {
+            *slot = cache;
         }
     }
 
     /// Forgets where the bits of a row's lines go.
     pub(crate) fn forget(&mut self, row: Row) {
-        for (owner, way) in self.owners.iter().zip(&mut self.ways) {
+        for (owner, cache) in self.owners.iter().zip(&mut self.caches) {
             if owner.is_some_and(|o| o.row == row) {
-                *way = LineWay::NONE;
+                *cache = LineCache::NONE;
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Interrupts from lines become bits of their owner's notification. Which line is whose comes from the task table: see [`crate::grants`].
 
-use crate::grants::{LineOwner, LineWay};
+use crate::grants::{LineCache, LineOwner};
 use crate::system::System;
 use abi::message::bits;
 
@@ -26,7 +26,7 @@ impl System {
             && let Some(id) = self.tasks.at(owner.row).and_then(|t| t.notification)
             && self.notifications.get(id).is_some_and(|n| n.permanent && n.bound_to.is_some())
         {
-            self.lines.note(line, LineWay { bits: owner.bits, place: id.place().into() });
+            self.lines.note(line, LineCache { bits: owner.bits, place: id.place().into() });
         }
     }
 }

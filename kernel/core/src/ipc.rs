@@ -13,7 +13,7 @@ use crate::release::IN_THE_WAY;
 use crate::row::Row;
 use crate::system::{Endpoint, System};
 use crate::task::Task;
-use crate::thread::{State, Thread, TrapFrame, Way};
+use crate::thread::{EndpointCache, State, Thread, TrapFrame};
 use abi::Status;
 use abi::message::{Header, Kinds, LISTENERS, Lease, MAX_LEASES, ReplyToken, Rights, Sender, pack_transfer};
 
@@ -42,7 +42,7 @@ impl System {
         if header.0 & !Header::CALL_MASK != 0 || header.leases() != leases.len() || leases.len() > MAX_LEASES {
             return Err(Status::BadArgument);
         }
-        let (id, sender) = self.way_to_call(thread, number)?;
+        let (id, sender) = self.cache_to_call(thread, number)?;
         self.check_transfer(thread, header)?;
         self.check_taken(id, header)?;
         let endpoint = self.endpoints.get_mut(id).ok_or(Status::BadHandle)?;
@@ -102,7 +102,7 @@ impl System {
     /// `recv`: takes a notification, a queued call, or blocks the running thread. False where so many dead callers were in the way that it has
     /// done nothing but take them out: then it is to be done again. Errors: BadHandle, WrongKind, NoRights, Busy.
     pub fn recv(&mut self, thread: u16, number: u64, mask: u64) -> Result<bool, Status> {
-        let id = self.way_to_receive(thread, number)?;
+        let id = self.cache_to_receive(thread, number)?;
         let endpoint = self.endpoints.get_mut(id).ok_or(Status::BadHandle)?;
         if let Some(bound) = endpoint.bound
             && self.notifications.get(bound).is_some_and(|n| n.word & mask != 0)
@@ -231,25 +231,25 @@ impl System {
 
     /// Looks up a handle to call by, and notes where it leads: the endpoint, and what it is told of the sender.
     /// Errors: BadHandle, WrongKind, NoRights, CallOrder, PeerGone.
-    pub(crate) fn way_to_call(&mut self, thread: u16, number: u64) -> Result<(Id<Endpoint>, u64), Status> {
+    pub(crate) fn cache_to_call(&mut self, thread: u16, number: u64) -> Result<(Id<Endpoint>, u64), Status> {
         let (id, badge) = self.endpoint_handle(thread, number, Rights::CALL)?;
         self.check_order(thread, id)?;
         let t = self.threads.at_mut(thread).ok_or(Status::BadHandle)?;
         let closed = self.sched.accounts.get(t.task.index()).map_or(0, Account::closed);
         let tells = Sender { task: t.id, badge }.to_u64();
         let (place, generation) = (id.place(), id.generation());
-        t.calls = Way { handle: number, closed, place, generation, tells, waits: State::Sending(id) };
+        t.calls = EndpointCache { handle: number, closed, place, generation, tells, waits: State::Sending(id) };
         Ok((id, tells))
     }
 
     /// Looks up a handle to receive by, and notes where it leads. Errors: BadHandle, WrongKind, NoRights.
-    pub(crate) fn way_to_receive(&mut self, thread: u16, number: u64) -> Result<Id<Endpoint>, Status> {
+    pub(crate) fn cache_to_receive(&mut self, thread: u16, number: u64) -> Result<Id<Endpoint>, Status> {
         let (id, _) = self.endpoint_handle(thread, number, Rights::RECV)?;
         self.endpoints.get_mut(id).ok_or(Status::BadHandle)?.served = true;
         let t = self.threads.at_mut(thread).ok_or(Status::BadHandle)?;
         let closed = self.sched.accounts.get(t.task.index()).map_or(0, Account::closed);
         let (place, generation) = (id.place(), id.generation());
-        t.receives = Way { handle: number, closed, place, generation, tells: 0, waits: State::Receiving(id) };
+        t.receives = EndpointCache { handle: number, closed, place, generation, tells: 0, waits: State::Receiving(id) };
         Ok(id)
     }
 

@@ -5,12 +5,12 @@ use crate::account::{Account, Left};
 use crate::addr::AddressSpace;
 use crate::arena::Slot;
 use crate::clock::Clock;
-use crate::grants::{LineWay, Lines};
+use crate::grants::{LineCache, Lines};
 use crate::notify::Notification;
 use crate::queue::Queue;
 use crate::sched::Scheduler;
 use crate::system::{Counters, Endpoint, System};
-use crate::thread::{Bell, State, Thread, TrapFrame, Way};
+use crate::thread::{EndpointCache, NotificationCache, State, Thread, TrapFrame};
 use crate::timer::Timers;
 use core::mem::offset_of;
 
@@ -72,33 +72,33 @@ pub const SIGNALS: isize = at(offset_of!(Thread, signals));
 /// Where it last polled.
 pub const POLLS: isize = at(offset_of!(Thread, polls));
 /// Of that: the handle, eight bytes.
-pub const BELL_HANDLE: usize = offset_of!(Bell, handle);
+pub const NOTIFICATION_CACHE_HANDLE: usize = offset_of!(NotificationCache, handle);
 /// Of that: how many handles the task had closed, eight bytes.
-pub const BELL_CLOSED: usize = offset_of!(Bell, closed);
+pub const NOTIFICATION_CACHE_CLOSED: usize = offset_of!(NotificationCache, closed);
 /// Of that: the place of the notification's slot, four bytes.
-pub const BELL_PLACE: usize = offset_of!(Bell, place);
+pub const NOTIFICATION_CACHE_PLACE: usize = offset_of!(NotificationCache, place);
 /// Of that: the notification's generation, four bytes.
-pub const BELL_GENERATION: usize = offset_of!(Bell, generation);
+pub const NOTIFICATION_CACHE_GENERATION: usize = offset_of!(NotificationCache, generation);
 
 /// Of that: the bits that cannot be set by the handle, eight bytes.
-pub const BELL_NEVER: usize = offset_of!(Bell, never);
+pub const NOTIFICATION_CACHE_NEVER: usize = offset_of!(NotificationCache, never);
 
-/// The way of the last call; its parts follow.
+/// The cached lookup of the last call's handle; its parts follow.
 pub const CALLS: isize = at(offset_of!(Thread, calls));
-/// The way by which it last received.
+/// That of the handle by which it last received.
 pub const RECEIVES: isize = at(offset_of!(Thread, receives));
-/// Of a way: the handle, eight bytes.
-pub const WAY_HANDLE: usize = offset_of!(Way, handle);
-/// Of a way: how many handles the task had closed, eight bytes.
-pub const WAY_CLOSED: usize = offset_of!(Way, closed);
-/// Of a way: the place of the endpoint's slot, four bytes.
-pub const WAY_PLACE: usize = offset_of!(Way, place);
-/// Of a way: the endpoint's generation, four bytes.
-pub const WAY_GENERATION: usize = offset_of!(Way, generation);
-/// Of a way: what the server is told, eight bytes.
-pub const WAY_TELLS: usize = offset_of!(Way, tells);
-/// Of a way: the state of who waits there, eight bytes.
-pub const WAY_WAITS: usize = offset_of!(Way, waits);
+/// Of a cached endpoint: the handle, eight bytes.
+pub const ENDPOINT_CACHE_HANDLE: usize = offset_of!(EndpointCache, handle);
+/// Of a cached endpoint: how many handles the task had closed, eight bytes.
+pub const ENDPOINT_CACHE_CLOSED: usize = offset_of!(EndpointCache, closed);
+/// Of a cached endpoint: the place of the endpoint's slot, four bytes.
+pub const ENDPOINT_CACHE_PLACE: usize = offset_of!(EndpointCache, place);
+/// Of a cached endpoint: the endpoint's generation, four bytes.
+pub const ENDPOINT_CACHE_GENERATION: usize = offset_of!(EndpointCache, generation);
+/// Of a cached endpoint: what the server is told, eight bytes.
+pub const ENDPOINT_CACHE_TELLS: usize = offset_of!(EndpointCache, tells);
+/// Of a cached endpoint: the state of who waits there, eight bytes.
+pub const ENDPOINT_CACHE_WAITS: usize = offset_of!(EndpointCache, waits);
 
 /// Of an endpoint's slot: both queues, of receivers and of senders, two times two bytes each.
 pub const QUEUES: usize = offset_of!(Slot<Endpoint>, value) + offset_of!(Endpoint, receivers);
@@ -143,12 +143,12 @@ pub const INTERRUPTS: usize = offset_of!(System, counters) + offset_of!(Counters
 /// Of the system: how often another thread has been handed the core, eight bytes.
 pub const SWITCHES: usize = offset_of!(System, counters) + offset_of!(Counters, switches);
 /// Of the system: where the bits of line 0 go, sixteen bytes; those of the others follow.
-pub const LINE_WAYS: usize = offset_of!(System, lines) + offset_of!(Lines, ways);
+pub const LINE_CACHES: usize = offset_of!(System, lines) + offset_of!(Lines, caches);
 /// Of that: the bits, eight bytes.
-pub const LINE_BITS: usize = offset_of!(LineWay, bits);
+pub const LINE_BITS: usize = offset_of!(LineCache, bits);
 /// Of that: the place of the notification's slot, eight bytes, all ones where the general path is to look.
-pub const LINE_PLACE: usize = offset_of!(LineWay, place);
-const _: () = assert!(size_of::<LineWay>() == 16);
+pub const LINE_PLACE: usize = offset_of!(LineCache, place);
+const _: () = assert!(size_of::<LineCache>() == 16);
 
 const SCHED: usize = offset_of!(System, sched);
 /// Of the system: what is left on the first account, eight bytes.

@@ -6,7 +6,7 @@ use crate::handles::{Handle, Object};
 use crate::queue::Queue;
 use crate::row::Row;
 use crate::system::{Endpoint, System};
-use crate::thread::{Bell, State};
+use crate::thread::{NotificationCache, State};
 use abi::Status;
 use abi::message::{Header, Rights, bits};
 
@@ -169,7 +169,7 @@ impl System {
 
     /// `signal`: sets bits by a handle. Errors: BadHandle, WrongKind, NoRights (also where one of the bits is not to be set by it: then none is).
     pub fn signal_by(&mut self, thread: u16, number: u64, set: u64) -> Result<(), Status> {
-        let (id, bits) = self.way_to_notify(thread, number, Rights::SIGNAL)?;
+        let (id, bits) = self.cache_notification(thread, number, Rights::SIGNAL)?;
         if set & !bits != 0 {
             return Err(Status::NoRights);
         }
@@ -179,7 +179,7 @@ impl System {
 
     /// Looks up a handle to signal (SIGNAL) or to poll (WAIT) by, and notes where it leads; returns that, and the bits that can be set by it.
     /// Errors: BadHandle, WrongKind, NoRights.
-    pub(crate) fn way_to_notify(
+    pub(crate) fn cache_notification(
         &mut self,
         thread: u16,
         number: u64,
@@ -188,7 +188,8 @@ impl System {
         let (to, bits) = self.notification_handle(thread, number, right)?;
         let t = self.threads.at_mut(thread).ok_or(Status::BadHandle)?;
         let closed = self.sched.accounts.get(t.task.index()).map_or(0, Account::closed);
-        let bell = Bell { handle: number, closed, place: to.place(), generation: to.generation(), never: !bits };
+        let bell =
+            NotificationCache { handle: number, closed, place: to.place(), generation: to.generation(), never: !bits };
         *if right == Rights::SIGNAL { &mut t.signals } else { &mut t.polls } = bell;
         Ok((to, bits))
     }
@@ -262,7 +263,7 @@ impl System {
     /// its notifications are there and gone.
     #[inline(always)]
     pub fn finds_nothing(&self, handle: u64, mask: u64) -> bool {
-        let Some(t) = self.running().filter(|t| self.sched.rings(t.task, &t.polls, handle)) else { return false };
+        let Some(t) = self.running().filter(|t| self.sched.is_of(t.task, &t.polls, handle)) else { return false };
         self.releasing == 0 && self.notifications.get(t.polls.to()).is_some_and(|n| n.word & mask == 0)
     }
 
@@ -274,7 +275,7 @@ impl System {
     /// `poll`: takes bits, if there are any. Errors: BadHandle, WrongKind, NoRights.
     #[inline(never)]
     pub fn poll(&mut self, thread: u16, handle: u64, mask: u64) -> Result<u64, Status> {
-        let (id, _) = self.way_to_notify(thread, handle, Rights::WAIT)?;
+        let (id, _) = self.cache_notification(thread, handle, Rights::WAIT)?;
         let word = self.notifications.get(id).ok_or(Status::BadHandle)?.word;
         let taken = word & mask;
         if taken != 0 {

@@ -21,7 +21,7 @@ pub enum Step {
     Create(Create),
     /// `recv` by this handle, with this mask, where dead callers are in the way: see [`System::recv`].
     Receive(u64, u64),
-    /// `task_expect`, that this row has no next life: see [`System::expect`].
+    /// `task_set_restart`, that this row has no next life: see [`System::expect`].
     Expect(Row),
     /// `task_spawn` of this life, which starts: see [`crate::task::Start`].
     Spawn(TaskId),

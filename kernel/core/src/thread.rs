@@ -137,11 +137,11 @@ impl State {
     }
 }
 
-/// Where a handle was found to lead to an endpoint, so that the next use of it need not look again: good while the task has closed no handle, and
+/// A cached lookup: where a handle was found to lead to an endpoint, so that the next use of it need not look again. It is good while the task has closed no handle, and
 /// the endpoint is there.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Way {
+pub(crate) struct EndpointCache {
     /// The handle's number.
     pub handle: u64,
     /// [`Account::closed`](crate::account::Account::closed) when it was found.
@@ -155,10 +155,10 @@ pub(crate) struct Way {
     pub waits: State,
 }
 
-impl Way {
+impl EndpointCache {
     /// By no handle: no task ever closes so many.
-    pub(crate) const NONE: Way =
-        Way { handle: u64::MAX, closed: u64::MAX, place: 0, generation: 0, tells: 0, waits: State::Ready };
+    pub(crate) const NONE: EndpointCache =
+        EndpointCache { handle: u64::MAX, closed: u64::MAX, place: 0, generation: 0, tells: 0, waits: State::Ready };
 
     /// The endpoint to which it leads.
     #[inline(always)]
@@ -170,13 +170,13 @@ impl Way {
     }
 }
 
-/// Where a handle was found to lead to a notification: good while the task has closed no handle.
+/// A cached lookup: where a handle was found to lead to a notification. It is good while the task has closed no handle.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Bell {
+pub(crate) struct NotificationCache {
     /// The handle's number.
     pub handle: u64,
-    /// As [`Way::closed`].
+    /// As [`EndpointCache::closed`].
     pub closed: u64,
     /// [`Id::place`] of the notification, and its generation.
     pub place: u32,
@@ -185,9 +185,10 @@ pub(crate) struct Bell {
     pub never: u64,
 }
 
-impl Bell {
+impl NotificationCache {
     /// By no handle.
-    pub(crate) const NONE: Bell = Bell { handle: u64::MAX, closed: u64::MAX, place: 0, generation: 0, never: u64::MAX };
+    pub(crate) const NONE: NotificationCache =
+        NotificationCache { handle: u64::MAX, closed: u64::MAX, place: 0, generation: 0, never: u64::MAX };
 
     /// The notification to which it leads.
     #[inline(always)]
@@ -252,13 +253,13 @@ pub struct Thread {
     /// Label and handle of the last message sent.
     pub last_sent: [u32; 2],
     /// Where its last call went.
-    pub(crate) calls: Way,
+    pub(crate) calls: EndpointCache,
     /// Where it last received.
-    pub(crate) receives: Way,
+    pub(crate) receives: EndpointCache,
     /// What it last signalled.
-    pub(crate) signals: Bell,
+    pub(crate) signals: NotificationCache,
     /// What it last polled.
-    pub(crate) polls: Bell,
+    pub(crate) polls: NotificationCache,
     /// What is left of its system call, if it is not done.
     pub step: Option<Step>,
 }
@@ -287,10 +288,10 @@ impl Thread {
             mask: 0,
             last_received: [0; 2],
             last_sent: [0; 2],
-            calls: Way::NONE,
-            receives: Way::NONE,
-            signals: Bell::NONE,
-            polls: Bell::NONE,
+            calls: EndpointCache::NONE,
+            receives: EndpointCache::NONE,
+            signals: NotificationCache::NONE,
+            polls: NotificationCache::NONE,
             step: None,
         }
     }

@@ -96,10 +96,10 @@ macro_rules! piece {
             awaited = const layout::AWAITED,
             space = const layout::SPACE,
             thread_extras = const layout::EXTRAS,
-            way_handle = const layout::WAY_HANDLE,
-            way_closed = const layout::WAY_CLOSED,
-            way_place = const layout::WAY_PLACE,
-            way_generation = const layout::WAY_GENERATION,
+            endpoint_cache_handle = const layout::ENDPOINT_CACHE_HANDLE,
+            endpoint_cache_closed = const layout::ENDPOINT_CACHE_CLOSED,
+            endpoint_cache_place = const layout::ENDPOINT_CACHE_PLACE,
+            endpoint_cache_generation = const layout::ENDPOINT_CACHE_GENERATION,
             queues = const layout::QUEUES,
             generation = const layout::ENDPOINT_GENERATION,
             left = const layout::LEFT,
@@ -150,14 +150,14 @@ macro_rules! charge {
 /// The endpoint's slot by a way of the running thread in `r11`, or on to 9.
 macro_rules! endpoint {
     () => {
-        "cmp rdi, [r10 + {way} + {way_handle}]
+        "cmp rdi, [r10 + {cache} + {endpoint_cache_handle}]
         jne 9f
-        mov rcx, [r10 + {way} + {way_closed}]
+        mov rcx, [r10 + {cache} + {endpoint_cache_closed}]
         cmp rcx, [rbp + r11 + {closed}]
         jne 9f
-        mov r11d, [r10 + {way} + {way_place}]
+        mov r11d, [r10 + {cache} + {endpoint_cache_place}]
         add r11, gs:[{endpoints}]
-        mov ecx, [r10 + {way} + {way_generation}]
+        mov ecx, [r10 + {cache} + {endpoint_cache_generation}]
         cmp ecx, [r11 + {generation}]
         jne 9f"
     };
@@ -249,7 +249,7 @@ pub extern "C" fn call<C: Core>() {
         "mov [r10 + {token}], r8",
         "mov [r10 + {last_sent}], si",
         "mov [r10 + {last_sent} + 4], edi",
-        "mov rdi, [r10 + {way} + {way_tells}]",
+        "mov rdi, [r10 + {cache} + {endpoint_cache_tells}]",
         "mov [rdx + {last_received}], si",
         "mov [rdx + {last_received} + 4], edi",
         // One waits for the other's answer.
@@ -257,13 +257,13 @@ pub extern "C" fn call<C: Core>() {
         "mov [r10 + {state}], ecx",
         "mov dword ptr [r11 + {queues}], {nobody}",
         go!();
-        way = const layout::CALLS,
+        cache = const layout::CALLS,
         rsi = const register(offset_of!(TrapFrame, rsi)),
         tail = const layout::TAIL,
         nobody = const layout::NOBODY,
         last_sent = const layout::LAST_SENT,
         last_received = const layout::LAST_RECEIVED,
-        way_tells = const layout::WAY_TELLS,
+        endpoint_cache_tells = const layout::ENDPOINT_CACHE_TELLS,
         number = const abi::Syscall::Call as u32,
     )
 }
@@ -296,18 +296,18 @@ pub extern "C" fn reply_recv<C: Core>() {
         may_follow!(),
         // One waits for a message, the other runs.
         "mov [r10 + {mask}], r9",
-        "mov rcx, [r10 + {way} + {way_waits}]",
+        "mov rcx, [r10 + {cache} + {endpoint_cache_waits}]",
         "mov [r10 + {state}], rcx",
         "mov ecx, [r10 + {alone}]",
         "mov [r11 + {queues}], ecx",
         go!("xor edi, edi\nxor r8d, r8d");
-        way = const layout::RECEIVES,
+        cache = const layout::RECEIVES,
         nobody = const (layout::NOBODY as u64) << 32 | layout::NOBODY as u64,
         bits = const layout::BITS,
         slots = const C::SLOTS,
         thread_generation = const layout::THREAD_GENERATION,
         mask = const layout::MASK,
-        way_waits = const layout::WAY_WAITS,
+        endpoint_cache_waits = const layout::ENDPOINT_CACHE_WAITS,
         alone = const layout::ALONE,
         number = const abi::Syscall::ReplyRecv as u32,
     )

@@ -80,7 +80,7 @@ impl<T> Callers<T> {
             return Answer::Reply(label, words);
         }
         self.calls.push_back(caller);
-        Answer::Later
+        Answer::Deferred
     }
 
     /// The same for what is done in the order in which it is asked for: a request waits behind all that wait before it.
@@ -195,7 +195,7 @@ mod tests {
     fn waiting(tasks: &[u16]) -> Callers<u32> {
         let mut callers = Callers::default();
         for (number, &index) in tasks.iter().enumerate() {
-            assert_eq!(callers.ask(&request(index, 1, None), number as u32, 9, |_| NOT_YET), Answer::Later);
+            assert_eq!(callers.ask(&request(index, 1, None), number as u32, 9, |_| NOT_YET), Answer::Deferred);
         }
         callers
     }
@@ -219,7 +219,7 @@ mod tests {
         let mut callers = waiting(&[]);
         assert_eq!(callers.ask_in_turn(&request(3, 1, None), 7, 9, |_| Some((0, [1; 4]))), Answer::ok([1; 4]));
         let mut callers = waiting(&[1]);
-        assert_eq!(callers.ask_in_turn(&request(3, 1, None), 7, 9, |_| panic!("not its turn")), Answer::Later);
+        assert_eq!(callers.ask_in_turn(&request(3, 1, None), 7, 9, |_| panic!("not its turn")), Answer::Deferred);
         assert_eq!(order(&callers), [(1, 1, 0), (3, 1, 7)]);
     }
 
@@ -228,11 +228,11 @@ mod tests {
         let mut callers = waiting(&[1, 2]);
         assert_eq!(callers.ask(&request(1, 1, None), 8, 9, |_| panic!("one waits already")), BUSY);
         assert_eq!(callers.ask_in_turn(&request(2, 1, None), 8, 9, |_| panic!("one waits already")), BUSY);
-        assert_eq!(callers.ask(&request(1, 2, None), 8, 9, |_| NOT_YET), Answer::Later);
+        assert_eq!(callers.ask(&request(1, 2, None), 8, 9, |_| NOT_YET), Answer::Deferred);
         assert_eq!(order(&callers), [(2, 1, 1), (1, 2, 8)]);
         // So there are never more than tasks, however often each comes back.
         for generation in 3..500 {
-            assert_eq!(callers.ask(&request(1, generation, None), 0, 9, |_| NOT_YET), Answer::Later);
+            assert_eq!(callers.ask(&request(1, generation, None), 0, 9, |_| NOT_YET), Answer::Deferred);
         }
         assert_eq!(order(&callers), [(2, 1, 1), (1, 499, 0)]);
     }
@@ -241,15 +241,15 @@ mod tests {
     fn so_many_calls_of_a_task_wait_as_the_driver_says() {
         let mut callers = Callers::several(2);
         for number in 0..2 {
-            assert_eq!(callers.ask(&request(1, 1, None), number, 9, |_| NOT_YET), Answer::Later);
+            assert_eq!(callers.ask(&request(1, 1, None), number, 9, |_| NOT_YET), Answer::Deferred);
         }
         assert_eq!(callers.ask(&request(1, 1, None), 2, 9, |_| panic!("two wait already")), BUSY);
-        assert_eq!(callers.ask(&request(2, 1, None), 3, 9, |_| NOT_YET), Answer::Later);
+        assert_eq!(callers.ask(&request(2, 1, None), 3, 9, |_| NOT_YET), Answer::Deferred);
         assert_eq!(callers.take(TaskId { index: 1, generation: 1 }).map(|caller| caller.what), Some(0), "the oldest");
         assert_eq!(order(&callers), [(1, 1, 1), (2, 1, 3)]);
         // A new life has nothing to do with either call of the old one.
-        assert_eq!(callers.ask(&request(1, 2, None), 4, 9, |_| NOT_YET), Answer::Later);
-        assert_eq!(callers.ask(&request(1, 2, None), 5, 9, |_| NOT_YET), Answer::Later);
+        assert_eq!(callers.ask(&request(1, 2, None), 4, 9, |_| NOT_YET), Answer::Deferred);
+        assert_eq!(callers.ask(&request(1, 2, None), 5, 9, |_| NOT_YET), Answer::Deferred);
         assert_eq!(callers.ask(&request(1, 2, None), 6, 9, |_| panic!("two wait already")), BUSY);
         assert_eq!(order(&callers), [(2, 1, 3), (1, 2, 4), (1, 2, 5)]);
     }

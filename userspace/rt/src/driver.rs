@@ -19,8 +19,8 @@ pub enum Answer {
     Reply(u16, [u64; 4]),
     /// Now, passing a handle on. It reaches a caller that asked for one of its kind ([`Request::wants`]).
     ReplyHandle(u16, [u64; 4], Handle),
-    /// Later: a [`crate::ipc::Pending`] was kept, or the message was a sent one and wants no answer.
-    Later,
+    /// None yet: a [`crate::ipc::Pending`] was kept, or the message was a sent one and wants no answer.
+    Deferred,
 }
 
 impl Answer {
@@ -190,7 +190,7 @@ impl Outgoing {
             Answer::ReplyHandle(label, words, handle) => {
                 Outgoing { token, header: Header::new(label).with_handle(handle.kind), words, transfer: handle.pack() }
             }
-            Answer::Later => Outgoing::NONE,
+            Answer::Deferred => Outgoing::NONE,
         }
     }
 }
@@ -240,7 +240,7 @@ mod tests {
 
     impl Driver for Recorder {
         fn init() -> Self {
-            Recorder { bits: Vec::new(), pulses: 0, seen: Vec::new(), answer: Answer::Later }
+            Recorder { bits: Vec::new(), pulses: 0, seen: Vec::new(), answer: Answer::Deferred }
         }
         fn notified(&mut self, bits: u64) {
             self.bits.push(bits);

@@ -18,7 +18,7 @@
 //! the kernel, so that a server is asked for no more than it takes.
 //!
 //! **Dropping is cancelling**, at any await point. A sleep takes its deadline away; bits and requests that came and were not taken go to whoever
-//! asks next; an [`Asked`] that is dropped is answered with [`OUTCOME_CANCELLED`]; a dropped [`Task`] drops its future; a dropped call
+//! asks next; an [`ReceivedRequest`] that is dropped is answered with [`OUTCOME_CANCELLED`]; a dropped [`Task`] drops its future; a dropped call
 //! that has not begun is not made. A call that has begun goes on without the one who dropped it: it owns the memory that it lends
 //! ([`Lend`]), so that is freed when the kernel has taken the leases back, and not before. Nothing borrowed is ever lent.
 //!
@@ -28,8 +28,8 @@
 mod calls;
 mod combine;
 mod kernel;
+mod pending_call;
 mod pool;
-mod standing;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -38,6 +38,6 @@ mod waits;
 pub use calls::{CallFuture, Called, Job, Lend};
 pub use combine::{Either, Elapsed, join, join_all, select, timeout, yield_now};
 pub use kernel::{MAX_CALLS, run, run_with, start};
-pub use standing::Standing;
+pub use pending_call::PendingCall;
 pub use state::{Exec, Platform, Task};
-pub use waits::{Asked, Bits, NextRequest, OUTCOME_CANCELLED, Sleep};
+pub use waits::{Bits, NextRequest, OUTCOME_CANCELLED, ReceivedRequest, Sleep};

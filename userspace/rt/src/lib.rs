@@ -67,9 +67,9 @@ pub mod time;
 #[cfg(feature = "uart")]
 pub mod uart;
 
-mod bell;
 mod lock;
 mod panic;
+mod parker;
 #[cfg(feature = "trace")]
 mod trace;
 

@@ -8,7 +8,7 @@
 //! A thread on a stack that [`crate::thread::spawn`] did not make has no place to be entered at, and so has one for which the quota has no
 //! notification left: these try again and again, and let others run in between.
 
-use crate::bell;
+use crate::parker;
 use crate::thread::{PLACES, place};
 use allocators::lock_api::{self, GuardSend};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -33,9 +33,9 @@ pub struct ThreadLock {
 impl ThreadLock {
     #[cold]
     fn lock_slow(&self) {
-        let bell = place().and_then(|place| bell::of(place).map(|bell| (place, bell)));
-        match bell {
-            Some((place, bell)) if bell.prepare() => {
+        let parker = place().and_then(|place| parker::of(place).map(|parker| (place, parker)));
+        match parker {
+            Some((place, parker)) if parker.prepare() => {
                 let (word, bit) = word_of(place);
                 let Some(word) = self.waiting.get(word) else { return self.lock_yielding() };
                 // First the bit, then the count: who hands on looks for a bit only where one is counted.
@@ -48,8 +48,8 @@ impl ThreadLock {
                     word.fetch_and(!bit, Ordering::SeqCst);
                     return;
                 }
-                // It is rung by who hands the lock to us, and by nobody else: once, then, and not at all before that.
-                bell.wait();
+                // It is unparked by who hands the lock to us, and by nobody else: once, then, and not at all before that.
+                parker.wait();
             }
             _ => self.lock_yielding(),
         }
@@ -76,8 +76,8 @@ impl ThreadLock {
         if let Some(next) = next {
             self.turn.store(next as u32, Ordering::Relaxed);
             self.state.fetch_sub(WAITER, Ordering::SeqCst);
-            if let Some(bell) = bell::of(next) {
-                bell.ring();
+            if let Some(parker) = parker::of(next) {
+                parker.unpark();
             }
         }
     }
@@ -123,7 +123,7 @@ pub type Mutex<T> = lock_api::Mutex<ThreadLock, T>;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bell::calls;
+    use crate::parker::calls;
     use alloc::vec::Vec;
     use core::time::Duration;
     use std::sync::Barrier;

@@ -18,7 +18,7 @@ mod system;
 pub use debug::{debug_interrupt, debug_port, debug_read, debug_registers, debug_set_registers, debug_write};
 pub use message::{CallFailure, Message, Received, call, call_leased, recv, reply, reply_recv, send};
 pub use system::{
-    log_read, system_info, task_expect, task_fault, task_kill, task_reap, task_signal, task_spawn, task_status,
+    log_read, system_info, task_fault, task_kill, task_reap, task_set_restart, task_signal, task_spawn, task_status,
 };
 
 /// What a plain system call returned: the status word and its two value registers.

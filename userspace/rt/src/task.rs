@@ -54,7 +54,7 @@ pub fn reap(index: usize) -> Result<u64, Status> {
 /// # Errors
 /// [`Status::NoSuchTask`].
 pub fn expect(index: usize, expected: bool) -> Result<(), Status> {
-    syscall::task_expect(system()?, index, expected)
+    syscall::task_set_restart(system()?, index, expected)
 }
 
 /// Sets bits in a task's own notification.

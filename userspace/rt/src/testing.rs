@@ -39,7 +39,7 @@ pub mod qemu;
 use crate::keep::fuse;
 pub use deaths::{Deaths, every_death, every_nth_death, every_two_deaths};
 pub use device::{Device, Ram};
-pub use harness::{Answered, Asked, CLIENTS, Harness, Running};
+pub use harness::{Answered, CLIENTS, ClientCall, Harness, Running};
 
 #[cfg(test)]
 mod tests;

@@ -193,9 +193,9 @@ impl Stack {
         // SAFETY: nobody runs on it, says the caller.
         if unsafe { syscall::memory_unmap(self.bottom()) }.is_ok() {
             let _ = close(self.memory);
-            // It is rung only while its thread waits, so no ring can come late and meet the slot's next owner.
-            if let Some(bell) = crate::bell::of(self.slot as usize) {
-                bell.close();
+            // It is unparked only while its thread waits, so nothing can come late and meet the slot's next owner.
+            if let Some(parker) = crate::parker::of(self.slot as usize) {
+                parker.close();
             }
             free_slot(&SLOTS, self.slot);
         }

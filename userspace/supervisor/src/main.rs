@@ -130,7 +130,7 @@ impl Driver for Supervisor {
     fn request(&mut self, request: &Request) -> Answer {
         // A sent message has nobody who could learn what became of it.
         if request.token == ReplyToken::NONE {
-            return Answer::Later;
+            return Answer::Deferred;
         }
         let answer = supervisor::protocol::dispatch(self, request);
         self.turn(false);

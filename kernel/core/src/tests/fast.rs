@@ -104,7 +104,7 @@ fn all_ways_do_the_same() {
     assert!(went.iter().all(|&went| went > walks / 10), "{went:?}");
 }
 
-/// The server waits, and client and other have been answered once: each knows its way.
+/// The server waits, and client and other have been answered once: each has its lookup cached.
 pub fn acquainted() -> (System, [u16; 3]) {
     let (mut s, threads) = trio();
     let [server, client, other] = threads;
@@ -178,7 +178,7 @@ fn a_call_goes_fast_only_by_the_handle_it_went_by() {
         (frame(&mut s, server).rdi, frame(&mut s, server).rsi),
         (s.tasks[Row::new(2)].id(Row::new(2)).to_u32().into(), 7)
     );
-    assert!(!try_call(&mut s, server, 3, 7), "nobody's way");
+    assert!(!try_call(&mut s, server, 3, 7), "nothing is cached");
     assert_eq!(state(&s, client), State::Receiving(s.tasks[Row::new(1)].endpoint.unwrap()));
     super::sound(&s);
 }
@@ -205,7 +205,7 @@ fn what_is_lent_goes_along() {
 #[test]
 fn an_answer_goes_fast_only_to_whom_it_is_due() {
     let (mut s, [server, client, other]) = acquainted();
-    // The client has a second endpoint, and its way is by its own.
+    // The client has a second endpoint, and what it has cached is its own.
     run(&mut s, other);
     let second = s.endpoint_create(client).unwrap();
     let deaf = Handle::new(s.handle(server, OWN).unwrap().object, Rights::CALL);
@@ -224,7 +224,7 @@ fn an_answer_goes_fast_only_to_whom_it_is_due() {
     ] {
         assert!(!try_answer(&mut s, server, number, token, header, 1), "{why}");
     }
-    // Whoever is not called does not answer; it has to be on the processor for that, and to know its way.
+    // Whoever is not called does not answer; it has to be on the processor for that, and to have its lookup cached.
     s.signal_task(Row::new(1), 1);
     assert!(!try_answer(&mut s, client, OWN, token, 0, 2), "another server's token");
     assert!(!try_answer(&mut s, client, second.into(), token, 0, 2), "another endpoint");
@@ -256,7 +256,7 @@ fn a_way_ends_with_what_it_leads_by() {
     let ends = u64::from(s.endpoint_create(server).unwrap());
     let object = s.handle(server, ends).unwrap().object;
     let theirs = u64::from(s.handle_insert(Row::new(2), Handle::new(object, Rights::CALL)).unwrap());
-    s.way_to_call(other, theirs).unwrap();
+    s.cache_to_call(other, theirs).unwrap();
     recv(&mut s, server, ends, 0).unwrap();
     assert!(try_call(&mut s, other, theirs, 7), "nothing is in the way of this one");
     let token = frame(&mut s, server).r8;

@@ -310,7 +310,7 @@ fn fast_call(s: &mut System, thread: u16, handle: u64, message: Message, by: By)
     message.put(s, thread);
     let f = frame(s, thread);
     f.rdi = handle;
-    let _ = s.way_to_call(thread, handle);
+    let _ = s.cache_to_call(thread, handle);
     if by == By::General {
         return Went::Not;
     }
@@ -334,7 +334,7 @@ fn fast_reply_recv(
     message.put(s, thread);
     let f = frame(s, thread);
     (f.rdi, f.r8, f.r9) = (handle, token, mask);
-    let _ = s.way_to_receive(thread, handle);
+    let _ = s.cache_to_receive(thread, handle);
     if by == By::General {
         return Went::Not;
     }
@@ -347,7 +347,7 @@ fn poll(s: &mut System, thread: u16, handle: u64, mask: u64, by: By) -> (bool, R
     run(s, thread);
     let f = frame(s, thread);
     (f.rdi, f.rsi) = (handle, mask);
-    let _ = s.way_to_notify(thread, handle, Rights::WAIT);
+    let _ = s.cache_notification(thread, handle, Rights::WAIT);
     let nothing = by != By::General && host::poll(s, by);
     let result = s.poll_running(handle, mask);
     assert!(!nothing || result == Ok(0), "{result:?} is not nothing");
@@ -362,7 +362,7 @@ fn signal(s: &mut System, thread: u16, handle: u64, bits: u64, by: By) -> (bool,
     run(s, thread);
     let f = frame(s, thread);
     (f.rdi, f.rsi) = (handle, bits);
-    let _ = s.way_to_notify(thread, handle, Rights::SIGNAL);
+    let _ = s.cache_notification(thread, handle, Rights::SIGNAL);
     if by != By::General && host::signal(s, by) {
         return (true, Ok(()));
     }

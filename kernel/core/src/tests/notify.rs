@@ -105,12 +105,12 @@ fn d25_by_a_handle_no_bits_are_set_but_those_it_was_given_with() {
         let (mut s, [server, client, _]) = trio();
         let number = if own { NOTE } else { u64::from(s.notification_create(server).unwrap()) };
         let (id, _) = s.notification_handle(server, number, Rights::WAIT).unwrap();
-        let bell = given(&mut s, number, GIVEN);
+        let handle = given(&mut s, number, GIVEN);
         let copies = [
-            bell,
-            s.handle_dup(client, bell, u64::MAX, 0).unwrap().into(),
-            s.handle_dup(client, bell, u64::MAX, u64::MAX).unwrap().into(),
-            s.handle_dup(client, bell, u64::MAX, 1 << 40 | 1 << 5).unwrap().into(),
+            handle,
+            s.handle_dup(client, handle, u64::MAX, 0).unwrap().into(),
+            s.handle_dup(client, handle, u64::MAX, u64::MAX).unwrap().into(),
+            s.handle_dup(client, handle, u64::MAX, 1 << 40 | 1 << 5).unwrap().into(),
         ];
         for (copy, may) in copies.into_iter().zip([GIVEN, GIVEN, GIVEN, 1 << 40]) {
             for set in (0..64).map(|bit| 1 << bit).chain([0, GIVEN, u64::MAX, GIVEN | 1]) {
@@ -149,17 +149,17 @@ fn d25_the_bits_of_interrupts_and_of_the_kernel_are_given_to_nobody() {
     }
     s.poll(server, NOTE, u64::MAX).unwrap();
     for bits in [0, u64::MAX] {
-        let bell = given(&mut s, NOTE, bits);
+        let handle = given(&mut s, NOTE, bits);
         for set in (0..64).map(|bit| 1 << bit) {
             let allowed = if set & bits::FREE_MASK != 0 { Ok(()) } else { Err(Status::NoRights) };
-            assert_eq!(signal(&mut s, client, bell, set, By::General).1, allowed, "{set:#x}");
+            assert_eq!(signal(&mut s, client, handle, set, By::General).1, allowed, "{set:#x}");
         }
-        s.handle_close(client, bell).unwrap();
+        s.handle_close(client, handle).unwrap();
     }
     // Of one that the task has made all bits are the task's own to give.
     let made = u64::from(s.notification_create(server).unwrap());
-    let bell = given(&mut s, made, 0);
-    assert_eq!(signal(&mut s, client, bell, u64::MAX, By::General).1, Ok(()));
+    let handle = given(&mut s, made, 0);
+    assert_eq!(signal(&mut s, client, handle, u64::MAX, By::General).1, Ok(()));
     sound(&s);
 }
 

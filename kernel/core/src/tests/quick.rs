@@ -19,7 +19,7 @@ const MS: u64 = HERTZ / 1_000;
 const SLICE_NS: u64 = crate::sched::SLICE_NS;
 
 /// The trio, of which the last two may signal the first; the handle by which they do.
-fn bells() -> (System, [u16; 3], u64) {
+fn with_notification() -> (System, [u16; 3], u64) {
     let (mut s, threads) = trio();
     let object = s.handle(threads[0], NOTE).unwrap().object;
     let handles = [1, 2].map(|row| s.handle_insert(Row::new(row), Handle::new(object, Rights::SIGNAL)).unwrap());
@@ -49,7 +49,7 @@ fn signals(s: &mut System, thread: u16, handle: u64, bits: u64) -> bool {
     tried(s, host::signal)
 }
 
-/// Whether a poll finds nothing, by a way that is known.
+/// Whether a poll finds nothing, by a handle whose lookup is cached.
 fn polls(s: &mut System, thread: u16, handle: u64, mask: u64) -> bool {
     run(s, thread);
     let f = frame(s, thread);
@@ -61,8 +61,8 @@ fn polls(s: &mut System, thread: u16, handle: u64, mask: u64) -> bool {
 
 #[test]
 fn a_poll_goes_fast_only_by_its_own_handle_and_finds_nothing() {
-    let (mut s, [server, ..], _) = bells();
-    assert!(!polls(&mut s, server, NOTE, 1), "nobody's way");
+    let (mut s, [server, ..], _) = with_notification();
+    assert!(!polls(&mut s, server, NOTE, 1), "nothing is cached");
     assert_eq!(s.poll(server, NOTE, 1), Ok(0));
     assert!(polls(&mut s, server, NOTE, 1), "nothing is in the way of this one");
     let mute = u64::from(s.handle_dup(server, NOTE, Rights::SIGNAL.bits().into(), 0).unwrap());
@@ -80,53 +80,53 @@ fn a_poll_goes_fast_only_by_its_own_handle_and_finds_nothing() {
 
 #[test]
 fn a_signal_goes_fast_only_by_its_own_handle() {
-    let (mut s, [server, client, other], bell) = bells();
-    assert!(!signals(&mut s, client, bell, 1), "nobody's way");
-    s.way_to_notify(client, bell, Rights::SIGNAL).unwrap();
-    assert!(signals(&mut s, client, bell, 1), "nothing is in the way of this one");
-    assert!(signals(&mut s, client, bell, 4), "nor of the next");
+    let (mut s, [server, client, other], handle) = with_notification();
+    assert!(!signals(&mut s, client, handle, 1), "nothing is cached");
+    s.cache_notification(client, handle, Rights::SIGNAL).unwrap();
+    assert!(signals(&mut s, client, handle, 1), "nothing is in the way of this one");
+    assert!(signals(&mut s, client, handle, 4), "nor of the next");
     assert_eq!(s.notifications.get(note(&s, 0)).unwrap().word, 5);
     let deaf = Handle::new(s.handle(server, NOTE).unwrap().object, Rights::WAIT);
     let deaf = u64::from(s.handle_insert(Row::new(1), deaf).unwrap());
     for (number, why) in
-        [(deaf, "no right to signal"), (OWN, "no notification"), (bell | 1 << 16, "an old handle's number")]
+        [(deaf, "no right to signal"), (OWN, "no notification"), (handle | 1 << 16, "an old handle's number")]
     {
         assert!(!signals(&mut s, client, number, 1), "{why}");
     }
-    assert!(!signals(&mut s, other, bell + 1, 1), "each thread has its own way");
+    assert!(!signals(&mut s, other, handle + 1, 1), "each thread has its own cache");
     // By this handle, bits 1 and 2 alone can be set.
-    let few = Handle { bits: 0b110, ..s.handle(client, bell).unwrap() };
+    let few = Handle { bits: 0b110, ..s.handle(client, handle).unwrap() };
     let few = u64::from(s.handle_insert(Row::new(1), few).unwrap());
-    s.way_to_notify(client, few, Rights::SIGNAL).unwrap();
+    s.cache_notification(client, few, Rights::SIGNAL).unwrap();
     assert!(signals(&mut s, client, few, 0b110), "nothing is in the way of this one");
     for set in [1, 0b111, 1 << 3, 1 << 63, u64::MAX] {
         assert!(!signals(&mut s, client, few, set), "{set:#x}: a bit that cannot be set by it");
     }
-    s.way_to_notify(client, bell, Rights::SIGNAL).unwrap();
+    s.cache_notification(client, handle, Rights::SIGNAL).unwrap();
     run(&mut s, client);
-    s.handle_close(client, bell).unwrap();
-    assert!(!signals(&mut s, client, bell, 1), "the handle was closed");
+    s.handle_close(client, handle).unwrap();
+    assert!(!signals(&mut s, client, handle, 1), "the handle was closed");
 }
 
 /// One waits for bits 1 and 2, by `recv` or `wait`; the client's signal of bit 1 would wake it.
 fn waiting(by_recv: bool) -> (System, [u16; 3], u64) {
-    let (mut s, threads @ [server, client, _], bell) = bells();
-    s.way_to_notify(client, bell, Rights::SIGNAL).unwrap();
+    let (mut s, threads @ [server, client, _], handle) = with_notification();
+    s.cache_notification(client, handle, Rights::SIGNAL).unwrap();
     frame(&mut s, server).rsi = 77;
     match by_recv {
         true => recv(&mut s, server, OWN, 0b11).unwrap(),
         false => wait(&mut s, server, NOTE, 0b11).unwrap(),
     }
-    (s, threads, bell)
+    (s, threads, handle)
 }
 
 #[test]
 fn a_signal_runs_who_waits() {
     for by_recv in [true, false] {
-        let (mut s, [server, client, _], bell) = waiting(by_recv);
+        let (mut s, [server, client, _], handle) = waiting(by_recv);
         run(&mut s, client);
         s.now += 10;
-        assert!(signals(&mut s, client, bell, 0b101), "nothing is in the way of this one");
+        assert!(signals(&mut s, client, handle, 0b101), "nothing is in the way of this one");
         assert_eq!((s.current(), state(&s, client)), (Some(server), State::Ready));
         let f = frame(&mut s, server);
         assert_eq!((f.rax, if by_recv { f.r12 } else { f.rdx }), (0, 1));
@@ -149,23 +149,23 @@ fn a_signal_runs_only_the_one_that_is_to_run() {
     ];
     for by_recv in [true, false] {
         for (change, why) in changes {
-            let (mut s, threads @ [_, client, _], bell) = waiting(by_recv);
+            let (mut s, threads @ [_, client, _], handle) = waiting(by_recv);
             run(&mut s, client);
             change(&mut s, threads);
-            assert_eq!(signals(&mut s, client, bell, 1), why == "nothing", "{why}, by recv: {by_recv}");
+            assert_eq!(signals(&mut s, client, handle, 1), why == "nothing", "{why}, by recv: {by_recv}");
         }
-        let (mut s, [server, client, _], bell) = waiting(by_recv);
+        let (mut s, [server, client, _], handle) = waiting(by_recv);
         s.threads.at_mut(server).unwrap().mask |= bits::HEARTBEAT;
-        assert!(!signals(&mut s, client, bell, bits::HEARTBEAT), "an answer to a heartbeat, by recv: {by_recv}");
+        assert!(!signals(&mut s, client, handle, bits::HEARTBEAT), "an answer to a heartbeat, by recv: {by_recv}");
         // A second one that waits, by the same means or by the other.
-        let (mut s, [_, client, _], bell) = waiting(by_recv);
+        let (mut s, [_, client, _], handle) = waiting(by_recv);
         let second = thread(&mut s, 0);
         recv(&mut s, second, OWN, 0b100).unwrap();
-        assert!(!signals(&mut s, client, bell, 0b101), "two wait, by recv: {by_recv}");
+        assert!(!signals(&mut s, client, handle, 0b101), "two wait, by recv: {by_recv}");
     }
 }
 
-/// The server waits for its line, whose way is known; the client runs.
+/// The server waits for its line, whose lookup is cached; the client runs.
 fn driver() -> (System, [u16; 3]) {
     let (mut s, threads @ [server, client, _]) = trio();
     assert!(s.lines.claim(4, LineOwner { row: Row::new(0), bits: 1 << 4 }));
@@ -210,7 +210,7 @@ fn an_interrupt_goes_fast_only_to_whom_the_line_belongs() {
     assert!(s.lines.claim(4, LineOwner { row: Row::new(1), bits: 2 }));
     run(&mut s, other);
     assert!(!interrupt(&mut s, 9, By::Direct));
-    assert!(fires(&mut s, 4), "its way is known, and nobody waits");
+    assert!(fires(&mut s, 4), "it is cached, and nobody waits");
     assert_eq!((s.current(), state(&s, client)), (Some(other), State::Ready));
     assert_eq!(s.notifications.get(note(&s, 1)).unwrap().word, 2);
 
@@ -220,7 +220,7 @@ fn an_interrupt_goes_fast_only_to_whom_the_line_belongs() {
     kill(&mut s, 0);
     assert!(!fires(&mut s, 4), "its owner is dead");
 
-    // A line that sets no ordinary bit has no way.
+    // A line that sets no ordinary bit is not cached.
     let (mut s, _) = driver();
     assert!(s.lines.claim(6, LineOwner { row: Row::new(0), bits: bits::HEARTBEAT }));
     assert!(!fires(&mut s, 6), "a heartbeat is noted");
@@ -268,7 +268,7 @@ fn who_stops_is_charged_before_the_next_one_is_looked_at() {
     for (passed, goes) in [(SLICE_NS, false), (SLICE_NS - 1, true)] {
         let (mut s, [server, ..]) = trio();
         let second = thread(&mut s, 0);
-        s.way_to_notify(server, NOTE, Rights::SIGNAL).unwrap();
+        s.cache_notification(server, NOTE, Rights::SIGNAL).unwrap();
         s.set_priority(server, 3);
         wait(&mut s, second, NOTE, 1).unwrap();
         run(&mut s, server);
@@ -323,20 +323,20 @@ fn a_tick_goes_fast_only_where_it_changes_nothing() {
 
 #[test]
 fn a_way_to_a_notification_ends_where_it_does() {
-    let (mut s, [_, client, _], bell) = bells();
-    s.way_to_notify(client, bell, Rights::SIGNAL).unwrap();
+    let (mut s, [_, client, _], handle) = with_notification();
+    s.cache_notification(client, handle, Rights::SIGNAL).unwrap();
     kill(&mut s, 0);
     super::reap(&mut s, 0);
     let server = spawn(&mut s, 0);
     recv(&mut s, server, OWN, 1).unwrap();
-    assert!(signals(&mut s, client, bell, 1), "a task's own notification outlives it, and the handle is good");
+    assert!(signals(&mut s, client, handle, 1), "a task's own notification outlives it, and the handle is good");
     assert_eq!((s.current(), frame(&mut s, server).r12), (Some(server), 1));
     // A notification of one's own, bound to another endpoint than before.
     let (mut s, [server, ..]) = trio();
     let [a, b] = [0, 1].map(|_| u64::from(s.endpoint_create(server).unwrap()));
     let n = u64::from(s.notification_create(server).unwrap());
-    s.way_to_notify(server, n, Rights::SIGNAL).unwrap();
-    s.way_to_notify(server, n, Rights::WAIT).unwrap();
+    s.cache_notification(server, n, Rights::SIGNAL).unwrap();
+    s.cache_notification(server, n, Rights::WAIT).unwrap();
     s.endpoint_bind(server, a, n).unwrap();
     assert!(signals(&mut s, server, n, 1), "it is bound now, and nobody waits");
     assert!(!polls(&mut s, server, n, 1) && polls(&mut s, server, n, 2), "one of the bits is set");
@@ -345,7 +345,7 @@ fn a_way_to_a_notification_ends_where_it_does() {
     s.handle_close(server, a).unwrap();
     assert!(!signals(&mut s, server, n, 1), "a handle was closed");
     s.endpoint_bind(server, b, n).unwrap();
-    s.way_to_notify(server, n, Rights::SIGNAL).unwrap();
+    s.cache_notification(server, n, Rights::SIGNAL).unwrap();
     s.handle_close(server, n).unwrap();
     assert!(!signals(&mut s, server, n, 1), "it is gone");
     sound(&s);
@@ -358,7 +358,7 @@ fn while_the_dead_are_released_the_general_path_looks() {
     let object = s.handle(server, n).unwrap().object;
     let theirs = u64::from(s.handle_insert(Row::new(1), Handle::new(object, Rights::SIGNAL | Rights::WAIT)).unwrap());
     for right in [Rights::SIGNAL, Rights::WAIT] {
-        s.way_to_notify(client, theirs, right).unwrap();
+        s.cache_notification(client, theirs, right).unwrap();
     }
     assert!(signals(&mut s, client, theirs, 1) && polls(&mut s, client, theirs, 2), "nothing is in the way of these");
     s.blame(Row::new(0), None, DeathKind::Killed);
@@ -366,7 +366,7 @@ fn while_the_dead_are_released_the_general_path_looks() {
     assert!(!signals(&mut s, client, theirs, 1) && !polls(&mut s, client, theirs, 2), "who made it is dead");
     assert_eq!(s.signal_by(client, theirs, 1), Err(Status::BadHandle));
     assert_eq!(s.poll_running(theirs, 2), Err(Status::BadHandle));
-    s.way_to_notify(client, NOTE, Rights::WAIT).unwrap();
+    s.cache_notification(client, NOTE, Rights::WAIT).unwrap();
     assert!(!polls(&mut s, client, NOTE, 1), "the dead are not released");
     super::reap(&mut s, 0);
     assert!(polls(&mut s, client, NOTE, 1), "they are");
@@ -490,5 +490,5 @@ fn an_answer_goes_fast_only_to_one_who_may_run() {
     run(&mut s, server);
     let closed = s.handle_dup(server, OWN, u64::MAX, 0).unwrap();
     s.handle_close(server, closed.into()).unwrap();
-    assert!(!try_answer(&mut s, server, OWN, token, 0, 1), "the way is from before a handle was closed");
+    assert!(!try_answer(&mut s, server, OWN, token, 0, 1), "it was cached before a handle was closed");
 }

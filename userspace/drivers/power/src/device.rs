@@ -1,4 +1,4 @@
-//! The registers that end a machine's day, and the order in which they are tried.
+//! The registers that switch a machine off, and the order in which they are tried.
 //!
 //! Sources: ACPI specification 6.5, section 4.8.3.2.1 (PM1 control register: SLP_TYP in bits 10 to 12, SLP_EN bit 13); Intel 82371AB
 //! (PIIX4) data sheet, section 7.2 (PMCNTRL, offset 4 from the power management base); Intel I/O Controller Hub 9 data sheet,

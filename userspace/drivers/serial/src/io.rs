@@ -15,7 +15,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use embedded_io::ErrorKind;
 use rt::Status;
-use rt::exec::{Called, Exec, Lend, Standing};
+use rt::exec::{Called, Exec, Lend, PendingCall};
 use rt::ipc::{CallError, Endpoint};
 
 /// Most bytes of one call, either way.
@@ -63,8 +63,8 @@ impl embedded_io::Write for Client {
 /// died. Dropping this gives up bytes that came and were not read: [`AsyncClient::close`] returns them.
 #[derive(Debug)]
 pub struct AsyncClient {
-    reading: Standing,
-    writing: Standing,
+    reading: PendingCall,
+    writing: PendingCall,
     /// Bytes that came, and how many of them were read.
     come: Vec<u8>,
     read: usize,
@@ -73,7 +73,7 @@ pub struct AsyncClient {
 impl AsyncClient {
     /// Speaks to the driver behind `endpoint`, such as `Endpoint::peer("serial")`.
     pub fn new(exec: &Exec, endpoint: Endpoint) -> AsyncClient {
-        let standing = || Standing::new(exec, endpoint);
+        let standing = || PendingCall::new(exec, endpoint);
         AsyncClient { reading: standing(), writing: standing(), come: Vec::new(), read: 0 }
     }
 

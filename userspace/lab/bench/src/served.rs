@@ -2,7 +2,7 @@
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 use bench::label;
-use rt::exec::Asked;
+use rt::exec::ReceivedRequest;
 
 rt::entry!(main);
 
@@ -19,7 +19,7 @@ fn main() {
     })
 }
 
-fn answer(asked: Asked) {
+fn answer(asked: ReceivedRequest) {
     let words = asked.words;
     // A caller that is gone wants no answer.
     let _ = asked.answer(0, words);

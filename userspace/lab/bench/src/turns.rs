@@ -31,6 +31,6 @@ impl Driver for Turns {
         }
         // The task's own priority is always allowed.
         let _ = set_own_priority(PRIORITY);
-        Answer::Later
+        Answer::Deferred
     }
 }

@@ -125,7 +125,7 @@ impl rt::Driver for Chaos {
             return Answer::bad_request();
         };
         if request.token == ReplyToken::NONE {
-            return Answer::Later;
+            return Answer::Deferred;
         }
         match request.label {
             label::REPORT => self.report(place, request),
@@ -163,7 +163,7 @@ impl Chaos {
         let client = &mut self.clients[place];
         if client.finished || self.plan.holds() && place != Driver::Keyboard as usize && client.order.is_none() {
             client.held = Some(request.pending());
-            return Answer::Later;
+            return Answer::Deferred;
         }
         let (what, argument) = client.order.take().unwrap_or((order::GO_ON, 0));
         client.finished = what == order::FINISH;

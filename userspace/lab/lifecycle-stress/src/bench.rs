@@ -1,4 +1,4 @@
-//! What the trials need: rows by name, lives that are begun, watched and buried.
+//! What the trials need: rows by name, lives that are begun, watched and reaped.
 
 use abi::Status;
 use abi::error::{DeathKind, FaultRecord};

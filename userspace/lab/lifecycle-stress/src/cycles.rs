@@ -77,7 +77,7 @@ pub fn ten_thousand_lives() -> Outcome {
     let [keeper, deaf, holder, client] = [row("keeper")?, row("deaf")?, row("holder")?, row("client")?];
     let rows: Vec<usize> = (0..=12).filter(|&row| rt::task::status(row).is_ok()).collect();
     // The holder's next life always comes, so that its client waits for it.
-    rt::task::expect(holder, true).context("task_expect")?;
+    rt::task::expect(holder, true).context("task_set_restart")?;
     begin(keeper, "keep")?;
     begin(deaf, "deaf")?;
     begin(client, "client")?;
@@ -121,7 +121,7 @@ pub fn large_lives() -> Outcome {
     let rows = [keeper, deaf, hoard, patron];
     begin(keeper, "keep")?;
     begin(deaf, "deaf")?;
-    rt::task::expect(hoard, true).context("task_expect")?;
+    rt::task::expect(hoard, true).context("task_set_restart")?;
     begin(patron, "client hoard")?;
     let mut before = None;
     for number in 0..4 * KINDS {

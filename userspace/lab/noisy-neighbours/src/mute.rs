@@ -18,7 +18,7 @@ impl Driver for Mute {
 
     fn request(&mut self, request: &Request) -> Answer {
         self.callers.push(request.pending());
-        Answer::Later
+        Answer::Deferred
     }
 }
 

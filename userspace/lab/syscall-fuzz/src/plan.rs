@@ -214,7 +214,7 @@ pub fn call(random: &mut Random, shared: &Shared, scratch: u64, leases: u64) -> 
             regs.rdi = pick(random, Kind::System);
             (regs.rsi, regs.rdx, regs.r10) = (random.below(10), address(random, scratch), random.below(140));
         }
-        Syscall::TaskKill | Syscall::TaskReap | Syscall::TaskExpect | Syscall::TaskSignal => {
+        Syscall::TaskKill | Syscall::TaskReap | Syscall::TaskSetRestart | Syscall::TaskSignal => {
             (regs.rdi, regs.rsi) = (pick(random, Kind::System), random.below(10));
         }
         Syscall::TaskStatus | Syscall::TaskFault => {
@@ -284,7 +284,7 @@ fn needs(asked: &Registers) -> Rights {
         Some(Syscall::LogRead) => Rights::LOGS,
         Some(Syscall::TaskStatus | Syscall::TaskFault | Syscall::SystemInfo) => Rights::INSPECT,
         Some(
-            Syscall::TaskSpawn | Syscall::TaskKill | Syscall::TaskReap | Syscall::TaskExpect | Syscall::TaskSignal,
+            Syscall::TaskSpawn | Syscall::TaskKill | Syscall::TaskReap | Syscall::TaskSetRestart | Syscall::TaskSignal,
         ) => Rights::CONTROL,
         _ => Rights::empty(),
     }

@@ -1,7 +1,7 @@
 //! The executor itself. What it needs of the system is behind [`Platform`], so that it is tested on the host.
 
 use super::calls::{CallFuture, Job, Lend};
-use super::waits::{Asked, Bits, NextRequest, Sleep};
+use super::waits::{Bits, NextRequest, ReceivedRequest, Sleep};
 use crate::ipc::{Endpoint, Event, Handle, Request};
 use crate::irq::Irq;
 use crate::lock::Mutex;
@@ -280,7 +280,7 @@ impl Exec {
             }
         }
         let left = mem::take(&mut self.0.state.borrow_mut().requests);
-        drop(left.into_iter().map(Asked::from).collect::<Vec<_>>());
+        drop(left.into_iter().map(ReceivedRequest::from).collect::<Vec<_>>());
     }
 
     /// Runs a future beside the others. Dropping the [`Task`] cancels it.

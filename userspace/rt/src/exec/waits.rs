@@ -86,12 +86,12 @@ pub struct NextRequest {
 }
 
 impl Future for NextRequest {
-    type Output = Asked;
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Asked> {
+    type Output = ReceivedRequest;
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<ReceivedRequest> {
         let exec = self.exec.clone();
         let mut state = exec.state();
         if let Some(request) = state.requests.pop_front() {
-            return Poll::Ready(Asked::from(request));
+            return Poll::Ready(ReceivedRequest::from(request));
         }
         let name = *self.name.get_or_insert_with(|| state.name());
         state.request_waiters.enter(name, context.waker().clone());
@@ -111,22 +111,22 @@ impl Drop for NextRequest {
 /// that came along and was not taken is closed.
 #[derive(Debug)]
 #[must_use = "dropping it refuses the request"]
-pub struct Asked(Request);
+pub struct ReceivedRequest(Request);
 
-impl From<Request> for Asked {
-    fn from(request: Request) -> Asked {
-        Asked(request)
+impl From<Request> for ReceivedRequest {
+    fn from(request: Request) -> ReceivedRequest {
+        ReceivedRequest(request)
     }
 }
 
-impl Deref for Asked {
+impl Deref for ReceivedRequest {
     type Target = Request;
     fn deref(&self) -> &Request {
         &self.0
     }
 }
 
-impl Asked {
+impl ReceivedRequest {
     /// Answers.
     ///
     /// # Errors
@@ -142,7 +142,7 @@ impl Asked {
     }
 }
 
-impl Drop for Asked {
+impl Drop for ReceivedRequest {
     fn drop(&mut self) {
         if self.0.token != ReplyToken::NONE {
             // A caller that is gone wants no answer.

@@ -60,7 +60,7 @@ pub(crate) fn answer(
             let comes = header.wants() == Some(handle.kind);
             Ok(Reply { label, words, handle: comes.then_some(handle), lost: !comes })
         }
-        Ok(Answer::Later) => Err(CallError::Failed(Status::WouldBlock)),
+        Ok(Answer::Deferred) => Err(CallError::Failed(Status::WouldBlock)),
         Err(error) => Err(error),
     })
 }

@@ -84,7 +84,7 @@ impl Request {
         write(self.token, lease, offset, buf)
     }
 
-    /// The right to answer later. Whoever takes it returns [`crate::Answer::Later`].
+    /// The right to answer later. Whoever takes it returns [`crate::Answer::Deferred`].
     pub fn pending(&self) -> Pending {
         Pending { token: self.token }
     }

@@ -96,7 +96,7 @@ fn repeat<T>(policy: Policy, mut ask: impl FnMut() -> Result<T, CallError>) -> R
 
 /// A request that is ready to be asked, with memory of its own: what futures ask.
 #[derive(Debug)]
-#[must_use = "it is asked by `Ask::of`, or by a `Standing`"]
+#[must_use = "it is asked by `Ask::of`, or by a `PendingCall`"]
 pub struct Ask<A, R> {
     /// What is asked.
     pub label: u16,

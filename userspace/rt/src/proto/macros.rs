@@ -377,7 +377,7 @@ macro_rules! protocol {
             )*
         }
 
-        /// Requests for futures: each owns the memory that it lends. Its method `of` asks one; so does a `Standing`.
+        /// Requests for futures: each owns the memory that it lends. Its method `of` asks one; so does a `PendingCall`.
         #[allow(dead_code)]
         $vis struct Requests;
 

@@ -78,7 +78,7 @@ impl<A: Words, R: Refuse> Call<A, R> {
     /// Keeps it for later.
     pub fn owe(self) -> (Owed<A, R>, Outcome<A, R>) {
         let owed = Owed { pending: Some(self.pending), answer: PhantomData };
-        (owed, Outcome { now: Answer::Later, answer: PhantomData })
+        (owed, Outcome { now: Answer::Deferred, answer: PhantomData })
     }
 }
 

@@ -188,7 +188,7 @@ fn an_answer_that_is_owed_is_not_forgotten() {
     let call: Call<Kind> = FromCall::from_call(&request, 4);
     assert_eq!(call.from, Asker { task: FAKE_CLIENT, badge: 3, number: 4 });
     let (owed, outcome) = call.owe();
-    assert_eq!(outcome.respond(), crate::Answer::Later);
+    assert_eq!(outcome.respond(), crate::Answer::Deferred);
     assert_eq!(owed.pay(Ok(Kind::Round)), Err(Status::BadSyscall));
 }
 
@@ -270,7 +270,7 @@ fn a_standing_call_is_repeated_as_its_operation_says() {
         Some(Err(CallError::Died { generation: *count.borrow() }))
     }));
     exec.block_on(async {
-        let mut standing = crate::exec::Standing::new(&exec, Endpoint(77));
+        let mut standing = crate::exec::PendingCall::new(&exec, Endpoint(77));
         standing.ask(Requests::dim(20, Kind::Round));
         assert!(matches!(standing.ended().await.unwrap().reply, Err(CallError::Died { generation: 1 })));
         standing.ask(Requests::state());

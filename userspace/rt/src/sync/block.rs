@@ -1,6 +1,6 @@
 //! A thread that waits for one future.
 
-use crate::bell::Bell;
+use crate::parker::Parker;
 use alloc::sync::Arc;
 use alloc::task::Wake;
 use core::pin::pin;
@@ -13,29 +13,30 @@ use core::task::{Context, Poll, Waker};
 /// Futures of [`crate::exec`] want their executor and are not for this; those of [`crate::sync`] are.
 pub fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
-    let parker = Arc::new(Parker { woken: AtomicBool::new(false), bell: Bell::new() });
-    let waker = Waker::from(parker.clone());
+    let waiter = Arc::new(Waiter { woken: AtomicBool::new(false), parker: Parker::new() });
+    let waker = Waker::from(waiter.clone());
     let mut context = Context::from_waker(&waker);
     loop {
         if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
             return value;
         }
-        parker.park();
+        waiter.wait();
     }
 }
 
-struct Parker {
+/// Who waits: what a waker of its future wakes.
+struct Waiter {
     woken: AtomicBool,
-    bell: Bell,
+    parker: Parker,
 }
 
-impl Parker {
-    fn park(&self) {
-        // First the bell, then the look: whoever wakes after that look finds the bell and rings it.
-        let prepared = self.bell.prepare();
+impl Waiter {
+    fn wait(&self) {
+        // Prepared first, looked at then: whoever wakes after that look finds it ready to be unparked.
+        let prepared = self.parker.prepare();
         while !self.woken.swap(false, Ordering::SeqCst) {
             if prepared {
-                self.bell.wait();
+                self.parker.wait();
             } else {
                 crate::syscall::yield_now();
             }
@@ -43,21 +44,21 @@ impl Parker {
     }
 }
 
-impl Wake for Parker {
+impl Wake for Waiter {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
         if !self.woken.swap(true, Ordering::SeqCst) {
-            self.bell.ring();
+            self.parker.unpark();
         }
     }
 }
 
-impl Drop for Parker {
+impl Drop for Waiter {
     fn drop(&mut self) {
         // The last waker is gone with it.
-        self.bell.close();
+        self.parker.close();
     }
 }

@@ -1,7 +1,7 @@
 //! Between real threads, and, future by future, against what must hold after every step.
 
 use super::*;
-use crate::bell::calls;
+use crate::parker::calls;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;

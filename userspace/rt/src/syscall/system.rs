@@ -49,10 +49,10 @@ pub fn task_reap(system: u32, index: usize) -> Result<u64, Status> {
 /// Says whether a task will have a next life.
 ///
 /// # Errors
-/// As [`Syscall::TaskExpect`].
-pub fn task_expect(system: u32, index: usize, expected: bool) -> Result<(), Status> {
+/// As [`Syscall::TaskSetRestart`].
+pub fn task_set_restart(system: u32, index: usize, expected: bool) -> Result<(), Status> {
     // SAFETY: touches no memory of the task.
-    unsafe { plain3(Syscall::TaskExpect, system as u64, index as u64, expected as u64) }.done()
+    unsafe { plain3(Syscall::TaskSetRestart, system as u64, index as u64, expected as u64) }.done()
 }
 
 /// Sets bits in a task's notification.

@@ -251,7 +251,7 @@ fn sender(client: usize) -> Sender {
 
 /// A request that was made without waiting: [`Running::answer`] has what came of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Asked(ReplyToken);
+pub struct ClientCall(ReplyToken);
 
 /// What came of a request.
 #[derive(Debug)]
@@ -285,7 +285,7 @@ impl Running {
     }
 
     /// Asks without waiting; the memory is the harness's until [`Running::answer`] returns it.
-    pub fn ask(&self, client: usize, label: u16, words: [u64; 4], lent: Vec<Lend>) -> Asked {
+    pub fn ask(&self, client: usize, label: u16, words: [u64; 4], lent: Vec<Lend>) -> ClientCall {
         let lent = lent.into_iter().map(|lend| {
             let access = match &lend {
                 Lend::Read(_) => Lease::READ,
@@ -296,11 +296,11 @@ impl Running {
         });
         let lent = lent.collect();
         let token = kernel::with(|kernel| kernel.enqueue_owned(sender(client), Header::new(label), words, lent));
-        Asked(token.expect("the harness runs"))
+        ClientCall(token.expect("the harness runs"))
     }
 
     /// What came of a request, if anything has yet; once. Nothing ever does of one whose client has died.
-    pub fn answer(&self, asked: Asked) -> Option<Answered> {
+    pub fn answer(&self, asked: ClientCall) -> Option<Answered> {
         let (outcome, lent) = kernel::with(|kernel| kernel.take(asked.0)).flatten()?;
         let reply = match outcome {
             Ok(message) => Ok(crate::ipc::reply_of(message)),

@@ -107,7 +107,7 @@ fn a_driver_that_forgets_how_far_it_was_is_found_out() {
 }
 
 /// Lends, waits, tells: request 1 waits for the line, which brings a byte; 2 subscribes; 3 sets a timer and answers when it rings; 4 fills memory.
-struct Bell {
+struct Parker {
     port: IoPorts,
     line: Irq,
     timer: Timer,
@@ -119,14 +119,14 @@ struct Bell {
 
 const TIMER: u32 = 40;
 
-impl Driver for Bell {
+impl Driver for Parker {
     const TAKES: Kinds = Kinds::NOTIFICATION;
 
     fn init() -> Self {
         let port = IoPorts::granted(PRINTER, 1).expect("a port");
         let (line, timer) = (Irq::named("ring").expect("a line"), Timer::new(TIMER).expect("a timer"));
         let (waiting, slept) = (Callers::default(), Callers::default());
-        Bell { port, line, timer, waiting, slept, subscribers: Subscribers::default(), pulses: 0 }
+        Parker { port, line, timer, waiting, slept, subscribers: Subscribers::default(), pulses: 0 }
     }
 
     fn notified(&mut self, bits: u64) {
@@ -173,7 +173,7 @@ impl Ringer {
         ports.hook(move |_| Some(device.lock().unwrap().pop().unwrap_or(0).into()));
         let harness =
             Harness::new("bell").ports("bell", PRINTER, 1, ports).irq("ring", move || !line.lock().unwrap().is_empty());
-        harness.deaths(deaths).start::<Bell>()
+        harness.deaths(deaths).start::<Parker>()
     }
 }
 

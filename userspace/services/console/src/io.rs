@@ -13,7 +13,7 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use embedded_io::ErrorKind;
-use rt::exec::{Called, Exec, Lend, Standing};
+use rt::exec::{Called, Exec, Lend, PendingCall};
 use rt::ipc::{CallError, Endpoint};
 
 /// Most bytes of one write.
@@ -100,8 +100,8 @@ impl embedded_io::Write for Client {
 #[derive(Debug)]
 pub struct AsyncClient {
     prompt: String,
-    reading: Standing,
-    writing: Standing,
+    reading: PendingCall,
+    writing: PendingCall,
     unread: Vec<u8>,
     /// The beginning of a character that is not whole yet.
     cut: Vec<u8>,
@@ -110,7 +110,7 @@ pub struct AsyncClient {
 impl AsyncClient {
     /// Speaks to the console behind `endpoint`, such as `Endpoint::peer("console")`; lines are edited after `prompt`.
     pub fn new(exec: &Exec, endpoint: Endpoint, prompt: &str) -> AsyncClient {
-        let standing = || Standing::new(exec, endpoint);
+        let standing = || PendingCall::new(exec, endpoint);
         let (unread, cut) = (Vec::new(), Vec::new());
         AsyncClient { prompt: prompt.into(), reading: standing(), writing: standing(), unread, cut }
     }

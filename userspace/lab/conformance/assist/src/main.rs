@@ -59,14 +59,14 @@ impl Driver for Assistant {
             assist::ABUSE_LEASES => abuse_leases(request),
             assist::KEEP => {
                 self.kept.push((words[0], request.token));
-                Answer::Later
+                Answer::Deferred
             }
             assist::RELEASE => self.release(words[0], words[1]),
             assist::KEPT => done(self.kept.len() as u64, 0),
             assist::ANSWER_TWICE => {
                 let _ = sys::reply(request.token, Header::new(0), [1, 2, 3, 4], 0);
                 self.second_status = code(sys::reply(request.token, Header::new(7), [9; 4], 0));
-                Answer::Later
+                Answer::Deferred
             }
             assist::SECOND_STATUS => done(self.second_status, 0),
             assist::DIE => {
@@ -90,7 +90,7 @@ impl Driver for Assistant {
             assist::NOTE => {
                 self.notes += 1;
                 self.last_note = words[0];
-                Answer::Later
+                Answer::Deferred
             }
             assist::COUNT => {
                 self.counted += 1;

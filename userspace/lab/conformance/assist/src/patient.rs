@@ -6,7 +6,7 @@ extern crate alloc;
 use alloc::rc::Rc;
 use assist::patient;
 use core::cell::Cell;
-use rt::exec::{Asked, Exec};
+use rt::exec::{Exec, ReceivedRequest};
 
 rt::entry!(main);
 
@@ -27,7 +27,7 @@ fn main() {
     })
 }
 
-async fn answer(exec: Exec, asked: Asked, held: Rc<Held>) {
+async fn answer(exec: Exec, asked: ReceivedRequest, held: Rc<Held>) {
     let words = asked.words;
     held.now.set(held.now.get() + 1);
     held.most.set(held.most.get().max(held.now.get()));

@@ -12,7 +12,7 @@ use assist::typist;
 use core::cell::Cell;
 use driver_keyboard::{Key, KeyEvent, label as keyboard};
 use driver_vga::label as screen;
-use rt::exec::{Called, Exec, Lend, Standing};
+use rt::exec::{Called, Exec, Lend, PendingCall};
 use rt::ipc::{Endpoint, Reply};
 use rt::sync::{Receiver, Sender, channel};
 
@@ -48,7 +48,7 @@ fn main() {
 }
 
 /// What the driver answered, and the memory that it was lent.
-async fn ended(call: &mut Standing) -> ([u64; 4], Vec<u8>) {
+async fn ended(call: &mut PendingCall) -> ([u64; 4], Vec<u8>) {
     match call.ended().await {
         Some(Called { reply: Ok(Reply { label: 0, words, .. }), lent }) => {
             (words, lent.into_iter().next().map(Lend::into_inner).unwrap_or_default())
@@ -58,7 +58,7 @@ async fn ended(call: &mut Standing) -> ([u64; 4], Vec<u8>) {
 }
 
 async fn take_keys(exec: Exec, progress: Rc<Progress>, keys: Sender<String>) {
-    let mut reading = Standing::new(&exec, Endpoint::peer("keyboard").expect("a keyboard"));
+    let mut reading = PendingCall::new(&exec, Endpoint::peer("keyboard").expect("a keyboard"));
     let mut bytes = vec![0; EVENTS * KeyEvent::LEN];
     for number in 1_u64.. {
         exec.sleep_ms(progress.pause_ms.take()).await;
@@ -79,7 +79,7 @@ async fn take_keys(exec: Exec, progress: Rc<Progress>, keys: Sender<String>) {
 }
 
 async fn put_on_screen(exec: Exec, progress: Rc<Progress>, typed: Receiver<String>) {
-    let mut writing = Standing::new(&exec, Endpoint::peer("vga").expect("a screen"));
+    let mut writing = PendingCall::new(&exec, Endpoint::peer("vga").expect("a screen"));
     let mut number = 0;
     while let Ok(mut text) = typed.recv_async().await {
         while let Ok(more) = typed.try_recv() {

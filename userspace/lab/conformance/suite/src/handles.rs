@@ -127,7 +127,7 @@ pub fn the_suite_has_no_control() -> Outcome {
     want_error(spawn, Status::NoRights, "task_spawn")?;
     want_error(sys::task_kill(system, rt::me(), DeathKind::Killed as u32), Status::NoRights, "task_kill")?;
     want_error(sys::task_reap(system, server), Status::NoRights, "task_reap")?;
-    want_error(sys::task_expect(system, server, false), Status::NoRights, "task_expect")?;
+    want_error(sys::task_set_restart(system, server, false), Status::NoRights, "task_set_restart")?;
     want_error(sys::task_signal(system, server, 1), Status::NoRights, "task_signal")
 }
 

@@ -9,14 +9,14 @@ use core::future::poll_fn;
 use core::pin::Pin;
 use core::task::Poll;
 
-/// How often [`Standing::cancel`] asks the server, a millisecond apart.
+/// How often [`PendingCall::cancel`] asks the server, a millisecond apart.
 const TRIES: usize = 1_000;
 
 /// Room for one call. While the server dies over it, it is asked again, as the policy of its request says. Whoever waits for its end may be
 /// cancelled: the call stays under way, and the next one to wait has what it came to. So a client that keeps one is cancel-safe: what a
 /// server took or gave is never lost with a future.
 #[derive(Debug)]
-pub struct Standing {
+pub struct PendingCall {
     exec: Exec,
     call: Option<CallFuture>,
     /// What is asked.
@@ -31,10 +31,10 @@ pub struct Standing {
 /// Of a request that may be repeated as often as it takes.
 const REPEATED: Policy = Policy { tries: u32::MAX, numbered: false };
 
-impl Standing {
+impl PendingCall {
     /// To this server, without a call.
-    pub fn new(exec: &Exec, endpoint: Endpoint) -> Standing {
-        Standing {
+    pub fn new(exec: &Exec, endpoint: Endpoint) -> PendingCall {
+        PendingCall {
             exec: exec.clone(),
             call: None,
             endpoint,
@@ -52,14 +52,14 @@ impl Standing {
     }
 
     /// Has a call made from now on, as [`Exec::call_with`], of a request that may be repeated. One that is there already is abandoned: see
-    /// [`Standing::ended`].
+    /// [`PendingCall::ended`].
     pub fn begin(&mut self, label: u16, words: [u64; 4], lent: Vec<Lend>) {
         (self.label, self.words, self.handle) = (label, words, None);
         (self.policy, self.tried) = (REPEATED, 0);
         self.make(lent);
     }
 
-    /// Has a protocol's request made from now on, as [`Standing::begin`]. It is repeated as its operation's declaration says.
+    /// Has a protocol's request made from now on, as [`PendingCall::begin`]. It is repeated as its operation's declaration says.
     pub fn ask<A, R>(&mut self, ask: Ask<A, R>) {
         (self.label, self.words, self.handle) = (ask.label, ask.words, ask.handle);
         (self.policy, self.tried) = (ask.policy, 0);

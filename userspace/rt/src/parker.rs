@@ -5,12 +5,12 @@
 
 use crate::thread::PLACES;
 
-/// The bell that each thread's locks ring.
-static BELLS: [Bell; PLACES] = [const { Bell::new() }; PLACES];
+/// What each thread waits on for a lock.
+static PARKERS: [Parker; PLACES] = [const { Parker::new() }; PLACES];
 
-/// The bell of the thread at this place.
-pub(crate) fn of(place: usize) -> Option<&'static Bell> {
-    BELLS.get(place)
+/// That of the thread at this place.
+pub(crate) fn of(place: usize) -> Option<&'static Parker> {
+    PARKERS.get(place)
 }
 
 #[cfg(target_os = "none")]
@@ -21,16 +21,16 @@ mod imp {
     /// No notification yet. The kernel's handle numbers are small.
     const NONE: u32 = u32::MAX;
 
-    /// Rung from any thread, waited for by one.
+    /// Unparked by any thread, waited on by one.
     #[derive(Debug)]
-    pub(crate) struct Bell(AtomicU32);
+    pub(crate) struct Parker(AtomicU32);
 
-    impl Bell {
-        pub(crate) const fn new() -> Bell {
-            Bell(AtomicU32::new(NONE))
+    impl Parker {
+        pub(crate) const fn new() -> Parker {
+            Parker(AtomicU32::new(NONE))
         }
 
-        /// Makes it ready to be rung; false where the task's quota has no room. Only the thread that waits for it calls this.
+        /// Makes it ready to be unparked; false where the task's quota has no room. Only the thread that waits for it calls this.
         pub(crate) fn prepare(&self) -> bool {
             if self.0.load(Ordering::SeqCst) != NONE {
                 return true;
@@ -45,7 +45,7 @@ mod imp {
         }
 
         /// Nothing where it was never prepared: nobody waits then.
-        pub(crate) fn ring(&self) {
+        pub(crate) fn unpark(&self) {
             let handle = self.0.load(Ordering::SeqCst);
             if handle != NONE {
                 // The notification is the task's own, so it can be signalled.
@@ -53,12 +53,12 @@ mod imp {
             }
         }
 
-        /// Waits until it is rung, once for one ring or several.
+        /// Waits until it is unparked, once for one time or several.
         pub(crate) fn wait(&self) {
             Notification(self.0.load(Ordering::SeqCst)).wait(1);
         }
 
-        /// Gives the notification up. Nobody may ring or wait any more.
+        /// Gives the notification up. Nobody may unpark it or wait any more.
         pub(crate) fn close(&self) {
             let handle = self.0.swap(NONE, Ordering::SeqCst);
             if handle != NONE {
@@ -74,7 +74,7 @@ mod imp {
     use std::sync::{Condvar, Mutex, PoisonError};
 
     std::thread_local! {
-        /// How often this thread has waited, and rung: each would be a system call.
+        /// How often this thread has waited, and unparked: each would be a system call.
         static CALLS: Cell<usize> = const { Cell::new(0) };
     }
 
@@ -88,43 +88,43 @@ mod imp {
         let _ = CALLS.try_with(|calls| calls.set(calls.get() + 1));
     }
 
-    /// As on the target: one bit, set by `ring`, waited for and taken by `wait`.
+    /// As on the target: one bit, set by `unpark`, waited for and taken by `wait`.
     #[derive(Debug)]
-    pub(crate) struct Bell {
-        rung: Mutex<bool>,
+    pub(crate) struct Parker {
+        set: Mutex<bool>,
         changed: Condvar,
     }
 
-    impl Bell {
-        pub(crate) const fn new() -> Bell {
-            Bell { rung: Mutex::new(false), changed: Condvar::new() }
+    impl Parker {
+        pub(crate) const fn new() -> Parker {
+            Parker { set: Mutex::new(false), changed: Condvar::new() }
         }
 
         pub(crate) fn prepare(&self) -> bool {
             true
         }
 
-        pub(crate) fn ring(&self) {
+        pub(crate) fn unpark(&self) {
             count();
-            *self.rung.lock().unwrap_or_else(PoisonError::into_inner) = true;
+            *self.set.lock().unwrap_or_else(PoisonError::into_inner) = true;
             self.changed.notify_one();
         }
 
         pub(crate) fn wait(&self) {
             count();
-            let mut rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
-            while !*rung {
-                rung = self.changed.wait(rung).unwrap_or_else(PoisonError::into_inner);
+            let mut set = self.set.lock().unwrap_or_else(PoisonError::into_inner);
+            while !*set {
+                set = self.changed.wait(set).unwrap_or_else(PoisonError::into_inner);
             }
-            *rung = false;
+            *set = false;
         }
 
         pub(crate) fn close(&self) {
-            *self.rung.lock().unwrap_or_else(PoisonError::into_inner) = false;
+            *self.set.lock().unwrap_or_else(PoisonError::into_inner) = false;
         }
     }
 }
 
-pub(crate) use imp::Bell;
+pub(crate) use imp::Parker;
 #[cfg(all(test, not(target_os = "none")))]
 pub(crate) use imp::calls;
