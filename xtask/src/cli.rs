@@ -1,7 +1,7 @@
 //! The commands' flags and help.
 
-use crate::{hardware, keys, qemu};
 use clap::{Args, Parser, Subcommand};
+use machine::{hardware, keys, qemu};
 use std::path::PathBuf;
 
 /// Builds, boots and tests Enigma, a microkernel whose drivers are ordinary programs.

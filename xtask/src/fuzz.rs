@@ -3,17 +3,16 @@
 //! The calls are split into batches, each of which is a boot of its own with a seed of its own. The machine counts its time in
 //! instructions, so that the same seed gives the same run: a batch that fails repeats alone.
 
-use crate::build::{Built, Config, build_verified, with_loader, write_image};
-use crate::loader::Firmware;
-use crate::paths::{self, Paths};
-use crate::qemu::{End, Machine};
-use crate::symbols::{Symbols, panic_report};
-use crate::test::in_parallel;
-use crate::test::kernel::machine;
-use crate::toolchain::install::{Needs, Ready, ensure};
-use crate::ui::say;
 use ::syscall_fuzz::Random;
 use anyhow::Result;
+use machine::build::{Built, Config, build_verified, with_loader, write_image};
+use machine::harness::{in_parallel, machine};
+use machine::loader::Firmware;
+use machine::paths::{self, Paths};
+use machine::qemu::{End, Machine};
+use machine::symbols::{Symbols, panic_report};
+use machine::toolchain::install::{Needs, Ready, ensure};
+use machine::ui::say;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -265,7 +264,8 @@ mod tests {
 
     #[test]
     fn who_is_debugged_is_the_one_that_is_not_believed() {
-        let system = crate::manifest::System::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(SYSTEM), &[]);
+        let system =
+            machine::manifest::System::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(SYSTEM), &[]);
         let system = system.expect("the system is good");
         let debugged: Vec<_> = system.tasks.iter().flat_map(|task| &task.debug).map(|name| &name.value).collect();
         assert_eq!(debugged, [DEBUGGED]);

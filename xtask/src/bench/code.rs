@@ -1,7 +1,7 @@
 //! What stands at an address: instruction and function, from a program's disassembly.
 
-use crate::toolchain::find_objdump;
 use anyhow::{Context, Result, bail};
+use machine::toolchain::find_objdump;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;

@@ -3,11 +3,11 @@
 use super::figures::check_ticks;
 use super::plot::{gap, grouped};
 use super::{Options, boot, record};
-use crate::build::{Config, build_system, with_loader, write_image};
-use crate::loader::Firmware;
-use crate::paths::{self, Paths};
-use crate::toolchain::install::{Needs, ensure};
 use anyhow::{Context, Result, bail};
+use machine::build::{Config, build_system, with_loader, write_image};
+use machine::loader::Firmware;
+use machine::paths::{self, Paths};
+use machine::toolchain::install::{Needs, ensure};
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::process::ExitCode;

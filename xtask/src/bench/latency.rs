@@ -4,16 +4,16 @@
 //! provokes the worst of each (userspace/lab/bench/src/latency.rs). Time is counted in instructions, so that two runs give the same.
 
 use super::{boot, page};
-use crate::build::{self, Built, Config, with_loader, write_image};
-use crate::loader::Firmware;
-use crate::manifest::System;
-use crate::paths::{self, Paths};
-use crate::toolchain::install::Ready;
 use abi::Syscall;
 use abi::error::exception_name;
 use abi::syscall::{LATENCY_OTHER, LATENCY_VECTORS};
 use abi::task::{LONGEST_STRETCH, MOST_PORTS};
 use anyhow::{Context, Result, bail};
+use machine::build::{self, Built, Config, with_loader, write_image};
+use machine::loader::Firmware;
+use machine::manifest::System;
+use machine::paths::{self, Paths};
+use machine::toolchain::install::Ready;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write;

@@ -1,18 +1,16 @@
 //! Recording what tasks of the real system allocate: their runtime tells of each allocation on a port (the feature `trace` of `rt`).
 
 use super::heap::TRACED;
-use crate::archive;
-use crate::build::{Built, Config, SYSTEM_TOML, compile, stripped, with_loader, write_image};
-use crate::guest::Guest;
-use crate::loader::Firmware;
-use crate::manifest::{At, System};
-use crate::paths;
-use crate::qemu::Machine;
-use crate::tasks;
-use crate::test::kernel::machine;
-use crate::toolchain::install::Ready;
 use abi::manifest::Grant;
 use anyhow::{Context, Result, bail};
+use machine::build::{Built, Config, SYSTEM_TOML, build_with_words, with_loader, write_image};
+use machine::guest::Guest;
+use machine::harness::machine;
+use machine::loader::Firmware;
+use machine::manifest::{At, System};
+use machine::paths;
+use machine::qemu::Machine;
+use machine::toolchain::install::Ready;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
@@ -70,17 +68,7 @@ fn build(config: &Config) -> Result<Built> {
         };
         task.grants.push(At { value: Grant::ports("", port, 1), place: task.name.place.clone() });
     }
-    let programs = compile(config, &["build", "--package", "kernel", "--bin", "kernel"])?;
-    let kernel = programs.get("kernel").context("the package `kernel` has no program of that name")?.clone();
-    let boot_kernel = stripped(config, &kernel)?;
-    let tasks = tasks::build(&system, |words| {
-        let with_trace: Vec<_> = words.iter().copied().chain(["--package", "rt", "--features", "rt/trace"]).collect();
-        compile(config, &with_trace)
-    })?;
-    paths::create_dir(&config.paths.images())?;
-    let ramdisk = config.paths.images().join("traced.tar");
-    archive::pack(&system, &tasks, &[], &config.paths.root, &ramdisk)?;
-    Ok(Built { kernel, boot_kernel, ramdisk, tasks })
+    build_with_words(config, &system, "traced.tar", &["--package", "rt", "--features", "rt/trace"])
 }
 
 /// Lines `+ADDRESS SIZE ALIGN`, `-ADDRESS`, `=ADDRESS ADDRESS SIZE` in hexadecimal, as steps by slots: see `userspace/lab/bench/src/replay.rs`.

@@ -6,13 +6,13 @@
 use super::code::{Code, Instruction};
 use super::page::short;
 use super::stub::{REGISTERS, Registers, Stub};
-use crate::build::Built;
-use crate::qemu::Machine;
-use crate::toolchain::install::Ready;
 use abi::info::TaskInfo;
 use abi::task::{INFO_ADDR, USER_END};
 use anyhow::{Context, Result, bail, ensure};
 use goblin::elf::Elf;
+use machine::build::Built;
+use machine::qemu::Machine;
+use machine::toolchain::install::Ready;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;

@@ -2,14 +2,14 @@
 
 use super::line::{Verdict, judge};
 use super::log::{Fault, Log};
-use crate::build::Built;
-use crate::qemu::{End, Machine};
-use crate::symbols::{Symbols, panic_report};
-use crate::test::kernel::machine;
-use crate::toolchain::install::Ready;
 use ::fault_injection::Driver;
 use ::fault_injection::rows::Rows;
 use anyhow::{Context, Result};
+use machine::build::Built;
+use machine::harness::machine;
+use machine::qemu::{End, Machine};
+use machine::symbols::{Symbols, panic_report};
+use machine::toolchain::install::Ready;
 use serde_json::json;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};

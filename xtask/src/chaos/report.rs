@@ -2,9 +2,9 @@
 
 use super::batch::{Outcome, SHIFT};
 use super::log::Fault;
-use crate::paths::Paths;
 use ::fault_injection::Driver;
 use ::fault_injection::fault::Kind;
+use machine::paths::Paths;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write;

@@ -15,23 +15,17 @@ mod siege;
 mod suite;
 pub mod with;
 
-use super::{Outcome, Report, Wanted, in_parallel};
-use crate::build::{Built, Config, build, with_loader, write_image};
-use crate::guest::Guest;
-use crate::loader::{Firmware, ImageBuilder};
-use crate::paths::Paths;
-use crate::qemu::Machine;
-use crate::toolchain::install::{Needs, Ready, ensure};
 use anyhow::Result;
+use machine::build::{Config, build, with_loader};
+use machine::guest::Guest;
+use machine::harness::{BOOT, LIMIT, Outcome, Report, Wanted, image, in_parallel};
+use machine::loader::Firmware;
+use machine::paths::Paths;
+use machine::qemu::Machine;
+use machine::toolchain::install::{Needs, Ready, ensure};
 use person::{TESTS, Test};
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
-
-/// How long the system may take from power-on to the prompt. It takes three seconds, and much more on a busy machine.
-const BOOT: Duration = Duration::from_secs(60);
-
-/// How long the whole of a test may take.
-const LIMIT: Duration = Duration::from_secs(180);
+use std::path::Path;
+use std::time::Instant;
 
 /// Builds the systems and runs the tests that are wanted.
 ///
@@ -88,13 +82,6 @@ pub fn run(paths: &Paths, wanted: &Wanted, report: &Report, ready: &Ready) -> Re
         })?;
     }
     Ok(())
-}
-
-/// The disk image of a system that was built.
-fn image(paths: &Paths, builder: &ImageBuilder, built: &Built, firmware: Firmware, name: &str) -> Result<PathBuf> {
-    let image = paths.images().join(format!("{name}-{}.img", firmware.name()));
-    write_image(builder, firmware, &built.boot_kernel, &built.ramdisk, &image)?;
-    Ok(image)
 }
 
 fn perform(test: &Test, machine: &Machine, ready: &Ready, kernel: &Path) -> Outcome {

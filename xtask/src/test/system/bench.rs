@@ -1,11 +1,11 @@
 //! What `cargo xtask bench --compare userspace/lab/bench/baseline.json` says, as tests. The figures are counted instructions, so that they are
 //! the same on every machine, however busy.
 
-use super::super::{Outcome, Report, Wanted};
 use crate::bench::{self, BASELINE};
-use crate::build::Config;
-use crate::toolchain::install::Ready;
 use anyhow::Result;
+use machine::build::Config;
+use machine::harness::{Outcome, Report, Wanted};
+use machine::toolchain::install::Ready;
 use std::time::Instant;
 
 const GROWTH: &str = "system::bench::no_figure_grows_by_more_than_5_percent";
@@ -63,7 +63,7 @@ pub fn run(config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> 
         }
     };
     if now.compiler != old.compiler && wanted.matches(GROWTH) {
-        crate::ui::say(bench::no_growth(&now, &old));
+        machine::ui::say(bench::no_growth(&now, &old));
     }
     verdict(GROWTH, begun, none([now.gone_since(&old), now.grown_since(&old)].concat()));
     verdict(LIMITS, begun, none(now.over_since(&old)));

@@ -1,13 +1,13 @@
 //! Faults done to the drivers while their clients work: a few hundred of what `cargo xtask chaos` does by the thousand, and the proof that a
 //! seed gives the same run again.
 
-use super::super::{Outcome, Report, Wanted, in_parallel};
-use crate::build::Config;
 use crate::chaos::batch::Batch;
 use crate::chaos::{self, batch};
-use crate::toolchain::install::Ready;
 use ::fault_injection::Driver;
 use anyhow::Result;
+use machine::build::Config;
+use machine::harness::{Outcome, Report, Wanted, in_parallel};
+use machine::toolchain::install::Ready;
 use std::path::Path;
 use std::time::Instant;
 

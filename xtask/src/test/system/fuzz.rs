@@ -1,10 +1,10 @@
 //! System calls at random, on a kernel that checks itself: what `cargo xtask fuzz` does, as tests.
 
-use super::super::{Outcome, Report, Wanted};
-use crate::build::Config;
 use crate::fuzz::{Batch, system};
-use crate::toolchain::install::Ready;
 use anyhow::Result;
+use machine::build::Config;
+use machine::harness::{Outcome, Report, Wanted};
+use machine::toolchain::install::Ready;
 use std::time::Instant;
 
 const MILLION: &str = "system::fuzz::a_million_system_calls";

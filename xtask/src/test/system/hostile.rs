@@ -1,14 +1,13 @@
 //! The system beside hostile programs, which are brought as anyone would bring them: with `--with`.
 
-use super::super::{Outcome, Report, Wanted};
-use super::{BOOT, image};
-use crate::build::{Built, Config, build_system, with_loader};
-use crate::guest::Guest;
-use crate::loader::Firmware;
-use crate::qemu::Machine;
-use crate::toolchain::install::Ready;
 use anyhow::{Context, Result, ensure};
 use driver_vga::FONT;
+use machine::build::{Built, Config, build_system, with_loader};
+use machine::guest::Guest;
+use machine::harness::{BOOT, Outcome, Report, Wanted, image};
+use machine::loader::Firmware;
+use machine::qemu::Machine;
+use machine::toolchain::install::Ready;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -49,7 +48,7 @@ pub fn run(config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> 
 pub fn build(config: &Config, firmware: Firmware) -> Result<(Built, PathBuf)> {
     let with = [config.paths.root.join(CRATE)];
     let config = Config { with: &with, ..*config };
-    let build = || build_system(&config, crate::build::SYSTEM_TOML, "hostile.tar");
+    let build = || build_system(&config, machine::build::SYSTEM_TOML, "hostile.tar");
     let (builder, built) = with_loader(&config, firmware, build)?;
     let image = image(config.paths, &builder, &built, firmware, "test-hostile")?;
     Ok((built, image))

@@ -1,13 +1,13 @@
 //! The hostile programs on machines of many kinds: what a processor has or lacks, and where memory ends, must make no difference to them.
 
-use super::super::{Outcome, Report, Wanted, in_parallel};
 use super::{hostile, suite};
-use crate::build::{Built, Config};
-use crate::hardware::{Board, Hardware};
-use crate::loader::Firmware;
-use crate::qemu::Machine;
-use crate::toolchain::install::{Needs, Ready, ensure};
 use anyhow::Result;
+use machine::build::{Built, Config};
+use machine::hardware::{Board, Hardware};
+use machine::harness::{Outcome, Report, Wanted, in_parallel};
+use machine::loader::Firmware;
+use machine::qemu::Machine;
+use machine::toolchain::install::{Needs, Ready, ensure};
 use std::path::PathBuf;
 use std::time::Instant;
 

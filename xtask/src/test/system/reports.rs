@@ -1,15 +1,14 @@
 //! What a person sees of tasks that crash, and of what tasks print: that it is all there, once, and that nothing passes for something else.
 
-use super::super::{Outcome, Report, Wanted};
-use super::{BOOT, LIMIT, image};
-use crate::build::{Config, SYSTEM_TOML, build_system, with_loader};
-use crate::guest::Guest;
-use crate::loader::Firmware;
-use crate::qemu::Machine;
-use crate::run::Script;
-use crate::toolchain::install::Ready;
 use anyhow::{Context, Result, ensure};
 use driver_vga::FONT;
+use machine::build::{Config, SYSTEM_TOML, build_system, with_loader};
+use machine::guest::Guest;
+use machine::harness::{BOOT, LIMIT, Outcome, Report, Wanted, image};
+use machine::loader::Firmware;
+use machine::qemu::Machine;
+use machine::script::Script;
+use machine::toolchain::install::Ready;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 

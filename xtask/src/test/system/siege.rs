@@ -1,14 +1,13 @@
 //! The system beside clients that may call each of its servers, and ask for what makes no sense.
 
-use super::super::{Outcome, Report, Wanted};
-use super::{BOOT, image};
-use crate::build::{Config, SYSTEM_TOML, build_system, with_loader};
-use crate::guest::Guest;
-use crate::loader::Firmware;
-use crate::paths;
-use crate::toolchain::install::Ready;
 use anyhow::{Context, Result, bail, ensure};
 use driver_vga::FONT;
+use machine::build::{Config, SYSTEM_TOML, build_system, with_loader};
+use machine::guest::Guest;
+use machine::harness::{BOOT, Outcome, Report, Wanted, image};
+use machine::loader::Firmware;
+use machine::paths;
+use machine::toolchain::install::Ready;
 use std::time::{Duration, Instant};
 
 /// The test's name.

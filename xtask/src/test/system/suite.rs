@@ -1,16 +1,15 @@
 //! What runs inside the system: systems without console and shell, of which a task tests what tasks can and cannot do. It prints
 //! its verdicts, which end up in the kernel's log, and switches the machine off.
 
-use super::super::{Outcome, Report, Wanted, kernel, verdict_line};
-use super::image;
-use crate::build::{Built, Config, build_plain, build_with_files, with_loader};
-use crate::guest::Guest;
-use crate::loader::Firmware;
-use crate::qemu::{End, Machine};
-use crate::symbols::{Symbols, panic_report};
-use crate::toolchain::install::Ready;
-use crate::ui::say;
 use anyhow::{Result, anyhow};
+use machine::build::{Built, Config, build_plain, build_with_files, with_loader};
+use machine::guest::Guest;
+use machine::harness::{self, Outcome, Report, Wanted, image, verdict_line};
+use machine::loader::Firmware;
+use machine::qemu::{End, Machine};
+use machine::symbols::{Symbols, panic_report};
+use machine::toolchain::install::Ready;
+use machine::ui::say;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -112,7 +111,7 @@ pub fn run(inside: &Inside, config: &Config, wanted: &Wanted, report: &Report, r
     let logs = report.logs(&format!("system::{name}"))?;
     let machine = match counted {
         // What it counts must not depend on a processor or a disk that somebody wants for the others.
-        Some(_) => kernel::machine(image, logs.clone()),
+        Some(_) => harness::machine(image, logs.clone()),
         None => wanted.machine(image, logs.clone()),
     };
     let machine = Machine { memory: (*memory).to_owned(), counted: *counted, ..machine };

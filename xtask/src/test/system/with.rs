@@ -2,17 +2,16 @@
 //! this system go through. Nothing is known of the crate's protocol: judged is that the task lives, that it comes back, and that
 //! nobody else is harmed and nothing is lost with it.
 
-use super::super::{Outcome, Report, Wanted};
-use super::{BOOT, image};
-use crate::build::{Built, Config, SYSTEM_TOML, build_system, with_loader};
-use crate::guest::Guest;
-use crate::loader::Firmware;
-use crate::manifest::{System, Task};
-use crate::qemu::Machine;
-use crate::toolchain::install::Ready;
 use ::fault_injection::Random;
 use abi::manifest::Restart;
 use anyhow::{Context, Result, bail, ensure};
+use machine::build::{Built, Config, SYSTEM_TOML, build_system, with_loader};
+use machine::guest::Guest;
+use machine::harness::{BOOT, Outcome, Report, Wanted, image};
+use machine::loader::Firmware;
+use machine::manifest::{System, Task};
+use machine::qemu::Machine;
+use machine::toolchain::install::Ready;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 

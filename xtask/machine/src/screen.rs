@@ -26,7 +26,7 @@ impl Picture {
     ///
     /// # Errors
     /// When it is something else, or cut short.
-    pub fn from_ppm(bytes: &[u8]) -> Result<Self> {
+    pub(crate) fn from_ppm(bytes: &[u8]) -> Result<Self> {
         let mut at = 0;
         let mut word = || {
             while bytes.get(at).is_some_and(u8::is_ascii_whitespace) {

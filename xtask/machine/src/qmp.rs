@@ -35,7 +35,7 @@ pub struct Event {
 impl Event {
     /// Why the machine stopped, if this event says that it did: for example `guest-shutdown` or `guest-reset`.
     #[must_use]
-    pub fn shutdown_reason(&self) -> Option<&str> {
+    pub(crate) fn shutdown_reason(&self) -> Option<&str> {
         if self.name != "SHUTDOWN" {
             return None;
         }
@@ -102,7 +102,7 @@ impl Qmp {
     }
 
     /// Every event since the last call.
-    pub fn events(&mut self) -> Vec<Event> {
+    pub(crate) fn events(&mut self) -> Vec<Event> {
         while let Ok(message) = self.incoming.try_recv() {
             if let Message::Event(event) = message {
                 self.events.push_back(event);
@@ -112,7 +112,7 @@ impl Qmp {
     }
 
     /// Every event until QEMU closes the connection, which it does when it ends; waits at most `limit`.
-    pub fn last_events(&mut self, limit: Duration) -> Vec<Event> {
+    pub(crate) fn last_events(&mut self, limit: Duration) -> Vec<Event> {
         let end = Instant::now() + limit;
         while let Ok(message) = self.incoming.recv_timeout(end.saturating_duration_since(Instant::now())) {
             if let Message::Event(event) = message {

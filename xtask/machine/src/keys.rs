@@ -23,7 +23,7 @@ macro_rules! syntax {
 }
 
 /// How the text of [`parse`] is written.
-pub const SYNTAX: &str = syntax!();
+pub(crate) const SYNTAX: &str = syntax!();
 
 /// The help of `--keys`.
 pub const HELP: &str = concat!("Type this on the PS/2 keyboard, once the prompt is there.\n\n", syntax!());

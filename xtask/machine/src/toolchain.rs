@@ -28,7 +28,7 @@ const LOADERS: &[(&str, std::ops::Range<u32>)] = &[
 ];
 
 /// The loader release that the committed lock file of `xtask/image-builder` holds.
-pub const PINNED_LOADER: &str = "0.11.15";
+pub(crate) const PINNED_LOADER: &str = "0.11.15";
 
 /// The `rustc` that the loader's build is given. Beside naming our directory as its sysroot it saves a tenth of the
 /// build: one stage has a font in 24 sizes and weights compiled, 20 MB of source, and uses one of them.
@@ -222,7 +222,7 @@ impl Toolchain {
     ///
     /// # Errors
     /// When the build directory cannot be written.
-    pub fn prepare(&self, paths: &Paths) -> Result<PathBuf> {
+    pub(crate) fn prepare(&self, paths: &Paths) -> Result<PathBuf> {
         let dir = paths.target.join("toolchain").join(self.key());
         let (bin, sysroot) = (dir.join("bin"), dir.join("sysroot"));
         let tools = sysroot.join("lib/rustlib").join(&self.host).join("bin");
@@ -270,19 +270,19 @@ impl Toolchain {
     ///
     /// # Errors
     /// When the build directory cannot be written.
-    pub fn loader_rustc(&self, paths: &Paths) -> Result<PathBuf> {
+    pub(crate) fn loader_rustc(&self, paths: &Paths) -> Result<PathBuf> {
         Ok(self.prepare(paths)?.join("bin/rustc"))
     }
 
     /// Whether it can run clippy.
     #[must_use]
-    pub fn has_clippy(&self) -> bool {
+    pub(crate) fn has_clippy(&self) -> bool {
         self.cargo.with_file_name("cargo-clippy").is_file() && self.cargo.with_file_name("clippy-driver").is_file()
     }
 
     /// What `llvm-objcopy` is called, with the environment it needs.
     #[must_use]
-    pub fn objcopy(&self) -> Command {
+    pub(crate) fn objcopy(&self) -> Command {
         let mut command = Command::new(&self.objcopy);
         command.env("LD_LIBRARY_PATH", self.sysroot.join("lib"));
         command
@@ -343,7 +343,7 @@ pub fn find_objdump() -> Option<PathBuf> {
 
 /// A program on PATH: as a shell does it, what cannot be executed is passed over.
 #[must_use]
-pub fn find_program(name: &str) -> Option<PathBuf> {
+pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     let executable = |path: &PathBuf| path.metadata().is_ok_and(|data| data.permissions().mode() & 0o111 != 0);
     first_file(std::env::split_paths(&path).map(|dir| dir.join(name)).filter(executable))

@@ -75,7 +75,12 @@ impl Guest {
     ///
     /// # Errors
     /// When QEMU cannot be started.
-    pub fn prepare(machine: &Machine, programs: &Programs, kernel: Option<&Path>, limit: Duration) -> Result<Self> {
+    pub(crate) fn prepare(
+        machine: &Machine,
+        programs: &Programs,
+        kernel: Option<&Path>,
+        limit: Duration,
+    ) -> Result<Self> {
         let qemu = machine.start(programs)?;
         let serial = Serial::connect(&qemu.serial_socket, &machine.logs.join(SERIAL_LOG))?;
         Ok(Self {
@@ -129,7 +134,7 @@ impl Guest {
     /// # Errors
     /// When none comes in time, or the machine ends.
     pub fn expect_line(&mut self, text: &str, limit: Duration) -> Result<()> {
-        let seen = self.serial.wait(self.left(limit), |terminal| terminal.find_back(text, terminal.len()));
+        let seen = self.serial.wait(self.left(limit), |terminal| terminal.find_back(text, terminal.height()));
         seen.map(drop).ok_or_else(|| self.trouble(&format!("the line {text:?} did not appear on the serial console")))
     }
 
@@ -190,7 +195,7 @@ impl Guest {
                 break (
                     false,
                     self.serial.look(|terminal| {
-                        terminal.find_rows(&echo, self.next, terminal.len()).map(|row| row..row + echo.len())
+                        terminal.find_rows(&echo, self.next, terminal.height()).map(|row| row..row + echo.len())
                     }),
                 );
             }
@@ -200,7 +205,7 @@ impl Guest {
         }
         let echo = found.unwrap_or(row..row + 1);
         Ok(self.serial.look(|terminal| {
-            let end = if prompt { terminal.row() } else { terminal.len() };
+            let end = if prompt { terminal.row() } else { terminal.height() };
             let before = terminal.lines(self.next, echo.start).collect();
             let mut lines: Vec<_> = terminal.lines(echo.end, end).collect();
             while !prompt && lines.last().is_some_and(String::is_empty) {
@@ -215,11 +220,11 @@ impl Guest {
     /// What is on the serial console and was not handed out yet, the line that is being typed included.
     pub fn rest(&mut self) -> Vec<String> {
         self.serial.look(|terminal| {
-            let mut lines: Vec<_> = terminal.lines(self.next, terminal.len()).collect();
+            let mut lines: Vec<_> = terminal.lines(self.next, terminal.height()).collect();
             while lines.last().is_some_and(String::is_empty) {
                 lines.pop();
             }
-            self.next = terminal.len();
+            self.next = terminal.height();
             lines
         })
     }
@@ -420,8 +425,8 @@ impl Guest {
     /// The ends of the serial console and of the kernel's log.
     fn tails(&self) -> String {
         let serial = self.serial.look(|terminal| {
-            let from = terminal.len().saturating_sub(15);
-            terminal.lines(from, terminal.len()).map(|line| format!("  {line}\n")).collect::<String>()
+            let from = terminal.height().saturating_sub(15);
+            terminal.lines(from, terminal.height()).map(|line| format!("  {line}\n")).collect::<String>()
         });
         let log = tail(&self.logs.join("kernel.log"), 15);
         let none = |text: String| if text.trim().is_empty() { "  (nothing)\n".to_owned() } else { text };
@@ -443,7 +448,7 @@ fn read_lossy(path: &Path) -> String {
 ///
 /// # Errors
 /// When a quote is not closed.
-pub fn split_commands(text: &str) -> Result<Vec<String>> {
+pub(crate) fn split_commands(text: &str) -> Result<Vec<String>> {
     let mut commands = vec![String::new()];
     let mut quote = None;
     let mut characters = text.chars().peekable();

@@ -26,7 +26,7 @@ impl Step {
     }
 
     /// Says where the step stands, at most every ten seconds.
-    pub fn progress(&mut self, detail: &str) {
+    pub(crate) fn progress(&mut self, detail: &str) {
         if self.last.elapsed() >= Duration::from_secs(10) {
             self.last = Instant::now();
             say(format!("{}: {detail} ({} s)", self.what, self.begun.elapsed().as_secs()));

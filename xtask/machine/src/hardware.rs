@@ -163,7 +163,7 @@ const NEEDED: [(&str, &str); 3] = [
 ///
 /// # Errors
 /// When it has not; the error says what is missing.
-pub fn check_features(cpu: &str, qmp: &mut Qmp) -> Result<()> {
+pub(crate) fn check_features(cpu: &str, qmp: &mut Qmp) -> Result<()> {
     let cpus = qmp.execute("query-cpus-fast", json!({}))?;
     let Some(path) = cpus.get(0).and_then(|first| first.get("qom-path")).cloned() else { return Ok(()) };
     let missing = NEEDED.iter().filter(|(name, _)| {

@@ -80,7 +80,7 @@ pub fn build_with_files(config: &Config, system_toml: &str, archive_name: &str, 
 /// # Errors
 /// As [`build`].
 pub fn build_loaded(config: &Config, system: &System, archive_name: &str, more: &[File]) -> Result<Built> {
-    build_with_kernel(config, "kernel", &[], system, archive_name, more)
+    build_with_kernel(config, "kernel", &[], system, (archive_name, more), &[])
 }
 
 /// Builds the system that a file of the workspace describes with the kernel that can check itself (kernel/src/verify.rs).
@@ -89,7 +89,7 @@ pub fn build_loaded(config: &Config, system: &System, archive_name: &str, more: 
 /// As [`build`].
 pub fn build_verified(config: &Config, system_toml: &str, archive_name: &str) -> Result<Built> {
     let system = System::load(&config.paths.root.join(system_toml), config.with)?;
-    build_with_kernel(config, "kernel-verify", &["--features", "verify"], &system, archive_name, &[])
+    build_with_kernel(config, "kernel-verify", &["--features", "verify"], &system, (archive_name, &[]), &[])
 }
 
 /// Builds the system that a file of the workspace describes with the kernel that has no assembly for messages (feature `plain`).
@@ -98,7 +98,7 @@ pub fn build_verified(config: &Config, system_toml: &str, archive_name: &str) ->
 /// As [`build`].
 pub fn build_plain(config: &Config, system_toml: &str, archive_name: &str) -> Result<Built> {
     let system = System::load(&config.paths.root.join(system_toml), config.with)?;
-    build_with_kernel(config, "kernel-plain", &["--features", "plain"], &system, archive_name, &[])
+    build_with_kernel(config, "kernel-plain", &["--features", "plain"], &system, (archive_name, &[]), &[])
 }
 
 /// Builds a system that was read already with the kernel that notes how long interrupts are off (kernel/src/latency.rs).
@@ -106,7 +106,15 @@ pub fn build_plain(config: &Config, system_toml: &str, archive_name: &str) -> Re
 /// # Errors
 /// As [`build`].
 pub fn build_measured(config: &Config, system: &System, archive_name: &str) -> Result<Built> {
-    build_with_kernel(config, "kernel-latency", &["--features", "latency"], system, archive_name, &[])
+    build_with_kernel(config, "kernel-latency", &["--features", "latency"], system, (archive_name, &[]), &[])
+}
+
+/// Builds the kernel and a system that was read already, whose programs cargo builds with `words` too.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_with_words(config: &Config, system: &System, archive_name: &str, words: &[&str]) -> Result<Built> {
+    build_with_kernel(config, "kernel", &[], system, (archive_name, &[]), words)
 }
 
 fn build_with_kernel(
@@ -114,14 +122,14 @@ fn build_with_kernel(
     name: &str,
     features: &[&str],
     system: &System,
-    archive_name: &str,
-    more: &[File],
+    (archive_name, more): (&str, &[File]),
+    words: &[&str],
 ) -> Result<Built> {
     system.gets_from_outside().iter().for_each(say);
     let programs = compile(config, &[&["build", "--package", "kernel", "--bin", name], features].concat())?;
     let kernel = programs.get(name).with_context(|| format!("the package `kernel` has no program `{name}`"))?.clone();
     let boot_kernel = stripped(config, &kernel)?;
-    let tasks = tasks::build(system, |words| compile(config, words))?;
+    let tasks = tasks::build(system, |task| compile(config, &[task, words].concat()))?;
     paths::create_dir(&config.paths.images())?;
     let ramdisk = config.paths.images().join(archive_name);
     archive::pack(system, &tasks, more, &config.paths.root, &ramdisk)?;

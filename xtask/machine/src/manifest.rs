@@ -207,7 +207,7 @@ impl System {
 
     /// What each task from outside gets, a line for each: to be shown before it is booted.
     #[must_use]
-    pub fn gets_from_outside(&self) -> Vec<String> {
+    pub(crate) fn gets_from_outside(&self) -> Vec<String> {
         let line = |task: &Task| {
             let dir = task.outside.as_deref()?;
             let mut gets = task.hardware();
@@ -241,7 +241,7 @@ impl System {
 
     /// The binary task table: the file `manifest` of the boot archive.
     #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         encode::encode(self)
     }
 }

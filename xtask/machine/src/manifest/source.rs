@@ -170,7 +170,7 @@ pub fn valid_name(name: &str) -> Result<(), String> {
 
 /// The word of a list that was probably meant.
 #[must_use]
-pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let limit = (word.chars().count() / 3).max(1);
     let word = word.to_lowercase();
     // `length` is far from `len`, but means it.

@@ -30,7 +30,7 @@ struct Page {
 
 impl Terminal {
     /// Takes what came over the line.
-    pub fn feed(&mut self, bytes: &[u8]) {
+    pub(crate) fn feed(&mut self, bytes: &[u8]) {
         self.parser.advance(&mut self.page, bytes);
     }
 
@@ -77,21 +77,21 @@ impl Terminal {
 
     /// How many lines there are.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn height(&self) -> usize {
         self.page.lines.len()
     }
 
     /// The first line from `from` on that begins the lines `rows`, all of them before `before`.
     #[must_use]
-    pub fn find_rows(&self, rows: &[String], from: usize, before: usize) -> Option<usize> {
-        let last = before.min(self.len()).checked_sub(rows.len())?;
+    pub(crate) fn find_rows(&self, rows: &[String], from: usize, before: usize) -> Option<usize> {
+        let last = before.min(self.height()).checked_sub(rows.len())?;
         (from..=last).find(|start| rows.iter().zip(*start..).all(|(row, at)| self.line(at) == *row))
     }
 
     /// The last line before `before` that is exactly `text`.
     #[must_use]
-    pub fn find_back(&self, text: &str, before: usize) -> Option<usize> {
-        (0..before.min(self.len())).rev().find(|row| self.line(*row) == text.trim_end())
+    pub(crate) fn find_back(&self, text: &str, before: usize) -> Option<usize> {
+        (0..before.min(self.height())).rev().find(|row| self.line(*row) == text.trim_end())
     }
 }
 
@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn colours_and_returns_vanish() {
         let terminal = shown("\x1b[1;32mgreen\x1b[0m\r\nplain\x1b]0;title\x07\r\n");
-        assert_eq!(terminal.lines(0, terminal.len()).collect::<Vec<_>>(), ["green", "plain", ""]);
+        assert_eq!(terminal.lines(0, terminal.height()).collect::<Vec<_>>(), ["green", "plain", ""]);
     }
 
     #[test]
@@ -292,7 +292,7 @@ mod tests {
             terminal.feed(&bytes);
             terminal.feed(b"\x1b[65535;65535H\x1b[65535B\x1b[65535C");
         }
-        assert!(terminal.len() < 10_000_000);
+        assert!(terminal.height() < 10_000_000);
         terminal.feed(b"\x18\x1b[2J\r\nenigma> ");
         assert!(terminal.at_prompt());
     }

@@ -150,7 +150,7 @@ fn the_table_says_what_the_file_says() {
 
 #[test]
 fn the_projects_own_file_is_good() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../userspace/system.toml");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../userspace/system.toml");
     let system = System::load(&path, &[]).unwrap_or_else(|error| panic!("{error}"));
     assert!(system.tasks[0].has(KernelRight::Control));
     for driver in ["serial", "keyboard", "vga", "power"] {
@@ -162,7 +162,7 @@ fn the_projects_own_file_is_good() {
 /// What a task keeps must have room in what the table gives it: else it would forget everything, and say so, at each restart.
 #[test]
 fn the_kept_state_of_each_task_has_room() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../userspace/system.toml");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../userspace/system.toml");
     let system = System::load(&path, &[]).unwrap_or_else(|error| panic!("{error}"));
     for (name, size) in [
         ("serial", size_of::<driver_serial::keep::Keep>()),
@@ -224,7 +224,7 @@ fn d25_hardware_for_a_crate_from_outside_needs_consent() {
 /// The systems that tests and measurements boot: every task table of the laboratory.
 #[test]
 fn the_projects_other_files_are_good() {
-    let lab = Path::new(env!("CARGO_MANIFEST_DIR")).join("../userspace/lab");
+    let lab = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../userspace/lab");
     let files = |dir: &Path| {
         let entries = std::fs::read_dir(dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
         entries.map(|entry| entry.expect("an entry").path()).collect::<Vec<_>>()

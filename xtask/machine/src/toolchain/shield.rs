@@ -36,7 +36,7 @@ const SHARED_FILES: [&str; 5] =
     [".package-cache", ".package-cache-mutate", ".global-cache", "credentials.toml", "credentials"];
 
 /// Where the builds run, apart from the loader's: the only directory of which it is certain that nothing lies above it.
-pub const NOWHERE: &str = "/";
+pub(crate) const NOWHERE: &str = "/";
 
 /// Whether a variable may reach a build.
 fn is_kept(name: &str) -> bool {
@@ -113,7 +113,7 @@ pub fn home(paths: &Paths) -> Result<PathBuf> {
 ///
 /// # Errors
 /// When the file is missing or has none.
-pub fn metal_flags(root: &Path) -> Result<String> {
+pub(crate) fn metal_flags(root: &Path) -> Result<String> {
     let path = root.join(".cargo/config.toml");
     let config = read(&path)?.with_context(|| format!("there is no {}", path.display()))?;
     let flags = config.get("target").and_then(|target| target.get(METAL)?.get("rustflags")?.as_array());
@@ -134,7 +134,7 @@ fn users_home() -> Option<PathBuf> {
 ///
 /// # Errors
 /// When it cannot be written, or a configuration cannot be read.
-pub fn lay(dir: &Path, paths: &Paths) -> Result<()> {
+pub(crate) fn lay(dir: &Path, paths: &Paths) -> Result<()> {
     lay_for(dir, &paths.root, users_home().as_deref())
 }
 

@@ -146,7 +146,7 @@ impl Serial {
 
     /// Whether the machine has closed the line.
     #[must_use]
-    pub fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.shared.lock().closed
     }
 
@@ -158,7 +158,7 @@ impl Serial {
 
     /// Waits until more than `before` bytes came; false if none did in time.
     #[must_use]
-    pub fn wait_beyond(&self, before: u64, limit: Duration) -> bool {
+    pub(crate) fn wait_beyond(&self, before: u64, limit: Duration) -> bool {
         let end = Instant::now() + limit;
         let mut state = self.shared.lock();
         while state.received <= before && !state.closed {

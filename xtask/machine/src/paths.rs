@@ -20,16 +20,13 @@ impl Paths {
     pub fn find() -> Result<Self> {
         let package = std::env::var_os("CARGO_MANIFEST_DIR")
             .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
-        let root = package
-            .parent()
-            .filter(|root| root.join("Cargo.toml").is_file())
-            .with_context(|| {
-                format!(
-                    "there is no workspace around {}; run `cargo xtask` from a checkout of the project",
-                    package.display()
-                )
-            })?
-            .to_path_buf();
+        let root = workspace_of(&package).with_context(|| {
+            format!(
+                "there is no workspace around {}; run `cargo xtask` from a checkout of the project",
+                package.display()
+            )
+        })?;
+        let root = root.to_path_buf();
         let target = match std::env::var_os("CARGO_TARGET_DIR").filter(|dir| !dir.is_empty()) {
             Some(dir) => resolved(&std::path::absolute(dir).context("cannot resolve CARGO_TARGET_DIR")?),
             None => root.join("target"),
@@ -62,6 +59,11 @@ impl Paths {
         let here = std::env::current_dir().unwrap_or_default();
         path.strip_prefix(&here).unwrap_or(path).display().to_string()
     }
+}
+
+/// The workspace of a package: the directory around it that has a lock file too, which cargo keeps beside the top `Cargo.toml` alone.
+fn workspace_of(package: &Path) -> Option<&Path> {
+    package.ancestors().skip(1).find(|dir| ["Cargo.toml", "Cargo.lock"].iter().all(|file| dir.join(file).is_file()))
 }
 
 /// The one name of a directory, however it is written and from wherever it is named; it need not be there yet. What lies in a directory of another
@@ -149,6 +151,21 @@ mod tests {
         assert!(check_target(&paths("new/target")).is_ok());
         let error = format!("{:#}", check_target(&paths("file/target")).expect_err("below a file"));
         assert!(error.contains("/file/target") && error.contains("CARGO_TARGET_DIR"), "{error}");
+    }
+
+    #[test]
+    fn the_workspace_is_found_from_each_of_its_packages() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let root = dir.path();
+        std::fs::create_dir_all(root.join("xtask/machine")).expect("made");
+        for file in ["Cargo.toml", "xtask/Cargo.toml", "xtask/machine/Cargo.toml"] {
+            std::fs::write(root.join(file), "").expect("written");
+        }
+        assert_eq!(workspace_of(&root.join("xtask")), None);
+        std::fs::write(root.join("Cargo.lock"), "").expect("written");
+        for package in ["xtask", "xtask/machine"] {
+            assert_eq!(workspace_of(&root.join(package)), Some(root), "{package}");
+        }
     }
 
     #[test]

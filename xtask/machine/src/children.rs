@@ -31,12 +31,12 @@ static RUNNING: Mutex<Vec<Target>> = Mutex::new(Vec::new());
 static DIRECTORIES: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 /// Has a directory removed when the process ends by a signal; its owner removes it in all other cases.
-pub fn remove_on_signal(dir: &Path) {
+pub(crate) fn remove_on_signal(dir: &Path) {
     DIRECTORIES.lock().unwrap_or_else(PoisonError::into_inner).push(dir.to_path_buf());
 }
 
 /// Removes the directories that are still there.
-pub fn remove_directories() {
+pub(crate) fn remove_directories() {
     for dir in DIRECTORIES.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
         let _ = std::fs::remove_dir_all(dir);
     }
@@ -104,7 +104,7 @@ impl Guarded {
     ///
     /// # Errors
     /// When the system will not say.
-    pub fn try_wait(&mut self) -> Result<Option<ExitStatus>> {
+    pub(crate) fn try_wait(&mut self) -> Result<Option<ExitStatus>> {
         if self.status.is_none() {
             self.status = self.child.try_wait().context("cannot wait for a child process")?;
             if self.status.is_some() {
@@ -168,7 +168,7 @@ impl Drop for Guarded {
 }
 
 /// Kills every child there is; for the moment before the process ends by a signal.
-pub fn kill_all() {
+pub(crate) fn kill_all() {
     running(|all| {
         for target in all.drain(..) {
             target.signal(Signal::KILL);

@@ -51,7 +51,7 @@ fn variables_that_change_a_build_do_not_reach_it() {
 
 #[test]
 fn the_projects_flags_are_read_from_its_configuration() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace");
+    let root = &Paths::find().expect("the checkout").root;
     let flags = metal_flags(root).expect("they are there");
     assert_eq!(flags, "-C\x1frelocation-model=static\x1f-C\x1fforce-frame-pointers=yes");
 }
@@ -114,7 +114,7 @@ fn tiny(above: bool) -> (tempfile::TempDir, Paths, PathBuf) {
         "[package]\nname = \"xtask\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n",
     );
     write(root.join("src/main.rs"), "fn main() {\n    println!(\"it runs\");\n}\n");
-    let own = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name(".cargo");
+    let own = Paths::find().expect("the checkout").root.join(".cargo");
     std::fs::create_dir(root.join(".cargo")).expect("made");
     for file in ["config.toml", "linker"] {
         std::fs::copy(own.join(file), root.join(".cargo").join(file)).expect("copied");
