@@ -10,6 +10,9 @@ use machine::toolchain::shield;
 use machine::ui::say;
 use std::process::Command;
 
+/// The packages that are for this machine alone.
+const ON_THE_HOST: [&str; 3] = ["xtask", "lab", "machine"];
+
 /// Runs all checks, and fails if one of them did.
 ///
 /// # Errors
@@ -35,7 +38,8 @@ pub fn lint(paths: &Paths, install: bool) -> Result<()> {
     // The kernel's tests are kernels of their own, so it is left to the bare-metal run.
     let host = ["clippy", "--quiet", "--target", "host-tuple", "--workspace", "--exclude", "kernel", "--all-targets"];
     check("clippy on the host", &mut own(&host, &["--", "-D", "warnings"])?)?;
-    let bare = ["clippy", "--quiet", "--workspace", "--exclude", "xtask", "--exclude", "machine", "--lib", "--bins"];
+    let mut bare = vec!["clippy", "--quiet", "--workspace", "--lib", "--bins"];
+    bare.extend(ON_THE_HOST.iter().flat_map(|package| ["--exclude", package]));
     let mut bare = metal(&config, &bare)?;
     check("clippy on the bare machine", bare.args(["--", "-D", "warnings"]))?;
     let verified = ["clippy", "--quiet", "--package", "kernel", "--bin", "kernel-verify", "--features", "verify"];

@@ -1,13 +1,10 @@
 //! The project's commands: `cargo xtask COMMAND`. `cli` has their flags and help; each is done by a module of its own.
 
-mod bench;
-mod chaos;
 mod cli;
 mod debug;
 mod doc;
 #[cfg(test)]
 mod documents;
-mod fuzz;
 mod image;
 mod lint;
 mod new;
@@ -21,6 +18,7 @@ mod test;
 use anyhow::Context;
 use clap::Parser;
 use cli::{Bench, Chaos, Cli, Command, Debug, Fuzz, Image, New, NewWhat};
+use lab::{bench, fault_injection, syscall_fuzz};
 use machine::harness::Wanted;
 use machine::{guest, interactive, paths, script, signals, ui};
 use std::process::ExitCode;
@@ -94,15 +92,18 @@ fn perform(command: Command) -> anyhow::Result<ExitCode> {
         Command::Chaos(Chaos { task, with, seed, count, syscalls, json, jobs, install }) => {
             let (jobs, install) = (jobs as usize, !install.no_install);
             if syscalls {
-                let count = count.unwrap_or(fuzz::COUNT);
-                return fuzz::fuzz(&paths, &fuzz::Options { seed, count, jobs, json, install });
+                let count = count.unwrap_or(syscall_fuzz::COUNT);
+                return syscall_fuzz::fuzz(&paths, &syscall_fuzz::Options { seed, count, jobs, json, install });
             }
             let count = count.map(u32::try_from).transpose().context("--count: at most 4294967295 faults")?;
-            return chaos::chaos(&paths, &chaos::Options { task, with, seed, count, jobs, json, install });
+            return fault_injection::chaos(
+                &paths,
+                &fault_injection::Options { task, with, seed, count, jobs, json, install },
+            );
         }
         Command::Fuzz(Fuzz { seed, count, json, jobs, install }) => {
             let (jobs, install) = (jobs as usize, !install.no_install);
-            return fuzz::fuzz(&paths, &fuzz::Options { seed, count, jobs, json, install });
+            return syscall_fuzz::fuzz(&paths, &syscall_fuzz::Options { seed, count, jobs, json, install });
         }
         Command::Debug(Debug { task, bios, uefi, memory, hardware, display, batch, with, timeout, install }) => {
             let install = !install.no_install;

@@ -96,7 +96,7 @@ impl Guarded {
     }
 
     /// The child's standard error, if it was asked to be piped and not taken yet.
-    pub fn stderr(&mut self) -> Option<ChildStderr> {
+    pub(crate) fn stderr(&mut self) -> Option<ChildStderr> {
         self.child.stderr.take()
     }
 

@@ -98,7 +98,7 @@ impl Guest {
     ///
     /// # Errors
     /// When QEMU has ended.
-    pub fn go(&mut self) -> Result<()> {
+    pub(crate) fn go(&mut self) -> Result<()> {
         self.qemu.go()
     }
 
@@ -218,7 +218,7 @@ impl Guest {
     }
 
     /// What is on the serial console and was not handed out yet, the line that is being typed included.
-    pub fn rest(&mut self) -> Vec<String> {
+    pub(crate) fn rest(&mut self) -> Vec<String> {
         self.serial.look(|terminal| {
             let mut lines: Vec<_> = terminal.lines(self.next, terminal.height()).collect();
             while lines.last().is_some_and(String::is_empty) {
@@ -270,7 +270,7 @@ impl Guest {
     ///
     /// # Errors
     /// When the machine has ended or the disk is full.
-    pub fn screen(&mut self) -> Result<Picture> {
+    pub(crate) fn screen(&mut self) -> Result<Picture> {
         let path = self.logs.join("screen.ppm");
         self.qemu.qmp.execute("screendump", json!({ "filename": path.display().to_string() }))?;
         let bytes = std::fs::read(&path).with_context(|| format!("QEMU wrote no screen dump to {}", path.display()))?;
@@ -381,7 +381,7 @@ impl Guest {
     }
 
     /// Ends the machine from outside.
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         self.qemu.stop();
     }
 

@@ -8,9 +8,9 @@ use anyhow::{Context, Result, bail};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stroke {
     /// Held, in this order.
-    pub modifiers: Vec<&'static str>,
+    pub(crate) modifiers: Vec<&'static str>,
     /// Pressed and released.
-    pub key: &'static str,
+    pub(crate) key: &'static str,
 }
 
 macro_rules! syntax {
@@ -97,7 +97,7 @@ const MODIFIERS: &[(&str, &str)] = &[("ctrl", "ctrl"), ("alt", "alt"), ("altgr",
 ///
 /// # Errors
 /// When a character is on no key, or a name or an escape is unknown: the error says which.
-pub fn parse(text: &str) -> Result<Vec<Stroke>> {
+pub(crate) fn parse(text: &str) -> Result<Vec<Stroke>> {
     let mut strokes = Vec::new();
     let mut rest = text.chars();
     while let Some(character) = rest.next() {

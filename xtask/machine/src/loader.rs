@@ -94,7 +94,7 @@ impl ImageBuilder {
 
     /// The one that needs no boot loader, with the program that QEMU starts.
     #[must_use]
-    pub fn direct(program: PathBuf) -> Self {
+    pub(crate) fn direct(program: PathBuf) -> Self {
         Self { program }
     }
 
@@ -109,7 +109,7 @@ impl ImageBuilder {
 
     /// The program itself; it changes when the loader does.
     #[must_use]
-    pub fn program(&self) -> &Path {
+    pub(crate) fn program(&self) -> &Path {
         &self.program
     }
 
@@ -117,7 +117,7 @@ impl ImageBuilder {
     ///
     /// # Errors
     /// When a file is missing or the disk is full.
-    pub fn write(&self, kernel: &Path, ramdisk: &Path, firmware: Firmware, image: &Path) -> Result<()> {
+    pub(crate) fn write(&self, kernel: &Path, ramdisk: &Path, firmware: Firmware, image: &Path) -> Result<()> {
         if firmware == Firmware::Pvh {
             return crate::direct::write(kernel, ramdisk, image);
         }
@@ -280,7 +280,7 @@ fn run_logged(
 
 /// The last lines of a text file, indented, for an error message.
 #[must_use]
-pub fn tail(path: &Path, lines: usize) -> String {
+pub(crate) fn tail(path: &Path, lines: usize) -> String {
     let text = std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
     let all: Vec<_> = text.lines().collect();
     let from = all.len().saturating_sub(lines);

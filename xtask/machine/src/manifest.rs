@@ -115,7 +115,7 @@ pub enum KernelRight {
 
 impl KernelRight {
     /// Every right, as the file spells it.
-    pub const NAMES: [(&'static str, KernelRight); 4] =
+    pub(crate) const NAMES: [(&'static str, KernelRight); 4] =
         [("control", Self::Control), ("inspect", Self::Inspect), ("logs", Self::Logs), ("archive", Self::Archive)];
 
     /// As the file spells it.
@@ -184,7 +184,7 @@ impl System {
 
     /// The packages of this tree that its tasks come from, each once. Those of outside crates are in [`System::outside`].
     #[must_use]
-    pub fn packages(&self) -> Vec<&str> {
+    pub(crate) fn packages(&self) -> Vec<&str> {
         let mut packages: Vec<&str> =
             self.tasks.iter().filter(|task| task.outside.is_none()).map(|task| task.package.value.as_str()).collect();
         packages.sort_unstable();
@@ -194,7 +194,7 @@ impl System {
 
     /// The directories of outside crates, each once, with their packages.
     #[must_use]
-    pub fn outside(&self) -> Vec<(&Path, &str)> {
+    pub(crate) fn outside(&self) -> Vec<(&Path, &str)> {
         let mut crates: Vec<(&Path, &str)> = self
             .tasks
             .iter()

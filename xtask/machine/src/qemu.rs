@@ -122,7 +122,7 @@ pub struct Qemu {
     /// The Unix socket at which a debugger is served, where the machine is to be debugged.
     pub gdb_socket: PathBuf,
     /// When the guest's first instruction ran.
-    pub started: Instant,
+    pub(crate) started: Instant,
     reason: Option<String>,
     stopped: bool,
     logs: PathBuf,
@@ -311,7 +311,7 @@ impl Qemu {
     ///
     /// # Errors
     /// When the system will not say.
-    pub fn ended(&mut self) -> Result<bool> {
+    pub(crate) fn ended(&mut self) -> Result<bool> {
         self.note();
         Ok(self.child.try_wait()?.is_some())
     }

@@ -27,9 +27,9 @@ enum Message {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
     /// For example `SHUTDOWN`.
-    pub name: String,
+    pub(crate) name: String,
     /// What QEMU says about it.
-    pub data: Value,
+    pub(crate) data: Value,
 }
 
 impl Event {
@@ -55,7 +55,7 @@ impl Qmp {
     ///
     /// # Errors
     /// When there is nobody at the socket, or not QEMU.
-    pub fn connect(socket: &Path) -> Result<Self> {
+    pub(crate) fn connect(socket: &Path) -> Result<Self> {
         let stream = UnixStream::connect(socket).context("cannot reach QEMU's control socket")?;
         let reader = BufReader::new(stream.try_clone().context("cannot share QEMU's control socket")?);
         let (sender, incoming) = channel();

@@ -53,7 +53,7 @@ impl Picture {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn save(&self, path: &Path) -> Result<()> {
+    pub(crate) fn save(&self, path: &Path) -> Result<()> {
         let mut bytes = Vec::new();
         let (width, height) = (u32::try_from(self.width)?, u32::try_from(self.height)?);
         let mut encoder = png::Encoder::new(&mut bytes, width, height);
@@ -68,7 +68,7 @@ impl Picture {
 
     /// Whether two pictures show the same, but for a blinking cursor: no pixel differs outside one character cell.
     #[must_use]
-    pub fn still(&self, other: &Self) -> bool {
+    pub(crate) fn still(&self, other: &Self) -> bool {
         if (self.width, self.height) != (other.width, other.height) {
             return false;
         }

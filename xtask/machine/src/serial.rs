@@ -38,7 +38,7 @@ pub struct Tap(Receiver<Vec<u8>>);
 impl Tap {
     /// The next bytes: `Some(None)` if none came in time, `None` when the line is closed.
     #[must_use]
-    pub fn next(&self, limit: Duration) -> Option<Option<Vec<u8>>> {
+    pub(crate) fn next(&self, limit: Duration) -> Option<Option<Vec<u8>>> {
         match self.0.recv_timeout(limit) {
             Ok(bytes) => Some(Some(bytes)),
             Err(RecvTimeoutError::Timeout) => Some(None),
@@ -59,7 +59,7 @@ impl Serial {
     ///
     /// # Errors
     /// When nobody listens there, or the file cannot be made.
-    pub fn connect(socket: &Path, log: &Path) -> Result<Self> {
+    pub(crate) fn connect(socket: &Path, log: &Path) -> Result<Self> {
         let mut log_file = File::create(log).map_err(|error| paths::disk_error(&error, log))?;
         let stream = UnixStream::connect(socket).context("cannot reach the guest's serial line")?;
         let mut reader = stream.try_clone().context("cannot share the guest's serial line")?;
@@ -100,7 +100,7 @@ impl Serial {
     ///
     /// # Errors
     /// When the line is closed already.
-    pub fn share(&self) -> Result<(UnixStream, Tap)> {
+    pub(crate) fn share(&self) -> Result<(UnixStream, Tap)> {
         let (sender, receiver) = channel();
         let mut state = self.shared.lock();
         if !state.closed {

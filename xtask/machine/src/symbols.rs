@@ -21,7 +21,7 @@ impl Symbols {
 
     /// Function and source line of an address, if it lies in the program.
     #[must_use]
-    pub fn name(&self, address: u64) -> Option<String> {
+    pub(crate) fn name(&self, address: u64) -> Option<String> {
         let function = self.loader.find_symbol(address)?;
         let mut name = format!("{:#}", rustc_demangle::demangle(function));
         if let Ok(Some(place)) = self.loader.find_location(address)

@@ -36,7 +36,7 @@ impl Terminal {
 
     /// The number of the line that the cursor is on; it never goes back but by cursor movements of the guest.
     #[must_use]
-    pub fn row(&self) -> usize {
+    pub(crate) fn row(&self) -> usize {
         self.page.row
     }
 
@@ -65,7 +65,7 @@ impl Terminal {
 
     /// One line, without the blanks at its end.
     #[must_use]
-    pub fn line(&self, row: usize) -> String {
+    pub(crate) fn line(&self, row: usize) -> String {
         let line: String = self.page.lines.get(row).map(|line| line.iter().collect()).unwrap_or_default();
         line.trim_end().to_owned()
     }

@@ -54,19 +54,19 @@ exec RUSTC "$@"
 #[derive(Clone, Debug)]
 pub struct Toolchain {
     /// The real compiler, never rustup's stand-in.
-    pub rustc: PathBuf,
+    pub(crate) rustc: PathBuf,
     /// The cargo that belongs to it.
-    pub cargo: PathBuf,
+    pub(crate) cargo: PathBuf,
     /// For example `1.96.0`.
     pub release: String,
     /// The commit it was built from, or `unknown`.
-    pub commit: String,
+    pub(crate) commit: String,
     /// For example `x86_64-unknown-linux-gnu`.
-    pub host: String,
+    pub(crate) host: String,
     /// Where it was found, for the user: `rustup toolchain stable`, `/usr/bin/rustc`.
-    pub origin: String,
+    pub(crate) origin: String,
     /// The loader release to build with it.
-    pub loader: &'static str,
+    pub(crate) loader: &'static str,
     sysroot: PathBuf,
     lld: PathBuf,
     objcopy: PathBuf,
@@ -76,24 +76,24 @@ pub struct Toolchain {
 #[derive(Debug)]
 pub struct Unfit {
     /// Where it is, for the user.
-    pub origin: String,
+    pub(crate) origin: String,
     /// What it lacks.
-    pub lacks: Vec<String>,
+    pub(crate) lacks: Vec<String>,
 }
 
 /// The result of looking at every compiler there is.
 #[derive(Debug, Default)]
 pub struct Search {
     /// The first one that fits.
-    pub found: Option<Toolchain>,
+    pub(crate) found: Option<Toolchain>,
     /// Those before it that do not.
-    pub unfit: Vec<Unfit>,
+    pub(crate) unfit: Vec<Unfit>,
 }
 
 impl Search {
     /// Looks at `$ENIGMA_TOOLCHAIN` alone if it is set, else at rustup's toolchains and then at `/usr/bin/rustc`.
     #[must_use]
-    pub fn run() -> Self {
+    pub(crate) fn run() -> Self {
         let mut search = Self::default();
         for (origin, prefix) in candidates() {
             match Toolchain::examine(&origin, &prefix) {
@@ -109,7 +109,7 @@ impl Search {
 
     /// One line for each compiler that does not fit, with the reason.
     #[must_use]
-    pub fn report(&self) -> String {
+    pub(crate) fn report(&self) -> String {
         if self.unfit.is_empty() {
             return "  no compiler was found at all".to_owned();
         }
@@ -213,7 +213,7 @@ impl Toolchain {
 
     /// A short name of this compiler for directories, different for every compiler build.
     #[must_use]
-    pub fn key(&self) -> String {
+    pub(crate) fn key(&self) -> String {
         format!("{}-{}", self.release, self.commit.get(..9).unwrap_or(&self.commit))
     }
 
@@ -250,7 +250,7 @@ impl Toolchain {
     ///
     /// # Errors
     /// When the build directory cannot be written.
-    pub fn cargo(&self, paths: &Paths) -> Result<Command> {
+    pub(crate) fn cargo(&self, paths: &Paths) -> Result<Command> {
         let dir = self.prepare(paths)?;
         let old = std::env::var_os("PATH").unwrap_or_default();
         let own = [dir.join("bin"), self.sysroot.join("bin")];
@@ -353,7 +353,7 @@ pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
 ///
 /// # Errors
 /// When the directory cannot be written.
-pub fn script(path: &Path, body: &str) -> Result<()> {
+pub(crate) fn script(path: &Path, body: &str) -> Result<()> {
     let content = format!("#!/bin/sh\n{body}");
     if std::fs::read(path).is_ok_and(|old| old == content.as_bytes()) {
         return Ok(());

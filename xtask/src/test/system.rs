@@ -1,19 +1,9 @@
-//! The tests of the whole system: the suite that runs inside it, and what a person does at its serial line, keyboard
-//! and screen.
+//! The tests of the whole system: what a person does at its serial line, keyboard and screen, and what the laboratory's systems tell.
 
-mod bench;
-mod chaos;
 mod commands;
 mod debugger;
-mod fuzz;
-mod hostile;
-mod matrix;
 mod outside;
 mod person;
-mod reports;
-mod siege;
-mod suite;
-pub mod with;
 
 use anyhow::Result;
 use machine::build::{Config, build, with_loader};
@@ -34,31 +24,22 @@ use std::time::Instant;
 pub fn run(paths: &Paths, wanted: &Wanted, report: &Report, ready: &Ready) -> Result<()> {
     let config = Config { paths, toolchain: &ready.toolchain, with: &wanted.with };
     if !wanted.with.is_empty() {
-        return with::run(&config, wanted, report, ready);
+        return lab::with::test(&config, wanted, report, ready);
     }
     let tests: Vec<_> = TESTS.iter().filter(|test| wanted.matches(&test.full())).collect();
-    if suite::may_match(&config, wanted) {
-        suite::run(&suite::SUITE, &config, wanted, report, ready)?;
-    }
-    if wanted.matches(suite::ON_PLAIN) {
-        suite::run_plain(&config, wanted, report, ready)?;
-    }
-    if suite::TRIAL_NAMES.iter().any(|name| wanted.matches(name)) {
-        suite::run(&suite::TRIALS, &config, wanted, report, ready)?;
-    }
-    if suite::SHARES_NAMES.iter().any(|name| wanted.matches(name)) {
-        suite::run(&suite::SHARES, &config, wanted, report, ready)?;
-    }
+    lab::conformance::test(&config, wanted, report, ready)?;
+    lab::lifecycle_stress::test(&config, wanted, report, ready)?;
+    lab::processor_time::test(&config, wanted, report, ready)?;
     outside::run(&config, wanted, report, ready)?;
-    hostile::run(&config, wanted, report, ready)?;
-    matrix::run(&config, wanted, report, ready)?;
-    reports::run(&config, wanted, report, ready)?;
-    siege::run(&config, wanted, report, ready)?;
-    chaos::run(&config, wanted, report, ready)?;
-    bench::run(&config, wanted, report, ready)?;
+    lab::noisy_neighbours::test(&config, wanted, report, ready)?;
+    lab::matrix::test(&config, wanted, report, ready)?;
+    lab::crash_reports::test(&config, wanted, report, ready)?;
+    lab::request_fuzz::test(&config, wanted, report, ready)?;
+    lab::fault_injection::test(&config, wanted, report, ready)?;
+    lab::bench::test(&config, wanted, report, ready)?;
     debugger::run(wanted, report)?;
     commands::run(wanted, report)?;
-    fuzz::run(&config, wanted, report, ready)?;
+    lab::syscall_fuzz::test(&config, wanted, report, ready)?;
     for firmware in [Firmware::Pvh, Firmware::Bios, Firmware::Uefi] {
         let tests: Vec<_> = tests.iter().filter(|test| test.firmware == firmware).collect();
         if tests.is_empty() {

@@ -80,7 +80,7 @@ impl Source {
 
     /// The place of a byte of the file number `number`.
     #[must_use]
-    pub fn place(&self, number: usize, offset: usize) -> Place {
+    pub(crate) fn place(&self, number: usize, offset: usize) -> Place {
         let before = self.text.get(..offset).unwrap_or(&self.text);
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
@@ -103,7 +103,7 @@ pub struct Place {
 impl Place {
     /// Sorts places as they are read.
     #[must_use]
-    pub fn order(&self) -> (usize, usize, usize) {
+    pub(crate) fn order(&self) -> (usize, usize, usize) {
         (self.number, self.line, self.column)
     }
 }

@@ -39,7 +39,7 @@ const OLDEST: (u32, u32) = (6, 0);
 impl Programs {
     /// Looks for them.
     #[must_use]
-    pub fn find() -> Self {
+    pub(crate) fn find() -> Self {
         let ovmf = OVMF_PLACES.iter().find_map(|(code, vars)| {
             let found = Ovmf { code: code.into(), vars: vars.into() };
             (found.code.is_file() && found.vars.is_file()).then_some(found)
@@ -60,7 +60,7 @@ impl Programs {
     ///
     /// # Errors
     /// When it does not run, or is older than [`OLDEST`].
-    pub fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         let Some(qemu) = &self.qemu else { return Ok(()) };
         let (place, said) = (Paths::shown(qemu), self.said());
         match version(&said) {

@@ -46,7 +46,7 @@ fn is_kept(name: &str) -> bool {
 }
 
 /// Takes every variable from a command that could change what it builds.
-pub fn clear(command: &mut Command) {
+pub(crate) fn clear(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         if name.to_str().is_none_or(|name| !is_kept(name)) {
             command.env_remove(name);
@@ -102,7 +102,7 @@ fn has_nothing_else(root: &Path, home: &Path) -> Result<bool> {
 ///
 /// # Errors
 /// When the build directory cannot be written, or a configuration cannot be read.
-pub fn home(paths: &Paths) -> Result<PathBuf> {
+pub(crate) fn home(paths: &Paths) -> Result<PathBuf> {
     let home = paths.target.join("cargo-home");
     lay(&home, paths)?;
     check_nowhere()?;
@@ -274,7 +274,7 @@ fn check_nowhere() -> Result<()> {
 ///
 /// # Errors
 /// When there is none on this machine.
-pub fn temporary() -> Result<tempfile::TempDir> {
+pub(crate) fn temporary() -> Result<tempfile::TempDir> {
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);
     let places = [std::env::temp_dir(), "/tmp".into(), "/var/tmp".into(), "/dev/shm".into()];
     temporary_in(&places.into_iter().chain(runtime).collect::<Vec<_>>())

@@ -1,6 +1,6 @@
 //! The hostile programs on machines of many kinds: what a processor has or lacks, and where memory ends, must make no difference to them.
 
-use super::{hostile, suite};
+use crate::{conformance, noisy_neighbours};
 use anyhow::Result;
 use machine::build::{Built, Config};
 use machine::hardware::{Board, Hardware};
@@ -99,7 +99,7 @@ impl Combination {
 ///
 /// # Errors
 /// When something does not build, or the logs cannot be kept.
-pub fn run(config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> Result<()> {
+pub fn test(config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> Result<()> {
     // Who names a machine wants that one.
     if wanted.hardware.cpu.is_some() || wanted.hardware.machine.is_some() {
         return Ok(());
@@ -114,8 +114,8 @@ pub fn run(config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> 
         if firmware == Firmware::Uefi {
             ensure(Needs { qemu: true, uefi: true, clippy: false, install: wanted.install })?;
         }
-        let inside = suite::SUITE.build(config, firmware, "matrix", &PARTS)?;
-        let outside = hostile::build(config, firmware)?;
+        let inside = conformance::SUITE.build(config, firmware, "matrix", &PARTS)?;
+        let outside = noisy_neighbours::build(config, firmware)?;
         in_parallel(&tested, wanted.jobs, |one| on(one, &inside, &outside, wanted, report, ready))?;
     }
     Ok(())
@@ -136,7 +136,7 @@ fn on(
     if !only_outside {
         let logs = report.logs(&format!("{}::suite", one.prefix()))?;
         let machine = one.machine(wanted, inside.1.clone(), logs.clone());
-        let verdicts = suite::SUITE.boot(&machine, ready, &inside.0)?;
+        let verdicts = conformance::SUITE.boot(&machine, ready, &inside.0)?;
         for verdict in verdicts {
             let name = one.name(&verdict.name);
             if wanted.matches(&name) || verdict.took.is_some() {
@@ -147,7 +147,7 @@ fn on(
     if wanted.matches(&outside_name) {
         let (logs, begun) = (report.logs(&outside_name)?, Instant::now());
         let machine = one.machine(wanted, outside.1.clone(), logs.clone());
-        let done = hostile::harm_nobody(&machine, ready, &outside.0);
+        let done = noisy_neighbours::harm_nobody(&machine, ready, &outside.0);
         let outcome: Outcome = done.map_err(|error| format!("{error:#}"));
         report.verdict(&outside_name, &outcome, Some(begun.elapsed()), &logs);
     }

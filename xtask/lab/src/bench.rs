@@ -7,12 +7,13 @@
 mod code;
 mod figures;
 mod heap;
-pub mod latency;
+mod latency;
 mod page;
 mod plot;
 mod record;
 mod report;
 mod stub;
+mod system_tests;
 mod trace;
 
 use anyhow::{Context, Result, bail};
@@ -28,12 +29,13 @@ use machine::qemu::{End, Machine};
 use machine::symbols::{Symbols, panic_report};
 use machine::toolchain::install::{Needs, Ready, ensure};
 use machine::ui::say;
-pub use report::Report;
+use report::Report;
 use std::fmt::Write;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
+pub use system_tests::test;
 
 /// A system that is booted to measure something.
 struct Measured {
@@ -83,7 +85,7 @@ const SYSTEMS: [Measured; 6] = [
 const TEXT: &str = "kernel_text_bytes";
 
 /// The committed figures, with which the tests compare.
-pub const BASELINE: &str = "userspace/lab/bench/baseline.json";
+pub(crate) const BASELINE: &str = "userspace/lab/bench/baseline.json";
 
 /// The task of which the scale curve's system gets copies, until the task table is full.
 const COPIED: &str = "idle";
@@ -114,7 +116,7 @@ pub struct Options {
 
 /// What is to be measured: everything, one group, or the figures with a part of a name.
 #[derive(Clone, Copy, Debug)]
-pub struct Wanted<'a>(pub Option<&'a str>);
+pub(crate) struct Wanted<'a>(pub Option<&'a str>);
 
 impl Wanted<'_> {
     /// Whether this figure or group is.
@@ -227,7 +229,7 @@ fn accept(paths: &Paths, report: &Report) -> Result<()> {
 
 /// Why no growth is looked for.
 #[must_use]
-pub fn no_growth(now: &Report, old: &Report) -> String {
+pub(crate) fn no_growth(now: &Report, old: &Report) -> String {
     let (now, old) = (&now.compiler, &old.compiler);
     format!("built by {now}, the other figures by {old}: no growth is looked for, only whether limits are kept")
 }
@@ -293,7 +295,7 @@ fn shown(report: &Report, old: Option<&Report>) -> String {
 ///
 /// # Errors
 /// As [`bench`].
-pub fn run(config: &Config, ready: &Ready, wanted: Wanted, logs: &Path) -> Result<Report> {
+pub(crate) fn run(config: &Config, ready: &Ready, wanted: Wanted, logs: &Path) -> Result<Report> {
     let mut report = Report { compiler: format!("rustc {}", ready.toolchain.release), ..Report::default() };
     if wanted.takes(TEXT) {
         let programs = compile(config, &["build", "--package", "kernel", "--bin", "kernel"])?;
@@ -409,7 +411,7 @@ fn text_bytes(program: &Path) -> Result<u64> {
 ///
 /// # Errors
 /// When the kernel does not build, has no such part, or llvm-objdump cannot read it.
-pub fn leading_into_the_boot(config: &Config) -> Result<Vec<String>> {
+pub(crate) fn leading_into_the_boot(config: &Config) -> Result<Vec<String>> {
     let programs = compile(config, &["build", "--package", "kernel", "--bin", "kernel"])?;
     let kernel = programs.get("kernel").context("the package `kernel` has no program of that name")?;
     let sections = code_sections(kernel)?;

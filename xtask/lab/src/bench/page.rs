@@ -233,12 +233,13 @@ mod tests {
     use std::path::Path;
 
     fn read(name: &str) -> String {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         std::fs::read_to_string(root.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
     fn committed() -> Report {
-        Report::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(crate::bench::BASELINE)).expect("figures")
+        Report::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(crate::bench::BASELINE))
+            .expect("figures")
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// The tests' names.
-pub const NAMES: [&str; 5] = [
+const NAMES: [&str; 5] = [
     "system::reports::d20_no_row_passes_for_another_tasks",
     "system::reports::crashes_name_their_source_lines",
     "system::reports::each_state_of_a_task_is_told",
@@ -22,7 +22,7 @@ pub const NAMES: [&str; 5] = [
 ];
 
 /// What the task `liar` prints.
-#[path = "../../../../userspace/lab/crash-reports/reports/src/lies.rs"]
+#[path = "../../../userspace/lab/crash-reports/reports/src/lies.rs"]
 mod lies;
 
 /// Most of the processor's time that a reader of logs may lose to one who writes to its own, in percent.
@@ -47,7 +47,7 @@ const LIVES: usize = supervisor::policy::LOOP_DEATHS;
 ///
 /// # Errors
 /// When the logs cannot be kept.
-pub fn run(config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> Result<()> {
+pub fn test(config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> Result<()> {
     let one = |name: &'static str, system: &str, judge: &dyn Fn(&mut Guest) -> Result<()>| {
         if !wanted.matches(name) {
             return Ok(());

@@ -1,8 +1,7 @@
 //! Faults done to the drivers while their clients work: a few hundred of what `cargo xtask chaos` does by the thousand, and the proof that a
 //! seed gives the same run again.
 
-use crate::chaos::batch::Batch;
-use crate::chaos::{self, batch};
+use super::batch::{self, Batch};
 use ::fault_injection::Driver;
 use anyhow::Result;
 use machine::build::Config;
@@ -26,12 +25,12 @@ const TWICE: (u64, u32) = (77, 40);
 ///
 /// # Errors
 /// When the system does not build, or the logs cannot be kept.
-pub fn run(config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> Result<()> {
+pub fn test(config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> Result<()> {
     let tests: Vec<_> = NAMES.into_iter().filter(|name| wanted.matches(name)).collect();
     if tests.is_empty() {
         return Ok(());
     }
-    let (built, image) = chaos::system(config)?;
+    let (built, image) = super::system(config)?;
     in_parallel(&tests, wanted.jobs, |name| {
         let logs = report.logs(name)?;
         let begun = Instant::now();

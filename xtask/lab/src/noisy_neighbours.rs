@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// The test's name.
-pub const NAME: &str = "system::outside::hostile_programs_harm_nobody";
+const NAME: &str = "system::outside::hostile_programs_harm_nobody";
 
 /// The crate that holds them.
 const CRATE: &str = "userspace/lab/noisy-neighbours";
@@ -25,7 +25,7 @@ const LIMIT: Duration = Duration::from_secs(400);
 ///
 /// # Errors
 /// When the logs cannot be kept.
-pub fn run(config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> Result<()> {
+pub fn test(config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> Result<()> {
     if !wanted.matches(NAME) {
         return Ok(());
     }
@@ -45,7 +45,7 @@ pub fn run(config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> 
 ///
 /// # Errors
 /// When it does not build.
-pub fn build(config: &Config, firmware: Firmware) -> Result<(Built, PathBuf)> {
+pub(crate) fn build(config: &Config, firmware: Firmware) -> Result<(Built, PathBuf)> {
     let with = [config.paths.root.join(CRATE)];
     let config = Config { with: &with, ..*config };
     let build = || build_system(&config, machine::build::SYSTEM_TOML, "hostile.tar");
@@ -58,7 +58,7 @@ pub fn build(config: &Config, firmware: Firmware) -> Result<(Built, PathBuf)> {
 ///
 /// # Errors
 /// When anything is not as it would be without them.
-pub fn harm_nobody(machine: &Machine, ready: &Ready, built: &Built) -> Result<()> {
+pub(crate) fn harm_nobody(machine: &Machine, ready: &Ready, built: &Built) -> Result<()> {
     let mut guest = Guest::boot(machine, &ready.programs, Some(&built.kernel), LIMIT)?;
     guest.wait_prompt(BOOT)?;
     lives_on(&mut guest)?;

@@ -2,7 +2,7 @@
 //! its verdicts, which end up in the kernel's log, and switches the machine off.
 
 use anyhow::{Result, anyhow};
-use machine::build::{Built, Config, build_plain, build_with_files, with_loader};
+use machine::build::{Built, Config, build_with_files, with_loader};
 use machine::guest::Guest;
 use machine::harness::{self, Outcome, Report, Wanted, image, verdict_line};
 use machine::loader::Firmware;
@@ -19,136 +19,15 @@ const LIMIT: Duration = Duration::from_secs(300);
 /// A system whose tests run inside it.
 pub struct Inside {
     /// What its archive, its image and its logs are called.
-    name: &'static str,
+    pub name: &'static str,
     /// The file that describes it.
-    toml: &'static str,
+    pub toml: &'static str,
     /// The machine's memory, as QEMU takes it.
-    memory: &'static str,
+    pub memory: &'static str,
     /// Where its time is counted in instructions: of how many nanoseconds each is, as a power of 2.
-    counted: Option<u32>,
+    pub counted: Option<u32>,
     /// How the kernel marks what the task prints that tests. No other task can print a line that begins so.
-    tag: &'static str,
-}
-
-/// The suite, with the drivers and the supervisor of the real system.
-pub const SUITE: Inside = Inside {
-    name: "suite",
-    toml: "userspace/lab/conformance/system.toml",
-    memory: "256M",
-    counted: None,
-    tag: "[suite] ",
-};
-
-/// The trials, of which a task in the supervisor's place begins and ends lives by the thousand. There is little memory, so that all of it
-/// can be looked at.
-pub const TRIALS: Inside = Inside {
-    name: "trials",
-    toml: "userspace/lab/lifecycle-stress/system.toml",
-    memory: "64M",
-    counted: None,
-    tag: "[judge] ",
-};
-
-/// The names of the trials: they take a machine of their own, which is not booted for any other.
-pub const TRIAL_NAMES: [&str; 8] = [
-    "system::trials::d02_a_spawns_argument",
-    "system::trials::d08_ports_of_others",
-    "system::trials::d08_every_port",
-    "system::trials::d10_a_million_switches",
-    "system::trials::d11_a_canary_is_found_nowhere",
-    "system::trials::d12_ten_thousand_lives",
-    "system::trials::d12_large_lives",
-    "system::trials::d16_a_storm_is_one_interrupt",
-];
-
-/// Tasks that try to get more processor time than their slice, and a victim. Their time is counted, so that a run repeats exactly.
-pub const SHARES: Inside = Inside {
-    name: "shares",
-    toml: "userspace/lab/processor-time/system.toml",
-    memory: "64M",
-    counted: Some(2),
-    tag: "[judge] ",
-};
-
-/// The names of the tests of processor time, which have a machine of their own too.
-pub const SHARES_NAMES: [&str; 7] = [
-    "system::shares::d23_a_spinning_task",
-    "system::shares::d23_a_hundred_spinning_threads",
-    "system::shares::d23_hand_over_before_the_tick",
-    "system::shares::d23_work_between_ticks",
-    "system::shares::d23_births_and_deaths",
-    "system::shares::d23_many_lives",
-    "system::shares::d23_client_and_server",
-];
-
-/// Whether the filter can mean a test of the suite. What those are called the suite knows itself, but their names begin with those of its source
-/// files: for a test of anything else it need not be built.
-#[must_use]
-pub fn may_match(config: &Config, wanted: &Wanted) -> bool {
-    let filter = wanted.filter.as_deref().and_then(|filter| filter.strip_prefix("system::"));
-    let source = config.paths.root.join(SUITE.toml).with_file_name("suite/src");
-    let (Some(filter), Ok(files)) = (filter, std::fs::read_dir(source)) else { return true };
-    files.flatten().any(|file| file.path().file_stem().is_some_and(|module| begins(filter, &module.to_string_lossy())))
-}
-
-/// Whether a name in this module can contain `filter`, both without their `system::`.
-fn begins(filter: &str, module: &str) -> bool {
-    match filter.split_once("::") {
-        Some((wanted, _)) => wanted == module,
-        None => module.starts_with(filter),
-    }
-}
-
-/// Boots one of them and reports its verdicts as they are in the log when it has ended.
-///
-/// # Errors
-/// When it does not build.
-pub fn run(inside: &Inside, config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> Result<()> {
-    let Inside { name, memory, counted, .. } = inside;
-    // With a filter it runs only what is wanted.
-    let parts: Vec<_> = wanted.filter.iter().map(String::as_str).collect();
-    let (built, image) = inside.build(config, Firmware::Pvh, name, &parts)?;
-    let logs = report.logs(&format!("system::{name}"))?;
-    let machine = match counted {
-        // What it counts must not depend on a processor or a disk that somebody wants for the others.
-        Some(_) => harness::machine(image, logs.clone()),
-        None => wanted.machine(image, logs.clone()),
-    };
-    let machine = Machine { memory: (*memory).to_owned(), counted: *counted, ..machine };
-    for verdict in inside.boot(&machine, ready, &built)? {
-        // What went wrong with the whole is told whatever is wanted.
-        if wanted.matches(&verdict.name) || verdict.took.is_some() {
-            report.verdict(&verdict.name, &verdict.outcome, verdict.took, &logs);
-        }
-    }
-    Ok(())
-}
-
-/// The test that runs the whole suite on a kernel whose messages go by the Rust that says what the assembly must do.
-pub const ON_PLAIN: &str = "system::plain::the_whole_suite";
-
-/// Boots the suite on the kernel with the feature `plain`: one verdict on all of it.
-///
-/// # Errors
-/// When it does not build.
-pub fn run_plain(config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> Result<()> {
-    let begun = Instant::now();
-    let (builder, built) = with_loader(config, Firmware::Pvh, || build_plain(config, SUITE.toml, "suite-plain.tar"))?;
-    let image = image(config.paths, &builder, &built, Firmware::Pvh, "test-suite-plain")?;
-    let logs = report.logs(ON_PLAIN)?;
-    let machine = Machine { memory: SUITE.memory.to_owned(), ..wanted.machine(image, logs.clone()) };
-    let verdicts = SUITE.boot(&machine, ready, &built)?;
-    let failed: Vec<_> = verdicts
-        .iter()
-        .filter_map(|verdict| verdict.outcome.as_ref().err().map(|why| format!("{}: {why}", verdict.name)))
-        .collect();
-    let outcome = match (verdicts.is_empty(), failed.is_empty()) {
-        (true, _) => Err("no test ran".to_owned()),
-        (_, true) => Ok(()),
-        _ => Err(failed.join("\n")),
-    };
-    report.verdict(ON_PLAIN, &outcome, Some(begun.elapsed()), &logs);
-    Ok(())
+    pub tag: &'static str,
 }
 
 /// What a boot says about one test.
@@ -162,6 +41,31 @@ pub struct Verdict {
 }
 
 impl Inside {
+    /// Boots it and reports its verdicts as they are in the log when it has ended.
+    ///
+    /// # Errors
+    /// When it does not build.
+    pub fn test(&self, config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> Result<()> {
+        let Inside { name, memory, counted, .. } = self;
+        // With a filter it runs only what is wanted.
+        let parts: Vec<_> = wanted.filter.iter().map(String::as_str).collect();
+        let (built, image) = self.build(config, Firmware::Pvh, name, &parts)?;
+        let logs = report.logs(&format!("system::{name}"))?;
+        let machine = match counted {
+            // What it counts must not depend on a processor or a disk that somebody wants for the others.
+            Some(_) => harness::machine(image, logs.clone()),
+            None => wanted.machine(image, logs.clone()),
+        };
+        let machine = Machine { memory: (*memory).to_owned(), counted: *counted, ..machine };
+        for verdict in self.boot(&machine, ready, &built)? {
+            // What went wrong with the whole is told whatever is wanted.
+            if wanted.matches(&verdict.name) || verdict.took.is_some() {
+                report.verdict(&verdict.name, &verdict.outcome, verdict.took, &logs);
+            }
+        }
+        Ok(())
+    }
+
     /// Builds it, to run only tests of which a full name contains one of `parts`, where there are any. `name` is what archive and image are
     /// called.
     ///
@@ -280,32 +184,7 @@ fn read(log: &str, tag: &str) -> Found {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_suite_is_left_out_where_the_filter_names_something_else() {
-        for filter in ["ipc", "ipc::", "ipc::words_round_trip", "i", ""] {
-            assert!(begins(filter, "ipc"), "{filter}");
-        }
-        for filter in ["console", "ipc2", "ipcs::", "console::ipc", "commands::ipc::x"] {
-            assert!(!begins(filter, "ipc"), "{filter}");
-        }
-    }
-
-    #[test]
-    fn the_trials_have_their_names() {
-        let judge = include_str!("../../../../userspace/lab/lifecycle-stress/src/main.rs");
-        let named = |name: &str| judge.contains(&format!("(\"{name}\", "));
-        assert!(TRIAL_NAMES.iter().all(|name| named(name.strip_prefix("system::trials::").expect("a trial's name"))));
-        assert_eq!(judge.matches("(\"d").count(), TRIAL_NAMES.len());
-    }
-
-    #[test]
-    fn the_tests_of_processor_time_have_their_names() {
-        let judge = include_str!("../../../../userspace/lab/processor-time/src/judge.rs");
-        let named = |name: &str| judge.contains(&format!("name: \"{name}\", "));
-        assert!(SHARES_NAMES.iter().all(|name| named(name.strip_prefix("system::shares::").expect("a test's name"))));
-        assert_eq!(judge.matches("name: \"d").count(), SHARES_NAMES.len());
-    }
+    use crate::conformance::SUITE;
 
     #[test]
     fn only_the_suite_speaks_for_itself() {

@@ -3,6 +3,8 @@
 //! The calls are split into batches, each of which is a boot of its own with a seed of its own. The machine counts its time in
 //! instructions, so that the same seed gives the same run: a batch that fails repeats alone.
 
+mod system_tests;
+
 use ::syscall_fuzz::Random;
 use anyhow::Result;
 use machine::build::{Built, Config, build_verified, with_loader, write_image};
@@ -18,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+pub use system_tests::test;
 
 /// The task into which another writes.
 const DEBUGGED: &str = "right";
@@ -53,7 +56,7 @@ pub struct Options {
 
 /// A boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Batch {
+pub(crate) struct Batch {
     /// From which all follows.
     pub seed: u64,
     /// System calls at least.
@@ -62,7 +65,7 @@ pub struct Batch {
 
 /// What came of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// System calls by the kernel's general path; those by the fast paths come on top.
     pub calls: u64,
     /// A sum over the results of all calls.
@@ -152,7 +155,7 @@ fn to_json(options: &Options, outcomes: &[(usize, Batch, Outcome)]) -> Value {
 ///
 /// # Errors
 /// When it does not build.
-pub fn system(config: &Config) -> Result<(Built, PathBuf)> {
+pub(crate) fn system(config: &Config) -> Result<(Built, PathBuf)> {
     let (builder, built) = with_loader(config, Firmware::Pvh, || build_verified(config, SYSTEM, "fuzz.tar"))?;
     let image = config.paths.images().join("fuzz-bios.img");
     write_image(&builder, Firmware::Pvh, &built.boot_kernel, &built.ramdisk, &image)?;
@@ -161,7 +164,7 @@ pub fn system(config: &Config) -> Result<(Built, PathBuf)> {
 
 /// The batches: the first has the seed itself, the others have seeds that follow from it.
 #[must_use]
-pub fn batches(seed: u64, count: u64) -> Vec<Batch> {
+pub(crate) fn batches(seed: u64, count: u64) -> Vec<Batch> {
     let mut seeds = Random::new(seed);
     let mut left = count;
     let mut batches = Vec::new();
@@ -178,7 +181,7 @@ pub fn batches(seed: u64, count: u64) -> Vec<Batch> {
 impl Batch {
     /// The command that does this batch alone.
     #[must_use]
-    pub fn again(&self) -> String {
+    pub(crate) fn again(&self) -> String {
         format!("cargo xtask fuzz --seed {} --count {}", self.seed, self.count)
     }
 
@@ -186,7 +189,7 @@ impl Batch {
     ///
     /// # Errors
     /// When QEMU cannot be started.
-    pub fn run(&self, ready: &Ready, built: &Built, image: &Path, logs: &Path) -> Result<Outcome> {
+    pub(crate) fn run(&self, ready: &Ready, built: &Built, image: &Path, logs: &Path) -> Result<Outcome> {
         let _ = std::fs::remove_dir_all(logs);
         let told = Some(("opt/enigma/syscalls", format!("{} {}", self.seed, self.count)));
         let machine = Machine { counted: Some(SHIFT), told, ..machine(image.to_path_buf(), logs.to_path_buf()) };
@@ -207,7 +210,7 @@ impl Batch {
 
     /// The verdict on what it printed.
     #[must_use]
-    pub fn judge(&self, log: &str, end: Option<&End>) -> Outcome {
+    pub(crate) fn judge(&self, log: &str, end: Option<&End>) -> Outcome {
         let mut outcome = Outcome::default();
         // Of the one that is debugged nothing can be believed: another writes into its memory and its registers.
         let fuzzers = log.lines().filter_map(|line| line.strip_prefix('[')?.split_once("] succeeded "));
@@ -265,7 +268,7 @@ mod tests {
     #[test]
     fn who_is_debugged_is_the_one_that_is_not_believed() {
         let system =
-            machine::manifest::System::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(SYSTEM), &[]);
+            machine::manifest::System::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(SYSTEM), &[]);
         let system = system.expect("the system is good");
         let debugged: Vec<_> = system.tasks.iter().flat_map(|task| &task.debug).map(|name| &name.value).collect();
         assert_eq!(debugged, [DEBUGGED]);

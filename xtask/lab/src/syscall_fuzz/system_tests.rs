@@ -1,6 +1,6 @@
 //! System calls at random, on a kernel that checks itself: what `cargo xtask fuzz` does, as tests.
 
-use crate::fuzz::{Batch, system};
+use super::{Batch, system};
 use anyhow::Result;
 use machine::build::Config;
 use machine::harness::{Outcome, Report, Wanted};
@@ -14,7 +14,7 @@ const AGAIN: &str = "system::fuzz::the_same_seed_gives_the_same_run";
 ///
 /// # Errors
 /// When something does not build, or the logs cannot be kept.
-pub fn run(config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> Result<()> {
+pub fn test(config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> Result<()> {
     if ![MILLION, AGAIN].iter().any(|name| wanted.matches(name)) {
         return Ok(());
     }

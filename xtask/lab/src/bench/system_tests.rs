@@ -1,7 +1,8 @@
 //! What `cargo xtask bench --compare userspace/lab/bench/baseline.json` says, as tests. The figures are counted instructions, so that they are
 //! the same on every machine, however busy.
 
-use crate::bench::{self, BASELINE};
+use super::BASELINE;
+use crate::bench;
 use anyhow::Result;
 use machine::build::Config;
 use machine::harness::{Outcome, Report, Wanted};
@@ -15,7 +16,7 @@ const LONGEST: &str = "system::bench::d24_no_stretch_is_longer_than_20_000";
 const BOOT_CODE: &str = "system::bench::boot_code_is_reached_by_the_boot_alone";
 
 /// The tests' names.
-pub const NAMES: [&str; 5] = [GROWTH, LIMITS, AGAIN, LONGEST, BOOT_CODE];
+const NAMES: [&str; 5] = [GROWTH, LIMITS, AGAIN, LONGEST, BOOT_CODE];
 
 /// The figures that are measured twice.
 const TWICE: &str = "ipc_cross";
@@ -24,7 +25,7 @@ const TWICE: &str = "ipc_cross";
 ///
 /// # Errors
 /// When something does not build, or the logs cannot be kept.
-pub fn run(config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> Result<()> {
+pub fn test(config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> Result<()> {
     if !NAMES.iter().any(|name| wanted.matches(name)) {
         return Ok(());
     }

@@ -11,7 +11,7 @@ use machine::toolchain::install::Ready;
 use std::time::{Duration, Instant};
 
 /// The test's name.
-pub const NAME: &str = "system::outside::senseless_requests_harm_no_server";
+const NAME: &str = "system::outside::senseless_requests_harm_no_server";
 
 /// The crate that holds the clients.
 const CRATE: &str = "userspace/lab/request-fuzz";
@@ -33,7 +33,7 @@ const LIMIT: Duration = Duration::from_secs(400);
 ///
 /// # Errors
 /// When the logs cannot be kept.
-pub fn run(config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> Result<()> {
+pub fn test(config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> Result<()> {
     if !wanted.matches(NAME) {
         return Ok(());
     }

@@ -3,12 +3,13 @@
 //! The faults are split into batches, each of which is a boot of its own with a seed of its own. The first has the seed that was given, so
 //! that any batch can be repeated alone.
 
-pub mod batch;
+mod batch;
 mod line;
 mod log;
 mod report;
+mod system_tests;
 
-use crate::test::system::with::{self, Outside};
+use crate::with::{self, Outside};
 use ::fault_injection::{Driver, Random};
 use anyhow::{Result, bail};
 use batch::{Batch, Outcome};
@@ -23,6 +24,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+pub use system_tests::test;
 
 /// The system that is booted.
 const SYSTEM: &str = "userspace/lab/fault-injection/system.toml";
@@ -31,7 +33,7 @@ const SYSTEM: &str = "userspace/lab/fault-injection/system.toml";
 const BATCH: u32 = 500;
 
 /// Faults, where nothing else is said.
-pub const COUNT: u32 = 1000;
+pub(crate) const COUNT: u32 = 1000;
 
 /// Kills of a driver from outside, where nothing else is said.
 const KILLS: u32 = 20;
@@ -149,7 +151,7 @@ fn drivers(task: Option<&str>) -> Result<Vec<Driver>> {
 ///
 /// # Errors
 /// When it does not build.
-pub fn system(config: &Config) -> Result<(Built, PathBuf)> {
+pub(crate) fn system(config: &Config) -> Result<(Built, PathBuf)> {
     let (builder, built) = with_loader(config, Firmware::Pvh, || build_system(config, SYSTEM, "chaos.tar"))?;
     let image = config.paths.images().join("chaos-bios.img");
     write_image(&builder, Firmware::Pvh, &built.boot_kernel, &built.ramdisk, &image)?;
@@ -158,7 +160,7 @@ pub fn system(config: &Config) -> Result<(Built, PathBuf)> {
 
 /// The batches: the first has the seed itself, the others have seeds that follow from it.
 #[must_use]
-pub fn batches(seed: u64, count: u32, drivers: &[Driver]) -> Vec<Batch> {
+pub(crate) fn batches(seed: u64, count: u32, drivers: &[Driver]) -> Vec<Batch> {
     let mut seeds = Random::new(seed);
     let mut left = count;
     let mut batches = Vec::new();

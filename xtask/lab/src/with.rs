@@ -40,7 +40,7 @@ const TESTS: [(&str, Check); 4] = [
 ];
 
 /// The system with the crates in it, built.
-pub struct Outside {
+pub(crate) struct Outside {
     system: System,
     built: Built,
     image: PathBuf,
@@ -51,7 +51,7 @@ impl Outside {
     ///
     /// # Errors
     /// When it does not build.
-    pub fn build(config: &Config) -> Result<Self> {
+    pub(crate) fn build(config: &Config) -> Result<Self> {
         let system = System::load(&config.paths.root.join(SYSTEM_TOML), config.with)?;
         let build = || build_system(config, SYSTEM_TOML, "with.tar");
         let (builder, built) = with_loader(config, Firmware::Pvh, build)?;
@@ -60,7 +60,7 @@ impl Outside {
     }
 
     /// The tasks from outside.
-    pub fn tasks(&self) -> impl Iterator<Item = &Task> {
+    pub(crate) fn tasks(&self) -> impl Iterator<Item = &Task> {
         self.system.tasks.iter().filter(|task| task.outside.is_some())
     }
 
@@ -68,7 +68,7 @@ impl Outside {
     ///
     /// # Errors
     /// When there is no prompt.
-    pub fn boot(&self, machine: &Machine, ready: &Ready, task: &Task, limit: Duration) -> Result<Guest> {
+    pub(crate) fn boot(&self, machine: &Machine, ready: &Ready, task: &Task, limit: Duration) -> Result<Guest> {
         let mut guest = Guest::boot(machine, &ready.programs, Some(&self.built.kernel), limit)?;
         guest.wait_prompt(BOOT)?;
         if !task.start.value {
@@ -79,7 +79,7 @@ impl Outside {
 
     /// Its image.
     #[must_use]
-    pub fn image(&self) -> PathBuf {
+    pub(crate) fn image(&self) -> PathBuf {
         self.image.clone()
     }
 }
@@ -88,7 +88,7 @@ impl Outside {
 ///
 /// # Errors
 /// When something does not build, or the logs cannot be kept.
-pub fn run(config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> Result<()> {
+pub fn test(config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> Result<()> {
     let outside = Outside::build(config)?;
     for task in outside.tasks() {
         for (test, check) in TESTS {
@@ -196,7 +196,7 @@ fn back(guest: &mut Guest, task: &Task, restarts: u64) -> Result<Duration> {
 ///
 /// # Errors
 /// When it does not come back, somebody else is harmed, or memory is lost.
-pub fn kills(guest: &mut Guest, task: &Task, random: &mut Random, count: u64) -> Result<Vec<Duration>> {
+pub(crate) fn kills(guest: &mut Guest, task: &Task, random: &mut Random, count: u64) -> Result<Vec<Duration>> {
     let name = &task.name.value;
     let mut away = Vec::new();
     let mut free = None;
