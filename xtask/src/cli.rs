@@ -1,7 +1,7 @@
 //! The commands' flags and help.
 
-use crate::{hardware, keys, qemu};
 use clap::{Args, Parser, Subcommand};
+use machine::{hardware, keys, qemu};
 use std::path::PathBuf;
 
 /// Builds, boots and tests Enigma, a microkernel whose drivers are ordinary programs.
@@ -262,7 +262,7 @@ pub struct Fuzz {
     #[arg(long, value_name = "S", default_value_t = 1)]
     pub seed: u64,
     /// How many system calls
-    #[arg(long, value_name = "N", default_value_t = crate::fuzz::COUNT, value_parser = clap::value_parser!(u64).range(1..=100_000_000_000))]
+    #[arg(long, value_name = "N", default_value_t = lab::syscall_fuzz::COUNT, value_parser = clap::value_parser!(u64).range(1..=100_000_000_000))]
     pub count: u64,
     /// Write the figures there
     #[arg(long, value_name = "FILE")]

@@ -3,20 +3,20 @@
 //! All tasks lie at the same addresses, so a breakpoint in one is a breakpoint in all. Whose turn it is says the page in which a task
 //! finds out who it is ([`INFO_ADDR`]): the script that gdb is given has a command `task-break` that asks there.
 
-use crate::build::{Config, check_with, system_image};
-use crate::children;
-use crate::hardware::Hardware;
-use crate::loader::Firmware;
-use crate::manifest::System;
-use crate::paths::{self, Paths};
-use crate::qemu::{Accel, Display, Machine, SERIAL_LOG};
-use crate::signals::Shared;
-use crate::toolchain::install::{Needs, ensure, ensure_gdb};
-use crate::ui::say;
 use abi::info::TaskInfo;
 use abi::task::INFO_ADDR;
 use anyhow::{Context, Result, bail};
 use goblin::elf::Elf;
+use machine::build::{Config, check_with, system_image};
+use machine::children;
+use machine::hardware::Hardware;
+use machine::loader::Firmware;
+use machine::manifest::System;
+use machine::paths::{self, Paths};
+use machine::qemu::{Accel, Display, Machine, SERIAL_LOG};
+use machine::signals::Shared;
+use machine::toolchain::install::{Needs, ensure, ensure_gdb};
+use machine::ui::say;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -45,7 +45,7 @@ pub fn debug(paths: &Paths, options: &Options) -> Result<()> {
     let firmware = Firmware::chosen(options.bios, options.uefi);
     options.hardware.check(firmware.board())?;
     check_with(&options.with)?;
-    let system = System::load(&paths.root.join(crate::build::SYSTEM_TOML), &options.with)?;
+    let system = System::load(&paths.root.join(machine::build::SYSTEM_TOML), &options.with)?;
     let row = options.task.as_deref().map(|name| row(&system, name)).transpose()?;
     let gdb = ensure_gdb(options.install)?;
     let ready = ensure(Needs { qemu: true, uefi: options.uefi, clippy: false, install: options.install })?;
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn the_machine_is_as_the_flags_say() {
-        let hardware = crate::hardware::tests::everything();
+        let hardware = crate::run::tests::everything();
         let options = Options {
             task: None,
             bios: false,

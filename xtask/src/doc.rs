@@ -1,12 +1,12 @@
 //! `cargo xtask doc`: the reference of what drivers are made of.
 
-use crate::build::SYSTEM_TOML;
-use crate::children;
-use crate::manifest::System;
-use crate::paths::Paths;
-use crate::toolchain::install::{Needs, ensure};
-use crate::toolchain::shield;
 use anyhow::{Context, Result, bail};
+use machine::build::SYSTEM_TOML;
+use machine::children;
+use machine::manifest::System;
+use machine::paths::Paths;
+use machine::toolchain::install::{Needs, ensure};
+use machine::toolchain::shield;
 use std::path::PathBuf;
 
 /// The page to begin with: the runtime's.

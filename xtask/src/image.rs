@@ -1,13 +1,13 @@
 //! `cargo xtask image`: disk images to keep, or to boot elsewhere.
 
-use crate::build::{Config, check_with, system_image};
-use crate::hardware::{Hardware, shell_line};
-use crate::loader::Firmware;
-use crate::paths::{self, Paths};
-use crate::qemu::{Programs, escaped};
-use crate::toolchain::install::{Needs, ensure};
-use crate::ui::say;
 use anyhow::{Context, Result};
+use machine::build::{Config, check_with, system_image};
+use machine::hardware::{Hardware, shell_line};
+use machine::loader::Firmware;
+use machine::paths::{self, Paths};
+use machine::qemu::{Programs, escaped};
+use machine::toolchain::install::{Needs, ensure};
+use machine::ui::say;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

@@ -1,47 +1,24 @@
 //! The project's commands: `cargo xtask COMMAND`. `cli` has their flags and help; each is done by a module of its own.
 
-mod archive;
-mod bench;
-mod build;
-mod chaos;
-mod children;
 mod cli;
 mod debug;
-mod direct;
 mod doc;
 #[cfg(test)]
 mod documents;
-mod elf_check;
-mod fuzz;
-mod guest;
-mod hardware;
 mod image;
-mod interactive;
-mod keys;
-mod lines;
 mod lint;
-mod loader;
-mod manifest;
 mod new;
-mod paths;
-mod qemu;
-mod qmp;
 mod run;
-mod screen;
-mod serial;
 mod setup;
-mod signals;
-mod symbols;
 mod system;
-mod tasks;
-mod terminal;
 mod test;
-mod toolchain;
-mod ui;
 
 use anyhow::Context;
 use clap::Parser;
 use cli::{Bench, Chaos, Cli, Command, Debug, Fuzz, Image, New, NewWhat};
+use lab::{bench, fault_injection, syscall_fuzz};
+use machine::harness::Wanted;
+use machine::{guest, interactive, paths, script, signals, ui};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -55,7 +32,7 @@ fn main() -> ExitCode {
             interactive::restore_terminal();
             ui::say(format!("error: {error:#}"));
             match () {
-                () if error.downcast_ref::<run::CommandFailed>().is_some() => ExitCode::from(3),
+                () if error.downcast_ref::<script::CommandFailed>().is_some() => ExitCode::from(3),
                 () if error.downcast_ref::<guest::TimedOut>().is_some() => ExitCode::from(4),
                 () => ExitCode::FAILURE,
             }
@@ -90,15 +67,8 @@ fn perform(command: Command) -> anyhow::Result<ExitCode> {
         Command::Test(test) => {
             let (kind, filter) = test::kind_and_filter(test.kind, test.filter)?;
             let (jobs, install) = (test.jobs as usize, !test.install.no_install);
-            let wanted = test::Wanted {
-                kind,
-                filter,
-                hardware: test.hardware,
-                matrix: test.matrix,
-                with: test.with,
-                jobs,
-                install,
-            };
+            let wanted =
+                Wanted { kind, filter, hardware: test.hardware, matrix: test.matrix, with: test.with, jobs, install };
             return test::test(&paths, &wanted);
         }
         Command::Image(image) => {
@@ -120,15 +90,18 @@ fn perform(command: Command) -> anyhow::Result<ExitCode> {
         Command::Chaos(Chaos { task, with, seed, count, syscalls, json, jobs, install }) => {
             let (jobs, install) = (jobs as usize, !install.no_install);
             if syscalls {
-                let count = count.unwrap_or(fuzz::COUNT);
-                return fuzz::fuzz(&paths, &fuzz::Options { seed, count, jobs, json, install });
+                let count = count.unwrap_or(syscall_fuzz::COUNT);
+                return syscall_fuzz::fuzz(&paths, &syscall_fuzz::Options { seed, count, jobs, json, install });
             }
             let count = count.map(u32::try_from).transpose().context("--count: at most 4294967295 faults")?;
-            return chaos::chaos(&paths, &chaos::Options { task, with, seed, count, jobs, json, install });
+            return fault_injection::chaos(
+                &paths,
+                &fault_injection::Options { task, with, seed, count, jobs, json, install },
+            );
         }
         Command::Fuzz(Fuzz { seed, count, json, jobs, install }) => {
             let (jobs, install) = (jobs as usize, !install.no_install);
-            return fuzz::fuzz(&paths, &fuzz::Options { seed, count, jobs, json, install });
+            return syscall_fuzz::fuzz(&paths, &syscall_fuzz::Options { seed, count, jobs, json, install });
         }
         Command::Debug(Debug { task, bios, uefi, memory, hardware, display, batch, with, timeout, install }) => {
             let install = !install.no_install;

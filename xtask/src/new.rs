@@ -1,8 +1,8 @@
 //! `cargo xtask new driver NAME`: a driver that builds, boots and is tested as generated.
 
-use crate::manifest::{Source, System, valid_name};
-use crate::paths::{self, Paths};
 use anyhow::{Context, Result, bail};
+use machine::manifest::{Source, System, valid_name};
+use machine::paths::{self, Paths};
 use std::path::{Path, PathBuf};
 use toml_edit::{Array, DocumentMut, Value};
 

@@ -1,10 +1,10 @@
 //! `cargo xtask setup`: gets everything that the other commands need, before they need it.
 
-use crate::loader::{BUILD_TAKES, Firmware, ImageBuilder};
-use crate::paths::Paths;
-use crate::toolchain::install::{Needs, ensure};
-use crate::ui::say;
 use anyhow::{Result, bail};
+use machine::loader::{BUILD_TAKES, Firmware, ImageBuilder};
+use machine::paths::Paths;
+use machine::toolchain::install::{Needs, ensure};
+use machine::ui::say;
 
 /// Installs compiler, QEMU and (for UEFI) firmware, then builds the boot loader.
 ///

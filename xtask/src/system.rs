@@ -1,10 +1,10 @@
 //! `cargo xtask system`: who has which authority.
 
-use crate::manifest::{RESTARTS, System, Task, human};
-use crate::paths::Paths;
 use abi::PAGE_SIZE;
 use abi::manifest::{Grant, GrantKind};
 use anyhow::Result;
+use machine::manifest::{RESTARTS, System, Task, human};
+use machine::paths::Paths;
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -147,7 +147,7 @@ fn to_json(system: &System) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest::Source;
+    use machine::manifest::Source;
 
     fn system() -> System {
         let text = r#"

@@ -1,12 +1,12 @@
 //! The tests of pure logic, which run on this machine: built by the user's own cargo without the user's settings, run here one program at a time.
 
-use super::{Outcome, Report, Wanted};
-use crate::children;
-use crate::manifest::Source;
-use crate::paths::Paths;
-use crate::toolchain::shield;
-use crate::ui::Step;
 use anyhow::{Context, Result, bail};
+use machine::children;
+use machine::harness::{Outcome, Report, Wanted};
+use machine::manifest::Source;
+use machine::paths::Paths;
+use machine::toolchain::shield;
+use machine::ui::Step;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read};
@@ -173,7 +173,7 @@ fn run_program(program: &Program, wanted: &Wanted, report: &Report) -> Result<()
 
 /// Runs a command with its output in a file; `None` as status if the time limit ended it.
 fn run_to_log(mut command: Command, log: &Path) -> Result<(String, Option<std::process::ExitStatus>)> {
-    let write = |error| crate::paths::disk_error(&error, log);
+    let write = |error| machine::paths::disk_error(&error, log);
     let file = std::fs::File::create(log).map_err(write)?;
     command.stdin(Stdio::null()).stderr(file.try_clone().map_err(write)?).stdout(file);
     let mut child = children::spawn_build(&mut command)?;

@@ -1,15 +1,15 @@
 //! The tests of `kernel/tests`: each a small kernel of its own, booted in QEMU.
 
-use super::{Outcome, Report, Wanted, in_parallel, verdict_line};
-use crate::build::{Config, compile, stripped, with_loader, write_image};
-use crate::guest::Guest;
-use crate::hardware::{Board, Hardware};
-use crate::loader::{Firmware, ImageBuilder};
-use crate::paths::{self, Paths};
-use crate::qemu::{Accel, Display, End, Machine, PANIC_VALUE};
-use crate::toolchain::install::Ready;
 use anyhow::{Context, Result};
-use std::path::{Path, PathBuf};
+use machine::build::{Config, compile, stripped, with_loader, write_image};
+use machine::guest::Guest;
+use machine::hardware::{Board, Hardware};
+use machine::harness::{Outcome, Report, Wanted, in_parallel, verdict_line};
+use machine::loader::{Firmware, ImageBuilder};
+use machine::paths::{self, Paths};
+use machine::qemu::{End, Machine, PANIC_VALUE};
+use machine::toolchain::install::Ready;
+use std::path::Path;
 use std::time::Duration;
 
 /// How long one of these kernels may run. The boot alone takes three seconds here, and much more on a busy machine.
@@ -137,27 +137,6 @@ fn one(name: &str, boot: &Boot, wanted: &Wanted, report: &Report) -> Result<()> 
         report.verdict(&full, &outcome, Some(took), &logs);
     }
     Ok(())
-}
-
-/// The machine that tests run on: emulated, so that they see the same everywhere.
-#[must_use]
-pub fn machine(image: PathBuf, logs: PathBuf) -> Machine {
-    Machine {
-        image,
-        firmware: Firmware::Pvh,
-        memory: "128M".to_owned(),
-        smp: 1,
-        accel: Accel::Tcg,
-        display: Display::None,
-        counted: None,
-        told: None,
-        debugged: false,
-        traced: false,
-        hardware: Hardware::default(),
-        keeps_disks: true,
-        reboots: false,
-        logs,
-    }
 }
 
 #[cfg(test)]

@@ -1,38 +1,22 @@
-//! The tests of the whole system: the suite that runs inside it, and what a person does at its serial line, keyboard
-//! and screen.
+//! The tests of the whole system: what a person does at its serial line, keyboard and screen, and what the laboratory's systems tell.
 
-mod bench;
-mod chaos;
 mod commands;
 mod debugger;
-mod fuzz;
-mod hostile;
-mod matrix;
 mod outside;
 mod person;
 mod program;
-mod reports;
-mod siege;
-mod suite;
-pub mod with;
 
-use super::{Outcome, Report, Wanted, in_parallel};
-use crate::build::{Built, Config, build, with_loader, write_image};
-use crate::guest::Guest;
-use crate::loader::{Firmware, ImageBuilder};
-use crate::paths::Paths;
-use crate::qemu::Machine;
-use crate::toolchain::install::{Needs, Ready, ensure};
 use anyhow::Result;
+use machine::build::{Config, build, with_loader};
+use machine::guest::Guest;
+use machine::harness::{BOOT, LIMIT, Outcome, Report, Wanted, image, in_parallel};
+use machine::loader::Firmware;
+use machine::paths::Paths;
+use machine::qemu::Machine;
+use machine::toolchain::install::{Needs, Ready, ensure};
 use person::{TESTS, Test};
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
-
-/// How long the system may take from power-on to the prompt. It takes three seconds, and much more on a busy machine.
-const BOOT: Duration = Duration::from_secs(60);
-
-/// How long the whole of a test may take.
-const LIMIT: Duration = Duration::from_secs(180);
+use std::path::Path;
+use std::time::Instant;
 
 /// Builds the systems and runs the tests that are wanted.
 ///
@@ -41,32 +25,23 @@ const LIMIT: Duration = Duration::from_secs(180);
 pub fn run(paths: &Paths, wanted: &Wanted, report: &Report, ready: &Ready) -> Result<()> {
     let config = Config { paths, toolchain: &ready.toolchain, with: &wanted.with };
     if !wanted.with.is_empty() {
-        return with::run(&config, wanted, report, ready);
+        return lab::with::test(&config, wanted, report, ready);
     }
     let tests: Vec<_> = TESTS.iter().filter(|test| wanted.matches(&test.full())).collect();
-    if suite::may_match(&config, wanted) {
-        suite::run(&suite::SUITE, &config, wanted, report, ready)?;
-    }
-    if wanted.matches(suite::ON_PLAIN) {
-        suite::run_plain(&config, wanted, report, ready)?;
-    }
-    if suite::TRIAL_NAMES.iter().any(|name| wanted.matches(name)) {
-        suite::run(&suite::TRIALS, &config, wanted, report, ready)?;
-    }
-    if suite::SHARES_NAMES.iter().any(|name| wanted.matches(name)) {
-        suite::run(&suite::SHARES, &config, wanted, report, ready)?;
-    }
+    lab::conformance::test(&config, wanted, report, ready)?;
+    lab::lifecycle_stress::test(&config, wanted, report, ready)?;
+    lab::processor_time::test(&config, wanted, report, ready)?;
     program::run(&config, wanted, report)?;
     outside::run(&config, wanted, report, ready)?;
-    hostile::run(&config, wanted, report, ready)?;
-    matrix::run(&config, wanted, report, ready)?;
-    reports::run(&config, wanted, report, ready)?;
-    siege::run(&config, wanted, report, ready)?;
-    chaos::run(&config, wanted, report, ready)?;
-    bench::run(&config, wanted, report, ready)?;
+    lab::noisy_neighbours::test(&config, wanted, report, ready)?;
+    lab::matrix::test(&config, wanted, report, ready)?;
+    lab::crash_reports::test(&config, wanted, report, ready)?;
+    lab::request_fuzz::test(&config, wanted, report, ready)?;
+    lab::fault_injection::test(&config, wanted, report, ready)?;
+    lab::bench::test(&config, wanted, report, ready)?;
     debugger::run(wanted, report)?;
     commands::run(wanted, report)?;
-    fuzz::run(&config, wanted, report, ready)?;
+    lab::syscall_fuzz::test(&config, wanted, report, ready)?;
     for firmware in [Firmware::Pvh, Firmware::Bios, Firmware::Uefi] {
         let tests: Vec<_> = tests.iter().filter(|test| test.firmware == firmware).collect();
         if tests.is_empty() {
@@ -90,13 +65,6 @@ pub fn run(paths: &Paths, wanted: &Wanted, report: &Report, ready: &Ready) -> Re
         })?;
     }
     Ok(())
-}
-
-/// The disk image of a system that was built.
-fn image(paths: &Paths, builder: &ImageBuilder, built: &Built, firmware: Firmware, name: &str) -> Result<PathBuf> {
-    let image = paths.images().join(format!("{name}-{}.img", firmware.name()));
-    write_image(builder, firmware, &built.boot_kernel, &built.ramdisk, &image)?;
-    Ok(image)
 }
 
 fn perform(test: &Test, machine: &Machine, ready: &Ready, kernel: &Path) -> Outcome {

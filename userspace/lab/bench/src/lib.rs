@@ -90,7 +90,7 @@ fn space_switches() -> u64 {
 pub const WARM: usize = 50;
 
 /// Tells whoever follows the machine step by step that the operation comes now, from one reading of the counter to the next: see
-/// `xtask/src/bench/trace.rs`.
+/// `xtask/lab/src/bench/trace.rs`.
 pub fn mark(name: &str) {
     #[cfg(target_os = "none")]
     bench_mark(MARK, name.as_ptr(), name.len());

@@ -20,7 +20,7 @@ rt::entry!(run);
 /// A trial's name and what it does.
 type Trial = (&'static str, fn() -> Outcome);
 
-/// Every trial, in the order in which they run. `xtask/src/test/system/trials.rs` has their names, too.
+/// Every trial, in the order in which they run. `xtask/lab/src/lifecycle_stress.rs` has their names, too.
 const TRIALS: &[Trial] = &[
     ("d02_a_spawns_argument", memory::spawn_arguments),
     ("d08_ports_of_others", ports::borders),

@@ -1,12 +1,12 @@
 //! The commands as a script calls them: flags, what is printed where, and the exit status.
 
-use super::super::{Outcome, Report, Wanted, in_parallel};
-use crate::build::SYSTEM_TOML;
-use crate::manifest::System;
 use crate::new;
-use crate::paths::Paths;
-use crate::toolchain::METAL;
 use anyhow::{Context, Result, ensure};
+use machine::build::SYSTEM_TOML;
+use machine::harness::{Outcome, Report, Wanted, in_parallel};
+use machine::manifest::System;
+use machine::paths::Paths;
+use machine::toolchain::METAL;
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;

@@ -1,8 +1,8 @@
 //! `cargo xtask debug` as a script uses it: gdb stops in the kernel and in one task, and knows the names of both.
 
-use super::super::{Outcome, Report, Wanted};
-use crate::toolchain::install::ensure_gdb;
 use anyhow::{Context, Result, ensure};
+use machine::harness::{Outcome, Report, Wanted};
+use machine::toolchain::install::ensure_gdb;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 

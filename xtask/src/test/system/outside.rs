@@ -1,16 +1,15 @@
 //! A driver from outside: generated from the template, added with `--with`, asked from the shell; and tables that ask for what a machine
 //! has not got, which must not cost it the boot.
 
-use super::super::{Outcome, Report, Wanted};
-use super::{BOOT, LIMIT, image};
-use crate::build::{Config, SYSTEM_TOML, build_system, with_loader};
-use crate::guest::Guest;
-use crate::loader::Firmware;
 use crate::new::{self, Kind};
-use crate::paths;
-use crate::qemu::Machine;
-use crate::toolchain::install::Ready;
 use anyhow::{Context, Result, ensure};
+use machine::build::{Config, SYSTEM_TOML, build_system, with_loader};
+use machine::guest::Guest;
+use machine::harness::{BOOT, LIMIT, Outcome, Report, Wanted, image};
+use machine::loader::Firmware;
+use machine::paths;
+use machine::qemu::Machine;
+use machine::toolchain::install::Ready;
 use std::time::{Duration, Instant};
 
 /// The tests' names.

@@ -2,12 +2,12 @@
 
 mod console;
 
-use crate::guest::Guest;
-use crate::loader::Firmware;
-use crate::qemu::End;
-use crate::terminal::PROMPT;
 use anyhow::{Context, Result, ensure};
 use driver_vga::FONT;
+use machine::guest::Guest;
+use machine::loader::Firmware;
+use machine::qemu::End;
+use machine::terminal::PROMPT;
 use std::time::Duration;
 
 /// How long a command may take, on a busy machine.

@@ -1,12 +1,12 @@
 //! What the kernel's finished program holds. Lints keep panics out of its sources (`kernel/core/src/lib.rs`); what the compiler and libraries put
 //! in, overflows, divisions by zero and failed assertions, shows only here.
 
-use super::super::{Outcome, Report, Wanted};
-use crate::bench::code::Code;
-use crate::build::{Config, build, with_loader};
-use crate::loader::Firmware;
 use anyhow::{Context, Result};
 use goblin::elf::{Elf, section_header::SHF_ALLOC};
+use lab::bench::code::Code;
+use machine::build::{Config, build, with_loader};
+use machine::harness::{Outcome, Report, Wanted};
+use machine::loader::Firmware;
 use std::path::Path;
 use std::time::Instant;
 

@@ -1,10 +1,10 @@
 //! What a person, a paste and a terminal do to the console, and what they must not lose by it.
 
 use super::{COMMAND, says};
-use crate::guest::Guest;
-use crate::terminal::{PROMPT, Terminal};
 use anyhow::{Context, Result, ensure};
 use driver_vga::FONT;
+use machine::guest::Guest;
+use machine::terminal::{PROMPT, Terminal};
 use std::time::{Duration, Instant};
 
 /// The shell's status of a line that Ctrl-C has ended.
@@ -25,7 +25,7 @@ pub fn paste(guest: &mut Guest) -> Result<()> {
     guest.serial.send(b"\r")?;
     guest.serial.send(text.as_bytes())?;
     guest.expect_line(&expected[LINES - 1], Duration::from_secs(150))?;
-    let lines: Vec<_> = guest.serial.look(|terminal| terminal.lines(0, terminal.len()).collect());
+    let lines: Vec<_> = guest.serial.look(|terminal| terminal.lines(0, terminal.height()).collect());
     let pasted: Vec<_> = lines.iter().filter(|line| line.starts_with("pasted ")).collect();
     if let Some(at) = (0..LINES).find(|at| pasted.get(*at).copied() != expected.get(*at)) {
         anyhow::bail!("in the place of {:?} came {:?}", expected[at], pasted.get(at));
@@ -46,7 +46,7 @@ pub fn keys_ahead(guest: &mut Guest) -> Result<()> {
     let lines: Vec<String> = (0..8).map(|number| format!("k{number}")).collect();
     guest.type_keys(&lines.iter().map(|line| format!("echo {line}\\n")).collect::<String>())?;
     guest.expect_line(lines.last().context("a line")?, COMMAND)?;
-    let shown: Vec<_> = guest.serial.look(|terminal| terminal.lines(0, terminal.len()).collect());
+    let shown: Vec<_> = guest.serial.look(|terminal| terminal.lines(0, terminal.height()).collect());
     let ran: Vec<_> = shown.iter().filter(|line| lines.contains(line)).collect();
     ensure!(ran == lines.iter().collect::<Vec<_>>(), "{ran:?}");
     Ok(())
@@ -58,7 +58,7 @@ pub fn mutilated(guest: &mut Guest) -> Result<()> {
     guest.wait_prompt(COMMAND)?;
     guest.serial.send(format!("echo {long}\recho wide \u{754c} wide\recho after\r").as_bytes())?;
     guest.expect_line("after", COMMAND)?;
-    let shown: Vec<_> = guest.serial.look(|terminal| terminal.lines(0, terminal.len()).collect());
+    let shown: Vec<_> = guest.serial.look(|terminal| terminal.lines(0, terminal.height()).collect());
     for (part, times) in [("the line is full", 1), ("in different widths", 1), ("not run, because", 2)] {
         let found = shown.iter().filter(|line| line.contains(part)).count();
         ensure!(found == times, "{part:?} stands {found} times, not {times}, in\n{}", shown.join("\n"));
@@ -131,7 +131,7 @@ pub fn stalled_peer(guest: &mut Guest) -> Result<()> {
     ensure!(took < Duration::from_secs(15), "the screen took {took:?} while the serial line stood still");
     guest.serial.hold(false);
     let told = guest.serial.wait(COMMAND, |terminal| {
-        let mut lines = terminal.lines(0, terminal.len());
+        let mut lines = terminal.lines(0, terminal.height());
         // The whole of it: its number may be cut by what has come so far.
         let whole = |line: &String| line.ends_with("bytes were left out there");
         lines.find(|line| line.starts_with("[console] serial took nothing for a while: ") && whole(line))
@@ -202,7 +202,7 @@ pub fn interrupts(guest: &mut Guest) -> Result<()> {
             status.with_context(|| format!("Ctrl-C behind {keys} keys ended nothing within {:?}", begun.elapsed()))?;
         ensure!(status == INTERRUPTED, "the command ended with {status}");
         says(guest, &format!("echo behind {keys}"), &format!("behind {keys}"))?;
-        let ran = guest.serial.look(|terminal| terminal.lines(0, terminal.len()).any(|line| line == "never"));
+        let ran = guest.serial.look(|terminal| terminal.lines(0, terminal.height()).any(|line| line == "never"));
         ensure!(!ran, "what was typed before Ctrl-C was run after it");
     }
     Ok(())
