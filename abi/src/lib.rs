@@ -21,7 +21,8 @@ pub use task::TaskId;
 pub const PAGE_SIZE: usize = 4096;
 
 /// A hash over the sources of this crate, computed at compile time (FNV-1a, 64 bit). Every task carries it in its ELF note
-/// ([`NOTE_NAME`]), and the loader refuses a task whose hash is not the kernel's: it was built against another ABI.
+/// ([`NOTE_NAME`]), and the loader refuses a task whose hash is not the kernel's: it was built against another ABI. What makes a
+/// good task table (`manifest/rules.rs`) is not part of it: tasks do not depend on that.
 pub const ABI_HASH: u64 = fnv1a(&[
     include_bytes!("error.rs"),
     include_bytes!("info.rs"),
@@ -94,4 +95,31 @@ pub fn name_from(text: &str) -> Option<Name> {
     }
     name.get_mut(..text.len())?.copy_from_slice(text.as_bytes());
     Some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use std::format;
+    use std::path::Path;
+    use std::string::String;
+
+    /// A file that is left out of the hash would let a task run that was built against another ABI.
+    #[test]
+    fn the_hash_is_over_every_source_that_tasks_depend_on() {
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let text = include_str!("lib.rs");
+        let mut found = 0;
+        for (dir, prefix) in [(sources.clone(), ""), (sources.join("manifest"), "manifest/")] {
+            for entry in std::fs::read_dir(dir).expect("the sources") {
+                let name: String = entry.expect("an entry").file_name().into_string().expect("a plain name");
+                let path = format!("{prefix}{name}");
+                if name.ends_with(".rs") && !["lib.rs", "manifest/rules.rs", "manifest/tests.rs"].contains(&&*path) {
+                    assert!(text.contains(&format!("include_bytes!(\"{path}\"),")), "{path} is not in ABI_HASH");
+                    found += 1;
+                }
+            }
+        }
+        assert_eq!(found, text.matches("    include_bytes!(\"").count(), "ABI_HASH has a file that is not there");
+    }
 }

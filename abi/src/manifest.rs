@@ -9,7 +9,7 @@ pub mod rules;
 #[cfg(test)]
 mod tests;
 
-pub use grant::{Claim, Grant, GrantKind, Space};
+pub use grant::{Claim, Grant, GrantKind, LINES, Space};
 
 use crate::Name;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};

@@ -6,6 +6,9 @@ use crate::{Name, name_from, name_str};
 use core::fmt;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+/// Interrupt lines of a machine: those of its two 8259 controllers.
+pub const LINES: u8 = 16;
+
 /// What is granted. In a row's list the kinds come in the order of their numbers.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[repr(u32)]
@@ -228,9 +231,10 @@ impl Grant {
         let (good, wrong) = match kind {
             GrantKind::Peer => (other_row, "a peer is not a row of the table, or the task itself, or named twice"),
             GrantKind::Debug => (other_row, "a task to be debugged is not a row of the table, or the task itself"),
-            GrantKind::Irq => {
-                (base <= 15 && flags <= 31, "an interrupt line or bit is out of range, or a bit is given twice")
-            }
+            GrantKind::Irq => (
+                base < LINES.into() && flags <= 31,
+                "an interrupt line or bit is out of range, or a bit is given twice",
+            ),
             GrantKind::Ports => (
                 len != 0 && base.checked_add(len).is_some_and(|end| end <= 0x1_0000),
                 "a port range ends beyond the last port, or is empty",
@@ -265,7 +269,12 @@ fn named(name: &str) -> Name {
 impl fmt::Display for Grant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = if self.name == Name::default() { "" } else { name_str(&self.name) };
-        let Some(claim) = self.claim() else { return write!(f, "row {}", self.base) };
+        let Some(claim) = self.claim() else {
+            return match self.row() {
+                Some(row) => write!(f, "row {row}"),
+                None => f.write_str(self.kind().map_or("nothing", GrantKind::key)),
+            };
+        };
         let word = match claim.space {
             Space::Lines => "line",
             Space::Ports => "ports",

@@ -1,6 +1,6 @@
-//! Interrupts from lines become bits of their owner's notification. Which line is whose comes from the task table: see [`crate::grants`].
+//! Interrupts from lines become bits of their owner's notification. Which line is whose comes from the task table: see [`crate::lines`].
 
-use crate::grants::{LineCache, LineOwner};
+use crate::lines::{LineCache, LineOwner};
 use crate::system::System;
 use abi::message::bits;
 

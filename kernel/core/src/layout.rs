@@ -5,7 +5,7 @@ use crate::account::{Account, Left};
 use crate::addr::AddressSpace;
 use crate::arena::Slot;
 use crate::clock::Clock;
-use crate::grants::{LineCache, Lines};
+use crate::lines::{LineCache, Lines};
 use crate::notify::Notification;
 use crate::queue::Queue;
 use crate::sched::Scheduler;

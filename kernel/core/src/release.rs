@@ -93,7 +93,7 @@ impl System {
     }
 
     /// Ends a life, whose record is written (see [`System::blame`]), and releases what an ordinary one holds. The caller masks the interrupt lines
-    /// that it owned (see [`crate::grants::Lines::release`]) and leaves its address space first. Its frames stay in its chain until they are reaped.
+    /// that it owned (see [`crate::lines::Lines::release`]) and leaves its address space first. Its frames stay in its chain until they are reaped.
     pub fn kill(&mut self, row: Row) {
         if self.end(row) {
             self.release(row, WORK_AT_DEATH);

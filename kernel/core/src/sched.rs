@@ -42,7 +42,7 @@ pub const TURN_NS: u64 = 4_000_000;
 pub const PERIOD_NS: u64 = 100_000_000;
 
 /// By how much a slice or turn is exceeded at the most, because a thread that runs on is looked at when the timer ticks, in nanoseconds.
-const TICK_NS: u64 = 1_000_000;
+pub const TICK_NS: u64 = 1_000_000;
 
 /// Slice and period for so many tasks, in nanoseconds. All slices together, each exceeded by a tick, leave a tenth of the period: so even if
 /// all other tasks are more important and spin, every task gets its slice, and what is at the background level goes on too.

@@ -3,8 +3,8 @@
 use crate::arena::{Arena, Id};
 use crate::clock::Clock;
 use crate::frames::{Chain, Frames};
-use crate::grants::Lines;
 use crate::handles::{Handle, Object};
+use crate::lines::Lines;
 use crate::memory::{Mapping, Memory};
 use crate::notify::Notification;
 use crate::queue::Queue;

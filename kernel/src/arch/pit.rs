@@ -6,7 +6,7 @@ use x86_64::instructions::port::Port;
 /// Input frequency in hertz.
 const HERTZ: u64 = 1_193_182;
 /// Ticks in a second.
-pub const TICK_HERTZ: u64 = 1000;
+pub const TICK_HERTZ: u64 = 1_000_000_000 / kernel_core::sched::TICK_NS;
 /// Line of channel 0.
 pub const LINE: u8 = 0;
 

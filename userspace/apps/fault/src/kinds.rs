@@ -5,6 +5,33 @@ use core::arch::asm;
 use core::hint::black_box;
 use core::sync::atomic::AtomicU64;
 
+/// A kind of fault.
+#[derive(Clone, Copy, Debug)]
+pub struct Kind {
+    /// Its name, as the `fault` command takes it.
+    pub name: &'static str,
+    /// What it does, in a few words.
+    pub what: &'static str,
+    /// Does it.
+    pub commit: fn(),
+}
+
+/// Every kind.
+pub const KINDS: &[Kind] = &[
+    Kind { name: "null-read", what: "read from address 0", commit: read_the_null_page },
+    Kind { name: "write-code", what: "overwrite an instruction", commit: write_to_code },
+    Kind { name: "jump-data", what: "execute a variable", commit: execute_data },
+    Kind { name: "divide", what: "divide by zero", commit: divide_by_zero },
+    Kind { name: "invalid-opcode", what: "execute ud2", commit: execute_no_instruction },
+    Kind { name: "port", what: "read a port that is not granted", commit: read_a_foreign_port },
+    Kind { name: "cli", what: "turn interrupts off", commit: turn_interrupts_off },
+    Kind { name: "kernel-read", what: "read the kernel's memory", commit: read_the_kernel },
+    Kind { name: "stack-overflow", what: "recurse without end", commit: overflow_the_stack },
+    Kind { name: "breakpoint", what: "execute int3", commit: hit_a_breakpoint },
+    Kind { name: "alignment", what: "misaligned access with RFLAGS.AC set", commit: access_misaligned },
+    Kind { name: "panic", what: "panic!", commit: give_up_with_a_panic },
+];
+
 /// First port of the first serial line, which belongs to its driver.
 const FOREIGN_PORT: u16 = 0x3f8;
 

@@ -6,32 +6,7 @@
 
 pub mod kinds;
 
-/// A kind of fault.
-#[derive(Clone, Copy, Debug)]
-pub struct Kind {
-    /// Its name, as the `fault` command takes it.
-    pub name: &'static str,
-    /// What it does, in a few words.
-    pub what: &'static str,
-    /// Does it.
-    pub commit: fn(),
-}
-
-/// Every kind.
-pub const KINDS: &[Kind] = &[
-    Kind { name: "null-read", what: "read from address 0", commit: kinds::read_the_null_page },
-    Kind { name: "write-code", what: "overwrite an instruction", commit: kinds::write_to_code },
-    Kind { name: "jump-data", what: "execute a variable", commit: kinds::execute_data },
-    Kind { name: "divide", what: "divide by zero", commit: kinds::divide_by_zero },
-    Kind { name: "invalid-opcode", what: "execute ud2", commit: kinds::execute_no_instruction },
-    Kind { name: "port", what: "read a port that is not granted", commit: kinds::read_a_foreign_port },
-    Kind { name: "cli", what: "turn interrupts off", commit: kinds::turn_interrupts_off },
-    Kind { name: "kernel-read", what: "read the kernel's memory", commit: kinds::read_the_kernel },
-    Kind { name: "stack-overflow", what: "recurse without end", commit: kinds::overflow_the_stack },
-    Kind { name: "breakpoint", what: "execute int3", commit: kinds::hit_a_breakpoint },
-    Kind { name: "alignment", what: "misaligned access with RFLAGS.AC set", commit: kinds::access_misaligned },
-    Kind { name: "panic", what: "panic!", commit: kinds::give_up_with_a_panic },
-];
+pub use kinds::{KINDS, Kind};
 
 /// Their names.
 pub const NAMES: [&str; KINDS.len()] = {

@@ -73,7 +73,7 @@ impl Layout {
         let dead = match self {
             Layout::De => matches!(key, KeyCode::Oem8 | KeyCode::OemPlus),
             Layout::Fr => key == KeyCode::Oem4,
-            _ => false,
+            Layout::Us | Layout::Uk | Layout::Dvorak => false,
         };
         Accent::ALL.into_iter().find(|known| dead && known.alone() == accent)
     }

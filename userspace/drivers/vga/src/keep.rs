@@ -107,7 +107,26 @@ pub struct Session {
 #[derive(Clone, Copy, Default)]
 struct Changes {
     rows: u32,
-    records: u64,
+    records: Records,
+}
+
+/// Records of tasks that have changed.
+#[derive(Clone, Copy, Default)]
+enum Records {
+    #[default]
+    None,
+    One(usize),
+    All,
+}
+
+impl Records {
+    fn hold(self, slot: usize) -> bool {
+        match self {
+            Records::None => false,
+            Records::One(changed) => changed == slot,
+            Records::All => true,
+        }
+    }
 }
 
 impl Session {
@@ -120,7 +139,7 @@ impl Session {
             (Screen::default(), vec![Record::default(); MAX_TASKS])
         };
         let stream = Stream::resume(records[0].pending.bytes());
-        let everything = Changes { rows: ALL_ROWS, records: u64::MAX };
+        let everything = Changes { rows: ALL_ROWS, records: Records::All };
         let mut session =
             Session { keep, screen, records, stream, stream_of: 0, behind: everything, unpainted: ALL_ROWS };
         if !restored {
@@ -172,25 +191,24 @@ impl Session {
             record.progress = u32::try_from(at + bytes.len()).unwrap_or(u32::MAX);
             record.finished = last;
         }
-        self.commit(1 << slot);
+        self.commit(Records::One(slot));
     }
 
     /// Changes the terminal by other means than text. Doing it twice must be as good as once.
     pub fn change(&mut self, how: impl FnOnce(&mut Screen)) {
         how(&mut self.screen);
-        self.commit(0);
+        self.commit(Records::None);
     }
 
     /// Brings the other slot up to date and makes it the one in use.
-    fn commit(&mut self, records: u64) {
+    fn commit(&mut self, records: Records) {
         let changes = Changes { rows: self.screen.take_dirty(), records };
         self.unpainted |= changes.rows;
         let rows = changes.rows | self.behind.rows;
-        let records = changes.records | self.behind.records;
         let slot = self.keep.slots.spare();
         slot.state.put(&self.screen.encode());
         for (i, (place, record)) in slot.records.iter().zip(&self.records).enumerate() {
-            if records & 1 << i != 0 {
+            if changes.records.hold(i) || self.behind.records.hold(i) {
                 place.put(&record.encode());
             }
         }

@@ -2,8 +2,8 @@
 
 use crate::row::{Row, RowSet};
 
-/// Lines of the two 8259 interrupt controllers.
-pub const LINES: usize = 16;
+/// How many there are.
+pub const LINES: usize = abi::manifest::LINES as usize;
 
 /// A line's owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
