@@ -211,7 +211,7 @@ fn caches(s: &System) -> Result<(), String> {
         }
     }
     for (line, cache) in s.lines.caches.iter().enumerate().filter(|(_, cache)| cache.place != u64::MAX) {
-        let owner = s.lines.owner(line as u8).ok_or(format!("line {line} is nobody's and has a way"))?;
+        let owner = s.lines.owner(line as u8).ok_or(format!("line {line} is nobody's and has a cached lookup"))?;
         let task = &s.tasks[owner.row];
         let place = task.notification.map(|id| u64::from(id.place()));
         ensure!(cache.bits == owner.bits && task.lose & owner.bits == 0, "line {line} sets other bits");
@@ -236,7 +236,7 @@ fn cache_leads(s: &System, index: u16, cache: &EndpointCache, right: Rights) -> 
     let Some(to) = cache.endpoint() else { return Ok(()) };
     ensure!(
         (cache.place, cache.generation) == (to.place(), to.generation()),
-        "thread {index} has a way to {to:?} that is another for the assembly"
+        "thread {index} has a cached lookup of {to:?} that is another for the assembly"
     );
     let (endpoint, badge) = s
         .endpoint_handle(index, cache.handle, right)
