@@ -1,4 +1,4 @@
-//! The steps of system calls that go on: see [`kernel_core::step`].
+//! The steps of system calls that are done in steps: see [`kernel_core::step`].
 
 use crate::arch::paging::{self, TABLE_SPAN, Table, UserFlags};
 use crate::kernel::Kernel;
@@ -13,15 +13,16 @@ use kernel_core::step::{Clear, Create, Fill, Show, Step, TELL_STEP, Tell};
 
 const PAGE: u64 = PAGE_SIZE as u64;
 
-/// Pages that are zeroed in one step.
+/// The most pages that are zeroed in one step.
 const ZERO_STEP: usize = 10;
-/// Pages that are mapped in one step.
+/// The most pages that are mapped in one step.
 const FILL_STEP: u32 = 100;
-/// Pages that are taken away in one step: each is flushed, which takes a processor far longer than an instruction.
+/// The most pages that are unmapped in one step. Each is flushed, which takes far longer than an
+/// ordinary instruction.
 const CLEAR_STEP: u32 = 100;
 
 impl Kernel {
-    /// Does one more step of the running thread's system call.
+    /// Does the next step of the running thread's system call.
     #[cold]
     pub fn go_on(&mut self, thread: u16) {
         let Some(step) = self.sys.step_take(thread) else { return };
@@ -39,13 +40,13 @@ impl Kernel {
         self.conclude(thread, outcome);
     }
 
-    /// `recv`, or what is left of it.
+    /// `recv`, or a step of it.
     pub(crate) fn receive(&mut self, thread: u16, handle: u64, mask: u64) -> Outcome {
         let done = self.sys.recv(thread, handle, mask)?;
         Ok(if done { Done::Elsewhere } else { Done::Again(Step::Receive(handle, mask)) })
     }
 
-    /// `task_set_restart`, or what is left of it.
+    /// `task_set_restart`, or a step of it.
     pub(crate) fn expect(&mut self, row: Row, expected: bool) -> Outcome {
         let done = self.sys.expect(row, expected)?;
         Ok(if done { Done::Quiet } else { Done::Again(Step::Expect(row)) })
@@ -74,7 +75,7 @@ impl Kernel {
         Ok(Done::Again(Step::Create(create)))
     }
 
-    /// A step of `memory_map`: enters some pages. Where that fails, the mapping is taken back.
+    /// A step of `memory_map`: maps some pages. If that fails, the mapping is undone.
     pub(crate) fn fill_step(&mut self, row: Row, mut fill: Fill) -> Outcome {
         let root = self.root_of(row)?;
         let mapping = self.sys.task(row)?.mapping(fill.addr)?;
@@ -110,12 +111,14 @@ impl Kernel {
         value(fill.addr)
     }
 
-    /// The lowest page table for a task's address; those that are missing come from its quota. Errors: QuotaFrames, OutOfMemory.
+    /// The lowest-level page table for an address of a task; missing tables are charged to its
+    /// quota. Errors: NoSuchTask, QuotaFrames, OutOfMemory.
     fn table_for(&mut self, row: Row, root: TableRoot, at: u64) -> Result<Table, Status> {
         paging::table_for(root, at, || self.sys.task_frame(row).map(paging::zero))
     }
 
-    /// Maps a page of a task; page tables come from its quota. Errors: QuotaFrames, OutOfMemory.
+    /// Maps a page of a task; page tables are charged to its quota. Errors: NoSuchTask,
+    /// QuotaFrames, OutOfMemory.
     pub(crate) fn map_page(
         &mut self,
         row: Row,
@@ -129,8 +132,8 @@ impl Kernel {
         Ok(())
     }
 
-    /// A step of `memory_unmap`: takes some pages away, and the mapping with the last of them. The page tables come first: afterwards the frames
-    /// may be free.
+    /// A step of `memory_unmap`: unmaps some pages, and removes the mapping after the last of them,
+    /// because its frames may be freed then.
     pub(crate) fn clear_step(&mut self, row: Row, mut clear: Clear) -> Outcome {
         let root = self.root_of(row)?;
         let mapping = self.sys.task(row)?.mapping(clear.addr)?;
@@ -144,13 +147,14 @@ impl Kernel {
         if clear.status == Status::Ok { Ok(Done::Quiet) } else { Err(clear.status) }
     }
 
-    /// `handle_close`, or what is left of it.
+    /// `handle_close`, or a step of it.
     pub(crate) fn close(&mut self, thread: u16, handle: u64) -> Outcome {
         let done = self.sys.handle_leave(thread, handle)?;
         Ok(if done { Done::Quiet } else { Done::Again(Step::Close(handle)) })
     }
 
-    /// A step of `log_write`: shows some of the text, and when it is all there has the log's readers told.
+    /// A step of `log_write`: shows some of the text on the port. When all is shown, begins to
+    /// signal the tasks that read logs.
     pub(crate) fn show_step(&mut self, row: Row, mut show: Show) -> Outcome {
         if !log::show(self.sys.tasks(), row, &mut show) {
             return Ok(Done::Again(Step::Show(show)));
@@ -159,7 +163,7 @@ impl Kernel {
         Ok(self.tell_step(tell))
     }
 
-    /// A step of `log_write`: has some of the log's readers hear of it.
+    /// A step of `log_write`: signals some of the tasks that read logs.
     pub(crate) fn tell_step(&mut self, mut tell: Tell) -> Done {
         if self.sys.tell_some(&mut tell, TELL_STEP) {
             return Done::Value(Some(tell.value), None);

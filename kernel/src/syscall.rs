@@ -1,5 +1,5 @@
-//! System calls: decode, do, encode. Arguments come from the thread's frame, results go there; everything with a memory address goes
-//! through [`crate::usermem`].
+//! System calls: decoding the arguments in the thread's frame, performing the call, and encoding
+//! the result in the frame. All user memory is accessed through [`crate::usermem`].
 
 use crate::arch::cpu;
 use crate::kernel::{self, Kernel};
@@ -19,12 +19,13 @@ use kernel_core::task::Task;
 use kernel_core::thread::TrapFrame;
 use zerocopy::IntoBytes;
 
-/// Most bytes of one `log_write`.
+/// The most bytes of one `log_write` or `log_read`.
 const MAX_LOG: usize = 1024;
-/// Most pages of one `memory_create`.
+/// The most pages of one `memory_create`.
 const MAX_PAGES: u64 = 256;
 
-/// The entry stub's other half. The registers are in the running thread's frame.
+/// Performs any system call, by the general path. The entry stub has saved the registers in the
+/// running thread's frame.
 #[expect(clippy::unreachable, reason = "who makes a system call is the running thread")]
 #[expect(clippy::disallowed_methods, reason = "goes to `next`")]
 pub extern "C" fn on_syscall(frame: &TrapFrame) -> *const TrapFrame {
@@ -55,7 +56,8 @@ pub extern "C" fn on_syscall(frame: &TrapFrame) -> *const TrapFrame {
     kernel::next(kernel)
 }
 
-/// What a system call brings back, in `rax` and `rdx`, where the entry stub does not come here by [`on_syscall`].
+/// The results of a system call, in `rax` and `rdx`, for entry stubs that return to the caller
+/// without [`on_syscall`].
 #[repr(C)]
 pub struct Returned {
     status: u64,
@@ -70,7 +72,8 @@ impl Returned {
     }
 }
 
-/// Does what happens most often at once, with the state as the entry stub hands it over, where nothing is in the way: see [`kernel_core::direct`]. Else it is the general path's.
+/// Tries a fast path (see [`kernel_core::direct`]) on the state that the entry stub passes. If that
+/// is not possible, takes the general path.
 #[inline(always)]
 fn directly(frame: &TrapFrame, kernel: &mut Kernel, call: impl FnOnce(&mut Kernel) -> bool) -> *const TrapFrame {
     latency::begin(latency::cause(frame));
@@ -78,7 +81,8 @@ fn directly(frame: &TrapFrame, kernel: &mut Kernel, call: impl FnOnce(&mut Kerne
     if call(kernel) { kernel::leave_running(kernel) } else { on_syscall(frame) }
 }
 
-/// `call` and `reply_recv`. Where there is assembly for them, it has refused.
+/// Performs `call` and `reply_recv`. Where there is assembly for these, it has found that it cannot
+/// do this one.
 pub extern "C" fn on_message(frame: &TrapFrame, kernel: &mut Kernel) -> *const TrapFrame {
     let plain = cfg!(feature = "plain");
     directly(frame, kernel, |kernel| match frame.rax {
@@ -89,18 +93,18 @@ pub extern "C" fn on_message(frame: &TrapFrame, kernel: &mut Kernel) -> *const T
 
 const CALL: u64 = Syscall::Call as u64;
 
-/// `signal`.
+/// Performs `signal`.
 pub extern "C" fn on_signal(frame: &TrapFrame, kernel: &mut Kernel) -> *const TrapFrame {
     directly(frame, kernel, |kernel| kernel.sys.direct_signal())
 }
 
-/// `yield`.
+/// Performs `yield`.
 pub extern "C" fn on_yield(frame: &TrapFrame, kernel: &mut Kernel) -> *const TrapFrame {
     directly(frame, kernel, |kernel| kernel.sys.direct_yield())
 }
 
-/// Reads what a call of the running thread lends from its memory into its record, where it means nothing before the call is made. False where
-/// the general path is to say what is wrong.
+/// Reads the leases of the running thread's call from its memory into its record, which has no
+/// effect until the call is made. Returns false if the general path must report an error.
 #[inline(always)]
 fn lend(kernel: &mut Kernel, frame: &TrapFrame) -> bool {
     let header = frame.rsi;
@@ -113,7 +117,7 @@ fn lend(kernel: &mut Kernel, frame: &TrapFrame) -> bool {
     thread.leases.get_mut(..count).is_some_and(|leases| usermem::read_in_page(root, frame.r8, leases.as_mut_bytes()))
 }
 
-/// `poll`, with its arguments in the order of the registers.
+/// Performs `poll`. The parameters are the argument registers, in their order.
 pub extern "C" fn on_poll(handle: u64, mask: u64, rdx: u64, _: u64, _: u64, kernel: &mut Kernel) -> Returned {
     if cfg!(not(feature = "latency")) && kernel.sys.finds_nothing(handle, mask) {
         return Returned::new(Status::Ok, 0);
@@ -132,7 +136,8 @@ extern "C" fn poll(handle: u64, mask: u64, rdx: u64, kernel: &mut Kernel) -> Ret
     }
 }
 
-/// `task_fault`, for which a supervisor should not wait long.
+/// Performs `task_fault` on a path of its own, as it delays a supervisor's reaction to a death. The
+/// parameters are the argument registers, in their order.
 pub extern "C" fn on_task_fault(system: u64, row: u64, to: u64, _: u64, _: u64, kernel: &mut Kernel) -> Returned {
     latency::begin(Syscall::TaskFault as u64);
     let outcome = kernel.task_fault(system, row, to);
@@ -143,7 +148,7 @@ pub extern "C" fn on_task_fault(system: u64, row: u64, to: u64, _: u64, _: u64, 
     }
 }
 
-/// The arguments in their order.
+/// The argument registers of a system call, in their order.
 #[derive(Clone, Copy)]
 struct Args {
     rdi: u64,
@@ -160,15 +165,16 @@ impl Args {
     }
 }
 
-/// How a successful call ends.
+/// How a successful system call ends.
 pub(crate) enum Done {
-    /// With Ok and nothing else.
+    /// It returns Ok and no values.
     Quiet,
-    /// With Ok and these values in rdx and rsi.
+    /// It returns Ok, and these values in rdx and rsi.
     Value(Option<u64>, Option<u64>),
-    /// The frame says so already, or will when the thread wakes; or the thread is gone.
+    /// The frame already has the results, or will have them when the thread wakes, or the thread
+    /// has ended.
     Elsewhere,
-    /// Not yet: this is left of it.
+    /// The call is not done, and this step is left.
     Again(Step),
 }
 
@@ -229,7 +235,8 @@ fn dispatch(k: &mut Kernel, thread: u16, call: Syscall, a: Args) -> Outcome {
             }
             k.receive(thread, a.rdi, a.r9)
         }
-        // The entry stubs answer these themselves: `lease::on_copy`, `on_task_fault`, `on_poll`.
+        // These have entry stubs of their own: `lease::on_read`, `lease::on_write`,
+        // `on_task_fault`, `on_poll`.
         Syscall::LeaseRead | Syscall::LeaseWrite | Syscall::TaskFault | Syscall::Poll => Err(Status::BadSyscall),
         Syscall::LeaseInfo => {
             let (len, access) = k.sys.lease_info(thread, ReplyToken(a.rdi), a.rsi)?;
@@ -242,7 +249,8 @@ fn dispatch(k: &mut Kernel, thread: u16, call: Syscall, a: Args) -> Outcome {
         Syscall::NotificationCreate => value(k.sys.notification_create(thread)?),
         Syscall::Signal => quiet(k.sys.signal_by(thread, a.rdi, a.rsi)),
         Syscall::Wait => {
-            // Taken at once, rax must say so; blocked, the signal that wakes the thread sets it.
+            // If bits are taken at once, rax must be set here; if the thread blocks, the signal
+            // that wakes it sets rax.
             k.finish(thread, Status::Ok, None, None);
             elsewhere(k.sys.wait(thread, a.rdi, a.rsi))
         }
@@ -315,7 +323,8 @@ fn dispatch(k: &mut Kernel, thread: u16, call: Syscall, a: Args) -> Outcome {
 }
 
 impl Kernel {
-    /// Puts what has come of a thread's system call into its frame, or what is left of the call into the thread.
+    /// Stores the result of a thread's system call in its frame, or the step that is left in the
+    /// thread.
     pub(crate) fn conclude(&mut self, thread: u16, outcome: Outcome) {
         match outcome {
             Ok(Done::Value(a, b)) => self.finish(thread, Status::Ok, a, b),

@@ -1,9 +1,10 @@
-//! The ways into the kernel and out of it.
+//! The entries to the kernel and the exits from it.
 //!
-//! From ring 3, registers go straight into the running thread's [`TrapFrame`]: the processor's own five words because TSS.RSP0 points
-//! to the frame's end, the rest by these stubs. The kernel then runs on its one stack with interrupts off and returns the frame
-//! to leave with, which may be another thread's. From ring 0 only the idle loop and the pause between two steps of a system call are ever
-//! interrupted; anything else is a bug and ends in a report.
+//! On entry from ring 3 the registers are saved directly in the running thread's [`TrapFrame`]: the
+//! processor pushes five words there, because TSS.RSP0 points to the frame's end, and these stubs
+//! push the rest. The kernel then runs on its one stack with interrupts off, and returns the frame
+//! to leave with, which may be another thread's. In ring 0 only the idle loop and the pause between
+//! two steps of a system call are interrupted; anything else is a defect and ends in a report.
 
 use super::gdt::{USER_CODE, USER_DATA};
 use super::percore::{self, FRAME_END, KERNEL_STACK, USER_STACK};
@@ -14,11 +15,11 @@ use core::mem::offset_of;
 use kernel_core::layout::register;
 use kernel_core::thread::TrapFrame;
 
-/// Bytes from a frame's start to its `vector` word.
+/// Offset of the `vector` word in a frame.
 const VECTOR: usize = offset_of!(TrapFrame, vector);
 const _: () = assert!(VECTOR == 15 * 8, "the stubs push fifteen registers");
 
-/// What [`notify`] goes on in.
+/// The Rust functions at which the assembly of [`notify`] continues.
 pub(super) use crate::{kernel::enter_current, syscall::on_syscall, trap::line_from_user};
 
 /// Whether the assembly of [`notify`] runs in ring 0.
@@ -27,10 +28,11 @@ pub(super) const RING_0: bool = true;
 pub(super) const USER_FLAGS: u32 = TrapFrame::USER_FLAGS;
 pub(super) const USER_FLAGS_SET: u32 = TrapFrame::USER_FLAGS_SET;
 
-/// System calls of larger numbers have the general entry.
+/// The number of entries in the table; system calls of larger numbers use the general entry.
 pub(super) const ENTRIES: usize = Syscall::TaskFault as usize + 1;
 
-/// Where each system call goes on, by its number: at assembly that does it, at what returns at once, or where all others do.
+/// The entry of each system call, by its number: assembly that performs it, a stub that returns at
+/// once, or the general entry.
 #[expect(clippy::indexing_slicing, reason = "when it is compiled, an index that is too large is an error")]
 pub(super) const TABLE: [extern "C" fn(); ENTRIES] = {
     let mut table: [extern "C" fn(); ENTRIES] = [general; ENTRIES];
@@ -46,11 +48,12 @@ pub(super) const TABLE: [extern "C" fn(); ENTRIES] = {
     table
 };
 
-/// Where the assembly of messages goes on in the kernel.
+/// The environment in which the assembly of messages runs in the kernel.
 struct Kernel;
 
-// SAFETY: the places are those of the core's record. `general` takes the registers as after `syscall`; `refused` completes the frame of the thread that
-// asks, `extras` that of the thread that runs, and both go on in Rust as after any system call.
+// SAFETY: the offsets are those of the core's record. `general` takes the registers as after
+// `syscall`; `refused` completes the frame of the calling thread, `extras` that of the running one,
+// and both continue in Rust as after any system call.
 unsafe impl message::Core for Kernel {
     const KERNEL: bool = true;
     const FRAME_END: usize = FRAME_END;
@@ -83,13 +86,14 @@ unsafe impl message::Core for Kernel {
     }
 }
 
-/// Where assembly goes on that does not run in ring 0.
+/// Stands for the exit in a run of the assembly outside ring 0; the kernel never gets here.
 #[unsafe(naked)]
 pub(super) extern "C" fn out() {
     naked_asm!("ud2")
 }
 
-/// Where `syscall` arrives: rcx holds the return address, r11 the flags, the stack is still the user's.
+/// The entry of `syscall`: rcx holds the return address, r11 the flags, and rsp is still the
+/// user's.
 #[unsafe(naked)]
 pub extern "C" fn syscall_entry() {
     naked_asm!(
@@ -103,8 +107,8 @@ pub extern "C" fn syscall_entry() {
     )
 }
 
-/// Puts all registers that the assembly of messages has not saved into a frame, of which the frame end is in a register, and goes on in Rust. What it has
-/// lost is 0 there.
+/// Saves all registers that the assembly of messages has not saved in a frame, whose frame end is
+/// in a register, and continues in Rust. Registers whose values are lost are saved as 0.
 macro_rules! whole_frame {
     ($frame_end:literal, $rax:literal, $handler:path) => {
         naked_asm!(
@@ -149,15 +153,17 @@ macro_rules! whole_frame {
 }
 use whole_frame;
 
-/// Puts the message in the registers into the frame of the thread `rdx`, which runs, and prepares more for it than the assembly does.
+/// Saves the message in the registers to the frame of the running thread, which is in `rdx`, and
+/// prepares for it what the assembly does not.
 #[unsafe(naked)]
 pub(super) extern "C" fn extras_of_message() {
-    // Of the sender, or of the assembly: not for this thread.
+    // r9 and rax belong to the sender or the assembly, not to this thread.
     whole_frame!("rdx", "mov qword ptr [rdx + {rax}], 0\nxor r9d, r9d", crate::kernel::enter_current)
 }
 
-/// The stub of a system call after which the thread that asks goes on at once, whatever comes out of it: what the call keeps is saved on the
-/// kernel's stack, the flags as they are the task's own. The handler has the arguments in its own registers, but for the fourth, and the state.
+/// Makes the stub of a system call that always returns to the caller: registers that the call
+/// preserves are saved on the kernel's stack, and the flags need no change. The handler gets the
+/// argument registers in order (the fourth moved from r10 to rcx), and the kernel's state.
 macro_rules! plain_stub {
     ($(#[$doc:meta])* $name:ident, $handler:path) => {
         $(#[$doc])*
@@ -185,26 +191,27 @@ macro_rules! plain_stub {
 }
 
 plain_stub! {
-    /// `poll`.
+    /// The entry of `poll` in Rust.
     poll, crate::syscall::on_poll
 }
 
 plain_stub! {
-    /// `lease_read`.
+    /// The entry of `lease_read`.
     lease_read, crate::lease::on_read
 }
 
 plain_stub! {
-    /// `lease_write`.
+    /// The entry of `lease_write`.
     lease_write, crate::lease::on_write
 }
 
 plain_stub! {
-    /// `task_fault`.
+    /// The entry of `task_fault`.
     task_fault, crate::syscall::on_task_fault
 }
 
-/// The stub of a system call after which another thread may go on: all registers go into the frame.
+/// Makes the stub of a system call after which another thread may run: all registers are saved in
+/// the frame.
 macro_rules! whole_stub {
     ($(#[$doc:meta])* $name:ident, $handler:path) => {
         $(#[$doc])*
@@ -243,28 +250,30 @@ macro_rules! whole_stub {
 }
 
 whole_stub! {
-    /// All that have no other.
+    /// The entry of all system calls that have no other.
     general, crate::syscall::on_syscall
 }
 
 whole_stub! {
-    /// `call` and `reply_recv` of more than a label; in a kernel with the feature `plain`, all of them.
+    /// The entry of `call` and `reply_recv` in Rust: for messages with more than a label, or in a
+    /// kernel with the feature `plain` for all.
     message_stub, crate::syscall::on_message
 }
 
 whole_stub! {
-    /// `signal`.
+    /// The entry of `signal` in Rust.
     signal, crate::syscall::on_signal
 }
 
 whole_stub! {
-    /// `yield`.
+    /// The entry of `yield` in Rust.
     give_way, crate::syscall::on_yield
 }
 
-/// Leaves to ring 3 with the frame in rax. A frame saved by `syscall` leaves by `sysret`, unless its return address is not a
-/// user's (which the kernel never lets happen, and which `sysret` would punish in ring 0); all others by `iretq`.
-/// The ring comes from the saved selectors, which only these stubs and the loader write.
+/// Returns to ring 3 with the frame in rax. A frame saved by `syscall` returns by `sysret`, unless
+/// its return address is not a user address (which the kernel prevents, because `sysret` would
+/// fault in ring 0); all others return by `iretq`. The saved selectors determine the ring; only
+/// these stubs and the loader write them.
 #[unsafe(naked)]
 pub extern "C" fn leave() -> ! {
     naked_asm!(
@@ -294,30 +303,33 @@ pub extern "C" fn leave() -> ! {
     )
 }
 
-/// Leaves the kernel, of which nothing is locked, for the thread that has been handed the core, where it was: its frame. Address space and ports are
-/// prepared on the way, and what more there is, as by [`crate::kernel::enter_running`].
+/// Leaves the kernel, whose state must be unlocked, to the thread that has just been made the
+/// running one, given its frame. Address space and ports are prepared on the way, and everything
+/// else as by [`crate::kernel::enter_running`].
 #[inline(always)]
 pub fn resume(frame: &TrapFrame) -> ! {
     let frame_end = (&raw const *frame).addr() + size_of::<TrapFrame>();
-    // SAFETY: the frame is in the slot of the running thread, and that in TSS.RSP0 of the one that ran before; what is on the kernel's stack nobody
-    // needs any more, as the state is not locked.
+    // SAFETY: the frame is in the slot of the running thread, and TSS.RSP0 is that of the thread
+    // that ran before. Nothing on the kernel's stack is needed any more, as the state is not
+    // locked.
     unsafe { core::arch::asm!("mov rbp, {}", "jmp {}", in(reg) frame_end, sym notify::resumed, options(noreturn)) }
 }
 
-/// A vector for which the processor pushes no error code.
+/// The entry of a vector for which the processor pushes no error code.
 #[unsafe(naked)]
 pub extern "C" fn stub<const VECTOR: u8>() {
     naked_asm!("push 0", "push {vector}", "jmp {common}", vector = const VECTOR, common = sym common)
 }
 
-/// The timer's line, in a kernel with the feature `plain`.
+/// The entry of the timer's interrupt in a kernel with the feature `plain`.
 #[cfg(feature = "plain")]
 #[unsafe(naked)]
 pub extern "C" fn timer() {
     naked_asm!("jmp {stub}", stub = sym stub::<{ super::pic::BASE + super::pit::LINE }>)
 }
 
-/// A vector for which it does (Intel SDM vol. 3A, table 6-1).
+/// The entry of a vector for which the processor pushes an error code (Intel SDM vol. 3A, table
+/// 6-1).
 #[unsafe(naked)]
 pub extern "C" fn stub_with_error<const VECTOR: u8>() {
     naked_asm!("push {vector}", "jmp {common}", vector = const VECTOR, common = sym common)
@@ -334,7 +346,8 @@ pub(super) extern "C" fn common() {
         "mov rdi, rsp",
         "mov rsi, gs:[{kernel}]",
         "mov rsp, gs:[{kernel_stack}]",
-        // Interrupts leave AC as the task had it; the kernel runs without, so that SMAP holds (vol. 3A, section 4.6).
+        // An interrupt leaves AC as the task had it. The kernel clears it, so that SMAP is
+        // effective (Intel SDM vol. 3A, section 4.6).
         "pushfq",
         "and dword ptr [rsp], ~0x40400",
         "popfq",
@@ -345,7 +358,8 @@ pub(super) extern "C" fn common() {
         "push rax", "push rcx", "push rdx", "push rbx", "push rbp", "push rsi", "push rdi",
         "push r8", "push r9", "push r10", "push r11", "push r12", "push r13", "push r14", "push r15",
         "mov rdi, rsp",
-        // The processor aligned the stack before its five words; with seventeen of ours it is aligned for a call again.
+        // The processor aligned the stack before it pushed five words; with seventeen more it is
+        // aligned for a call again.
         "cld",
         "call {from_kernel}",
         "pop r15", "pop r14", "pop r13", "pop r12", "pop r11", "pop r10", "pop r9", "pop r8",
@@ -360,7 +374,8 @@ pub(super) extern "C" fn common() {
     )
 }
 
-/// Double fault, NMI and machine check arrive on stacks of their own and never return: whatever gs is, nothing here uses it.
+/// The entry of double fault, NMI and machine check, which have stacks of their own and never
+/// return. The value of gs is unknown, and it is not used.
 #[unsafe(naked)]
 pub extern "C" fn fatal<const VECTOR: u8, const ERROR: bool>() {
     naked_asm!(
@@ -380,14 +395,17 @@ pub extern "C" fn fatal<const VECTOR: u8, const ERROR: bool>() {
     )
 }
 
-/// Waits for an interrupt and lets it in: `sti` takes effect after `hlt`, so none is missed between the two (vol. 2B, STI).
+/// Waits for an interrupt and handles it. `sti` takes effect after the next instruction, `hlt`, so
+/// no interrupt is missed between the two (Intel SDM vol. 2B, STI).
 pub fn halt_until_interrupt() {
     x86_64::instructions::interrupts::enable_and_hlt();
     x86_64::instructions::interrupts::disable();
 }
 
-/// Lets interrupts in that wait: `sti` takes effect after the instruction that follows it (vol. 2B, STI).
+/// Handles pending interrupts. `sti` takes effect after the next instruction, the `nop` (Intel SDM
+/// vol. 2B, STI).
 pub fn let_interrupts_in() {
-    // SAFETY: as in the idle loop: the kernel's state is unlocked, and an interrupt of ring 0 runs to its end on this stack.
+    // SAFETY: the kernel's state is unlocked, as in the idle loop, and an interrupt in ring 0 runs
+    // to its end on this stack.
     unsafe { core::arch::asm!("sti", "nop", "cli", options(nomem)) };
 }

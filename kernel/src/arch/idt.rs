@@ -11,7 +11,8 @@ use core::cell::UnsafeCell;
 use x86_64::VirtAddr;
 use x86_64::structures::DescriptorTablePointer;
 
-/// Vectors with a handler: 32 exceptions and 16 lines. `int n` with any other is a general protection fault.
+/// The number of vectors with a handler: 32 exceptions and 16 lines. `int n` with any other vector
+/// is a general protection fault.
 const COUNT: usize = 48;
 const GATE: u64 = 0x8e00;
 const GATE_FROM_RING_3: u64 = 0xee00;
@@ -29,7 +30,8 @@ macro_rules! stubs {
     ($($kind:ident $vector:literal),* $(,)?) => { [$(($vector as usize, $kind::<$vector> as Stub)),*] };
 }
 
-/// A gate to `handler` with interrupts off, on an IST stack unless `ist` is 0 (figure 6-8).
+/// A gate to `handler` that turns interrupts off, on the stack of IST slot `ist` unless that is 0
+/// (Intel SDM vol. 3A, figure 6-8).
 fn gate(handler: Stub, ist: u16, attributes: u64) -> [u64; 2] {
     let addr = handler as *const () as u64;
     let low = addr & 0xffff
@@ -40,8 +42,9 @@ fn gate(handler: Stub, ist: u16, attributes: u64) -> [u64; 2] {
     [low, addr >> 32]
 }
 
-/// The vectors that have no stack of their own, but for the timer's. The cascade, 34, never fires; 39 and 47 may be spurious. A table,
-/// because code that makes one is longer.
+/// The stubs of the vectors that use the kernel's stack, except the timer's. Vector 34, the
+/// cascade, never occurs; 39 and 47 may be spurious. This is a static table because code that
+/// builds one is larger.
 static STUBS: [(usize, Stub); COUNT - 4] = stubs!(
     stub 0, stub 1, stub 3, stub 4, stub 5, stub 6, stub 7, stub 9, stub_with_error 10, stub_with_error 11,
     stub_with_error 12, stub_with_error 13, stub_with_error 14, stub 15, stub 16, stub_with_error 17, stub 19, stub 20,
@@ -55,14 +58,15 @@ static STUBS: [(usize, Stub); COUNT - 4] = stubs!(
 pub fn init() {
     let mut table = [[0; 2]; COUNT];
     for (vector, handler) in &STUBS {
-        // `int3` is an instruction for ring 3; every other vector it may not call.
+        // Ring 3 may use `int3`, and no other vector.
         table[*vector] = gate(*handler, 0, if *vector == 3 { GATE_FROM_RING_3 } else { GATE });
     }
     table[usize::from(pic::BASE + pit::LINE)] = gate(timer, 0, GATE);
     table[2] = gate(fatal::<2, false>, IST_NMI, GATE);
     table[8] = gate(fatal::<8, true>, IST_DOUBLE_FAULT, GATE);
     table[18] = gate(fatal::<18, false>, IST_MACHINE_CHECK, GATE);
-    // SAFETY: called once, with interrupts off; the table is static and every gate leads to a stub that saves what it must.
+    // SAFETY: called once, with interrupts off; the table is static, and every gate leads to a stub
+    // that saves all registers that it changes.
     unsafe {
         *TABLE.0.get() = table;
         let pointer =

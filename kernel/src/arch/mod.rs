@@ -1,4 +1,4 @@
-//! The processor and the two chips that every PC has: nearly all `unsafe` of the kernel is in here.
+//! The processor and the chips that every PC has. Nearly all of the kernel's `unsafe` code is here.
 
 pub mod cpu;
 pub mod debugcon;
