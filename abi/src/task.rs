@@ -14,6 +14,16 @@ pub const LOG_PER_MS: u32 = 64;
 /// The least number of bytes that one call is charged, however little it writes, since each may
 /// cause readers of logs to be signalled.
 pub const LOG_LEAST: u32 = 32;
+/// The number of bytes of a line's tag besides the name of the task: `[`, `]` and a space.
+pub const LOG_TAG: usize = 3;
+
+/// What a text costs its writer at the most, in bytes of its allowance, if it is written by one call
+/// and begins a line. Every line has a tag, for which `name` is the length of the task's name.
+pub fn log_cost(name: usize, text: &[u8]) -> u32 {
+    let lines = text.iter().filter(|&&byte| byte == b'\n').count() + usize::from(text.last() != Some(&b'\n'));
+    u32::try_from(text.len() + (name + LOG_TAG) * lines).unwrap_or(u32::MAX).max(LOG_LEAST)
+}
+
 /// The bytes of allowance that a task needs before it may write again after it was refused, so that
 /// a flood arrives in readable pieces.
 pub const LOG_AGAIN: u32 = 16 << 10;
@@ -202,6 +212,8 @@ pub struct SystemInfo {
     pub uptime_ns: u64,
     /// Nanoseconds since boot in which the processor was halted.
     pub idle_ns: u64,
+    /// The length of the scheduler's period in nanoseconds: within each, a task gets its slice.
+    pub period_ns: u64,
     /// The number of running tasks.
     pub tasks: u32,
     /// The number of threads.
@@ -227,5 +239,5 @@ pub struct SystemInfo {
     pub boot_ticks: u64,
 }
 
-const _: () = assert!(size_of::<TaskStatus>() == 64 && size_of::<SystemInfo>() == 120);
+const _: () = assert!(size_of::<TaskStatus>() == 64 && size_of::<SystemInfo>() == 128);
 const _: () = assert!(MAX_TASKS <= 1 << TaskId::ROW_BITS);

@@ -4,7 +4,7 @@
 
 use crate::arch::debugcon;
 use abi::Name;
-use abi::task::MOST_PORTS;
+use abi::task::{LOG_TAG, MOST_PORTS, log_cost};
 use core::fmt::{self, Write};
 use kernel_core::Row;
 use kernel_core::log::{Ring, fitting};
@@ -89,7 +89,7 @@ impl Log {
         let name = tag(&task.record().name);
         // One byte less, as another writer's line may just have been ended.
         let (count, _) =
-            fitting(buffer.get(..count).unwrap_or_default(), name.len() + TAG, self.open, MOST_PORTS as usize - 1);
+            fitting(buffer.get(..count).unwrap_or_default(), name.len() + LOG_TAG, self.open, MOST_PORTS as usize - 1);
         for piece in buffer.get(..count).unwrap_or_default().split_inclusive(|&b| b == b'\n') {
             if !self.open {
                 debugcon::write(b"[");
@@ -116,35 +116,32 @@ fn tag(name: &Name) -> &[u8] {
     name.get(..len).unwrap_or_default()
 }
 
-/// The bytes of a tag besides the name.
-const TAG: usize = 3;
-
 /// The number of bytes that a task's text takes on the port, tags included.
 pub fn cost(row: Row, name: &Name, text: &[u8]) -> usize {
     let log = LOG.lock();
     let goes_on = log.showing.is_none() && log.open && log.writer == row;
-    let lines = text.iter().filter(|&&byte| byte == b'\n').count() + usize::from(text.last() != Some(&b'\n'));
-    text.len() + (tag(name).len() + TAG) * (lines - usize::from(goes_on))
+    let name = tag(name).len();
+    log_cost(name, text) as usize - if goes_on { name + LOG_TAG } else { 0 }
 }
 
 /// Does one step of showing a task's text on the port, or another task's text that comes first.
-/// Returns true when the task's text is shown.
-pub fn show(tasks: &Tasks, row: Row, mine: &mut Show) -> bool {
+/// Returns whose text it was, and true when the task's own is shown.
+pub fn show(tasks: &Tasks, row: Row, mine: &mut Show) -> (Row, bool) {
     let mut log = LOG.lock();
     let (owner, mut show) = match log.showing {
         Some(showing) => showing,
-        None if mine.begun => return true,
+        None if mine.begun => return (row, true),
         None => (row, *mine),
     };
     let is_mine = (owner, show.end) == (row, mine.end);
     // Another writer has already shown the rest of this text, and continues with its own.
     if mine.begun && !is_mine {
-        return true;
+        return (row, true);
     }
     mine.begun = is_mine;
     let done = tasks.get(owner).ok().is_none_or(|task| log.show(owner, task, &mut show));
     log.showing = (!done).then_some((owner, show));
-    done && is_mine
+    (owner, done && is_mine)
 }
 
 /// Reads the kernel's log ring: see [`Ring::read`].

@@ -1,5 +1,6 @@
 //! The steps of system calls that are done in steps: see [`kernel_core::step`].
 
+use crate::arch::cpu;
 use crate::arch::paging::{self, TABLE_SPAN, Table, UserFlags};
 use crate::kernel::Kernel;
 use crate::loader;
@@ -156,7 +157,15 @@ impl Kernel {
     /// A step of `log_write`: shows some of the text on the port. When all is shown, begins to
     /// signal the tasks that read logs.
     pub(crate) fn show_step(&mut self, row: Row, mut show: Show) -> Outcome {
-        if !log::show(self.sys.tasks(), row, &mut show) {
+        // Another task's text that comes first is that task's to pay for.
+        self.sys.set_now(cpu::now());
+        self.sys.charge();
+        let (owner, done) = log::show(self.sys.tasks(), row, &mut show);
+        if owner != row {
+            self.sys.set_now(cpu::now());
+            self.sys.charge_to(owner);
+        }
+        if !done {
             return Ok(Done::Again(Step::Show(show)));
         }
         let tell = Tell { rows: self.sys.take_log_listeners(), value: show.value };

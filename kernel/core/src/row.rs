@@ -165,7 +165,6 @@ impl Tasks {
     }
 
     /// The number of rows.
-    #[cfg(any(test, feature = "verify"))]
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }

@@ -180,6 +180,16 @@ impl System {
         }
     }
 
+    /// Charges the time since the last charge to the task of `row`: a thread of another task has done
+    /// in it what was the row's to do.
+    pub fn charge_to(&mut self, row: Row) {
+        let spent = self.now.saturating_sub(self.sched.charged_to);
+        self.sched.charged_to = self.now;
+        if let Some(account) = self.account(row) {
+            account.charge(false, spent);
+        }
+    }
+
     /// Charges the running thread's task for the lower 32 bits of the time since the last charge,
     /// exactly as the assembly does. The rest is left for the next charge; no thread runs that long
     /// without a tick.

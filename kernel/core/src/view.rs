@@ -10,6 +10,7 @@ use crate::lines::LineOwner;
 use crate::log::Ring;
 use crate::memory::{Mapping, Memory};
 use crate::row::{Row, Tasks};
+use crate::sched::shares;
 use crate::step::Show;
 use crate::system::{Endpoint, System};
 use crate::task::{Start, Task};
@@ -173,6 +174,7 @@ impl System {
             frames_free: self.frames.free(),
             uptime_ns: self.uptime_ns(),
             idle_ns: self.clock.span_ns(self.counters.idle),
+            period_ns: shares(self.tasks.len()).1,
             tasks: self.tasks.iter().filter(|t| t.state == TaskState::Running).count() as u32,
             threads: self.threads.live() as u32,
             endpoints: self.endpoints.live() as u32,

@@ -344,7 +344,10 @@ pub fn table_for(
 #[inline(always)]
 pub fn set_user(table: Table, page: u64, frame: PhysAddr, flags: UserFlags) {
     let frame = frame.number() & ADDRESS;
-    let is_ram = if Ram::at(frame, PAGE).is_some() { IS_RAM } else { 0 };
+    // A device's page is never RAM: the regions of RAM, of which firmware may name many, are searched
+    // only for the others.
+    let is_cached = matches!(flags.caching, Caching::WriteBack);
+    let is_ram = if is_cached && Ram::at(frame, PAGE).is_some() { IS_RAM } else { 0 };
     write(table, slot(page, 0), frame | flags.bits() | is_ram);
 }
 

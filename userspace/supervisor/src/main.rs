@@ -24,7 +24,7 @@ use rt::time::{Timer, now_ns};
 use rt::{Answer, Driver, println};
 use supervisor::Refusal;
 use supervisor::policy::{self, History, Verdict};
-use supervisor::report::{Crash, Next, WIDTH};
+use supervisor::report::{Crash, Next};
 use supervisor::reports::{Death, Due, Reports};
 
 rt::driver!(Supervisor);
@@ -87,6 +87,8 @@ struct Supervisor {
     pulse_ms: Option<u64>,
     /// When to do so next; `None` where no task is watched.
     heartbeat_ns: Option<u64>,
+    /// The length of the scheduler's period in nanoseconds.
+    period_ns: u64,
 }
 
 /// Has the heap take from the kernel, once, what reports need: their text is made of many small blocks for a moment, and how many of each size depends on the
@@ -107,11 +109,13 @@ impl Driver for Supervisor {
         }
         let timer = Timer::new(TIMER_BIT).inspect_err(|status| println!("no timer: {status}")).ok();
         let pulse_ms = policy::heartbeat_ms(records.iter().map(|record| record.heartbeat_ms));
+        let period_ns = rt::task::system_info().map_or(0, |info| info.period_ns);
         let heartbeat_ns = pulse_ms.map(|ms| now_ns() + ms * NS_PER_MS);
         let tasks: Vec<_> = records.iter().copied().map(Task::new).collect();
         make_room_for_reports();
         let reports = Reports::new(tasks.len());
-        let mut supervisor = Supervisor { archive, tasks, reports, waiters: Vec::new(), timer, pulse_ms, heartbeat_ns };
+        let mut supervisor =
+            Supervisor { archive, tasks, reports, waiters: Vec::new(), timer, pulse_ms, heartbeat_ns, period_ns };
         rt::described!(supervisor::protocol);
         supervisor.start_all();
         supervisor.turn(false);
@@ -324,15 +328,22 @@ impl Supervisor {
                 }
                 Due::Unreported { row, count } => {
                     let name = self.tasks.get(usize::from(row)).map_or("?", Task::name);
-                    println!("{name} died {count} times more, too fast for reports: `ps` counts its lives");
-                    WIDTH
+                    let line =
+                        alloc::format!("{name} died {count} times more, too fast for reports: `ps` counts its lives");
+                    println!("{line}");
+                    self.cost(&line)
                 }
             };
             self.reports.printed(bytes);
         }
     }
 
-    /// Prints a report; returns how many bytes it has.
+    /// What a line costs of the allowance of this task's log, in bytes: what the kernel charges for it.
+    fn cost(&self, line: &str) -> usize {
+        supervisor::reports::cost(abi::name_str(&rt::info().name), line)
+    }
+
+    /// Prints a report; returns what it costs of the allowance of this task's log, in bytes.
     fn report(&self, Death { record, next }: &Death) -> usize {
         let Some(task) = self.tasks.get(usize::from(TaskId::from_u32(record.task).index)) else { return 0 };
         let file = |kind: &str| {
@@ -345,7 +356,7 @@ impl Supervisor {
         let lines =
             Crash { name: task.name(), record, symbols, lines, stack_bytes, next: *next, tasks: &names }.lines();
         lines.iter().for_each(|line| println!("{line}"));
-        lines.iter().map(|line| line.len() + 1).sum()
+        lines.iter().map(|line| self.cost(line)).sum()
     }
 
     /// Frees a dead task's frames, as far as this turn's budget goes. When all are free, whoever waited for that is answered.
@@ -416,13 +427,14 @@ impl Supervisor {
         if in_a_call(&status) {
             task.blocked_ns = now;
         }
-        let result = if policy::is_hung(status.heartbeat_ns, now.saturating_sub(task.blocked_ns), limit_ms) {
-            rt::task::kill(id, DeathKind::Hung)
-        } else if status.heartbeat_ns == 0 {
-            rt::task::signal(index, bits::HEARTBEAT)
-        } else {
-            Ok(())
-        };
+        let result =
+            if policy::is_hung(status.heartbeat_ns, now.saturating_sub(task.blocked_ns), limit_ms, self.period_ns) {
+                rt::task::kill(id, DeathKind::Hung)
+            } else if status.heartbeat_ns == 0 {
+                rt::task::signal(index, bits::HEARTBEAT)
+            } else {
+                Ok(())
+            };
         if let Err(status) = result {
             println!("heartbeat of {}: {status}", task.name());
         }

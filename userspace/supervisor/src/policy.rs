@@ -51,9 +51,11 @@ pub fn heartbeat_ms(limits: impl Iterator<Item = u32>) -> Option<u64> {
 
 /// Whether a task that should show a sign of life every `limit_ms` has missed it: `waiting_ns` is how long the question has been
 /// out, `free_ns` for how long the task was not seen in a call to somebody else. A task that waits for an answer is not to blame;
-/// whoever owes the answer is.
-pub fn is_hung(waiting_ns: u64, free_ns: u64, limit_ms: u32) -> bool {
-    limit_ms != 0 && waiting_ns.min(free_ns) > u64::from(limit_ms) * 1_000_000
+/// whoever owes the answer is. Nor is one that had no time to answer: it is sure of its slice only within each period of the scheduler
+/// (`period_ns`), so it always has two of them.
+pub fn is_hung(waiting_ns: u64, free_ns: u64, limit_ms: u32, period_ns: u64) -> bool {
+    let limit_ns = (u64::from(limit_ms) * 1_000_000).max(period_ns.saturating_mul(2));
+    limit_ms != 0 && waiting_ns.min(free_ns) > limit_ns
 }
 
 /// What happens after a death.
@@ -200,11 +202,17 @@ mod tests {
 
     #[test]
     fn only_a_free_task_that_does_not_answer_hangs() {
-        assert!(is_hung(501_000_000, S, 500));
-        assert!(!is_hung(499_000_000, S, 500));
-        assert!(!is_hung(S, 0, 500), "it waits for somebody else");
-        assert!(!is_hung(u64::MAX, u64::MAX, 0), "it is not watched");
-        assert!(is_hung(u64::MAX, u64::MAX, u32::MAX));
+        const PERIOD: u64 = S / 10;
+        assert!(is_hung(501_000_000, S, 500, PERIOD));
+        assert!(!is_hung(499_000_000, S, 500, PERIOD));
+        assert!(!is_hung(S, 0, 500, PERIOD), "it waits for somebody else");
+        assert!(!is_hung(u64::MAX, u64::MAX, 0, PERIOD), "it is not watched");
+        assert!(is_hung(u64::MAX, u64::MAX, u32::MAX, PERIOD));
+        assert!(
+            !is_hung(199_000_000, S, 20, PERIOD),
+            "others were more important for most of a period, and of the next"
+        );
+        assert!(is_hung(201_000_000, S, 20, PERIOD));
     }
 
     #[test]

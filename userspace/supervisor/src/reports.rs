@@ -6,7 +6,7 @@
 use crate::report::Next;
 use abi::TaskId;
 use abi::error::FaultRecord;
-use abi::task::{LOG_BURST, LOG_PER_MS};
+use abi::task::{LOG_BURST, LOG_PER_MS, log_cost};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -19,6 +19,13 @@ pub const BURST: i64 = (LOG_BURST / 4 * 3) as i64;
 pub const PER_MS: i64 = (LOG_PER_MS / 4 * 3) as i64;
 
 const NS_PER_MS: u64 = 1_000_000;
+
+/// What a line that the task `name` prints costs of its log's allowance, in bytes. Each line is
+/// written by a call of its own, and short ones cost more than they are long.
+pub fn cost(name: &str, line: &str) -> usize {
+    // One more for the line feed.
+    log_cost(name.len(), line.as_bytes()) as usize + 1
+}
 
 /// A life that has ended.
 #[derive(Clone)]
@@ -188,6 +195,16 @@ mod tests {
         let mut record = FaultRecord::new_zeroed();
         record.task = TaskId { index, generation }.to_u32();
         Death { record, next: Next::Stay }
+    }
+
+    /// What is taken for less than it costs is refused, and lost.
+    #[test]
+    fn a_line_is_not_taken_for_less_than_the_kernel_charges() {
+        for len in 0..200 {
+            let line = "x".repeat(len);
+            assert!(cost("supervisor", &line) >= log_cost(10, alloc::format!("{line}\n").as_bytes()) as usize, "{len}");
+        }
+        assert!(cost("supervisor", "  | a") >= 32);
     }
 
     /// What is printed: a row and a life, or a row and how many deaths without a report.

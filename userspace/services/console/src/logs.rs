@@ -58,7 +58,7 @@ pub struct Logs {
     /// Whose text printed last ended within a line: what comes next goes on with it.
     within: [bool; MAX_TASKS],
     /// What each task may print now, in bytes, and until when it was reckoned, in nanoseconds since boot.
-    credit: [u64; MAX_TASKS],
+    credit: [i64; MAX_TASKS],
     reckoned_ns: u64,
 }
 
@@ -77,7 +77,7 @@ pub trait Rings {
 impl Logs {
     /// Begins where the positions say.
     pub fn new(positions: [u64; MAX_TASKS]) -> Logs {
-        Logs { positions, first: 0, within: [false; MAX_TASKS], credit: [BURST; MAX_TASKS], reckoned_ns: 0 }
+        Logs { positions, first: 0, within: [false; MAX_TASKS], credit: [BURST as i64; MAX_TASKS], reckoned_ns: 0 }
     }
 
     /// How many bytes of each task's log are done with.
@@ -90,7 +90,8 @@ impl Logs {
         let earned = now_ns.saturating_sub(self.reckoned_ns).saturating_mul(RATE) / 1_000_000_000;
         if earned > 0 {
             self.reckoned_ns = now_ns;
-            self.credit.iter_mut().for_each(|credit| *credit = (*credit + earned).min(BURST));
+            let earned = i64::try_from(earned).unwrap_or(i64::MAX);
+            self.credit.iter_mut().for_each(|credit| *credit = credit.saturating_add(earned).min(BURST as i64));
         }
     }
 
@@ -111,7 +112,7 @@ impl Logs {
                 let index = (self.first + step) % count;
                 let position = self.positions.get(index).copied().unwrap_or_default();
                 let credit = self.credit.get(index).copied().unwrap_or_default();
-                if credit < CHUNK as u64 && !rings.is_trusted(index) {
+                if credit < CHUNK as i64 && !rings.is_trusted(index) {
                     held_back |= rings.read(index, position, &mut [0]).is_ok_and(|(len, _)| len > 0);
                     continue;
                 }
@@ -120,6 +121,7 @@ impl Logs {
                 };
                 let text = buf.get(..len).unwrap_or_default();
                 let mut within = self.within.get(index).copied().unwrap_or_default();
+                let before = out.len();
                 let next = take(rings.name(index), text, position, at, len == CHUNK, &mut within, out);
                 if let Some(slot) = self.within.get_mut(index) {
                     *slot = within;
@@ -130,11 +132,13 @@ impl Logs {
                 if let Some(slot) = self.positions.get_mut(index) {
                     *slot = next;
                 }
+                // What is printed counts, tags included: a line feed alone is a row of twenty bytes.
+                let printed = (out.len() - before).max(len);
                 if let Some(credit) = self.credit.get_mut(index) {
-                    *credit = credit.saturating_sub(len as u64);
+                    *credit = credit.saturating_sub(i64::try_from(printed).unwrap_or(i64::MAX));
                 }
                 any = true;
-                budget = budget.saturating_sub(len);
+                budget = budget.saturating_sub(printed);
                 if budget == 0 {
                     self.first = (index + 1) % count;
                     return true;

@@ -314,3 +314,20 @@ proptest! {
         }
     }
 }
+
+/// A line feed is one byte in a task's log and a row of twenty on a screen and a serial line.
+#[test]
+fn d25_empty_lines_are_a_flood_too() {
+    let mut fake = Fake::new(&["flood"], 4096);
+    let mut logs = Logs::new([0; MAX_TASKS]);
+    let mut shown = 0;
+    for ms in 0..10_000_u64 {
+        fake.write(0, "\n\n\n\n\n\n\n\n\n\n");
+        if ms % 20 == 0 {
+            shown += turn_at(&mut logs, &mut fake, ms * 1_000_000).0.len() as u64;
+        }
+    }
+    // A chunk that is taken whole may be more than there was credit for; what is too much is waited for.
+    let row = "[flood] \n".len() as u64;
+    assert!((BURST..BURST + 11 * RATE + CHUNK as u64 * row + 1000).contains(&shown), "{shown} bytes in ten seconds");
+}
