@@ -1,6 +1,8 @@
-//! Faults to commit: one function for each kind, with a name that tells what it does, so that a crash report shows it.
+//! Functions that cause faults: one for each kind, with a name that tells what it does, so that a
+//! crash report shows it.
 //!
-//! A task that commits one of these ends there. Where the processor lets it pass after all, the function returns.
+//! A task that calls one of these dies there. If the processor raises no exception after all, the
+//! function returns.
 #![no_std]
 #![warn(missing_docs)]
 
@@ -9,15 +11,15 @@ pub mod kinds;
 /// A kind of fault.
 #[derive(Clone, Copy, Debug)]
 pub struct Kind {
-    /// Its name, as the `fault` command takes it.
+    /// The kind's name, as the `fault` command takes it.
     pub name: &'static str,
-    /// What it does, in a few words.
+    /// What the function does, in a few words.
     pub what: &'static str,
-    /// Does it.
+    /// The function that causes the fault.
     pub commit: fn(),
 }
 
-/// Every kind.
+/// All kinds of faults.
 pub const KINDS: &[Kind] = &[
     Kind { name: "null-read", what: "read from address 0", commit: kinds::read_the_null_page },
     Kind { name: "write-code", what: "overwrite an instruction", commit: kinds::write_to_code },
@@ -33,7 +35,7 @@ pub const KINDS: &[Kind] = &[
     Kind { name: "panic", what: "panic!", commit: kinds::give_up_with_a_panic },
 ];
 
-/// Their names.
+/// The names of [`KINDS`], in the same order.
 pub const NAMES: [&str; KINDS.len()] = {
     let (mut names, mut kind) = ([""; KINDS.len()], 0);
     while kind < names.len() {
@@ -43,7 +45,7 @@ pub const NAMES: [&str; KINDS.len()] = {
     names
 };
 
-/// The kind of this name.
+/// The kind with this name.
 pub fn kind(name: &str) -> Option<&'static Kind> {
     KINDS.iter().find(|kind| kind.name == name)
 }
