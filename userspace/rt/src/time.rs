@@ -104,7 +104,7 @@ impl Timer {
     /// A timer that sets a bit of any notification that the task may signal.
     ///
     /// # Errors
-    /// Those of [`Timer::new`], and [`Status::NoRights`].
+    /// The errors of [`Timer::new`], and [`Status::NoRights`].
     pub fn on(notification: Notification, bit: impl BitNumber) -> Result<Timer, Status> {
         syscall::timer_create(notification.0, bit.number()).map(|handle| Timer { handle })
     }

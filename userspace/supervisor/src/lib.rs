@@ -50,7 +50,8 @@ pub struct State {
     pub restarts: u64,
     /// Whether the task died too often and is not restarted any more.
     pub given_up: bool,
-    /// Milliseconds between the task's last or next death and its next life.
+    /// Milliseconds until the next life if a restart is planned; otherwise the delay after the next
+    /// death.
     pub backoff_ms: u64,
     /// Generation of the newest life that has ended, 0 for none.
     pub ended: u32,

@@ -64,7 +64,8 @@ rt::words! {
         pub ended_ns: u64,
         /// What the supervisor plans for the task.
         pub plan: Planned,
-        /// Milliseconds between the task's last or next death and its next life.
+        /// Milliseconds until the next life if a restart is planned; otherwise the delay after the
+        /// next death.
         pub wait_ms: u32,
         /// [`DeathKind`] of the end of the life `ended`.
         pub kind: u16,
