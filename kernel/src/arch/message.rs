@@ -1,27 +1,30 @@
-//! `call` and `reply_recv` with one partner that waits: two straight pieces of assembly, from the system call to the other thread's next
-//! instruction. What they refuse is done in Rust.
+//! `call` and `reply_recv` with one waiting partner: two straight pieces of assembly, from the
+//! system call to the other thread's next instruction. Cases that they do not handle are left to
+//! Rust.
 //!
-//! Their twins, which say what they do to the state, are `System::direct_call` and `System::direct_reply` in [`kernel_core::direct`]; where that is,
-//! [`layout`] says. The message stays in its registers; what a thread finds besides when it goes on is its own, or zero. Selectors of
-//! data segments stay as they are between two that exchange a message: see docs/security.md.
+//! Their specification, which says how they change the state, is `System::direct_call` and
+//! `System::direct_reply` in [`kernel_core::direct`]; [`layout`] has the offsets in the state. The
+//! message stays in its registers; all other registers of a thread that continues are its own or
+//! zero. Selectors of data segments stay as they are between two tasks that exchange a message: see
+//! docs/security.md.
 //!
-//! What a round trip between two address spaces spends in the kernel, in instructions:
+//! The instructions that a round trip between two address spaces takes in the kernel:
 //!
 //! | | `call` | `reply_recv` |
 //! |---|---|---|
 //! | entry: `swapgs`, table | 4 | 4 |
-//! | a label alone; what is saved | 9 | 8 |
+//! | check for a label alone; saving registers | 9 | 8 |
 //! | time, account | 6 | 6 |
-//! | the way by the handle, the endpoint | 10 | 10 |
-//! | the partner; bits; token, awaiting | 5 | 15 |
+//! | cached lookup of the handle, the endpoint | 10 | 10 |
+//! | the partner; bits; token, awaited state | 5 | 15 |
 //! | budget, importance | 7 | 7 |
-//! | the call's name, last messages | 9 | - |
-//! | states, queue, mask, who runs, counted | 6 | 8 |
-//! | extras, RSP0, CR3, counted | 9 | 9 |
-//! | registers, out | 11 | 13 |
+//! | the call's token, last messages | 9 | - |
+//! | states, queue, mask, current thread, counter | 6 | 8 |
+//! | extras, RSP0, CR3, counter | 9 | 9 |
+//! | registers, exit | 11 | 13 |
 //!
-//! This file is compiled into a host test of `kernel-core` too, which runs both beside their twins: there the few instructions that only ring 0
-//! may execute are left out.
+//! This file is also compiled into a host test of `kernel-core`, which compares both pieces with
+//! their specification; the few instructions that only ring 0 may execute are left out there.
 
 use core::arch::naked_asm;
 use core::mem::offset_of;
@@ -29,43 +32,49 @@ use kernel_core::direct::LABEL;
 use kernel_core::layout::{self, register};
 use kernel_core::thread::TrapFrame;
 
-/// The core's record, which gs leads to, and where the pieces go on, by a jump.
+/// The core's record, to which gs points, and the code at which the pieces continue by a jump.
 ///
 /// # Safety
-/// All functions are naked and take the registers as described. The places are those of eight bytes each (`EXTRAS`: of one) in the record.
+/// All functions must be naked and take the registers as described. The constants must be the
+/// offsets in the record of fields of eight bytes each (`EXTRAS`: of one).
 pub unsafe trait Core {
-    /// Whether this is ring 0. Else the time is read at `USER_STACK` of the record, and who is handed the core goes on at [`Core::out`].
+    /// Whether this is ring 0. If not, the time is read from `USER_STACK` of the record, and a
+    /// thread that is switched to continues at [`Core::out`].
     const KERNEL: bool;
-    /// The running thread's frame end: TSS.RSP0.
+    /// Offset of the running thread's frame end: TSS.RSP0.
     const FRAME_END: usize;
-    /// The address of the [`kernel_core::System`].
+    /// Offset of the address of the [`kernel_core::System`].
     const SYSTEM: usize;
-    /// The frame end of the first slot of the threads.
+    /// Offset of the address of the frame end of the first thread slot.
     const THREADS: usize;
-    /// How many slots there are.
+    /// Offset of the number of thread slots.
     const SLOTS: usize;
-    /// The address of the first slot of the endpoints.
+    /// Offset of the address of the first endpoint slot.
     const ENDPOINTS: usize;
-    /// What is prepared besides the address space.
+    /// Offset of what the core is prepared for besides the address space.
     const EXTRAS: usize;
-    /// How often the address space has changed.
+    /// Offset of the number of changes of the address space.
     const SPACE_SWITCHES: usize;
-    /// A word that is not used otherwise meanwhile.
+    /// Offset of a word that is not used otherwise meanwhile.
     const USER_STACK: usize;
 
-    /// Nothing has changed: a system call that brings more than a label. No register has, either, but that `swapgs` is done.
+    /// Continues here if a system call brings more than a label: nothing has changed, and no
+    /// register either, except that `swapgs` is done.
     extern "C" fn general();
-    /// Nothing has changed but the account: the number of the system call in `eax`, the running thread's frame end in `r10`, in whose frame `rip`, `rsp`,
-    /// flags, `rbx` and `rbp` are. `rbx rbp rcx rdx r11` and the flags hold nothing. All others are as they were.
+    /// Continues here if the piece cannot do the system call: nothing has changed but the account.
+    /// The number of the system call is in `eax`, the running thread's frame end in `r10`, and that
+    /// frame has `rip`, `rsp`, flags, `rbx` and `rbp`. `rbx rbp rcx rdx r11` and the flags hold
+    /// nothing; all other registers are as they were.
     extern "C" fn refused();
-    /// Another thread runs, for which more is to be prepared: its frame end in `rdx`. Its message is in `rdi rsi r12 r13 r14 r15 r8`, as after the system
-    /// call; `rax rbx rbp rcx r9 r10 r11` and the flags hold nothing.
+    /// Continues here if another thread runs for which more must be prepared: its frame end is in
+    /// `rdx`, its message in `rdi rsi r12 r13 r14 r15 r8` as after the system call;
+    /// `rax rbx rbp rcx r9 r10 r11` and the flags hold nothing.
     extern "C" fn extras();
-    /// Where it is not ring 0: another thread runs, with its registers.
+    /// Continues here outside ring 0: another thread runs, with its registers.
     extern "C" fn out();
 }
 
-/// Assembly in which everything has its place by name. Behind a semicolon come the operands that are the piece's own.
+/// Assembly with names for all operands. The piece's own operands follow after a semicolon.
 macro_rules! piece {
     ($($line:expr),+ $(,)?; $($operand:tt)*) => {
         naked_asm!(
@@ -114,7 +123,8 @@ macro_rules! piece {
     };
 }
 
-/// Saves what the thread would miss; its frame end is in `r10` then. Where the message is more than a label, nothing has happened.
+/// Saves the registers that the piece overwrites; the frame end is in `r10` afterwards. If the
+/// message is more than a label, nothing has changed.
 macro_rules! save {
     ($($more:literal)?) => {
         concat!(
@@ -130,8 +140,9 @@ macro_rules! save {
     };
 }
 
-/// Charges the time to the running thread; its budget's place is in `r11`, the system's address in `rbp`, and `eax rcx rdx` are lost. The upper half
-/// of the time is left for the general path: no thread runs for so long without a tick.
+/// Charges the time to the running thread. Afterwards the offset of its budget is in `r11` and the
+/// system's address in `rbp`; `eax rcx rdx` are overwritten. The upper half of the time is left for
+/// the general path: no thread runs that long without a tick.
 macro_rules! charge {
     () => {
         "mov rbp, gs:[{system}]
@@ -147,7 +158,8 @@ macro_rules! charge {
     };
 }
 
-/// The endpoint's slot by a way of the running thread in `r11`, or on to 9.
+/// Puts the address of the endpoint's slot in `r11`, by a cached lookup of the running thread;
+/// jumps to 9 if that is not valid.
 macro_rules! endpoint {
     () => {
         "cmp rdi, [r10 + {cache} + {endpoint_cache_handle}]
@@ -163,7 +175,7 @@ macro_rules! endpoint {
     };
 }
 
-/// The slot's number in `ebx` to the frame end of the thread in it, in `rdx`.
+/// Computes the frame end of the thread in the slot number `ebx`, in `rdx`.
 macro_rules! partner {
     () => {
         "imul rdx, rbx, {slot}
@@ -171,7 +183,8 @@ macro_rules! partner {
     };
 }
 
-/// On to 9 unless the thread `rdx` has something left to run on, and nobody ready is as important.
+/// Jumps to 9 unless the task of thread `rdx` has processor time left, and no ready thread is as
+/// important.
 macro_rules! may_follow {
     () => {
         "mov ecx, [rdx + {budget}]
@@ -184,7 +197,7 @@ macro_rules! may_follow {
     };
 }
 
-/// The thread `rdx` runs, of the slot `ebx`, in place of `r10`.
+/// Switches from the thread `r10` to the thread `rdx`, whose slot number is in `ebx`.
 macro_rules! go {
     ($($clear:literal)?) => {
         concat!(
@@ -229,20 +242,20 @@ macro_rules! go {
     };
 }
 
-/// `call`: handle in `rdi`, header in `rsi`, words in `r12` to `r15`.
+/// The entry of `call`: handle in `rdi`, header in `rsi`, words in `r12` to `r15`.
 #[unsafe(naked)]
 pub extern "C" fn call<C: Core>() {
     piece!(
         save!("mov [r10 + {rsi}], rsi"),
         charge!(),
         endpoint!(),
-        // One thread waits there.
+        // Exactly one thread waits at the endpoint.
         "movzx ebx, word ptr [r11 + {queues}]",
         "cmp bx, [r11 + {tail}]",
         "jne 9f",
         partner!(),
         may_follow!(),
-        // The call has a name.
+        // The call gets its token.
         "mov r8, [r10 + {token}]",
         "add r8, 0x10000",
         "jc 9f",
@@ -252,7 +265,7 @@ pub extern "C" fn call<C: Core>() {
         "mov rdi, [r10 + {cache} + {endpoint_cache_tells}]",
         "mov [rdx + {last_received}], si",
         "mov [rdx + {last_received} + 4], edi",
-        // One waits for the other's answer.
+        // The caller waits for the reply of the receiver.
         "mov ecx, [rdx + {awaited}]",
         "mov [r10 + {state}], ecx",
         "mov dword ptr [r11 + {queues}], {nobody}",
@@ -268,20 +281,21 @@ pub extern "C" fn call<C: Core>() {
     )
 }
 
-/// `reply_recv`: endpoint's handle in `rdi`, header in `rsi`, words in `r12` to `r15`, token in `r8`, mask in `r9`.
+/// The entry of `reply_recv`: the endpoint's handle in `rdi`, header in `rsi`, words in `r12` to
+/// `r15`, token in `r8`, mask in `r9`.
 #[unsafe(naked)]
 pub extern "C" fn reply_recv<C: Core>() {
     piece!(
         save!(),
         charge!(),
         endpoint!(),
-        // Nobody is in its queues, and none of the bits is set.
+        // The endpoint's queues are empty, and no bit of the mask is set.
         "mov rcx, {nobody}",
         "cmp [r11 + {queues}], rcx",
         "jne 9f",
         "test [r11 + {bits}], r9",
         "jnz 9f",
-        // The token names a thread in that call, which waits for this task.
+        // The token must name a thread in that call, which waits for this task.
         "movzx ebx, r8w",
         "cmp rbx, gs:[{slots}]",
         "jae 9f",
@@ -294,7 +308,7 @@ pub extern "C" fn reply_recv<C: Core>() {
         "cmp ecx, [rdx + {state}]",
         "jne 9f",
         may_follow!(),
-        // One waits for a message, the other runs.
+        // This thread waits for a message, the other runs.
         "mov [r10 + {mask}], r9",
         "mov rcx, [r10 + {cache} + {endpoint_cache_waits}]",
         "mov [r10 + {state}], rcx",

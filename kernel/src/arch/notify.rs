@@ -1,10 +1,13 @@
-//! `poll`, `signal`, a line's interrupt, `yield` and the timer's tick where nothing is in the way: assembly that does what their twins in
-//! [`kernel_core::direct`] do, and leaves everything else to Rust. Where the parts of the state are, [`layout`] says.
+//! `poll`, `signal`, an interrupt of a line, `yield` and the timer's tick where no special case
+//! applies: assembly that does what the Rust functions in [`kernel_core::direct`] specify, and
+//! leaves everything else to Rust. [`layout`] has the offsets in the state.
 //!
-//! A thread is named by its frame end: `r13` that of the running thread, `rbp` that of who runs next; `r15` is the system's address. What
-//! a thread finds when it goes on is its own, the bits that are for it, or zero.
+//! A thread is referred to by its frame end: `r13` is that of the running thread, `rbp` that of the
+//! next one; `r15` is the system's address. All registers of a thread that continues are its own,
+//! the bits that it gets, or zero.
 //!
-//! As [`super::message`], this file is compiled into a host test of `kernel-core` too, with other modules around it.
+//! Like [`super::message`], this file is also compiled into a host test of `kernel-core`, with
+//! other modules around it.
 
 use super::entry::{self, RING_0, USER_FLAGS, USER_FLAGS_SET, general, leave, stub};
 use super::percore::{self, FRAME_END, KERNEL_STACK};
@@ -16,10 +19,11 @@ use core::mem::offset_of;
 use kernel_core::layout::{self, register};
 use kernel_core::thread::{FLOAT, STEP, TrapFrame, WHOLE};
 
-/// The vector of the timer's line.
+/// The vector of the timer's interrupt.
 const TIMER: u8 = pic::BASE + pit::LINE;
 
-/// In the place of an endpoint's slot for a notification that is bound to none: nobody receives there, and nobody looks at its bits.
+/// Takes the place of an endpoint's slot for a notification that is bound to none: no thread
+/// receives there, and nobody reads its bits.
 #[repr(C)]
 pub(super) struct Nowhere(UnsafeCell<[u64; layout::ENDPOINT_WORDS]>);
 // SAFETY: only the assembly here uses it, on one core with interrupts off.
@@ -27,12 +31,12 @@ unsafe impl Sync for Nowhere {}
 static NOWHERE: Nowhere =
     Nowhere(UnsafeCell::new([layout::NOBODY as u64 | (layout::NOBODY as u64) << 32; layout::ENDPOINT_WORDS]));
 
-/// Assembly in which everything has its place by name. Behind a semicolon come further operands.
+/// Assembly with names for all operands. Further operands follow after a semicolon.
 macro_rules! code {
     ($($line:expr),+ $(,)?; $($operand:tt)*) => {
         naked_asm!(
             $($line,)+
-            // All of them are used by some piece, and here by each.
+            // Each piece uses some of the operands; these comments use all of them.
             "# {r15}{r14}{r13}{r12}{r10}{r9}{r8}{rdi}{rsi}{rbp}{rbx}{rdx}{rcx}{rax}{vector}{syscall}{rip}{rflags}{rsp}{flags}{flags_set}{size}",
             "# {frame_end}{kernel_stack}{kernel}{system}{threads}{endpoints}{notes}{core_extras}{iomap}{owner}{bitmap}{no_bitmap}{special}{task}",
             "# {slot}{budget}{left}{closed}{charged_to}{effective}{levels}{ready}{current}{alone}{state}{running}{is_ready}{mask}{space}{extras}",
@@ -117,7 +121,7 @@ macro_rules! code {
     };
 }
 
-/// The kernel's gs base, or the task's again.
+/// Switches between the kernel's gs base and the task's.
 macro_rules! swap {
     () => {
         ".if {ring_0}
@@ -126,21 +130,22 @@ macro_rules! swap {
     };
 }
 
-/// On in ring 3 by this instruction, behind [`swap`].
+/// Returns to ring 3 by this instruction, after [`swap`].
 macro_rules! ring_3 {
     ($by:literal) => {
         concat!(".if {ring_0}\n", $by, "\n.else\njmp {out}\n.endif")
     };
 }
 
-/// To a port.
+/// Writes `al` to a port.
 macro_rules! out {
     ($port:literal) => {
         concat!(".if {ring_0}\nout ", $port, ", al\n.endif")
     };
 }
 
-/// Saves where the system call came from; `rax` is the thread's frame end then.
+/// Saves the return address and the flags of the system call; `rax` is the thread's frame end
+/// afterwards.
 macro_rules! note_origin {
     () => {
         "mov rax, gs:[{frame_end}]
@@ -149,7 +154,8 @@ macro_rules! note_origin {
     };
 }
 
-/// Saves all else, with the success of the system call: `r13` is the frame end then, `r15` the system's address, and all but `rcx r11` are free.
+/// Saves all other registers, with status Ok for the system call. Afterwards `r13` is the frame
+/// end, `r15` the system's address, and all registers but `rcx r11` are free.
 macro_rules! save_all {
     () => {
         "mov [rax + {rsp}], rsp
@@ -172,7 +178,8 @@ macro_rules! save_all {
     };
 }
 
-/// Charges the time to the running thread `r13`, as in [`super::message`]. The flags say what is left; `rax rdx r9` are lost.
+/// Charges the time to the running thread `r13`, as [`super::message`] does. The flags tell what is
+/// left; `rax rdx r9` are overwritten.
 macro_rules! charge {
     () => {
         ".if {ring_0}
@@ -187,7 +194,8 @@ macro_rules! charge {
     };
 }
 
-/// On to 9 unless something is left for the thread `rbp`; then its level is in `r8d`; `r9` is lost.
+/// Jumps to 9 unless the task of thread `rbp` has processor time left; otherwise puts its level in
+/// `r8d`. `r9` is overwritten.
 macro_rules! awake {
     () => {
         "mov r9d, [rbp + {budget}]
@@ -197,8 +205,9 @@ macro_rules! awake {
     };
 }
 
-/// The core is the thread's `rbp` from here on: where its registers will be saved, address space, ports. Where that is not all, it goes on at
-/// 9, and nothing has happened. `rbx rcx` are lost; `eax` is 0 then.
+/// Prepares the core for the thread `rbp`: the place where its registers will be saved, its address
+/// space, its ports. If that does not suffice, jumps to 9 with nothing changed. `rbx rcx` are
+/// overwritten; `eax` is 0 afterwards.
 macro_rules! enter {
     () => {
         "movzx ecx, byte ptr [rbp + {extras}]
@@ -222,8 +231,9 @@ macro_rules! enter {
     };
 }
 
-/// The part of `enter` that is seldom needed, behind all others: ports go with the bitmap where it is the task's already, and without it
-/// where the task has none. All else is nothing for here.
+/// The rarely needed part of `enter`, which comes after all others: enables the bitmap if it is
+/// that of the task already, or disables it if the task has no ports. Everything else is left to
+/// Rust.
 macro_rules! enter_ports {
     () => {
         "7:
@@ -243,8 +253,9 @@ macro_rules! enter_ports {
     };
 }
 
-/// On in Rust, with the frame in `rdi`: the kernel's stack, and flags of its own: an interrupt leaves AC and DF as the task had them, and SMAP
-/// holds only without AC (Intel SDM vol. 3A, section 4.6).
+/// Continues in Rust with the frame in `rdi`, on the kernel's stack and with the kernel's flags: an
+/// interrupt leaves AC and DF as the task had them, and SMAP is effective only without AC (Intel
+/// SDM vol. 3A, section 4.6).
 macro_rules! settle {
     () => {
         "mov rsi, gs:[{kernel}]
@@ -257,8 +268,9 @@ macro_rules! settle {
     };
 }
 
-/// `poll` where none of the bits is set: handle in `rdi`, mask in `rsi`. Not while anything dead is being released, whose notifications are there
-/// and gone.
+/// The entry of `poll`, for the case that no bit of the mask is set: handle in `rdi`, mask in
+/// `rsi`. Not while a dead life is being released, whose notifications still have a slot but no
+/// longer exist.
 #[unsafe(naked)]
 pub(super) extern "C" fn poll() {
     code!(
@@ -267,7 +279,7 @@ pub(super) extern "C" fn poll() {
         "mov rdx, gs:[{system}]",
         "cmp dword ptr [rdx + {releasing}], 0",
         "jne 9f",
-        // The way by the handle, and the notification.
+        // The cached lookup of the handle, and the notification.
         "cmp rdi, [rax + {polls} + {notification_cache_handle}]",
         "jne 9f",
         "mov edx, [rax + {budget}]",
@@ -296,7 +308,8 @@ pub(super) extern "C" fn poll() {
     )
 }
 
-/// `signal`: handle in `rdi`, bits in `rsi`. Not while anything dead is being released, which may be who waits.
+/// The entry of `signal`: handle in `rdi`, bits in `rsi`. Not while a dead life is being released,
+/// as its threads may be waiting.
 #[unsafe(naked)]
 pub(super) extern "C" fn signal() {
     code!(
@@ -304,7 +317,7 @@ pub(super) extern "C" fn signal() {
         "mov rcx, gs:[{system}]",
         "cmp dword ptr [rcx + {releasing}], 0",
         "jne 9f",
-        // The way by the handle, by which each of the bits can be set, and the notification.
+        // The cached lookup of a handle that allows each of the bits, and the notification.
         "cmp rdi, [rax + {signals} + {notification_cache_handle}]",
         "jne 9f",
         "test [rax + {signals} + {notification_cache_never}], rsi",
@@ -318,7 +331,7 @@ pub(super) extern "C" fn signal() {
         "mov ecx, [rax + {signals} + {notification_cache_generation}]",
         "cmp ecx, [r11 + {note_generation}]",
         "jne 9f",
-        // Where it is bound.
+        // The endpoint to which it is bound.
         "mov ecx, [r11 + {bound}]",
         "cmp ecx, -1",
         "je 5f",
@@ -328,7 +341,7 @@ pub(super) extern "C" fn signal() {
         "jne 2f",
         "cmp dword ptr [rcx + {queues}], {nobody}",
         "jne 2f",
-        // Nobody waits.
+        // No thread waits.
         "or [r11 + {word}], rsi",
         "mov r11, [r11 + {word}]",
         "mov [rcx + {bits}], r11",
@@ -359,13 +372,15 @@ pub(super) extern "C" fn signal() {
     )
 }
 
-/// Sets the bits `rsi` of the notification in the slot `r11`, which is bound to the endpoint in the slot `rcx`, and runs the one that waits. Otherwise
-/// nothing happens but to the account, and it goes on where `r14` says. Everything has been saved, and nothing dead is being released.
+/// Sets the bits `rsi` of the notification in the slot `r11`, which is bound to the endpoint in the
+/// slot `rcx`, and switches to the one thread that waits. If that is not possible, nothing changes
+/// but the account, and the code continues at the address in `r14`. All registers must be saved,
+/// and no dead life may be in release.
 #[unsafe(naked)]
 extern "C" fn wake() {
     code!(
         charge!(),
-        // One waits: with `wait`, or with `recv`.
+        // One thread waits, in `wait` or in `recv`.
         "lea r10, [rcx + {queues}]",
         "cmp dword ptr [r11 + {waiter}], {nobody}",
         "je 2f",
@@ -378,7 +393,7 @@ extern "C" fn wake() {
         "jne 9f",
         "imul rbp, rbx, {slot}",
         "add rbp, gs:[{threads}]",
-        // For some of the bits; and these do not answer for a heartbeat.
+        // It waits for some of the bits, and the heartbeat is not among them.
         "mov rdx, [rbp + {mask}]",
         "mov r9, [r11 + {word}]",
         "or r9, rsi",
@@ -390,19 +405,19 @@ extern "C" fn wake() {
         "not r12",
         "and r12, r9",
         awake!(),
-        // It is more important than the running thread, of whose level nobody is ready.
+        // It is more important than the running thread, at whose level no thread is ready.
         "movzx edi, byte ptr [r13 + {effective}]",
         "cmp r8d, edi",
         "jae 9f",
         "mov r9, [r15 + {levels}]",
         "bts r9, rdi",
         "jc 9f",
-        // The running thread keeps its turn.
+        // The running thread stays the first of its level.
         "mov [r15 + {levels}], r9",
         "mov r8d, [r13 + {alone}]",
         "mov [r15 + rdi * 4 + {ready}], r8d",
         "mov word ptr [r13 + {state}], {is_ready}",
-        // The bits are taken, and the other runs.
+        // The bits are taken, and the other thread runs.
         "mov [r11 + {word}], r12",
         "mov [rcx + {bits}], r12",
         "mov dword ptr [r10], {nobody}",
@@ -433,19 +448,19 @@ extern "C" fn wake() {
     )
 }
 
-/// `yield` to the one other thread of the level, or to nobody.
+/// The entry of `yield`, where at most one other thread is ready at the same level.
 #[unsafe(naked)]
 pub(super) extern "C" fn give_way() {
     code!(
         note_origin!(),
         save_all!(),
-        // There is something left for the running thread.
+        // The running thread's task has processor time left.
         charge!(),
         "jle 9f",
         // No dead thread is ready.
         "cmp dword ptr [r15 + {releasing}], 0",
         "jne 9f",
-        // It is at its priority, and one thread of its level is ready, or none.
+        // It runs at its priority, and at most one thread of its level is ready.
         "movzx edx, byte ptr [r13 + {effective}]",
         "cmp edx, {returning}",
         "jae 9f",
@@ -458,7 +473,7 @@ pub(super) extern "C" fn give_way() {
         "imul rbp, rbx, {slot}",
         "add rbp, gs:[{threads}]",
         awake!(),
-        // They change places.
+        // The two threads change places.
         "mov ecx, [r13 + {alone}]",
         "mov [rdx], ecx",
         "mov word ptr [r13 + {state}], {is_ready}",
@@ -479,7 +494,7 @@ pub(super) extern "C" fn give_way() {
     )
 }
 
-/// The general path is to decide about the system call: everything is in the frame of `r13`.
+/// Leaves the system call to the general path: all registers are in the frame of `r13`.
 #[unsafe(naked)]
 extern "C" fn declined() {
     code!(
@@ -490,7 +505,8 @@ extern "C" fn declined() {
     )
 }
 
-/// Another thread runs: its frame end in `rbp`. Its message is in `rdi rsi r12 r13 r14 r15 r8`, as after the system call.
+/// Completes the switch to another thread, whose frame end is in `rbp` and whose message is in
+/// `rdi rsi r12 r13 r14 r15 r8`, as after the system call.
 #[unsafe(naked)]
 pub(super) extern "C" fn handed_over() {
     code!(
@@ -504,7 +520,7 @@ pub(super) extern "C" fn handed_over() {
         "xor r9d, r9d",
         "xor edx, edx",
         swap!(),
-        // As `clear_user_selectors`, of which the rest is above.
+        // This completes what `clear_user_selectors` does; the rest is above.
         ring_3!("mov gs, eax\nsysretq"),
         enter_ports!(),
         "9:",
@@ -514,7 +530,7 @@ pub(super) extern "C" fn handed_over() {
     )
 }
 
-/// A thread goes on where it was: its frame end in `rbp`. All its registers are in its frame, and none is anywhere else.
+/// Resumes a thread whose frame end is in `rbp` and all of whose registers are in its frame.
 #[unsafe(naked)]
 pub(super) extern "C" fn resumed() {
     code!(
@@ -535,7 +551,8 @@ pub(super) extern "C" fn resumed() {
     )
 }
 
-/// The five registers that a tick uses, in the interrupted thread's frame, of which the processor has pushed five words.
+/// Saves the five registers that a tick uses in the interrupted thread's frame, to which the
+/// processor has pushed five words.
 macro_rules! save_five {
     () => {
         "mov [rsp + 40 + {rax}], rax
@@ -556,8 +573,8 @@ macro_rules! restore_five {
     };
 }
 
-/// The timer's line: a tick while a thread runs, before which no deadline has come and after which it goes on. From ring 0, which is idle
-/// then, it takes the general path.
+/// The entry of the timer's interrupt, for a tick in ring 3 at which no timer is due and after
+/// which the same thread runs on. In ring 0, in the idle loop, the general path handles it.
 #[unsafe(naked)]
 pub(super) extern "C" fn timer() {
     code!(
@@ -581,10 +598,11 @@ pub(super) extern "C" fn timer() {
         "shrd rax, rdx, 32",
         "cmp rax, [rbx + {first}]",
         "jae 9f",
-        // The period goes on, and nobody is to get a new slice or to return from where it waited for one.
+        // The period goes on, and no task is waiting for a new slice or for the return of its
+        // threads.
         "cmp rbp, [rbx + {look_at}]",
         "jae 9f",
-        // There is something left for the running thread.
+        // The running thread's task has processor time left.
         "mov ecx, [rcx + {budget}]",
         "mov rax, rbp",
         "sub rax, [rbx + {charged_to}]",
@@ -616,14 +634,16 @@ pub(super) extern "C" fn timer() {
     )
 }
 
-/// A line that is a driver's, by its vector.
+/// The entry of an interrupt of a driver's line, by its vector.
 #[unsafe(naked)]
 pub(super) extern "C" fn line<const VECTOR: u8>() {
     naked_asm!("push 0", "push {vector}", "jmp {line_common}", vector = const VECTOR, line_common = sym line_common)
 }
 
-/// Masks and ends the line, and counts it: what the general path does, the check for spurious interrupts left out, as lines that can have them
-/// do not come here. Masked until the driver acknowledges: a storm stops here, and a dead driver's line stays closed.
+/// Masks and ends the interrupt, and counts it, as the general path does; it is not checked for
+/// being spurious, as lines that may be spurious do not come here. The line stays masked until its
+/// driver acknowledges the interrupt, which ends an interrupt storm; the line of a dead driver
+/// stays masked.
 #[unsafe(naked)]
 extern "C" fn line_common() {
     code!(
@@ -659,7 +679,7 @@ extern "C" fn line_common() {
         "jne 7f",
         "cmp dword ptr [rcx + {queues}], {nobody}",
         "jne 7f",
-        // The driver is busy; it takes the bits when it comes to that.
+        // The driver is busy, and takes the bits later.
         "or [r11 + {word}], rsi",
         "mov r8, [r11 + {word}]",
         "mov [rcx + {bits}], r8",
@@ -672,7 +692,8 @@ extern "C" fn line_common() {
         "lea rdi, [r13 - {size}]",
         settle!(),
         "3:",
-        // The second controller; with all its lines the first one's to it is masked too.
+        // A line of the second controller: if all its lines are masked, the cascade line of the
+        // first is masked, too.
         "mov al, ah",
         out!("{command2} + 1"),
         "inc al",

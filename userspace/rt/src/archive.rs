@@ -104,7 +104,7 @@ struct Path<'a> {
 }
 
 impl<'a> Path<'a> {
-    /// Whether it is this path, written with or without `./`.
+    /// Whether the entry has this path, written with or without `./`.
     fn is(&self, path: &str) -> bool {
         let path = path.as_bytes();
         if self.prefix.is_empty() {

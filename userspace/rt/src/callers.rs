@@ -21,7 +21,7 @@ pub type Ready = (u16, [u64; 4]);
 pub struct Caller<T> {
     /// The calling task.
     pub task: TaskId,
-    /// Its call, with the right to answer and the memory that it lends.
+    /// The call, with the right to answer and the memory that it lends.
     pub pending: Pending,
     /// The driver's own data: what the call asks for, and how much of it is done.
     pub what: T,

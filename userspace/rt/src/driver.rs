@@ -53,7 +53,8 @@ impl Answer {
 /// /// The bit by which the driver calls itself when there is more to do.
 /// const AGAIN: Bit = Bit::new(32);
 ///
-/// /// A button behind a port: the lowest bit says whether it is pressed, and reading it makes the device let go of its line.
+/// /// A button behind a port: the lowest bit says whether it is pressed, and reading it makes the
+/// /// device deassert its interrupt line.
 /// struct Button {
 ///     ports: IoPorts,
 ///     line: Irq,

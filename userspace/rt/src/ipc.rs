@@ -207,7 +207,7 @@ impl Endpoint {
     /// Calls the endpoint and sends a handle. The caller keeps its own.
     ///
     /// # Errors
-    /// Those of [`Endpoint::call_with`]; `Failed(HandleRefused)` if the server does not take
+    /// The errors of [`Endpoint::call_with`]; `Failed(HandleRefused)` if the server does not take
     /// handles of this kind.
     pub fn call_handle(
         self,
@@ -224,7 +224,7 @@ impl Endpoint {
     /// [`crate::callers::Subscribers`] expect such a request.
     ///
     /// # Errors
-    /// Those of [`Endpoint::call_handle`], and those of [`Notification::only`].
+    /// The errors of [`Endpoint::call_handle`] and [`Notification::only`].
     pub fn subscribe(self, label: u16, notification: Notification, bits: u64) -> Result<Reply, CallError> {
         let handle = notification.only(bits)?;
         let reply = self.call_handle(label, [bits, 0, 0, 0], &mut [], handle);
@@ -237,7 +237,7 @@ impl Endpoint {
     /// other calls bring none.
     ///
     /// # Errors
-    /// Those of [`Endpoint::call_with`].
+    /// The errors of [`Endpoint::call_with`].
     pub fn call_for(
         self,
         wanted: Kind,
@@ -256,7 +256,7 @@ impl Endpoint {
     /// next life recognises them.
     ///
     /// # Errors
-    /// Those of [`Endpoint::call_with`]; `Died` if the server died over the last try, too.
+    /// The errors of [`Endpoint::call_with`]; `Died` if the server died over the last try, too.
     pub fn call_retrying(self, label: u16, words: [u64; 4], loans: &mut [Loan<'_>]) -> Result<Reply, CallError> {
         retrying(|| self.call_with(label, words, loans))
     }
@@ -311,7 +311,7 @@ impl Endpoint {
     /// kinds to their senders. A [`crate::Driver`] sets [`TAKES`](crate::Driver::TAKES) instead.
     ///
     /// # Errors
-    /// Those of [`abi::Syscall::EndpointTakes`].
+    /// The errors of [`abi::Syscall::EndpointTakes`].
     pub fn takes(self, kinds: Kinds) -> Result<(), Status> {
         syscall::endpoint_takes(self.0, kinds)
     }
@@ -319,7 +319,7 @@ impl Endpoint {
     /// Binds a notification, so that [`Endpoint::receive`] returns its bits, too.
     ///
     /// # Errors
-    /// Those of [`abi::Syscall::EndpointBind`].
+    /// The errors of [`abi::Syscall::EndpointBind`].
     pub fn bind(self, notification: Notification) -> Result<(), Status> {
         syscall::endpoint_bind(self.0, notification.0)
     }
@@ -328,7 +328,7 @@ impl Endpoint {
     /// [`crate::serve`] instead.
     ///
     /// # Errors
-    /// Those of [`abi::Syscall::Recv`].
+    /// The errors of [`abi::Syscall::Recv`].
     pub fn receive(self, mask: u64) -> Result<Event, Status> {
         syscall::recv(self.0, mask).map(Event::from)
     }
@@ -337,7 +337,7 @@ impl Endpoint {
     /// with each message.
     ///
     /// # Errors
-    /// Those of [`abi::Syscall::HandleDup`].
+    /// The errors of [`abi::Syscall::HandleDup`].
     pub fn duplicate(self, rights: Rights, badge: u32) -> Result<Endpoint, Status> {
         syscall::handle_dup(self.0, rights, badge.into()).map(Endpoint)
     }
@@ -373,7 +373,7 @@ fn retrying<T>(mut ask: impl FnMut() -> Result<T, CallError>) -> Result<T, CallE
 /// Closes a handle, such as one that a message brought and that is no longer needed.
 ///
 /// # Errors
-/// Those of [`abi::Syscall::HandleClose`].
+/// The errors of [`abi::Syscall::HandleClose`].
 pub fn close(handle: u32) -> Result<(), Status> {
     syscall::handle_close(handle)
 }

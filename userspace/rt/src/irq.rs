@@ -18,7 +18,7 @@ use abi::manifest::GrantKind;
 /// let alarm = Irq::named("alarm").expect("a line called `alarm` in the task table");
 /// // In `init`: what the last life has left.
 /// alarm.settle(|| Left::Nothing);
-/// // In `notified`, when `alarm.bit()` or AGAIN is set: one go at the device, which says what it brought.
+/// // In `notified`, when `alarm.bit()` or AGAIN is set: handles one interrupt cause of the device.
 /// let events = alarm.drain(AGAIN, || (Left::Nothing, 3));
 /// # let _: u32 = events;
 /// ```

@@ -12,7 +12,8 @@
 //! }
 //! let keep = rt::keep::open::<Keep>();
 //! if !keep.resume() {
-//!     // The first life, or one that found rubbish: everything is empty. Set the device up, and then:
+//!     // The first life, or the kept memory was invalid: everything is empty. Set the device up,
+//!     // and then:
 //!     keep.set_ready(0);
 //! }
 //! ```

@@ -27,7 +27,7 @@ impl Memory {
     /// Makes an object of `pages` zeroed frames, 1 to 256, which are charged to the task.
     ///
     /// # Errors
-    /// Those of [`abi::Syscall::MemoryCreate`].
+    /// The errors of [`abi::Syscall::MemoryCreate`].
     pub fn create(pages: usize) -> Result<Memory, Status> {
         syscall::memory_create(pages, false).map(Memory)
     }
@@ -36,7 +36,7 @@ impl Memory {
     /// charged to the task.
     ///
     /// # Errors
-    /// Those of [`Memory::create`].
+    /// The errors of [`Memory::create`].
     pub fn create_contiguous(pages: usize) -> Result<Memory, Status> {
         syscall::memory_create(pages, true).map(Memory)
     }

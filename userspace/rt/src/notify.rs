@@ -128,7 +128,7 @@ impl Notification {
     /// Waits until one of the bits in `mask` is set; takes and returns those that are set.
     ///
     /// # Errors
-    /// Those of [`abi::Syscall::Wait`].
+    /// The errors of [`abi::Syscall::Wait`].
     #[inline]
     pub fn try_wait(self, mask: u64) -> Result<u64, Status> {
         syscall::wait(self.0, mask)

@@ -162,7 +162,7 @@ fn never(what: &str) -> ! {
 /// Starts a thread; returns its handle.
 ///
 /// # Errors
-/// Those of [`Syscall::ThreadCreate`].
+/// The errors of [`Syscall::ThreadCreate`].
 ///
 /// # Safety
 /// `entry` must be the address of code that can start with only `argument` in `rdi` and a stack
@@ -175,7 +175,7 @@ pub unsafe fn thread_create(entry: u64, stack: u64, argument: u64, priority: u8)
 /// Sets a thread's priority; [`abi::syscall::THIS_THREAD`] stands for the calling thread.
 ///
 /// # Errors
-/// Those of [`Syscall::ThreadPriority`].
+/// The errors of [`Syscall::ThreadPriority`].
 pub fn thread_priority(thread: u64, priority: u8) -> Result<(), Status> {
     // SAFETY: the call does not access the task's memory.
     unsafe { plain2(Syscall::ThreadPriority, thread, priority as u64) }.done()
@@ -185,7 +185,7 @@ pub fn thread_priority(thread: u64, priority: u8) -> Result<(), Status> {
 /// [`abi::message::MAX_COPY`].
 ///
 /// # Errors
-/// Those of [`Syscall::LeaseRead`].
+/// The errors of [`Syscall::LeaseRead`].
 pub fn lease_read(token: ReplyToken, lease: usize, offset: usize, buf: &mut [u8]) -> Result<usize, Status> {
     // SAFETY: the kernel writes only to `buf`, which is borrowed for writing.
     unsafe {
@@ -199,7 +199,7 @@ pub fn lease_read(token: ReplyToken, lease: usize, offset: usize, buf: &mut [u8]
 /// [`abi::message::MAX_COPY`].
 ///
 /// # Errors
-/// Those of [`Syscall::LeaseWrite`].
+/// The errors of [`Syscall::LeaseWrite`].
 pub fn lease_write(token: ReplyToken, lease: usize, offset: usize, buf: &[u8]) -> Result<usize, Status> {
     // SAFETY: the kernel only reads `buf`.
     unsafe { plain5(Syscall::LeaseWrite, token.0, lease as u64, offset as u64, buf.as_ptr() as u64, buf.len() as u64) }
@@ -210,7 +210,7 @@ pub fn lease_write(token: ReplyToken, lease: usize, offset: usize, buf: &[u8]) -
 /// The length in bytes and the access of a caller's lease.
 ///
 /// # Errors
-/// Those of [`Syscall::LeaseInfo`].
+/// The errors of [`Syscall::LeaseInfo`].
 pub fn lease_info(token: ReplyToken, lease: usize) -> Result<(usize, u32), Status> {
     // SAFETY: the call does not access the task's memory.
     unsafe { plain2(Syscall::LeaseInfo, token.0, lease as u64) }
@@ -221,7 +221,7 @@ pub fn lease_info(token: ReplyToken, lease: usize) -> Result<(usize, u32), Statu
 /// Makes an endpoint; returns its handle.
 ///
 /// # Errors
-/// Those of [`Syscall::EndpointCreate`].
+/// The errors of [`Syscall::EndpointCreate`].
 pub fn endpoint_create() -> Result<u32, Status> {
     // SAFETY: the call does not access the task's memory.
     unsafe { plain1(Syscall::EndpointCreate, 0) }.handle()
@@ -230,7 +230,7 @@ pub fn endpoint_create() -> Result<u32, Status> {
 /// Binds a notification to an endpoint.
 ///
 /// # Errors
-/// Those of [`Syscall::EndpointBind`].
+/// The errors of [`Syscall::EndpointBind`].
 pub fn endpoint_bind(endpoint: u32, notification: u32) -> Result<(), Status> {
     // SAFETY: the call does not access the task's memory.
     unsafe { plain2(Syscall::EndpointBind, endpoint as u64, notification as u64) }.done()
@@ -239,7 +239,7 @@ pub fn endpoint_bind(endpoint: u32, notification: u32) -> Result<(), Status> {
 /// Sets which kinds of handles requests may bring to an endpoint.
 ///
 /// # Errors
-/// Those of [`Syscall::EndpointTakes`].
+/// The errors of [`Syscall::EndpointTakes`].
 pub fn endpoint_takes(endpoint: u32, kinds: Kinds) -> Result<(), Status> {
     // SAFETY: the call does not access the task's memory.
     unsafe { plain2(Syscall::EndpointTakes, endpoint as u64, kinds.bits() as u64) }.done()
@@ -248,7 +248,7 @@ pub fn endpoint_takes(endpoint: u32, kinds: Kinds) -> Result<(), Status> {
 /// Makes a notification; returns its handle.
 ///
 /// # Errors
-/// Those of [`Syscall::NotificationCreate`].
+/// The errors of [`Syscall::NotificationCreate`].
 pub fn notification_create() -> Result<u32, Status> {
     // SAFETY: the call does not access the task's memory.
     unsafe { plain1(Syscall::NotificationCreate, 0) }.handle()
@@ -257,7 +257,7 @@ pub fn notification_create() -> Result<u32, Status> {
 /// Sets bits of a notification.
 ///
 /// # Errors
-/// Those of [`Syscall::Signal`].
+/// The errors of [`Syscall::Signal`].
 #[inline]
 pub fn signal(notification: u32, bits: u64) -> Result<(), Status> {
     // SAFETY: the call does not access the task's memory.
@@ -267,7 +267,7 @@ pub fn signal(notification: u32, bits: u64) -> Result<(), Status> {
 /// Waits for bits of a notification, takes them, and returns them.
 ///
 /// # Errors
-/// Those of [`Syscall::Wait`].
+/// The errors of [`Syscall::Wait`].
 #[inline]
 pub fn wait(notification: u32, mask: u64) -> Result<u64, Status> {
     // SAFETY: the call does not access the task's memory.
@@ -277,7 +277,7 @@ pub fn wait(notification: u32, mask: u64) -> Result<u64, Status> {
 /// Takes the bits of a notification that are set, and returns them, without waiting.
 ///
 /// # Errors
-/// Those of [`Syscall::Poll`].
+/// The errors of [`Syscall::Poll`].
 #[inline]
 pub fn poll(notification: u32, mask: u64) -> Result<u64, Status> {
     // SAFETY: the call does not access the task's memory.
@@ -287,7 +287,7 @@ pub fn poll(notification: u32, mask: u64) -> Result<u64, Status> {
 /// Makes a memory object of `pages` zeroed frames; returns its handle.
 ///
 /// # Errors
-/// Those of [`Syscall::MemoryCreate`].
+/// The errors of [`Syscall::MemoryCreate`].
 pub fn memory_create(pages: usize, contiguous: bool) -> Result<u32, Status> {
     // SAFETY: the call does not access the task's memory.
     unsafe { plain2(Syscall::MemoryCreate, pages as u64, contiguous as u64) }.handle()
@@ -297,7 +297,7 @@ pub fn memory_create(pages: usize, contiguous: bool) -> Result<u32, Status> {
 /// address.
 ///
 /// # Errors
-/// Those of [`Syscall::MemoryMap`].
+/// The errors of [`Syscall::MemoryMap`].
 ///
 /// # Safety
 /// If the object is mapped more than once, no Rust reference may claim exclusive access to it.
@@ -310,7 +310,7 @@ pub unsafe fn memory_map(memory: u32, addr: u64, writable: bool) -> Result<u64, 
 /// Removes a mapping.
 ///
 /// # Errors
-/// Those of [`Syscall::MemoryUnmap`].
+/// The errors of [`Syscall::MemoryUnmap`].
 ///
 /// # Safety
 /// Nothing may refer to the mapping any more.
@@ -323,7 +323,7 @@ pub unsafe fn memory_unmap(addr: u64) -> Result<(), Status> {
 /// contiguous).
 ///
 /// # Errors
-/// Those of [`Syscall::MemoryInfo`].
+/// The errors of [`Syscall::MemoryInfo`].
 pub fn memory_info(memory: u32) -> Result<(usize, u64), Status> {
     // SAFETY: the call does not access the task's memory.
     unsafe { plain1(Syscall::MemoryInfo, memory as u64) }.values().map(|(pages, physical)| (pages as usize, physical))
@@ -332,7 +332,7 @@ pub fn memory_info(memory: u32) -> Result<(usize, u64), Status> {
 /// Acknowledges an interrupt: unmasks its line.
 ///
 /// # Errors
-/// Those of [`Syscall::IrqAck`].
+/// The errors of [`Syscall::IrqAck`].
 #[inline]
 pub fn irq_ack(irq: u32) -> Result<(), Status> {
     // SAFETY: the call does not access the task's memory.
@@ -342,7 +342,7 @@ pub fn irq_ack(irq: u32) -> Result<(), Status> {
 /// Makes a timer that sets a bit of a notification; returns its handle.
 ///
 /// # Errors
-/// Those of [`Syscall::TimerCreate`].
+/// The errors of [`Syscall::TimerCreate`].
 pub fn timer_create(notification: u32, bit: u32) -> Result<u32, Status> {
     // SAFETY: the call does not access the task's memory.
     unsafe { plain2(Syscall::TimerCreate, notification as u64, bit as u64) }.handle()
@@ -351,7 +351,7 @@ pub fn timer_create(notification: u32, bit: u32) -> Result<u32, Status> {
 /// Arms a timer for a deadline in nanoseconds since boot.
 ///
 /// # Errors
-/// Those of [`Syscall::TimerArm`].
+/// The errors of [`Syscall::TimerArm`].
 pub fn timer_arm(timer: u32, deadline_ns: u64) -> Result<(), Status> {
     // SAFETY: the call does not access the task's memory.
     unsafe { plain2(Syscall::TimerArm, timer as u64, deadline_ns) }.done()
@@ -360,7 +360,7 @@ pub fn timer_arm(timer: u32, deadline_ns: u64) -> Result<(), Status> {
 /// Disarms a timer.
 ///
 /// # Errors
-/// Those of [`Syscall::TimerDisarm`].
+/// The errors of [`Syscall::TimerDisarm`].
 pub fn timer_disarm(timer: u32) -> Result<(), Status> {
     // SAFETY: the call does not access the task's memory.
     unsafe { plain1(Syscall::TimerDisarm, timer as u64) }.done()
@@ -369,7 +369,7 @@ pub fn timer_disarm(timer: u32) -> Result<(), Status> {
 /// Closes a handle.
 ///
 /// # Errors
-/// Those of [`Syscall::HandleClose`].
+/// The errors of [`Syscall::HandleClose`].
 pub fn handle_close(handle: u32) -> Result<(), Status> {
     // SAFETY: the call does not access the task's memory, as a mapped memory object is refused.
     unsafe { plain1(Syscall::HandleClose, handle as u64) }.done()
@@ -379,7 +379,7 @@ pub fn handle_close(handle: u32) -> Result<(), Status> {
 /// that can be set through it; 0 leaves them unchanged.
 ///
 /// # Errors
-/// Those of [`Syscall::HandleDup`].
+/// The errors of [`Syscall::HandleDup`].
 pub fn handle_dup(handle: u32, rights: Rights, limit: u64) -> Result<u32, Status> {
     // SAFETY: the call does not access the task's memory.
     unsafe { plain3(Syscall::HandleDup, handle as u64, rights.bits() as u64, limit) }.handle()
@@ -388,7 +388,7 @@ pub fn handle_dup(handle: u32, rights: Rights, limit: u64) -> Result<u32, Status
 /// Appends text to the task's log ring; returns the number of bytes taken, at most 1024.
 ///
 /// # Errors
-/// Those of [`Syscall::LogWrite`].
+/// The errors of [`Syscall::LogWrite`].
 pub fn log_write(text: &[u8]) -> Result<usize, Status> {
     // SAFETY: the kernel only reads `text`.
     unsafe { plain2(Syscall::LogWrite, text.as_ptr() as u64, text.len() as u64) }.value().map(|count| count as usize)

@@ -21,7 +21,7 @@ fn system() -> Result<u32, Status> {
 /// Starts a task with an argument of at most [`abi::info::ARG_LEN`] bytes; returns its new life.
 ///
 /// # Errors
-/// Those of [`abi::Syscall::TaskSpawn`].
+/// The errors of [`abi::Syscall::TaskSpawn`].
 pub fn spawn(index: usize, arg: &str) -> Result<TaskId, Status> {
     spawn_detailed(index, arg).map_err(|failure| failure.status)
 }
@@ -30,7 +30,7 @@ pub fn spawn(index: usize, arg: &str) -> Result<TaskId, Status> {
 /// value is the loader's reason.
 ///
 /// # Errors
-/// Those of [`spawn`].
+/// The errors of [`spawn`].
 pub fn spawn_detailed(index: usize, arg: &str) -> Result<TaskId, syscall::CallFailure> {
     let system = system().map_err(|status| syscall::CallFailure { status, value: 0 })?;
     syscall::task_spawn(system, index, arg.as_bytes())
@@ -99,7 +99,7 @@ pub fn system_info() -> Result<SystemInfo, Status> {
 /// skipped.
 ///
 /// # Errors
-/// Those of [`abi::Syscall::LogRead`].
+/// The errors of [`abi::Syscall::LogRead`].
 pub fn log_read(index: usize, position: u64, buf: &mut [u8]) -> Result<(usize, u64), Status> {
     let (count, first) = syscall::log_read(system()?, index as u64, position, buf)?;
     Ok((count, first.saturating_add(count as u64)))

@@ -82,7 +82,7 @@ fn after_ms(now: u64, ms: u64) -> u64 {
 ///
 /// let timer = Timer::new(TICK)?;
 /// timer.arm_in_ms(20);
-/// // In `notified`, when `TICK.is_in(bits)`: it has fired, and is armed again for the next instant.
+/// // In `notified`, when `TICK.is_in(bits)`: the timer has fired, and is armed again.
 /// timer.arm_at(now_ns() + 20_000_000);
 /// # Ok::<(), rt::Status>(())
 /// ```
@@ -104,7 +104,7 @@ impl Timer {
     /// A timer that sets a bit of any notification that the task may signal.
     ///
     /// # Errors
-    /// Those of [`Timer::new`], and [`Status::NoRights`].
+    /// The errors of [`Timer::new`], and [`Status::NoRights`].
     pub fn on(notification: Notification, bit: impl BitNumber) -> Result<Timer, Status> {
         syscall::timer_create(notification.0, bit.number()).map(|handle| Timer { handle })
     }

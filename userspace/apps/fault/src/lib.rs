@@ -1,6 +1,8 @@
-//! Faults to commit: one function for each kind, with a name that tells what it does, so that a crash report shows it.
+//! Functions that cause faults: one for each kind, with a name that tells what it does, so that a
+//! crash report shows it.
 //!
-//! A task that commits one of these ends there. Where the processor lets it pass after all, the function returns.
+//! A task that calls one of these dies there. If the processor raises no exception after all, the
+//! function returns.
 #![no_std]
 #![warn(missing_docs)]
 
@@ -8,7 +10,7 @@ pub mod kinds;
 
 pub use kinds::{KINDS, Kind};
 
-/// Their names.
+/// The names of [`KINDS`], in the same order.
 pub const NAMES: [&str; KINDS.len()] = {
     let (mut names, mut kind) = ([""; KINDS.len()], 0);
     while kind < names.len() {
@@ -18,7 +20,7 @@ pub const NAMES: [&str; KINDS.len()] = {
     names
 };
 
-/// The kind of this name.
+/// The kind with this name.
 pub fn kind(name: &str) -> Option<&'static Kind> {
     KINDS.iter().find(|kind| kind.name == name)
 }

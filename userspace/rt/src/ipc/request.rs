@@ -127,7 +127,7 @@ impl Pending {
     /// The length of a lease in bytes.
     ///
     /// # Errors
-    /// Those of [`Request::lease_len`].
+    /// The errors of [`Request::lease_len`].
     pub fn lease_len(&self, lease: usize) -> Result<usize, Status> {
         lease_len(self.token, lease)
     }
@@ -136,7 +136,7 @@ impl Pending {
     /// number of bytes.
     ///
     /// # Errors
-    /// Those of [`Request::read`].
+    /// The errors of [`Request::read`].
     pub fn read(&self, lease: usize, offset: usize, buf: &mut [u8]) -> Result<usize, Status> {
         read(self.token, lease, offset, buf)
     }
@@ -145,7 +145,7 @@ impl Pending {
     /// the number of bytes.
     ///
     /// # Errors
-    /// Those of [`Request::write`].
+    /// The errors of [`Request::write`].
     pub fn write(&self, lease: usize, offset: usize, buf: &[u8]) -> Result<usize, Status> {
         write(self.token, lease, offset, buf)
     }
@@ -153,8 +153,8 @@ impl Pending {
     /// Copies all of `buf` to a lease.
     ///
     /// # Errors
-    /// Those of [`Request::write`]; also [`Status::LeaseBounds`] if the lease ends before all is
-    /// copied.
+    /// The errors of [`Request::write`]; also [`Status::LeaseBounds`] if the lease ends before all
+    /// is copied.
     pub fn write_all(&self, lease: usize, offset: usize, buf: &[u8]) -> Result<(), Status> {
         if self.write(lease, offset, buf)? == buf.len() { Ok(()) } else { Err(Status::LeaseBounds) }
     }

@@ -174,7 +174,7 @@ impl<T: Word, const N: usize> Inbox<T, N> {
     /// same elements again, and those that have arrived since; number 0 is never a repetition.
     ///
     /// # Errors
-    /// Those of `give`.
+    /// Any error of `give`.
     pub fn read<E>(
         &self,
         task: TaskId,
@@ -197,7 +197,7 @@ impl<T: Word, const N: usize> Inbox<T, N> {
     /// the run begins with the first element.
     ///
     /// # Errors
-    /// Those of `give`.
+    /// Any error of `give`.
     pub fn read_from<E>(
         &self,
         position: u32,

@@ -72,7 +72,7 @@ pub fn call<const N: usize>(
 }
 
 /// # Safety
-/// Those of [`Endpoint::call_leased`].
+/// The errors of [`Endpoint::call_leased`].
 unsafe fn call_lending(
     endpoint: Endpoint,
     header: Header,

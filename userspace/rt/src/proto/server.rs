@@ -179,7 +179,7 @@ impl In {
     /// bytes.
     ///
     /// # Errors
-    /// Those of [`Pending::read`].
+    /// The errors of [`Pending::read`].
     pub fn read(&self, offset: usize, buffer: &mut [u8]) -> Result<usize, Status> {
         crate::ipc::read(self.0.token, self.0.lease, offset, buffer)
     }
@@ -187,7 +187,7 @@ impl In {
     /// A copy of all bytes. Its size is within the bounds that the operation declares.
     ///
     /// # Errors
-    /// Those of [`Pending::read`].
+    /// The errors of [`Pending::read`].
     pub fn to_vec(&self) -> Result<Vec<u8>, Status> {
         let mut bytes = vec![0; self.0.len as usize];
         let read = self.read(0, &mut bytes)?;
@@ -220,7 +220,7 @@ impl Out {
     /// Copies all of `bytes` to the memory from `offset` on.
     ///
     /// # Errors
-    /// Those of [`Pending::write_all`].
+    /// The errors of [`Pending::write_all`].
     pub fn write_all(&self, offset: usize, bytes: &[u8]) -> Result<(), Status> {
         Pending { token: self.0.token }.write_all(self.0.lease, offset, bytes)
     }

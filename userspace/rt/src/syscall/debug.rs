@@ -8,7 +8,7 @@ use abi::{Status, Syscall, TaskId};
 /// [`abi::message::MAX_DEBUG_COPY`] bytes take several system calls.
 ///
 /// # Errors
-/// Those of [`Syscall::DebugRead`]; a part of `buf` may then be filled.
+/// The errors of [`Syscall::DebugRead`]; a part of `buf` may then be filled.
 pub fn debug_read(task: TaskId, addr: u64, buf: &mut [u8]) -> Result<usize, Status> {
     let id = task.to_u32() as u64;
     let mut done = 0;
@@ -28,7 +28,7 @@ pub fn debug_read(task: TaskId, addr: u64, buf: &mut [u8]) -> Result<usize, Stat
 /// [`abi::message::MAX_DEBUG_COPY`] bytes take several system calls.
 ///
 /// # Errors
-/// Those of [`Syscall::DebugWrite`]; a part may then be written.
+/// The errors of [`Syscall::DebugWrite`]; a part may then be written.
 pub fn debug_write(task: TaskId, addr: u64, buf: &[u8]) -> Result<usize, Status> {
     let id = task.to_u32() as u64;
     let mut done = 0;
@@ -47,7 +47,7 @@ pub fn debug_write(task: TaskId, addr: u64, buf: &[u8]) -> Result<usize, Status>
 /// Reads the registers of a task's first thread.
 ///
 /// # Errors
-/// Those of [`Syscall::DebugRegisters`].
+/// The errors of [`Syscall::DebugRegisters`].
 pub fn debug_registers(task: TaskId) -> Result<Registers, Status> {
     let mut registers = Registers::default();
     // SAFETY: the kernel writes one `Registers`, for which every bit pattern is valid, to memory
@@ -59,7 +59,7 @@ pub fn debug_registers(task: TaskId) -> Result<Registers, Status> {
 /// Sets the registers of a task's first thread.
 ///
 /// # Errors
-/// Those of [`Syscall::DebugSetRegisters`].
+/// The errors of [`Syscall::DebugSetRegisters`].
 pub fn debug_set_registers(task: TaskId, registers: &Registers) -> Result<(), Status> {
     // SAFETY: the kernel only reads `registers`.
     unsafe { plain2(Syscall::DebugSetRegisters, task.to_u32() as u64, &raw const *registers as u64) }.done()
@@ -69,7 +69,7 @@ pub fn debug_set_registers(task: TaskId, registers: &Registers) -> Result<(), St
 /// interrupt of a task. `bit` is the notification bit of the line.
 ///
 /// # Errors
-/// Those of [`Syscall::DebugInterrupt`].
+/// The errors of [`Syscall::DebugInterrupt`].
 pub fn debug_interrupt(task: TaskId, bit: u32, what: u64) -> Result<(), Status> {
     // SAFETY: the call does not access the task's memory.
     unsafe { plain3(Syscall::DebugInterrupt, task.to_u32() as u64, bit as u64, what) }.done()
@@ -79,7 +79,7 @@ pub fn debug_interrupt(task: TaskId, bit: u32, what: u64) -> Result<(), Status> 
 /// write `value`. Returns the value read.
 ///
 /// # Errors
-/// Those of [`Syscall::DebugPort`].
+/// The errors of [`Syscall::DebugPort`].
 pub fn debug_port(task: TaskId, port: u16, access: u64, value: u32) -> Result<u32, Status> {
     // SAFETY: the call does not access this task's memory; what a device does on its own is within
     // its driver's authority.

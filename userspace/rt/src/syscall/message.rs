@@ -54,7 +54,7 @@ pub struct CallFailure {
 /// instructions when inlined.
 ///
 /// # Errors
-/// Those of [`abi::Syscall::Call`].
+/// The errors of [`abi::Syscall::Call`].
 #[inline(always)]
 pub fn call(endpoint: u32, header: Header, words: [u64; 4]) -> Result<Message, CallFailure> {
     let header = header.0 & 0xffff;
@@ -96,7 +96,7 @@ pub fn call(endpoint: u32, header: Header, words: [u64; 4]) -> Result<Message, C
 /// message brings a handle.
 ///
 /// # Errors
-/// Those of [`abi::Syscall::Call`].
+/// The errors of [`abi::Syscall::Call`].
 ///
 /// # Safety
 /// The caller must own the memory that the leases name, for their access, until the call returns.
@@ -155,7 +155,7 @@ fn finish_call(status: u64, header: u64, words: [u64; 4], handle: u64) -> Result
 /// brings a handle.
 ///
 /// # Errors
-/// Those of [`abi::Syscall::Send`].
+/// The errors of [`abi::Syscall::Send`].
 #[inline]
 pub fn send(endpoint: u32, header: Header, words: [u64; 4], transfer: u64) -> Result<(), Status> {
     one_way(abi::Syscall::Send, endpoint as u64, header, words, transfer)
@@ -164,7 +164,7 @@ pub fn send(endpoint: u32, header: Header, words: [u64; 4], transfer: u64) -> Re
 /// Answers a caller. `transfer` is used only if the header says that the message brings a handle.
 ///
 /// # Errors
-/// Those of [`abi::Syscall::Reply`].
+/// The errors of [`abi::Syscall::Reply`].
 #[inline]
 pub fn reply(token: ReplyToken, header: Header, words: [u64; 4], transfer: u64) -> Result<(), Status> {
     one_way(abi::Syscall::Reply, token.0, header, words, transfer)
@@ -209,7 +209,7 @@ fn one_way(call: abi::Syscall, to: u64, header: Header, words: [u64; 4], transfe
 /// endpoint.
 ///
 /// # Errors
-/// Those of [`abi::Syscall::Recv`].
+/// The errors of [`abi::Syscall::Recv`].
 #[inline]
 pub fn recv(endpoint: u32, mask: u64) -> Result<Received, Status> {
     #[cfg(target_os = "none")]
@@ -248,7 +248,7 @@ pub fn recv(endpoint: u32, mask: u64) -> Result<Received, Status> {
 /// Answers the caller that `token` names, if any, and waits like [`recv`], in one step.
 ///
 /// # Errors
-/// Those of [`abi::Syscall::ReplyRecv`].
+/// The errors of [`abi::Syscall::ReplyRecv`].
 #[inline]
 pub fn reply_recv(
     endpoint: u32,

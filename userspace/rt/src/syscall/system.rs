@@ -9,7 +9,7 @@ use core::mem::MaybeUninit;
 /// of them.
 ///
 /// # Errors
-/// Those of [`Syscall::LogRead`].
+/// The errors of [`Syscall::LogRead`].
 pub fn log_read(system: u32, index: u64, position: u64, buf: &mut [u8]) -> Result<(usize, u64), Status> {
     // SAFETY: the kernel writes only to `buf`, which is borrowed for writing.
     unsafe { plain5(Syscall::LogRead, system as u64, index, position, buf.as_mut_ptr() as u64, buf.len() as u64) }
@@ -21,7 +21,7 @@ pub fn log_read(system: u32, index: u64, position: u64, buf: &mut [u8]) -> Resul
 /// loader's reason.
 ///
 /// # Errors
-/// Those of [`Syscall::TaskSpawn`].
+/// The errors of [`Syscall::TaskSpawn`].
 pub fn task_spawn(system: u32, index: usize, arg: &[u8]) -> Result<TaskId, CallFailure> {
     // SAFETY: the kernel only reads `arg`.
     let raw = unsafe { plain4(Syscall::TaskSpawn, system as u64, index as u64, arg.as_ptr() as u64, arg.len() as u64) };
@@ -34,7 +34,7 @@ pub fn task_spawn(system: u32, index: usize, arg: &[u8]) -> Result<TaskId, CallF
 /// Kills a task; `kind` is the [`DeathKind`](abi::error::DeathKind) to record.
 ///
 /// # Errors
-/// Those of [`Syscall::TaskKill`].
+/// The errors of [`Syscall::TaskKill`].
 pub fn task_kill(system: u32, task: TaskId, kind: u32) -> Result<(), Status> {
     // SAFETY: the call does not access the task's memory.
     unsafe { plain3(Syscall::TaskKill, system as u64, task.to_u32() as u64, kind as u64) }.done()
@@ -43,7 +43,7 @@ pub fn task_kill(system: u32, task: TaskId, kind: u32) -> Result<(), Status> {
 /// Releases some of what a dead task held; returns how much is left.
 ///
 /// # Errors
-/// Those of [`Syscall::TaskReap`].
+/// The errors of [`Syscall::TaskReap`].
 pub fn task_reap(system: u32, index: usize) -> Result<u64, Status> {
     // SAFETY: the call does not access the task's memory.
     unsafe { plain2(Syscall::TaskReap, system as u64, index as u64) }.value()
@@ -52,7 +52,7 @@ pub fn task_reap(system: u32, index: usize) -> Result<u64, Status> {
 /// Sets whether a task will have another life.
 ///
 /// # Errors
-/// Those of [`Syscall::TaskSetRestart`].
+/// The errors of [`Syscall::TaskSetRestart`].
 pub fn task_set_restart(system: u32, index: usize, expected: bool) -> Result<(), Status> {
     // SAFETY: the call does not access the task's memory.
     unsafe { plain3(Syscall::TaskSetRestart, system as u64, index as u64, expected as u64) }.done()
@@ -61,7 +61,7 @@ pub fn task_set_restart(system: u32, index: usize, expected: bool) -> Result<(),
 /// Sets bits in a task's permanent notification.
 ///
 /// # Errors
-/// Those of [`Syscall::TaskSignal`].
+/// The errors of [`Syscall::TaskSignal`].
 pub fn task_signal(system: u32, index: usize, bits: u64) -> Result<(), Status> {
     // SAFETY: the call does not access the task's memory.
     unsafe { plain3(Syscall::TaskSignal, system as u64, index as u64, bits) }.done()
@@ -70,7 +70,7 @@ pub fn task_signal(system: u32, index: usize, bits: u64) -> Result<(), Status> {
 /// Reads a task's status.
 ///
 /// # Errors
-/// Those of [`Syscall::TaskStatus`].
+/// The errors of [`Syscall::TaskStatus`].
 pub fn task_status(system: u32, index: usize) -> Result<abi::task::TaskStatus, Status> {
     let mut status = abi::task::TaskStatus::default();
     // SAFETY: the kernel writes one `TaskStatus`, for which every bit pattern is valid, to memory
@@ -82,7 +82,7 @@ pub fn task_status(system: u32, index: usize) -> Result<abi::task::TaskStatus, S
 /// Reads the record of a task's last death.
 ///
 /// # Errors
-/// Those of [`Syscall::TaskFault`].
+/// The errors of [`Syscall::TaskFault`].
 pub fn task_fault(system: u32, index: usize) -> Result<abi::error::FaultRecord, Status> {
     let mut record = MaybeUninit::<abi::error::FaultRecord>::uninit();
     // SAFETY: the kernel writes one `FaultRecord`, for which every bit pattern is valid, to memory
@@ -95,7 +95,7 @@ pub fn task_fault(system: u32, index: usize) -> Result<abi::error::FaultRecord, 
 /// Reads the counters of the system.
 ///
 /// # Errors
-/// Those of [`Syscall::SystemInfo`].
+/// The errors of [`Syscall::SystemInfo`].
 pub fn system_info(system: u32) -> Result<abi::task::SystemInfo, Status> {
     let mut info = abi::task::SystemInfo::default();
     // SAFETY: the kernel writes one `SystemInfo`, for which every bit pattern is valid, to memory

@@ -64,7 +64,7 @@ pub struct Line {
     pub name: String,
     level: Rc<dyn Fn() -> bool>,
     high: bool,
-    /// Whether it rose, has not fallen since, and the driver was not notified.
+    /// Whether the line rose, has not fallen since, and the driver was not notified.
     rose: bool,
     open: bool,
 }
