@@ -257,8 +257,8 @@ syscalls! {
     /// Sets the registers of the first thread of a task that the caller may debug. They take effect
     /// when the thread continues. A call in which it waits still returns its own results, and keeps
     /// its header (`rsi`) and the handle that it sends (`r10`). Flags are sanitised. `rdi` its
-    /// TaskId, `rsi` address of a [`crate::task::Registers`]. Errors: NoRights, NoSuchTask,
-    /// BadAddress (also for an `rip` or `rsp` that no task may have).
+    /// TaskId, `rsi` address of a [`crate::task::Registers`]. Errors: NoRights, NoSuchTask, Busy
+    /// (the thread is the caller), BadAddress (also for an `rip` or `rsp` that no task may have).
     DebugSetRegisters = 59, "debug_set_registers";
     /// Repeats or drops an interrupt of a task that the caller may debug. `rdi` its TaskId, `rsi`
     /// the line's notification bit (0 to 31), `rdx` [`INTERRUPT_AGAIN`]: sets the bit once more;
