@@ -15,6 +15,7 @@ use crate::stream::{PENDING_MAX, Pending, Stream};
 use abi::TaskId;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::ops::Range;
 use rt::keep::{Bytes, Double, MAX_TASKS};
 
 const RECORD: usize = 64;
@@ -106,29 +107,11 @@ pub struct Session {
     unpainted: u32,
 }
 
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 struct Changes {
     rows: u32,
-    records: Records,
-}
-
-/// Records of tasks that have changed.
-#[derive(Clone, Copy, Default)]
-enum Records {
-    #[default]
-    None,
-    One(usize),
-    All,
-}
-
-impl Records {
-    fn hold(self, slot: usize) -> bool {
-        match self {
-            Records::None => false,
-            Records::One(changed) => changed == slot,
-            Records::All => true,
-        }
-    }
+    /// Slots of records.
+    records: Range<usize>,
 }
 
 impl Session {
@@ -142,9 +125,9 @@ impl Session {
             (Screen::default(), vec![Record::default(); MAX_TASKS])
         };
         let stream = Stream::resume(records[0].pending.bytes());
-        let everything = Changes { rows: ALL_ROWS, records: Records::All };
+        let everything = Changes { rows: ALL_ROWS, records: 0..MAX_TASKS };
         let mut session =
-            Session { keep, screen, records, stream, stream_of: 0, behind: everything, unpainted: ALL_ROWS };
+            Session { keep, screen, records, stream, stream_of: 0, behind: everything.clone(), unpainted: ALL_ROWS };
         if !restored {
             session.commit(everything.records);
             keep.set_ready(0);
@@ -197,25 +180,26 @@ impl Session {
             record.progress = u32::try_from(at + bytes.len()).unwrap_or(u32::MAX);
             record.finished = last;
         }
-        self.commit(Records::One(slot));
+        self.commit(slot..slot + 1);
     }
 
     /// Changes the terminal other than by text, and commits that. `how` may be applied twice, which
     /// must have the same result as once.
     pub fn change(&mut self, how: impl FnOnce(&mut Screen)) {
         how(&mut self.screen);
-        self.commit(Records::None);
+        self.commit(0..0);
     }
 
     /// Brings the other slot up to date and makes it the one in use.
-    fn commit(&mut self, records: Records) {
+    fn commit(&mut self, records: Range<usize>) {
         let changes = Changes { rows: self.screen.take_dirty(), records };
         self.unpainted |= changes.rows;
         let rows = changes.rows | self.behind.rows;
         let slot = self.keep.slots.spare();
         slot.state.put(&self.screen.encode());
-        for (i, (place, record)) in slot.records.iter().zip(&self.records).enumerate() {
-            if changes.records.hold(i) || self.behind.records.hold(i) {
+        for changed in [&self.behind.records, &changes.records] {
+            let places = slot.records.iter().zip(&self.records);
+            for (place, record) in places.take(changed.end).skip(changed.start) {
                 place.put(&record.encode());
             }
         }

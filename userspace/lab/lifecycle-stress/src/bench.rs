@@ -72,13 +72,16 @@ pub fn bury(row: usize) -> Outcome {
     Ok(())
 }
 
-/// Ends the life that runs in a row, if one does, and buries it.
+/// Ends the life that runs in a row, if one does, and reaps it.
 pub fn kill(row: usize) -> Outcome {
     let status = rt::task::status(row).context("task_status")?;
     match TaskState::from_u32(status.state) {
         Some(TaskState::Running) => {
-            rt::task::kill(abi::TaskId::from_u32(status.id), DeathKind::Killed).context("task_kill")?;
-            bury(row)
+            match rt::task::kill(abi::TaskId::from_u32(status.id), DeathKind::Killed) {
+                // It may have ended by itself since then.
+                Ok(()) | Err(Status::NoSuchTask) => bury(row),
+                Err(status) => Err(status).context("task_kill"),
+            }
         }
         Some(TaskState::Dead) => bury(row),
         _ => Ok(()),
