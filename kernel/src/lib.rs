@@ -47,6 +47,7 @@ pub mod loader;
     reason = "its lock is let go of before each line is written, and no other is taken under it"
 )]
 pub mod log;
+pub mod memory;
 #[expect(unsafe_code, reason = "after the last task has run: reads the stack, and stops the machine")]
 pub mod panic;
 #[expect(unsafe_code, reason = "before the first task runs")]

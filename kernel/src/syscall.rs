@@ -10,19 +10,16 @@ use abi::message::{Header, Lease, MAX_LEASES, ReplyToken, Rights};
 use abi::task::{LEVELS, TaskState, USER_END};
 use abi::{Status, Syscall, TaskId};
 use kernel_core::Row;
-use kernel_core::addr::{PhysAddr, TableRoot};
+use kernel_core::addr::TableRoot;
 use kernel_core::direct::{LABEL, LEASES};
 use kernel_core::handles::{Handle, Object};
-use kernel_core::memory::Backing;
-use kernel_core::step::{Clear, Fill, Step};
+use kernel_core::step::Step;
 use kernel_core::task::Task;
 use kernel_core::thread::TrapFrame;
 use zerocopy::IntoBytes;
 
 /// Most bytes of one `log_write`.
 const MAX_LOG: usize = 1024;
-/// Most pages of one `memory_create`.
-const MAX_PAGES: u64 = 256;
 
 /// The entry stub's other half. The registers are in the running thread's frame.
 #[expect(clippy::unreachable, reason = "who makes a system call is the running thread")]
@@ -178,7 +175,7 @@ pub(crate) fn value(rdx: impl Into<u64>) -> Outcome {
     Ok(Done::Value(Some(rdx.into()), None))
 }
 
-fn pair(rdx: u64, rsi: u64) -> Outcome {
+pub(crate) fn pair(rdx: u64, rsi: u64) -> Outcome {
     Ok(Done::Value(Some(rdx), Some(rsi)))
 }
 
@@ -250,11 +247,7 @@ fn dispatch(k: &mut Kernel, thread: u16, call: Syscall, a: Args) -> Outcome {
         Syscall::MemoryCreate => k.memory_create(thread, a.rdi, a.rsi != 0),
         Syscall::MemoryMap => k.memory_map(thread, a.rdi, a.rsi, a.rdx != 0),
         Syscall::MemoryUnmap => k.memory_unmap(thread, a.rdi),
-        Syscall::MemoryInfo => {
-            let Object::Memory(id) = k.sys.handle(thread, a.rdi)?.object else { return Err(Status::WrongKind) };
-            let memory = k.sys.memory(id)?;
-            pair(memory.pages.into(), memory.physical.map_or(u64::MAX, PhysAddr::number))
-        }
+        Syscall::MemoryInfo => k.memory_info(thread, a.rdi),
 
         Syscall::IrqAck => {
             let Object::Interrupt(line) = k.sys.handle(thread, a.rdi)?.object else { return Err(Status::WrongKind) };
@@ -404,31 +397,6 @@ impl Kernel {
         }
         self.sys.set_priority(index, priority as u8);
         Ok(())
-    }
-
-    fn memory_create(&mut self, thread: u16, pages: u64, contiguous: bool) -> Outcome {
-        let row = self.sys.row_of(thread)?;
-        if pages == 0 || pages > MAX_PAGES {
-            return Err(Status::BadArgument);
-        }
-        let create = self.sys.memory_begin(row, pages as u32, contiguous)?;
-        self.create_step(row, create)
-    }
-
-    fn memory_map(&mut self, thread: u16, handle: u64, addr: u64, writable: bool) -> Outcome {
-        let row = self.sys.row_of(thread)?;
-        let mapping = self.sys.memory_map(row, handle, addr, writable)?;
-        let next = self.sys.memory(mapping.memory).ok().and_then(|memory| match &memory.backing {
-            Backing::Frames(chain) => chain.first(),
-            Backing::Physical { .. } => None,
-        });
-        self.fill_step(row, Fill { addr: mapping.addr, writable, done: 0, next })
-    }
-
-    fn memory_unmap(&mut self, thread: u16, addr: u64) -> Outcome {
-        let row = self.sys.row_of(thread)?;
-        self.sys.memory_leave(row, addr)?;
-        self.clear_step(row, Clear { addr, done: 0, status: Status::Ok })
     }
 
     fn log_write(&mut self, thread: u16, addr: u64, len: u64) -> Outcome {
