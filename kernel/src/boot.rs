@@ -1,10 +1,8 @@
 //! What happens once, before the frame allocator and the heap exist: frames are handed out from the boot memory map.
 
-use crate::arch::paging::{self, Zeroed};
 use crate::arch::ram;
 use bootloader_api::info::{MemoryRegionKind, MemoryRegions};
 use core::ops::Range;
-use kernel_core::addr::PhysAddr;
 use kernel_core::ram::Regions;
 use x86_64::structures::paging::{FrameAllocator, PhysFrame, Size4KiB};
 
@@ -68,13 +66,6 @@ impl BootFrames {
     #[unsafe(link_section = "boot_text")]
     pub fn take(&mut self) -> u64 {
         self.take_run(1)
-    }
-
-    /// Takes one frame, full of zeros.
-    #[unsafe(link_section = "boot_text")]
-    pub fn take_zeroed(&mut self) -> Zeroed {
-        // SAFETY: it is handed out once, so nobody else uses it.
-        unsafe { paging::zero_at(PhysAddr::new(self.take())) }
     }
 
     /// What is left, in frame numbers and ascending order.

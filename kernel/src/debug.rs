@@ -1,5 +1,6 @@
 //! System calls on a task by its debugger: memory, registers, ports. Who may is decided in [`kernel_core::debug`].
 
+use crate::arch::ports;
 use crate::kernel::Kernel;
 use crate::usermem;
 use abi::Status;
@@ -86,7 +87,7 @@ impl Kernel {
     pub fn debug_port(&mut self, thread: u16, id: u64, port: u64, access: u64, value: u64) -> Result<u64, Status> {
         let row = self.sys.debuggee(thread, id)?;
         let (width, writes) = self.sys.debug_port(row, port, access)?;
-        crate::latency::ports(1);
+        ports::count(1);
         let port = port as u16;
         // SAFETY: the ports belong to a task, never to the kernel (the table's check and the loader see to that), and this task may do
         // what that one may.

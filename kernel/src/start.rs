@@ -75,7 +75,7 @@ pub fn init_memory(boot: &'static mut BootInfo) -> Ready {
     if ecam.size() != 0 {
         units.add(Found { unit: Unit::PciConfiguration, start: ecam.start, len: ecam.size() });
     }
-    let tables = firmware_tables.and_then(|at| firmware::read(at, &mut || frames.take_zeroed(), &mut units));
+    let tables = firmware_tables.and_then(|at| firmware::read(at, &mut frames, &mut units));
     gdt::init();
     idt::init();
     let features = cpu::features();
@@ -97,12 +97,12 @@ pub fn init_memory(boot: &'static mut BootInfo) -> Ready {
     let heap_size = records_need.max(HEAP_BASE).next_multiple_of(PAGE);
     let heap_start = frames.take_run(heap_size / PAGE);
     // SAFETY: these frames were just taken, and the direct map covers all usable memory for ever.
-    unsafe { heap::init((paging::DIRECT_MAP + heap_start) as usize, heap_size as usize) };
+    unsafe { heap::init((ram::DIRECT_MAP + heap_start) as usize, heap_size as usize) };
     log::init();
     let table_len = (frames.end() / PAGE) as usize;
     let table_start = frames.take_run((table_len as u64 * size_of::<Link>() as u64).div_ceil(PAGE));
     // SAFETY: as above; the frames are nobody else's, a `Link` is words that may have any value, and the table is page-aligned.
-    let links = unsafe { core::slice::from_raw_parts_mut((paging::DIRECT_MAP + table_start) as *mut Link, table_len) };
+    let links = unsafe { core::slice::from_raw_parts_mut((ram::DIRECT_MAP + table_start) as *mut Link, table_len) };
     let mut all = Frames::new(links);
     for range in frames.rest() {
         all.add(range);
@@ -192,6 +192,30 @@ pub fn disable(sys: &mut System, units: &Units) {
     });
 }
 
+/// Says in the log what was found mastering the bus.
+#[unsafe(link_section = "boot_text")]
+fn say_bus_masters(found: pci::Masters) {
+    if found.functions != 0 {
+        klog!("PCI: {} functions, {} were bus masters; none is", found.functions, found.were_on);
+    }
+    if let Some(address) = found.stuck {
+        let (bus, device, function) = (address >> 8, address >> 3 & 31, address & 7);
+        klog!("PCI: but {bus:02x}:{device:02x}.{function} stays one, and reaches all memory");
+    }
+}
+
+/// Says in the log what the firmware's tables were.
+#[unsafe(link_section = "boot_text")]
+fn say_firmware(walked: Option<Walked>) {
+    match walked {
+        Some(Walked { tables, broken: 0 }) => klog!("ACPI: {tables} tables say where devices are that no task gets"),
+        Some(Walked { tables, broken }) => {
+            klog!("ACPI: {tables} tables say where devices are that no task gets; {broken} are broken and left out");
+        }
+        None => klog!("ACPI: no tables; devices that no task gets are looked for in their usual places"),
+    }
+}
+
 /// Starts the system that the boot archive holds. Never returns: the kernel is entered by interrupts and system calls from then on.
 #[expect(clippy::panic, clippy::indexing_slicing, reason = "before the first task runs")]
 #[expect(clippy::disallowed_methods, reason = "goes to `leave`, which gives it to `next`")]
@@ -219,8 +243,8 @@ pub fn run(ready: Ready, entered_at: u64) -> ! {
         features.umip,
         features.pcid,
     );
-    bus_masters.say();
-    firmware::say(tables);
+    say_bus_masters(bus_masters);
+    say_firmware(tables);
     let mut sys = System::with_most(records, most, frames, clock);
     disable(&mut sys, &units);
     if most < records.iter().map(|r| r.handle_quota.max(r.object_quota)).max().unwrap_or(0) {

@@ -1,7 +1,7 @@
 //! Exceptions and interrupts: a task's exception ends the task, a line becomes a notification, the kernel's own exception ends the
 //! machine with a report.
 
-use crate::arch::{cpu, pic, pit, stacks};
+use crate::arch::{cpu, pic, pit, ports, stacks};
 use crate::kernel::{self, Kernel};
 use crate::latency;
 use crate::panic::report;
@@ -117,7 +117,7 @@ fn interrupt(kernel: &mut Kernel, vector: u64) -> bool {
 #[expect(clippy::disallowed_methods, reason = "goes to `next`")]
 pub extern "C" fn line_from_user(frame: &TrapFrame, kernel: &mut Kernel) -> *const TrapFrame {
     latency::begin(latency::cause(frame));
-    latency::ports(STUB_PORTS);
+    ports::count(STUB_PORTS);
     let line = (frame.vector - u64::from(pic::BASE)) as u8;
     kernel.sys.set_now(cpu::now());
     if !kernel.sys.interrupt(line) {

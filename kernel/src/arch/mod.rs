@@ -15,6 +15,7 @@ pub mod pci;
 pub mod percore;
 pub mod pic;
 pub mod pit;
+pub mod ports;
 pub mod ram;
 pub mod stacks;
 pub mod state;

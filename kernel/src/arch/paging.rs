@@ -6,8 +6,9 @@
 mod direct_map;
 
 pub use direct_map::init;
+pub(super) use direct_map::{take, take_zeroed};
 
-use super::ram::Ram;
+use super::ram::{DIRECT_MAP, Ram};
 use abi::Status;
 use core::sync::atomic::{AtomicU64, Ordering};
 use kernel_core::Row;
@@ -17,8 +18,6 @@ use kernel_core::memory::Caching;
 use x86_64::VirtAddr;
 use x86_64::registers::control::Cr3;
 
-/// Where RAM is mapped, and nothing else of physical memory (see [`super::ram`]): 64 TiB from here on, not executable.
-pub const DIRECT_MAP: u64 = 0xffff_8000_0000_0000;
 /// The slot of the top table through which the boot loader maps the page tables recursively.
 pub const RECURSIVE: u64 = 508;
 /// Where that slot begins.

@@ -2,7 +2,6 @@
 //! registers could make it read and write all memory. Configuration is reached by ports (PCI Local Bus Specification 3.0, section 3.2.2.3.2),
 //! which no task gets; neither does one get the same in memory, where a machine has that.
 
-use crate::klog;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use kernel_core::ram::Region;
 use x86_64::instructions::port::Port;
@@ -33,20 +32,6 @@ pub struct Masters {
     pub were_on: u16,
     /// One that is still, by its address: the bus in the upper byte, device and function below.
     pub stuck: Option<u16>,
-}
-
-impl Masters {
-    /// Says it in the log.
-    #[unsafe(link_section = "boot_text")]
-    pub fn say(&self) {
-        if self.functions != 0 {
-            klog!("PCI: {} functions, {} were bus masters; none is", self.functions, self.were_on);
-        }
-        if let Some(address) = self.stuck {
-            let (bus, device, function) = (address >> 8, address >> 3 & 31, address & 7);
-            klog!("PCI: but {bus:02x}:{device:02x}.{function} stays one, and reaches all memory");
-        }
-    }
 }
 
 /// How a word of four bytes of a function's configuration is selected.

@@ -1,7 +1,7 @@
 //! The two 8259 interrupt controllers (Intel 8259A data sheet). Lines are masked, end-of-interrupt is sent at once, and a line
 //! opens again when its driver acknowledges.
 
-use crate::latency;
+use super::ports;
 use core::sync::atomic::{AtomicU16, Ordering::Relaxed};
 use pic8259::ChainedPics;
 use x86_64::instructions::port::Port;
@@ -37,7 +37,7 @@ impl Pic {
 
     fn write_mask(&mut self, mask: u16) {
         MASK.store(mask, Relaxed);
-        latency::ports(2);
+        ports::count(2);
         let [low, high] = mask.to_le_bytes();
         // SAFETY: masking lines has no effect but that they do not fire.
         unsafe { self.chips.write_masks(low, high) };
@@ -72,7 +72,7 @@ impl Pic {
         if line != 7 && line != 15 {
             return true;
         }
-        latency::ports(3);
+        ports::count(3);
         let second = line >= 8;
         let mut port = Port::<u8>::new(if second { COMMAND[1] } else { COMMAND[0] });
         // SAFETY: OCW3 only selects which register the next read returns.
@@ -90,7 +90,7 @@ impl Pic {
 
     /// Tells the controllers that an interrupt is taken.
     pub fn end(&mut self, line: u8) {
-        latency::ports(2);
+        ports::count(2);
         // SAFETY: called once for each real interrupt, with its vector.
         unsafe { self.chips.notify_end_of_interrupt(BASE + line) };
     }

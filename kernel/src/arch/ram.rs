@@ -1,10 +1,12 @@
 //! Physical memory as the kernel reaches it: RAM, and nothing else. Device registers, holes between pieces of RAM, and what the firmware
 //! keeps are never in the direct map, and no [`Ram`] can be made for them.
 
-use super::paging::DIRECT_MAP;
 use bootloader_api::info::{MemoryRegionKind, MemoryRegions};
 use core::cell::UnsafeCell;
 use kernel_core::ram::Regions;
+
+/// Where RAM is mapped, and nothing else of physical memory: 64 TiB from here on, not executable. [`super::paging::init`] maps it.
+pub const DIRECT_MAP: u64 = 0xffff_8000_0000_0000;
 
 struct Cell(UnsafeCell<Regions>);
 

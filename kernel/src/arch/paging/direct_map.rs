@@ -1,23 +1,45 @@
 //! What is done once, before the first task: RAM is mapped as the direct map, and the kernel moves to a top table of its own.
 
 use super::{
-    DIRECT_MAP, GLOBAL, HUGE, KERNEL_ROOT, PAGE, PRESENT, RECURSIVE, RECURSIVE_ADDR, Table, read, slot,
-    switch_to_kernel, write,
+    GLOBAL, HUGE, KERNEL_ROOT, PAGE, PRESENT, RECURSIVE, RECURSIVE_ADDR, Table, Zeroed, read, slot, switch_to_kernel,
+    write, zero_at,
 };
-use crate::arch::ram;
-use crate::boot::BootFrames;
+use crate::arch::ram::{self, DIRECT_MAP};
 use core::sync::atomic::Ordering;
+use kernel_core::addr::PhysAddr;
 use x86_64::VirtAddr;
 use x86_64::registers::control::Cr3;
 use x86_64::structures::paging::mapper::Mapper;
 use x86_64::structures::paging::page::PageSize;
-use x86_64::structures::paging::{Page, PageTable, PageTableFlags, PhysFrame, RecursivePageTable, Size2MiB, Size4KiB};
+use x86_64::structures::paging::{
+    FrameAllocator, Page, PageTable, PageTableFlags, PhysFrame, RecursivePageTable, Size2MiB, Size4KiB,
+};
+
+/// Takes a frame, which from now on is nobody else's.
+#[expect(clippy::expect_used, reason = "before the first task runs")]
+#[unsafe(link_section = "boot_text")]
+pub fn take(frames: &mut impl FrameAllocator<Size4KiB>) -> PhysAddr {
+    let frame = frames.allocate_frame().expect("there is no frame left at boot");
+    PhysAddr::new(frame.start_address().as_u64())
+}
+
+/// Takes a frame, full of zeros.
+#[unsafe(link_section = "boot_text")]
+pub fn take_zeroed(frames: &mut impl FrameAllocator<Size4KiB>) -> Zeroed {
+    // SAFETY: nobody else uses it, by the contract of [`FrameAllocator`].
+    unsafe { zero_at(take(frames)) }
+}
 
 /// Maps RAM from one physical address up to another in pages of one size, as far as one page table goes; returns how much. The boot loader's tables
 /// are reached through the recursive slot: the first page has the table made where it is missing, the others are only entered.
 #[expect(clippy::panic, reason = "before the first task runs")]
 #[unsafe(link_section = "boot_text")]
-fn map_ram<'a, S: PageSize>(mapper: &mut RecursivePageTable<'a>, phys: u64, end: u64, frames: &mut BootFrames) -> u64
+fn map_ram<'a, S: PageSize>(
+    mapper: &mut RecursivePageTable<'a>,
+    phys: u64,
+    end: u64,
+    frames: &mut impl FrameAllocator<Size4KiB>,
+) -> u64
 where
     RecursivePageTable<'a>: Mapper<S>,
 {
@@ -49,7 +71,7 @@ where
 
 /// Builds the direct map and the kernel's top table, and switches to it. [`ram::init`] comes first.
 #[expect(clippy::expect_used, reason = "before the first task runs")]
-pub fn init(frames: &mut BootFrames) {
+pub fn init(frames: &mut impl FrameAllocator<Size4KiB>) {
     let p4 = (RECURSIVE_ADDR | RECURSIVE << 30 | RECURSIVE << 21 | RECURSIVE << 12) as *mut PageTable;
     // SAFETY: the loader was asked to map its tables recursively in this slot, and no other reference to the top table exists.
     let mut mapper =
@@ -66,7 +88,7 @@ pub fn init(frames: &mut BootFrames) {
         }
     }
     let old = Table(Cr3::read().0.start_address().as_u64());
-    let top = frames.take_zeroed();
+    let top = take_zeroed(frames);
     let (root, table) = (top.0, Table(top.0.number()));
     for index in 256..512 {
         if index != RECURSIVE {
@@ -74,7 +96,7 @@ pub fn init(frames: &mut BootFrames) {
         }
     }
     // The stacks' slot must exist before the first task copies the upper half.
-    write(table, slot(crate::arch::stacks::BASE, 3), frames.take_zeroed().table().entry());
+    write(table, slot(crate::arch::stacks::BASE, 3), take_zeroed(frames).table().entry());
     make_global(table, 3, slot(0xffff_ffff_8000_0000, 3));
     KERNEL_ROOT.store(root.number(), Ordering::Relaxed);
     switch_to_kernel();
