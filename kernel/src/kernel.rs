@@ -207,14 +207,15 @@ pub fn leave_running(kernel: &mut Kernel) -> *const TrapFrame {
     match kernel.sys.running() {
         Some(thread) if cfg!(not(feature = "plain")) => {
             latency::end();
-            resume(&thread.frame)
+            resume::<Kernel>(&thread.frame)
         }
         _ => enter_running(kernel),
     }
 }
 
 /// As [`enter_running`] for the assembly, which has found that the thread needs more than it does.
-pub extern "C" fn enter_current(_: &TrapFrame, kernel: &mut Kernel) -> *const TrapFrame {
+#[inline(always)]
+pub fn enter_current(_: &TrapFrame, kernel: &mut Kernel) -> *const TrapFrame {
     latency::begin(abi::Syscall::Call as u64);
     enter_running(kernel)
 }

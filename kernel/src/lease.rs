@@ -2,21 +2,23 @@
 //!
 //! The entry stubs come here directly: who runs stays as it is, so there is nothing to schedule and no frame to be left by.
 
+use crate::arch::handlers::Returned;
 use crate::kernel::Kernel;
 use crate::latency;
-use crate::syscall::Returned;
 use crate::usermem::{self, Side};
 use abi::message::{Lease, MAX_COPY, ReplyToken};
 use abi::{Status, Syscall};
 
 /// `lease_read`, with its arguments in the order of the registers.
-pub extern "C" fn on_read(token: u64, number: u64, offset: u64, to: u64, len: u64, kernel: &mut Kernel) -> Returned {
+#[inline(always)]
+pub fn on_read(token: u64, number: u64, offset: u64, to: u64, len: u64, kernel: &mut Kernel) -> Returned {
     latency::begin(Syscall::LeaseRead as u64);
     returned(kernel.lease_copy(ReplyToken(token), number, offset, to, len, Lease::READ), offset)
 }
 
 /// `lease_write`, likewise.
-pub extern "C" fn on_write(token: u64, number: u64, offset: u64, from: u64, len: u64, kernel: &mut Kernel) -> Returned {
+#[inline(always)]
+pub fn on_write(token: u64, number: u64, offset: u64, from: u64, len: u64, kernel: &mut Kernel) -> Returned {
     latency::begin(Syscall::LeaseWrite as u64);
     returned(kernel.lease_copy(ReplyToken(token), number, offset, from, len, Lease::WRITE), offset)
 }

@@ -27,6 +27,8 @@ pub mod arch;
 pub mod boot;
 #[expect(unsafe_code, reason = "a port of the task that is debugged, which was checked to be its own")]
 pub mod debug;
+#[expect(unsafe_code, reason = "says what the entry stubs rely on")]
+pub mod entries;
 #[expect(unsafe_code, reason = "memory for the allocator, before the first task runs")]
 #[expect(
     clippy::disallowed_types,

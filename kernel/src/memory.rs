@@ -1,4 +1,5 @@
-//! The system calls about memory objects and mappings, each with the steps in which it goes on: see [`kernel_core::step`].
+//! The system calls about memory objects and mappings, each with the steps in which it goes on: see
+//! [`kernel_core::step`].
 
 use crate::arch::paging::{self, TABLE_SPAN, Table, UserFlags};
 use crate::kernel::Kernel;

@@ -8,7 +8,7 @@ use crate::arch::{
 };
 use crate::boot::BootFrames;
 use crate::kernel::{self, Kernel, Locked};
-use crate::{heap, klog, loader, log};
+use crate::{entries, heap, klog, loader, log};
 use abi::PAGE_SIZE;
 use abi::manifest::{Grant, GrantKind, TaskRecord};
 use bootloader_api::config::Mapping;
@@ -77,12 +77,11 @@ pub fn init_memory(boot: &'static mut BootInfo) -> Ready {
     }
     let tables = firmware_tables.and_then(|at| firmware::read(at, &mut frames, &mut units));
     gdt::init();
-    idt::init();
+    idt::init::<Kernel>();
     let features = cpu::features();
-    let syscall_entry = VirtAddr::new(entry::syscall_entry as *const () as u64);
-    state::set(&features, VirtAddr::from_ptr(percore::addr()), syscall_entry);
+    state::set(&features, VirtAddr::from_ptr(percore::addr()), entries::syscall_entry());
     // SAFETY: this is the one core that runs, and is brought up here, once.
-    let mut core = unsafe { Core::first() };
+    let mut core = unsafe { Core::first(&const { entry::table::<Kernel>() }) };
     core.record().kernel_stack = stacks::Stack::Kernel.top().as_u64();
     let archive = archive_virt.map(|start| {
         // SAFETY: the loader mapped the archive there for ever, in the upper half, which the kernel's top table took over.
@@ -293,5 +292,5 @@ fn leave(mut kernel: Locked) -> ! {
     }
     let frame = kernel::next(kernel);
     // SAFETY: `next` returned the frame of a thread that was made ready to run, and everything on this stack is done with.
-    unsafe { core::arch::asm!("jmp {leave}", leave = sym entry::leave, in("rax") frame, options(noreturn)) }
+    unsafe { entry::leave::<Kernel>(frame) }
 }

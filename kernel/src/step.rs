@@ -1,4 +1,5 @@
-//! The steps of system calls that go on: see [`kernel_core::step`]. Those of memory objects and mappings are in [`crate::memory`].
+//! The steps of system calls that go on: see [`kernel_core::step`]. Those of memory objects and
+//! mappings are in [`crate::memory`].
 
 use crate::kernel::Kernel;
 use crate::loader;

@@ -2,6 +2,8 @@
 //! through [`crate::usermem`].
 
 use crate::arch::cpu;
+use crate::arch::fast::General;
+use crate::arch::handlers::Returned;
 use crate::kernel::{self, Kernel};
 use crate::{latency, loader, log, usermem};
 use abi::error::{DeathKind, MESSAGE_LEN};
@@ -21,62 +23,17 @@ use zerocopy::IntoBytes;
 /// Most bytes of one `log_write`.
 const MAX_LOG: usize = 1024;
 
-/// The entry stub's other half. The registers are in the running thread's frame.
-#[expect(clippy::unreachable, reason = "who makes a system call is the running thread")]
-#[expect(clippy::disallowed_methods, reason = "goes to `next`")]
-pub extern "C" fn on_syscall(frame: &TrapFrame) -> *const TrapFrame {
-    latency::begin(latency::cause(frame));
-    let (number, args) = (frame.rax, Args::of(frame));
-    let mut kernel = kernel::lock();
-    let Some(thread) = kernel.sys.current() else { unreachable!("a system call without a thread") };
-    let outcome = match Syscall::from_u64(number) {
-        Some(call) => dispatch(&mut kernel, thread, call, args),
-        #[cfg(feature = "verify")]
-        None => kernel
-            .sys
-            .row_of(thread)
-            .and_then(|row| crate::verify::call(&kernel, row, number))
-            .and_then(|(rdx, rsi)| pair(rdx, rsi)),
-        #[cfg(feature = "latency")]
-        None => kernel
-            .sys
-            .row_of(thread)
-            .and_then(|row| latency::call(&kernel, row, number, args.rdi))
-            .and_then(|(rdx, rsi)| pair(rdx, rsi)),
-        #[cfg(not(any(feature = "verify", feature = "latency")))]
-        None => Err(Status::BadSyscall),
-    };
-    kernel.conclude(thread, outcome);
-    #[cfg(feature = "verify")]
-    crate::verify::count(&kernel, thread, number);
-    kernel::next(kernel)
-}
-
-/// What a system call brings back, in `rax` and `rdx`, where the entry stub does not come here by [`on_syscall`].
-#[repr(C)]
-pub struct Returned {
-    status: u64,
-    value: u64,
-}
-
-impl Returned {
-    /// A status and a value.
-    #[inline(always)]
-    pub fn new(status: Status, value: u64) -> Self {
-        Returned { status: status as u64, value }
-    }
-}
-
 /// Does what happens most often at once, with the state as the entry stub hands it over, where nothing is in the way: see [`kernel_core::direct`]. Else it is the general path's.
 #[inline(always)]
 fn directly(frame: &TrapFrame, kernel: &mut Kernel, call: impl FnOnce(&mut Kernel) -> bool) -> *const TrapFrame {
     latency::begin(latency::cause(frame));
     kernel.sys.set_now(cpu::now());
-    if call(kernel) { kernel::leave_running(kernel) } else { on_syscall(frame) }
+    if call(kernel) { kernel::leave_running(kernel) } else { Kernel::on_syscall(frame) }
 }
 
 /// `call` and `reply_recv`. Where there is assembly for them, it has refused.
-pub extern "C" fn on_message(frame: &TrapFrame, kernel: &mut Kernel) -> *const TrapFrame {
+#[inline(always)]
+pub fn on_message(frame: &TrapFrame, kernel: &mut Kernel) -> *const TrapFrame {
     let plain = cfg!(feature = "plain");
     directly(frame, kernel, |kernel| match frame.rax {
         CALL => lend(kernel, frame) && kernel.sys.direct_call_lending(),
@@ -87,12 +44,14 @@ pub extern "C" fn on_message(frame: &TrapFrame, kernel: &mut Kernel) -> *const T
 const CALL: u64 = Syscall::Call as u64;
 
 /// `signal`.
-pub extern "C" fn on_signal(frame: &TrapFrame, kernel: &mut Kernel) -> *const TrapFrame {
+#[inline(always)]
+pub fn on_signal(frame: &TrapFrame, kernel: &mut Kernel) -> *const TrapFrame {
     directly(frame, kernel, |kernel| kernel.sys.direct_signal())
 }
 
 /// `yield`.
-pub extern "C" fn on_yield(frame: &TrapFrame, kernel: &mut Kernel) -> *const TrapFrame {
+#[inline(always)]
+pub fn on_yield(frame: &TrapFrame, kernel: &mut Kernel) -> *const TrapFrame {
     directly(frame, kernel, |kernel| kernel.sys.direct_yield())
 }
 
@@ -111,7 +70,8 @@ fn lend(kernel: &mut Kernel, frame: &TrapFrame) -> bool {
 }
 
 /// `poll`, with its arguments in the order of the registers.
-pub extern "C" fn on_poll(handle: u64, mask: u64, rdx: u64, _: u64, _: u64, kernel: &mut Kernel) -> Returned {
+#[inline(always)]
+pub fn on_poll(handle: u64, mask: u64, rdx: u64, kernel: &mut Kernel) -> Returned {
     if cfg!(not(feature = "latency")) && kernel.sys.finds_nothing(handle, mask) {
         return Returned::new(Status::Ok, 0);
     }
@@ -119,7 +79,7 @@ pub extern "C" fn on_poll(handle: u64, mask: u64, rdx: u64, _: u64, _: u64, kern
 }
 
 #[inline(never)]
-extern "C" fn poll(handle: u64, mask: u64, rdx: u64, kernel: &mut Kernel) -> Returned {
+fn poll(handle: u64, mask: u64, rdx: u64, kernel: &mut Kernel) -> Returned {
     latency::begin(Syscall::Poll as u64);
     let outcome = kernel.sys.poll_running(handle, mask);
     latency::end();
@@ -130,7 +90,8 @@ extern "C" fn poll(handle: u64, mask: u64, rdx: u64, kernel: &mut Kernel) -> Ret
 }
 
 /// `task_fault`, for which a supervisor should not wait long.
-pub extern "C" fn on_task_fault(system: u64, row: u64, to: u64, _: u64, _: u64, kernel: &mut Kernel) -> Returned {
+#[inline(always)]
+pub fn on_task_fault(system: u64, row: u64, to: u64, kernel: &mut Kernel) -> Returned {
     latency::begin(Syscall::TaskFault as u64);
     let outcome = kernel.task_fault(system, row, to);
     latency::end();
@@ -142,8 +103,8 @@ pub extern "C" fn on_task_fault(system: u64, row: u64, to: u64, _: u64, _: u64, 
 
 /// The arguments in their order.
 #[derive(Clone, Copy)]
-struct Args {
-    rdi: u64,
+pub(crate) struct Args {
+    pub(crate) rdi: u64,
     rsi: u64,
     rdx: u64,
     r10: u64,
@@ -152,7 +113,7 @@ struct Args {
 }
 
 impl Args {
-    fn of(f: &TrapFrame) -> Self {
+    pub(crate) fn of(f: &TrapFrame) -> Self {
         Args { rdi: f.rdi, rsi: f.rsi, rdx: f.rdx, r10: f.r10, r8: f.r8, r9: f.r9 }
     }
 }
@@ -187,7 +148,8 @@ fn elsewhere(result: Result<(), Status>) -> Outcome {
     result.map(|()| Done::Elsewhere)
 }
 
-fn dispatch(k: &mut Kernel, thread: u16, call: Syscall, a: Args) -> Outcome {
+/// Does a system call of this thread.
+pub(crate) fn dispatch(k: &mut Kernel, thread: u16, call: Syscall, a: Args) -> Outcome {
     match call {
         Syscall::Yield => {
             k.finish(thread, Status::Ok, None, None);

@@ -18,7 +18,8 @@ pub static KERNEL_BREAKPOINTS: AtomicU64 = AtomicU64::new(0);
 
 /// From ring 3, by an exception or an interrupt. The registers are in the running thread's frame.
 #[expect(clippy::disallowed_methods, reason = "goes to `next`")]
-pub extern "C" fn from_user(frame: &TrapFrame, kernel: &mut Kernel) -> *const TrapFrame {
+#[inline(always)]
+pub fn from_user(frame: &TrapFrame, kernel: &mut Kernel) -> *const TrapFrame {
     latency::begin(latency::cause(frame));
     let (vector, address) = (frame.vector, if frame.vector == 14 { Cr2::read_raw() } else { 0 });
     if vector >= 32 {
@@ -45,7 +46,8 @@ fn exception(kernel: &mut Kernel, address: u64) {
 
 /// From ring 0: an interrupt of the idle loop, or a bug.
 #[expect(clippy::disallowed_methods, reason = "let go of when the interrupt has been noted: the idle loop goes on")]
-pub extern "C" fn from_kernel(frame: &TrapFrame) {
+#[inline(always)]
+pub fn from_kernel(frame: &TrapFrame) {
     match frame.vector {
         32.. => {
             latency::begin(latency::cause(frame));
@@ -62,7 +64,7 @@ pub extern "C" fn from_kernel(frame: &TrapFrame) {
 }
 
 /// An exception from which the kernel does not return.
-pub extern "C" fn fatal(frame: &TrapFrame) -> ! {
+pub fn fatal(frame: &TrapFrame) -> ! {
     let name = exception_name(frame.vector as u32);
     let address = Cr2::read_raw();
     // An overflow of the kernel's stack hits the guard page; the processor cannot push the page fault's frame there and raises #DF,
@@ -115,7 +117,8 @@ fn interrupt(kernel: &mut Kernel, vector: u64) -> bool {
 
 /// A line has interrupted ring 3, and the stub has masked, ended and counted it.
 #[expect(clippy::disallowed_methods, reason = "goes to `next`")]
-pub extern "C" fn line_from_user(frame: &TrapFrame, kernel: &mut Kernel) -> *const TrapFrame {
+#[inline(always)]
+pub fn line_from_user(frame: &TrapFrame, kernel: &mut Kernel) -> *const TrapFrame {
     latency::begin(latency::cause(frame));
     ports::count(STUB_PORTS);
     let line = (frame.vector - u64::from(pic::BASE)) as u8;

@@ -4,10 +4,15 @@
 //! to the frame's end, the rest by these stubs. The kernel then runs on its one stack with interrupts off and returns the frame
 //! to leave with, which may be another thread's. From ring 0 only the idle loop and the pause between two steps of a system call are ever
 //! interrupted; anything else is a bug and ends in a report.
+//!
+//! The stubs are generic over the functions of the kernel above in which they go on: see
+//! [`super::handlers`].
 
-use super::gdt::{USER_CODE, USER_DATA};
-use super::percore::{self, FRAME_END, KERNEL_STACK, USER_STACK};
-use super::{message, notify};
+use super::fast::Core;
+use super::gdt::{self, USER_CODE, USER_DATA};
+use super::handlers::Handlers;
+use super::percore::{self, FRAME_END, KERNEL_STACK, SYSTEM_CALLS, USER_STACK};
+use super::{message, notify, pic, pit, switch};
 use abi::Syscall;
 use core::arch::naked_asm;
 use core::mem::offset_of;
@@ -18,88 +23,33 @@ use kernel_core::thread::TrapFrame;
 const VECTOR: usize = offset_of!(TrapFrame, vector);
 const _: () = assert!(VECTOR == 15 * 8, "the stubs push fifteen registers");
 
-/// What [`notify`] goes on in.
-pub(super) use crate::{kernel::enter_current, syscall::on_syscall, trap::line_from_user};
-
-/// Whether the assembly of [`notify`] runs in ring 0.
-pub(super) const RING_0: bool = true;
-
-pub(super) const USER_FLAGS: u32 = TrapFrame::USER_FLAGS;
-pub(super) const USER_FLAGS_SET: u32 = TrapFrame::USER_FLAGS_SET;
-
-/// System calls of larger numbers have the general entry.
-pub(super) const ENTRIES: usize = Syscall::TaskFault as usize + 1;
-
 /// Where each system call goes on, by its number: at assembly that does it, at what returns at once, or where all others do.
 #[expect(clippy::indexing_slicing, reason = "when it is compiled, an index that is too large is an error")]
-pub(super) const TABLE: [extern "C" fn(); ENTRIES] = {
-    let mut table: [extern "C" fn(); ENTRIES] = [general; ENTRIES];
+pub const fn table<H: Handlers>() -> [extern "C" fn(); SYSTEM_CALLS] {
+    let mut table: [extern "C" fn(); SYSTEM_CALLS] = [H::general; SYSTEM_CALLS];
     let plain = cfg!(feature = "plain");
-    table[Syscall::Call as usize] = if plain { message_stub } else { message::call::<Kernel> };
-    table[Syscall::ReplyRecv as usize] = if plain { message_stub } else { message::reply_recv::<Kernel> };
-    table[Syscall::Signal as usize] = if plain { signal } else { notify::signal };
-    table[Syscall::Yield as usize] = if plain { give_way } else { notify::give_way };
-    table[Syscall::Poll as usize] = if plain { poll } else { notify::poll };
-    table[Syscall::LeaseRead as usize] = lease_read;
-    table[Syscall::LeaseWrite as usize] = lease_write;
-    table[Syscall::TaskFault as usize] = task_fault;
+    table[Syscall::Call as usize] = if plain { H::message } else { message::call::<H> };
+    table[Syscall::ReplyRecv as usize] = if plain { H::message } else { message::reply_recv::<H> };
+    table[Syscall::Signal as usize] = if plain { signal::<H> } else { notify::signal::<H> };
+    table[Syscall::Yield as usize] = if plain { give_way::<H> } else { switch::give_way::<H> };
+    table[Syscall::Poll as usize] = if plain { H::poll } else { notify::poll::<H> };
+    table[Syscall::LeaseRead as usize] = lease_read::<H>;
+    table[Syscall::LeaseWrite as usize] = lease_write::<H>;
+    table[Syscall::TaskFault as usize] = task_fault::<H>;
     table
-};
-
-/// Where the assembly of messages goes on in the kernel.
-struct Kernel;
-
-// SAFETY: the places are those of the core's record. `general` takes the registers as after `syscall`; `refused` completes the frame of the thread that
-// asks, `extras` that of the thread that runs, and both go on in Rust as after any system call.
-unsafe impl message::Core for Kernel {
-    const KERNEL: bool = true;
-    const FRAME_END: usize = FRAME_END;
-    const SYSTEM: usize = percore::SYSTEM;
-    const THREADS: usize = percore::THREADS;
-    const SLOTS: usize = percore::SLOTS;
-    const ENDPOINTS: usize = percore::ENDPOINTS;
-    const EXTRAS: usize = percore::EXTRAS;
-    const SPACE_SWITCHES: usize = percore::SPACE_SWITCHES;
-    const USER_STACK: usize = USER_STACK;
-
-    #[unsafe(naked)]
-    extern "C" fn general() {
-        naked_asm!("jmp {message}", message = sym message_stub)
-    }
-
-    #[unsafe(naked)]
-    extern "C" fn refused() {
-        whole_frame!("r10", "mov [r10 + {rax}], rax", crate::syscall::on_message)
-    }
-
-    #[unsafe(naked)]
-    extern "C" fn extras() {
-        naked_asm!("mov rbp, rdx", "jmp {handed_over}", handed_over = sym notify::handed_over)
-    }
-
-    #[unsafe(naked)]
-    extern "C" fn out() {
-        naked_asm!("jmp {out}", out = sym self::out)
-    }
-}
-
-/// Where assembly goes on that does not run in ring 0.
-#[unsafe(naked)]
-pub(super) extern "C" fn out() {
-    naked_asm!("ud2")
 }
 
 /// Where `syscall` arrives: rcx holds the return address, r11 the flags, the stack is still the user's.
 #[unsafe(naked)]
-pub extern "C" fn syscall_entry() {
+pub extern "C" fn syscall_entry<H: Handlers>() {
     naked_asm!(
         "swapgs",
         "cmp rax, {count}",
         "jae {general}",
         "jmp qword ptr gs:[rax * 8 + {entries}]",
-        count = const self::ENTRIES,
+        count = const SYSTEM_CALLS,
         entries = const percore::ENTRIES,
-        general = sym general,
+        general = sym H::general,
     )
 }
 
@@ -143,226 +93,270 @@ macro_rules! whole_frame {
             size = const size_of::<TrapFrame>(),
             kernel_stack = const KERNEL_STACK,
             handler = sym $handler,
-            leave = sym leave,
+            leave = sym H::leave,
         )
     };
-}
-use whole_frame;
-
-/// Puts the message in the registers into the frame of the thread `rdx`, which runs, and prepares more for it than the assembly does.
-#[unsafe(naked)]
-pub(super) extern "C" fn extras_of_message() {
-    // Of the sender, or of the assembly: not for this thread.
-    whole_frame!("rdx", "mov qword ptr [rdx + {rax}], 0\nxor r9d, r9d", crate::kernel::enter_current)
 }
 
 /// The stub of a system call after which the thread that asks goes on at once, whatever comes out of it: what the call keeps is saved on the
 /// kernel's stack, the flags as they are the task's own. The handler has the arguments in its own registers, but for the fourth, and the state.
 macro_rules! plain_stub {
-    ($(#[$doc:meta])* $name:ident, $handler:path) => {
-        $(#[$doc])*
-        #[unsafe(naked)]
-        pub(super) extern "C" fn $name() {
-            naked_asm!(
-                "mov gs:[{user_stack}], rsp",
-                "mov rsp, gs:[{kernel_stack}]",
-                "push rcx", "push r11", "push rdi", "push rsi", "push r8", "push r9", "push r10", "push rbp",
-                "mov rcx, r10",
-                "mov r9, gs:[{kernel}]",
-                "xor ebp, ebp",
-                "call {handler}",
-                "pop rbp", "pop r10", "pop r9", "pop r8", "pop rsi", "pop rdi", "pop r11", "pop rcx",
-                "mov rsp, gs:[{user_stack}]",
-                "swapgs",
-                "sysretq",
-                user_stack = const USER_STACK,
-                kernel_stack = const KERNEL_STACK,
-                kernel = const percore::KERNEL,
-                handler = sym $handler,
-            )
-        }
+    ($handler:path) => {
+        naked_asm!(
+            "mov gs:[{user_stack}], rsp",
+            "mov rsp, gs:[{kernel_stack}]",
+            "push rcx", "push r11", "push rdi", "push rsi", "push r8", "push r9", "push r10", "push rbp",
+            "mov rcx, r10",
+            "mov r9, gs:[{kernel}]",
+            "xor ebp, ebp",
+            "call {handler}",
+            "pop rbp", "pop r10", "pop r9", "pop r8", "pop rsi", "pop rdi", "pop r11", "pop rcx",
+            "mov rsp, gs:[{user_stack}]",
+            "swapgs",
+            "sysretq",
+            user_stack = const USER_STACK,
+            kernel_stack = const KERNEL_STACK,
+            kernel = const percore::KERNEL,
+            handler = sym $handler,
+        )
     };
 }
 
-plain_stub! {
-    /// `poll`.
-    poll, crate::syscall::on_poll
+/// `lease_read`.
+#[unsafe(naked)]
+extern "C" fn lease_read<H: Handlers>() {
+    plain_stub!(H::on_read)
 }
 
-plain_stub! {
-    /// `lease_read`.
-    lease_read, crate::lease::on_read
+/// `lease_write`.
+#[unsafe(naked)]
+extern "C" fn lease_write<H: Handlers>() {
+    plain_stub!(H::on_write)
 }
 
-plain_stub! {
-    /// `lease_write`.
-    lease_write, crate::lease::on_write
-}
-
-plain_stub! {
-    /// `task_fault`.
-    task_fault, crate::syscall::on_task_fault
+/// `task_fault`.
+#[unsafe(naked)]
+extern "C" fn task_fault<H: Handlers>() {
+    plain_stub!(H::on_task_fault)
 }
 
 /// The stub of a system call after which another thread may go on: all registers go into the frame.
 macro_rules! whole_stub {
-    ($(#[$doc:meta])* $name:ident, $handler:path) => {
-        $(#[$doc])*
-        #[unsafe(naked)]
-        pub(super) extern "C" fn $name() {
-            naked_asm!(
-                "mov gs:[{user_stack}], rsp",
-                "mov rsp, gs:[{frame_end}]",
-                "push {user_data}",
-                "push qword ptr gs:[{user_stack}]",
-                "push r11",
-                "push {user_code}",
-                "push rcx",
-                "push 0",
-                "push {syscall}",
-                "push rax", "push rcx", "push rdx", "push rbx", "push rbp", "push rsi", "push rdi",
-                "push r8", "push r9", "push r10", "push r11", "push r12", "push r13", "push r14", "push r15",
-                "mov rdi, rsp",
-                "mov rsi, gs:[{kernel}]",
-                "mov rsp, gs:[{kernel_stack}]",
-                "xor ebp, ebp",
-                "call {handler}",
-                "jmp {leave}",
-                kernel = const percore::KERNEL,
-                user_stack = const USER_STACK,
-                frame_end = const FRAME_END,
-                kernel_stack = const KERNEL_STACK,
-                user_data = const USER_DATA,
-                user_code = const USER_CODE,
-                syscall = const TrapFrame::SYSCALL,
-                handler = sym $handler,
-                leave = sym leave,
-            )
-        }
+    ($handler:path) => {
+        naked_asm!(
+            "mov gs:[{user_stack}], rsp",
+            "mov rsp, gs:[{frame_end}]",
+            "push {user_data}",
+            "push qword ptr gs:[{user_stack}]",
+            "push r11",
+            "push {user_code}",
+            "push rcx",
+            "push 0",
+            "push {syscall}",
+            "push rax", "push rcx", "push rdx", "push rbx", "push rbp", "push rsi", "push rdi",
+            "push r8", "push r9", "push r10", "push r11", "push r12", "push r13", "push r14", "push r15",
+            "mov rdi, rsp",
+            "mov rsi, gs:[{kernel}]",
+            "mov rsp, gs:[{kernel_stack}]",
+            "xor ebp, ebp",
+            "call {handler}",
+            "jmp {leave}",
+            kernel = const percore::KERNEL,
+            user_stack = const USER_STACK,
+            frame_end = const FRAME_END,
+            kernel_stack = const KERNEL_STACK,
+            user_data = const USER_DATA,
+            user_code = const USER_CODE,
+            syscall = const TrapFrame::SYSCALL,
+            handler = sym $handler,
+            leave = sym H::leave,
+        )
     };
 }
 
-whole_stub! {
-    /// All that have no other.
-    general, crate::syscall::on_syscall
-}
-
-whole_stub! {
-    /// `call` and `reply_recv` of more than a label; in a kernel with the feature `plain`, all of them.
-    message_stub, crate::syscall::on_message
-}
-
-whole_stub! {
-    /// `signal`.
-    signal, crate::syscall::on_signal
-}
-
-whole_stub! {
-    /// `yield`.
-    give_way, crate::syscall::on_yield
-}
-
-/// Leaves to ring 3 with the frame in rax. A frame saved by `syscall` leaves by `sysret`, unless its return address is not a
-/// user's (which the kernel never lets happen, and which `sysret` would punish in ring 0); all others by `iretq`.
-/// The ring comes from the saved selectors, which only these stubs and the loader write.
+/// `signal`, in a kernel with the feature `plain`.
 #[unsafe(naked)]
-pub extern "C" fn leave() -> ! {
-    naked_asm!(
-        "mov rsp, rax",
-        "and dword ptr [rsp + {rflags}], {flags}",
-        "or dword ptr [rsp + {rflags}], {flags_set}",
-        "mov dword ptr [rsp + {rflags} + 4], 0",
-        "pop r15", "pop r14", "pop r13", "pop r12", "pop r11", "pop r10", "pop r9", "pop r8",
-        "pop rdi", "pop rsi", "pop rbp", "pop rbx", "pop rdx", "pop rcx", "pop rax",
-        "cmp qword ptr [rsp], {syscall}",
-        "jne 2f",
-        "mov rcx, [rsp + 16]",
-        "bt rcx, 47",
-        "jc 2f",
-        "mov r11, [rsp + 32]",
-        "mov rsp, [rsp + 40]",
-        "swapgs",
-        "sysretq",
-        "2:",
-        "add rsp, 16",
-        "swapgs",
-        "iretq",
-        rflags = const offset_of!(TrapFrame, rflags),
-        flags = const USER_FLAGS,
-        flags_set = const USER_FLAGS_SET,
-        syscall = const TrapFrame::SYSCALL,
-    )
+extern "C" fn signal<H: Handlers>() {
+    whole_stub!(H::on_signal)
+}
+
+/// `yield`, in a kernel with the feature `plain`.
+#[unsafe(naked)]
+extern "C" fn give_way<H: Handlers>() {
+    whole_stub!(H::on_yield)
+}
+
+// SAFETY: the places are those of the core's record. Those that take the registers as after
+// `syscall` save what Rust may change; `refused` completes the frame of the thread that asks,
+// `extras` and `extras_of_message` that of the thread that runs; all of them go on in Rust as after
+// any system call, and `timer` and `common` as after any interrupt.
+unsafe impl<H: Handlers> Core for H {
+    const RING_0: bool = true;
+    const FRAME_END: usize = FRAME_END;
+    const KERNEL_STACK: usize = KERNEL_STACK;
+    const STATE: usize = percore::KERNEL;
+    const SYSTEM: usize = percore::SYSTEM;
+    const THREADS: usize = percore::THREADS;
+    const SLOTS: usize = percore::SLOTS;
+    const ENDPOINTS: usize = percore::ENDPOINTS;
+    const NOTIFICATIONS: usize = percore::NOTIFICATIONS;
+    const EXTRAS: usize = percore::EXTRAS;
+    const SPACE_SWITCHES: usize = percore::SPACE_SWITCHES;
+    const USER_STACK: usize = USER_STACK;
+    const IOMAP: usize = percore::TABLES + gdt::IOMAP;
+    const OWNER: usize = percore::TABLES + gdt::OWNER;
+    const BITMAP: usize = gdt::TSS_BODY;
+    const NO_BITMAP: u16 = gdt::NO_BITMAP;
+    const LINES: u8 = pic::BASE;
+    const PIC: [u16; 2] = pic::COMMAND;
+    const END: u8 = pic::END;
+
+    #[unsafe(naked)]
+    extern "C" fn general() {
+        whole_stub!(H::on_syscall)
+    }
+
+    #[unsafe(naked)]
+    extern "C" fn message() {
+        whole_stub!(H::on_message)
+    }
+
+    #[unsafe(naked)]
+    extern "C" fn poll() {
+        plain_stub!(H::on_poll)
+    }
+
+    #[unsafe(naked)]
+    extern "C" fn refused() {
+        whole_frame!("r10", "mov [r10 + {rax}], rax", H::on_message)
+    }
+
+    #[unsafe(naked)]
+    extern "C" fn extras() {
+        naked_asm!("mov rbp, rdx", "jmp {handed_over}", handed_over = sym switch::handed_over::<H>)
+    }
+
+    #[unsafe(naked)]
+    extern "C" fn extras_of_message() {
+        // Of the sender, or of the assembly: not for this thread.
+        whole_frame!("rdx", "mov qword ptr [rdx + {rax}], 0\nxor r9d, r9d", H::enter_current)
+    }
+
+    /// Leaves to ring 3 with the frame in rax. A frame saved by `syscall` leaves by `sysret`, unless its return address is not a
+    /// user's (which the kernel never lets happen, and which `sysret` would punish in ring 0); all others by `iretq`.
+    /// The ring comes from the saved selectors, which only these stubs and the loader write.
+    #[unsafe(naked)]
+    extern "C" fn leave() -> ! {
+        naked_asm!(
+            "mov rsp, rax",
+            "and dword ptr [rsp + {rflags}], {flags}",
+            "or dword ptr [rsp + {rflags}], {flags_set}",
+            "mov dword ptr [rsp + {rflags} + 4], 0",
+            "pop r15", "pop r14", "pop r13", "pop r12", "pop r11", "pop r10", "pop r9", "pop r8",
+            "pop rdi", "pop rsi", "pop rbp", "pop rbx", "pop rdx", "pop rcx", "pop rax",
+            "cmp qword ptr [rsp], {syscall}",
+            "jne 2f",
+            "mov rcx, [rsp + 16]",
+            "bt rcx, 47",
+            "jc 2f",
+            "mov r11, [rsp + 32]",
+            "mov rsp, [rsp + 40]",
+            "swapgs",
+            "sysretq",
+            "2:",
+            "add rsp, 16",
+            "swapgs",
+            "iretq",
+            rflags = const offset_of!(TrapFrame, rflags),
+            flags = const TrapFrame::USER_FLAGS,
+            flags_set = const TrapFrame::USER_FLAGS_SET,
+            syscall = const TrapFrame::SYSCALL,
+        )
+    }
+
+    #[unsafe(naked)]
+    extern "C" fn timer() {
+        naked_asm!("push 0", "push {vector}", "jmp {common}", vector = const pic::BASE + pit::LINE, common = sym H::common)
+    }
+
+    #[unsafe(naked)]
+    extern "C" fn common() {
+        naked_asm!(
+            "test byte ptr [rsp + 24], 3",
+            "jz 2f",
+            "swapgs",
+            "push rax", "push rcx", "push rdx", "push rbx", "push rbp", "push rsi", "push rdi",
+            "push r8", "push r9", "push r10", "push r11", "push r12", "push r13", "push r14", "push r15",
+            "mov rdi, rsp",
+            "mov rsi, gs:[{kernel}]",
+            "mov rsp, gs:[{kernel_stack}]",
+            // Interrupts leave AC as the task had it; the kernel runs without, so that SMAP holds (vol. 3A, section 4.6).
+            "pushfq",
+            "and dword ptr [rsp], ~0x40400",
+            "popfq",
+            "xor ebp, ebp",
+            "call {from_user}",
+            "jmp {leave}",
+            "2:",
+            "push rax", "push rcx", "push rdx", "push rbx", "push rbp", "push rsi", "push rdi",
+            "push r8", "push r9", "push r10", "push r11", "push r12", "push r13", "push r14", "push r15",
+            "mov rdi, rsp",
+            // The processor aligned the stack before its five words; with seventeen of ours it is aligned for a call again.
+            "cld",
+            "call {from_kernel}",
+            "pop r15", "pop r14", "pop r13", "pop r12", "pop r11", "pop r10", "pop r9", "pop r8",
+            "pop rdi", "pop rsi", "pop rbp", "pop rbx", "pop rdx", "pop rcx", "pop rax",
+            "add rsp, 16",
+            "iretq",
+            kernel = const percore::KERNEL,
+            kernel_stack = const KERNEL_STACK,
+            from_user = sym H::from_user,
+            from_kernel = sym H::from_kernel,
+            leave = sym H::leave,
+        )
+    }
+
+    #[unsafe(naked)]
+    extern "C" fn out() {
+        naked_asm!("ud2")
+    }
 }
 
 /// Leaves the kernel, of which nothing is locked, for the thread that has been handed the core, where it was: its frame. Address space and ports are
-/// prepared on the way, and what more there is, as by [`crate::kernel::enter_running`].
+/// prepared on the way, and what more there is by [`super::fast::General::enter_current`].
 #[inline(always)]
-pub fn resume(frame: &TrapFrame) -> ! {
+pub fn resume<H: Handlers>(frame: &TrapFrame) -> ! {
     let frame_end = (&raw const *frame).addr() + size_of::<TrapFrame>();
     // SAFETY: the frame is in the slot of the running thread, and that in TSS.RSP0 of the one that ran before; what is on the kernel's stack nobody
     // needs any more, as the state is not locked.
-    unsafe { core::arch::asm!("mov rbp, {}", "jmp {}", in(reg) frame_end, sym notify::resumed, options(noreturn)) }
+    unsafe { core::arch::asm!("mov rbp, {}", "jmp {}", in(reg) frame_end, sym switch::resumed::<H>, options(noreturn)) }
+}
+
+/// Leaves the kernel for the first time, with a frame.
+///
+/// # Safety
+/// It must be that of a thread for which the core is ready, as after any system call. Nothing on
+/// the stack is needed any more.
+pub unsafe fn leave<H: Handlers>(frame: *const TrapFrame) -> ! {
+    // SAFETY: by this function's contract.
+    unsafe { core::arch::asm!("jmp {}", sym H::leave, in("rax") frame, options(noreturn)) }
 }
 
 /// A vector for which the processor pushes no error code.
 #[unsafe(naked)]
-pub extern "C" fn stub<const VECTOR: u8>() {
-    naked_asm!("push 0", "push {vector}", "jmp {common}", vector = const VECTOR, common = sym common)
-}
-
-/// The timer's line, in a kernel with the feature `plain`.
-#[cfg(feature = "plain")]
-#[unsafe(naked)]
-pub extern "C" fn timer() {
-    naked_asm!("jmp {stub}", stub = sym stub::<{ super::pic::BASE + super::pit::LINE }>)
+pub extern "C" fn stub<H: Handlers, const VECTOR: u8>() {
+    naked_asm!("push 0", "push {vector}", "jmp {common}", vector = const VECTOR, common = sym H::common)
 }
 
 /// A vector for which it does (Intel SDM vol. 3A, table 6-1).
 #[unsafe(naked)]
-pub extern "C" fn stub_with_error<const VECTOR: u8>() {
-    naked_asm!("push {vector}", "jmp {common}", vector = const VECTOR, common = sym common)
-}
-
-#[unsafe(naked)]
-pub(super) extern "C" fn common() {
-    naked_asm!(
-        "test byte ptr [rsp + 24], 3",
-        "jz 2f",
-        "swapgs",
-        "push rax", "push rcx", "push rdx", "push rbx", "push rbp", "push rsi", "push rdi",
-        "push r8", "push r9", "push r10", "push r11", "push r12", "push r13", "push r14", "push r15",
-        "mov rdi, rsp",
-        "mov rsi, gs:[{kernel}]",
-        "mov rsp, gs:[{kernel_stack}]",
-        // Interrupts leave AC as the task had it; the kernel runs without, so that SMAP holds (vol. 3A, section 4.6).
-        "pushfq",
-        "and dword ptr [rsp], ~0x40400",
-        "popfq",
-        "xor ebp, ebp",
-        "call {from_user}",
-        "jmp {leave}",
-        "2:",
-        "push rax", "push rcx", "push rdx", "push rbx", "push rbp", "push rsi", "push rdi",
-        "push r8", "push r9", "push r10", "push r11", "push r12", "push r13", "push r14", "push r15",
-        "mov rdi, rsp",
-        // The processor aligned the stack before its five words; with seventeen of ours it is aligned for a call again.
-        "cld",
-        "call {from_kernel}",
-        "pop r15", "pop r14", "pop r13", "pop r12", "pop r11", "pop r10", "pop r9", "pop r8",
-        "pop rdi", "pop rsi", "pop rbp", "pop rbx", "pop rdx", "pop rcx", "pop rax",
-        "add rsp, 16",
-        "iretq",
-        kernel = const percore::KERNEL,
-        kernel_stack = const KERNEL_STACK,
-        from_user = sym crate::trap::from_user,
-        from_kernel = sym crate::trap::from_kernel,
-        leave = sym leave,
-    )
+pub extern "C" fn stub_with_error<H: Handlers, const VECTOR: u8>() {
+    naked_asm!("push {vector}", "jmp {common}", vector = const VECTOR, common = sym H::common)
 }
 
 /// Double fault, NMI and machine check arrive on stacks of their own and never return: whatever gs is, nothing here uses it.
 #[unsafe(naked)]
-pub extern "C" fn fatal<const VECTOR: u8, const ERROR: bool>() {
+pub extern "C" fn fatal<H: Handlers, const VECTOR: u8, const ERROR: bool>() {
     naked_asm!(
         ".if {error} == 0",
         "push 0",
@@ -376,7 +370,7 @@ pub extern "C" fn fatal<const VECTOR: u8, const ERROR: bool>() {
         "ud2",
         error = const ERROR as u8,
         vector = const VECTOR,
-        handler = sym crate::trap::fatal,
+        handler = sym H::fatal,
     )
 }
 

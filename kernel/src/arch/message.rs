@@ -20,61 +20,26 @@
 //! | extras, RSP0, CR3, counted | 9 | 9 |
 //! | registers, out | 11 | 13 |
 //!
-//! This file is compiled into a host test of `kernel-core` too, which runs both beside their twins: there the few instructions that only ring 0
-//! may execute are left out.
+//! Where they go on, and that a host test runs them too, beside their twins, says [`super::fast`]:
+//! there the few instructions that only ring 0 may execute are left out.
 
+use super::fast::Core;
 use core::arch::naked_asm;
 use core::mem::offset_of;
 use kernel_core::direct::LABEL;
 use kernel_core::layout::{self, register};
 use kernel_core::thread::TrapFrame;
 
-/// The core's record, which gs leads to, and where the pieces go on, by a jump.
-///
-/// # Safety
-/// All functions are naked and take the registers as described. The places are those of eight bytes each (`EXTRAS`: of one) in the record.
-pub unsafe trait Core {
-    /// Whether this is ring 0. Else the time is read at `USER_STACK` of the record, and who is handed the core goes on at [`Core::out`].
-    const KERNEL: bool;
-    /// The running thread's frame end: TSS.RSP0.
-    const FRAME_END: usize;
-    /// The address of the [`kernel_core::System`].
-    const SYSTEM: usize;
-    /// The frame end of the first slot of the threads.
-    const THREADS: usize;
-    /// How many slots there are.
-    const SLOTS: usize;
-    /// The address of the first slot of the endpoints.
-    const ENDPOINTS: usize;
-    /// What is prepared besides the address space.
-    const EXTRAS: usize;
-    /// How often the address space has changed.
-    const SPACE_SWITCHES: usize;
-    /// A word that is not used otherwise meanwhile.
-    const USER_STACK: usize;
-
-    /// Nothing has changed: a system call that brings more than a label. No register has, either, but that `swapgs` is done.
-    extern "C" fn general();
-    /// Nothing has changed but the account: the number of the system call in `eax`, the running thread's frame end in `r10`, in whose frame `rip`, `rsp`,
-    /// flags, `rbx` and `rbp` are. `rbx rbp rcx rdx r11` and the flags hold nothing. All others are as they were.
-    extern "C" fn refused();
-    /// Another thread runs, for which more is to be prepared: its frame end in `rdx`. Its message is in `rdi rsi r12 r13 r14 r15 r8`, as after the system
-    /// call; `rax rbx rbp rcx r9 r10 r11` and the flags hold nothing.
-    extern "C" fn extras();
-    /// Where it is not ring 0: another thread runs, with its registers.
-    extern "C" fn out();
-}
-
 /// Assembly in which everything has its place by name. Behind a semicolon come the operands that are the piece's own.
 macro_rules! piece {
     ($($line:expr),+ $(,)?; $($operand:tt)*) => {
         naked_asm!(
             $($line,)+
-            general = sym C::general,
+            general = sym C::message,
             refused = sym C::refused,
             extras = sym C::extras,
             out = sym C::out,
-            kernel = const C::KERNEL as u8,
+            ring_0 = const C::RING_0 as u8,
             frame_end = const C::FRAME_END,
             system = const C::SYSTEM,
             threads = const C::THREADS,
@@ -135,7 +100,7 @@ macro_rules! save {
 macro_rules! charge {
     () => {
         "mov rbp, gs:[{system}]
-        .if {kernel}
+        .if {ring_0}
         rdtsc
         .else
         mov eax, gs:[{now}]
@@ -198,7 +163,7 @@ macro_rules! go {
             mov rcx, [rdx + {space}]
             cmp rcx, [r10 + {space}]
             je 8f
-            .if {kernel}
+            .if {ring_0}
             mov cr3, rcx
             inc qword ptr gs:[{space_switches}]
             .endif
@@ -213,7 +178,7 @@ macro_rules! go {
             xor r9d, r9d
             xor r10d, r10d\n", $($clear,)?
             "
-            .if {kernel}
+            .if {ring_0}
             swapgs
             sysretq
             .else

@@ -1,14 +1,19 @@
 //! The processor and the two chips that every PC has: nearly all `unsafe` of the kernel is in here.
+//! It names nothing of the kernel above, whose functions the entry stubs are given at start: see
+//! [`handlers`].
 
 pub mod cpu;
 pub mod debugcon;
 pub mod entry;
+pub mod fast;
 pub mod firmware;
 pub mod float;
 pub mod gdt;
+pub mod handlers;
 pub mod idt;
-pub mod message;
 #[cfg_attr(feature = "plain", expect(dead_code, reason = "the kernel without it takes the general path"))]
+mod interrupt;
+mod message;
 mod notify;
 pub mod paging;
 pub mod pci;
@@ -19,3 +24,4 @@ pub mod ports;
 pub mod ram;
 pub mod stacks;
 pub mod state;
+mod switch;

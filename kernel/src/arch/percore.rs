@@ -1,9 +1,13 @@
 //! What belongs to one core, reached through gs in the entry stubs.
 
-use super::entry;
+use abi::Syscall;
+use core::arch::naked_asm;
 use core::cell::UnsafeCell;
 use kernel_core::arena::Id;
 use kernel_core::thread::FloatState;
+
+/// System calls of larger numbers have the general entry.
+pub(super) const SYSTEM_CALLS: usize = Syscall::TaskFault as usize + 1;
 
 /// The record of a core. The entry stubs reach it through gs.
 #[repr(C)]
@@ -31,7 +35,7 @@ pub struct PerCore {
     /// Whose floating-point registers are in the processor; `None`: nobody may use them.
     pub float: Option<Id<FloatState>>,
     /// Where each system call goes on, by its number.
-    pub entries: [extern "C" fn(); entry::ENTRIES],
+    pub entries: [extern "C" fn(); SYSTEM_CALLS],
     /// Segments and TSS, whose RSP0 is the running thread's frame end.
     pub tables: super::gdt::Tables,
 }
@@ -64,6 +68,12 @@ pub const SPACE_SWITCHES: usize = core::mem::offset_of!(PerCore, space_switches)
 /// Offset of [`PerCore::entries`].
 pub const ENTRIES: usize = core::mem::offset_of!(PerCore, entries);
 
+/// Where a system call goes on before [`Core::first`]: there is none.
+#[unsafe(naked)]
+extern "C" fn no_entry() {
+    naked_asm!("ud2")
+}
+
 struct Cell(UnsafeCell<PerCore>);
 
 // SAFETY: there is one core, it runs the kernel with interrupts off, and `Core` hands out one reference at a time: see there.
@@ -81,7 +91,7 @@ static CORE: Cell = Cell(UnsafeCell::new(PerCore {
     space_switches: 0,
     extras: 0,
     float: None,
-    entries: entry::TABLE,
+    entries: [no_entry; SYSTEM_CALLS],
     tables: super::gdt::Tables::NEW,
 }));
 
@@ -95,13 +105,16 @@ pub fn addr() -> *mut PerCore {
 pub struct Core(());
 
 impl Core {
-    /// The right to the record.
+    /// The right to the record, in which system calls go on at these entries.
     ///
     /// # Safety
-    /// Once for each core, by the code that brings it up.
+    /// Once for each core, by the code that brings it up. The entries are a table that
+    /// [`super::entry::table`] has made.
     #[must_use]
-    pub const unsafe fn first() -> Self {
-        Core(())
+    pub unsafe fn first(entries: &[extern "C" fn(); SYSTEM_CALLS]) -> Self {
+        let mut core = Core(());
+        core.record().entries = *entries;
+        core
     }
 
     /// The record.

@@ -1,8 +1,9 @@
 //! The two 8259 interrupt controllers (Intel 8259A data sheet). Lines are masked, end-of-interrupt is sent at once, and a line
 //! opens again when its driver acknowledges.
 
+use super::interrupt::MASK;
 use super::ports;
-use core::sync::atomic::{AtomicU16, Ordering::Relaxed};
+use core::sync::atomic::Ordering::Relaxed;
 use pic8259::ChainedPics;
 use x86_64::instructions::port::Port;
 
@@ -14,9 +15,6 @@ pub(super) const COMMAND: [u16; 2] = [0x20, 0xa0];
 pub(super) const END: u8 = 0x20;
 /// OCW3: read the in-service register.
 const READ_ISR: u8 = 0x0b;
-
-/// Which lines are masked. The entry stubs mask some themselves.
-pub(super) static MASK: AtomicU16 = AtomicU16::new(0xffff);
 
 /// The controllers, as the kernel drives them.
 pub struct Pic {

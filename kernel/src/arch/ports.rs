@@ -1,5 +1,6 @@
-//! How many accesses to ports the kernel has made, counted in a kernel with the feature `latency`: each of them takes a virtual machine far
-//! longer than an instruction, so `latency` has a bound for them. In every other kernel nothing of this is left.
+//! How many accesses to ports the kernel has made, counted in a kernel with the feature `latency`:
+//! each of them takes a virtual machine far longer than an instruction, so `latency` has a bound
+//! for them. In every other kernel nothing of this is left.
 
 #[cfg(feature = "latency")]
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};

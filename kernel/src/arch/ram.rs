@@ -5,7 +5,8 @@ use bootloader_api::info::{MemoryRegionKind, MemoryRegions};
 use core::cell::UnsafeCell;
 use kernel_core::ram::Regions;
 
-/// Where RAM is mapped, and nothing else of physical memory: 64 TiB from here on, not executable. [`super::paging::init`] maps it.
+/// Where RAM is mapped, and nothing else of physical memory: 64 TiB from here on, not executable.
+/// [`super::paging::init`] maps it.
 pub const DIRECT_MAP: u64 = 0xffff_8000_0000_0000;
 
 struct Cell(UnsafeCell<Regions>);
