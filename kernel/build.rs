@@ -10,7 +10,8 @@ fn main() {
     println!("cargo::rerun-if-changed=boot.ld");
     for kind in ["bins", "tests"] {
         println!("cargo::rustc-link-arg-{kind}=--image-base=0xffffffff80000000");
-        // One page per permission, and no section that the loader would have to make read-only later.
+        // One page per permission, and no section that the loader would have to make read-only
+        // later.
         println!("cargo::rustc-link-arg-{kind}=-znorelro");
         println!("cargo::rustc-link-arg-{kind}=-zmax-page-size=4096");
         println!("cargo::rustc-link-arg-{kind}=-T{directory}/boot.ld");

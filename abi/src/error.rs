@@ -1,17 +1,17 @@
-//! Status codes, and the record that a task's death leaves.
+//! Status codes, and the record of a task's death.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 macro_rules! statuses {
     ($($(#[doc = $doc:literal])* $name:ident = $code:literal,)*) => {
-        /// How a system call ended. It comes back in `rax`; values have registers of their own, so no value can be mistaken
-        /// for an error.
+        /// The outcome of a system call, returned in `rax`. Values are returned in other registers,
+        /// so a value is never mistaken for an error.
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
         #[repr(u32)]
         pub enum Status { $($(#[doc = $doc])* $name = $code,)* }
 
         impl Status {
-            /// Every status, in the order of its code.
+            /// Every status, in the order of the codes.
             pub const ALL: &'static [Status] = &[$(Status::$name,)*];
 
             /// The status with this code.
@@ -19,11 +19,11 @@ macro_rules! statuses {
                 match code { $($code => Some(Status::$name),)* _ => None }
             }
 
-            /// A sentence for people.
+            /// The meaning as a sentence for people.
             pub const fn describe(self) -> &'static str {
                 match self {
                     $(Status::$name => {
-                        // Trimmed by the compiler: nothing but the sentences gets into a program.
+                        // The compiler trims it, so that only the sentences are part of a program.
                         const SENTENCE: &str = concat!($($doc),*).trim_ascii();
                         SENTENCE
                     })*
@@ -82,7 +82,7 @@ statuses! {
     Ceiling = 22,
     /// The call was refused: the server's priority is not above the caller's.
     CallOrder = 23,
-    /// The task has written more to its log than it may, and is not heard for a moment.
+    /// The task has written more to its log than it may, and is refused for a moment.
     QuotaLog = 24,
     /// The receiver does not take a handle of this kind.
     HandleRefused = 25,
@@ -102,22 +102,22 @@ impl core::error::Error for Status {}
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u32)]
 pub enum DeathKind {
-    /// It has not.
+    /// The life has not ended.
     Alive = 0,
-    /// It called [`crate::Syscall::Exit`]; the code is in [`FaultRecord::error_code`].
+    /// The task called [`crate::Syscall::Exit`]; its exit code is in [`FaultRecord::error_code`].
     Exited = 1,
-    /// The holder of the control right killed it.
+    /// The holder of the control right killed the task.
     Killed = 2,
-    /// It panicked; the message is in [`FaultRecord::message`].
+    /// The task panicked; its message is in [`FaultRecord::message`].
     Panicked = 3,
-    /// A processor exception; its number is in [`FaultRecord::vector`].
+    /// The task raised a processor exception; its vector is in [`FaultRecord::vector`].
     Exception = 4,
-    /// It missed its heartbeats and was killed for it.
+    /// The task did not answer its heartbeat in time, and was killed.
     Hung = 5,
 }
 
 impl DeathKind {
-    /// The inverse of `as u32`; unknown values read as `Alive`.
+    /// The kind with this number; [`DeathKind::Alive`] for unknown numbers.
     pub const fn from_u32(raw: u32) -> Self {
         match raw {
             1 => Self::Exited,
@@ -130,56 +130,58 @@ impl DeathKind {
     }
 }
 
-/// Return addresses kept in a [`FaultRecord`].
+/// The most return addresses in a [`FaultRecord`].
 pub const BACKTRACE_LEN: usize = 16;
 
-/// Bytes of a panic message kept in a [`FaultRecord`].
+/// The most bytes of a panic message in a [`FaultRecord`].
 pub const MESSAGE_LEN: usize = 192;
 
-/// The record that a task's death leaves, until its next life begins. Registers are those of the thread to blame.
+/// The record of a task's death, which is kept until its next life begins. The registers are those
+/// of the thread at fault.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct FaultRecord {
-    /// [`DeathKind`].
+    /// The cause, a [`DeathKind`].
     pub kind: u32,
-    /// Exception vector (Intel SDM vol. 3A, table 6-1).
+    /// The exception vector (Intel SDM vol. 3A, table 6-1).
     pub vector: u32,
-    /// The processor's error code, or the exit code.
+    /// The processor's error code of an exception, or the exit code.
     pub error_code: u64,
-    /// CR2 of a page fault, otherwise 0.
+    /// The address that a page fault accessed (CR2), otherwise 0.
     pub address: u64,
-    /// Instruction pointer.
+    /// The instruction pointer.
     pub rip: u64,
-    /// Stack pointer.
+    /// The stack pointer.
     pub rsp: u64,
-    /// Flags.
+    /// The flags.
     pub rflags: u64,
-    /// rax rbx rcx rdx rsi rdi rbp r8 r9 r10 r11 r12 r13 r14 r15.
+    /// The general registers: rax rbx rcx rdx rsi rdi rbp r8 r9 r10 r11 r12 r13 r14 r15.
     pub registers: [u64; 15],
-    /// Return addresses from the frame-pointer chain, innermost first.
+    /// The return addresses found through the chain of frame pointers, innermost first.
     pub backtrace: [u64; BACKTRACE_LEN],
-    /// How many of `backtrace` are valid; more than it holds where there were more callers.
+    /// How many entries of `backtrace` are valid; [`BACKTRACE_LEN`] + 1 if there were more callers.
     pub backtrace_len: u32,
-    /// [`crate::TaskId::to_u32`] of the life that ended.
+    /// The life that ended, as [`crate::TaskId::to_u32`].
     pub task: u32,
-    /// The bytes at `rip`, as far as they could be read.
+    /// The code bytes from `rip` on, as far as they could be read.
     pub code: [u8; 16],
-    /// How many of `code` are valid.
+    /// How many bytes of `code` are valid.
     pub code_len: u32,
-    /// How many of `message` are valid.
+    /// How many bytes of `message` are valid.
     pub message_len: u32,
     /// The panic message, cut at a character boundary.
     pub message: [u8; MESSAGE_LEN],
-    /// The last message that the thread received: label, and the sender's [`crate::TaskId::to_u32`].
+    /// The last message that the thread received: its label, and the sender as
+    /// [`crate::TaskId::to_u32`].
     pub last_received: [u32; 2],
-    /// The last message that it sent: label, and the endpoint handle.
+    /// The last message that the thread sent: its label, and the handle of the endpoint.
     pub last_sent: [u32; 2],
-    /// When, in nanoseconds since boot.
+    /// The time of death in nanoseconds since boot.
     pub time_ns: u64,
 }
 
 impl FaultRecord {
-    /// The panic message.
+    /// The panic message as text.
     pub fn message(&self) -> &str {
         let bytes = self.message.get(..self.message_len as usize).unwrap_or_default();
         core::str::from_utf8(bytes).unwrap_or_else(|e| {

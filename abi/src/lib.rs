@@ -1,7 +1,9 @@
-//! What the kernel and its tasks agree on, written once: system calls, status codes, message layout, task identity,
-//! the boot-time task table and the page in which a task finds out who it is.
+//! The interface between the kernel and its tasks, defined once for both: system calls, status
+//! codes, message layout, task identifiers, the boot-time task table, and the page that tells a
+//! task who it is.
 //!
-//! There is no logic here beyond packing and unpacking, and what makes a good task table; and no `unsafe`.
+//! There is no logic here except packing and unpacking, and the rules for a valid task table; and
+//! no `unsafe`.
 #![no_std]
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -17,11 +19,13 @@ pub use error::Status;
 pub use syscall::Syscall;
 pub use task::TaskId;
 
-/// Bytes in a page and in a frame (Intel SDM vol. 3A, section 4.5).
+/// Size of a page and of a frame in bytes (Intel SDM vol. 3A, section 4.5).
 pub const PAGE_SIZE: usize = 4096;
 
-/// A hash over the sources of this crate, computed at compile time (FNV-1a, 64 bit). Every task carries it in its ELF note
-/// ([`NOTE_NAME`]), and the loader refuses a task whose hash is not the kernel's: it was built against another ABI.
+/// A hash over the sources of this crate, computed at compile time (FNV-1a, 64 bits). Every task
+/// carries it in its ELF note ([`NOTE_NAME`]), and the loader refuses a task whose hash differs
+/// from the kernel's, because it was built against another version of the ABI. The rules of a valid
+/// task table (`manifest/rules.rs`) are not part of it: tasks do not depend on them.
 pub const ABI_HASH: u64 = fnv1a(&[
     include_bytes!("error.rs"),
     include_bytes!("info.rs"),
@@ -32,30 +36,32 @@ pub const ABI_HASH: u64 = fnv1a(&[
     include_bytes!("task.rs"),
 ]);
 
-/// Name field of the ELF note that carries [`ABI_HASH`] (ELF specification, "Note Section"), without its NUL.
+/// The name in the ELF note that carries [`ABI_HASH`] (ELF specification, "Note Section"), without
+/// its NUL.
 pub const NOTE_NAME: &[u8; 6] = b"Enigma";
 
-/// Type field of that note.
+/// The type of the ELF note that carries [`ABI_HASH`].
 pub const NOTE_TYPE_ABI: u32 = 1;
 
-/// The note as it lies in a task's `.note.enigma` section: name size, descriptor size, type, name padded to four bytes, descriptor.
+/// The ELF note in a task's section `.note.enigma`: name size, descriptor size, type, name padded
+/// to four bytes, descriptor.
 #[repr(C, align(4))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AbiNote {
-    /// Size of the name with its NUL, in bytes: 7.
+    /// Size of the name in bytes, with its NUL: 7.
     pub name_size: u32,
     /// Size of the descriptor in bytes: 8.
     pub desc_size: u32,
-    /// [`NOTE_TYPE_ABI`].
+    /// The type of the note: [`NOTE_TYPE_ABI`].
     pub kind: u32,
-    /// [`NOTE_NAME`], NUL, padding.
+    /// The name: [`NOTE_NAME`], a NUL, and padding.
     pub name: [u8; 8],
-    /// [`ABI_HASH`], little endian.
+    /// The descriptor: [`ABI_HASH`], little endian.
     pub hash: [u8; 8],
 }
 
 impl AbiNote {
-    /// The note of the ABI that this crate describes.
+    /// The note of this version of the ABI.
     pub const CURRENT: AbiNote =
         AbiNote { name_size: 7, desc_size: 8, kind: NOTE_TYPE_ABI, name: *b"Enigma\0\0", hash: ABI_HASH.to_le_bytes() };
 }
@@ -74,19 +80,20 @@ const fn fnv1a(files: &[&[u8]]) -> u64 {
     hash
 }
 
-/// A short name in a fixed array, padded with NULs: task, peer, interrupt and range names.
+/// A short name in a fixed array, padded with NULs, as tasks, peers, interrupt lines and ranges
+/// have.
 pub type Name = [u8; NAME_LEN];
 
-/// Room for a name, in bytes. Names are ASCII, at most `NAME_LEN - 1` long.
+/// Size of a [`Name`] in bytes. A name is ASCII, and at most `NAME_LEN - 1` bytes long.
 pub const NAME_LEN: usize = 16;
 
-/// The text of a [`Name`]: everything before the first NUL, or `"?"` where that is not UTF-8.
+/// The text of a [`Name`]: everything before the first NUL, or `"?"` if that is not UTF-8.
 pub fn name_str(name: &Name) -> &str {
     let len = name.iter().position(|&b| b == 0).unwrap_or(NAME_LEN);
     core::str::from_utf8(name.get(..len).unwrap_or_default()).unwrap_or("?")
 }
 
-/// `text` as a [`Name`], or `None` where it is empty or longer than `NAME_LEN - 1` bytes.
+/// `text` as a [`Name`]; `None` if it is empty or longer than `NAME_LEN - 1` bytes.
 pub fn name_from(text: &str) -> Option<Name> {
     let mut name = [0; NAME_LEN];
     if text.is_empty() || text.len() >= NAME_LEN {
@@ -94,4 +101,31 @@ pub fn name_from(text: &str) -> Option<Name> {
     }
     name.get_mut(..text.len())?.copy_from_slice(text.as_bytes());
     Some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use std::format;
+    use std::path::Path;
+    use std::string::String;
+
+    /// A file that is left out of the hash would let a task run that was built against another ABI.
+    #[test]
+    fn the_hash_is_over_every_source_that_tasks_depend_on() {
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let text = include_str!("lib.rs");
+        let mut found = 0;
+        for (dir, prefix) in [(sources.clone(), ""), (sources.join("manifest"), "manifest/")] {
+            for entry in std::fs::read_dir(dir).expect("the sources") {
+                let name: String = entry.expect("an entry").file_name().into_string().expect("a plain name");
+                let path = format!("{prefix}{name}");
+                if name.ends_with(".rs") && !["lib.rs", "manifest/rules.rs", "manifest/tests.rs"].contains(&&*path) {
+                    assert!(text.contains(&format!("include_bytes!(\"{path}\"),")), "{path} is not in ABI_HASH");
+                    found += 1;
+                }
+            }
+        }
+        assert_eq!(found, text.matches("    include_bytes!(\"").count(), "ABI_HASH has a file that is not there");
+    }
 }

@@ -1,23 +1,24 @@
-//! The binary task table: xtask writes it from `system.toml`, the kernel and the supervisor read it. What it can grant is in `grant.rs`, what makes a
-//! good table in [`rules`].
+//! The binary task table, which xtask writes from `system.toml`, and which the kernel and the
+//! supervisor read. `grant.rs` has what it can grant, [`rules`] what makes it valid.
 //!
-//! It is the file `manifest` of the boot archive: one [`ManifestHeader`], then `count` [`TaskRecord`]s. Little endian, no padding.
-//! A program lies beside it as `bin/NAME`, the table of its functions as `sym/NAME`.
+//! It is the file `manifest` of the boot archive: one [`ManifestHeader`], then `count`
+//! [`TaskRecord`]s, little endian without padding. A task's program is the file `bin/NAME`, the
+//! table of its functions `sym/NAME`.
 
 mod grant;
 pub mod rules;
 #[cfg(test)]
 mod tests;
 
-pub use grant::{Claim, Grant, GrantKind, Space};
+pub use grant::{Claim, Grant, GrantKind, LINES, Space};
 
 use crate::Name;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// First bytes of the table.
+/// The first bytes of the table.
 pub const MAGIC: [u8; 8] = *b"ENIGMA\x00\x01";
 
-/// Most grants of a task: as many of each kind as it may have.
+/// The most grants of a task: the sum of the limits for each kind.
 pub const MAX_GRANTS: usize = {
     let (mut all, mut kind) = (0, 0);
     while kind < GrantKind::LISTED.len() {
@@ -27,36 +28,37 @@ pub const MAX_GRANTS: usize = {
     all
 };
 
-/// Head of the table.
+/// The header of the table.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct ManifestHeader {
-    /// [`MAGIC`].
+    /// Always [`MAGIC`].
     pub magic: [u8; 8],
-    /// [`crate::ABI_HASH`] of the xtask that wrote it.
+    /// The [`crate::ABI_HASH`] of the xtask that wrote the table.
     pub abi_hash: u64,
-    /// How many records follow: 1 to [`crate::task::MAX_TASKS`].
+    /// The number of records that follow: 1 to [`crate::task::MAX_TASKS`].
     pub count: u32,
-    /// `size_of::<TaskRecord>()`.
+    /// The size of a record: `size_of::<TaskRecord>()`.
     pub record_size: u32,
 }
 
-/// What to do when a task's life ends.
+/// What the supervisor does when a task's life ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Restart {
-    /// Leave it dead.
+    /// Leaves the task dead.
     Never = 0,
-    /// Start it again unless it exited with code 0.
+    /// Starts the task again unless it exited with code 0.
     OnFailure = 1,
-    /// Start it again, whatever ended it.
+    /// Starts the task again, whatever ended it.
     Always = 2,
-    /// Start it again at once, whatever ended it, however often: for systems in which deaths are the purpose.
+    /// Starts the task again at once, whatever ended it and however often: for systems whose
+    /// purpose is to provoke deaths.
     Forever = 3,
 }
 
 impl Restart {
-    /// The inverse of `as u8`; unknown values read as `Never`.
+    /// The policy with this number; [`Restart::Never`] for unknown numbers.
     pub const fn from_u8(raw: u8) -> Self {
         match raw {
             1 => Self::OnFailure,
@@ -71,70 +73,71 @@ impl Restart {
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct TaskRecord {
-    /// Its name, by which peers and people know it.
+    /// The name of the task, for peers and people.
     pub name: Name,
-    /// Frames it may hold: image, stack, heap, page tables, mapped memory.
+    /// The quota of frames: image, stack, heap, page tables, mapped memory.
     pub frame_quota: u32,
-    /// Frames of its first stack.
+    /// The size of the first thread's stack in frames.
     pub stack_frames: u32,
-    /// Frames of the memory that outlives it (name `keep`), 0 for none.
+    /// The size of the kept memory in frames, which outlives the task (name `keep`); 0 for none.
     pub keep_frames: u32,
-    /// Handles it may hold.
+    /// The quota of handles.
     pub handle_quota: u16,
-    /// Kernel objects it may hold.
+    /// The quota of kernel objects.
     pub object_quota: u16,
-    /// Most milliseconds between two signs of life; 0 for no watch.
+    /// The most milliseconds between two signs of life; 0 if the task is not watched.
     pub heartbeat_ms: u32,
-    /// [`TaskRecord::START`] and its siblings.
+    /// The set of [`TaskRecord::START`] and the other flags.
     pub flags: u32,
-    /// Priority of its threads at best: 0 to 31.
+    /// The most important priority that its threads may have: 0 to 31.
     pub priority: u8,
-    /// [`Restart`].
+    /// The restart policy, a [`Restart`].
     pub restart: u8,
-    /// Zero.
+    /// Reserved, 0.
     pub reserved: u16,
-    /// How many of `grants` are in use.
+    /// How many entries of `grants` are used.
     pub grant_count: u32,
-    /// Its authority: in ascending order of kinds, those that are not in use zero.
+    /// The task's authority, in ascending order of kinds; unused entries are zero.
     pub grants: [Grant; MAX_GRANTS],
 }
 
 impl TaskRecord {
-    /// Started at boot.
+    /// Flag: the task is started at boot.
     pub const START: u32 = 1 << 0;
-    /// Has SSE state of its own.
+    /// Flag: the task's threads have SSE registers of their own.
     pub const FLOAT: u32 = 1 << 1;
-    /// Kernel authority: spawn, kill and reap ([`crate::message::Rights::CONTROL`]).
+    /// Flag: the task may spawn, kill and reap tasks ([`crate::message::Rights::CONTROL`]).
     pub const CONTROL: u32 = 1 << 2;
-    /// Kernel authority: read states and counters.
+    /// Flag: the task may read states and counters ([`crate::message::Rights::INSPECT`]).
     pub const INSPECT: u32 = 1 << 3;
-    /// Kernel authority: read the log rings.
+    /// Flag: the task may read the log rings ([`crate::message::Rights::LOGS`]).
     pub const LOGS: u32 = 1 << 4;
-    /// Kernel authority: the boot archive, mapped read-only (name `archive`).
+    /// Flag: the task gets the boot archive, read-only (name `archive`).
     pub const ARCHIVE: u32 = 1 << 5;
 
-    /// All its grants that the table lists.
+    /// All grants of the record.
     pub fn grants(&self) -> &[Grant] {
         self.grants.get(..self.grant_count as usize).unwrap_or_default()
     }
 
-    /// Those of one kind.
+    /// The grants of one kind.
     pub fn of(&self, kind: GrantKind) -> impl Iterator<Item = &Grant> + Clone {
         let number = kind as u32;
         self.grants().iter().skip_while(move |grant| grant.kind < number).take_while(move |grant| grant.kind == number)
     }
 
-    /// The rows whose endpoints it may call.
+    /// The rows whose endpoints the task may call.
     pub fn peers(&self) -> impl Iterator<Item = u16> + Clone {
         self.of(GrantKind::Peer).map(|grant| grant.base as u16)
     }
 
-    /// Whether it may debug the task of this row: then it can do all that that one can.
+    /// Whether the task may debug the task in this row, and so do all that that task can.
     pub fn may_debug(&self, row: u16) -> bool {
         self.of(GrantKind::Debug).any(|grant| grant.row() == Some(row))
     }
 
-    /// Adds one, in its place. False where there are as many of its kind already as may be.
+    /// Adds a grant in its place. Returns false if the record has as many of its kind as it may
+    /// have.
     pub fn add(&mut self, grant: Grant) -> bool {
         let count = self.grant_count as usize;
         let (Some(kind), Some(places)) = (grant.kind(), self.grants.get_mut(..=count)) else { return false };

@@ -1,25 +1,28 @@
-//! Messages: the header word, leases, reply tokens, handle rights.
+//! Messages: header, leases, reply tokens, and the rights of handles.
 //!
-//! A message is a header and [`WORDS`] data words, all in registers. Anything larger is lent: see [`Lease`].
+//! A message is a header and [`WORDS`] data words, all in registers. Larger data is lent: see
+//! [`Lease`].
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// Data words in a message.
+/// The number of data words of a message.
 pub const WORDS: usize = 4;
 
-/// Most threads that wait for bits in `recv` at one endpoint, so that setting a bit takes a bounded number of steps. Any number may wait there for
-/// messages alone.
+/// The most threads that may wait for notification bits in `recv` at one endpoint, so that setting
+/// a bit takes a bounded number of steps. The number of threads that wait for messages only is not
+/// limited.
 pub const LISTENERS: usize = 32;
 
-/// Leases that one call can carry.
+/// The most leases of one call.
 pub const MAX_LEASES: usize = 4;
 
-/// Most bytes that one [`crate::Syscall::LeaseRead`] or [`crate::Syscall::LeaseWrite`] copies; longer copies take several calls.
+/// The most bytes that one [`crate::Syscall::LeaseRead`] or [`crate::Syscall::LeaseWrite`] copies;
+/// longer copies take several calls.
 pub const MAX_COPY: usize = 64 * 1024;
-/// Most bytes that a debugger copies in one system call.
+/// The most bytes that one [`crate::Syscall::DebugRead`] or [`crate::Syscall::DebugWrite`] copies.
 pub const MAX_DEBUG_COPY: usize = 4096;
 
-/// What kind of object a handle names, as a header tells it.
+/// The kind of object that a handle names, as a message header encodes it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(u8)]
 pub enum Kind {
@@ -29,18 +32,18 @@ pub enum Kind {
     Notification = 2,
     /// A memory object.
     Memory = 3,
-    /// An interrupt line. Never travels.
+    /// An interrupt line. Its handle cannot be sent.
     Interrupt = 4,
-    /// A timer. Never travels.
+    /// A timer. Its handle cannot be sent.
     Timer = 5,
-    /// A thread. Never travels.
+    /// A thread. Its handle cannot be sent.
     Thread = 6,
-    /// The system: spawning, states, logs. Never travels.
+    /// The system: spawning, states, logs. Its handle cannot be sent.
     System = 7,
 }
 
 impl Kind {
-    /// The kind of this number; 0 and what is above 7 are none.
+    /// The kind with this number; `None` for 0 and numbers above 7.
     pub const fn from_u64(raw: u64) -> Option<Kind> {
         Some(match raw {
             1 => Kind::Endpoint,
@@ -69,7 +72,7 @@ bitflags::bitflags! {
 }
 
 impl Kinds {
-    /// The set of one kind; empty where there is none, or one that never travels.
+    /// The set of one kind; empty for `None`, and for a kind that cannot be sent.
     pub const fn of(kind: Option<Kind>) -> Kinds {
         match kind {
             Some(kind) => Kinds::from_bits_truncate(1 << kind as u8),
@@ -78,7 +81,8 @@ impl Kinds {
     }
 }
 
-/// The header of a message: what it asks for (or, in a reply, how that went), and what travels beside the words.
+/// The header of a message: what it asks for (or, in a reply, the outcome), and what is sent
+/// besides the words.
 ///
 /// | bits | meaning | who may set it |
 /// |---|---|---|
@@ -94,148 +98,151 @@ impl Kinds {
 pub struct Header(pub u64);
 
 impl Header {
-    /// The kind of the handle that travels along.
+    /// The bits for the kind of the handle that is sent.
     pub const HANDLE: u64 = 7 << 20;
-    /// The kind of the handle that may come with the answer.
+    /// The bits for the kind of the handle that the reply may bring.
     pub const WANTS: u64 = 7 << 23;
-    /// This is a notification, not a message.
+    /// Set if this is a notification, not a message.
     pub const NOTIFICATION: u64 = 1 << 28;
-    /// A handle was sent, and lost for want of room or quota at the receiver.
+    /// Set if a handle was sent, and the receiver had no room or no quota for it.
     pub const HANDLE_LOST: u64 = 1 << 29;
-    /// A handle was sent that the receiver had not said it takes: the caller of its answer, the server before it said anything.
+    /// Set if a handle was sent that the receiver does not take: a client with the reply, or a
+    /// server that had not set which kinds it takes.
     pub const HANDLE_REFUSED: u64 = 1 << 30;
-    /// The bits that `call` may set.
+    /// The bits that the header of a `call` may have.
     pub const CALL_MASK: u64 = Self::SEND_MASK | 0xf << 16 | Self::WANTS;
-    /// The bits that `send` and `reply` may set.
+    /// The bits that the header of a `send` or `reply` may have.
     pub const SEND_MASK: u64 = 0xffff | Self::HANDLE;
 
-    /// A header with this label and nothing else.
+    /// A header with this label, and nothing else.
     pub const fn new(label: u16) -> Self {
         Header(label as u64)
     }
 
-    /// This header with `count` leases; a count above [`MAX_LEASES`] is refused by the kernel.
+    /// The header with `count` leases; the kernel refuses a count above [`MAX_LEASES`].
     pub const fn with_leases(self, count: usize) -> Self {
         Header(self.0 & !(0xf << 16) | (count as u64 & 0xf) << 16)
     }
 
-    /// This header with a handle of that kind travelling along.
+    /// The header for a message that brings a handle of this kind.
     pub const fn with_handle(self, kind: Kind) -> Self {
         Header(self.0 & !Self::HANDLE | (kind as u64) << 20)
     }
 
-    /// This header with the wish for a handle of that kind in the answer.
+    /// The header for a call whose reply may bring a handle of this kind.
     pub const fn wanting(self, kind: Kind) -> Self {
         Header(self.0 & !Self::WANTS | (kind as u64) << 23)
     }
 
-    /// Operation, or in a reply its outcome.
+    /// The label: the operation or, in a reply, its outcome.
     pub const fn label(self) -> u16 {
         self.0 as u16
     }
 
-    /// How many leases came along.
+    /// The number of leases.
     pub const fn leases(self) -> usize {
         (self.0 >> 16 & 0xf) as usize
     }
 
-    /// The kind of the handle that came along, if one did.
+    /// The kind of the handle that the message brings, if it brings one.
     pub const fn handle(self) -> Option<Kind> {
         Kind::from_u64((self.0 & Self::HANDLE) >> 20)
     }
 
-    /// The kind of the handle that the caller takes with the answer, if it takes one.
+    /// The kind of the handle that the reply may bring, if any.
     pub const fn wants(self) -> Option<Kind> {
         Kind::from_u64((self.0 & Self::WANTS) >> 23)
     }
 
-    /// Whether a handle came along.
+    /// Whether the message brings a handle.
     pub const fn has_handle(self) -> bool {
         self.0 & Self::HANDLE != 0
     }
 
-    /// Whether this is a notification: the bits are in the first data word.
+    /// Whether this is a notification, whose bits are in the first data word.
     pub const fn is_notification(self) -> bool {
         self.0 & Self::NOTIFICATION != 0
     }
 }
 
-/// Memory that a caller lends to a server for the length of one call. The caller is blocked meanwhile; the server reaches
-/// the memory only through the kernel, which checks bounds and access.
+/// Memory that a caller lends to a server during one call. The caller is blocked meanwhile; the
+/// server accesses the memory only through the kernel, which checks bounds and access.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Lease {
-    /// First byte, in the caller's address space.
+    /// The first address, in the caller's address space.
     pub addr: u64,
-    /// Length in bytes: less than 2^32.
+    /// The length in bytes.
     pub len: u32,
-    /// [`Lease::READ`], [`Lease::WRITE`] or both.
+    /// The access: [`Lease::READ`], [`Lease::WRITE`] or both.
     pub access: u32,
 }
 
 impl Lease {
-    /// The server may read it.
+    /// The server may read the memory.
     pub const READ: u32 = 1;
-    /// The server may write it.
+    /// The server may write to the memory.
     pub const WRITE: u32 = 2;
 }
 
-/// Names one received call that waits for its reply: which thread called, and which of its calls. A server may keep it and
-/// answer later; it is good for one reply, and void when either side dies. Zero names none.
+/// The name of one received call that waits for its reply: the calling thread, and the number of
+/// its call. A server may keep the token and answer later. It is valid for one reply, and void when
+/// either side dies. Zero is no token.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[repr(transparent)]
 pub struct ReplyToken(pub u64);
 
 impl ReplyToken {
-    /// No caller: [`crate::Syscall::ReplyRecv`] with it only receives.
+    /// No token: [`crate::Syscall::ReplyRecv`] with it only receives.
     pub const NONE: ReplyToken = ReplyToken(0);
 
-    /// From the caller's thread index and the number of its call, which starts at 1.
+    /// The token of a thread's call. `call` is the number of the call, which starts at 1.
     pub const fn new(thread: u16, call: u64) -> Self {
         ReplyToken(call << 16 | thread as u64)
     }
 
-    /// The caller's thread index.
+    /// The index of the calling thread.
     pub const fn thread(self) -> u16 {
         self.0 as u16
     }
 
-    /// The number of the call, 48 bits: counted over all calls of all threads, so that at ten million calls a second none comes back for 325 days.
+    /// The number of the call, of 48 bits. The calls of a new thread are numbered on from those of
+    /// earlier threads, so even at ten million calls a second no number recurs for 325 days.
     pub const fn call(self) -> u64 {
         self.0 >> 16
     }
 }
 
-/// The sender of a received message, as the kernel vouches for it.
+/// The sender of a received message. The kernel guarantees that it is true.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Sender {
-    /// Which task, in which life.
+    /// The sending task, in its life.
     pub task: crate::TaskId,
-    /// The badge of the handle that it used: 0 unless the handle was minted with another.
+    /// The badge of the handle that it used; 0 unless the handle was duplicated with another.
     pub badge: u32,
 }
 
 impl Sender {
-    /// Both in one register: badge in the upper half.
+    /// The sender in one register, with the badge in the upper 32 bits.
     pub const fn to_u64(self) -> u64 {
         (self.badge as u64) << 32 | self.task.to_u32() as u64
     }
 
-    /// The inverse of [`Sender::to_u64`].
+    /// The sender from one register, the inverse of [`Sender::to_u64`].
     pub const fn from_u64(raw: u64) -> Self {
         Sender { task: crate::TaskId::from_u32(raw as u32), badge: (raw >> 32) as u32 }
     }
 }
 
 bitflags::bitflags! {
-    /// What a handle allows.
+    /// The operations that a handle allows.
     #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
     pub struct Rights: u32 {
         /// Endpoint: call and send.
         const CALL = 1 << 0;
         /// Endpoint: receive.
         const RECV = 1 << 1;
-        /// Notification: set bits, those that the handle is for ([`crate::Syscall::HandleDup`]).
+        /// Notification: set bits, if the handle allows them ([`crate::Syscall::HandleDup`]).
         const SIGNAL = 1 << 2;
         /// Notification: wait for and take bits.
         const WAIT = 1 << 3;
@@ -243,9 +250,9 @@ bitflags::bitflags! {
         const READ = 1 << 4;
         /// Memory: map writable.
         const WRITE = 1 << 5;
-        /// Any: pass on and duplicate.
+        /// Any object: send and duplicate the handle.
         const GRANT = 1 << 6;
-        /// Interrupt, timer, thread: operate it.
+        /// Interrupt, timer, thread: operate on the object.
         const MANAGE = 1 << 7;
         /// System: spawn, kill and reap tasks.
         const CONTROL = 1 << 8;
@@ -256,27 +263,31 @@ bitflags::bitflags! {
     }
 }
 
-/// A handle that travels with a message, as a register holds it: the number in the lower half, in the upper half the rights: those to pass on,
-/// and for the receiver those that it has.
+/// A handle that is sent with a message, packed in a register: its number in the lower 32 bits, its
+/// rights in the upper. The sender gives the rights to pass on; the receiver gets those of its new
+/// handle.
 pub const fn pack_transfer(handle: u32, rights: Rights) -> u64 {
     (rights.bits() as u64) << 32 | handle as u64
 }
 
-/// Notification bits of a task's own notification that have a fixed meaning. Interrupts, timers and doorbells use the others.
+/// The bits of a task's permanent notification that have a fixed meaning. Interrupts, timers and
+/// other tasks use the rest.
 pub mod bits {
-    /// A task changed state: died. Goes to the holder of the control right.
+    /// A task has died. Set for the holder of the control right.
     pub const TASK_EVENT: u64 = 1 << 63;
-    /// A log ring has new text. Goes to the holder of the logs right, once until it has read one.
+    /// A log ring has new text. Set for holders of the logs right, once until they read a log.
     pub const LOG: u64 = 1 << 62;
-    /// The supervisor asks for a sign of life. Taking the bit is the answer: nothing else is to be done.
+    /// The supervisor asks for a sign of life. Taking the bit is the answer; nothing else needs to
+    /// be done.
     pub const HEARTBEAT: u64 = 1 << 61;
-    /// A peer that the task may call has begun a new life: what was subscribed there is to be subscribed again.
+    /// A peer that the task may call has begun a new life, so a subscription there must be renewed.
     pub const PEER: u64 = 1 << 60;
-    /// The runtime's own timer (sleeping).
+    /// The runtime's own timer, for sleeping.
     pub const RUNTIME: u64 = 1 << 59;
-    /// The bits that a task gives away as it likes: timers, doorbells. Others of its own notification nobody else can set.
+    /// The bits that a task may let others set: for timers and subscriptions. No other task can set
+    /// the remaining bits.
     pub const FREE_MASK: u64 = 0x07ff_ffff_0000_0000;
-    /// The bits that a manifest may give to interrupts: 0..32.
+    /// The bits that the task table may give to interrupts: 0 to 31.
     pub const IRQ_MASK: u64 = 0xffff_ffff;
 }
 

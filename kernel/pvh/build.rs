@@ -1,4 +1,4 @@
-//! Links the loader at 1 MiB, where hypervisors put what they start.
+//! Links the loader at 1 MiB, where hypervisors load programs.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

@@ -1,4 +1,5 @@
-//! System calls on a task by its debugger: memory, registers, ports. Who may is decided in [`kernel_core::debug`].
+//! The system calls by which a debugger accesses a task's memory, registers and ports.
+//! [`kernel_core::debug`] decides who may.
 
 use crate::arch::ports;
 use crate::kernel::Kernel;
@@ -12,21 +13,26 @@ use kernel_core::thread::TrapFrame;
 use x86_64::instructions::port::Port;
 use zerocopy::{FromZeros, IntoBytes};
 
-/// A debugger's copies go through a buffer of so many bytes, a divisor of a page's size.
+/// The size in bytes of the buffer through which a debugger's copies go. It divides the page size.
 const PIECE: u64 = 256;
 
 impl Kernel {
-    /// Copies from the task `id` at `from` to the caller at `to`; returns how many bytes. Errors: NoRights, NoSuchTask, BadAddress.
+    /// Copies from address `from` of the task `id` to address `to` of the caller, at most
+    /// [`MAX_DEBUG_COPY`] bytes. Returns the number of bytes. Errors: NoRights, NoSuchTask,
+    /// BadAddress.
     pub fn debug_read(&mut self, thread: u16, id: u64, from: u64, to: u64, len: u64) -> Result<u64, Status> {
         self.debug_copy(thread, id, from, to, len, false)
     }
 
-    /// Copies from the caller at `from` to the task `id` at `to`; returns how many bytes. Errors: NoRights, NoSuchTask, BadAddress.
+    /// Copies from address `from` of the caller to address `to` of the task `id`, at most
+    /// [`MAX_DEBUG_COPY`] bytes. Returns the number of bytes. Errors: NoRights, NoSuchTask,
+    /// BadAddress.
     pub fn debug_write(&mut self, thread: u16, id: u64, to: u64, from: u64, len: u64) -> Result<u64, Status> {
         self.debug_copy(thread, id, to, from, len, true)
     }
 
-    /// Copies between the task `id` at `addr` and the caller at `own`, in pieces that each lie within one page.
+    /// Copies between the task `id` at `addr` and the caller at `own`, in pieces that each lie in
+    /// one page of the task.
     #[inline(never)]
     fn debug_copy(&mut self, thread: u16, id: u64, addr: u64, own: u64, len: u64, write: bool) -> Result<u64, Status> {
         let row = self.sys.debuggee(thread, id)?;
@@ -66,7 +72,8 @@ impl Kernel {
         self.sys.first_thread(row).map(|thread| &mut thread.frame)
     }
 
-    /// Writes the registers of the first thread of the task `id` to the caller's memory. Errors: NoRights, NoSuchTask, BadAddress.
+    /// Writes the registers of the first thread of the task `id` to the caller's memory. Errors:
+    /// NoRights, NoSuchTask, BadAddress.
     pub fn debug_registers(&mut self, thread: u16, id: u64, to: u64) -> Result<(), Status> {
         let row = self.sys.debuggee(thread, id)?;
         let f = self.debug_thread(row)?;
@@ -75,7 +82,8 @@ impl Kernel {
         usermem::write(self.root(thread)?, to, registers.as_bytes())
     }
 
-    /// Sets them. Errors: NoRights, NoSuchTask, BadAddress.
+    /// Sets the registers of the first thread of the task `id` from the caller's memory. Errors:
+    /// NoRights, NoSuchTask, BadAddress, Busy (the thread runs).
     pub fn debug_set_registers(&mut self, thread: u16, id: u64, from: u64) -> Result<(), Status> {
         let row = self.sys.debuggee(thread, id)?;
         let mut new = Registers::new_zeroed();
@@ -83,14 +91,15 @@ impl Kernel {
         self.sys.debug_set(row, &new)
     }
 
-    /// Accesses a port of the task `id`. Returns what was read, 0 for a write. Errors: NoRights, NoSuchTask, BadArgument.
+    /// Accesses a port of the task `id`. Returns the value that was read, or 0 for a write. Errors:
+    /// NoRights, NoSuchTask, BadArgument.
     pub fn debug_port(&mut self, thread: u16, id: u64, port: u64, access: u64, value: u64) -> Result<u64, Status> {
         let row = self.sys.debuggee(thread, id)?;
         let (width, writes) = self.sys.debug_port(row, port, access)?;
         ports::count(1);
         let port = port as u16;
-        // SAFETY: the ports belong to a task, never to the kernel (the table's check and the loader see to that), and this task may do
-        // what that one may.
+        // SAFETY: the ports belong to a task and never to the kernel, which the check of the task
+        // table and the loader ensure, and the debugger may do all that the task may.
         unsafe {
             match (width, writes) {
                 (1, false) => return Ok(Port::<u8>::new(port).read().into()),

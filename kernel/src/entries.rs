@@ -1,5 +1,5 @@
-//! What the entry stubs are given to go on in: see [`crate::arch::handlers`]. The general entry of
-//! system calls is here; every other function is in the file of what it is about.
+//! The functions in which the entry stubs continue: see [`crate::arch::handlers`]. The general
+//! entry of system calls is here; every other function is in the file of its subject.
 
 use crate::arch::entry;
 use crate::arch::fast::General;
@@ -10,9 +10,9 @@ use abi::Syscall;
 use kernel_core::thread::TrapFrame;
 use x86_64::VirtAddr;
 
-// SAFETY: what is returned comes from `kernel::next` or `kernel::enter_running`: the frame of the
-// thread for which they have made the core ready, with the state unlocked. `kernel::set` has the
-// core's record lead to it before the first thread runs.
+// SAFETY: the returned frame comes from `kernel::next` or `kernel::enter_running`: it is that of
+// the thread for which they have prepared the core, with the state unlocked. `kernel::set` stores
+// the address of the state in the core's record before the first thread runs.
 unsafe impl General for Kernel {
     #[expect(clippy::unreachable, reason = "who makes a system call is the running thread")]
     #[expect(clippy::disallowed_methods, reason = "goes to `next`")]
@@ -53,8 +53,9 @@ unsafe impl General for Kernel {
     }
 }
 
-// SAFETY: as above. What returns no frame changes nothing of who runs: polls, copies from leases
-// and to them, and the record of a death.
+// SAFETY: the returned frames come from `kernel::next` or `kernel::enter_running`, as above. The
+// functions that return no frame do not change which thread runs: they poll, copy from or to
+// leases, or read the record of a death.
 unsafe impl Handlers for Kernel {
     extern "C" fn on_message(frame: &TrapFrame, kernel: &mut Kernel) -> *const TrapFrame {
         syscall::on_message(frame, kernel)
@@ -97,7 +98,7 @@ unsafe impl Handlers for Kernel {
     }
 }
 
-/// Where `syscall` arrives: a stub that goes on in these functions.
+/// The address of the entry of `syscall`: a stub that continues in these functions.
 #[inline(never)]
 #[unsafe(link_section = "boot_text")]
 pub fn syscall_entry() -> VirtAddr {

@@ -1,4 +1,4 @@
-//! The kernel's state behind its one lock, and the step from one thread to the next.
+//! The kernel's state behind its only lock, and the switch from one thread to the next.
 
 use crate::arch::cpu::Features;
 use crate::arch::entry::{halt_until_interrupt, let_interrupts_in, resume};
@@ -24,32 +24,33 @@ use kernel_core::thread::{FLOAT, FloatState, PORTS, STEP, Thread, TrapFrame, WHO
 use lock_api::{MappedMutexGuard, MutexGuard};
 use spin::lock_api::Mutex;
 
-/// Steps in which frames of gone memory objects are freed each time the kernel is left: few, so that nobody waits long.
+/// The number of steps of freeing garbage frames at each exit of the kernel. It is small, so that
+/// no exit takes long.
 const COLLECT_STEP: u32 = 24;
 
-/// Everything that is not per core.
+/// The state of the kernel that does not belong to one core.
 pub struct Kernel {
-    /// Tasks, threads, objects.
+    /// The tasks, threads and kernel objects.
     pub sys: System,
-    /// The right to this core's record.
+    /// The access right to this core's record.
     pub core: Core,
-    /// Interrupt controllers.
+    /// The interrupt controllers.
     pub pic: Pic,
-    /// What the processor offers.
+    /// The features of the processor.
     pub features: Features,
     /// The boot archive.
     pub archive: &'static [u8],
-    /// The program of each row.
+    /// The program of each row, or the reason why it is refused.
     pub programs: Vec<Program>,
     /// The boot archive as a memory object.
     pub archive_memory: Option<Id<Memory>>,
-    /// Frames in the kernel's own heap and tables.
+    /// The number of frames that the kernel's own heap and tables occupy.
     pub frames_kernel: u64,
 }
 
 static KERNEL: Mutex<Option<Kernel>> = Mutex::new(None);
 
-/// The kernel's state, locked.
+/// The locked state of the kernel.
 pub struct Locked(MappedMutexGuard<'static, spin::Mutex<()>, Kernel>);
 
 impl core::ops::Deref for Locked {
@@ -67,7 +68,7 @@ impl core::ops::DerefMut for Locked {
     }
 }
 
-/// Puts the state in place, once, before the first interrupt.
+/// Puts the state in place. Called once, before the first interrupt.
 #[inline(always)]
 pub fn set(kernel: Kernel) {
     let mut locked = KERNEL.lock();
@@ -83,7 +84,7 @@ pub fn set(kernel: Kernel) {
     core.notifications = places.notifications;
 }
 
-/// Locks the state and notes the time.
+/// Locks the state, and sets its time to the present.
 #[expect(clippy::unreachable, reason = "`set` is called before the first task runs")]
 pub fn lock() -> Locked {
     match MutexGuard::try_map(KERNEL.lock(), Option::as_mut) {
@@ -95,9 +96,10 @@ pub fn lock() -> Locked {
     }
 }
 
-/// Decides who runs, halting while nobody can, and makes everything ready for it. Returns the frame to leave the kernel with. A thread whose
-/// system call is not done does a step of it first, and interrupts are let in before each, and where it takes long to find somebody: see
-/// [`kernel_core::step`], [`System::undecided`].
+/// Decides which thread runs, halting while none is ready, prepares the core for it, and returns
+/// the frame to leave the kernel with. If the thread's system call is not done, a step of it is
+/// done first. Interrupts are let in before each step, and when it takes long to find a thread: see
+/// [`kernel_core::step`] and [`System::undecided`].
 #[expect(clippy::unreachable, reason = "the scheduler lets go of a thread before it is removed")]
 #[expect(clippy::disallowed_methods, reason = "let go of when this is called again, or the frame is returned")]
 pub fn next(mut kernel: Locked) -> *const TrapFrame {
@@ -109,7 +111,8 @@ pub fn next(mut kernel: Locked) -> *const TrapFrame {
             let Kernel { core, sys, .. } = &mut *kernel;
             let (threads, tasks, floats) = sys.entering();
             let Some(thread) = threads.at_mut(index) else { unreachable!("the scheduler chose a thread that is gone") };
-            // Its steps, too, are done in its address space: what they change there is flushed.
+            // The steps, too, are done in the thread's address space, so that what they change in
+            // it is flushed.
             let stays = thread.extras & STEP != 0;
             let frame = enter(core.record(), thread, tasks, floats);
             if !stays {
@@ -136,7 +139,8 @@ pub fn next(mut kernel: Locked) -> *const TrapFrame {
     }
 }
 
-/// Makes the core ready to run a thread: address space, ports, and where its registers will be saved. Returns its frame.
+/// Prepares the core to run a thread: its address space, its ports, and the place where its
+/// registers will be saved. Returns its frame.
 #[inline(always)]
 pub fn enter(
     core: &mut PerCore,
@@ -147,8 +151,8 @@ pub fn enter(
     let frame = &raw const thread.frame;
     let end = frame as u64 + size_of::<TrapFrame>() as u64;
     let there = paging::is_in(thread.space.cr3());
-    // Nobody else has run: everything is as this thread left it. A thread in the place of one that is gone has another address
-    // space or follows somebody else.
+    // No other thread has run since, so nothing needs to change. A new thread in the slot of one
+    // that has ended has another address space, or another thread ran before it.
     if core.tables.frame_end() == end && there {
         return frame;
     }
@@ -162,7 +166,7 @@ pub fn enter(
     frame
 }
 
-/// The rest of [`enter`], where the last thread or the next one has floating-point registers or ports.
+/// Completes [`enter`] where the previous or the next thread has floating-point registers or ports.
 #[inline(never)]
 fn enter_with_extras(core: &mut PerCore, thread: &mut Thread, tasks: &Tasks, floats: &mut Arena<FloatState>) {
     thread.extras &= !WHOLE;
@@ -184,7 +188,8 @@ fn enter_space(core: &mut PerCore, space: AddressSpace) {
     gdt::clear_user_selectors();
 }
 
-/// Does for the thread that has just been handed the core what [`next`] does. Returns its frame.
+/// Prepares the core for the thread that has just been made the running one, as [`next`] does, and
+/// returns its frame.
 #[inline(always)]
 #[expect(clippy::disallowed_methods, reason = "goes to `next`")]
 pub fn enter_running(kernel: &mut Kernel) -> *const TrapFrame {
@@ -201,7 +206,8 @@ pub fn enter_running(kernel: &mut Kernel) -> *const TrapFrame {
     }
 }
 
-/// The same, by the assembly where there is some: then it does not return.
+/// Leaves the kernel to the thread that has just been made the running one. Where there is assembly
+/// for it, this does not return; otherwise it returns the frame, as [`enter_running`] does.
 #[inline(always)]
 pub fn leave_running(kernel: &mut Kernel) -> *const TrapFrame {
     match kernel.sys.running() {
@@ -213,19 +219,21 @@ pub fn leave_running(kernel: &mut Kernel) -> *const TrapFrame {
     }
 }
 
-/// As [`enter_running`] for the assembly, which has found that the thread needs more than it does.
+/// Prepares the core for the running thread, called by the assembly when the thread has
+/// floating-point registers, ports or a step to do. Returns its frame.
 #[inline(always)]
 pub fn enter_current(_: &TrapFrame, kernel: &mut Kernel) -> *const TrapFrame {
     latency::begin(abi::Syscall::Call as u64);
     enter_running(kernel)
 }
 
-/// Return addresses, from the frame to which this frame pointer leads on. Returns how many there are; one more than `into` holds where it holds not
-/// all of them.
+/// Collects return addresses, following the chain of frames from `rbp` on. Returns their number,
+/// which is one more than `into` can hold if there are more.
 #[inline(never)]
 fn backtrace(root: TableRoot, mut rbp: u64, into: &mut [u64]) -> u32 {
     let mut reader = Reader::new(root);
-    // Each frame holds the caller's frame pointer and the return address (System V ABI, AMD64, section 3.2.2).
+    // Each frame holds the caller's frame pointer and the return address (System V ABI, AMD64,
+    // section 3.2.2).
     let mut len = 0;
     let mut places = into.iter_mut();
     while rbp != 0 && rbp.is_multiple_of(8) {
@@ -245,8 +253,8 @@ fn backtrace(root: TableRoot, mut rbp: u64, into: &mut [u64]) -> u32 {
 }
 
 impl Kernel {
-    /// Ends a task, whose record is written: leaves its address space, closes its lines, and releases what it held, as far as that is quickly
-    /// done: see [`System::kill`].
+    /// Ends a task whose death record is written: leaves its address space, masks its interrupt
+    /// lines, and releases what can be released quickly: see [`System::kill`].
     pub fn kill(&mut self, row: Row) {
         let cr3 = self.sys.task(row).map_or(LifeSpace::NONE, Task::space).cr3();
         if paging::is_in(cr3) {
@@ -262,8 +270,9 @@ impl Kernel {
         self.sys.kill(row);
     }
 
-    /// Writes the record of a life that is about to be killed: registers, code and backtrace of the thread that is to blame, read while its
-    /// memory is still there. Returns it, for what the caller knows besides; `None` where there is no life.
+    /// Writes the record of the death of a life that is about to be killed: registers, code bytes
+    /// and backtrace of the thread at fault (or the first one), read while its memory still exists.
+    /// Returns the record, to which the caller may add more; `None` if the row has no life.
     pub fn death_record(&mut self, thread: Option<u16>, row: Row, kind: DeathKind) -> Option<&mut FaultRecord> {
         let space = self.sys.task(row).map_or(LifeSpace::NONE, Task::space);
         let record = self.sys.blame(row, thread, kind)?;
@@ -280,7 +289,7 @@ impl Kernel {
         Some(record)
     }
 
-    /// The machine's counters.
+    /// The counters of the whole system.
     pub fn info(&self) -> SystemInfo {
         let (heap_used, heap_size) = crate::heap::usage();
         let info = self.sys.info();

@@ -1,12 +1,14 @@
-//! How long interrupts are off: a kernel built with the feature `latency` notes the longest stretch of each system call, exception and
-//! interrupt, for `cargo xtask bench latency`. In every other kernel nothing of this is left.
+//! Measures how long interrupts are off: a kernel built with the feature `latency` records the
+//! longest stretch of each system call, exception and interrupt, for `cargo xtask bench latency`.
+//! In every other kernel these functions do nothing.
 //!
-//! A stretch begins where the kernel is entered, or where it has let interrupts in between two steps of a system call, and ends where it is
-//! left, or lets interrupts in. It is read off the time-stamp counter, which counts instructions under QEMU's `-icount shift=0`.
+//! A stretch begins when the kernel is entered, or has let interrupts in between two steps of a
+//! system call. It ends when the kernel is left, or lets interrupts in. Its length is read from the
+//! time-stamp counter, which counts instructions under QEMU's `-icount shift=0`.
 
 use kernel_core::thread::TrapFrame;
 
-/// What began a stretch: a system call, an exception, or a line.
+/// The number of the cause of a stretch: a system call, or an exception's or line's vector.
 #[must_use]
 pub fn cause(frame: &TrapFrame) -> u64 {
     match frame.vector {
@@ -15,21 +17,21 @@ pub fn cause(frame: &TrapFrame) -> u64 {
     }
 }
 
-/// The kernel is entered.
+/// Begins a stretch, as the kernel is entered.
 #[inline(always)]
 pub fn begin(_cause: u64) {
     #[cfg(feature = "latency")]
     noted::begin(_cause);
 }
 
-/// Interrupts are about to be let in.
+/// Ends a stretch, as interrupts are about to be let in.
 #[inline(always)]
 pub fn end() {
     #[cfg(feature = "latency")]
     noted::end();
 }
 
-/// Interrupts have been let in, and are off again: another stretch of what goes on.
+/// Begins another stretch of the same cause, after interrupts were let in.
 #[inline(always)]
 pub fn again() {
     #[cfg(feature = "latency")]
@@ -48,8 +50,8 @@ mod noted {
     use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
     use kernel_core::Row;
 
-    /// What the entry stubs and the way out take together at the most, which is outside of what is measured, in instructions: see
-    /// userspace/lab/bench/src/latency/fast.rs, which looks at it from ring 3.
+    /// The most instructions that the entry stubs and the exit path take, which the measurement
+    /// does not cover. userspace/lab/bench/src/latency/fast.rs verifies it from ring 3.
     const STUBS: u64 = 150;
 
     static BEGAN: AtomicU64 = AtomicU64::new(0);
@@ -77,7 +79,9 @@ mod noted {
         }
     }
 
-    /// The system call that reads a row of the table, and makes it zero. Only the controller has it. Returns rdx and rsi.
+    /// The system call that reads an entry of the table, and sets it to 0. Only the controller may
+    /// use it. Returns the longest stretch and the most port accesses (rdx and rsi). Errors:
+    /// BadSyscall, BadArgument.
     pub fn call(kernel: &Kernel, row: Row, number: u64, cause: u64) -> Result<(u64, u64), Status> {
         if kernel.sys.controller() != Some(row) || number != LATENCY_READ {
             return Err(Status::BadSyscall);

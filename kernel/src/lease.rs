@@ -1,6 +1,7 @@
-//! What is lent with a call: the two system calls that copy from it and to it.
+//! The two system calls that copy from and to a lease, which is memory lent with a call.
 //!
-//! The entry stubs come here directly: who runs stays as it is, so there is nothing to schedule and no frame to be left by.
+//! The entry stubs call these functions directly: the running thread stays the same, so nothing is
+//! scheduled and no frame is loaded.
 
 use crate::arch::handlers::Returned;
 use crate::kernel::Kernel;
@@ -9,14 +10,14 @@ use crate::usermem::{self, Side};
 use abi::message::{Lease, MAX_COPY, ReplyToken};
 use abi::{Status, Syscall};
 
-/// `lease_read`, with its arguments in the order of the registers.
+/// Performs `lease_read`. The parameters are the argument registers, in their order.
 #[inline(always)]
 pub fn on_read(token: u64, number: u64, offset: u64, to: u64, len: u64, kernel: &mut Kernel) -> Returned {
     latency::begin(Syscall::LeaseRead as u64);
     returned(kernel.lease_copy(ReplyToken(token), number, offset, to, len, Lease::READ), offset)
 }
 
-/// `lease_write`, likewise.
+/// Performs `lease_write`. The parameters are the argument registers, in their order.
 #[inline(always)]
 pub fn on_write(token: u64, number: u64, offset: u64, from: u64, len: u64, kernel: &mut Kernel) -> Returned {
     latency::begin(Syscall::LeaseWrite as u64);
@@ -28,14 +29,14 @@ fn returned(outcome: Result<u64, Status>, offset: u64) -> Returned {
     latency::end();
     match outcome {
         Ok(count) => Returned::new(Status::Ok, count),
-        // `rdx` was the offset, and stays.
+        // `rdx` held the offset, and must keep its value.
         Err(status) => Returned::new(status, offset),
     }
 }
 
 impl Kernel {
-    /// Copies between a lease and the running thread's `buffer`; returns how many bytes. Errors: StaleReply, LeaseBounds, LeaseFault,
-    /// BadAddress.
+    /// Copies between a lease and the running thread's memory at `buffer`; returns the number of
+    /// bytes. Errors: StaleReply, LeaseBounds, LeaseFault, BadAddress.
     #[inline(always)]
     pub(crate) fn lease_copy(
         &self,
@@ -54,7 +55,8 @@ impl Kernel {
             Lease::READ => (theirs, ours, Side::From),
             _ => (ours, theirs, Side::To),
         };
-        // The side at fault gets the blame: a bad lease is the caller's, a bad buffer the server's own.
+        // The status names the side at fault: the caller's lease is bad, or the server's own
+        // buffer.
         match usermem::copy(from.0, from.1, to.0, to.1, len as usize) {
             Ok(()) => Ok(len),
             Err(side) if side == lender => Err(Status::LeaseFault),

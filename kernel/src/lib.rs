@@ -1,6 +1,8 @@
-//! The ring-0 kernel. `main.rs` is the kernel itself; every file in `tests/` is a kernel of its own that shows one property.
+//! The ring-0 kernel. `main.rs` is the real kernel; every file in `tests/` is a test kernel of its
+//! own.
 #![no_std]
-// Only the modules below that expect it have unsafe code. See kernel-core's root for the other lints, and clippy.toml for what else needs a reason.
+// Only the modules below with an `expect(unsafe_code)` have unsafe code. kernel-core's root
+// explains the other lints, and clippy.toml says what else needs a reason.
 #![deny(unsafe_code)]
 #![deny(
     clippy::allow_attributes_without_reason,

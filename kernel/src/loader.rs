@@ -1,4 +1,5 @@
-//! From a row of the task table and a program of the boot archive to a running task.
+//! The loader, which starts a task from its row of the task table and its program in the boot
+//! archive.
 
 use crate::arch::gdt::{USER_CODE, USER_DATA};
 use crate::arch::paging::{self, UserFlags};
@@ -16,9 +17,9 @@ use core::ops::Range;
 use kernel_core::Row;
 use kernel_core::addr::{PhysAddr, TableRoot};
 use kernel_core::archive::find_file;
-use kernel_core::grants::LineOwner;
 use kernel_core::handles::{Handle, Object};
 use kernel_core::image::{Image, ImageError, Segment};
+use kernel_core::lines::LineOwner;
 use kernel_core::memory::Caching;
 use kernel_core::row::Tasks;
 use kernel_core::task::{Phase, Task};
@@ -30,9 +31,9 @@ const PAGE: u64 = PAGE_SIZE as u64;
 /// Why a task could not be started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SpawnError {
-    /// The task or its quotas.
+    /// A status of the system call: something is wrong with the task or its quotas.
     Status(Status),
-    /// Its program.
+    /// The program is refused.
     Image(ImageError),
 }
 
@@ -48,7 +49,8 @@ impl From<ImageError> for SpawnError {
     }
 }
 
-/// The registers of a thread that begins in ring 3.
+/// The initial registers of a thread: it begins at `rip` in ring 3, with stack pointer `rsp` and
+/// `argument` in rdi.
 pub fn user_frame(rip: u64, rsp: u64, argument: u64) -> TrapFrame {
     TrapFrame {
         rip,
@@ -62,10 +64,11 @@ pub fn user_frame(rip: u64, rsp: u64, argument: u64) -> TrapFrame {
     }
 }
 
-/// A row's program in the boot archive, with what of it goes where; or why it is refused.
+/// The program of a row, parsed, with its file in the boot archive; or the reason why it is
+/// refused.
 pub type Program = Result<(Image, &'static [u8]), ImageError>;
 
-/// The programs of all rows: looked for and checked once, for all their lives.
+/// Finds and checks the programs of all rows, once for all their lives.
 pub fn programs(tasks: &Tasks, archive: &'static [u8]) -> Vec<Program> {
     let program = |task: &Task| {
         let mut path = [0; 4 + abi::NAME_LEN];
@@ -75,8 +78,8 @@ pub fn programs(tasks: &Tasks, archive: &'static [u8]) -> Vec<Program> {
     tasks.iter().map(program).collect()
 }
 
-/// Starts a task at once. Where that fails, everything is as before, but that the row counts one life more. For the first task of all, and for
-/// tests: `task_spawn` goes by [`begin`] and [`step`].
+/// Starts a task at once, without steps. If that fails, the row has only counted one more life.
+/// Used for the first task and by test kernels; `task_spawn` uses [`begin`] and [`step`].
 #[unsafe(link_section = "boot_text")]
 pub fn spawn(kernel: &mut Kernel, row: Row, argument: &[u8]) -> Result<TaskId, SpawnError> {
     let outcome = begin(kernel, row, argument).and_then(|id| {
@@ -89,8 +92,9 @@ pub fn spawn(kernel: &mut Kernel, row: Row, argument: &[u8]) -> Result<TaskId, S
     outcome
 }
 
-/// Begins to start a task: it has an address space with a page that holds its argument. Then [`step`] follows until all is done. Where that
-/// fails, there has been no life, or a dead one is left, to be reaped.
+/// Begins to start a task: makes its address space and its information page with its argument. The
+/// caller then calls [`step`] until that is done. If this fails, there was no life, or a dead one
+/// is left to be reaped.
 pub fn begin(kernel: &mut Kernel, row: Row, argument: &[u8]) -> Result<TaskId, SpawnError> {
     kernel.programs.get(row.index()).ok_or(Status::NoSuchTask)?.as_ref().map_err(|&error| error)?;
     let id = kernel.sys.begin(row)?;
@@ -101,8 +105,9 @@ pub fn begin(kernel: &mut Kernel, row: Row, argument: &[u8]) -> Result<TaskId, S
     Ok(id)
 }
 
-/// A step of the start of this life. True: it runs. Where it fails, a dead life is left, to be reaped. Errors: NoSuchTask (it was ended meanwhile),
-/// QuotaFrames, QuotaHandles, QuotaObjects, OutOfMemory, Busy.
+/// Does a step of starting this life. Returns true when it runs. If this fails, a dead life is left
+/// to be reaped. Errors: NoSuchTask (the life was ended meanwhile), QuotaFrames, QuotaHandles,
+/// QuotaObjects, OutOfMemory, Busy.
 pub fn step(kernel: &mut Kernel, life: TaskId) -> Result<bool, Status> {
     if !kernel.sys.task(Row::of(life)).is_ok_and(|t| t.starts(life)) {
         return Err(Status::NoSuchTask);
@@ -124,7 +129,7 @@ fn program_path<'a>(name: &Name, buffer: &'a mut [u8; 4 + abi::NAME_LEN]) -> &'a
     buffer.get(..4 + name.len()).and_then(|path| core::str::from_utf8(path).ok()).unwrap_or_default()
 }
 
-/// The address space, and the page in which the task finds out who it is.
+/// Makes the address space, and the page that tells the task who it is.
 fn prepare(k: &mut Kernel, row: Row, argument: &[u8]) -> Result<(), Status> {
     let space = paging::new_space(k.sys.task_frame(row)?, row, k.features.pcid);
     paging::forget(space);
@@ -139,12 +144,13 @@ fn prepare(k: &mut Kernel, row: Row, argument: &[u8]) -> Result<(), Status> {
     Ok(())
 }
 
-/// Frames that are taken, and so many pages zeroed or filled, in one step of a start; it may be three page tables more.
+/// The number of frames taken, or of pages zeroed or filled, in one step of a start; a step may
+/// take three page tables more.
 const PAGES_A_STEP: u32 = 16;
-/// What the last step costs at the most, in such pages.
+/// The cost of the last step, counted in such pages.
 const LAST: u32 = 10;
 
-/// A step of the start of a row's life. True: it runs.
+/// Does a step of starting a row's life. Returns true when it runs.
 fn build(k: &mut Kernel, row: Row) -> Result<bool, Status> {
     let mut more = 0;
     let before = k.sys.task(row).map_or(0, Task::frames_used);
@@ -197,7 +203,8 @@ fn build(k: &mut Kernel, row: Row) -> Result<bool, Status> {
     }
 }
 
-/// The last step: handles, what the task finds out of them, and its first thread.
+/// Does the last step of a start: the handles, their list in the information page, and the first
+/// thread.
 fn run(k: &mut Kernel, row: Row) -> Result<(), Status> {
     let (image, _) = k.programs.get(row.index()).and_then(|p| p.as_ref().ok()).ok_or(Status::BadImage)?;
     let entry = image.entry;
@@ -210,35 +217,37 @@ fn run(k: &mut Kernel, row: Row) -> Result<(), Status> {
     Ok(())
 }
 
-/// Copies bytes into a frame at an offset; what does not fit is left out.
+/// Copies bytes into a frame at an offset; bytes that do not fit are left out.
 fn fill(frame: PhysAddr, offset: u64, bytes: &[u8]) {
     let len = bytes.len().min((PAGE - offset) as usize);
     if len != 0
         && let Some(to) = Ram::at(frame.number() + offset, len as u64)
     {
-        // SAFETY: the frame was just taken for this task, nobody runs in it yet, and `offset + len` stays within it.
+        // SAFETY: the frame was just taken for this task, nobody runs in it yet, and `offset + len`
+        // stays within it.
         unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), to.pointer(), len) };
     }
 }
 
-/// Zeroes a part of a frame.
+/// Fills a part of a frame with zeros.
 fn clear(frame: PhysAddr, part: Range<u64>) {
     let len = part.end.saturating_sub(part.start);
     if len != 0
         && part.end <= PAGE
         && let Some(to) = Ram::at(frame.number() + part.start, len)
     {
-        // SAFETY: the frame was just taken for this task, nobody runs in it yet, and the part lies within it.
+        // SAFETY: the frame was just taken for this task, nobody runs in it yet, and the part lies
+        // within it.
         unsafe { core::ptr::write_bytes(to.pointer(), 0, len as usize) };
     }
 }
 
-/// A page of a segment, with what of the file belongs there and zeros around it.
+/// Loads a page of a segment: its part of the file, and zeros around it.
 fn load_page(k: &mut Kernel, row: Row, root: TableRoot, s: &Segment, page: u64, file: &[u8]) -> Result<(), Status> {
     let flags = UserFlags { writable: s.writable, executable: s.executable, caching: Caching::WriteBack };
     let bytes = file.get(s.offset..s.offset + s.filled).unwrap_or_default();
     let target = k.sys.task_frame(row)?.address();
-    // The part of the file that belongs into this page: it begins at the segment's address or at the page's.
+    // This page's part of the file begins at the segment's address or at the page's.
     let (offset, skip) = if page < s.addr { (s.addr - page, 0) } else { (0, (page - s.addr) as usize) };
     let bytes = bytes.get(skip..).unwrap_or_default();
     let bytes = bytes.get(..(PAGE - offset) as usize).unwrap_or(bytes);
@@ -248,7 +257,7 @@ fn load_page(k: &mut Kernel, row: Row, root: TableRoot, s: &Segment, page: u64, 
     k.map_page(row, root, page, target, flags)
 }
 
-/// Writes into a zeroed information page who the task is.
+/// Writes the identity of a task into its zeroed information page.
 fn identify(k: &Kernel, row: Row, record: &TaskRecord, argument: &[u8], page: PhysAddr) {
     let argument = argument.get(..ARG_LEN).unwrap_or(argument);
     macro_rules! put { ($($part:ident: $value:expr),* $(,)?) => { $(fill(page, offset_of!(TaskInfo, $part) as u64, $value);)* } }
@@ -265,7 +274,7 @@ fn identify(k: &Kernel, row: Row, record: &TaskRecord, argument: &[u8], page: Ph
     }
 }
 
-/// The entries of a task's information page, as far as they are there.
+/// The list of entries in a task's information page, under construction.
 struct Entries {
     page: PhysAddr,
     count: u32,
@@ -285,12 +294,12 @@ impl Entries {
 
 const _: () = assert!(MAX_ENTRIES >= MAX_GRANTS - GrantKind::Debug.most() + 3);
 
-/// Gives a task its handles, and lists them with its ports in the information page.
+/// Gives a task its handles, and lists them and its ports in the information page.
 fn grant(k: &mut Kernel, row: Row, record: &TaskRecord, entries: &mut Entries) -> Result<(), Status> {
     let mut ranges = 0;
     for grant in record.grants() {
         let Some(kind) = grant.kind() else { continue };
-        // The name, the object behind the handle if there is one, and what there is to know.
+        // Name, handle (if there is an object), and base of the entry.
         let (name, handle, base) = match kind {
             GrantKind::Peer => {
                 let peer = k.sys.task(Row::from_register(grant.base)?)?;
@@ -313,9 +322,9 @@ fn grant(k: &mut Kernel, row: Row, record: &TaskRecord, entries: &mut Entries) -
                 rights.set(Rights::WRITE, grant.flags & Grant::WRITE != 0);
                 (grant.name, Some(Handle::new(Object::Memory(id), rights)), grant.base)
             }
-            // Looked up in the table when it is used.
+            // A debugger's right is looked up in the task table when it is used.
             GrantKind::Debug => continue,
-            // Not in the list.
+            // These are flags of the record, which are handled below.
             GrantKind::Keep | GrantKind::Archive | GrantKind::System => continue,
         };
         let handle = match handle {

@@ -1,9 +1,10 @@
-//! The kernel's own log: to port 0xE9, and to a ring that `dmesg` reads. Tasks' lines pass through here to the port as well, each
-//! line tagged with its task, so that no task can forge another's.
+//! The kernel's log, which goes to port 0xE9 and to a ring that `dmesg` reads. Lines of tasks are
+//! written to the port here as well, each tagged with its task's name, so that no task can forge
+//! another's.
 
 use crate::arch::debugcon;
 use abi::Name;
-use abi::task::MOST_PORTS;
+use abi::task::{LOG_TAG, MOST_PORTS, log_cost};
 use core::fmt::{self, Write};
 use kernel_core::Row;
 use kernel_core::log::{Ring, fitting};
@@ -14,10 +15,11 @@ use spin::Mutex;
 
 struct Log {
     ring: Option<Ring>,
-    /// Who wrote to the port last (a row, or `KERNEL`), and whether that line is still open.
+    /// The last writer to the port (a row, or `KERNEL`), and whether its line is still open.
     writer: Row,
     open: bool,
-    /// A task's text that is on its way from its ring to the port. Nobody else's comes in between: who has some shows the rest of this first.
+    /// A task's text that is being copied from its ring to the port. No other text comes in
+    /// between: another writer first shows the rest of this one.
     showing: Option<(Row, Show)>,
 }
 
@@ -25,7 +27,7 @@ const KERNEL: Row = Row::new(u16::MAX);
 
 static LOG: Mutex<Log> = Mutex::new(Log { ring: None, writer: KERNEL, open: false, showing: None });
 
-/// Starts keeping lines in the ring; before, they go to the port alone.
+/// Starts keeping lines in the ring; earlier ones went to the port only.
 pub fn init() {
     LOG.lock().ring = Some(Ring::default());
 }
@@ -38,7 +40,7 @@ macro_rules! klog {
 
 /// Writes a line to the kernel's log; use `klog!`.
 pub fn line(text: fmt::Arguments<'_>) {
-    // The panic report must get through even where the panic came from in here.
+    // The panic report must get out even if the panic occurred while the log was locked.
     let Some(mut log) = LOG.try_lock() else {
         let _ = writeln!(Port, "{text}");
         return;
@@ -75,18 +77,19 @@ impl Log {
         self.writer = writer;
     }
 
-    /// Copies some of a task's text from its ring to the port, line by line with its tag. True when all of it is there.
+    /// Copies some of a task's text from its ring to the port, each line with its tag. Returns true
+    /// when all of it is shown.
     fn show(&mut self, row: Row, task: &Task, show: &mut Show) -> bool {
         self.turn_to(row);
         let mut buffer = [0; MOST_PORTS as usize];
         let left = show.end.saturating_sub(show.start).min(MOST_PORTS) as usize;
         let (count, start) = task.log().read(show.start, buffer.get_mut(..left).unwrap_or_default());
-        // What it has written over since then is lost here.
+        // Text that has been overwritten in the ring since is not shown.
         let count = count.min(show.end.saturating_sub(start) as usize);
         let name = tag(&task.record().name);
-        // One less: another's line may have been ended.
+        // One byte less, as another writer's line may just have been ended.
         let (count, _) =
-            fitting(buffer.get(..count).unwrap_or_default(), name.len() + TAG, self.open, MOST_PORTS as usize - 1);
+            fitting(buffer.get(..count).unwrap_or_default(), name.len() + LOG_TAG, self.open, MOST_PORTS as usize - 1);
         for piece in buffer.get(..count).unwrap_or_default().split_inclusive(|&b| b == b'\n') {
             if !self.open {
                 debugcon::write(b"[");
@@ -94,7 +97,8 @@ impl Log {
                 debugcon::write(b"] ");
             }
             for &byte in piece {
-                // What a terminal would obey could make one line look like another; beyond ASCII there is more of that than can be told here.
+                // Control characters could make a line look like another's, and non-ASCII text has
+                // more of them than can be checked here.
                 let plain = matches!(byte, b'\n' | b'\t' | b' '..=b'~');
                 debugcon::write(&[if plain { byte } else { b'?' }]);
             }
@@ -105,43 +109,42 @@ impl Log {
     }
 }
 
-/// The name in a tag. Not by [`abi::name_str`]: what that needs is gone after the boot.
+/// The bytes of a name for a tag. It does not use [`abi::name_str`], whose code is freed after the
+/// boot.
 fn tag(name: &Name) -> &[u8] {
     let len = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
     name.get(..len).unwrap_or_default()
 }
 
-/// What a tag is longer than its name.
-const TAG: usize = 3;
-
-/// How many bytes a task's text is on the port.
+/// The number of bytes that a task's text takes on the port, tags included.
 pub fn cost(row: Row, name: &Name, text: &[u8]) -> usize {
     let log = LOG.lock();
     let goes_on = log.showing.is_none() && log.open && log.writer == row;
-    let lines = text.iter().filter(|&&byte| byte == b'\n').count() + usize::from(text.last() != Some(&b'\n'));
-    text.len() + (tag(name).len() + TAG) * (lines - usize::from(goes_on))
+    let name = tag(name).len();
+    log_cost(name, text) as usize - if goes_on { name + LOG_TAG } else { 0 }
 }
 
-/// Does one step of showing what a task of this row has written, or of another's text before it. True when it is shown.
-pub fn show(tasks: &Tasks, row: Row, mine: &mut Show) -> bool {
+/// Does one step of showing a task's text on the port, or another task's text that comes first.
+/// Returns whose text it was, and true when the task's own is shown.
+pub fn show(tasks: &Tasks, row: Row, mine: &mut Show) -> (Row, bool) {
     let mut log = LOG.lock();
     let (owner, mut show) = match log.showing {
         Some(showing) => showing,
-        None if mine.begun => return true,
+        None if mine.begun => return (row, true),
         None => (row, *mine),
     };
     let is_mine = (owner, show.end) == (row, mine.end);
-    // Somebody else has shown mine, and goes on with what follows.
+    // Another writer has already shown the rest of this text, and continues with its own.
     if mine.begun && !is_mine {
-        return true;
+        return (row, true);
     }
     mine.begun = is_mine;
     let done = tasks.get(owner).ok().is_none_or(|task| log.show(owner, task, &mut show));
     log.showing = (!done).then_some((owner, show));
-    done && is_mine
+    (owner, done && is_mine)
 }
 
-/// Reads the kernel's ring: see [`Ring::read`].
+/// Reads the kernel's log ring: see [`Ring::read`].
 pub fn read(position: u64, into: &mut [u8]) -> (usize, u64) {
     LOG.lock().ring.as_ref().map_or((0, 0), |r| r.read(position, into))
 }

@@ -1,5 +1,5 @@
-//! The kernel that notes how long interrupts are off: `main.rs`, built with the feature `latency` under a name of its own, so that nothing takes
-//! it for the real one.
+//! The kernel that measures how long interrupts are off: `main.rs`, built with the feature
+//! `latency` under a name of its own, so that nothing uses it in place of the real kernel.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[path = "main.rs"]

@@ -1,4 +1,4 @@
-//! The system calls about memory objects and mappings, each with the steps in which it goes on: see
+//! The system calls about memory objects and mappings, and the steps in which they are done: see
 //! [`kernel_core::step`].
 
 use crate::arch::paging::{self, TABLE_SPAN, Table, UserFlags};
@@ -13,17 +13,18 @@ use kernel_core::step::{Clear, Create, Fill, Step};
 
 const PAGE: u64 = PAGE_SIZE as u64;
 
-/// Most pages of one `memory_create`.
+/// The most pages of one `memory_create`.
 const MAX_PAGES: u64 = 256;
-/// Pages that are zeroed in one step.
+/// The most pages that are zeroed in one step.
 const ZERO_STEP: usize = 10;
-/// Pages that are mapped in one step.
+/// The most pages that are mapped in one step.
 const FILL_STEP: u32 = 100;
-/// Pages that are taken away in one step: each is flushed, which takes a processor far longer than an instruction.
+/// The most pages that are unmapped in one step. Each is flushed, which takes far longer than an
+/// ordinary instruction.
 const CLEAR_STEP: u32 = 100;
 
 impl Kernel {
-    /// `memory_create`: frames of the task's own, full of zeros.
+    /// Performs `memory_create`: allocates frames to the task and fills them with zeros.
     pub(crate) fn memory_create(&mut self, thread: u16, pages: u64, contiguous: bool) -> Outcome {
         let row = self.sys.row_of(thread)?;
         if pages == 0 || pages > MAX_PAGES {
@@ -48,7 +49,7 @@ impl Kernel {
         Ok(Done::Again(Step::Create(create)))
     }
 
-    /// `memory_map`: enters an object's pages in the task's address space.
+    /// Performs `memory_map`: maps the pages of an object in the task's address space.
     pub(crate) fn memory_map(&mut self, thread: u16, handle: u64, addr: u64, writable: bool) -> Outcome {
         let row = self.sys.row_of(thread)?;
         let mapping = self.sys.memory_map(row, handle, addr, writable)?;
@@ -59,7 +60,7 @@ impl Kernel {
         self.fill_step(row, Fill { addr: mapping.addr, writable, done: 0, next })
     }
 
-    /// A step of `memory_map`: enters some pages. Where that fails, the mapping is taken back.
+    /// A step of `memory_map`: maps some pages. If that fails, the mapping is undone.
     pub(crate) fn fill_step(&mut self, row: Row, mut fill: Fill) -> Outcome {
         let root = self.root_of(row)?;
         let mapping = self.sys.task(row)?.mapping(fill.addr)?;
@@ -95,12 +96,14 @@ impl Kernel {
         value(fill.addr)
     }
 
-    /// The lowest page table for a task's address; those that are missing come from its quota. Errors: QuotaFrames, OutOfMemory.
+    /// The lowest-level page table for an address of a task; missing tables are charged to its
+    /// quota. Errors: NoSuchTask, QuotaFrames, OutOfMemory.
     fn table_for(&mut self, row: Row, root: TableRoot, at: u64) -> Result<Table, Status> {
         paging::table_for(root, at, || self.sys.task_frame(row).map(paging::zero))
     }
 
-    /// Maps a page of a task; page tables come from its quota. Errors: QuotaFrames, OutOfMemory.
+    /// Maps a page of a task; page tables are charged to its quota. Errors: NoSuchTask,
+    /// QuotaFrames, OutOfMemory.
     pub(crate) fn map_page(
         &mut self,
         row: Row,
@@ -114,15 +117,15 @@ impl Kernel {
         Ok(())
     }
 
-    /// `memory_unmap`: takes a mapping away.
+    /// Performs `memory_unmap`: removes a mapping.
     pub(crate) fn memory_unmap(&mut self, thread: u16, addr: u64) -> Outcome {
         let row = self.sys.row_of(thread)?;
         self.sys.memory_leave(row, addr)?;
         self.clear_step(row, Clear { addr, done: 0, status: Status::Ok })
     }
 
-    /// A step of `memory_unmap`: takes some pages away, and the mapping with the last of them. The page tables come first: afterwards the frames
-    /// may be free.
+    /// A step of `memory_unmap`: unmaps some pages, and removes the mapping after the last of them,
+    /// because its frames may be freed then.
     pub(crate) fn clear_step(&mut self, row: Row, mut clear: Clear) -> Outcome {
         let root = self.root_of(row)?;
         let mapping = self.sys.task(row)?.mapping(clear.addr)?;
@@ -136,7 +139,8 @@ impl Kernel {
         if clear.status == Status::Ok { Ok(Done::Quiet) } else { Err(clear.status) }
     }
 
-    /// `memory_info`: how many pages it has, and where they are, where that is to be known.
+    /// Performs `memory_info`: returns the number of pages, and the physical address of an object
+    /// that has a known one.
     pub(crate) fn memory_info(&self, thread: u16, handle: u64) -> Outcome {
         let Object::Memory(id) = self.sys.handle(thread, handle)?.object else { return Err(Status::WrongKind) };
         let memory = self.sys.memory(id)?;

@@ -1,5 +1,6 @@
-//! The kernel's own death: what is wrong, where, and how it came there; on the debug port and on COM1, which a panic takes back from its
-//! driver. Addresses are resolved to functions by `cargo xtask`, which has the symbols.
+//! The report of a kernel panic: cause, location, registers and backtrace, on the debug port and on
+//! COM1, which the kernel takes over from its driver. `cargo xtask`, which has the symbols,
+//! resolves the addresses to functions.
 
 use crate::arch::{cpu, debugcon};
 use crate::testing;
@@ -8,7 +9,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use kernel_core::thread::TrapFrame;
 use x86_64::instructions::port::Port;
 
-/// What QEMU's isa-debug-exit device is told: QEMU's exit code is twice this plus one.
+/// The value for QEMU's isa-debug-exit device: QEMU's exit code is twice this plus one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Exit {
@@ -20,18 +21,20 @@ pub enum Exit {
     Panic = 0x12,
 }
 
-/// Ends QEMU by its isa-debug-exit device; where there is none, halts for good. A test that waits for a panic goes on instead.
+/// Ends QEMU by its isa-debug-exit device, or halts for good where there is none. If a test waits
+/// for a panic report, continues the test instead.
 pub fn exit(code: Exit) -> ! {
     if code == Exit::Panic && testing::waits() {
         REPORTING.store(false, Ordering::Relaxed);
         testing::reported();
     }
-    // SAFETY: port 0xF4 belongs to the debug device, or on other machines to nothing.
+    // SAFETY: port 0xF4 belongs to the debug device; on other machines no device uses it.
     unsafe { Port::<u32>::new(0xf4).write(code as u32) };
     cpu::stop()
 }
 
-/// The debug port and COM1 (16550D data sheet), polled: the report must get out without anyone's help.
+/// The debug port and COM1 (16550D data sheet). COM1 is polled, since the report must not depend on
+/// anything else.
 struct Out;
 
 const COM1: u16 = 0x3f8;
@@ -43,8 +46,9 @@ impl Write for Out {
         let (mut data, mut status) = (Port::<u8>::new(COM1), Port::<u8>::new(COM1 + 5));
         for byte in s.bytes() {
             for byte in [b'\r', byte].into_iter().skip(usize::from(byte != b'\n')) {
-                // SAFETY: the machine is about to stop, so the serial driver's claim on the port is over. A missing chip reads as 0xFF, which
-                // counts as ready; a stuck one delays each byte by a bounded number of reads.
+                // SAFETY: the machine is about to stop, so the serial driver no longer needs the
+                // port. A missing chip reads as 0xFF, which counts as ready; a stuck one delays
+                // each byte by a bounded number of reads.
                 unsafe {
                     for _ in 0..100_000 {
                         if status.read() & 0x20 != 0 {
@@ -61,10 +65,10 @@ impl Write for Out {
 
 fn take_com1() {
     let set = |offset: u16, value: u8| {
-        // SAFETY: as above: the port is the kernel's from now on.
+        // SAFETY: the port belongs to the kernel from now on, as the machine is about to stop.
         unsafe { Port::<u8>::new(COM1 + offset).write(value) }
     };
-    // No interrupts; divisor 1: 115,200 baud; eight bits, no parity, one stop bit; FIFO on.
+    // Interrupts off; divisor 1 (115,200 baud); eight bits, no parity, one stop bit; FIFO on.
     set(1, 0);
     set(3, 0x80);
     set(0, 1);
@@ -75,7 +79,8 @@ fn take_com1() {
 
 static REPORTING: AtomicBool = AtomicBool::new(false);
 
-/// Prints the report and ends. `frame` holds the registers where there is an exception behind it.
+/// Prints the report of a panic and ends the machine. `frame` has the registers if an exception is
+/// the cause.
 pub fn report(cause: fmt::Arguments<'_>, frame: Option<&TrapFrame>) -> ! {
     x86_64::instructions::interrupts::disable();
     if REPORTING.swap(true, Ordering::Relaxed) {
@@ -110,13 +115,14 @@ pub fn report(cause: fmt::Arguments<'_>, frame: Option<&TrapFrame>) -> ! {
         let _ = writeln!(Out, "backtrace:");
     }
     for _ in 0..24 {
-        // Frame pointers of the kernel lie on its stacks; anything else ends the chain. The stacks are mapped, but for the guard
-        // pages, which no frame pointer reaches with two words to spare.
+        // A frame pointer must point to one of the kernel's stacks, or the chain ends. The stacks
+        // are mapped except for their guard pages, which two words from a valid frame pointer on do
+        // not reach.
         let on_stack = crate::arch::stacks::holds(rbp) || crate::boot_stack_holds(rbp);
         if !on_stack || !rbp.is_multiple_of(8) {
             break;
         }
-        // SAFETY: just checked: both words lie on a mapped kernel stack.
+        // SAFETY: it was just checked that both words lie on a mapped kernel stack.
         let (next, from) = unsafe { ((rbp as *const u64).read(), (rbp as *const u64).add(1).read()) };
         if from == 0 {
             break;
@@ -131,7 +137,8 @@ pub fn report(cause: fmt::Arguments<'_>, frame: Option<&TrapFrame>) -> ! {
     exit(Exit::Panic)
 }
 
-/// The panic handler of the kernel: `main.rs` and every test kernel have a `#[panic_handler]` that calls a function like this.
+/// The panic handler of the kernel. `main.rs` and every test kernel have a `#[panic_handler]` that
+/// calls this or a similar function.
 pub fn panicked(info: &core::panic::PanicInfo<'_>) -> ! {
     report(format_args!("{info}"), None)
 }

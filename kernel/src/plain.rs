@@ -1,5 +1,6 @@
-//! The kernel without assembly on the way of a message but what saves, restores and switches: `main.rs`, built with the feature `plain` under a name of
-//! its own, so that nothing takes it for the real one.
+//! The kernel without assembly in the path of a message, except for saving and loading registers
+//! and switching: `main.rs`, built with the feature `plain` under a name of its own, so that
+//! nothing uses it in place of the real kernel.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[path = "main.rs"]

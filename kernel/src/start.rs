@@ -1,4 +1,4 @@
-//! From the boot loader's hands to the first task, step by step.
+//! The steps from the boot loader to the first task.
 
 use crate::arch::{
     cpu, entry, firmware, gdt, idt, paging, pci,
@@ -22,21 +22,25 @@ use kernel_core::{System, system};
 use x86_64::VirtAddr;
 
 const PAGE: u64 = PAGE_SIZE as u64;
-/// Where the loader puts the stack on which the kernel begins; its guard page is the first.
+/// Address of the stack on which the kernel begins; its first page is the guard page.
 const BOOT_STACK: u64 = 0xffff_ff00_0000_0000;
-/// Its size: the state of the system is made on it, before it is moved to where it stays, and grows with the number of tasks.
+/// Size of the boot stack in bytes. The state of the system is built on it before it is moved to
+/// its final place, and its size grows with the largest number of tasks.
 const BOOT_STACK_SIZE: u64 = (48 * 1024 + 4 * size_of::<System>() as u64).next_multiple_of(PAGE);
 
-/// Bytes of the kernel's heap on any machine: tables and arenas, which are all made at boot; more where a task table asks for more.
+/// The least size of the kernel's heap in bytes; a task table may need more. All tables and arenas
+/// in it are made at boot.
 const HEAP_BASE: u64 = 4 << 20;
-/// Bytes of it that are for other things than what a task table asks for.
+/// Bytes of the heap for everything but the tables that the task table needs.
 const HEAP_REST: u64 = 1 << 20;
-/// What a task table asks for gets one byte in so many of the largest piece of memory: who asks for more than there is gets less.
+/// The tables that the task table needs get at most one byte in so many of the largest region of
+/// free memory. A task table that needs more gets lower quotas.
 const TABLES_SHARE: u64 = 4;
 
-/// What the kernel asks of the boot loader: everything in the upper half, and its page tables mapped recursively, from which the kernel
-/// builds its own map of physical memory. (The loader's map would cover all that the firmware's memory map names, a terabyte of
-/// reserved addresses on some machines.)
+/// What the kernel asks of the boot loader: to map everything in the upper half, and to map its
+/// page tables recursively, from which the kernel builds its own map of physical memory. (The
+/// loader's map would cover everything that the firmware's memory map names, which on some machines
+/// includes a terabyte of reserved addresses.)
 pub static BOOT_CONFIG: BootloaderConfig = {
     let mut config = BootloaderConfig::new_default();
     config.mappings.kernel_stack = Mapping::FixedAddress(BOOT_STACK);
@@ -47,18 +51,18 @@ pub static BOOT_CONFIG: BootloaderConfig = {
     config
 };
 
-/// Whether 16 bytes at this address lie on the stack on which the kernel began.
+/// Whether 16 bytes at this address lie on the boot stack.
 pub fn boot_stack_holds(addr: u64) -> bool {
     (BOOT_STACK + PAGE..BOOT_STACK + PAGE + BOOT_STACK_SIZE - 15).contains(&addr)
 }
 
-/// Whether an address lies in the guard page below that stack.
+/// Whether an address lies in the guard page below the boot stack.
 pub fn boot_guard_holds(addr: u64) -> bool {
     (BOOT_STACK..BOOT_STACK + PAGE).contains(&addr)
 }
 
-/// What every kernel needs, test kernels too: memory, stacks, descriptor tables, heap, log. Returns all frames, the boot archive and the
-/// processor's features.
+/// Prepares what every kernel needs, test kernels included: memory, stacks, descriptor tables,
+/// heap, log.
 #[inline(never)]
 #[unsafe(link_section = "boot_text")]
 pub fn init_memory(boot: &'static mut BootInfo) -> Ready {
@@ -80,27 +84,30 @@ pub fn init_memory(boot: &'static mut BootInfo) -> Ready {
     idt::init::<Kernel>();
     let features = cpu::features();
     state::set(&features, VirtAddr::from_ptr(percore::addr()), entries::syscall_entry());
-    // SAFETY: this is the one core that runs, and is brought up here, once.
+    // SAFETY: this is the only core that runs, and it is initialised here, once.
     let mut core = unsafe { Core::first(&const { entry::table::<Kernel>() }) };
     core.record().kernel_stack = stacks::Stack::Kernel.top().as_u64();
     let archive = archive_virt.map(|start| {
-        // SAFETY: the loader mapped the archive there for ever, in the upper half, which the kernel's top table took over.
+        // SAFETY: the loader mapped the archive there permanently, in the upper half, which the
+        // kernel's top table took over.
         unsafe { core::slice::from_raw_parts(start as *const u8, boot.ramdisk_len as usize) }
     });
     let archive = archive.unwrap_or_default();
     let table = table(archive);
-    // A table that is wrong, or none, is for whoever wants to start its tasks.
+    // A missing or invalid task table is reported later, by the code that starts the tasks.
     let records = table.and_then(Result::ok).unwrap_or_default();
     let most = system::most_that_fits(records, frames.largest() * PAGE / TABLES_SHARE);
     let records_need = HEAP_REST + system::heap_needed(records, most);
     let heap_size = records_need.max(HEAP_BASE).next_multiple_of(PAGE);
     let heap_start = frames.take_run(heap_size / PAGE);
-    // SAFETY: these frames were just taken, and the direct map covers all usable memory for ever.
+    // SAFETY: these frames were just taken, and the direct map covers all usable memory
+    // permanently.
     unsafe { heap::init((ram::DIRECT_MAP + heap_start) as usize, heap_size as usize) };
     log::init();
     let table_len = (frames.end() / PAGE) as usize;
     let table_start = frames.take_run((table_len as u64 * size_of::<Link>() as u64).div_ceil(PAGE));
-    // SAFETY: as above; the frames are nobody else's, a `Link` is words that may have any value, and the table is page-aligned.
+    // SAFETY: these frames were just taken and are in the direct map; every bit pattern is a valid
+    // `Link`, and the table is page-aligned.
     let links = unsafe { core::slice::from_raw_parts_mut((ram::DIRECT_MAP + table_start) as *mut Link, table_len) };
     let mut all = Frames::new(links);
     for range in frames.rest() {
@@ -122,7 +129,7 @@ pub fn init_memory(boot: &'static mut BootInfo) -> Ready {
     }
 }
 
-/// Where the code is that only the boot runs: see `boot.ld`.
+/// The address range of the code that only the boot runs: see `boot.ld`.
 pub fn boot_text() -> Range<u64> {
     unsafe extern "C" {
         #[link_name = "boot_text_start"]
@@ -133,7 +140,7 @@ pub fn boot_text() -> Range<u64> {
     (&raw const START).addr() as u64..(&raw const END).addr() as u64
 }
 
-/// A boot archive's task table, if it has one; or what is wrong with it.
+/// The task table of a boot archive, if it has one, or the reason why it is invalid.
 pub type Table = Option<Result<&'static [TaskRecord], &'static str>>;
 
 /// Reads the task table of a boot archive.
@@ -142,34 +149,35 @@ pub fn table(archive: &'static [u8]) -> Table {
     kernel_core::archive::find_file(archive, "manifest").map(abi::manifest::rules::parse)
 }
 
-/// What [`init_memory`] prepared.
+/// The result of [`init_memory`].
 pub struct Ready {
-    /// The right to this core's record.
+    /// The access right to this core's record.
     pub core: Core,
-    /// All frames.
+    /// The table of all frames.
     pub frames: Frames,
-    /// How many of the machine's are in the kernel's own tables and heap.
+    /// The number of frames that the kernel's own tables and heap occupy.
     pub frames_kernel: u64,
-    /// The most handles and objects of a task for which the heap has room.
+    /// The most handles and the most objects of a task for which the heap has room.
     pub most: u16,
-    /// The boot archive; empty where the image has none.
+    /// The boot archive; empty if the image has none.
     pub archive: &'static [u8],
-    /// Its task table.
+    /// The task table of the boot archive.
     pub table: Table,
-    /// What the processor offers.
+    /// The features of the processor.
     pub features: cpu::Features,
-    /// What was found mastering the bus.
+    /// The bus masters found on the PCI bus.
     pub bus_masters: pci::Masters,
-    /// Devices that no task gets.
+    /// The devices that no task gets.
     pub units: Units,
-    /// The firmware's tables, if there are any.
+    /// The result of reading the firmware's tables, if there are any.
     pub tables: Option<Walked>,
     /// The boot memory map.
     pub regions: &'static MemoryRegions,
 }
 
-/// Disables the tasks that would have a physical range in memory that the kernel manages or runs in, or in a device that no task gets: that depends
-/// on the machine, so it may come to light only here, and it must cost nobody else the boot.
+/// Disables the tasks with a physical range that reaches memory that the kernel manages or runs in,
+/// or a device that no task gets. This depends on the machine, so it can only be checked here; the
+/// other tasks still start.
 pub fn disable(sys: &mut System, units: &Units) {
     sys.disable(|record| {
         let in_ram = |r: &&Grant| ram::regions().touch(r.base, r.len);
@@ -191,7 +199,7 @@ pub fn disable(sys: &mut System, units: &Units) {
     });
 }
 
-/// Says in the log what was found mastering the bus.
+/// Logs the bus masters that were found, and are off now.
 #[unsafe(link_section = "boot_text")]
 fn say_bus_masters(found: pci::Masters) {
     if found.functions != 0 {
@@ -203,7 +211,7 @@ fn say_bus_masters(found: pci::Masters) {
     }
 }
 
-/// Says in the log what the firmware's tables were.
+/// Logs the result of reading the firmware's tables.
 #[unsafe(link_section = "boot_text")]
 fn say_firmware(walked: Option<Walked>) {
     match walked {
@@ -215,7 +223,8 @@ fn say_firmware(walked: Option<Walked>) {
     }
 }
 
-/// Starts the system that the boot archive holds. Never returns: the kernel is entered by interrupts and system calls from then on.
+/// Starts the system in the boot archive. It never returns: from then on the kernel is entered by
+/// interrupts and system calls.
 #[expect(clippy::panic, clippy::indexing_slicing, reason = "before the first task runs")]
 #[expect(clippy::disallowed_methods, reason = "goes to `leave`, which gives it to `next`")]
 #[inline(never)]
@@ -275,14 +284,14 @@ pub fn run(ready: Ready, entered_at: u64) -> ! {
     leave(kernel)
 }
 
-/// Gives the pages that hold nothing but code of the boot to the free memory, and runs the first task. A kernel that checks itself
-/// allocates while it does, and keeps them.
+/// Adds the pages that hold only boot code to the free memory, and runs the first task. A kernel
+/// with the feature `verify` keeps them, because it allocates while it checks itself.
 #[inline(never)]
 fn leave(mut kernel: Locked) -> ! {
     let (root, mut page) = (paging::kernel_root(), boot_text().start.next_multiple_of(PAGE));
     while page + PAGE <= boot_text().end && cfg!(not(feature = "verify")) {
         if let Some((frame, ..)) = paging::inspect(root, page) {
-            // SAFETY: only the boot runs code there, and this is its end.
+            // SAFETY: the page holds only code of the boot, which ends here.
             unsafe { paging::unmap_kernel(page) };
             if paging::inspect(root, page).is_none() {
                 kernel.sys.adopt_frame(frame.number() / PAGE);
@@ -291,6 +300,7 @@ fn leave(mut kernel: Locked) -> ! {
         page += PAGE;
     }
     let frame = kernel::next(kernel);
-    // SAFETY: `next` returned the frame of a thread that was made ready to run, and everything on this stack is done with.
+    // SAFETY: `next` returned the frame of a thread that was made ready to run, and nothing on this
+    // stack is needed any more.
     unsafe { entry::leave::<Kernel>(frame) }
 }

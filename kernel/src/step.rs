@@ -1,6 +1,7 @@
-//! The steps of system calls that go on: see [`kernel_core::step`]. Those of memory objects and
-//! mappings are in [`crate::memory`].
+//! The steps of system calls that are done in steps: see [`kernel_core::step`]. Those of memory
+//! objects and mappings are in [`crate::memory`].
 
+use crate::arch::cpu;
 use crate::kernel::Kernel;
 use crate::loader;
 use crate::log;
@@ -10,7 +11,7 @@ use kernel_core::Row;
 use kernel_core::step::{Show, Step, TELL_STEP, Tell};
 
 impl Kernel {
-    /// Does one more step of the running thread's system call.
+    /// Does the next step of the running thread's system call.
     #[cold]
     pub fn go_on(&mut self, thread: u16) {
         let Some(step) = self.sys.step_take(thread) else { return };
@@ -28,13 +29,13 @@ impl Kernel {
         self.conclude(thread, outcome);
     }
 
-    /// `recv`, or what is left of it.
+    /// `recv`, or a step of it.
     pub(crate) fn receive(&mut self, thread: u16, handle: u64, mask: u64) -> Outcome {
         let done = self.sys.recv(thread, handle, mask)?;
         Ok(if done { Done::Elsewhere } else { Done::Again(Step::Receive(handle, mask)) })
     }
 
-    /// `task_set_restart`, or what is left of it.
+    /// `task_set_restart`, or a step of it.
     pub(crate) fn expect(&mut self, row: Row, expected: bool) -> Outcome {
         let done = self.sys.expect(row, expected)?;
         Ok(if done { Done::Quiet } else { Done::Again(Step::Expect(row)) })
@@ -48,22 +49,31 @@ impl Kernel {
         }
     }
 
-    /// `handle_close`, or what is left of it.
+    /// `handle_close`, or a step of it.
     pub(crate) fn close(&mut self, thread: u16, handle: u64) -> Outcome {
         let done = self.sys.handle_leave(thread, handle)?;
         Ok(if done { Done::Quiet } else { Done::Again(Step::Close(handle)) })
     }
 
-    /// A step of `log_write`: shows some of the text, and when it is all there has the log's readers told.
+    /// A step of `log_write`: shows some of the text on the port. When all is shown, begins to
+    /// signal the tasks that read logs.
     pub(crate) fn show_step(&mut self, row: Row, mut show: Show) -> Outcome {
-        if !log::show(self.sys.tasks(), row, &mut show) {
+        // Another task's text that comes first is that task's to pay for.
+        self.sys.set_now(cpu::now());
+        self.sys.charge();
+        let (owner, done) = log::show(self.sys.tasks(), row, &mut show);
+        if owner != row {
+            self.sys.set_now(cpu::now());
+            self.sys.charge_to(owner);
+        }
+        if !done {
             return Ok(Done::Again(Step::Show(show)));
         }
         let tell = Tell { rows: self.sys.take_log_listeners(), value: show.value };
         Ok(self.tell_step(tell))
     }
 
-    /// A step of `log_write`: has some of the log's readers hear of it.
+    /// A step of `log_write`: signals some of the tasks that read logs.
     pub(crate) fn tell_step(&mut self, mut tell: Tell) -> Done {
         if self.sys.tell_some(&mut tell, TELL_STEP) {
             return Done::Value(Some(tell.value), None);

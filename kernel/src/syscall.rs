@@ -1,5 +1,5 @@
-//! System calls: decode, do, encode. Arguments come from the thread's frame, results go there; everything with a memory address goes
-//! through [`crate::usermem`].
+//! System calls: decoding the arguments in the thread's frame, performing the call, and encoding
+//! the result in the frame. All user memory is accessed through [`crate::usermem`].
 
 use crate::arch::cpu;
 use crate::arch::fast::General;
@@ -20,10 +20,11 @@ use kernel_core::task::Task;
 use kernel_core::thread::TrapFrame;
 use zerocopy::IntoBytes;
 
-/// Most bytes of one `log_write`.
+/// The most bytes of one `log_write` or `log_read`.
 const MAX_LOG: usize = 1024;
 
-/// Does what happens most often at once, with the state as the entry stub hands it over, where nothing is in the way: see [`kernel_core::direct`]. Else it is the general path's.
+/// Tries a fast path (see [`kernel_core::direct`]) on the state that the entry stub passes. If that
+/// is not possible, takes the general path.
 #[inline(always)]
 fn directly(frame: &TrapFrame, kernel: &mut Kernel, call: impl FnOnce(&mut Kernel) -> bool) -> *const TrapFrame {
     latency::begin(latency::cause(frame));
@@ -31,7 +32,8 @@ fn directly(frame: &TrapFrame, kernel: &mut Kernel, call: impl FnOnce(&mut Kerne
     if call(kernel) { kernel::leave_running(kernel) } else { Kernel::on_syscall(frame) }
 }
 
-/// `call` and `reply_recv`. Where there is assembly for them, it has refused.
+/// Performs `call` and `reply_recv`. Where there is assembly for these, it has found that it cannot
+/// do this one.
 #[inline(always)]
 pub fn on_message(frame: &TrapFrame, kernel: &mut Kernel) -> *const TrapFrame {
     let plain = cfg!(feature = "plain");
@@ -43,20 +45,20 @@ pub fn on_message(frame: &TrapFrame, kernel: &mut Kernel) -> *const TrapFrame {
 
 const CALL: u64 = Syscall::Call as u64;
 
-/// `signal`.
+/// Performs `signal`.
 #[inline(always)]
 pub fn on_signal(frame: &TrapFrame, kernel: &mut Kernel) -> *const TrapFrame {
     directly(frame, kernel, |kernel| kernel.sys.direct_signal())
 }
 
-/// `yield`.
+/// Performs `yield`.
 #[inline(always)]
 pub fn on_yield(frame: &TrapFrame, kernel: &mut Kernel) -> *const TrapFrame {
     directly(frame, kernel, |kernel| kernel.sys.direct_yield())
 }
 
-/// Reads what a call of the running thread lends from its memory into its record, where it means nothing before the call is made. False where
-/// the general path is to say what is wrong.
+/// Reads the leases of the running thread's call from its memory into its record, which has no
+/// effect until the call is made. Returns false if the general path must report an error.
 #[inline(always)]
 fn lend(kernel: &mut Kernel, frame: &TrapFrame) -> bool {
     let header = frame.rsi;
@@ -69,7 +71,7 @@ fn lend(kernel: &mut Kernel, frame: &TrapFrame) -> bool {
     thread.leases.get_mut(..count).is_some_and(|leases| usermem::read_in_page(root, frame.r8, leases.as_mut_bytes()))
 }
 
-/// `poll`, with its arguments in the order of the registers.
+/// Performs `poll`. The parameters are the first three argument registers, in their order.
 #[inline(always)]
 pub fn on_poll(handle: u64, mask: u64, rdx: u64, kernel: &mut Kernel) -> Returned {
     if cfg!(not(feature = "latency")) && kernel.sys.finds_nothing(handle, mask) {
@@ -89,7 +91,8 @@ fn poll(handle: u64, mask: u64, rdx: u64, kernel: &mut Kernel) -> Returned {
     }
 }
 
-/// `task_fault`, for which a supervisor should not wait long.
+/// Performs `task_fault` on a path of its own, as it delays a supervisor's reaction to a death. The
+/// parameters are the first three argument registers, in their order.
 #[inline(always)]
 pub fn on_task_fault(system: u64, row: u64, to: u64, kernel: &mut Kernel) -> Returned {
     latency::begin(Syscall::TaskFault as u64);
@@ -101,7 +104,7 @@ pub fn on_task_fault(system: u64, row: u64, to: u64, kernel: &mut Kernel) -> Ret
     }
 }
 
-/// The arguments in their order.
+/// The argument registers of a system call, in their order.
 #[derive(Clone, Copy)]
 pub(crate) struct Args {
     pub(crate) rdi: u64,
@@ -118,15 +121,16 @@ impl Args {
     }
 }
 
-/// How a successful call ends.
+/// How a successful system call ends.
 pub(crate) enum Done {
-    /// With Ok and nothing else.
+    /// It returns Ok and no values.
     Quiet,
-    /// With Ok and these values in rdx and rsi.
+    /// It returns Ok, and these values in rdx and rsi.
     Value(Option<u64>, Option<u64>),
-    /// The frame says so already, or will when the thread wakes; or the thread is gone.
+    /// The frame already has the results, or will have them when the thread wakes, or the thread
+    /// has ended.
     Elsewhere,
-    /// Not yet: this is left of it.
+    /// The call is not done, and this step is left.
     Again(Step),
 }
 
@@ -148,7 +152,7 @@ fn elsewhere(result: Result<(), Status>) -> Outcome {
     result.map(|()| Done::Elsewhere)
 }
 
-/// Does a system call of this thread.
+/// Performs a system call of a thread, by the general path.
 pub(crate) fn dispatch(k: &mut Kernel, thread: u16, call: Syscall, a: Args) -> Outcome {
     match call {
         Syscall::Yield => {
@@ -188,7 +192,8 @@ pub(crate) fn dispatch(k: &mut Kernel, thread: u16, call: Syscall, a: Args) -> O
             }
             k.receive(thread, a.rdi, a.r9)
         }
-        // The entry stubs answer these themselves: `lease::on_copy`, `on_task_fault`, `on_poll`.
+        // These have entry stubs of their own: `lease::on_read`, `lease::on_write`,
+        // `on_task_fault`, `on_poll`.
         Syscall::LeaseRead | Syscall::LeaseWrite | Syscall::TaskFault | Syscall::Poll => Err(Status::BadSyscall),
         Syscall::LeaseInfo => {
             let (len, access) = k.sys.lease_info(thread, ReplyToken(a.rdi), a.rsi)?;
@@ -201,7 +206,8 @@ pub(crate) fn dispatch(k: &mut Kernel, thread: u16, call: Syscall, a: Args) -> O
         Syscall::NotificationCreate => value(k.sys.notification_create(thread)?),
         Syscall::Signal => quiet(k.sys.signal_by(thread, a.rdi, a.rsi)),
         Syscall::Wait => {
-            // Taken at once, rax must say so; blocked, the signal that wakes the thread sets it.
+            // If bits are taken at once, rax must be set here; if the thread blocks, the signal
+            // that wakes it sets rax.
             k.finish(thread, Status::Ok, None, None);
             elsewhere(k.sys.wait(thread, a.rdi, a.rsi))
         }
@@ -270,7 +276,8 @@ pub(crate) fn dispatch(k: &mut Kernel, thread: u16, call: Syscall, a: Args) -> O
 }
 
 impl Kernel {
-    /// Puts what has come of a thread's system call into its frame, or what is left of the call into the thread.
+    /// Stores the result of a thread's system call in its frame, or the step that is left in the
+    /// thread.
     pub(crate) fn conclude(&mut self, thread: u16, outcome: Outcome) {
         match outcome {
             Ok(Done::Value(a, b)) => self.finish(thread, Status::Ok, a, b),

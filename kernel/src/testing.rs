@@ -1,6 +1,7 @@
-//! What test kernels share: verdict lines on the debug port, the exit code, and how a test outlives a report that it provoked.
+//! Helpers for test kernels: verdict lines on the debug port, the exit code, and continuing after a
+//! panic report that the test provoked.
 //!
-//! The kernel itself never arms anything in here; `panic.rs` asks once, on its way out.
+//! The kernel itself never waits for a report; `panic.rs` only asks whether a test does.
 
 use crate::arch::debugcon;
 use crate::arch::pic::Pic;
@@ -17,7 +18,8 @@ use kernel_core::System;
 use kernel_core::clock::Clock;
 use spin::Mutex;
 
-/// A kernel as [`start::run`](crate::start::run) makes it, of another task table and archive, on which no task runs yet.
+/// A kernel as [`start::run`](crate::start::run) makes it, but with the given task table and
+/// archive, and no running task.
 pub fn kernel(ready: Ready, records: &[TaskRecord], archive: &'static [u8], clock: Clock) -> Kernel {
     let Ready { core, frames, frames_kernel, features, .. } = ready;
     let sys = System::new(records, frames, clock);
@@ -34,7 +36,7 @@ impl Write for Port {
     }
 }
 
-/// As `Port`, with spaces for line ends: a verdict is one line.
+/// A writer to the debug port that replaces line ends by spaces, because a verdict is one line.
 struct OneLine;
 
 impl Write for OneLine {
@@ -47,13 +49,15 @@ impl Write for OneLine {
     }
 }
 
-/// The test that runs.
+/// The name of the running test.
 static CURRENT: Mutex<Option<&'static str>> = Mutex::new(None);
 
-/// Runs tests by name, prints a line for each, and ends the machine with success. A test fails by panicking: see [`failed`].
+/// Runs tests by name, prints a line for each, and ends the machine with success. A test fails by
+/// panicking: see [`failed`].
 pub fn run(tests: &[(&'static str, &dyn Fn())]) -> ! {
     for (name, test) in tests {
-        // What the test logs comes between these two lines, so that the verdict has one to itself.
+        // What the test logs goes between these two lines, so that the verdict is on a line of its
+        // own.
         let _ = writeln!(Port, "begin {name}");
         *CURRENT.lock() = Some(name);
         test();
@@ -62,7 +66,8 @@ pub fn run(tests: &[(&'static str, &dyn Fn())]) -> ! {
     exit(Exit::Success)
 }
 
-/// The panic handler of a test kernel: the running test has failed, unless it is the kernel's report of a panic that it waits for.
+/// The panic handler of a test kernel: reports that the running test has failed, unless the test
+/// waits for this panic's report.
 pub fn failed(info: &core::panic::PanicInfo<'_>) -> ! {
     if waits() {
         crate::panic::panicked(info);
@@ -77,59 +82,61 @@ pub fn failed(info: &core::panic::PanicInfo<'_>) -> ! {
     exit(Exit::Failure)
 }
 
-/// The verdict of a test whose success is that the machine came here.
+/// Prints the verdict of a test that succeeds by reaching this call, and ends the machine.
 pub fn succeeded(name: &str) -> ! {
     let _ = writeln!(Port, "test {name} ... ok");
     exit(Exit::Success)
 }
 
-/// A report of the kernel's death, as it went out to the debug port and COM1.
+/// The report of a kernel panic, as it was written to the debug port and COM1.
 pub struct Report {
-    /// Every byte of it.
+    /// The whole text.
     pub text: String,
-    /// The stack pointer with which it was written.
+    /// The stack pointer at the end of the report.
     pub stack: u64,
 }
 
 impl Report {
-    /// Whether these words are in it.
+    /// Whether the report contains these words.
     pub fn says(&self, words: &str) -> bool {
         self.text.contains(words)
     }
 
-    /// The hexadecimal number behind a word and a space, as in `cr2 0x1000`.
+    /// The hexadecimal number that follows a word and a space, as in `cr2 0x1000`.
     ///
     /// # Panics
-    /// Where there is none.
+    /// If there is none.
     pub fn number(&self, word: &str) -> u64 {
         let mut words = self.text.split_ascii_whitespace().skip_while(|w| *w != word).skip(1);
         let found = words.next().and_then(|n| u64::from_str_radix(n.strip_prefix("0x")?, 16).ok());
         found.unwrap_or_else(|| panic!("the report has no {word}: {}", self.text))
     }
 
-    /// The addresses of its backtrace, the innermost first.
+    /// The addresses of the backtrace, innermost first.
     pub fn backtrace(&self) -> impl Iterator<Item = u64> + '_ {
         let lines = self.text.lines().skip_while(|line| *line != "backtrace:").skip(1);
         lines.map_while(|line| u64::from_str_radix(line.trim_start().strip_prefix("at 0x")?, 16).ok())
     }
 }
 
-/// Room for a report; what is longer is cut.
+/// Size of the buffer for a report in bytes; a longer report is cut.
 const MOST_TEXT: usize = 4096;
 static TEXT: [AtomicU8; MOST_TEXT] = [const { AtomicU8::new(0) }; MOST_TEXT];
 static LEN: AtomicUsize = AtomicUsize::new(0);
-/// The stack pointer to go on with after a report; 0 where no test waits for one.
+/// The stack pointer to continue with after a report; 0 if no test waits for one.
 static RESUME: AtomicU64 = AtomicU64::new(0);
 static STACK: AtomicU64 = AtomicU64::new(0);
 
-/// Runs code that must end in a report of the kernel's death, and returns the report instead of stopping the machine. The code may
-/// wreck its stack, as it never comes back to it; what it owns is not dropped.
+/// Runs code that must end in a panic report, and returns the report instead of stopping the
+/// machine. The code may destroy its stack, as execution never returns to it; what it owns is not
+/// dropped.
 ///
 /// # Panics
 /// If there is no report.
 pub fn expect_report<F: FnOnce()>(f: F) -> Report {
     extern "C" fn call<F: FnOnce()>(f: *mut Option<F>) {
-        // SAFETY: `expect_report` passes the address of its own local, which nobody else uses until this returns.
+        // SAFETY: `expect_report` passes the address of its own local variable, which nobody else
+        // uses until this returns.
         if let Some(f) = unsafe { (*f).take() } {
             f();
         }
@@ -139,7 +146,7 @@ pub fn expect_report<F: FnOnce()>(f: F) -> Report {
     let mut f = Some(f);
     let reported = call_or_resume((&raw mut f).cast(), call::<F> as *const () as u64, RESUME.as_ptr());
     RESUME.store(0, Relaxed);
-    // After a report the closure is on no stack that is still in use.
+    // After a report, no stack that is still in use refers to the closure.
     core::mem::forget(f);
     assert!(reported, "no exception and no panic: the code ran to its end");
     let bytes = TEXT.iter().take(LEN.load(Relaxed)).map(|b| b.load(Relaxed));
@@ -151,7 +158,7 @@ pub(crate) fn waits() -> bool {
     RESUME.load(Relaxed) != 0
 }
 
-/// Keeps a piece of a report that a test waits for.
+/// Appends a piece of a report that a test waits for to the buffer.
 pub(crate) fn overhear(text: &str) {
     if waits() {
         let from = LEN.load(Relaxed).min(MOST_TEXT);
@@ -162,7 +169,7 @@ pub(crate) fn overhear(text: &str) {
     }
 }
 
-/// The end of a report: a test that waits for it goes on.
+/// Continues the test that waits for a report, at its end. Returns if none does.
 pub(crate) fn reported() {
     let resume = RESUME.load(Relaxed);
     if resume != 0 {
@@ -170,12 +177,14 @@ pub(crate) fn reported() {
         // SAFETY: reads a register.
         unsafe { core::arch::asm!("mov {}, rsp", out(reg) rsp, options(nomem, nostack, preserves_flags)) };
         STACK.store(rsp, Relaxed);
-        // SAFETY: `call_or_resume` left this stack pointer there and has not returned: `expect_report` clears it then.
+        // SAFETY: `call_or_resume` stored this stack pointer and has not returned: `expect_report`
+        // clears it then.
         unsafe { go_on(resume) }
     }
 }
 
-/// Calls `f(arg)` and returns false, or returns true when [`go_on`] is given the stack pointer that it leaves in `resume`.
+/// Calls `f(arg)` and returns false; or returns true when [`go_on`] is called with the stack
+/// pointer that this stores in `resume`.
 #[unsafe(naked)]
 extern "C" fn call_or_resume(arg: *mut u8, f: u64, resume: *mut u64) -> bool {
     naked_asm!(
@@ -185,7 +194,8 @@ extern "C" fn call_or_resume(arg: *mut u8, f: u64, resume: *mut u64) -> bool {
         "push r13",
         "push r14",
         "push r15",
-        // Seven words with this one and eight with the return address: the stack is aligned for the call.
+        // With this one, seven words, and eight with the return address: the stack is aligned for
+        // the call.
         "pushfq",
         "mov [rdx], rsp",
         "call rsi",
@@ -201,10 +211,11 @@ extern "C" fn call_or_resume(arg: *mut u8, f: u64, resume: *mut u64) -> bool {
     )
 }
 
-/// Returns from `call_or_resume` a second time. It goes by `iretq`, which opens the way for the next NMI (Intel SDM vol. 3A, section 6.7.1).
+/// Returns from `call_or_resume` a second time. It uses `iretq`, which unblocks NMIs (Intel SDM
+/// vol. 3A, section 6.7.1).
 ///
 /// # Safety
-/// The stack pointer must be one that `call_or_resume` left, in a call that has not returned.
+/// The stack pointer must be one that `call_or_resume` stored, in a call that has not returned.
 #[unsafe(naked)]
 unsafe extern "C" fn go_on(rsp: u64) -> ! {
     naked_asm!(

@@ -1,5 +1,5 @@
-//! Exceptions and interrupts: a task's exception ends the task, a line becomes a notification, the kernel's own exception ends the
-//! machine with a report.
+//! Exceptions and interrupts: an exception in ring 3 ends the task, an interrupt of a line sets
+//! notification bits, and an exception in the kernel ends the machine with a report.
 
 use crate::arch::{cpu, pic, pit, ports, stacks};
 use crate::kernel::{self, Kernel};
@@ -10,13 +10,13 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use kernel_core::thread::TrapFrame;
 use x86_64::registers::control::Cr2;
 
-/// Port accesses of the stub of a line, at the most.
+/// The most port accesses that the stub of an interrupt line makes.
 const STUB_PORTS: u64 = 4;
 
-/// Breakpoints that the kernel's own code ran into; it goes on behind them.
+/// Number of breakpoints in the kernel's own code, which continues after each.
 pub static KERNEL_BREAKPOINTS: AtomicU64 = AtomicU64::new(0);
 
-/// From ring 3, by an exception or an interrupt. The registers are in the running thread's frame.
+/// Handles an exception or interrupt in ring 3. The registers are in the running thread's frame.
 #[expect(clippy::disallowed_methods, reason = "goes to `next`")]
 #[inline(always)]
 pub fn from_user(frame: &TrapFrame, kernel: &mut Kernel) -> *const TrapFrame {
@@ -44,7 +44,8 @@ fn exception(kernel: &mut Kernel, address: u64) {
     kernel.kill(row);
 }
 
-/// From ring 0: an interrupt of the idle loop, or a bug.
+/// Handles an interrupt in ring 0, which may occur where the kernel lets interrupts in, or an
+/// exception in ring 0, which is a defect.
 #[expect(clippy::disallowed_methods, reason = "let go of when the interrupt has been noted: the idle loop goes on")]
 #[inline(always)]
 pub fn from_kernel(frame: &TrapFrame) {
@@ -63,12 +64,13 @@ pub fn from_kernel(frame: &TrapFrame) {
     }
 }
 
-/// An exception from which the kernel does not return.
+/// Reports an exception in ring 0 and stops the machine.
 pub fn fatal(frame: &TrapFrame) -> ! {
     let name = exception_name(frame.vector as u32);
     let address = Cr2::read_raw();
-    // An overflow of the kernel's stack hits the guard page; the processor cannot push the page fault's frame there and raises #DF,
-    // which has a stack of its own. CR2 still names the guard page.
+    // An overflow of the kernel's stack touches the guard page. The processor cannot push the frame
+    // of the page fault there, and raises #DF, which has a stack of its own. CR2 still has the
+    // address in the guard page.
     if matches!(frame.vector, 8 | 14)
         && let Some(stack) = stacks::guard_of(address)
     {
@@ -83,10 +85,11 @@ pub fn fatal(frame: &TrapFrame) -> ! {
     report(format_args!("{name} in the kernel"), Some(frame))
 }
 
-/// Whether there is no assembly that has looked already.
+/// Whether this kernel has no assembly that tries the fast paths first.
 const PLAIN: bool = cfg!(feature = "plain");
 
-/// Returns whether it is done and known who runs: see [`kernel_core::direct`].
+/// Handles an interrupt. Returns true if a fast path (see [`kernel_core::direct`]) did it, so that
+/// the running thread is decided.
 fn interrupt(kernel: &mut Kernel, vector: u64) -> bool {
     let line = (vector - u64::from(pic::BASE)) as u8;
     if !kernel.pic.is_real(line) {
@@ -102,20 +105,23 @@ fn interrupt(kernel: &mut Kernel, vector: u64) -> bool {
         kernel.sys.tick();
         return false;
     }
-    // Masked until the driver acknowledges: a storm stops here, and a dead driver's line stays closed.
+    // The line stays masked until its driver acknowledges the interrupt, which ends an interrupt
+    // storm; the line of a dead driver stays masked.
     kernel.pic.mask(line);
     kernel.pic.end(line);
     if PLAIN && kernel.sys.direct_interrupt(line) {
         return true;
     }
     if !kernel.sys.interrupt(line) {
-        // Lost for good: the line is edge-triggered and stays as it is.
+        // The dropped interrupt does not recur: the line is edge-triggered and its level stays as
+        // it is.
         kernel.pic.unmask(line);
     }
     false
 }
 
-/// A line has interrupted ring 3, and the stub has masked, ended and counted it.
+/// Handles an interrupt of a line in ring 3, after the stub has masked the line, ended the
+/// interrupt at the controllers and counted it.
 #[expect(clippy::disallowed_methods, reason = "goes to `next`")]
 #[inline(always)]
 pub fn line_from_user(frame: &TrapFrame, kernel: &mut Kernel) -> *const TrapFrame {
@@ -124,7 +130,8 @@ pub fn line_from_user(frame: &TrapFrame, kernel: &mut Kernel) -> *const TrapFram
     let line = (frame.vector - u64::from(pic::BASE)) as u8;
     kernel.sys.set_now(cpu::now());
     if !kernel.sys.interrupt(line) {
-        // Lost for good: the line is edge-triggered and stays as it is.
+        // The dropped interrupt does not recur: the line is edge-triggered and its level stays as
+        // it is.
         kernel.pic.unmask(line);
     }
     kernel::next(kernel::lock())

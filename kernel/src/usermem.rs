@@ -1,6 +1,7 @@
-//! The only door to user memory. Nothing here dereferences a user's address: each page is looked up in the task's page tables, with
-//! the rights that the task itself has, and reached through the direct map where it is RAM; every byte is copied once. A device's registers
-//! that a task has mapped are no memory for the kernel: reading them can have effects, and nothing says what lies behind them.
+//! All access to user memory. Nothing here dereferences a user's address: each page is looked up in
+//! the task's page tables, with the rights that the task itself has, and accessed through the
+//! direct map if it is RAM; every byte is copied once. Registers of a device that a task has mapped
+//! are not accessed, as reading them may have effects.
 
 use crate::arch::paging::{Access, Found, TABLE_SPAN, user_page, user_table};
 use abi::task::USER_END;
@@ -9,24 +10,25 @@ use core::arch::asm;
 use kernel_core::addr::TableRoot;
 use zerocopy::IntoBytes;
 
-/// Which side of a copy could not be reached.
+/// The side of a copy that could not be accessed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// The memory that is read.
+    /// The memory that is copied from.
     From,
-    /// The memory that is written.
+    /// The memory that is copied to.
     To,
 }
 
-/// A task's memory, as far as it has been looked up.
+/// A position in a task's memory, and what has been looked up there.
 struct Place {
     root: TableRoot,
     access: Access,
-    /// The lowest page table for the page that was looked up last; none before the first.
+    /// The lowest-level page table of the page that was looked up last, if any.
     table: Found,
-    /// What is looked up next.
+    /// The address that is looked up next.
     addr: u64,
-    /// What was looked up and is not copied yet: where it is in the kernel's map, and how many bytes.
+    /// The bytes that were looked up and not copied yet: their address in the direct map, and their
+    /// number.
     here: usize,
     left: usize,
 }
@@ -37,7 +39,8 @@ impl Place {
         Place { root, access, table: Found::NONE, addr, here: 0, left: 0 }
     }
 
-    /// Looks the next page up where nothing is left, at most `len` bytes of it. `None`: the task has none there, or may not do that.
+    /// Looks up the next page, or at most `len` bytes of it, if all looked-up bytes are copied.
+    /// `None` if the task has no page there, or lacks the access.
     #[inline(always)]
     fn look(&mut self, len: usize) -> Option<()> {
         if self.left != 0 {
@@ -55,7 +58,7 @@ impl Place {
         let count = if len < room { len } else { room };
         let at = user_page(table, self.addr, self.access)?;
         (self.here, self.left) = (at.pointer().expose_provenance(), count);
-        // No wrap: an address of a task is far below the end of all addresses.
+        // The sum cannot overflow, since user addresses are far below 2^64.
         self.addr += count as u64;
         Some(())
     }
@@ -67,15 +70,17 @@ impl Place {
     }
 }
 
-/// Copies as `memmove` does, at its best for what does not overlap.
+/// Copies as `memmove` does, fastest if the areas do not overlap.
 ///
 /// # Safety
-/// Both must be `count` bytes that may be read, or written.
+/// `from` and `to` must be the addresses of `count` bytes that may be read and written,
+/// respectively.
 #[inline(always)]
 unsafe fn copy_bytes(from: usize, to: usize, count: usize) {
     if to.wrapping_sub(from) < count {
-        // SAFETY: by this function's contract. Downwards, the last bytes one by one, then eight at a time: where the target begins within the
-        // source, no byte is written before it is read. The direction flag is clear again afterwards.
+        // SAFETY: by this function's contract. It copies downwards, first the last bytes singly,
+        // then eight at a time: if the target begins within the source, no byte is overwritten
+        // before it is read. The direction flag is clear again afterwards.
         unsafe {
             asm!(
                 "std",
@@ -94,14 +99,16 @@ unsafe fn copy_bytes(from: usize, to: usize, count: usize) {
         }
         return;
     }
-    // SAFETY: by this function's contract: where the target does not begin within the source, no byte is written before it is read.
+    // SAFETY: by this function's contract. The target does not begin within the source, so no byte
+    // is overwritten before it is read.
     unsafe { copy_upwards(from, to, count) }
 }
 
-/// Copies eight bytes at a time, then the rest, upwards.
+/// Copies upwards, eight bytes at a time, then the rest.
 ///
 /// # Safety
-/// Both must be `count` bytes that may be read, or written, and the target must not begin within the source.
+/// `from` and `to` must be the addresses of `count` bytes that may be read and written,
+/// respectively, and the target must not begin within the source.
 #[inline(always)]
 unsafe fn copy_upwards(from: usize, to: usize, count: usize) {
     // SAFETY: by this function's contract; the direction flag is clear in Rust code.
@@ -119,10 +126,11 @@ unsafe fn copy_upwards(from: usize, to: usize, count: usize) {
     }
 }
 
-/// Copies between a task's memory, whose pages must allow `access`, and `len` bytes of the kernel's own.
+/// Copies `len` bytes between address `addr` of a task, whose pages must allow `access`, and
+/// address `own` of the kernel: to the task if `write` is true, else from it.
 ///
 /// # Safety
-/// They must be the caller's to write, or to read where `write` says that the task's memory is written.
+/// The bytes at `own` must belong to the caller, to be read if `write` is true, else to be written.
 unsafe fn exchange(
     root: TableRoot,
     addr: u64,
@@ -136,8 +144,9 @@ unsafe fn exchange(
         place.look(len).ok_or(Status::BadAddress)?;
         let (here, count) = (place.here, place.left);
         let (from, to) = if write { (own, here) } else { (here, own) };
-        // SAFETY: one is `count` bytes within one frame of RAM in the direct map; tasks do not run meanwhile (one core, interrupts off).
-        // The other is the caller's, by this function's contract, and never a frame of a task.
+        // SAFETY: one side is `count` bytes in one frame of RAM in the direct map; no task runs
+        // meanwhile (one core, interrupts off). The other belongs to the caller, by this function's
+        // contract, and is never a frame of a task.
         unsafe { copy_bytes(from, to, count) };
         place.left = 0;
         own += count;
@@ -146,39 +155,43 @@ unsafe fn exchange(
     Ok(())
 }
 
-/// Copies a task's bytes into the kernel. Errors: BadAddress; `into` may be partly filled then.
+/// Copies bytes of a task into the kernel. Errors: BadAddress; `into` may then be partly filled.
 pub fn read(root: TableRoot, addr: u64, into: &mut [u8]) -> Result<(), Status> {
     // SAFETY: `into` is borrowed for writing.
     unsafe { exchange(root, addr, into.as_mut_ptr().expose_provenance(), into.len(), Access::READ, false) }
 }
 
-/// Copies a task's bytes into the kernel where all of them lie in one page; nothing is read and false returned where they do not, or cannot be read.
+/// Copies bytes of a task into the kernel if all lie in one page that the task can read. Otherwise
+/// nothing is copied, and false is returned.
 #[inline(always)]
 pub fn read_in_page(root: TableRoot, addr: u64, into: &mut [u8]) -> bool {
     let mut place = Place::new(root, addr, Access::READ);
     if place.look(into.len()).is_none() || place.left != into.len() {
         return false;
     }
-    // SAFETY: as in `exchange`; `into` is borrowed for writing, and is no frame of a task.
+    // SAFETY: the source was looked up as in `exchange`; `into` is borrowed for writing, and is not
+    // in a frame of a task.
     unsafe { copy_upwards(place.here, into.as_mut_ptr().expose_provenance(), into.len()) };
     true
 }
 
-/// Reads a task's memory here and there: what is near to what was read last is found at once.
+/// Reads a task's memory at arbitrary addresses, and keeps the last page table, so that accesses
+/// close to each other are fast.
 pub struct Reader {
     place: Place,
-    /// The part of the address space, [`TABLE_SPAN`] bytes long, that the place's page table is for; `u64::MAX` where it has none.
+    /// The number of the [`TABLE_SPAN`]-sized part of the address space to which the kept page
+    /// table belongs; `u64::MAX` if none is kept.
     span: u64,
 }
 
 impl Reader {
-    /// Of this address space.
+    /// A reader of this address space.
     #[must_use]
     pub fn new(root: TableRoot) -> Self {
         Reader { place: Place::new(root, 0, Access::READ), span: u64::MAX }
     }
 
-    /// Copies as many bytes as can be read in one piece; returns how many.
+    /// Copies bytes from `addr` on until one cannot be read; returns the number of bytes copied.
     pub fn some(&mut self, addr: u64, into: &mut [u8]) -> usize {
         self.place.addr = addr;
         let mut done = 0;
@@ -194,48 +207,53 @@ impl Reader {
             }
             self.span = span;
             let count = self.place.left;
-            // SAFETY: as in `exchange`; `rest` is borrowed for writing and at least as long.
+            // SAFETY: the source was looked up as in `exchange`; `rest` is borrowed for writing and
+            // at least as long.
             unsafe { copy_bytes(self.place.here, rest.as_mut_ptr().expose_provenance(), count) };
             done += count;
         }
         done
     }
 
-    /// Two words at an address that is a multiple of eight.
+    /// The two words at `addr`; `None` if they cannot be read.
     pub fn pair(&mut self, addr: u64) -> Option<[u64; 2]> {
         let mut words = [0; 2];
         (self.some(addr, words.as_mut_bytes()) == size_of_val(&words)).then_some(words)
     }
 }
 
-/// Copies bytes of the kernel to a task. Errors: BadAddress; part may be written then.
+/// Copies bytes of the kernel to a task. Errors: BadAddress; a part may then be written.
 pub fn write(root: TableRoot, addr: u64, from: &[u8]) -> Result<(), Status> {
     // SAFETY: `from` is borrowed for reading.
     unsafe { exchange(root, addr, from.as_ptr().expose_provenance(), from.len(), Access::WRITE, true) }
 }
 
-/// Copies bytes of the kernel to a task where all of them lie in one page; nothing is written and false returned where they do not, or may not be written.
+/// Copies bytes of the kernel to a task if all lie in one page that the task can write. Otherwise
+/// nothing is copied, and false is returned.
 #[inline(always)]
 pub fn write_in_page(root: TableRoot, addr: u64, from: &[u8]) -> bool {
     let mut place = Place::new(root, addr, Access::WRITE);
     if place.look(from.len()).is_none() || place.left != from.len() {
         return false;
     }
-    // SAFETY: as in `exchange`; `from` is borrowed for reading.
+    // SAFETY: the target was looked up as in `exchange`; `from` is borrowed for reading.
     unsafe { copy_bytes(from.as_ptr().expose_provenance(), place.here, from.len()) };
     true
 }
 
-/// Copies bytes to a task, also to pages of its own that the task itself may not write: for its debugger. Errors: BadAddress (not even read).
+/// Copies bytes to a task for its debugger, even to pages that are read-only for the task. Errors:
+/// BadAddress (the task cannot read a page); a part may then be written.
 ///
-/// The target's frame belongs to its task alone, and what the processor has cached of its code it looks up again: stores are seen by later
-/// fetches (Intel SDM vol. 3A, section 12.6), and the way back to ring 3 serialises.
+/// The caller ensures that the frames belong to that task alone. Stores to code take effect: later
+/// instruction fetches see them (Intel SDM vol. 3A, section 12.6), and the return to ring 3 is a
+/// serialising instruction.
 pub fn poke(root: TableRoot, addr: u64, from: &[u8]) -> Result<(), Status> {
     // SAFETY: `from` is borrowed for reading.
     unsafe { exchange(root, addr, from.as_ptr().expose_provenance(), from.len(), Access::READ, true) }
 }
 
-/// Copies from one task to another, or within one. The error names the side that could not be reached; part may be copied then.
+/// Copies from one task to another, or within one. The error names the side that could not be
+/// accessed; a part may then be copied.
 #[inline(always)]
 pub fn copy(from_root: TableRoot, from: u64, to_root: TableRoot, to: u64, mut len: usize) -> Result<(), Side> {
     let mut source = Place::new(from_root, from, Access::READ);
@@ -244,7 +262,8 @@ pub fn copy(from_root: TableRoot, from: u64, to_root: TableRoot, to: u64, mut le
         source.look(len).ok_or(Side::From)?;
         target.look(len).ok_or(Side::To)?;
         let count = if source.left < target.left { source.left } else { target.left };
-        // SAFETY: both are `count` bytes within one frame of RAM in the direct map; tasks do not run meanwhile.
+        // SAFETY: both are `count` bytes within one frame of RAM in the direct map; tasks do not
+        // run meanwhile.
         unsafe { copy_bytes(source.here, target.here, count) };
         source.go(count);
         target.go(count);

@@ -1,4 +1,5 @@
-//! The kernel that checks itself: `main.rs`, built with the feature `verify` under a name of its own, so that nothing takes it for the real one.
+//! The kernel that checks its own state: `main.rs`, built with the feature `verify` under a name of
+//! its own, so that nothing uses it in place of the real kernel.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[path = "main.rs"]

@@ -1,5 +1,5 @@
-//! What only a kernel built with the feature `verify` has: it checks its own state when it is told to, and sums up all system calls.
-//! The system of `userspace/lab/syscall-fuzz` runs on it.
+//! Additions of a kernel built with the feature `verify`: it checks its own state on request, and
+//! keeps a checksum of all system calls. `userspace/lab/syscall-fuzz` runs on it.
 
 use crate::arch::paging;
 use crate::kernel::Kernel;
@@ -14,13 +14,14 @@ use kernel_core::frames::Frame;
 use kernel_core::memory::Backing;
 use spin::Mutex;
 
-/// How many system calls there were, and a sum over what came of each.
+/// The number of system calls so far, and a checksum of their results.
 static TALLY: Mutex<(u64, u64)> = Mutex::new((0, 0xcbf2_9ce4_8422_2325));
 
-/// A system call beyond the table. Only the controller has them. Returns rdx and rsi.
+/// A system call beyond the table, which only the controller may make. Returns rdx and rsi. Errors:
+/// BadSyscall.
 ///
 /// # Panics
-/// Where the state is broken: that ends the machine with a report.
+/// If the state is inconsistent, which ends the machine with a report.
 pub fn call(kernel: &Kernel, row: Row, number: u64) -> Result<(u64, u64), Status> {
     if kernel.sys.controller() != Some(row) {
         return Err(Status::BadSyscall);
@@ -35,8 +36,8 @@ pub fn call(kernel: &Kernel, row: Row, number: u64) -> Result<(u64, u64), Status
     }
 }
 
-/// Counts a system call of the general path, but for those of the controller. What calls by the fast paths return is summed up by what their
-/// callers do next.
+/// Adds a system call of the general path to the checksum, unless the controller made it. Results
+/// of fast paths are covered indirectly, by what their callers do next.
 pub fn count(kernel: &Kernel, thread: u16, number: u64) {
     if kernel.sys.row_of(thread).ok() == kernel.sys.controller() {
         return;
@@ -50,7 +51,8 @@ pub fn count(kernel: &Kernel, thread: u16, number: u64) {
     }
 }
 
-/// The page tables say what the mappings say, and no page is both writable and executable.
+/// Checks that the page tables agree with the mappings, and that no page is both writable and
+/// executable.
 fn spaces(kernel: &Kernel) -> Result<(), String> {
     let sys = &kernel.sys;
     for (row, task) in sys.tasks().rows().zip(sys.tasks().iter()).filter(|(_, task)| task.state() == TaskState::Running)

@@ -27,6 +27,7 @@ fn main(boot: &'static mut BootInfo) -> ! {
         ("d08_exactly_the_granted_ports", &|| with(exactly_the_granted)),
         ("d08_the_next_task_has_its_own", &|| with(next_task)),
         ("d08_the_last_byte_stays", &|| with(last_byte)),
+        ("d08_ranges_begin_and_end_anywhere", &|| with(anywhere)),
         ("d08_io_privilege_is_0", &io_privilege),
     ])
 }
@@ -103,6 +104,22 @@ fn last_byte(core: &mut Core) {
         grant(core, 6, &[]);
         assert_eq!(tss()[BODY + BITMAP], 0xff, "the byte behind the bitmap after {ranges:x?}");
     }
+}
+
+/// Of one byte of the bitmap, of two, of many; from each bit on to each.
+fn anywhere(core: &mut Core) {
+    for first in 0..8 {
+        for last in 0..8 {
+            for bytes in [0, 1, 2, 0x1c00] {
+                let (start, end) = (0x1000 + first, 0x1000 + 8 * bytes + last + 1);
+                if end > start {
+                    grant(core, 7, &[(start, end - start), (0x3f8, 3), (0xff00 + last, 1)]);
+                    grant(core, 8, &[(0x3fb, 1)]);
+                }
+            }
+        }
+    }
+    grant(core, 7, &[]);
 }
 
 fn io_privilege() {

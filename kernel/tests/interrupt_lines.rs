@@ -16,7 +16,7 @@ use kernel::kernel as state;
 use kernel::{BOOT_CONFIG, start, testing};
 use kernel_core::Row;
 use kernel_core::clock::Clock;
-use kernel_core::grants::LineOwner;
+use kernel_core::lines::LineOwner;
 use x86_64::instructions::interrupts;
 use x86_64::instructions::port::Port;
 

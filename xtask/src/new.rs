@@ -195,18 +195,26 @@ fn filled(template: &str, name: &str, checkout: &Path) -> String {
     text.replace("{{checkout}}", &checkout)
 }
 
-/// The workspace's `Cargo.toml` with one member more, placed among its neighbours.
+/// The workspace's `Cargo.toml` with one member more, which plain cargo commands take in too, placed among its neighbours.
 fn with_member(text: &str, member: &str) -> Result<String> {
     let mut document: DocumentMut = text.parse()?;
     let members =
         document["workspace"]["members"].as_array_mut().context("it has no [workspace] with a list of members")?;
+    enter(members, member);
+    if let Some(defaults) = document["workspace"].get_mut("default-members").and_then(|item| item.as_array_mut()) {
+        enter(defaults, member);
+    }
+    Ok(document.to_string())
+}
+
+/// Puts a driver among those of a list of members.
+fn enter(members: &mut Array, member: &str) {
     let before =
         |value: &Value| value.as_str().is_some_and(|other| other > member && other.starts_with("userspace/drivers/"));
     let drivers = |value: &Value| value.as_str().is_some_and(|other| other.starts_with("userspace/drivers/"));
     let last = members.iter().enumerate().filter(|(_, value)| drivers(value)).map(|(place, _)| place + 1).last();
     let place = members.iter().position(before).or(last).unwrap_or(members.len());
     insert(members, place, member);
-    Ok(document.to_string())
 }
 
 /// `system.toml` with one task more, which [`CLIENT`] may call. Comments and order stay.

@@ -1,41 +1,52 @@
-//! What a row of the task table grants: one [`Grant`] for each piece of authority, of one [`GrantKind`]. All that is known of a kind stands here:
-//! its key in `system.toml`, how many a task may have, which of its values mean something, what it claims of the machine, how it reads.
+//! Grants: a row of the task table has one [`Grant`], of some [`GrantKind`], for each piece of
+//! authority. Everything about a kind is defined here: its key in `system.toml`, how many a task
+//! may have, which of its values have a meaning, what it claims of the machine, and its text form.
 
 use super::rules::{bad_name, in_a_hole, is_of_pages};
 use crate::{Name, name_from, name_str};
 use core::fmt;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// What is granted. In a row's list the kinds come in the order of their numbers.
+/// The number of interrupt lines of a machine: those of its two 8259 controllers.
+pub const LINES: u8 = 16;
+
+/// The kind of a grant. In a row's list the kinds are in ascending order of their numbers.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[repr(u32)]
 pub enum GrantKind {
-    /// The endpoint of a peer that the task may call. `base`: the peer's row; without a name it is asked for by that of the peer.
+    /// The endpoint of a peer that the task may call. `base`: the peer's row. A grant without a
+    /// name is found by the peer's own name.
     Peer = 1,
-    /// An interrupt line. `base`: the 8259 line; `flags`: the bit that it sets in the task's notification, 0 to 31.
+    /// An interrupt line. `base`: the number of the 8259 line; `flags`: the number of the bit that
+    /// it sets in the task's notification, 0 to 31.
     Irq = 2,
-    /// I/O ports. `base`: the first; `len`: how many.
+    /// I/O ports. `base`: the first; `len`: their number.
     Ports = 3,
-    /// Physical memory of a device, a memory object. `base`, `len`: bytes, whole pages; `flags`: [`Grant::WRITE`], [`Grant::WRITE_COMBINING`].
+    /// The physical memory of a device, as a memory object. `base`, `len`: bytes, multiples of the
+    /// page size; `flags`: [`Grant::WRITE`], [`Grant::WRITE_COMBINING`].
     Range = 4,
-    /// The memory object that outlives the task. Not in the list: [`TaskRecord::keep_frames`](super::TaskRecord::keep_frames).
+    /// The kept memory, which outlives the task, as a memory object. Not in the list: see
+    /// [`TaskRecord::keep_frames`](super::TaskRecord::keep_frames).
     Keep = 5,
-    /// The boot archive, a read-only memory object. Not in the list: [`TaskRecord::ARCHIVE`](super::TaskRecord::ARCHIVE).
+    /// The boot archive, as a read-only memory object. Not in the list: see
+    /// [`TaskRecord::ARCHIVE`](super::TaskRecord::ARCHIVE).
     Archive = 6,
-    /// The system handle, with rights CONTROL, INSPECT, LOGS. Not in the list: [`TaskRecord::CONTROL`](super::TaskRecord::CONTROL) and others.
+    /// The system handle, with rights CONTROL, INSPECT, LOGS. Not in the list: see
+    /// [`TaskRecord::CONTROL`](super::TaskRecord::CONTROL) and the flags after it.
     System = 7,
-    /// A task that it may debug, which is to do all that that one can. `base`: its row. No handle.
+    /// A task that the task may debug, and so do all that that task can. `base`: its row. There is
+    /// no handle.
     Debug = 8,
 }
 
 impl GrantKind {
-    /// The kinds that a row lists.
+    /// The kinds that a row's list may have.
     pub const LISTED: [GrantKind; 5] = [Self::Peer, Self::Irq, Self::Ports, Self::Range, Self::Debug];
 
-    /// Those of them that are hardware: a crate from outside has none of it unless somebody agrees.
+    /// The listed kinds that are hardware: a crate from outside gets none of them without consent.
     pub const HARDWARE: [GrantKind; 3] = [Self::Ports, Self::Irq, Self::Range];
 
-    /// The key in a task's table of `system.toml`.
+    /// The key of this kind in a task's table of `system.toml`.
     pub const fn key(self) -> &'static str {
         match self {
             Self::Peer => "calls",
@@ -48,7 +59,7 @@ impl GrantKind {
         }
     }
 
-    /// Most that a task may have.
+    /// The most grants of this kind that a task may have.
     pub const fn most(self) -> usize {
         match self {
             Self::Peer | Self::Ports | Self::Debug => 16,
@@ -58,17 +69,17 @@ impl GrantKind {
         }
     }
 
-    /// Whether the kernel gives the task a handle for it.
+    /// Whether the task gets a handle for a grant of this kind.
     pub const fn has_handle(self) -> bool {
         !matches!(self, Self::Ports | Self::Debug)
     }
 
-    /// Whether the driver asks for it by a name, which it must have then.
+    /// Whether a grant of this kind must have a name, by which the driver asks for it.
     const fn needs_name(self) -> bool {
         matches!(self, Self::Irq | Self::Range)
     }
 
-    /// The kind of this number, if a row can list it.
+    /// The kind with this number, if a row's list may have it.
     pub fn listed(number: u32) -> Option<GrantKind> {
         Self::LISTED.into_iter().find(|kind| *kind as u32 == number)
     }
@@ -78,19 +89,19 @@ impl GrantKind {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Grant {
-    /// The name by which the driver asks for it; zero where it has none.
+    /// The name by which the driver asks for it; zeros if it has none.
     pub name: Name,
-    /// [`GrantKind`]; 0 where nothing is granted.
+    /// The kind, a [`GrantKind`]; 0 if nothing is granted.
     pub kind: u32,
-    /// As its kind says.
+    /// A value whose meaning depends on the kind: see [`GrantKind`].
     pub flags: u32,
-    /// As its kind says.
+    /// A value whose meaning depends on the kind: see [`GrantKind`].
     pub base: u64,
-    /// As its kind says.
+    /// A value whose meaning depends on the kind: see [`GrantKind`].
     pub len: u64,
 }
 
-/// What of the machine belongs to one task at most.
+/// A resource of the machine whose parts each belong to at most one task.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Space {
     /// Interrupt lines.
@@ -101,24 +112,24 @@ pub enum Space {
     Memory,
 }
 
-/// A part of a [`Space`].
+/// A part of a [`Space`]: a range of its numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Claim {
-    /// Of what.
+    /// The resource.
     pub space: Space,
-    /// The first.
+    /// The first number.
     pub base: u64,
-    /// How many.
+    /// How many numbers.
     pub len: u64,
 }
 
 impl Claim {
-    /// `len` from `base` on.
+    /// The claim of `len` numbers of `space`, from `base` on.
     pub const fn new(space: Space, base: u64, len: u64) -> Claim {
         Claim { space, base, len }
     }
 
-    /// Whether the two share something.
+    /// Whether two claims overlap.
     pub fn shares(&self, other: &Claim) -> bool {
         self.space == other.space
             && self.len != 0
@@ -127,13 +138,13 @@ impl Claim {
             && other.base < self.base.saturating_add(self.len)
     }
 
-    /// The last of them.
+    /// The last number of the claim.
     fn last(&self) -> u64 {
         self.base.saturating_add(self.len.saturating_sub(1))
     }
 }
 
-/// `0x3f8-0x3ff`, `4`; with `#` the digits are capitals.
+/// Writes a claim as `0x3f8-0x3ff` or `4`; with `#` the digits are uppercase.
 impl fmt::Display for Claim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let one = self.len <= 1;
@@ -148,57 +159,59 @@ impl fmt::Display for Claim {
 }
 
 impl Grant {
-    /// Of a [`GrantKind::Range`]: may be mapped writable.
+    /// Flag of a [`GrantKind::Range`]: the range may be mapped writable.
     pub const WRITE: u32 = 1;
-    /// Of a [`GrantKind::Range`]: mapped write-combining where the processor can; otherwise uncached.
+    /// Flag of a [`GrantKind::Range`]: the range is mapped write-combining if the processor
+    /// supports it, otherwise uncached.
     pub const WRITE_COMBINING: u32 = 2;
 
     const fn new(kind: GrantKind, name: Name, flags: u32, base: u64, len: u64) -> Grant {
         Grant { name, kind: kind as u32, flags, base, len }
     }
 
-    /// A peer; `name` is empty, or the task's own name for it.
+    /// A grant of a peer; `name` is empty, or the task's own name for the peer.
     pub fn peer(name: &str, row: u16) -> Grant {
         Grant::new(GrantKind::Peer, named(name), 0, row.into(), 0)
     }
 
-    /// An interrupt line that sets this bit.
+    /// A grant of an interrupt line that sets the notification bit number `bit`.
     pub fn irq(name: &str, line: u8, bit: u32) -> Grant {
         Grant::new(GrantKind::Irq, named(name), bit, line.into(), 0)
     }
 
-    /// `len` ports.
+    /// A grant of `len` ports.
     pub fn ports(name: &str, base: u16, len: u32) -> Grant {
         Grant::new(GrantKind::Ports, named(name), 0, base.into(), len.into())
     }
 
-    /// `len` bytes of physical memory, with [`Grant::WRITE`] and [`Grant::WRITE_COMBINING`].
+    /// A grant of `len` bytes of physical memory at `base`; `flags` are [`Grant::WRITE`] and
+    /// [`Grant::WRITE_COMBINING`].
     pub fn range(name: &str, base: u64, len: u64, flags: u32) -> Grant {
         Grant::new(GrantKind::Range, named(name), flags, base, len)
     }
 
-    /// A task to debug.
+    /// A grant to debug the task in this row.
     pub const fn debug(row: u16) -> Grant {
         Grant::new(GrantKind::Debug, [0; crate::NAME_LEN], 0, row as u64, 0)
     }
 
-    /// What it is; `None` where nothing is granted.
+    /// The kind of the grant; `None` if nothing is granted.
     pub fn kind(&self) -> Option<GrantKind> {
         GrantKind::listed(self.kind)
     }
 
-    /// The row that it names, of a peer or a task to debug.
+    /// The row of a peer, or of a task to debug.
     pub fn row(&self) -> Option<u16> {
         let names_one = self.kind == GrantKind::Peer as u32 || self.kind == GrantKind::Debug as u32;
         u16::try_from(self.base).ok().filter(|_| names_one)
     }
 
-    /// The set of the notification bit that an interrupt line sets; 0 for what is none.
+    /// The set with the notification bit of an interrupt line; 0 for other kinds.
     pub fn bits(&self) -> u64 {
         if self.kind == GrantKind::Irq as u32 { 1_u64.checked_shl(self.flags).unwrap_or(0) } else { 0 }
     }
 
-    /// What it claims of the machine, which no other task may have then.
+    /// What the grant claims of the machine, which no other task may have.
     pub fn claim(&self) -> Option<Claim> {
         let (space, len) = match self.kind()? {
             GrantKind::Irq => (Space::Lines, 1),
@@ -209,12 +222,13 @@ impl Grant {
         Some(Claim::new(space, self.base, len))
     }
 
-    /// Whether the two claim something of the machine that both would have.
+    /// Whether two grants claim the same part of the machine.
     pub fn shares(&self, other: &Grant) -> bool {
         matches!((self.claim(), other.claim()), (Some(own), Some(others)) if own.shares(&others))
     }
 
-    /// What is wrong with its values, in row `row` of a table of `rows`. Whether the kernel or another task has it already is not looked at.
+    /// The reason why the values are invalid, in row `row` of a table of `rows` rows. Conflicts
+    /// with the kernel or another task are checked elsewhere.
     pub(super) fn wrong(&self, row: usize, rows: usize) -> Option<&'static str> {
         let Some(kind) = self.kind() else { return Some("a grant is of no kind that there is") };
         let named = self.name != Name::default();
@@ -228,9 +242,10 @@ impl Grant {
         let (good, wrong) = match kind {
             GrantKind::Peer => (other_row, "a peer is not a row of the table, or the task itself, or named twice"),
             GrantKind::Debug => (other_row, "a task to be debugged is not a row of the table, or the task itself"),
-            GrantKind::Irq => {
-                (base <= 15 && flags <= 31, "an interrupt line or bit is out of range, or a bit is given twice")
-            }
+            GrantKind::Irq => (
+                base < LINES.into() && flags <= 31,
+                "an interrupt line or bit is out of range, or a bit is given twice",
+            ),
             GrantKind::Ports => (
                 len != 0 && base.checked_add(len).is_some_and(|end| end <= 0x1_0000),
                 "a port range ends beyond the last port, or is empty",
@@ -255,17 +270,24 @@ impl Grant {
     }
 }
 
-/// A name that is known to fit; else none.
+/// A name that the caller knows to fit; the empty name if it does not.
 fn named(name: &str) -> Name {
     name_from(name).unwrap_or_default()
 }
 
-/// `uart = 0x3f8-0x3ff (8)`, `rx = line 4 (bit 0)`, `text = 0xb8000-0xbffff (32 KiB, writable)`: for whoever has said which kind it is. With `#` as a
-/// person would ask for it: `ports 0x3F8-0x3FF (uart)`, `line 4 (rx)`, `range 0xB8000-0xBFFFF (text)`, `range 0xF0000-0xFFFFF (rom, read-only)`.
+/// Writes a grant as `uart = 0x3f8-0x3ff (8)`, `rx = line 4 (bit 0)` or
+/// `text = 0xb8000-0xbffff (32 KiB, writable)`, for use after the name of its kind. With `#` it
+/// writes a grant in the form in which a person asks for it: `ports 0x3F8-0x3FF (uart)`,
+/// `line 4 (rx)`, `range 0xB8000-0xBFFFF (text)`, `range 0xF0000-0xFFFFF (rom, read-only)`.
 impl fmt::Display for Grant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = if self.name == Name::default() { "" } else { name_str(&self.name) };
-        let Some(claim) = self.claim() else { return write!(f, "row {}", self.base) };
+        let Some(claim) = self.claim() else {
+            return match self.row() {
+                Some(row) => write!(f, "row {row}"),
+                None => f.write_str(self.kind().map_or("nothing", GrantKind::key)),
+            };
+        };
         let word = match claim.space {
             Space::Lines => "line",
             Space::Ports => "ports",

@@ -1,24 +1,24 @@
-//! The task table of the boot archive: checked before anything in it is believed. The rules and limits stand here alone: xtask, which says where in
-//! `system.toml` one is broken, takes them from here.
+//! The rules and limits for a valid task table, which is checked before it is used. They are
+//! defined only here: xtask, which reports where in `system.toml` one is broken, uses them, too.
 
 use super::{Claim, Grant, GrantKind, MAGIC, ManifestHeader, Restart, Space, TaskRecord};
 use crate::task::{LEVELS, MAX_TASKS};
 use crate::{ABI_HASH, NAME_LEN, Name, PAGE_SIZE, name_from, name_str};
 use zerocopy::FromBytes;
 
-/// Most frames of a task: 1 GiB.
+/// The most frames of a task: 1 GiB.
 pub const MAX_FRAMES: u32 = 1 << 18;
-/// Most frames of a first stack: 8 MiB.
+/// The most frames of a first stack: 8 MiB.
 pub const MAX_STACK_FRAMES: u32 = 2048;
-/// Most frames of the memory that outlives a task: 16 MiB.
+/// The most frames of a task's kept memory: 16 MiB.
 pub const MAX_KEEP_FRAMES: u32 = 4096;
-/// Fewest and most kernel objects of a task.
+/// The range of the quota of kernel objects of a task.
 pub const OBJECTS: core::ops::RangeInclusive<u16> = 8..=1024;
-/// Most kernel objects of all tasks together.
+/// The most kernel objects of all tasks together.
 pub const MAX_ALL_OBJECTS: u32 = 8192;
-/// Most handles of a task, and of all together.
+/// The most handles of a task, and of all tasks together.
 pub const MAX_HANDLES: u32 = 16_384;
-/// Milliseconds between two signs of life, of a task that is watched.
+/// The range of the time between two signs of life of a watched task, in milliseconds.
 pub const HEARTBEAT_MS: core::ops::RangeInclusive<u32> = 20..=60_000;
 
 const fn ports(base: u64, len: u64) -> Claim {
@@ -33,7 +33,7 @@ const fn line(line: u64) -> Claim {
     Claim::new(Space::Lines, line, 1)
 }
 
-/// What no task gets, and why.
+/// The ports, lines and physical addresses that no task gets, and the reasons.
 pub const KERNELS: [(Claim, &str); 20] = [
     (line(0), "the timer, which the kernel needs"),
     (line(2), "where the second interrupt controller is attached"),
@@ -63,54 +63,60 @@ pub const KERNELS: [(Claim, &str); 20] = [
     ),
 ];
 
-/// The reset control register lies among the PCI ports, but is a byte of its own (Intel ICH9 data sheet, 13.7.5).
+/// The reset control register, which is among the PCI ports but is a separate byte that a task may
+/// have (Intel ICH9 data sheet, section 13.7.5).
 const RESET_CONTROL: Claim = ports(0xCF9, 1);
 
-/// Physical addresses where devices are and RAM is not: from the VGA memory to 1 MiB, and below 4 GiB. The kernel compares
-/// each range with the memory map of the machine that it runs on as well.
+/// The physical addresses where devices are and RAM is not: from the VGA memory to 1 MiB, and the
+/// last GiB below 4 GiB. The kernel also compares each range with the memory map of the machine on
+/// which it runs.
 pub const HOLES: [(u64, u64); 2] = [(0xA_0000, 0x10_0000), (0xC000_0000, 0x1_0000_0000)];
 
-/// Whether physical memory is claimed in whole pages.
+/// Whether a claim of physical memory consists of whole pages, at least one.
 pub fn is_of_pages(claim: &Claim) -> bool {
     let page = PAGE_SIZE as u64;
     claim.base.is_multiple_of(page) && claim.len.is_multiple_of(page) && claim.len != 0
 }
 
-/// Whether physical memory is claimed where devices are and RAM is not.
+/// Whether a claim of physical memory lies where devices are and RAM is not.
 pub fn in_a_hole(claim: &Claim) -> bool {
     HOLES
         .iter()
         .any(|&(start, end)| claim.base >= start && claim.base.checked_add(claim.len).is_some_and(|to| to <= end))
 }
 
-/// Which of the kernel's own a grant reaches, and why no task gets it.
+/// The entry of [`KERNELS`] that a grant overlaps, if any.
 pub fn kernels(grant: &Grant) -> Option<&'static (Claim, &'static str)> {
     let own = grant.claim().filter(|own| *own != RESET_CONTROL)?;
     KERNELS.iter().find(|(kernels, _)| own.shares(kernels))
 }
 
-/// Handles that the kernel puts into a new task's table: endpoint and notification, one for each grant that has one, and these three.
+/// The number of handles that the kernel puts into a new task's table: for the permanent endpoint
+/// and notification, for each grant that has one, and for the kept memory, the boot archive and the
+/// system handle if the task has these.
 pub fn handles_at_start(grants: &[Grant], keep: bool, archive: bool, system: bool) -> usize {
     let each = grants.iter().filter(|grant| grant.kind().is_some_and(GrantKind::has_handle)).count();
     2 + each + usize::from(keep) + usize::from(archive) + usize::from(system)
 }
 
-/// What is wrong with a name.
+/// The reason why a name is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadName {
-    /// There is none.
+    /// The name is empty.
     Empty,
-    /// It is not plain ASCII.
+    /// The name is not ASCII.
     NotAscii,
-    /// It is longer than [`crate::NAME_LEN`]` - 1`.
+    /// The name is longer than [`crate::NAME_LEN`]` - 1` bytes.
     TooLong,
-    /// There is something in it beside lowercase letters, digits and dashes, or no letter first.
+    /// The name contains other characters than lowercase letters, digits and dashes, or does not
+    /// begin with a letter.
     Letters,
-    /// A dash does not stand between two letters or digits.
+    /// A dash is not between two letters or digits.
     Dash,
 }
 
-/// What is wrong with the name of a task, a line or a range, if anything is: it ends up in log lines and paths.
+/// The reason why the name of a task, a line or a range is invalid, if it is. Names are used in log
+/// lines and paths.
 pub fn bad_name(name: &str) -> Option<BadName> {
     let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     if name.is_empty() {
@@ -128,7 +134,7 @@ pub fn bad_name(name: &str) -> Option<BadName> {
     }
 }
 
-/// Reads the task table from the file `manifest`. The error says what is wrong with it.
+/// Reads and checks the task table from the file `manifest`. The error says what is wrong.
 pub fn parse(bytes: &[u8]) -> Result<&[TaskRecord], &'static str> {
     let (header, rest) = ManifestHeader::read_from_prefix(bytes).map_err(|_| "the task table is truncated")?;
     if header.magic != MAGIC {
@@ -147,7 +153,7 @@ pub fn parse(bytes: &[u8]) -> Result<&[TaskRecord], &'static str> {
     Ok(records)
 }
 
-/// Checks the rows of a table, each and together. The error says what is wrong.
+/// Checks each row of a table, and all rows together. The error says what is wrong.
 pub fn check_table(records: &[TaskRecord]) -> Result<(), &'static str> {
     for (row, record) in records.iter().enumerate() {
         check(record, row, records.len())?;
@@ -218,7 +224,7 @@ fn check(r: &TaskRecord, row: usize, count: usize) -> Result<(), &'static str> {
     check_grants(r, row, count)
 }
 
-/// Checks what a row grants, each and together.
+/// Checks the grants of a row. The error says what is wrong.
 fn check_grants(r: &TaskRecord, row: usize, count: usize) -> Result<(), &'static str> {
     let (grants, rest) =
         r.grants.split_at_checked(r.grant_count as usize).ok_or("a task has more grants than there can be")?;

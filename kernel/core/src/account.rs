@@ -1,19 +1,21 @@
-//! What each task has left of its processor time.
+//! The processor time that each task has left.
 //!
-//! An account belongs to a row of the task table over all its lives: threads that come and go, and lives that end and begin, go on with what
-//! is left. Whatever a thread of the task uses is taken from it, at every change of the running thread and at every tick.
+//! An account belongs to a row of the task table over all its lives, so a new thread or a new life
+//! continues with what is left. What a thread of the task uses is charged at every change of the
+//! running thread and at every tick.
 
 use crate::queue::{NIL, Queue};
 use crate::row::Row;
 
-/// What a thread runs on: which account, and of that the slice or the turn. It is where that is in the table of accounts, in bytes, for
-/// the assembly, which reads and writes [`Left`] there.
+/// The part of an account that a thread is charged to: the slice or the turn of its task's row. It
+/// is held as the byte offset of that [`Left`] in the table of accounts, because the assembly reads
+/// and writes the table by it.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Budget(u32);
 
 impl Budget {
-    /// The slice of a row, or its turn at the background level.
+    /// The budget that is the slice of a row or, where `is_turn`, its turn at the background level.
     #[inline(always)]
     pub(crate) const fn of(row: Row, is_turn: bool) -> Self {
         let part = if is_turn { core::mem::offset_of!(Account, turn) } else { core::mem::offset_of!(Account, slice) };
@@ -21,38 +23,45 @@ impl Budget {
     }
 }
 
-/// What is left of a slice or of a turn; beside it what the assembly compares at the same time.
+/// What is left of a slice or of a turn, beside a count that the assembly compares at the same
+/// time.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Left {
-    /// In cycles. Below 0: by how much it was exceeded.
+    /// Cycles left. A negative value is the number of cycles by which the slice or turn was
+    /// exceeded.
     pub(crate) cycles: i64,
-    /// How many handles the task has ever closed: by that a [`EndpointCache`](crate::thread::EndpointCache) is known to be old. The same beside slice and turn.
+    /// How many handles the task has ever closed, by which an
+    /// [`EndpointCache`](crate::thread::EndpointCache) is known to be stale. Slice and turn hold
+    /// equal copies.
     pub(crate) closed: u64,
 }
 
-/// A task's processor time, in cycles, and which of its threads wait for it.
+/// A task's processor time in cycles, and the threads of the task that wait for some.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Account {
-    /// Of this period's slice, for its threads at their priorities.
+    /// What is left of this period's slice, for the task's threads at their priorities.
     slice: Left,
-    /// Of its turn at the background level.
+    /// What is left of the task's turn at the background level.
     turn: Left,
-    /// All that was ever put into the two: what is not left has been used.
+    /// All cycles ever put into slice and turn. What is not left of them has been used.
     given: i64,
-    /// Whether the task is dead: then nothing is left, so that none of its threads, which may still be in queues, is handed the core.
+    /// Whether the task is dead. Then nothing is left, so that none of its threads, which may still
+    /// be queued, is run.
     withheld: bool,
-    /// What was left of the slice then, for the next life.
+    /// Cycles of the slice that were left when the task died, for the next life.
     kept: i64,
-    /// The one of its threads that waits in a queue of the scheduler for the task's turn, or to go back to its priority; [`NIL`] where none waits.
+    /// The thread of the task that waits in a queue of the scheduler, for the task's turn or for
+    /// its return to its priority; [`NIL`] if none waits.
     pub(crate) waiting: u16,
-    /// Its further threads that wait so. Empty where [`Account::waiting`] is none.
+    /// Further threads of the task that wait for processor time. Empty while [`Account::waiting`]
+    /// is [`NIL`].
     pub(crate) parked: Queue,
 }
 
 impl Account {
-    /// One with a whole slice, of which nobody waits.
+    /// An account with a whole slice of `slice` cycles, for which no thread waits.
     pub(crate) const fn new(slice: i64) -> Self {
         Account {
             slice: Left { cycles: slice, closed: 0 },
@@ -65,7 +74,7 @@ impl Account {
         }
     }
 
-    /// Cycles used at all.
+    /// Cycles that the task has used since boot, over all lives.
     pub(crate) fn used(&self) -> u64 {
         self.given.wrapping_sub(self.slice.cycles).wrapping_sub(self.turn.cycles) as u64
     }
@@ -76,13 +85,13 @@ impl Account {
         self.slice.closed
     }
 
-    /// The task has closed a handle.
+    /// Counts a handle that the task has closed.
     pub(crate) fn note_closed(&mut self) {
         self.slice.closed += 1;
         self.turn.closed += 1;
     }
 
-    /// The task is dead: nothing is left until [`Account::give_back`].
+    /// Takes away what is left, as the task is dead. [`Account::give_back`] undoes it.
     pub(crate) fn withhold(&mut self) {
         self.withheld = true;
         self.kept = self.slice.cycles.max(0);
@@ -92,7 +101,7 @@ impl Account {
         self.given = self.given.wrapping_sub(self.kept).wrapping_sub(turn);
     }
 
-    /// The next life begins, with what the last one left.
+    /// Gives the next life what the last one had left of its slice.
     pub(crate) fn give_back(&mut self) {
         self.withheld = false;
         let kept = core::mem::take(&mut self.kept);
@@ -100,32 +109,33 @@ impl Account {
         self.given = self.given.wrapping_add(kept);
     }
 
-    /// Whether its threads run at their priorities.
+    /// Whether something is left of the slice, so that the task's threads run at their priorities.
     #[inline(always)]
     pub(crate) fn has_slice(&self) -> bool {
         self.slice.cycles > 0
     }
 
-    /// Whether its turn at the background level is not over.
+    /// Whether something is left of the task's turn at the background level.
     #[inline(always)]
     pub(crate) fn has_turn(&self) -> bool {
         self.turn.cycles > 0
     }
 
-    /// Whether something is left of the turn, or of the slice.
+    /// Whether something is left of the turn (where `of_turn`) or of the slice.
     #[inline(always)]
     pub(crate) fn has_left(&self, of_turn: bool) -> bool {
         if of_turn { self.has_turn() } else { self.has_slice() }
     }
 
-    /// Takes what a thread has used, from the turn or from the slice.
+    /// Charges the cycles that a thread has used to the turn (where `of_turn`) or to the slice.
     #[inline(always)]
     pub(crate) fn charge(&mut self, of_turn: bool, cycles: u64) {
         let left = if of_turn { &mut self.turn.cycles } else { &mut self.slice.cycles };
         *left = left.wrapping_sub_unsigned(cycles);
     }
 
-    /// A new period begins: a whole slice, less what the last one was exceeded by. The turn at the background level is over.
+    /// Begins a new period: a whole slice of `slice` cycles, less those by which the last one was
+    /// exceeded. The turn at the background level ends.
     pub(crate) fn refill(&mut self, slice: i64) {
         Self::fill(&mut self.slice.cycles, &mut self.given, slice);
         Self::fill(&mut self.turn.cycles, &mut self.given, 0);
@@ -134,21 +144,25 @@ impl Account {
         }
     }
 
-    /// A whole turn, less what the last one, which is over, was exceeded by.
+    /// Begins a turn of `turn` cycles at the background level, less those by which the last turn
+    /// was exceeded. Does nothing for a dead task.
     pub(crate) fn next_turn(&mut self, turn: i64) {
         if !self.withheld {
             Self::fill(&mut self.turn.cycles, &mut self.given, turn);
         }
     }
 
-    /// Whoever exceeds what it has does so by a tick. A machine that stood still for longer takes at most half of the next from whoever ran.
+    /// Fills up `left` to `whole` cycles, less those by which it was exceeded. Usually a task
+    /// exceeds its budget by at most a tick. Where the machine stood still for longer, at most half
+    /// of the new budget is deducted.
     fn fill(left: &mut i64, given: &mut i64, whole: i64) {
         let filled = whole.saturating_add((*left).min(0)).max(whole / 2);
         *given = given.wrapping_add(filled).wrapping_sub(*left);
         *left = filled;
     }
 
-    /// What must be true of it between any two operations, where no slice is longer than `slice` and no turn than `turn`.
+    /// Checks what must hold between any two operations, given that no slice is longer than `slice`
+    /// cycles and no turn longer than `turn`.
     #[cfg(any(test, feature = "verify"))]
     pub(crate) fn check(&self, slice: i64, turn: i64, dead: bool, alive: bool) -> Result<(), alloc::string::String> {
         ensure!(self.slice.cycles <= slice && self.turn.cycles <= turn, "more is left than there was: {self:?}");

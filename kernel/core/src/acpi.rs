@@ -1,12 +1,13 @@
-//! Where the firmware's tables (ACPI 6.5, section 5.2) say that devices lie which no task may have: PCI configuration, interrupt
-//! controllers, the HPET, IOMMUs.
+//! Finds in the firmware's tables (ACPI 6.5, section 5.2) the addresses of devices that no task may
+//! have: PCI configuration space, interrupt controllers, the HPET, IOMMUs.
 //!
-//! The tables are read a few bytes at a time through [`Physical`], and nothing in them is believed: lengths and counts are bounded, checksums are
-//! looked at, and a table that is broken is left out and counted.
+//! The tables are read a few bytes at a time through [`Physical`] and are not trusted: lengths and
+//! counts are bounded, checksums are verified, and a broken table is skipped and counted.
 
 /// Reads physical memory.
 pub trait Physical {
-    /// Copies the bytes from a physical address on. False where they cannot be reached; `into` may be partly filled then.
+    /// Copies the bytes from a physical address on. False where they cannot be reached; `into` may
+    /// be partly filled then.
     fn read(&mut self, at: u64, into: &mut [u8]) -> bool;
 }
 
@@ -26,7 +27,7 @@ pub enum Unit {
 }
 
 impl Unit {
-    /// What it is, and why no task gets it, in words for the log.
+    /// The reason, for the log, why no task gets a device of this kind.
     fn reason(self) -> &'static str {
         match self {
             Unit::PciConfiguration => {
@@ -40,30 +41,31 @@ impl Unit {
     }
 }
 
-/// A device and where its registers are.
+/// A device and the physical range of its registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// What it is.
+    /// The kind of device.
     pub unit: Unit,
-    /// Its first physical address.
+    /// First physical address of the registers.
     pub start: u64,
-    /// Bytes, at least 1; the end does not wrap.
+    /// Length of the registers in bytes, at least 1; `start + len` does not overflow.
     pub len: u64,
 }
 
-/// Most devices that are noted. Machines have some 20 at the most.
+/// The most devices that are noted. Real machines have about 20.
 pub const MAX_UNITS: usize = 32;
 
-/// Devices that no task gets, as this machine's firmware and host bridge tell where they are.
+/// The devices of this machine that no task gets, as its firmware and its host bridge describe
+/// them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Units {
     list: [Option<Found>; MAX_UNITS],
-    /// Devices for which the list has no room.
+    /// Number of devices that did not fit into the list.
     left_out: u16,
 }
 
 impl Units {
-    /// Notes one more.
+    /// Adds a device, or counts it as left out if the list is full.
     pub fn add(&mut self, found: Found) {
         match self.list.iter_mut().find(|place| place.is_none()) {
             Some(place) => *place = Some(found),
@@ -71,8 +73,9 @@ impl Units {
         }
     }
 
-    /// What a physical range reaches that no task gets, if anything: a page of a noted device; any address above 1 MiB where devices were left out, since
-    /// nobody knows which are theirs.
+    /// The reason why no task gets a physical range, if there is one: the range touches a page of a
+    /// noted device, or devices were left out (so that their addresses are unknown) and the range
+    /// reaches above 1 MiB.
     pub fn reached(&self, base: u64, len: u64) -> Option<&'static str> {
         let end = base.saturating_add(len);
         let page = |address: u64| address & !(PAGE - 1);
@@ -90,25 +93,28 @@ impl Units {
     }
 }
 
-/// How the walk went.
+/// The result of [`walk`]: how many tables were read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Walked {
-    /// Tables that were read whole.
+    /// Tables that were read completely.
     pub tables: u16,
-    /// Tables that could not be reached, or whose length or checksum is wrong, or whose entries end in the middle.
+    /// Tables that could not be read, have a wrong length or checksum, or end in the middle of an
+    /// entry.
     pub broken: u16,
 }
 
-/// Most tables that are looked at. Machines have some 30.
+/// The most tables that are read. Real machines have about 30.
 const MAX_TABLES: u64 = 256;
-/// Most bytes of a table that is read. The large ones, with AML, are not.
+/// The most bytes of one table that are read. Larger tables hold AML, which is not needed.
 const MAX_LEN: u32 = 1 << 20;
-/// Bytes of every table's header (section 5.2.6): signature, length at 4, checksum over all.
+/// Bytes of every table's header (section 5.2.6): signature, then the length at offset 4, and a
+/// checksum over the whole table.
 const HEADER: u64 = 36;
 const PAGE: u64 = abi::PAGE_SIZE as u64;
 const MIB: u64 = 1 << 20;
 
-/// Reads the tables that the root pointer at `rsdp` (section 5.2.5) leads to, and says what each names. `None` where there is no root pointer.
+/// Reads the tables that the root pointer at physical address `rsdp` (section 5.2.5) leads to, and
+/// calls `found` for each device that they name. Returns `None` if there is no valid root pointer.
 pub fn walk(memory: &mut dyn Physical, rsdp: u64, found: &mut dyn FnMut(Found)) -> Option<Walked> {
     let mut root = [0; 36];
     let first = root.get_mut(..20)?;
@@ -116,7 +122,7 @@ pub fn walk(memory: &mut dyn Physical, rsdp: u64, found: &mut dyn FnMut(Found)) 
         return None;
     }
     let mut table = (u64::from(word(&root, 16)), 4);
-    // The second version has a checksum of its own over what it adds.
+    // From revision 2 on, the root pointer has a second checksum over all of its 36 bytes.
     if root.get(15).is_some_and(|&revision| revision >= 2) && memory.read(rsdp, &mut root) && sum(&root) == 0 {
         let wide = u64::from(word(&root, 28)) << 32 | u64::from(word(&root, 24));
         if wide != 0 {
@@ -153,7 +159,8 @@ impl Walk<'_> {
         table.checked_add(offset).is_some_and(|at| self.memory.read(at, into))
     }
 
-    /// Signature and length of a table, if its checksum is right. It is not looked at where it is none of ours: others are large.
+    /// Signature and length of a table, if its checksum is right. Tables that are not used here may
+    /// be large, so their checksums are not computed.
     fn table(&mut self, at: u64) -> Option<([u8; 4], u32)> {
         let mut header = [0; 8];
         let reached = at != 0 && self.read(at, 0, &mut header);
@@ -185,7 +192,7 @@ impl Walk<'_> {
         Some(total)
     }
 
-    /// Says what a table names.
+    /// Calls `found` for each device that a table names.
     fn one(&mut self, at: u64, found: &mut dyn FnMut(Found)) {
         let Some((signature, len)) = self.table(at) else { return };
         let mut say = |unit, start: u64, len: u64| {
@@ -195,7 +202,8 @@ impl Walk<'_> {
         };
         match &signature {
             b"HPET" => {
-                // The address is a structure of 12 bytes; its first says whether that is in memory.
+                // The address is a Generic Address Structure of 12 bytes, whose first byte is 0 for
+                // memory.
                 let mut address = [0; 12];
                 if u64::from(len) >= 52 && self.read(at, 40, &mut address) && address.first() == Some(&0) {
                     say(Unit::Hpet, long(&address, 4), PAGE);
@@ -214,7 +222,7 @@ impl Walk<'_> {
             }
             b"DMAR" => self.entries(at, 48, len, true, |kind, entry| {
                 if kind == 0 {
-                    // The size is a power of two of pages; 0 in older tables, where it was reserved.
+                    // The size is 2^N pages. N is 0 in older tables, where the field was reserved.
                     let pages = 1 << (entry.get(5).copied().unwrap_or(0) & 15);
                     say(Unit::Iommu, long(entry, 8), pages * PAGE);
                 }
@@ -226,7 +234,8 @@ impl Walk<'_> {
                     if !self.read(at, offset, &mut entry) {
                         break;
                     }
-                    // The address is bus 0's, whichever the first is: each bus has a MiB.
+                    // The address is that of bus 0, even where the first bus is another: each bus
+                    // has 1 MiB.
                     let [.., first, last, _, _, _, _] = entry;
                     let buses = (u64::from(last) + 1).saturating_sub(first.into());
                     if let Some(start) = long(&entry, 0).checked_add(u64::from(first) * MIB) {
@@ -240,8 +249,9 @@ impl Walk<'_> {
         }
     }
 
-    /// Gives the first 16 bytes of each entry of a table to `entry`, with its kind: both fields at its beginning, kind and length, are bytes, or
-    /// words of two where `wide`.
+    /// Calls `entry` with the kind and the first 16 bytes of each entry of a table, from offset
+    /// `first` on. Each entry begins with its kind and its length, which have one byte each, or two
+    /// where `wide`.
     fn entries(&mut self, at: u64, first: u64, len: u32, wide: bool, mut entry: impl FnMut(u16, &[u8])) {
         let len = u64::from(len);
         let mut offset = first;
@@ -255,12 +265,13 @@ impl Walk<'_> {
             } else {
                 (u16::from(a), u64::from(b))
             };
-            // An entry of no length would be read for ever; one that is longer than the table is none.
+            // An entry without a length would be read for ever, and one longer than the table is
+            // invalid.
             if !reached || size < 4 || size > len - offset {
                 self.walked.broken += 1;
                 return;
             }
-            // What lies behind a short entry is the next one's.
+            // The bytes behind a short entry belong to the next one.
             bytes.get_mut((size as usize).min(16)..).unwrap_or_default().fill(0);
             entry(kind, &bytes);
             offset += size;
@@ -272,12 +283,12 @@ fn sum(bytes: &[u8]) -> u8 {
     bytes.iter().fold(0, |sum, &byte| sum.wrapping_add(byte))
 }
 
-/// The little-endian word of four bytes at an offset; 0 where there are fewer.
+/// The little-endian 32-bit number at an offset; 0 if fewer than four bytes are there.
 fn word(bytes: &[u8], at: usize) -> u32 {
     bytes.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |bytes| u32::from_le_bytes(*bytes))
 }
 
-/// The little-endian word of eight bytes at an offset; 0 where there are fewer.
+/// The little-endian 64-bit number at an offset; 0 if fewer than eight bytes are there.
 fn long(bytes: &[u8], at: usize) -> u64 {
     bytes.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }

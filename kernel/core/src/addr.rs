@@ -1,5 +1,5 @@
-//! Physical addresses, and address spaces by what the processor finds them with. All of these are numbers of 64 bits, of which none can stand for
-//! another.
+//! Types for physical addresses, top page tables, CR3 values and address spaces. All are 64-bit
+//! numbers, and none can be mistaken for another.
 
 use crate::row::Row;
 use abi::task::MAX_TASKS;
@@ -10,19 +10,20 @@ use abi::task::MAX_TASKS;
 pub struct PhysAddr(u64);
 
 impl PhysAddr {
-    /// The address of this number.
+    /// The physical address with this number.
     #[inline(always)]
     pub const fn new(number: u64) -> Self {
         PhysAddr(number)
     }
 
-    /// Its number.
+    /// The address as a number.
     #[inline(always)]
     pub const fn number(self) -> u64 {
         self.0
     }
 
-    /// The address so many bytes further on. The caller knows that there is one.
+    /// The address `bytes` further on. The caller ensures that the sum does not overflow (it
+    /// wraps).
     #[inline(always)]
     pub const fn plus(self, bytes: u64) -> Self {
         PhysAddr(self.0.wrapping_add(bytes))
@@ -37,55 +38,58 @@ impl core::fmt::LowerHex for PhysAddr {
 
 /// The top page table of an address space, by its physical address.
 ///
-/// Whoever has one may walk it, and the kernel's `arch/paging.rs` alone makes one, of a frame that it has filled: so what has one need not ask
-/// whether it leads to page tables. A test of `xtask` holds it to that.
+/// A `TableRoot` is proof that page tables are there to walk: only the kernel's `arch/paging.rs`
+/// makes one, from a frame that it has filled. A test of `xtask` checks that nobody else does.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TableRoot(PhysAddr);
 
 impl TableRoot {
-    /// The top table in this frame. Only for who has filled it with one that has the kernel's upper half.
+    /// The top table in this frame. Only for the code that has filled the frame with a top table,
+    /// the kernel's upper half included.
     #[inline(always)]
     pub const fn made_at(frame: PhysAddr) -> Self {
         TableRoot(frame)
     }
 
-    /// Where it is.
+    /// Physical address of the top table.
     #[inline(always)]
     pub const fn address(self) -> PhysAddr {
         self.0
     }
 }
 
-/// What is written to CR3 to enter an address space (Intel SDM vol. 3A, section 4.5.2): where its top table is, and besides, where the processor has
-/// process-context identifiers, one of these, and whether what is cached for it stays.
+/// The value that is written to CR3 to enter an address space (Intel SDM vol. 3A, section 4.5.2):
+/// the physical address of the top table and, where the processor supports process-context
+/// identifiers (PCID), the identifier and the bit [`Cr3::KEEP`].
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Cr3(u64);
 
 impl Cr3 {
-    /// Of what is written: what is cached for the identifier stays (section 4.10.4.1). It is not set when CR3 is read.
+    /// Bit 63 of a value written to CR3: cached translations of its identifier stay valid (Intel
+    /// SDM vol. 3A, section 4.10.4.1). It reads as 0.
     pub const KEEP: u64 = 1 << 63;
 
-    /// The number that is written.
+    /// The value to write to CR3.
     #[inline(always)]
     pub const fn number(self) -> u64 {
         self.0
     }
 
-    /// What is read from CR3 while the address space is in use.
+    /// The value that CR3 reads as while the address space is in use.
     #[inline(always)]
     pub const fn when_read(self) -> u64 {
         self.0 & !Self::KEEP
     }
 
-    /// Whether entering it leaves what the processor has cached for its identifier.
+    /// Whether loading this value keeps the cached translations of its identifier.
     pub const fn keeps(self) -> bool {
         self.0 & Self::KEEP != 0
     }
 }
 
-/// An address space that can be entered, and walked.
+/// An address space that can be entered, and whose page tables can be walked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct AddressSpace {
     pub(crate) root: TableRoot,
@@ -93,46 +97,48 @@ pub struct AddressSpace {
 }
 
 impl AddressSpace {
-    /// One in the second frame of all, of a thread that no processor will run.
+    /// An address space whose top table is at 0x1000, for threads that no processor runs.
     #[cfg(test)]
     pub(crate) const OF_TESTS: AddressSpace = Self::of_kernel(TableRoot(PhysAddr(0x1000)));
 
-    /// The address space of a row's life. Where the processor has process-context identifiers, the row's own is part of it: so what is cached
-    /// of it is still there when the task runs again (section 4.10.1). Identifier 0 is the kernel's own.
+    /// The address space of a row's life. With `has_identifiers` (PCID) it carries the row's own
+    /// identifier, so that cached translations are still valid when the task runs again (Intel SDM
+    /// vol. 3A, section 4.10.1). Identifier 0 is the kernel's.
     pub const fn of_row(root: TableRoot, row: Row, has_identifiers: bool) -> Self {
-        // There are fewer rows than identifiers.
+        // Identifiers have 12 bits; there must be one for each row, and one for the kernel.
         const _: () = assert!(MAX_TASKS < 0xfff);
         let identifier = if has_identifiers { (row.number() as u64 + 1) | Cr3::KEEP } else { 0 };
         AddressSpace { root, cr3: Cr3(root.0.0 | identifier) }
     }
 
-    /// The kernel's own, for when no task's is in use.
+    /// The kernel's own address space, for when no task's is in use.
     pub const fn of_kernel(root: TableRoot) -> Self {
         AddressSpace { root, cr3: Cr3(root.0.0) }
     }
 
-    /// Its top table.
+    /// The top page table of the address space.
     #[inline(always)]
     pub const fn root(self) -> TableRoot {
         self.root
     }
 
-    /// What CR3 is loaded with to enter it.
+    /// The value that CR3 is loaded with to enter the address space.
     #[inline(always)]
     pub const fn cr3(self) -> Cr3 {
         self.cr3
     }
 }
 
-/// The address space of a row's life, or none: as large as one, since no top table is in the first frame of all.
+/// The address space of a row's life, or none. It is as large as an [`AddressSpace`], since
+/// physical address 0 never holds a top table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LifeSpace(AddressSpace);
 
 impl LifeSpace {
-    /// There is none.
+    /// No address space.
     pub const NONE: LifeSpace = LifeSpace(AddressSpace { root: TableRoot(PhysAddr(0)), cr3: Cr3(0) });
 
-    /// This one.
+    /// The given address space.
     #[inline(always)]
     pub const fn of(space: AddressSpace) -> Self {
         LifeSpace(space)
@@ -144,7 +150,8 @@ impl LifeSpace {
         if self.0.root.0.0 == 0 { None } else { Some(self.0) }
     }
 
-    /// What CR3 is loaded with to enter it; what it never holds, where there is none.
+    /// The value that CR3 is loaded with to enter the address space; 0, which CR3 never holds, if
+    /// there is none.
     #[inline(always)]
     pub const fn cr3(self) -> Cr3 {
         self.0.cr3

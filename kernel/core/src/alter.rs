@@ -1,4 +1,5 @@
-//! Changes of the state that no operation makes, for test kernels: `kernel/tests`. The kernel itself calls none of them.
+//! Changes of the state that no operation makes, for the test kernels in `kernel/tests`. The kernel
+//! itself uses none of them.
 
 use crate::frames::{Chain, Frames};
 use crate::memory::{Backing, Mapping};
@@ -9,7 +10,8 @@ use abi::Status;
 use abi::manifest::TaskRecord;
 
 impl System {
-    /// Gives a row without a life another record, with nothing used of its quota of frames, and no longer disabled. Errors: NoSuchTask.
+    /// Gives a row without a life another record, an unused quota of frames, and enables it.
+    /// Errors: NoSuchTask.
     pub fn alter_record(&mut self, row: Row, record: TaskRecord) -> Result<(), Status> {
         let task = self.task_mut(row)?;
         task.frames = Quota::new(record.frame_quota);
@@ -18,7 +20,8 @@ impl System {
         Ok(())
     }
 
-    /// Takes the memory that outlives a task's lives away, if it was made. Returns its frames, for [`System::give_back`].
+    /// Takes away a row's kept memory, if it was made. Returns its frames, for
+    /// [`System::give_back`].
     pub fn take_kept(&mut self, row: Row) -> Option<Chain> {
         let keep = self.task_mut(row).ok()?.keep.take()?;
         match self.memories.remove(keep)?.backing {
@@ -27,13 +30,14 @@ impl System {
         }
     }
 
-    /// Frees frames.
+    /// Frees the frames of a chain.
     pub fn give_back(&mut self, mut chain: Chain) {
         self.frames.join(&mut self.garbage, &mut chain);
         self.collect(u32::MAX);
     }
 
-    /// Notes a mapping as if `memory_map` had let its address pass. Errors: NoSuchTask, BadHandle, QuotaObjects.
+    /// Records a mapping at any address, without the checks of `memory_map`. Errors: NoSuchTask,
+    /// BadHandle, QuotaObjects.
     pub fn map_anywhere(&mut self, row: Row, mapping: Mapping) -> Result<(), Status> {
         let task = self.task_mut(row)?;
         task.objects.take(1, Status::QuotaObjects)?;
@@ -44,7 +48,7 @@ impl System {
         Ok(())
     }
 
-    /// All frames, where nothing else of the state is needed any more.
+    /// The table of frames, when nothing else of the state is needed any more.
     pub fn into_frames(self) -> Frames {
         self.frames
     }

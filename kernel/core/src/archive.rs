@@ -1,10 +1,11 @@
-//! The boot archive: a `tar` of plain files (POSIX.1-1988, "ustar"), as the loader puts it into memory. Nothing in it is believed: what is
-//! found lies in it, or is not found.
+//! Reads the boot archive: a `tar` of plain files (POSIX.1-1988, "ustar"), as the loader puts it
+//! into memory. Its contents are not trusted: a file is returned only if all of it lies inside the
+//! archive.
 
-/// Bytes of a header, and what file contents are padded to.
+/// Bytes of a header; file contents are padded to a multiple of it.
 const BLOCK: usize = 512;
 
-/// Finds a file by its exact name, of 100 bytes at most. An archive that is damaged ends where the damage is.
+/// Finds a file by its exact name, of at most 100 bytes. Where a header is invalid the search ends.
 pub fn find_file<'a>(archive: &'a [u8], name: &str) -> Option<&'a [u8]> {
     let mut rest = archive;
     loop {
@@ -13,7 +14,8 @@ pub fn find_file<'a>(archive: &'a [u8], name: &str) -> Option<&'a [u8]> {
             return None;
         }
         let len = octal(header.get(124..136)?)?;
-        // Names of more than 100 bytes begin in a field of their own; nothing that is looked for has one.
+        // Names longer than 100 bytes use a second field, at offset 345; no file that is searched
+        // for has one.
         let plain = matches!(header.get(156), Some(b'0' | 0)) && header.get(345) == Some(&0);
         let (found, padding) = header.get(..100)?.split_at_checked(name.len())?;
         if plain && found == name.as_bytes() && padding.first().is_none_or(|&end| end == 0) {
@@ -23,7 +25,8 @@ pub fn find_file<'a>(archive: &'a [u8], name: &str) -> Option<&'a [u8]> {
     }
 }
 
-/// A number in octal digits, after spaces or none, up to a space, a zero byte or the end of its field.
+/// Parses a field of octal digits: leading spaces are skipped, and a space, a zero byte or the end
+/// of the field ends it. `None` if it is no number.
 fn octal(field: &[u8]) -> Option<usize> {
     let mut value: usize = 0;
     let mut digits = 0;

@@ -1,9 +1,10 @@
-//! Bounded storage for kernel objects, which are named by index and generation: a stale name is an error, never another object.
+//! Bounded storage for kernel objects, which are named by index and generation: a stale name is an
+//! error and never names another object.
 
 use alloc::vec::Vec;
 use core::marker::PhantomData;
 
-/// The name of a `T` in an [`Arena`]: six bytes, which need no more alignment than two.
+/// The name of a `T` in an [`Arena`]: six bytes, aligned to two.
 #[repr(C, packed(2))]
 pub struct Id<T> {
     pub(crate) index: u16,
@@ -12,17 +13,17 @@ pub struct Id<T> {
 }
 
 impl<T> Id<T> {
-    /// The slot. Two objects never share one at the same time.
+    /// The number of the slot. Two live objects never have the same.
     pub const fn index(self) -> u16 {
         self.index
     }
 
-    /// Bytes from the first slot of the arena to the object's.
+    /// Byte offset of the object's slot from the first slot of the arena.
     pub(crate) const fn place(self) -> u32 {
         self.index as u32 * size_of::<Slot<T>>() as u32
     }
 
-    /// What is at [`Id::place`].
+    /// The name of the object at byte offset [`Id::place`] with this generation.
     pub(crate) const fn at_place(place: u32, generation: u32) -> Self {
         Id::of((place / size_of::<Slot<T>>() as u32) as u16, generation)
     }
@@ -55,11 +56,12 @@ impl<T> core::fmt::Debug for Id<T> {
     }
 }
 
-/// A place for a value.
+/// A slot of an [`Arena`], which holds a value or is free.
 #[repr(C)]
 pub(crate) struct Slot<T> {
     pub(crate) value: Option<T>,
-    /// Odd where there is a value. It grows with each that comes and each that goes: so no name is that of a slot without a value.
+    /// Odd while there is a value. It is incremented whenever a value is inserted or removed, so no
+    /// name of a value matches a free slot.
     pub(crate) generation: u32,
     next_free: u16,
 }
@@ -76,7 +78,7 @@ pub struct Arena<T> {
 }
 
 impl<T> Arena<T> {
-    /// Bytes of its slots.
+    /// Size of the slots in bytes.
     #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
         self.slots.capacity() * size_of::<Slot<T>>()
@@ -90,7 +92,7 @@ impl<T> Arena<T> {
         Arena { slots, free: if capacity == 0 { NONE } else { 0 }, live: 0, touched: 0 }
     }
 
-    /// Puts a value in a free slot; `None` where there is no free slot.
+    /// Puts a value in a free slot and returns its name; `None` if no slot is free.
     pub fn insert(&mut self, value: T) -> Option<Id<T>> {
         let index = self.free;
         let slot = self.slots.get_mut(index as usize)?;
@@ -107,7 +109,7 @@ impl<T> Arena<T> {
         self.free != NONE
     }
 
-    /// Takes a value out; its name is stale from now on.
+    /// Removes a value and returns it; its name is stale from now on. `None` if the name is stale.
     pub fn remove(&mut self, id: Id<T>) -> Option<T> {
         let slot = self.slots.get_mut(id.index as usize).filter(|s| s.generation == id.generation())?;
         let value = slot.value.take()?;
@@ -118,7 +120,8 @@ impl<T> Arena<T> {
         Some(value)
     }
 
-    /// Drops the value in a slot, whatever its generation; its name is stale from now on. Moves nothing, as [`Arena::remove`] does.
+    /// Drops the value in a slot, whatever its generation; its name is stale from now on. Unlike
+    /// [`Arena::remove`] it does not move the value.
     #[inline]
     pub(crate) fn clear(&mut self, index: u16) {
         if let Some(slot) = self.slots.get_mut(index as usize).filter(|s| s.value.is_some()) {
@@ -130,19 +133,20 @@ impl<T> Arena<T> {
         }
     }
 
-    /// The value of this name.
+    /// The value of this name; `None` if the name is stale.
     #[inline]
     pub fn get(&self, id: Id<T>) -> Option<&T> {
         self.slots.get(id.index as usize).filter(|s| s.generation == id.generation())?.value.as_ref()
     }
 
-    /// The value of this name.
+    /// The value of this name, mutable; `None` if the name is stale.
     #[inline]
     pub fn get_mut(&mut self, id: Id<T>) -> Option<&mut T> {
         self.slots.get_mut(id.index as usize).filter(|s| s.generation == id.generation())?.value.as_mut()
     }
 
-    /// The values in these two slots, which are not the same.
+    /// The values in two different slots, mutable, whatever their generations; `None` if one has no
+    /// value.
     #[inline(always)]
     pub(crate) fn pair_mut(&mut self, a: u16, b: u16) -> Option<[&mut T; 2]> {
         let (low, rest) = self.slots.split_at_mut_checked(a.max(b).into())?;
@@ -157,7 +161,7 @@ impl<T> Arena<T> {
         self.slots.get(index as usize)?.value.as_ref()
     }
 
-    /// The value in this slot, whatever its generation.
+    /// The value in this slot, mutable, whatever its generation.
     #[inline]
     pub fn at_mut(&mut self, index: u16) -> Option<&mut T> {
         self.slots.get_mut(index as usize)?.value.as_mut()
@@ -168,32 +172,32 @@ impl<T> Arena<T> {
         self.slots.as_ptr() as u64
     }
 
-    /// The present name of the value in this slot.
+    /// The current name of the value in this slot.
     pub fn id_at(&self, index: u16) -> Option<Id<T>> {
         let slot = self.slots.get(index as usize)?;
         slot.value.as_ref()?;
         Some(Id::of(index, slot.generation))
     }
 
-    /// Values alive.
+    /// Number of values.
     pub fn live(&self) -> usize {
         self.live
     }
 
-    /// Slots.
+    /// Number of slots.
     pub fn capacity(&self) -> usize {
         self.slots.len()
     }
 
-    /// The slots in which there has ever been a value are below this: no look at a value needs to go further. Free slots are used again
-    /// before others, so it is the most that were ever alive at a time.
+    /// All slots that have ever held a value are below this index, so a search can end there. Freed
+    /// slots are reused first: therefore it is also the most values that were ever alive at once.
     #[inline]
     pub fn touched(&self) -> u16 {
         self.touched
     }
 
-    /// Looks for a value among so many slots from this one on: whether there is one that `wanted` accepts, and the slot behind the last one
-    /// that was looked at.
+    /// Searches at most `most` slots from `from` on for a value that `wanted` accepts. Returns
+    /// whether there is one, and the index behind the last slot that was searched.
     #[inline(always)]
     pub(crate) fn find(&self, from: u16, most: u16, wanted: impl Fn(&T) -> bool) -> (bool, u16) {
         let end = from.saturating_add(most).min(self.touched);
@@ -210,7 +214,7 @@ impl<T> Arena<T> {
         (false, next)
     }
 
-    /// All values, to change.
+    /// All values, mutable.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.slots.iter_mut().take(self.touched.into()).filter_map(|s| s.value.as_mut())
     }

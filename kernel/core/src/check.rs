@@ -1,4 +1,5 @@
-//! What must be true of the system between any two operations: for the tests, and for a kernel built with the feature `verify`.
+//! The rules that must hold for the system's state between any two operations, for the tests and
+//! for a kernel built with the feature `verify`.
 
 use crate::System;
 use crate::account::Budget;
@@ -18,7 +19,7 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// A check looks at rows that are there.
+/// Checks index only with rows of the table.
 impl core::ops::Index<Row> for Tasks {
     type Output = crate::task::Task;
 
@@ -27,7 +28,7 @@ impl core::ops::Index<Row> for Tasks {
     }
 }
 
-/// Looks at everything; the error says what is wrong.
+/// Checks all rules. The error says which one is broken.
 pub fn check(s: &System) -> Result<(), String> {
     threads(s)?;
     accounts(s)?;
@@ -38,7 +39,7 @@ pub fn check(s: &System) -> Result<(), String> {
     frames(s)
 }
 
-/// The threads of a queue; `Err` where its links do not fit.
+/// The threads of a queue. The error says how its links are inconsistent.
 pub fn members(s: &System, queue: Queue) -> Result<Vec<u16>, String> {
     let mut found = Vec::new();
     let mut next = queue.front();
@@ -49,12 +50,12 @@ pub fn members(s: &System, queue: Queue) -> Result<Vec<u16>, String> {
         next = queue.next(&s.threads, index);
     }
     ensure!(queue.is_empty() == found.is_empty(), "a queue is empty and is not");
-    // Backwards too: taking a copy apart from the end must meet the same threads.
+    // The backward links must lead to the same threads, as removal uses both.
     ensure!(queue.backwards(&s.threads) == found.iter().rev().copied().collect::<Vec<_>>(), "a queue's links differ");
     Ok(found)
 }
 
-/// Every thread is in the queue that its state says, once, and in no other.
+/// Checks that every thread is in the queue that its state names, once, and in no other.
 fn threads(s: &System) -> Result<(), String> {
     let mut place: Vec<Option<State>> = vec![None; s.threads.capacity()];
     let mut put = |index: u16, state: State| {
@@ -105,7 +106,7 @@ fn threads(s: &System) -> Result<(), String> {
             put(waiter, State::Waiting(id))?;
         }
     }
-    // The release of a dead row has not come to this thread yet.
+    // The release of a dead row has not reached this thread yet.
     let unseen = |row: Row, index: u16| matches!(s.tasks[row].release, Release::Threads(from) if from <= index);
     for (id, t) in s.threads.iter() {
         let index = id.index();
@@ -129,7 +130,8 @@ fn threads(s: &System) -> Result<(), String> {
     Ok(())
 }
 
-/// Every cycle is charged to somebody; who has nothing left waits for it, and a thread runs on what its level has.
+/// Checks that every cycle is charged, that a thread whose task has nothing left waits for
+/// processor time, and that a thread's budget matches its level.
 fn accounts(s: &System) -> Result<(), String> {
     let sched = &s.sched;
     ensure!(sched.rows == s.tasks.len(), "a row has no account");
@@ -168,7 +170,8 @@ fn accounts(s: &System) -> Result<(), String> {
     Ok(())
 }
 
-/// What [`crate::direct`] and the assembly go by is what the general path would find.
+/// Checks that the cached data that [`crate::direct`] and the assembly use is what the general path
+/// would find.
 fn caches(s: &System) -> Result<(), String> {
     let free = |link: Link| link == Link::UNLINKED;
     for (id, t) in s.threads.iter() {
@@ -184,7 +187,7 @@ fn caches(s: &System) -> Result<(), String> {
         let (rip, flags) = (t.frame.rip, t.frame.rflags);
         let waits = matches!(t.state, State::Receiving(_) | State::Replying(_));
         ensure!(!waits || rip < abi::task::USER_END, "thread {index} goes on where no task may");
-        // NT, which a task may set for itself, is no more than its own.
+        // NT is allowed besides: a task may set it for itself.
         let odd = flags & !u64::from(TrapFrame::USER_FLAGS | TrapFrame::USER_FLAGS_SET | 1 << 14);
         ensure!(!waits || odd & u64::from(u32::MAX) == 0, "thread {index} waits with flags {flags:#x}");
         let own = &s.tasks[t.task];
@@ -208,7 +211,7 @@ fn caches(s: &System) -> Result<(), String> {
         }
     }
     for (line, cache) in s.lines.caches.iter().enumerate().filter(|(_, cache)| cache.place != u64::MAX) {
-        let owner = s.lines.owner(line as u8).ok_or(format!("line {line} is nobody's and has a way"))?;
+        let owner = s.lines.owner(line as u8).ok_or(format!("line {line} is nobody's and has a cached lookup"))?;
         let task = &s.tasks[owner.row];
         let place = task.notification.map(|id| u64::from(id.place()));
         ensure!(cache.bits == owner.bits && task.lose & owner.bits == 0, "line {line} sets other bits");
@@ -227,12 +230,13 @@ fn caches(s: &System) -> Result<(), String> {
     Ok(())
 }
 
-/// A way that counts, of a thread that lives, leads where its handle does, or to an endpoint that is gone.
+/// Checks that a valid cached lookup of a live thread names the endpoint that its handle names, or
+/// one that no longer exists.
 fn cache_leads(s: &System, index: u16, cache: &EndpointCache, right: Rights) -> Result<(), String> {
     let Some(to) = cache.endpoint() else { return Ok(()) };
     ensure!(
         (cache.place, cache.generation) == (to.place(), to.generation()),
-        "thread {index} has a way to {to:?} that is another for the assembly"
+        "thread {index} has a cached lookup of {to:?} that is another for the assembly"
     );
     let (endpoint, badge) = s
         .endpoint_handle(index, cache.handle, right)
@@ -251,7 +255,7 @@ fn cache_leads(s: &System, index: u16, cache: &EndpointCache, right: Rights) -> 
     }
 }
 
-/// Nobody waits for what is there already.
+/// Checks that no thread waits for bits that are set.
 fn wakeups(s: &System) -> Result<(), String> {
     for (id, n) in s.notifications.iter() {
         let lost = |index: u16| s.threads.at(index).is_some_and(|t| t.mask & n.word != 0 && !s.is_dead(index));
@@ -278,7 +282,8 @@ fn wakeups(s: &System) -> Result<(), String> {
     Ok(())
 }
 
-/// Objects count the handles and mappings that name them, and an object without any is freed.
+/// Checks that objects count the handles and mappings that name them, and that an object without
+/// any is freed.
 fn references(s: &System) -> Result<(), String> {
     let handles = || s.tasks.iter().flat_map(|t| t.handles.iter());
     let count = |object: Object| handles().filter(|h| h.object == object).count() as u32;
@@ -302,7 +307,7 @@ fn references(s: &System) -> Result<(), String> {
     Ok(())
 }
 
-/// The memory object that a thread makes, if its system call is not done.
+/// The progress of the memory object that a thread makes, if its system call is not done.
 fn created(t: &Thread) -> Option<&Create> {
     match &t.step {
         Some(Step::Create(create)) => Some(create),
@@ -310,7 +315,7 @@ fn created(t: &Thread) -> Option<&Create> {
     }
 }
 
-/// No quota is exceeded, and each says what is held.
+/// Checks that no quota is exceeded, and that each equals what is held.
 fn quotas(s: &System) -> Result<(), String> {
     let releasing = s.tasks.iter().filter(|t| t.release != Release::Done).count();
     ensure!(s.releasing as usize == releasing, "{} are released, {releasing} are to be", s.releasing);
@@ -363,7 +368,7 @@ fn quotas(s: &System) -> Result<(), String> {
     Ok(())
 }
 
-/// Every frame is free or in one chain.
+/// Checks that every frame is free or in exactly one chain.
 fn frames(s: &System) -> Result<(), String> {
     let being_made = s.threads.iter().filter_map(|(_, t)| created(t)).map(|c| &c.chain);
     let chains = s.tasks.iter().flat_map(|t| [&t.chain, &t.start.kept]).chain([&s.garbage]).chain(being_made);

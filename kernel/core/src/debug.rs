@@ -1,5 +1,5 @@
-//! Debugging: which task may do it to which, and what of a task it reaches. The right comes from the task table alone, and is no
-//! handle: it cannot be passed on.
+//! Debugging: which task may debug which, and what of a debugged task is accessible. The right
+//! comes from the task table alone and is no handle, so it cannot be passed on.
 
 use crate::memory::{Backing, Caching};
 use crate::row::Row;
@@ -10,20 +10,21 @@ use abi::syscall::{INTERRUPT_AGAIN, INTERRUPT_DROP, PORT_WRITE};
 use abi::task::{MAP_BASE, Registers, TaskState, USER_END};
 use abi::{Status, TaskId};
 
-/// What a debugger may do to a page of a task.
+/// The access that a debugger has to a page of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// The task's own (image, stack): everything.
+    /// A page of the task's own (image, stack): full access.
     Own,
-    /// Memory that others may have too: what the task may.
+    /// A page that others may share: the access that the task itself has.
     Shared,
-    /// Device memory, or nothing: no access.
+    /// A page of device memory, or none: no access.
     Nothing,
 }
 
 impl System {
-    /// The row of a life that a thread's task may debug. Errors: NoRights (there is no such right, whether the task exists or not),
-    /// NoSuchTask (it is over, or another life).
+    /// The row of the life that `id` names, if the task of `thread` may debug it. Errors: NoRights
+    /// (the right is missing, whether the task exists or not), NoSuchTask (that life is not
+    /// running).
     pub fn debuggee(&self, thread: u16, id: u64) -> Result<Row, Status> {
         let id = TaskId::from_u32(u32::try_from(id).map_err(|_| Status::NoRights)?);
         let own = self.task(self.row_of(thread)?)?;
@@ -36,7 +37,8 @@ impl System {
         }
     }
 
-    /// What a debugger of `row` may do at this address. Page tables say whether there is anything.
+    /// The access that a debugger of `row` has at this address. The page tables tell whether
+    /// anything is mapped there.
     pub fn debug_reach(&self, row: Row, addr: u64) -> Reach {
         if !(MAP_BASE..abi::task::INFO_ADDR).contains(&addr) {
             return Reach::Own;
@@ -51,10 +53,12 @@ impl System {
         }
     }
 
-    /// Sets the registers of the first thread of `row`. Of a thread in a call, header and handle stay as they were: by them the kernel goes
-    /// when the call is received and answered. Errors: NoSuchTask, Busy (the thread runs), BadAddress (`rip` or `rsp`).
+    /// Sets the registers of the first thread of `row`. Header and handle of a call that is under
+    /// way stay, because the kernel uses them when the call is received and answered. Errors:
+    /// NoSuchTask, Busy (the thread runs), BadAddress (`rip` or `rsp`).
     pub fn debug_set(&mut self, row: Row, new: &Registers) -> Result<(), Status> {
-        // `iretq` to an address that is not canonical would fault in ring 0 (Intel SDM vol. 2A, IRET).
+        // `iretq` to an address that is not canonical would fault in ring 0 (Intel SDM vol. 2A,
+        // IRET).
         if new.rip >= USER_END || new.rsp >= USER_END {
             return Err(Status::BadAddress);
         }
@@ -72,16 +76,20 @@ impl System {
         if let Some(message) = message {
             (f.rsi, f.r10) = message;
         }
-        // Selectors stay. The flags are cut to those of a task here: the short way out takes them as they are.
+        // The selectors stay. The flags are restricted here, since the fast exit loads them
+        // unchecked.
         let flags = new.rflags & u64::from(TrapFrame::USER_FLAGS) | u64::from(TrapFrame::USER_FLAGS_SET);
         (f.rip, f.rsp, f.rflags) = (new.rip, new.rsp, flags);
-        // Not by `sysret`, which would take rcx and r11 for itself; nor by the short way out, which ends with one.
+        // Neither `sysret`, which overwrites rcx and r11, nor the fast exit, which uses it, may
+        // resume it.
         f.vector = 0;
         thread.extras |= WHOLE;
         Ok(())
     }
 
-    /// Has an interrupt come twice, or be lost. `bit` is that of the line. Errors: BadArgument.
+    /// Repeats or drops an interrupt of a task: `what` is [`INTERRUPT_AGAIN`] or
+    /// [`INTERRUPT_DROP`], `bit` the notification bit of the interrupt line. Errors: NoSuchTask,
+    /// BadArgument (no line has this bit, or `what` is neither).
     pub fn debug_interrupt(&mut self, row: Row, bit: u64, what: u64) -> Result<(), Status> {
         let task = self.tasks.get_mut(row)?;
         if !task.record.of(GrantKind::Irq).any(|irq| u64::from(irq.flags) == bit) {
@@ -105,8 +113,8 @@ impl System {
         Ok(())
     }
 
-    /// The width in bytes of a port access by a debugger, and whether it writes. Errors: BadArgument (the width, or ports that are
-    /// not the task's).
+    /// Decodes and checks a port access by a debugger: returns the width in bytes, and whether it
+    /// writes. Errors: NoSuchTask, BadArgument (the width, or ports that are not the task's).
     pub fn debug_port(&self, row: Row, port: u64, access: u64) -> Result<(u64, bool), Status> {
         let (width, writes) = (access & !PORT_WRITE, access & PORT_WRITE != 0);
         let task = self.task(row)?;

@@ -1,22 +1,31 @@
-//! What happens most often, done at once where nothing is in the way: without the queues of the scheduler, and without a second look at what is
-//! known. Each operation here looks first, and changes something only where it does what the general one ([`System::call`], [`System::reply`] and
-//! [`System::recv`], [`System::signal`], [`System::interrupt`], [`System::yield_now`], [`System::tick`], each followed by
-//! [`System::schedule`]) would do. Otherwise it returns false, and nothing has changed but that whoever runs has been charged for the time up to now,
-//! which the general one would do first.
+//! Fast paths: the most frequent operations, done at once where no special case applies, without
+//! the queues of the scheduler and without repeating lookups. Each operation here first checks its
+//! conditions, and changes state only where the general one ([`System::call`], [`System::reply`]
+//! and [`System::recv`], [`System::signal`], [`System::interrupt`], [`System::yield_now`],
+//! [`System::tick`], each followed by [`System::schedule`]) would do exactly the same. Otherwise it
+//! returns false, and nothing has changed except that the running thread has been charged for its
+//! time up to now, which the general operation would do first.
 //!
-//! [`System::direct_call`] and [`System::direct_reply`] exist twice: in a kernel without the feature `plain` assembly does the same, with the message in
-//! the processor's registers (`kernel/src/arch/message.rs`). What stands here is what that must do, step by step; a test runs both, and the
-//! general path, in many states.
+//! [`System::direct_call`] and [`System::direct_reply`] exist twice: in a kernel without the
+//! feature `plain`, assembly does the same with the message in the processor's registers
+//! (`kernel/src/arch/message.rs`). The Rust here is the specification of that assembly; a test runs
+//! both, and the general path, in many states.
 //!
-//! What they rely on ([`crate::check`] has each as a rule):
+//! The fast paths rely on these rules, each of which [`crate::check`] verifies:
 //!
-//! - A [`EndpointCache`] is good while its task has closed no handle since, and the endpoint is of the same generation.
-//! - A queue holds threads that are there. A dead task's account is withheld, so that none of its threads seems to have something left.
-//! - A thread that waits runs on the slice of its task's account, at its priority, or on the turn, at the background level.
-//! - A thread alone in a queue is not linked to any other, nor is one that is in none: the running one.
-//! - Nobody waits for bits that are set, and an endpoint knows those of the notification that is bound to it.
-//! - Who waits for a message or for an answer came by a system call: it can be left to by `sysret`, at an address below the end of user space.
-//! - While a thread runs nobody ready is more important; while none runs nobody is ready.
+//! - A cached [`EndpointCache`] is valid while its task has closed no handle since, and the
+//!   endpoint has the same generation.
+//! - A queue holds only threads that exist. A dead task's account is withheld, so none of its
+//!   threads has processor time left.
+//! - A blocked thread is charged to the slice of its task's account, at its priority, or to the
+//!   turn, at the background level.
+//! - A thread that is alone in a queue is linked to no other; neither is one that is in no queue,
+//!   such as the running thread.
+//! - No thread waits for bits that are set, and an endpoint's copy of its notification's word is
+//!   current.
+//! - A thread that waits for a message or an answer entered the kernel by a system call, so it may
+//!   be resumed by `sysret`, at an address below the end of user space.
+//! - While a thread runs, no ready thread is more important; while none runs, none is ready.
 
 use crate::account::Account;
 use crate::arena::Id;
@@ -31,44 +40,47 @@ use abi::Status;
 use abi::message::{Header, MAX_LEASES, ReplyToken, bits};
 use abi::task::MAX_TASKS;
 
-/// The highest header that is only a label: no leases, no handle, no wish.
+/// The highest header that has only a label: no leases, no handle, no handle wanted in the reply.
 pub const LABEL: u64 = 0xffff;
 
-/// The highest header that names leases besides, and nothing else.
+/// The highest header that has a label and leases, and nothing else.
 pub const LEASES: u64 = Header::new(u16::MAX).with_leases(MAX_LEASES).0;
 
-/// The name of the next call.
+/// The token of the call after the one with this token; `None` after the last.
 #[inline(always)]
 pub(crate) fn next_call(token: ReplyToken) -> Option<ReplyToken> {
     token.0.checked_add(1 << 16).map(ReplyToken)
 }
 
 impl Scheduler {
-    /// A row's account. There are as many as rows can be: the compiler sees that there is one.
+    /// The account of a row. The remainder shows the compiler that the index is in range.
     #[inline(always)]
     fn account_of(&self, row: Row) -> Option<&Account> {
         self.accounts.get(row.index() % MAX_TASKS)
     }
 
-    /// Whether a thread that waits has something left to run on.
+    /// Whether a blocked thread's task has processor time left, at the thread's level.
     #[inline(always)]
     fn has_left(&self, t: &Thread) -> bool {
         self.account_of(t.task).is_some_and(|account| account.has_left(t.effective == BACKGROUND))
     }
 
-    /// Whether a thread that waits may run at once in place of one that stops: something is left for it, and nobody ready is as important.
+    /// Whether a blocked thread may run at once in place of the running one, which stops: its task
+    /// has processor time left, and no ready thread is as important.
     #[inline(always)]
     fn may_follow(&self, t: &Thread) -> bool {
         self.has_left(t) && t.effective < self.best()
     }
 
-    /// Whether a cached lookup of a thread of this row is of this handle, and good as far as the task goes.
+    /// Whether a cached lookup of a thread of this row is for this handle, and no handle has been
+    /// closed since.
     #[inline(always)]
     fn leads(&self, row: Row, cache: &EndpointCache, handle: u64) -> bool {
         cache.handle == handle && self.account_of(row).is_some_and(|a| a.closed() == cache.closed)
     }
 
-    /// Whether a thread of this row knows by this handle to which notification it leads, and whether that holds as far as the task goes.
+    /// Whether a cached lookup of a thread of this row is for this handle, and no handle has been
+    /// closed since.
     #[inline(always)]
     pub(crate) fn is_of(&self, row: Row, cache: &NotificationCache, handle: u64) -> bool {
         cache.handle == handle && self.account_of(row).is_some_and(|a| a.closed() == cache.closed)
@@ -76,13 +88,15 @@ impl Scheduler {
 }
 
 impl System {
-    /// A call without a handle, at whose endpoint one thread waits, which runs at once.
+    /// `call` without leases or a handle, at whose endpoint exactly one thread waits, which then
+    /// runs at once.
     pub fn direct_call(&mut self) -> bool {
         self.running().is_some_and(|me| me.frame.rsi <= LABEL) && self.call_one()
     }
 
-    /// The same where what is lent is in the running thread's record already, and where nobody waits: then the call is queued, and whoever is
-    /// ready runs.
+    /// `call` without a handle, whose leases are in the running thread's record already. The
+    /// receiver runs at once, as in [`System::direct_call`]; if none waits, the call is queued and
+    /// a ready thread runs.
     pub fn direct_call_lending(&mut self) -> bool {
         self.running().is_some_and(|me| me.frame.rsi <= LEASES) && (self.call_one() || self.call_queued())
     }
@@ -113,8 +127,8 @@ impl System {
         true
     }
 
-    /// An answer without a handle to a thread that runs at once, while this one waits for the next message: nobody is in the endpoint's queues,
-    /// and none of the bits is set.
+    /// `reply_recv` without a handle: the answered thread runs at once, and this one waits for its
+    /// next message. The endpoint's queues are empty, and no bit of the mask is set.
     pub fn direct_reply(&mut self) -> bool {
         if self.running().is_none_or(|me| me.frame.rsi > LABEL) {
             return false;
@@ -143,7 +157,8 @@ impl System {
         true
     }
 
-    /// A call without a handle at an endpoint where nobody waits: it is queued, and whoever is ready runs.
+    /// `call` without a handle, at whose endpoint no thread waits: the call is queued, and a ready
+    /// thread runs.
     fn call_queued(&mut self) -> bool {
         let System { threads, endpoints, sched, tasks, .. } = self;
         let current = sched.current;
@@ -170,8 +185,9 @@ impl System {
         true
     }
 
-    /// An answer without a handle where another call is queued, which is received: the one that is answered runs at once where it is more important
-    /// than this thread, which goes on after it; else it is ready.
+    /// `reply_recv` without a handle, while another call is queued, which is received at once. If
+    /// the answered thread is more important than this one, it runs at once, and this one is the
+    /// next of its level; otherwise the answered thread becomes ready.
     pub fn direct_reply_queued(&mut self) -> bool {
         self.charge();
         let System { threads, endpoints, sched, .. } = self;
@@ -207,7 +223,8 @@ impl System {
         true
     }
 
-    /// `signal` by the running thread, where nobody waits for the bits, or one who is more important and runs at once.
+    /// `signal` by the running thread, where no thread waits for the bits, or one that is more
+    /// important than the running one and then runs at once.
     pub fn direct_signal(&mut self) -> bool {
         let Some(me) = self.threads.at(self.sched.current) else { return false };
         let (current, number, set, cache) = (self.sched.current, me.frame.rdi, me.frame.rsi, me.signals);
@@ -219,7 +236,8 @@ impl System {
         done
     }
 
-    /// The interrupt of a line while a thread runs: as [`System::direct_signal`].
+    /// The interrupt of a line while a thread runs, where no thread waits for its bits, or one that
+    /// is more important than the running one and then runs at once.
     pub fn direct_interrupt(&mut self, line: u8) -> bool {
         let Some(owner) = self.lines.owner(line) else { return false };
         let Some(task) = self.tasks.at(owner.row) else { return false };
@@ -229,8 +247,9 @@ impl System {
         task.notification.is_some_and(|id| self.ring(id, owner.bits))
     }
 
-    /// Sets bits where nobody waits for any, or where one does, by `wait` or `recv`, who is more important than the running thread, of whose level
-    /// nobody is ready.
+    /// Sets bits of a notification where no thread waits there, or exactly one, in `wait` or
+    /// `recv`, that is more important than the running thread; then no other thread may be ready at
+    /// the running thread's level.
     #[inline(always)]
     fn ring(&mut self, id: Id<Notification>, set: u64) -> bool {
         let System { threads, endpoints, notifications, sched, .. } = self;
@@ -252,13 +271,13 @@ impl System {
             (n.word, e.bits) = (word, word);
             return true;
         }
-        // One waits, and not for both.
+        // Exactly one thread waits: in `wait` or in `recv`, not one in each.
         if queue.head != queue.tail || !waiter.is_empty() && !e.receivers.is_empty() {
             return false;
         }
         let Some([me, t]) = threads.pair_mut(sched.current, queue.head) else { return false };
         let level = me.effective;
-        // Whoever runs is charged before the other is looked at: the account may be that of both.
+        // Charge the running thread first: both threads may belong to the same account.
         let spent = self.now.wrapping_sub(sched.charged_to);
         sched.charged_to = self.now;
         if let Some(account) = sched.accounts.get_mut(me.task.index() % MAX_TASKS) {
@@ -290,7 +309,7 @@ impl System {
         true
     }
 
-    /// A thread runs in place of the running one, which is less important and keeps its turn.
+    /// Makes `next` run in place of the running thread, which becomes the first of its level.
     #[inline(always)]
     fn preempt(&mut self, next: u16) {
         let current = self.sched.current;
@@ -302,7 +321,7 @@ impl System {
         self.hand_over(next);
     }
 
-    /// A thread runs in place of the running one.
+    /// Makes `next` run in place of the thread that has run.
     #[inline(always)]
     fn hand_over(&mut self, next: u16) {
         if let Some(t) = self.threads.at_mut(next) {
@@ -312,7 +331,7 @@ impl System {
         self.counters.switches += 1;
     }
 
-    /// `yield` to the one other thread of the same level, or to nobody.
+    /// `yield` where at most one other thread is ready at the same level.
     pub fn direct_yield(&mut self) -> bool {
         self.charge();
         let System { threads, sched, .. } = self;
@@ -341,7 +360,8 @@ impl System {
         true
     }
 
-    /// A tick while a thread runs, at which no timer is due and the period goes on, and after which the thread does.
+    /// A timer tick while a thread runs, at which no timer is due and no period ends, and after
+    /// which the same thread runs on.
     pub fn direct_tick(&mut self) -> bool {
         if self.clock.ns(self.now) >= self.timers.first || self.now >= self.sched.look_at {
             return false;

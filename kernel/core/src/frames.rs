@@ -1,14 +1,15 @@
-//! Physical frames: who is free, and chains of those that belong together.
+//! Physical frames: the free ones, and chains of frames of one owner.
 //!
-//! A buddy system (Knuth, The Art of Computer Programming, vol. 1, section 2.5) over one [`Link`] per frame, beside memory rather than in it: a free
-//! frame is never read or written. Taking and freeing a frame is a few steps, at most one per size of block. The same table links
-//! the frames of one owner into a [`Chain`], so that freeing a task is popping a chain, in steps as small as one likes, without
-//! walking its page tables.
+//! This is a buddy system (Knuth, The Art of Computer Programming, vol. 1, section 2.5) over a
+//! table with a [`Link`] for each frame, so that free memory itself is never read or written.
+//! Taking or freeing a frame takes a few steps, at most one per block size. The same table links
+//! the frames of one owner into a [`Chain`]: a task is freed by popping its chain, in steps of any
+//! size, without walking its page tables.
 
 use crate::addr::PhysAddr;
 use core::ops::Range;
 
-/// A frame of physical memory by its number, which is its physical address divided by [`abi::PAGE_SIZE`].
+/// A frame of physical memory, by its number: its physical address divided by [`abi::PAGE_SIZE`].
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Frame(u32);
@@ -20,19 +21,19 @@ impl Frame {
         Frame(number)
     }
 
-    /// Its number.
+    /// The number of the frame.
     #[inline(always)]
     pub const fn number(self) -> u32 {
         self.0
     }
 
-    /// Where it begins.
+    /// The first physical address of the frame.
     #[inline(always)]
     pub const fn address(self) -> PhysAddr {
         PhysAddr::new(self.0 as u64 * abi::PAGE_SIZE as u64)
     }
 
-    /// The frame so many further on.
+    /// The frame `frames` further on.
     pub(crate) const fn plus(self, frames: u32) -> Frame {
         Frame(self.0 + frames)
     }
@@ -44,23 +45,25 @@ impl core::fmt::Display for Frame {
     }
 }
 
-/// A frame that was just taken, so that nobody uses it but who has this. It cannot be copied: who has it may write all over the frame.
+/// A frame that was just taken and that nobody else uses yet. It cannot be copied, so its holder
+/// may write to all of the frame.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Fresh(Frame);
 
 impl Fresh {
-    /// One of the frames that were taken as a run, of which nobody else is told.
+    /// The frame at position `place` of a run of contiguous frames from `first` on, each of which
+    /// the caller makes a `Fresh` of only once.
     pub(crate) const fn of_run(first: Frame, place: u32) -> Fresh {
         Fresh(first.plus(place))
     }
 
-    /// Which frame it is. From now on others may use it.
+    /// The frame itself. From now on others may use it.
     #[inline(always)]
     pub const fn frame(self) -> Frame {
         self.0
     }
 
-    /// Where it begins.
+    /// The first physical address of the frame.
     #[inline(always)]
     pub const fn address(&self) -> PhysAddr {
         self.0.address()
@@ -68,23 +71,24 @@ impl Fresh {
 }
 
 const END: u32 = u32::MAX;
-/// Blocks are of 2^0 to 2^(ORDERS - 1) frames: 4 KiB to 4 GiB.
+/// The number of block sizes, which are 2^0 to 2^(ORDERS - 1) frames: 4 KiB to 4 GiB.
 const ORDERS: usize = 21;
 
-/// What the table knows of a frame.
+/// The entry of a frame in the table.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Link {
-    /// [`USED`]; the order plus one where a free block begins; 0 inside of one, and where there is no memory to give out.
+    /// [`USED`]; the order plus one at the first frame of a free block; 0 elsewhere in a free
+    /// block, and for frames that cannot be taken.
     state: u32,
-    /// The one behind it among the free blocks of its size, or in its chain.
+    /// The next frame in the list of free blocks of this size, or in the chain.
     next: u32,
-    /// The one before it among the free blocks of its size.
+    /// The previous frame in the list of free blocks of this size.
     prev: u32,
 }
 
 const USED: u32 = u32::MAX;
 
-/// Frames of one owner, linked through the table.
+/// The frames of one owner, linked through the table.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Chain {
     head: u32,
@@ -99,12 +103,12 @@ impl Default for Chain {
 }
 
 impl Chain {
-    /// How many frames.
+    /// The number of frames.
     pub fn len(&self) -> u32 {
         self.len
     }
 
-    /// Whether there is none.
+    /// Whether there is no frame.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.len == 0
@@ -116,27 +120,28 @@ impl Chain {
     }
 }
 
-/// All frames of the machine.
+/// The table of all frames of the machine.
 pub struct Frames {
     links: &'static mut [Link],
-    /// The first free block of each size.
+    /// The first free block of each size; [`END`] if there is none.
     heads: [u32; ORDERS],
-    /// The end of the last range added.
+    /// The end of the last range that was added.
     added: u64,
     free: u64,
     total: u64,
-    /// How often two blocks were joined to one: counts the steps of freeing.
+    /// How often two blocks were joined to one, which counts the steps of freeing.
     joins: u32,
 }
 
 impl Frames {
-    /// A table over `links`, for the frames from 0 on, of which none can be taken yet.
+    /// A table over `links`, for the frames from number 0 on, none of which is free yet.
     pub fn new(links: &'static mut [Link]) -> Self {
         links.fill(Link::default());
         Frames { links, heads: [END; ORDERS], added: 0, free: 0, total: 0, joins: 0 }
     }
 
-    /// Makes frames free. Ranges come in ascending order: what lies below the end of an earlier one, or beyond the table, is left out.
+    /// Makes the frames in a range of numbers free. Ranges must be in ascending order: frames below
+    /// the end of an earlier range, or beyond the table, are left out.
     pub fn add(&mut self, range: Range<u64>) {
         let end = range.end.min(self.links.len() as u64);
         let start = range.start.max(self.added);
@@ -147,7 +152,8 @@ impl Frames {
         }
     }
 
-    /// Makes one frame free that was in no range. False where it was, or lies beyond the table.
+    /// Makes one frame free that was in no range. Returns false if it was, or lies beyond the
+    /// table.
     pub fn adopt(&mut self, frame: u64) -> bool {
         let unknown = |link: &&Link| link.state == 0;
         let Ok(frame) = u32::try_from(frame) else { return false };
@@ -159,7 +165,7 @@ impl Frames {
         true
     }
 
-    /// Frees adjacent frames, which are in no chain, in blocks as large as their addresses allow.
+    /// Frees contiguous frames that are in no chain, in blocks as large as their alignment allows.
     fn give(&mut self, mut start: u32, end: u32) {
         self.free += u64::from(end - start);
         while start < end {
@@ -169,7 +175,7 @@ impl Frames {
         }
     }
 
-    /// Puts a block among the free ones, joined with its other half where that is free too, and so on.
+    /// Adds a block to the free ones, after joining it with its buddy as long as that is free.
     fn insert(&mut self, mut block: u32, mut order: usize) {
         while order + 1 < ORDERS {
             let buddy = block ^ 1 << order;
@@ -184,7 +190,7 @@ impl Frames {
         self.push(block, order);
     }
 
-    /// The entry of a frame of the table: one that was added, whose number nobody else made.
+    /// The entry of a frame that was added to the table.
     #[expect(clippy::indexing_slicing, reason = "frames that were added lie in the table")]
     #[inline(always)]
     fn link(&mut self, frame: u32) -> &mut Link {
@@ -220,7 +226,8 @@ impl Frames {
         }
     }
 
-    /// Takes a block of 2^`order` frames: the smallest that is large enough, of which what is over stays free.
+    /// Takes a block of 2^`order` frames from the smallest free block that is large enough; the
+    /// remainder stays free.
     fn take(&mut self, order: usize) -> Option<u32> {
         let (mut from, &block) = self.heads.iter().enumerate().skip(order).find(|&(_, &head)| head != END)?;
         self.unlink(block, from);
@@ -232,32 +239,33 @@ impl Frames {
         Some(block)
     }
 
-    /// Frames free now.
+    /// The number of free frames.
     pub fn free(&self) -> u64 {
         self.free
     }
 
-    /// Frames ever made free by [`Frames::add`].
+    /// The number of frames ever made free by [`Frames::add`] and [`Frames::adopt`].
     pub fn total(&self) -> u64 {
         self.total
     }
 
-    /// Takes a frame and puts it at the end of a chain. Its contents are what they were.
+    /// Takes a frame and appends it to a chain. Its contents are undefined. `None` if no frame is
+    /// free.
     pub fn alloc(&mut self, chain: &mut Chain) -> Option<Fresh> {
         let frame = self.take(0)?;
         self.append(chain, frame);
         Some(Fresh(Frame(frame)))
     }
 
-    /// Takes `count` adjacent frames and puts them at the end of a chain, in order. Returns the first; `None` for a count of 0, or
-    /// where there are not so many side by side.
+    /// Takes `count` contiguous frames and appends them to a chain, in order. Returns the first;
+    /// `None` for a count of 0, or if there are not enough contiguous frames.
     pub fn alloc_contiguous(&mut self, chain: &mut Chain, count: u32) -> Option<Frame> {
         if count == 0 {
             return None;
         }
         let size = count.checked_next_power_of_two()?;
         let first = self.take(size.ilog2() as usize)?;
-        // What the power of two has over goes back at once.
+        // The part of the power of two that is not needed is freed at once.
         self.give(first + count, first + size);
         for frame in first..first + count {
             self.append(chain, frame);
@@ -275,8 +283,8 @@ impl Frames {
         chain.len += 1;
     }
 
-    /// Frees frames of a chain from its beginning, in about so many steps: one for each frame, and one for each join of two blocks. Returns how
-    /// many frames.
+    /// Frees frames from the front of a chain, in about `steps` steps: one for each frame, and one
+    /// for each join of two blocks. Returns the number of frames.
     pub fn free_some(&mut self, chain: &mut Chain, steps: u32) -> u32 {
         let (before, mut left) = (chain.len, steps);
         while left > 0 {
@@ -289,13 +297,14 @@ impl Frames {
         before - chain.len
     }
 
-    /// Frees a chain's first frame; `None` for an empty chain.
+    /// Frees the first frame of a chain; `None` if the chain is empty.
     pub fn free_first(&mut self, chain: &mut Chain) -> Option<Frame> {
         let Frame(frame) = chain.first()?;
         let link = self.links.get_mut(frame as usize)?;
         let next = link.next;
         if link.state != USED {
-            // A chain that names a frame which is not in use would be the kernel's own mistake: forget the chain, free nothing.
+            // Only a defect in the kernel leads to a chain with a frame that is not in use: forget
+            // the chain and free nothing.
             *chain = Chain::default();
             return None;
         }
@@ -325,7 +334,7 @@ impl Frames {
         to.len += from.len;
     }
 
-    /// The frame behind this one in its chain.
+    /// The frame that follows this one in its chain.
     pub fn next(&self, frame: Frame) -> Option<Frame> {
         let link = self.links.get(frame.0 as usize).filter(|link| link.state == USED)?;
         (link.next != END).then_some(Frame(link.next))
@@ -343,13 +352,13 @@ impl Frames {
         })
     }
 
-    /// Gives the table back, to be used for other frames.
+    /// The table, for use with other frames.
     #[cfg(test)]
     pub(crate) fn into_table(self) -> &'static mut [Link] {
         self.links
     }
 
-    /// Whether a frame is free: it lies in one of the blocks of any size that may hold it.
+    /// Whether a frame is free, which is so if a free block of any size contains it.
     pub fn is_free(&self, frame: Frame) -> bool {
         let Frame(frame) = frame;
         let begins =

@@ -1,9 +1,11 @@
-//! Handle tables: the 32-bit numbers by which a task names objects, with the rights that each carries.
+//! Handle tables: the 32-bit numbers by which a task names objects, with the rights that each
+//! carries.
 //!
-//! A handle's number holds its slot in the lower bits, as many as the table's size needs, and in the others how often the slot was used
-//! before, so that a closed handle is not taken for the next one in its slot. The free slot that has been free longest is used next. So a number
-//! comes back after 2^26 uses of one slot in a table of 64 handles, after 2^18 in the largest, of 16,384; of a table that is half
-//! free, after some two thousand million handles.
+//! The lower bits of a handle's number, as many as the size of the table needs, are its slot. The
+//! upper bits count how often the slot was used before, so that a closed handle is not mistaken for
+//! the next one in its slot. The slot that has been free longest is used next. So a number recurs
+//! after 2^26 uses of one slot in a table of 64 handles, and after 2^18 in the largest table, of
+//! 16,384; in a table that is half free, after about two thousand million handles.
 
 use crate::arena::Id;
 use crate::memory::Memory;
@@ -15,7 +17,7 @@ use abi::Status;
 use abi::message::{Kind, Rights};
 use alloc::vec::Vec;
 
-/// What a handle names.
+/// The object that a handle names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Object {
     /// An endpoint.
@@ -30,12 +32,12 @@ pub enum Object {
     Timer(Id<Timer>),
     /// A thread of the same task.
     Thread(Id<Thread>),
-    /// The system: spawning, states, logs.
+    /// The system: rights to spawn, to query states, to read logs.
     System,
 }
 
 impl Object {
-    /// Its kind, as the headers of messages tell it.
+    /// The kind of the object, as message headers encode it.
     pub const fn kind(&self) -> Kind {
         match self {
             Object::Endpoint(_) => Kind::Endpoint,
@@ -49,21 +51,21 @@ impl Object {
     }
 }
 
-/// A handle: object, rights, badge.
+/// A handle: an object, rights, and a badge or bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Handle {
-    /// What it names.
+    /// The object that the handle names.
     pub object: Object,
-    /// What it allows.
+    /// The operations that the handle allows.
     pub rights: Rights,
-    /// Of an endpoint: what a server sees of it.
+    /// For an endpoint: the badge that the server is told with each message; 0 for none.
     pub badge: u32,
-    /// Of a notification: the bits that can be set by it.
+    /// For a notification: the bits that can be set through the handle.
     pub bits: u64,
 }
 
 impl Handle {
-    /// A handle without a badge, by which all bits can be set.
+    /// A handle without a badge, through which all bits can be set.
     pub const fn new(object: Object, rights: Rights) -> Self {
         Handle { object, rights, badge: 0, bits: u64::MAX }
     }
@@ -78,10 +80,11 @@ struct Slot {
 
 const NONE: u16 = u16::MAX;
 
-/// A task's handles.
+/// The handles of a task.
 pub struct HandleTable {
     slots: Vec<Slot>,
-    /// The slot that has been free longest, and the one that became free last; the others are linked between them.
+    /// The slot that has been free longest. The free slots are linked from it to `last_free`, the
+    /// one that was freed last.
     free: u16,
     last_free: u16,
     live: u16,
@@ -89,12 +92,13 @@ pub struct HandleTable {
 }
 
 impl HandleTable {
-    /// An empty table for at most `quota` handles. All the memory it will ever need is taken now.
+    /// An empty table for at most `quota` handles. It allocates all the memory that it will ever
+    /// need.
     pub fn new(quota: u16) -> Self {
         HandleTable { slots: Vec::with_capacity(quota.into()), free: NONE, last_free: NONE, live: 0, quota }
     }
 
-    /// Bits of a number that are the slot.
+    /// The number of low bits of a handle's number that are the slot.
     #[inline]
     const fn slot_bits(&self) -> u32 {
         u16::BITS - self.quota.saturating_sub(1).leading_zeros()
@@ -104,23 +108,23 @@ impl HandleTable {
         uses << self.slot_bits() | index as u32
     }
 
-    /// Bytes of its slots.
+    /// Size of the slots in bytes.
     #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
         self.slots.capacity() * size_of::<Slot>()
     }
 
-    /// Handles in use.
+    /// The number of handles in use.
     pub fn live(&self) -> u16 {
         self.live
     }
 
-    /// Most handles.
+    /// The most handles that the table may hold.
     pub fn quota(&self) -> u16 {
         self.quota
     }
 
-    /// Whether another handle fits.
+    /// Whether the table has room for another handle.
     pub fn has_room(&self) -> bool {
         self.live < self.quota
     }
@@ -163,7 +167,7 @@ impl HandleTable {
         }
     }
 
-    /// Takes a handle out. Errors: BadHandle.
+    /// Removes a handle and returns it. Errors: BadHandle.
     pub fn remove(&mut self, number: u64) -> Result<Handle, Status> {
         self.get(number)?;
         let index = self.slot_of(number) as u16;
@@ -182,20 +186,20 @@ impl HandleTable {
         Ok(handle)
     }
 
-    /// The number of the handle in the last slot that was ever used.
+    /// The number of the handle in the highest slot that was ever used.
     #[cfg(test)]
     pub(crate) fn last_number(&self) -> u32 {
         self.slots.last().map_or(0, |s| self.number(self.slots.len() as u16 - 1, s.uses))
     }
 
-    /// Whether it has no slot: it is as it was made.
+    /// Whether the table has no slots, as when it was made.
     #[inline(always)]
     pub fn is_bare(&self) -> bool {
         self.slots.is_empty()
     }
 
-    /// Takes the last slots out as long as there are handles in them of which `ends` accepts what they name. Nothing but what [`HandleTable::pop`]
-    /// took out is put into a table that is being emptied.
+    /// Removes slots from the end while they hold handles whose objects `ends` accepts. This begins
+    /// to empty the table: afterwards only [`HandleTable::put_back`] may add a handle.
     #[inline(always)]
     pub fn pop_while(&mut self, mut ends: impl FnMut(&Object) -> bool) {
         self.free = NONE;
@@ -205,8 +209,9 @@ impl HandleTable {
         self.live -= count as u16;
     }
 
-    /// Takes the last slot out, and the handle in it if there is one. `None` where there is no slot: the table is as it was made. Nothing but
-    /// [`HandleTable::put_back`] is put into a table that is being emptied.
+    /// Removes the last slot and returns the handle in it, if any; `None` if the table has no
+    /// slots. This begins to empty the table: afterwards only [`HandleTable::put_back`] may add a
+    /// handle.
     #[inline]
     pub fn pop(&mut self) -> Option<Option<Handle>> {
         self.free = NONE;
@@ -215,7 +220,7 @@ impl HandleTable {
         Some(handle)
     }
 
-    /// Puts the handle back that [`HandleTable::pop`] has just taken out.
+    /// Puts back the handle that [`HandleTable::pop`] has just removed.
     pub fn put_back(&mut self, handle: Handle) {
         self.live += u16::from(crate::push(&mut self.slots, Slot { uses: 0, next_free: NONE, handle: Some(handle) }));
     }

@@ -1,7 +1,7 @@
-//! Program images: which ELF files are accepted, and what of them goes where.
+//! Program images: which ELF files are accepted, and where their segments are loaded.
 //!
-//! `xmas-elf` reads the headers, but asserts on malformed input, so everything it takes for granted is checked first
-//! (ELF-64 Object File Format, version 1.5; System V ABI, AMD64 supplement).
+//! `xmas-elf` reads the headers but panics on malformed input, so all that it takes for granted is
+//! checked first (ELF-64 Object File Format, version 1.5; System V ABI, AMD64 supplement).
 
 use abi::AbiNote;
 use abi::task::{MAP_BASE, PROGRAM_BASE};
@@ -10,28 +10,28 @@ use xmas_elf::header::{Data, Machine, Type as FileType};
 use xmas_elf::program::{ProgramHeader, Type};
 use zerocopy::little_endian::U32;
 
-/// Most segments of a program.
+/// The most loadable segments of a program.
 pub const MAX_SEGMENTS: usize = 8;
 
 const PAGE: u64 = abi::PAGE_SIZE as u64;
 const HEADER: usize = 64;
 const PROGRAM_HEADER: usize = 56;
 
-/// Why a program is refused. `as u64` is the loader's reason that `task_spawn` returns.
+/// Why a program is refused. The number is the reason of a failed load that `task_spawn` returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 pub enum ImageError {
-    /// The archive has no such file.
+    /// The boot archive has no such file.
     Missing = 1,
-    /// Shorter than its headers say.
+    /// The file is shorter than its headers say.
     Truncated = 2,
-    /// Not a little-endian 64-bit ELF for x86_64.
+    /// The file is not a little-endian 64-bit ELF for x86_64.
     NotElf = 3,
-    /// Not a statically linked executable at fixed addresses.
+    /// The file is not a statically linked executable at fixed addresses.
     NotStatic = 4,
-    /// More than [`MAX_SEGMENTS`] segments, or none.
+    /// The file has more than [`MAX_SEGMENTS`] loadable segments, or none.
     Segments = 5,
-    /// A segment's file part is longer than its memory, or outside the file.
+    /// The file part of a segment is longer than its memory, or lies outside the file.
     FileRange = 6,
     /// A segment lies outside the addresses for programs, [`PROGRAM_BASE`] to [`MAP_BASE`].
     OutOfRange = 7,
@@ -43,14 +43,14 @@ pub enum ImageError {
     WriteExecute = 10,
     /// The entry point is not in an executable segment.
     Entry = 11,
-    /// No ABI note: not linked with the runtime.
+    /// The file has no ABI note, so it was not linked with the runtime.
     NoNote = 12,
-    /// Built against another ABI.
+    /// The program was built against another version of the ABI.
     OtherAbi = 13,
 }
 
 impl ImageError {
-    /// A sentence for people.
+    /// The reason as a sentence for people.
     pub fn describe(self) -> &'static str {
         match self {
             Self::Missing => "the boot archive has no such program",
@@ -73,27 +73,27 @@ impl ImageError {
 /// A loadable segment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Segment {
-    /// First address.
+    /// The first address.
     pub addr: u64,
-    /// Bytes in memory; what the file does not fill is zero.
+    /// The size in memory in bytes; what the file does not fill is zero.
     pub size: u64,
-    /// First byte in the file.
+    /// The offset in the file of the first byte.
     pub offset: usize,
-    /// Bytes in the file.
+    /// The number of bytes in the file.
     pub filled: usize,
-    /// Whether it is mapped writable.
+    /// Whether the segment is mapped writable.
     pub writable: bool,
-    /// Whether it is mapped executable.
+    /// Whether the segment is mapped executable.
     pub executable: bool,
 }
 
 impl Segment {
-    /// First address of its first page.
+    /// The address of the segment's first page.
     pub fn first_page(&self) -> u64 {
         self.addr & !(PAGE - 1)
     }
 
-    /// First address past its last page.
+    /// The address after the segment's last page.
     pub fn end_page(&self) -> u64 {
         (self.addr + self.size).next_multiple_of(PAGE)
     }
@@ -102,24 +102,24 @@ impl Segment {
 /// A program that may be loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Image {
-    /// Where it starts.
+    /// The address of the first instruction.
     pub entry: u64,
     segments: [Segment; MAX_SEGMENTS],
     count: usize,
 }
 
 impl Image {
-    /// Its segments, by address.
+    /// The segments, in ascending order of their addresses.
     pub fn segments(&self) -> &[Segment] {
         self.segments.get(..self.count).unwrap_or_default()
     }
 
-    /// Pages that all segments take.
+    /// The number of pages of all segments together.
     pub fn pages(&self) -> u64 {
         self.segments().iter().map(|s| (s.end_page() - s.first_page()) / PAGE).sum()
     }
 
-    /// Checks a program file, which must be 8-byte aligned in memory.
+    /// Checks a program file, which must be aligned to 8 bytes in memory.
     pub fn parse(file: &[u8]) -> Result<Image, ImageError> {
         let elf = open(file)?;
         let mut image = Image { entry: elf.header.pt2.entry_point(), segments: Default::default(), count: 0 };
@@ -173,7 +173,8 @@ impl Image {
             return Err(ImageError::Misaligned);
         }
         if self.segments().last().is_some_and(|last| s.first_page() < last.end_page()) {
-            // The specification wants them by ascending address, so the last one is the only neighbour.
+            // The specification requires segments in ascending order of addresses, so the last one
+            // is the only neighbour.
             return Err(ImageError::Overlap);
         }
         *self.segments.get_mut(self.count).ok_or(ImageError::Segments)? = s;
@@ -182,7 +183,7 @@ impl Image {
     }
 }
 
-/// Everything that `xmas-elf` asserts instead of checking.
+/// Opens a file, after checking everything that `xmas-elf` would assert.
 fn open(file: &[u8]) -> Result<ElfFile<'_>, ImageError> {
     let header = file.first_chunk::<HEADER>().ok_or(ImageError::Truncated)?;
     if !file.as_ptr().addr().is_multiple_of(8) || !header.starts_with(b"\x7fELF\x02") {
@@ -213,7 +214,7 @@ fn open(file: &[u8]) -> Result<ElfFile<'_>, ImageError> {
 }
 
 fn file_part(file: &[u8], offset: u64, len: u64) -> Result<(usize, usize), ImageError> {
-    // Where nothing is taken from the file, the linker may well name a place behind its end.
+    // Linkers may name an offset behind the end of the file where the length is 0.
     if len == 0 {
         return Ok((0, 0));
     }
@@ -224,7 +225,7 @@ fn file_part(file: &[u8], offset: u64, len: u64) -> Result<(usize, usize), Image
     Ok((offset as usize, len as usize))
 }
 
-/// Looks for the ABI note among the notes of one segment.
+/// Checks that the notes of a segment contain the ABI note of this kernel's ABI.
 fn abi_note(mut notes: &[u8]) -> Result<(), ImageError> {
     let current = AbiNote::CURRENT;
     while let Some((head, rest)) = notes.split_first_chunk::<12>() {

@@ -1,11 +1,13 @@
-//! Interrupts from lines become bits of their owner's notification. Which line is whose comes from the task table: see [`crate::grants`].
+//! Interrupts of lines set bits of their owner's notification. The task table says who owns which
+//! line: see [`crate::lines`].
 
-use crate::grants::{LineCache, LineOwner};
+use crate::lines::{LineCache, LineOwner};
 use crate::system::System;
 use abi::message::bits;
 
 impl System {
-    /// A line has fired: its owner gets its bits. False where they are lost, because a debugger wants it so.
+    /// Delivers an interrupt of a line: sets the bits of its owner. Returns false if a debugger has
+    /// the interrupt dropped.
     #[inline(never)]
     pub fn interrupt(&mut self, line: u8) -> bool {
         let Some(owner) = self.lines.owner(line) else { return true };
@@ -20,7 +22,8 @@ impl System {
         true
     }
 
-    /// Notes where a line's bits go, where no bit of them means more, and there is an endpoint at which they are received.
+    /// Caches where a line's bits are set. Nothing is cached if they include the heartbeat bit, or
+    /// if the notification is bound to no endpoint.
     pub(crate) fn note_line(&mut self, line: u8, owner: LineOwner) {
         if owner.bits & bits::HEARTBEAT == 0
             && let Some(id) = self.tasks.at(owner.row).and_then(|t| t.notification)

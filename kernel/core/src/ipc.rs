@@ -1,8 +1,9 @@
-//! Calls, replies and what is lent meanwhile.
+//! Calls, replies and leases.
 //!
-//! A call moves a thread through `Sending` (queued at the endpoint) and `Replying` (received, not answered) back to ready. All that
-//! a queued call holds lies in the caller's own thread: its registers and its leases. So a queue needs no memory, and a
-//! reply token is only a name for a thread in a certain call.
+//! A call moves a thread through `Sending` (queued at the endpoint) and `Replying` (received, not
+//! answered) back to ready. All data of a queued call is in the caller's own thread: its registers
+//! and its leases. So a queue needs no memory, and a reply token is only a name for a thread in a
+//! certain call.
 
 use crate::account::Account;
 use crate::arena::Id;
@@ -17,12 +18,13 @@ use crate::thread::{EndpointCache, State, Thread, TrapFrame};
 use abi::Status;
 use abi::message::{Header, Kinds, LISTENERS, Lease, MAX_LEASES, ReplyToken, Rights, Sender, pack_transfer};
 
-/// What a sender's registers hold of a message: little of a frame, of which no copy is made for that.
+/// The parts of a sender's frame that belong to a message, to avoid copying the whole frame.
 #[derive(Clone, Copy)]
 struct Sent {
     header: Header,
     words: [u64; 4],
-    /// The number of the handle that travels; in the upper half the rights that it is to keep.
+    /// The number of the handle that is sent, and in the upper 32 bits the rights that the copy
+    /// keeps.
     handle: u64,
 }
 
@@ -34,8 +36,9 @@ impl Sent {
 }
 
 impl System {
-    /// `call`: the running thread calls an endpoint. Its message is in its frame; `leases` were read from its memory.
-    /// On success the thread is blocked. Errors: BadHandle, WrongKind, NoRights, BadArgument, CallOrder, PeerGone, HandleRefused.
+    /// `call`: the thread calls an endpoint. Its message is in its frame; `leases` were read from
+    /// its memory. On success the thread is blocked. Errors: BadHandle, WrongKind, NoRights,
+    /// BadArgument, CallOrder, PeerGone, HandleRefused.
     pub fn call(&mut self, thread: u16, leases: &[Lease]) -> Result<(), Status> {
         let frame = &self.threads.at(thread).ok_or(Status::BadHandle)?.frame;
         let (number, header) = (frame.rdi, Header(frame.rsi));
@@ -53,7 +56,7 @@ impl System {
         if let Some(slots) = t.leases.get_mut(..leases.len()) {
             slots.copy_from_slice(leases);
         }
-        // The threads of a dead server receive nothing.
+        // Threads of a dead server receive nothing.
         let served = self.releasing == 0 || self.tasks.at(endpoint.owner).is_some_and(Task::is_alive);
         match if served { endpoint.receivers.pop(&mut self.threads) } else { None } {
             Some(receiver) => {
@@ -72,7 +75,8 @@ impl System {
         Ok(())
     }
 
-    /// `send`: delivers the running thread's message if a receiver waits. Errors: as [`System::call`], and WouldBlock.
+    /// `send`: delivers the thread's message if a receiver waits. Errors: BadHandle, WrongKind,
+    /// NoRights, BadArgument, PeerGone, HandleRefused, WouldBlock (no receiver waits).
     pub fn send(&mut self, thread: u16) -> Result<(), Status> {
         let frame = &self.threads.at(thread).ok_or(Status::BadHandle)?.frame;
         let (number, header) = (frame.rdi, Header(frame.rsi));
@@ -99,8 +103,9 @@ impl System {
         Ok(())
     }
 
-    /// `recv`: takes a notification, a queued call, or blocks the running thread. False where so many dead callers were in the way that it has
-    /// done nothing but take them out: then it is to be done again. Errors: BadHandle, WrongKind, NoRights, Busy.
+    /// `recv`: takes notification bits or a queued call, or blocks the thread. Returns false if
+    /// dead callers at the front of the queue used up the step: the caller then calls again.
+    /// Errors: BadHandle, WrongKind, NoRights, Busy (too many threads wait for bits).
     pub fn recv(&mut self, thread: u16, number: u64, mask: u64) -> Result<bool, Status> {
         let id = self.cache_to_receive(thread, number)?;
         let endpoint = self.endpoints.get_mut(id).ok_or(Status::BadHandle)?;
@@ -140,7 +145,8 @@ impl System {
         Ok(true)
     }
 
-    /// Takes dead callers out of the front of an endpoint's queue. False where some may be left there.
+    /// Removes dead callers from the front of an endpoint's queue. Returns false if some may be
+    /// left.
     #[cold]
     fn clear_senders(&mut self, id: Id<Endpoint>) -> bool {
         for _ in 0..IN_THE_WAY {
@@ -152,8 +158,9 @@ impl System {
         false
     }
 
-    /// The first of the receivers that waits for no bits: those that do come before it, so that who signals looks at no others.
-    /// Errors: Busy (as many as may wait for bits already).
+    /// The first receiver that waits for no bits. A receiver that waits for bits is queued before
+    /// it, so that a signal examines no others. Errors: Busy (as many threads wait for bits as
+    /// may).
     fn behind_listeners(&self, receivers: Queue) -> Result<Option<u16>, Status> {
         let mut next = receivers.front();
         for _ in 0..LISTENERS {
@@ -165,7 +172,8 @@ impl System {
         Err(Status::Busy)
     }
 
-    /// `reply`: answers a caller with the message in the running thread's frame. Errors: StaleReply, BadArgument, BadHandle, WrongKind, NoRights.
+    /// `reply`: answers a caller with the message in the thread's frame. Errors: StaleReply,
+    /// BadArgument, BadHandle, WrongKind, NoRights.
     pub fn reply(&mut self, thread: u16, token: ReplyToken) -> Result<(), Status> {
         let sent = Sent::of(&self.threads.at(thread).ok_or(Status::BadHandle)?.frame);
         if sent.header.0 & !Header::SEND_MASK != 0 {
@@ -179,7 +187,8 @@ impl System {
         Ok(())
     }
 
-    /// The thread that a reply token names, if it waits for a reply of this row. Errors: StaleReply.
+    /// The thread that a reply token names, if it waits for a reply by the task in this row.
+    /// Errors: StaleReply.
     #[inline]
     fn waiting(&self, row: Row, token: ReplyToken) -> Result<&Thread, Status> {
         match self.threads.at(token.thread()) {
@@ -190,8 +199,10 @@ impl System {
         }
     }
 
-    /// A lease of the caller that a token names, who waits for `server`'s reply: the thread that lends, and address and length left from
-    /// `offset` on. Errors: StaleReply, LeaseBounds (no such lease, no such access, offset beyond the end).
+    /// A lease of the caller that a token names and that waits for `server`'s reply: the lending
+    /// thread, and the address and length that remain from `offset` on. Errors: StaleReply,
+    /// LeaseBounds (no such lease, no such access, offset beyond the end), LeaseFault (the address
+    /// overflows).
     #[inline]
     pub fn lease(
         &self,
@@ -210,7 +221,8 @@ impl System {
         Ok((caller, lease.addr.checked_add(offset).ok_or(Status::LeaseFault)?, left))
     }
 
-    /// A lease's length and access. Errors: StaleReply, LeaseBounds.
+    /// The length in bytes and the access of a lease of the caller that a token names. Errors:
+    /// StaleReply, LeaseBounds.
     pub fn lease_info(&self, thread: u16, token: ReplyToken, number: u64) -> Result<(u32, u32), Status> {
         let lease = Self::lease_of(self.waiting(self.row_of(thread)?, token)?, number)?;
         Ok((lease.len, lease.access))
@@ -222,15 +234,15 @@ impl System {
         caller.leases.get(number as usize).filter(|_| number < count).copied().ok_or(Status::LeaseBounds)
     }
 
-    /// Whether somebody serves an endpoint, or will.
+    /// Whether an endpoint is served, or will be by the next life of its owner.
     pub(crate) fn is_open(&self, id: Id<Endpoint>) -> bool {
         let Some(e) = self.endpoints.get(id) else { return false };
         let alive = |t: &Task| t.is_alive() || e.permanent && t.expected;
         self.tasks.at(e.owner).is_some_and(alive)
     }
 
-    /// Looks up a handle to call by, and notes where it leads: the endpoint, and what it is told of the sender.
-    /// Errors: BadHandle, WrongKind, NoRights, CallOrder, PeerGone.
+    /// Looks up a handle for `call` and caches the result. Returns the endpoint and the sender
+    /// value that it is told. Errors: BadHandle, WrongKind, NoRights, CallOrder, PeerGone.
     pub(crate) fn cache_to_call(&mut self, thread: u16, number: u64) -> Result<(Id<Endpoint>, u64), Status> {
         let (id, badge) = self.endpoint_handle(thread, number, Rights::CALL)?;
         self.check_order(thread, id)?;
@@ -242,7 +254,7 @@ impl System {
         Ok((id, tells))
     }
 
-    /// Looks up a handle to receive by, and notes where it leads. Errors: BadHandle, WrongKind, NoRights.
+    /// Looks up a handle for `recv` and caches the result. Errors: BadHandle, WrongKind, NoRights.
     pub(crate) fn cache_to_receive(&mut self, thread: u16, number: u64) -> Result<Id<Endpoint>, Status> {
         let (id, _) = self.endpoint_handle(thread, number, Rights::RECV)?;
         self.endpoints.get_mut(id).ok_or(Status::BadHandle)?.served = true;
@@ -253,7 +265,8 @@ impl System {
         Ok(id)
     }
 
-    /// Calls go to a more important task, or stay within a task: so no cycle of callers can close.
+    /// Checks that a call goes to a more important task or stays within the task, which excludes
+    /// cycles of callers. Errors: BadHandle, CallOrder, PeerGone.
     pub(crate) fn check_order(&self, thread: u16, id: Id<Endpoint>) -> Result<(), Status> {
         let row = self.row_of(thread)?;
         let there = self.endpoints.get(id).filter(|e| self.exists(e.owner, e.permanent));
@@ -266,7 +279,8 @@ impl System {
         if self.is_open(id) { Ok(()) } else { Err(Status::PeerGone) }
     }
 
-    /// `endpoint_takes`: sets which handles requests may bring to an endpoint. Errors: BadHandle, WrongKind, NoRights, BadArgument.
+    /// `endpoint_takes`: sets the kinds of handles that requests may bring to an endpoint. Errors:
+    /// BadHandle, WrongKind, NoRights, BadArgument.
     pub fn endpoint_takes(&mut self, thread: u16, number: u64, kinds: u64) -> Result<(), Status> {
         let (id, _) = self.endpoint_handle(thread, number, Rights::RECV)?;
         let kinds = u8::try_from(kinds).ok().and_then(Kinds::from_bits).ok_or(Status::BadArgument)?;
@@ -275,7 +289,8 @@ impl System {
         Ok(())
     }
 
-    /// Checks a handle that is to travel, before anything happens. Errors: BadHandle, WrongKind, NoRights.
+    /// Checks the handle that a message is to bring, before anything is changed. Errors: BadHandle,
+    /// WrongKind, NoRights.
     fn check_transfer(&self, thread: u16, header: Header) -> Result<(), Status> {
         if header.has_handle() {
             let t = self.threads.at(thread).ok_or(Status::BadHandle)?;
@@ -287,7 +302,8 @@ impl System {
         Ok(())
     }
 
-    /// Checks that an endpoint takes the handle that a message brings, if it brings one. Errors: HandleRefused.
+    /// Checks that an endpoint takes the handle that a message brings, if any. Errors:
+    /// HandleRefused.
     fn check_taken(&self, id: Id<Endpoint>, header: Header) -> Result<(), Status> {
         let refused = |e: &Endpoint| e.served && !e.takes.contains(Kinds::of(header.handle()));
         if header.has_handle() && self.endpoints.get(id).is_none_or(refused) {
@@ -296,7 +312,7 @@ impl System {
         Ok(())
     }
 
-    /// Ends `receiver`'s `recv` at an endpoint with `sender`'s message.
+    /// Completes the `recv` of `receiver` at an endpoint with the message of `sender`.
     fn deliver(&mut self, sender: u16, receiver: u16, at: Id<Endpoint>, call: bool) {
         let Some(s) = self.threads.at(sender) else { return };
         let (sent, from) = (Sent::of(&s.frame), s.sender);
@@ -310,8 +326,8 @@ impl System {
         }
     }
 
-    /// Copies header, words and handle of a message, sent by `from`, to a thread whose system call ends with them and who takes handles of
-    /// these kinds.
+    /// Copies header, words and handle of a message from thread `from` into the frame of thread
+    /// `to`, whose system call returns them. `takes` are the kinds of handles that `to` accepts.
     fn transmit(&mut self, from: u16, sent: Sent, to: u16, takes: Kinds) {
         let mut header = sent.header.0 & Header::CALL_MASK;
         let mut arrived = 0;
@@ -327,8 +343,9 @@ impl System {
         }
     }
 
-    /// Gives a thread's task a copy of a handle; returns it packed with its rights. Errors: HandleRefused, and whatever has happened to the
-    /// handle or its object since it was sent, or there is no room for it.
+    /// Gives the receiving thread's task a copy of a handle, and returns the number packed with its
+    /// rights. Errors: HandleRefused, and those for a handle or object that has changed since the
+    /// message was sent, or for a full table of handles.
     #[cold]
     fn transfer(&mut self, from: u16, sent: Sent, to: u16, takes: Kinds) -> Result<u64, Status> {
         let kind = sent.header.handle();
@@ -340,7 +357,8 @@ impl System {
         if kind != Some(copy.object.kind()) {
             return Err(Status::WrongKind);
         }
-        // A task's own notification is waited on by that task alone: another would take its heartbeats, and wait on across its lives.
+        // Only its own task may wait on a permanent notification: another would take its
+        // heartbeats, and would keep waiting across its lives.
         if let Object::Notification(id) = copy.object
             && from_row != to_row
             && self.notifications.get(id).is_some_and(|n| n.permanent)

@@ -1,11 +1,12 @@
-//! Where the assembly of `kernel/src/arch/message.rs` and `notify.rs` finds what it needs: all that it knows of this crate, in bytes. What it does with it
-//! is in [`crate::direct`].
+//! The offsets, in bytes, by which the assembly in `kernel/src/arch` (`message.rs`, `notify.rs`,
+//! `interrupt.rs`, `switch.rs`, and the pieces of it in `fast.rs`) accesses the state of this
+//! crate. It depends on nothing else of this crate. What it does is specified in [`crate::direct`].
 
 use crate::account::{Account, Left};
 use crate::addr::AddressSpace;
 use crate::arena::Slot;
 use crate::clock::Clock;
-use crate::grants::{LineCache, Lines};
+use crate::lines::{LineCache, Lines};
 use crate::notify::Notification;
 use crate::queue::Queue;
 use crate::sched::Scheduler;
@@ -14,152 +15,161 @@ use crate::thread::{EndpointCache, NotificationCache, State, Thread, TrapFrame};
 use crate::timer::Timers;
 use core::mem::offset_of;
 
-/// Bytes from a thread's slot to its frame end, the end of its [`TrapFrame`]: where TSS.RSP0 points while it runs. A thread is named by it there.
+/// Offset of a thread's frame end in its slot: the end of its [`TrapFrame`], to which TSS.RSP0
+/// points while the thread runs. The assembly refers to a thread by the address of its frame end.
 pub const FRAME_END: usize = offset_of!(Slot<Thread>, value) + offset_of!(Thread, frame) + size_of::<TrapFrame>();
 
-/// Where a part of a thread is, from its frame end.
+/// The offset of a field of [`Thread`] from the frame end.
 const fn at(offset: usize) -> isize {
     (offset_of!(Slot<Thread>, value) + offset) as isize - FRAME_END as isize
 }
 
-/// Where a register of a thread is, from its frame end.
+/// The offset of a saved register from the frame end. `offset` is that of the register in
+/// [`TrapFrame`].
 pub const fn register(offset: usize) -> isize {
     offset as isize - size_of::<TrapFrame>() as isize
 }
 
-// The value of a slot without a tag of its own begins where the slot's room for it does.
+// These options have no tag of their own, so the value is at offset 0 of the slot's `Option`.
 const _: () = assert!(size_of::<Option<Thread>>() == size_of::<Thread>());
 const _: () = assert!(size_of::<Option<Endpoint>>() == size_of::<Endpoint>());
 const _: () = assert!(size_of::<State>() == 8 && offset_of!(Endpoint, senders) == size_of::<Queue>());
 
-/// Bytes of a thread's slot.
+/// Size of a thread's slot.
 pub const THREAD_SLOT: usize = size_of::<Slot<Thread>>();
-/// Generation of a thread's slot, from the frame end: four bytes, odd where there is a thread.
+/// Offset from the frame end of the generation of a thread's slot: four bytes, odd while there is a
+/// thread.
 pub const THREAD_GENERATION: isize = offset_of!(Slot<Thread>, generation) as isize - FRAME_END as isize;
-/// `budget`: four bytes, from the first account.
+/// Offset from the frame end of `budget`: four bytes, an offset from the first account.
 pub const BUDGET: isize = at(offset_of!(Thread, budget));
-/// `effective`: a byte.
+/// Offset from the frame end of `effective`: one byte.
 pub const EFFECTIVE: isize = at(offset_of!(Thread, effective));
-/// `token`: eight bytes.
+/// Offset from the frame end of `token`: eight bytes.
 pub const TOKEN: isize = at(offset_of!(Thread, token));
-/// `state`: eight bytes.
+/// Offset from the frame end of `state`: eight bytes.
 pub const STATE: isize = at(offset_of!(Thread, state));
-/// The first two bytes of the state of the running thread.
+/// The first two bytes of the `state` of a running thread.
 pub const RUNNING: u16 = State::RUNNING;
-/// `awaited`: the state of who waits for an answer of this thread's task, of which the first four bytes count.
+/// Offset from the frame end of `awaited`: the state of a thread that waits for an answer of this
+/// thread's task, of which the first four bytes are compared.
 pub const AWAITED: isize = at(offset_of!(Thread, awaited));
-/// `alone`: four bytes, the queue of this thread alone.
+/// Offset from the frame end of `alone`: four bytes, the queue that holds this thread alone.
 pub const ALONE: isize = at(offset_of!(Thread, alone));
-/// `mask`: eight bytes.
+/// Offset from the frame end of `mask`: eight bytes.
 pub const MASK: isize = at(offset_of!(Thread, mask));
-/// `last_sent`: label and handle, four bytes each.
+/// Offset from the frame end of `last_sent`: label and handle, four bytes each.
 pub const LAST_SENT: isize = at(offset_of!(Thread, last_sent));
-/// `last_received`: label and sender, four bytes each.
+/// Offset from the frame end of `last_received`: label and sender, four bytes each.
 pub const LAST_RECEIVED: isize = at(offset_of!(Thread, last_received));
-/// What CR3 holds while the thread runs: eight bytes.
+/// Offset from the frame end of the CR3 value of the thread's address space: eight bytes.
 pub const SPACE: isize = at(offset_of!(Thread, space) + offset_of!(AddressSpace, cr3));
-/// `extras`: a byte.
+/// Offset from the frame end of `extras`: one byte.
 pub const EXTRAS: isize = at(offset_of!(Thread, extras));
 
-/// `task`: two bytes.
+/// Offset from the frame end of `task`: two bytes.
 pub const TASK: isize = at(offset_of!(Thread, task));
-/// The first two bytes of the state of a ready thread.
+/// The first two bytes of the `state` of a ready thread.
 pub const IS_READY: u16 = State::READY;
-/// The first two bytes of the state of a thread that waits for a notification.
+/// The first two bytes of the `state` of a thread that waits on a notification.
 pub const IS_WAITING: u16 = State::WAITING;
-/// Where it last signalled; its parts follow.
+/// Offset from the frame end of `signals`, a [`NotificationCache`].
 pub const SIGNALS: isize = at(offset_of!(Thread, signals));
-/// Where it last polled.
+/// Offset from the frame end of `polls`, a [`NotificationCache`].
 pub const POLLS: isize = at(offset_of!(Thread, polls));
-/// Of that: the handle, eight bytes.
+/// Offset of the handle in a [`NotificationCache`]: eight bytes.
 pub const NOTIFICATION_CACHE_HANDLE: usize = offset_of!(NotificationCache, handle);
-/// Of that: how many handles the task had closed, eight bytes.
+/// Offset of the number of closed handles in a [`NotificationCache`]: eight bytes.
 pub const NOTIFICATION_CACHE_CLOSED: usize = offset_of!(NotificationCache, closed);
-/// Of that: the place of the notification's slot, four bytes.
+/// Offset of the notification's place in a [`NotificationCache`]: four bytes.
 pub const NOTIFICATION_CACHE_PLACE: usize = offset_of!(NotificationCache, place);
-/// Of that: the notification's generation, four bytes.
+/// Offset of the notification's generation in a [`NotificationCache`]: four bytes.
 pub const NOTIFICATION_CACHE_GENERATION: usize = offset_of!(NotificationCache, generation);
 
-/// Of that: the bits that cannot be set by the handle, eight bytes.
+/// Offset of the bits that cannot be set in a [`NotificationCache`]: eight bytes.
 pub const NOTIFICATION_CACHE_NEVER: usize = offset_of!(NotificationCache, never);
 
-/// The cached lookup of the last call's handle; its parts follow.
+/// Offset from the frame end of `calls`, an [`EndpointCache`].
 pub const CALLS: isize = at(offset_of!(Thread, calls));
-/// That of the handle by which it last received.
+/// Offset from the frame end of `receives`, an [`EndpointCache`].
 pub const RECEIVES: isize = at(offset_of!(Thread, receives));
-/// Of a cached endpoint: the handle, eight bytes.
+/// Offset of the handle in an [`EndpointCache`]: eight bytes.
 pub const ENDPOINT_CACHE_HANDLE: usize = offset_of!(EndpointCache, handle);
-/// Of a cached endpoint: how many handles the task had closed, eight bytes.
+/// Offset of the number of closed handles in an [`EndpointCache`]: eight bytes.
 pub const ENDPOINT_CACHE_CLOSED: usize = offset_of!(EndpointCache, closed);
-/// Of a cached endpoint: the place of the endpoint's slot, four bytes.
+/// Offset of the endpoint's place in an [`EndpointCache`]: four bytes.
 pub const ENDPOINT_CACHE_PLACE: usize = offset_of!(EndpointCache, place);
-/// Of a cached endpoint: the endpoint's generation, four bytes.
+/// Offset of the endpoint's generation in an [`EndpointCache`]: four bytes.
 pub const ENDPOINT_CACHE_GENERATION: usize = offset_of!(EndpointCache, generation);
-/// Of a cached endpoint: what the server is told, eight bytes.
+/// Offset of the sender value for the server in an [`EndpointCache`]: eight bytes.
 pub const ENDPOINT_CACHE_TELLS: usize = offset_of!(EndpointCache, tells);
-/// Of a cached endpoint: the state of who waits there, eight bytes.
+/// Offset of the state of a waiting thread in an [`EndpointCache`]: eight bytes.
 pub const ENDPOINT_CACHE_WAITS: usize = offset_of!(EndpointCache, waits);
 
-/// Of an endpoint's slot: both queues, of receivers and of senders, two times two bytes each.
+/// Offset in an endpoint's slot of its two queues, receivers first: four bytes each.
 pub const QUEUES: usize = offset_of!(Slot<Endpoint>, value) + offset_of!(Endpoint, receivers);
-/// Of an endpoint's slot: who came last to the queue of receivers, two bytes.
+/// Offset in an endpoint's slot of the tail of its queue of receivers: two bytes.
 pub const TAIL: usize = QUEUES + offset_of!(Queue, tail);
-/// A queue in which nobody waits. The ends of one of a single thread are the same, of all others they differ.
+/// The four bytes of an empty queue. Head and tail of a queue are equal only if it holds exactly
+/// one thread.
 pub const NOBODY: u32 = Queue::NOBODY.head as u32 | (Queue::NOBODY.tail as u32) << 16;
-/// Of an endpoint's slot: the word of the notification, eight bytes.
+/// Offset in an endpoint's slot of its copy of the notification's word: eight bytes.
 pub const BITS: usize = offset_of!(Slot<Endpoint>, value) + offset_of!(Endpoint, bits);
-/// Of an endpoint's slot: its generation, four bytes.
+/// Offset in an endpoint's slot of its generation: four bytes.
 pub const ENDPOINT_GENERATION: usize = offset_of!(Slot<Endpoint>, generation);
 
-/// Words of an endpoint's slot.
+/// Size of an endpoint's slot in words of eight bytes.
 pub const ENDPOINT_WORDS: usize = size_of::<Slot<Endpoint>>() / 8;
 
-/// Of a notification's slot: its generation, four bytes.
+/// Offset in a notification's slot of its generation: four bytes.
 pub const NOTE_GENERATION: usize = offset_of!(Slot<Notification>, generation);
-/// Of a notification's slot: its word, eight bytes.
+/// Offset in a notification's slot of its word: eight bytes.
 pub const NOTE_WORD: usize = offset_of!(Slot<Notification>, value) + offset_of!(Notification, word);
-/// Of a notification's slot: the queue of who waits, four bytes.
+/// Offset in a notification's slot of the queue of its waiter: four bytes.
 pub const NOTE_WAITER: usize = offset_of!(Slot<Notification>, value) + offset_of!(Notification, waiter);
-/// Of a notification's slot: the place of the endpoint's slot, four bytes, all ones where there is none.
+/// Offset in a notification's slot of the place of its endpoint: four bytes, all ones if it is
+/// bound to none.
 pub const NOTE_BOUND: usize = offset_of!(Slot<Notification>, value) + offset_of!(Notification, bound_place);
 const _: () = assert!(size_of::<Option<Notification>>() == size_of::<Notification>());
 
-/// Of the system: the queues of who is ready, four bytes each.
+/// Offset in [`System`] of the ready queues: four bytes each.
 pub const READY: usize = offset_of!(System, sched) + offset_of!(Scheduler, ready);
-/// Levels from this one on are below all priorities.
+/// The lowest level that is below all priorities.
 pub const RETURNING: u8 = crate::sched::RETURNING;
-/// Of the system: when a tick is to do more, eight bytes.
+/// Offset in [`System`] of the time from which on a tick has more to do: eight bytes.
 pub const LOOK_AT: usize = offset_of!(System, sched) + offset_of!(Scheduler, look_at);
-/// Of the system: how many dead lives are being released, four bytes.
+/// Offset in [`System`] of the number of dead lives that are being released: four bytes.
 pub const RELEASING: usize = offset_of!(System, releasing);
-/// Of the system: the next deadline, eight bytes.
+/// Offset in [`System`] of the next deadline of a timer: eight bytes.
 pub const TIMERS_FIRST: usize = offset_of!(System, timers) + offset_of!(Timers, first);
-/// Of the system: when the clock began, eight bytes.
+/// Offset in [`System`] of the clock's base: eight bytes.
 pub const CLOCK_BASE: usize = offset_of!(System, clock) + offset_of!(Clock, base);
-/// Of the system: nanoseconds a cycle times 2^32, eight bytes.
+/// Offset in [`System`] of the clock's nanoseconds per cycle, times 2^32: eight bytes.
 pub const CLOCK_MULT: usize = offset_of!(System, clock) + offset_of!(Clock, mult);
-/// Of the system: how many interrupts there were, eight bytes.
+/// Offset in [`System`] of the counter of interrupts: eight bytes.
 pub const INTERRUPTS: usize = offset_of!(System, counters) + offset_of!(Counters, interrupts);
-/// Of the system: how often another thread has been handed the core, eight bytes.
+/// Offset in [`System`] of the counter of changes of the running thread: eight bytes.
 pub const SWITCHES: usize = offset_of!(System, counters) + offset_of!(Counters, switches);
-/// Of the system: where the bits of line 0 go, sixteen bytes; those of the others follow.
+/// Offset in [`System`] of the [`LineCache`] of line 0: sixteen bytes. Those of the other lines
+/// follow.
 pub const LINE_CACHES: usize = offset_of!(System, lines) + offset_of!(Lines, caches);
-/// Of that: the bits, eight bytes.
+/// Offset of the bits in a [`LineCache`]: eight bytes.
 pub const LINE_BITS: usize = offset_of!(LineCache, bits);
-/// Of that: the place of the notification's slot, eight bytes, all ones where the general path is to look.
+/// Offset of the notification's place in a [`LineCache`]: eight bytes, all ones if nothing is
+/// cached.
 pub const LINE_PLACE: usize = offset_of!(LineCache, place);
 const _: () = assert!(size_of::<LineCache>() == 16);
 
 const SCHED: usize = offset_of!(System, sched);
-/// Of the system: what is left on the first account, eight bytes.
+/// Offset in [`System`] of the cycles left on the first account: eight bytes.
 pub const LEFT: usize = SCHED + offset_of!(Scheduler, accounts) + offset_of!(Left, cycles);
-/// Of the system: how many handles the task of the first account has closed, eight bytes.
+/// Offset in [`System`] of the number of handles that the task of the first account has closed:
+/// eight bytes.
 pub const CLOSED: usize = SCHED + offset_of!(Scheduler, accounts) + offset_of!(Left, closed);
-/// Of the system: up to when the running thread is charged, eight bytes.
+/// Offset in [`System`] of the time up to which the running thread has been charged: eight bytes.
 pub const CHARGED_TO: usize = SCHED + offset_of!(Scheduler, charged_to);
-/// Of the system: a bit for each level at which somebody is ready, eight bytes.
+/// Offset in [`System`] of the bit set of levels with a ready thread: eight bytes.
 pub const LEVELS: usize = SCHED + offset_of!(Scheduler, levels);
-/// Of the system: who runs, two bytes.
+/// Offset in [`System`] of the index of the running thread: two bytes.
 pub const CURRENT: usize = SCHED + offset_of!(Scheduler, current);
 
 const _: () = assert!(align_of::<Account>() == 8);

@@ -1,11 +1,15 @@
-//! The kernel's logic without hardware: what each operation does to tasks, threads and the objects between them.
+//! The kernel's logic without hardware: what each operation does to tasks, threads and kernel
+//! objects.
 //!
-//! Everything here is a function of [`System`], so it is tested on the host. There is no port, no page table, and no `unsafe`: the kernel around it saves registers into [`thread::TrapFrame`], reaches user memory, and switches address spaces.
+//! Everything here is a function of [`System`], so it is tested on the host. There is no port
+//! access, no page table and no `unsafe`: the kernel around this crate saves registers into
+//! [`thread::TrapFrame`], accesses user memory and switches address spaces.
 #![cfg_attr(not(test), no_std)]
 #![cfg_attr(not(test), forbid(unsafe_code))]
 #![cfg_attr(test, deny(unsafe_code))]
-// No input of a task reaches a panic: where one stands all the same, `expect` says why. Texts of panics that the compiler puts in are looked
-// for in the finished kernel (xtask, `system::d20_..`).
+// No input of a task may lead to a panic. Where a panic is unavoidable in the source, an `allow`
+// with a reason stands beside it. A test (xtask, `system::d20_..`) searches the finished kernel for
+// the texts of panics that the compiler inserts.
 #![cfg_attr(
     not(test),
     deny(
@@ -27,7 +31,8 @@
 
 extern crate alloc;
 
-/// Leaves the function with an error that says what is wrong.
+/// Returns from the function with an error whose text is formatted from the arguments, unless the
+/// condition holds.
 #[cfg(any(test, feature = "verify"))]
 macro_rules! ensure {
     ($condition:expr, $($what:tt)*) => {
@@ -37,7 +42,8 @@ macro_rules! ensure {
     };
 }
 
-/// Puts a value at the end of a list where it has room: nothing here takes memory after the boot. False where it has none.
+/// Appends a value to a list if its capacity allows, as nothing is allocated after boot. Returns
+/// false, and drops the value, if the list is full.
 #[inline(always)]
 fn push<T>(list: &mut alloc::vec::Vec<T>, value: T) -> bool {
     let room = list.len() < list.capacity();
@@ -64,13 +70,13 @@ pub mod clock;
 pub mod debug;
 pub mod direct;
 pub mod frames;
-pub mod grants;
 pub mod handles;
 pub mod image;
 mod interrupt;
 pub mod ipc;
 pub mod layout;
 pub mod lifecycle;
+pub mod lines;
 pub mod log;
 pub mod mappings;
 pub mod memory;

@@ -1,4 +1,5 @@
-//! Birth of tasks, birth and end of threads, and the record of a death. The death itself is in [`crate::release`].
+//! The start of tasks, the start and end of threads, and the record of a death. The death itself is
+//! in [`crate::release`].
 
 use crate::addr::{AddressSpace, LifeSpace};
 use crate::arena::Id;
@@ -15,12 +16,13 @@ use abi::task::{Activity, TaskState, TaskStatus};
 use abi::{Status, TaskId};
 use zerocopy::FromZeros;
 
-/// Rows that are told of a new life in one step.
+/// The most rows that [`System::announce`] examines in one step.
 const TOLD: u16 = 16;
 
 impl System {
-    /// Begins a new life in a row: handles 0 and 1 are its own endpoint and notification. The caller then builds the address space and
-    /// starts the first thread, with which the life runs, or takes it back by [`System::kill`]. Errors: NoSuchTask, AlreadyRunning, NotReaped,
+    /// Begins a new life in a row. Its handles 0 and 1 are its permanent endpoint and notification.
+    /// The caller then builds the address space and starts the first thread, with which the life
+    /// runs, or undoes it by [`System::kill`]. Errors: NoSuchTask, AlreadyRunning, NotReaped,
     /// QuotaHandles, Busy (the row is disabled), NoMoreLives.
     pub fn begin(&mut self, row: Row) -> Result<TaskId, Status> {
         let task = self.tasks.get_mut(row)?;
@@ -64,13 +66,15 @@ impl System {
         Ok(id)
     }
 
-    /// Gives a row's life, which begins, its address space: of that its threads are. Errors: NoSuchTask.
+    /// Sets the address space of a life that is being started; its threads run in it. Errors:
+    /// NoSuchTask.
     pub fn set_space(&mut self, row: Row, space: AddressSpace) -> Result<(), Status> {
         self.tasks.get_mut(row)?.space = LifeSpace::of(space);
         Ok(())
     }
 
-    /// Starts a thread in the address space that the life was given. Errors: NoSuchTask, Ceiling, QuotaObjects.
+    /// Starts a thread in the address space of the row's life. Errors: NoSuchTask, Ceiling (the
+    /// priority is more important than the task's limit, or no priority), QuotaObjects.
     pub fn thread_start(
         &mut self,
         row: Row,
@@ -113,8 +117,9 @@ impl System {
         Ok(id)
     }
 
-    /// Tells those of the rows `from` on that may call a row that it has a new life: so many rows in one step. Returns the row to go on from, or
-    /// `None` where all have been told.
+    /// Signals the tasks that may call a row that it has a new life. Examines a bounded number of
+    /// rows, from `from` on, in one step. Returns the row to continue with, or `None` when all are
+    /// done.
     pub fn announce(&mut self, row: Row, from: Row) -> Option<Row> {
         let end = from.plus(TOLD);
         for peer in (from.number()..end.number()).map(Row::new) {
@@ -126,18 +131,20 @@ impl System {
         Some(end)
     }
 
-    /// Ends a thread that is not its task's last; with the last one the task is to be killed instead.
+    /// Ends a thread that is not its task's last; a task whose last thread ends must be killed
+    /// instead.
     pub fn thread_exit(&mut self, index: u16) {
         debug_assert!(self.row_of(index).and_then(|row| self.task(row)).is_ok_and(|task| task.threads > 1));
         self.thread_remove(index);
     }
 
-    /// Ends a thread, whatever it does.
+    /// Ends a thread in any state.
     pub(crate) fn thread_remove(&mut self, index: u16) {
         self.remove_thread(index);
     }
 
-    /// As [`System::thread_remove`], inlined: for a task's death, which its supervisor is to hear of soon.
+    /// Ends a thread in any state. It is inlined in the path of a task's death, which should reach
+    /// the supervisor soon.
     #[inline(always)]
     pub(crate) fn remove_thread(&mut self, index: u16) {
         let Some(t) = self.threads.at(index) else { return };
@@ -160,7 +167,8 @@ impl System {
         }
     }
 
-    /// Gives back what only some threads have: a step of a system call, in which it stays running or ready, and floating-point registers.
+    /// Gives back what only some threads have: the step of an unfinished system call, and
+    /// floating-point registers.
     #[inline(never)]
     fn drop_extras(&mut self, row: Row, index: u16) {
         if let Some(step) = self.step_take(index) {
@@ -171,7 +179,7 @@ impl System {
         }
     }
 
-    /// Takes a thread that does not run out of the queue in which it is.
+    /// Removes a thread that does not run from its queue.
     #[inline(never)]
     fn take_out(&mut self, index: u16, state: State) {
         self.charge();
@@ -196,8 +204,9 @@ impl System {
         }
     }
 
-    /// Begins the record of the end of a life that is about to be killed: what kills it, and the registers of the thread to blame, or else of
-    /// its first. `None` where there is no life.
+    /// Begins the record of the death of a life that is about to be killed: the cause, and the
+    /// registers of the given thread or, if there is none, of the first. Returns the record to be
+    /// completed; `None` if the row has no life.
     pub fn blame(&mut self, row: Row, thread: Option<u16>, kind: DeathKind) -> Option<&mut FaultRecord> {
         let task = self.tasks.at_mut(row).filter(|t| t.is_alive())?;
         let id = task.id(row).to_u32();
@@ -209,7 +218,8 @@ impl System {
             record.vector = f.vector as u32;
             record.error_code = f.error;
             (record.rip, record.rsp, record.rflags) = (f.rip, f.rsp, f.rflags);
-            // One by one: the compiler loads what is assigned at once into registers that it has not got.
+            // One assignment each, because the compiler would load a whole array into more
+            // registers than it has.
             macro_rules! copy { ($($index:tt $name:ident),*) => { $(record.registers[$index] = f.$name;)* } }
             copy!(0 rax, 1 rbx, 2 rcx, 3 rdx, 4 rsi, 5 rdi, 6 rbp, 7 r8, 8 r9, 9 r10, 10 r11, 11 r12, 12 r13, 13 r14, 14 r15);
             (record.last_received, record.last_sent) = (t.last_received, t.last_sent);
@@ -217,7 +227,7 @@ impl System {
         Some(record)
     }
 
-    /// A row's state, for `ps`. Errors: NoSuchTask.
+    /// The status of a row, as shown by `ps`. Errors: NoSuchTask.
     pub fn task_status(&self, row: Row) -> Result<TaskStatus, Status> {
         let task = self.task(row)?;
         let mut activity = Activity::None;

@@ -1,4 +1,5 @@
-//! Log rings: the newest text of each task, and of the kernel. A flood overwrites only its own ring, and is refused before long.
+//! Log rings, which hold the newest text of each task and of the kernel. A task that floods its log
+//! overwrites only its own ring, and is soon refused.
 
 use crate::row::{Row, RowSet};
 use crate::system::System;
@@ -7,17 +8,19 @@ use abi::task::{LOG_AGAIN, LOG_BURST, LOG_LEAST, LOG_PER_MS};
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// Bytes that a ring keeps; a power of two, as is every ring's size.
+/// Size of an ordinary task's ring in bytes. Every ring's size is a power of two.
 pub const RING_SIZE: usize = 4096;
 
-/// Bytes that the ring of the task with control keeps: all that a task may write at once. It reports each death, a thousand bytes or more, and
-/// many tasks can die in the same moment, before anybody has read the first report.
+/// Size in bytes of the ring of the task with control: as much as a task may write at once. That
+/// task reports each death, in a thousand bytes or more, and many tasks can die before anyone has
+/// read the first report.
 pub const CONTROL_RING_SIZE: usize = LOG_BURST as usize;
 
 const _: () = assert!(RING_SIZE.is_power_of_two() && CONTROL_RING_SIZE.is_power_of_two());
 
-/// How many bytes of a text, in which lines begin with a tag of `tag` bytes, and the first where no line is `open`, go out in at most `most`; and
-/// in how many.
+/// How much of a text can be written in at most `most` bytes, when each line begins with a tag of
+/// `tag` bytes (except the first where a line is already `open`). Returns the bytes of the text,
+/// and the bytes that are written.
 pub fn fitting(text: &[u8], tag: usize, mut open: bool, most: usize) -> (usize, usize) {
     let mut out = 0;
     for (count, &byte) in text.iter().enumerate() {
@@ -30,7 +33,7 @@ pub fn fitting(text: &[u8], tag: usize, mut open: bool, most: usize) -> (usize, 
     (text.len(), out)
 }
 
-/// A ring of text.
+/// A ring buffer of text.
 pub struct Ring {
     bytes: Vec<u8>,
     written: u64,
@@ -43,19 +46,19 @@ impl Default for Ring {
 }
 
 impl Ring {
-    /// A ring that keeps so many bytes, a power of two.
+    /// A ring of `size` bytes, which must be a power of two.
     pub fn new(size: usize) -> Self {
         Ring { bytes: vec![0; size], written: 0 }
     }
 
-    /// Where the byte at a position lies.
+    /// The index in the buffer of the byte at a position.
     fn place(&self, position: u64) -> usize {
         position as usize & (self.bytes.len() - 1)
     }
 
-    /// Appends text; the oldest makes room.
+    /// Appends text, and overwrites the oldest.
     pub fn write(&mut self, text: &[u8]) {
-        // Of more than fits the end stays.
+        // Of a text that is larger than the ring, only the end is kept.
         let lost = text.len().saturating_sub(self.bytes.len());
         let text = text.get(lost..).unwrap_or_default();
         let at = self.place(self.written + lost as u64);
@@ -66,8 +69,9 @@ impl Ring {
         self.bytes.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
     }
 
-    /// Copies text from `position` (bytes ever written before it) on. Returns the bytes copied and the position of the first of
-    /// them, which is later than asked for where older text is lost.
+    /// Copies text from `position` on, counted in bytes ever written. Returns the number of bytes
+    /// copied and the position of the first of them, which is later than `position` if older text
+    /// has been overwritten.
     pub fn read(&self, position: u64, into: &mut [u8]) -> (usize, u64) {
         let oldest = self.written.saturating_sub(self.bytes.len() as u64);
         let start = position.clamp(oldest, self.written);
@@ -80,20 +84,21 @@ impl Ring {
         (count, start)
     }
 
-    /// Bytes ever written.
+    /// The number of bytes ever written.
     pub fn written(&self) -> u64 {
         self.written
     }
 }
 
 impl System {
-    /// Who is to hear that there is new text: each once, until it reads again. So whoever writes a byte at a time wakes nobody
-    /// more often than that one looks.
+    /// Takes the set of log readers that are to be signalled about new text. Each is signalled once
+    /// until it reads again, so a task that writes byte by byte does not wake a reader for each
+    /// byte.
     pub fn take_log_listeners(&mut self) -> RowSet {
         core::mem::take(&mut self.log_listeners)
     }
 
-    /// A task reads logs: it is told of what comes from now on.
+    /// Notes that a task reads logs: it is signalled about the next new text.
     pub fn log_looked_at(&mut self, row: Row) {
         if self.log_readers.contains(row) {
             self.log_listeners.insert(row);
@@ -101,17 +106,18 @@ impl System {
     }
 }
 
-/// What of its share a task has written.
+/// How much of its log allowance a task has used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Allowance {
     used: u32,
-    /// Up to when that was reckoned, in milliseconds since boot.
+    /// The time for which `used` was last computed, in milliseconds since boot.
     at_ms: u64,
     mute: bool,
 }
 
 impl Allowance {
-    /// Takes so many bytes, [`LOG_LEAST`] at the least, or nothing. Errors: QuotaLog.
+    /// Takes an allowance of `bytes` bytes, at least [`LOG_LEAST`], or nothing. `now_ms` is the
+    /// time in milliseconds since boot. Errors: QuotaLog.
     pub fn take(&mut self, bytes: usize, now_ms: u64) -> Result<(), Status> {
         let back = now_ms.saturating_sub(self.at_ms).saturating_mul(LOG_PER_MS.into());
         self.at_ms = now_ms;

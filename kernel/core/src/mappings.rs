@@ -1,72 +1,74 @@
-//! Where memory objects are mapped in a task, in the order of the addresses.
+//! The mappings of memory objects in a task, in the order of their addresses.
 
 use crate::memory::Mapping;
 use abi::PAGE_SIZE;
 use abi::task::{INFO_ADDR, MAP_BASE, STACK_TOP};
 use alloc::vec::Vec;
 
-// Mappings live between these two and never overlap.
+// Mappings lie from `MAP_BASE` to `INFO_ADDR` and never overlap.
 const _: () = assert!(MAP_BASE < INFO_ADDR && INFO_ADDR < STACK_TOP);
 
-/// The mappings of a task. A sorted list: what is asked for by address is found by halving, and the most that is ever moved or looked through is as
-/// long as the quota of objects, which `docs/performance.md` measures at its largest.
+/// The mappings of a task: a list sorted by address. A lookup is a binary search. Insertion and
+/// removal move at most as many entries as the quota of objects allows; `docs/performance.md` has
+/// measurements with the largest quota.
 #[derive(Clone, Debug)]
 pub struct Mappings(Vec<Mapping>);
 
 impl Mappings {
-    /// Room for so many. It never grows.
+    /// A list with room for `capacity` mappings; it never grows.
     pub fn new(capacity: u16) -> Self {
         Mappings(Vec::with_capacity(capacity.into()))
     }
 
-    /// Bytes of what it took of the heap.
+    /// Size of the list in bytes.
     #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
         self.0.capacity() * size_of::<Mapping>()
     }
 
-    /// How many there are.
+    /// The number of mappings.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is none.
+    /// Whether there is no mapping.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// All of them, from the lowest on.
+    /// All mappings, in ascending order of their addresses.
     pub fn iter(&self) -> core::slice::Iter<'_, Mapping> {
         self.0.iter()
     }
 
-    /// The place of the first that ends above this address.
+    /// The position of the first mapping that ends above this address.
     fn place(&self, addr: u64) -> usize {
         self.0.partition_point(|m| m.end() <= addr)
     }
 
-    /// The one that holds this address.
+    /// The mapping that contains this address.
     pub fn holding(&self, addr: u64) -> Option<&Mapping> {
         self.0.get(self.place(addr)).filter(|m| m.addr <= addr)
     }
 
-    /// The one that begins at this address.
+    /// The mapping that begins at this address.
     pub fn get(&self, addr: u64) -> Option<&Mapping> {
         self.0.get(self.place(addr)).filter(|m| m.addr == addr)
     }
 
-    /// The one that begins at this address, to change anything but its place.
+    /// The mapping that begins at this address, mutable; its address and size must stay.
     pub fn get_mut(&mut self, addr: u64) -> Option<&mut Mapping> {
         let place = self.place(addr);
         self.0.get_mut(place).filter(|m| m.addr == addr)
     }
 
-    /// Takes the highest out.
+    /// Removes the mapping with the highest address and returns it.
     pub fn pop(&mut self) -> Option<Mapping> {
         self.0.pop()
     }
 
-    /// Whether `size` bytes from an address on are a place for another mapping: whole pages, in range, and free.
+    /// Whether a mapping of `size` bytes may be placed at an address: page-aligned, in range, and
+    /// overlapping no other.
     pub fn is_free(&self, addr: u64, size: u64) -> bool {
         addr >= MAP_BASE
             && addr.is_multiple_of(PAGE_SIZE as u64)
@@ -75,7 +77,8 @@ impl Mappings {
             })
     }
 
-    /// The lowest address with room for `size` bytes, and a page before them that is in no mapping but at the very bottom.
+    /// The lowest address of a gap of `size` bytes, at `MAP_BASE` or with an unmapped page before
+    /// it.
     pub fn lowest_gap(&self, size: u64) -> u64 {
         let mut at = MAP_BASE;
         for mapping in &self.0 {
@@ -87,7 +90,7 @@ impl Mappings {
         at
     }
 
-    /// Enters a mapping, whose place is free. False where there is no room for another.
+    /// Adds a mapping, whose addresses must be free. Returns false if the list is full.
     pub fn insert(&mut self, mapping: Mapping) -> bool {
         let room = self.0.len() < self.0.capacity();
         if room {
@@ -96,7 +99,7 @@ impl Mappings {
         room
     }
 
-    /// Takes the one out that begins at this address.
+    /// Removes the mapping that begins at this address and returns it.
     pub fn remove(&mut self, addr: u64) -> Option<Mapping> {
         let place = self.place(addr);
         self.0.get(place).filter(|m| m.addr == addr)?;

@@ -1,4 +1,4 @@
-//! Memory objects: frames, a granted physical range, or the boot archive; and where they are mapped.
+//! Memory objects (frames, a granted physical range, or the boot archive) and their mappings.
 
 use crate::addr::PhysAddr;
 use crate::arena::Id;
@@ -11,78 +11,83 @@ use abi::Status;
 use abi::manifest::{Grant, GrantKind};
 use abi::message::Rights;
 
-/// How the processor reaches memory that is mapped: its memory type (Intel SDM vol. 3A, section 11.3).
+/// The memory type with which memory is mapped (Intel SDM vol. 3A, section 11.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caching {
     /// Write-back: cached. For RAM, and nothing else.
     WriteBack,
     /// Uncached: each access reaches the device, in the order of the program. For registers.
     Uncached,
-    /// Write-combining: not cached, but writes are collected and may reach the device together and in another order. For frame buffers.
+    /// Write-combining: not cached, but writes are collected and may reach the device together and
+    /// in another order. For frame buffers.
     WriteCombining,
 }
 
 impl Caching {
-    /// What a task's physical range is mapped as, by its record's flags; `combines` says whether the processor lets a page choose
-    /// write-combining. Where it does not, the range is uncached: that is slower, and never wrong.
+    /// The memory type of a task's physical range. `flags` are those of its grant. `combines` tells
+    /// whether the processor lets a page choose write-combining; if not, the range is mapped
+    /// uncached, which is slower but always correct.
     pub const fn of_range(flags: u32, combines: bool) -> Caching {
         if combines && flags & Grant::WRITE_COMBINING != 0 { Caching::WriteCombining } else { Caching::Uncached }
     }
 }
 
-/// Where a memory object's bytes are.
+/// The physical memory of a memory object.
 #[derive(Debug)]
 pub enum Backing {
-    /// Frames of its own.
+    /// Frames that belong to the object.
     Frames(Chain),
     /// A physical range: device memory, or the boot archive.
     Physical {
-        /// First byte, page-aligned.
+        /// The first physical address, aligned to a page.
         base: PhysAddr,
-        /// How the processor reaches it.
+        /// The memory type with which the range is mapped.
         caching: Caching,
     },
 }
 
-/// A memory object.
+/// A memory object, which tasks name by handles and map.
 #[derive(Debug)]
 pub struct Memory {
-    /// Its size in pages.
+    /// Size of the object in pages.
     pub pages: u32,
-    /// What is behind it.
+    /// The physical memory of the object.
     pub backing: Backing,
-    /// First physical address where the whole is contiguous.
+    /// The first physical address of a contiguous object or of a device's range; `None` for other
+    /// objects, the boot archive included.
     pub physical: Option<PhysAddr>,
-    /// Handles that name it.
+    /// The number of handles that name the object.
     pub handles: u32,
-    /// Mappings of it.
+    /// The number of mappings of the object.
     pub mappings: u32,
-    /// The row that it belongs to over all lives (`keep`), if any: then it is never freed.
+    /// The row to which the object belongs over all lives (`keep` and physical ranges), if any.
+    /// Such an object is never freed.
     pub kept_by: Option<Row>,
 }
 
 /// A mapping of a memory object in a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mapping {
-    /// First address.
+    /// The first address of the mapping.
     pub addr: u64,
-    /// Pages.
+    /// The size of the mapping in pages.
     pub pages: u32,
-    /// What is mapped.
+    /// The memory object that is mapped.
     pub memory: Id<Memory>,
-    /// Whether the page tables are being filled or cleared.
+    /// Whether the page tables of the mapping are being filled or cleared.
     pub changing: bool,
 }
 
 impl Mapping {
-    /// One past the last address.
+    /// The address after the last byte.
     pub fn end(&self) -> u64 {
         self.addr + u64::from(self.pages) * abi::PAGE_SIZE as u64
     }
 }
 
 impl System {
-    /// How many frames a task is charged for holding a handle to this object: none for what is not made of frames.
+    /// The number of frames that a task is charged for a handle to this object: 0 if the object is
+    /// not made of frames, or is kept by a row.
     fn charge_of(memory: &Memory) -> u32 {
         match (&memory.backing, memory.kept_by) {
             (Backing::Frames(_), None) => memory.pages,
@@ -90,8 +95,9 @@ impl System {
         }
     }
 
-    /// Takes a frame for a task, charged to it, which goes back with its life: for its image, its stack or its page tables. What is in it is
-    /// what was there. Errors: NoSuchTask, QuotaFrames, OutOfMemory.
+    /// Takes a frame for the image, the stack or the page tables of a task, which is charged for it
+    /// until its life is reaped. Its contents are undefined. Errors: NoSuchTask, QuotaFrames,
+    /// OutOfMemory.
     pub fn task_frame(&mut self, row: Row) -> Result<Fresh, Status> {
         let task = self.tasks.get_mut(row)?;
         task.frames.take(1, Status::QuotaFrames)?;
@@ -102,15 +108,16 @@ impl System {
         frame.ok_or(Status::OutOfMemory)
     }
 
-    /// Takes a frame of the memory that is to outlive a task, whose life begins and keeps it aside until all are there. What is in it is what
-    /// was there. Errors: NoSuchTask, OutOfMemory.
+    /// Takes a frame for the kept memory of a task that is being started. Its contents are
+    /// undefined. Errors: NoSuchTask, OutOfMemory.
     pub fn kept_frame(&mut self, row: Row) -> Result<Fresh, Status> {
         let task = self.tasks.get_mut(row)?;
         self.frames.alloc(&mut task.start.kept).ok_or(Status::OutOfMemory)
     }
 
-    /// Makes the memory that outlives a task of the frames that are there for it, `pages` of them, in its first life. Does nothing where it has
-    /// some already, or is to have none. Errors: NoSuchTask, QuotaObjects.
+    /// Makes the kept memory of a row, of `pages` pages, from the frames taken by
+    /// [`System::kept_frame`]. Does nothing if `pages` is 0 or the row has its kept memory already.
+    /// Errors: NoSuchTask, QuotaObjects.
     pub fn keep_memory(&mut self, row: Row, pages: u32) -> Result<(), Status> {
         let task = self.tasks.get_mut(row)?;
         if pages == 0 || task.keep.is_some() {
@@ -125,8 +132,9 @@ impl System {
         Ok(())
     }
 
-    /// The memory object of a physical range of a task's, by its number in the record; made for the first life, kept for all. `combines` says
-    /// whether the processor lets a page choose write-combining. Errors: NoSuchTask, QuotaObjects.
+    /// The memory object of a task's physical range, by the position of the range in the record. It
+    /// is made for the first life, and stays for all. `combines` tells whether the processor lets a
+    /// page choose write-combining. Errors: NoSuchTask, QuotaObjects.
     pub fn range_memory(&mut self, row: Row, number: usize, combines: bool) -> Result<Id<Memory>, Status> {
         let task = self.tasks.get_mut(row)?;
         let range = *task.record.of(GrantKind::Range).nth(number).ok_or(Status::NoSuchTask)?;
@@ -143,7 +151,8 @@ impl System {
         Ok(id)
     }
 
-    /// Makes the memory object of the boot archive, which is nobody's own and is never freed. `None` where there is no room for it.
+    /// Makes the memory object of the boot archive, which is never freed. `None` if there is no
+    /// room for it.
     pub fn archive_memory(&mut self, base: PhysAddr, bytes: u64) -> Option<Id<Memory>> {
         let pages = bytes.div_ceil(abi::PAGE_SIZE as u64) as u32;
         let backing = Backing::Physical { base, caching: Caching::WriteBack };
@@ -151,9 +160,10 @@ impl System {
         self.memories.insert(Memory { pages, backing, physical: None, handles: 0, mappings: 0, kept_by })
     }
 
-    /// Begins to make a memory object of `pages` frames for the task `row`, which is charged for them. The caller takes the frames, zeroes
-    /// them, and comes to [`System::memory_finish`], or to [`System::memory_abandon`]. Nothing is begun where not all of it is there.
-    /// Errors: QuotaHandles, QuotaFrames, OutOfMemory.
+    /// Begins to make a memory object of `pages` frames for the task in `row`, which is charged for
+    /// them. The caller takes the frames with [`System::memory_frame`] and zeroes them, then calls
+    /// [`System::memory_finish`] or [`System::memory_abandon`]. Errors: NoSuchTask, QuotaHandles,
+    /// QuotaFrames, OutOfMemory.
     pub fn memory_begin(&mut self, row: Row, pages: u32, contiguous: bool) -> Result<Create, Status> {
         let task = self.tasks.get_mut(row)?;
         if !task.handles.has_room() || !self.memories.has_room() {
@@ -166,8 +176,8 @@ impl System {
         Ok(Create { pages, contiguous: contiguous || pages == 1, ..Create::default() })
     }
 
-    /// Takes the next frame of a memory object that is being made, to be zeroed; `None`: they are all there. What others have dropped is cleared
-    /// away meanwhile, as much as is taken. Errors: OutOfMemory.
+    /// Takes the next frame of a memory object that is being made, which the caller zeroes; `None`
+    /// when all have been taken. Also frees a frame of garbage for each one. Errors: OutOfMemory.
     pub fn memory_frame(&mut self, create: &mut Create) -> Result<Option<Fresh>, Status> {
         if create.zeroed == create.pages {
             return Ok(None);
@@ -186,7 +196,8 @@ impl System {
         Ok(Some(frame))
     }
 
-    /// Makes the memory object whose frames are there. Where that fails, nothing stays of it. Errors: QuotaHandles.
+    /// Makes the memory object from its frames, and returns its handle. If that fails, the frames
+    /// are given back. Errors: QuotaHandles.
     pub fn memory_finish(&mut self, row: Row, mut create: Create) -> Result<u32, Status> {
         let has_room = self.tasks.at(row).is_some_and(|t| t.handles.has_room()) && self.memories.has_room();
         if !has_room {
@@ -203,7 +214,7 @@ impl System {
         task.handles.insert(Handle::new(Object::Memory(id), rights))
     }
 
-    /// Gives back what a memory object has taken that will not be made.
+    /// Gives back the frames and the charge of a memory object that will not be made.
     pub fn memory_abandon(&mut self, row: Row, mut create: Create) {
         self.frames.join(&mut self.garbage, &mut create.chain);
         if let Some(task) = self.tasks.at_mut(row) {
@@ -211,9 +222,10 @@ impl System {
         }
     }
 
-    /// Checks that a task may map the object of `handle` at `addr` (0: the kernel's choice), and enters the mapping as changing. The caller
-    /// then fills the page tables and comes to [`System::memory_settled`], or takes the mapping back with [`System::memory_unmap`].
-    /// Errors: BadHandle, WrongKind, NoRights, BadAddress, QuotaObjects.
+    /// Checks that a task may map the object of `handle` at `addr` (0: the kernel chooses), and
+    /// adds the mapping, marked as changing. The caller fills the page tables and then calls
+    /// [`System::memory_settled`], or undoes the mapping with [`System::memory_unmap`]. Errors:
+    /// NoSuchTask, BadHandle, WrongKind, NoRights, BadAddress, QuotaObjects.
     pub fn memory_map(&mut self, row: Row, handle: u64, addr: u64, writable: bool) -> Result<Mapping, Status> {
         let task = self.tasks.get_mut(row)?;
         let handle = task.handles.get(handle)?;
@@ -227,8 +239,8 @@ impl System {
         let at = if addr != 0 {
             addr
         } else {
-            // One unmapped page between neighbours catches overruns. Space is 90 TiB, so going on upwards is enough; only when
-            // the top is reached is the lowest gap searched.
+            // An unmapped page between neighbours catches overruns. With 90 TiB of address space it
+            // suffices to go on upwards; only when the top is reached is the lowest gap searched.
             let next = task.map_next;
             if task.mappings.is_free(next, size) { next } else { task.mappings.lowest_gap(size) }
         };
@@ -248,22 +260,24 @@ impl System {
         Ok(mapping)
     }
 
-    /// The page tables say what the mapping at `addr` says.
+    /// Marks the mapping at `addr` as no longer changing: its page tables are filled.
     pub fn memory_settled(&mut self, row: Row, addr: u64) {
         if let Some(mapping) = self.tasks.at_mut(row).and_then(|t| t.mappings.get_mut(addr)) {
             mapping.changing = false;
         }
     }
 
-    /// Begins to take the mapping at `addr` away: the caller clears the page tables, then comes to [`System::memory_unmap`].
-    /// Errors: BadAddress, Busy (another thread maps it, or takes it away).
+    /// Begins to unmap the mapping at `addr`: the caller clears the page tables, then calls
+    /// [`System::memory_unmap`]. Errors: NoSuchTask, BadAddress, Busy (another thread maps or
+    /// unmaps it).
     pub fn memory_leave(&mut self, row: Row, addr: u64) -> Result<(), Status> {
         let task = self.tasks.get_mut(row)?;
         let mapping = task.mappings.get_mut(addr).ok_or(Status::BadAddress)?;
         if core::mem::replace(&mut mapping.changing, true) { Err(Status::Busy) } else { Ok(()) }
     }
 
-    /// Takes the mapping at `addr` out; the caller clears the page tables first. Errors: BadAddress.
+    /// Removes the mapping at `addr`, whose page tables the caller has cleared. Errors: NoSuchTask,
+    /// BadAddress.
     pub fn memory_unmap(&mut self, row: Row, addr: u64) -> Result<Mapping, Status> {
         let task = self.tasks.get_mut(row)?;
         let mapping = task.mappings.remove(addr).ok_or(Status::BadAddress)?;
@@ -271,7 +285,8 @@ impl System {
         Ok(mapping)
     }
 
-    /// Takes any mapping of a dead life out, whose page tables nobody uses any more. False where there is none.
+    /// Removes one mapping of a dead life, whose page tables are no longer used. Returns false if
+    /// there is none.
     pub(crate) fn mapping_pop(&mut self, row: Row) -> bool {
         let mapping = self.tasks.at_mut(row).and_then(|t| t.mappings.pop());
         if let Some(mapping) = mapping {
@@ -290,7 +305,8 @@ impl System {
         self.memory_release(mapping.memory);
     }
 
-    /// Charges a task for a further handle to a memory object. Errors: QuotaFrames, BadHandle.
+    /// Charges a task for another handle to a memory object. Errors: NoSuchTask, QuotaFrames,
+    /// BadHandle.
     pub(crate) fn memory_hold(&mut self, row: Row, id: Id<Memory>) -> Result<(), Status> {
         let memory = self.memories.get_mut(id).ok_or(Status::BadHandle)?;
         let task = self.tasks.get_mut(row)?;
@@ -299,7 +315,7 @@ impl System {
         Ok(())
     }
 
-    /// Takes back what [`System::memory_hold`] charged, and frees the object where nothing refers to it any more.
+    /// Undoes [`System::memory_hold`], and frees the object if nothing refers to it any more.
     pub(crate) fn memory_drop(&mut self, row: Row, id: Id<Memory>) {
         if let (Some(memory), Some(task)) = (self.memories.get_mut(id), self.tasks.at_mut(row)) {
             task.frames.give(Self::charge_of(memory));

@@ -1,4 +1,4 @@
-//! Notifications: a word of bits, set from anywhere, waited on.
+//! Notifications: a word of 64 bits that holders of handles set, and for which a thread waits.
 
 use crate::account::Account;
 use crate::arena::Id;
@@ -10,34 +10,34 @@ use crate::thread::{NotificationCache, State};
 use abi::Status;
 use abi::message::{Header, Rights, bits};
 
-/// A word of bits and who waits for them.
+/// A notification: a word of bits, and the thread that waits for them.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Notification {
-    /// Bits set and not taken. [`System::set_word`] changes it.
+    /// The bits that are set and not taken. The bound endpoint has a copy, which changes with them.
     pub word: u64,
-    /// The thread in `wait`: there is one at most, which is in no other queue.
+    /// The thread in `wait`, at most one, in a queue of its own.
     pub waiter: Queue,
-    /// The row that made it, or to which the manifest gives it.
+    /// The row that made the notification, or to which the task table gives it.
     pub owner: Row,
-    /// Whether it belongs to the row over all lives.
+    /// Whether the notification belongs to the row over all lives.
     pub permanent: bool,
-    /// The endpoint whose `recv` returns its bits.
+    /// The endpoint whose `recv` returns the bits, too.
     pub bound_to: Option<Id<Endpoint>>,
-    /// [`Id::place`] of that endpoint; [`u32::MAX`] where there is none.
+    /// The [`Id::place`] of `bound_to`; [`u32::MAX`] if there is none.
     pub(crate) bound_place: u32,
-    /// Handles that name it.
+    /// The number of handles that name the notification.
     pub handles: u32,
 }
 
 impl Notification {
-    /// Notes to which endpoint it is bound.
+    /// Sets or clears the endpoint to which the notification is bound.
     pub(crate) fn bind(&mut self, endpoint: Option<Id<Endpoint>>) {
         self.bound_to = endpoint;
         self.bound_place = endpoint.map_or(u32::MAX, Id::place);
     }
 
-    /// No bits, nobody waiting.
+    /// A notification without bits or a waiting thread.
     pub fn new(owner: Row, permanent: bool) -> Self {
         Notification {
             word: 0,
@@ -52,7 +52,8 @@ impl Notification {
 }
 
 impl System {
-    /// Makes a notification for a thread's task. Errors: QuotaObjects, QuotaHandles.
+    /// Makes a notification for a thread's task, and returns its handle. Errors: QuotaObjects,
+    /// QuotaHandles.
     pub fn notification_create(&mut self, thread: u16) -> Result<u32, Status> {
         let row = self.row_of(thread)?;
         let task = self.tasks.get_mut(row)?;
@@ -69,7 +70,7 @@ impl System {
         task.handles.insert(Handle::new(Object::Notification(id), rights))
     }
 
-    /// Changes the word of a notification, and with it what the endpoint knows of it to which it is bound.
+    /// Sets the word of a notification, and its copy in the endpoint to which it is bound.
     #[inline(always)]
     pub(crate) fn set_word(&mut self, id: Id<Notification>, word: u64) {
         let Some(n) = self.notifications.get_mut(id) else { return };
@@ -79,14 +80,15 @@ impl System {
         }
     }
 
-    /// Sets bits, and wakes whoever waits for one of them: the thread in `wait` first, then the threads in `recv` in their order, of which
-    /// [`LISTENERS`](abi::message::LISTENERS) at most wait for bits. Each takes the bits of its mask, so one signal may wake several.
+    /// Sets bits, and wakes the threads that wait for one of them: first the thread in `wait`, then
+    /// those in `recv` in their order, of which at most [`LISTENERS`](abi::message::LISTENERS) wait
+    /// for bits. Each takes the bits of its mask, so one signal may wake several.
     pub fn signal(&mut self, id: Id<Notification>, set: u64) {
         if self.releasing != 0 && !self.signal_reaches(id) {
             return;
         }
         let Some(n) = self.notifications.get_mut(id) else { return };
-        // Nobody waits for what is there already.
+        // No thread waits for bits that were set before.
         let fresh = set & !n.word;
         if fresh == 0 {
             return;
@@ -99,7 +101,7 @@ impl System {
         if taken != 0 {
             n.waiter = Queue::default();
         }
-        // As `set_word`, of which this is a part.
+        // This is the second half of `set_word`.
         let bound = bound_to.and_then(|endpoint| self.endpoints.get_mut(endpoint));
         let is_heard = bound.is_some_and(|e| {
             e.bits = left;
@@ -118,7 +120,8 @@ impl System {
         }
     }
 
-    /// Wakes those who receive at the endpoint of a notification where bits have been set that were not there before.
+    /// Wakes the threads that receive at the endpoint of a notification in which the bits `fresh`
+    /// have been newly set.
     #[inline(never)]
     fn signal_receivers(&mut self, id: Id<Notification>, endpoint: Id<Endpoint>, fresh: u64) {
         let Some(receivers) = self.endpoints.get(endpoint).map(|e| e.receivers) else { return };
@@ -127,7 +130,7 @@ impl System {
             next = receivers.next(&self.threads, receiver);
             let mask = self.threads.at(receiver).map_or(0, |t| t.mask);
             match self.notifications.get(id).map_or(0, |n| n.word) {
-                // All are taken, or those behind it wait for none.
+                // All new bits are taken, or this thread and those behind it wait for no bits.
                 word if word & fresh == 0 || mask == 0 => return,
                 word if word & mask == 0 => {}
                 _ => {
@@ -141,7 +144,8 @@ impl System {
         }
     }
 
-    /// Whether there is somebody for whom bits are set: not where their owner is dead. A dead thread that waits for them is taken out.
+    /// Whether setting bits may reach a thread: not if the notification's owner is dead. Removes a
+    /// dead thread that waits for them.
     #[cold]
     fn signal_reaches(&mut self, id: Id<Notification>) -> bool {
         let Some(n) = self.notifications.get(id) else { return false };
@@ -150,7 +154,7 @@ impl System {
         self.is_alive(owner)
     }
 
-    /// Takes a dead thread out that waits for a notification.
+    /// Removes a dead thread that waits on a notification.
     #[inline(always)]
     fn clear_waiter(&mut self, id: Id<Notification>) {
         if self.releasing != 0 {
@@ -167,7 +171,8 @@ impl System {
         }
     }
 
-    /// `signal`: sets bits by a handle. Errors: BadHandle, WrongKind, NoRights (also where one of the bits is not to be set by it: then none is).
+    /// `signal`: sets bits through a handle. Errors: BadHandle, WrongKind, NoRights (also if the
+    /// handle does not allow one of the bits: then none is set).
     pub fn signal_by(&mut self, thread: u16, number: u64, set: u64) -> Result<(), Status> {
         let (id, bits) = self.cache_notification(thread, number, Rights::SIGNAL)?;
         if set & !bits != 0 {
@@ -177,8 +182,9 @@ impl System {
         Ok(())
     }
 
-    /// Looks up a handle to signal (SIGNAL) or to poll (WAIT) by, and notes where it leads; returns that, and the bits that can be set by it.
-    /// Errors: BadHandle, WrongKind, NoRights.
+    /// Looks up a handle for `signal` (with the right SIGNAL) or for `poll` (WAIT), and caches the
+    /// result. Returns the notification and the bits that can be set through the handle. Errors:
+    /// BadHandle, WrongKind, NoRights.
     pub(crate) fn cache_notification(
         &mut self,
         thread: u16,
@@ -194,7 +200,7 @@ impl System {
         Ok((to, bits))
     }
 
-    /// Sets bits in a task's own notification.
+    /// Sets bits in the permanent notification of a row. Does nothing if there is no such row.
     pub fn signal_task(&mut self, row: Row, set: u64) {
         if let Some(id) = self.tasks.at(row).and_then(|t| t.notification) {
             if set & bits::HEARTBEAT != 0
@@ -207,7 +213,7 @@ impl System {
         }
     }
 
-    /// Ends a `recv` with the bits of `mask` that are set, which are taken.
+    /// Completes a `recv` with the bits of `mask` that are set, and takes them.
     pub(crate) fn deliver_bits(&mut self, id: Id<Notification>, receiver: u16, mask: u64) {
         let Some(word) = self.notifications.get(id).map(|n| n.word) else { return };
         let taken = word & mask;
@@ -229,8 +235,8 @@ impl System {
         }
     }
 
-    /// `wait`: takes bits, or blocks the running thread until there are some.
-    /// Errors: BadHandle, WrongKind, NoRights, BadArgument, Busy.
+    /// `wait`: takes bits of the mask, or blocks the thread until one is set. Errors: BadHandle,
+    /// WrongKind, NoRights, BadArgument (an empty mask), Busy (another thread waits).
     pub fn wait(&mut self, thread: u16, handle: u64, mask: u64) -> Result<(), Status> {
         let (id, _) = self.notification_handle(thread, handle, Rights::WAIT)?;
         if mask == 0 {
@@ -259,20 +265,23 @@ impl System {
         Ok(())
     }
 
-    /// Whether a poll by the running thread finds nothing, by a handle of which it is known where it leads. While something dead is released,
-    /// its notifications are there and gone.
+    /// Whether a poll by the running thread finds no bits, as far as its cached lookup tells.
+    /// Always false while a dead life is being released, because its notifications still have a
+    /// slot but no longer exist.
     #[inline(always)]
     pub fn finds_nothing(&self, handle: u64, mask: u64) -> bool {
         let Some(t) = self.running().filter(|t| self.sched.is_of(t.task, &t.polls, handle)) else { return false };
         self.releasing == 0 && self.notifications.get(t.polls.to()).is_some_and(|n| n.word & mask == 0)
     }
 
-    /// `poll` by the running thread, as [`System::poll`].
+    /// `poll` by the running thread: takes bits, if any are set, and returns them. Errors:
+    /// BadHandle, WrongKind, NoRights.
     pub fn poll_running(&mut self, handle: u64, mask: u64) -> Result<u64, Status> {
         self.poll(self.sched.current, handle, mask)
     }
 
-    /// `poll`: takes bits, if there are any. Errors: BadHandle, WrongKind, NoRights.
+    /// `poll`: takes bits, if any are set, and returns them. Errors: BadHandle, WrongKind,
+    /// NoRights.
     #[inline(never)]
     pub fn poll(&mut self, thread: u16, handle: u64, mask: u64) -> Result<u64, Status> {
         let (id, _) = self.cache_notification(thread, handle, Rights::WAIT)?;
@@ -285,7 +294,8 @@ impl System {
         Ok(taken)
     }
 
-    /// Binds a notification to an endpoint; both must be the caller's own. Errors: BadHandle, WrongKind, NoRights, Busy.
+    /// `endpoint_bind`: binds a notification to an endpoint. The calling task must have made both.
+    /// Errors: BadHandle, WrongKind, NoRights, Busy (one of them is in use or permanent).
     pub fn endpoint_bind(&mut self, thread: u16, endpoint: u64, notification: u64) -> Result<(), Status> {
         let row = self.row_of(thread)?;
         let (endpoint, _) = self.endpoint_handle(thread, endpoint, Rights::RECV)?;
@@ -308,7 +318,7 @@ impl System {
         Ok(())
     }
 
-    /// Frees a notification: the thread that waits there gets BadHandle.
+    /// Frees a notification. A thread that waits on it gets BadHandle.
     pub(crate) fn notification_destroy(&mut self, id: Id<Notification>) {
         let Some(n) = self.notifications.remove(id) else { return };
         if let Some(e) = n.bound_to.and_then(|e| self.endpoints.get_mut(e)) {

@@ -1,13 +1,13 @@
-//! First-in, first-out queues of threads, linked through the threads themselves: no allocation, removal from the middle in
-//! constant time. A thread is in at most one queue.
+//! First-in, first-out queues of threads, linked through the threads themselves: they need no
+//! memory, and removal from the middle takes constant time. A thread is in at most one queue.
 
 use crate::arena::Arena;
 use crate::thread::Thread;
 
-/// No thread.
+/// The index that stands for no thread.
 pub const NIL: u16 = u16::MAX;
 
-/// The link that a thread carries.
+/// The neighbours of a thread in its queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Link {
     next: u16,
@@ -15,11 +15,11 @@ pub struct Link {
 }
 
 impl Link {
-    /// In no queue.
+    /// The link of a thread that is in no queue.
     pub const UNLINKED: Link = Link { next: NIL, prev: NIL };
 }
 
-/// A queue: its ends.
+/// A queue: the indices of its first and its last thread.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Queue {
@@ -34,22 +34,23 @@ impl Default for Queue {
 }
 
 impl Queue {
-    /// A queue in which nobody waits. Its ends differ: where they are the same, one thread waits.
+    /// A queue without a thread. Its two ends differ, as equal ends mean that exactly one thread is
+    /// queued.
     pub(crate) const NOBODY: Queue = Queue { head: NIL, tail: 0 };
 
-    /// Whether nobody waits.
+    /// Whether the queue has no thread.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.head == NIL
     }
 
-    /// Who waits longest.
+    /// The first thread, which has waited longest.
     #[inline]
     pub fn front(&self) -> Option<u16> {
         (self.head != NIL).then_some(self.head)
     }
 
-    /// Who waits, where it is one alone.
+    /// The thread in a queue of exactly one; `None` if there are none or more.
     #[inline(always)]
     pub(crate) fn only(&self) -> Option<u16> {
         (self.head == self.tail).then_some(self.head)
@@ -105,14 +106,14 @@ impl Queue {
         }
     }
 
-    /// Takes the thread that waits longest.
+    /// Removes the first thread, which has waited longest, and returns it.
     pub fn pop(&mut self, threads: &mut Arena<Thread>) -> Option<u16> {
         let index = self.front()?;
         self.remove(threads, index);
         Some(index)
     }
 
-    /// Takes out a thread, which must be in this queue.
+    /// Removes a thread, which must be in this queue.
     pub fn remove(&mut self, threads: &mut Arena<Thread>, index: u16) {
         if self.head == self.tail {
             *self = Queue::NOBODY;
@@ -130,14 +131,14 @@ impl Queue {
         }
     }
 
-    /// The threads from the last to the first, as the backward links have them.
+    /// The threads from the last to the first, by the backward links.
     #[cfg(any(test, feature = "verify"))]
     pub(crate) fn backwards(&self, threads: &Arena<Thread>) -> alloc::vec::Vec<u16> {
         let prev = |&index: &u16| threads.at(index).map(|t| t.link.prev).filter(|&p| p != NIL);
         core::iter::successors((!self.is_empty()).then_some(self.tail), prev).take(threads.capacity() + 1).collect()
     }
 
-    /// The thread behind this one.
+    /// The thread that follows this one.
     pub fn next(&self, threads: &Arena<Thread>, index: u16) -> Option<u16> {
         threads.at(index).map(|t| t.link.next).filter(|&n| n != NIL)
     }

@@ -1,42 +1,45 @@
-//! Where RAM is: the regions of the boot memory map, in order, whatever order and overlaps they came with.
+//! The regions of RAM, in ascending order, made of the entries of the boot memory map, which may be
+//! unordered and may overlap.
 
-/// Most regions that are kept apart. Neighbours become one, so a machine has a handful.
+/// The most regions. Adjacent ones are merged, so a machine has only a few.
 pub const MAX_REGIONS: usize = 64;
 
 const PAGE: u64 = abi::PAGE_SIZE as u64;
 
-/// Adjacent whole pages of physical memory.
+/// A range of whole pages of physical memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Region {
-    /// First byte.
+    /// The first physical address.
     pub start: u64,
-    /// One past the last byte.
+    /// The physical address after the last byte.
     pub end: u64,
 }
 
 impl Region {
     const NONE: Region = Region { start: 0, end: 0 };
 
-    /// Bytes.
+    /// The size in bytes.
     pub fn size(&self) -> u64 {
         self.end - self.start
     }
 
-    /// Whether the `len` bytes from `phys` on, at least one, all lie in here.
+    /// Whether the `len` bytes from physical address `phys` on, at least one, all lie in the
+    /// region.
     #[inline(always)]
     pub fn holds(&self, phys: u64, len: u64) -> bool {
-        // No sum, which could wrap.
+        // No sum is computed, as it could overflow.
         phys >= self.start && phys < self.end && len <= self.end - phys && len != 0
     }
 }
 
-/// A set of pages: [`Regions::add`] all that belongs to it first, then [`Regions::remove`] what does not.
+/// A set of pages. The caller first [adds](Regions::add) all that belongs to it, then
+/// [removes](Regions::remove) what does not.
 #[derive(Clone, Debug)]
 pub struct Regions {
-    /// In ascending order; none is empty, touches or overlaps another.
+    /// The regions in ascending order. None is empty, and no two touch or overlap.
     list: [Region; MAX_REGIONS],
     count: usize,
-    /// The largest: what is asked for is nearly always in there.
+    /// The largest region, which is checked first, as most lookups are in it.
     largest: Region,
 }
 
@@ -47,7 +50,7 @@ impl Default for Regions {
 }
 
 impl Regions {
-    /// None.
+    /// The empty set.
     pub const fn new() -> Self {
         Regions { list: [Region::NONE; MAX_REGIONS], count: 0, largest: Region::NONE }
     }
@@ -57,20 +60,20 @@ impl Regions {
         self.list.get(..self.count).unwrap_or_default()
     }
 
-    /// One past the last byte of all.
+    /// The physical address after the last byte of the last region; 0 if there is none.
     pub fn end(&self) -> u64 {
         self.list().last().map_or(0, |r| r.end)
     }
 
-    /// Adds the whole pages between two addresses. Where there are too many regions already, they are left out: memory that is not used
-    /// does no harm.
+    /// Adds the whole pages between two addresses. If the set has [`MAX_REGIONS`] regions already,
+    /// the pages are left out, as unused memory does no harm.
     pub fn add(&mut self, start: u64, end: u64) {
         let Some(mut start) = start.checked_next_multiple_of(PAGE) else { return };
         let mut end = end & !(PAGE - 1);
         if start >= end {
             return;
         }
-        // What it touches becomes part of it.
+        // Regions that the new one touches are merged into it.
         let (mut kept, old, count) = (0, self.list, self.count);
         let mut at = 0;
         for r in old.iter().take(count) {
@@ -86,7 +89,7 @@ impl Regions {
         self.insert(at, Region { start, end });
     }
 
-    /// Takes out every page that has a byte between two addresses.
+    /// Removes every page that has a byte between two addresses.
     pub fn remove(&mut self, start: u64, end: u64) {
         if start >= end {
             return;
@@ -141,12 +144,13 @@ impl Regions {
         self.list().iter().any(|r| phys < r.end && r.start < phys.saturating_add(len))
     }
 
-    /// Bytes of the largest region.
+    /// The size of the largest region in bytes.
     pub fn largest(&self) -> u64 {
         self.largest.size()
     }
 
-    /// Takes `len` bytes, whole pages, from the start of the lowest region that has so many; returns where they are.
+    /// Removes `len` bytes, a multiple of the page size, from the start of the lowest region that
+    /// has as many. Returns their first address.
     pub fn take(&mut self, len: u64) -> Option<u64> {
         let place = self.list().iter().position(|r| r.size() >= len)?;
         let region = self.list.get_mut(place)?;

@@ -1,10 +1,12 @@
-//! The end of a life. Death itself is a few steps, whatever the life held: from then on none of its threads runs, and nothing is reached by
-//! its names. What it held goes back afterwards in small units, of which [`System::kill`] does as many as an ordinary task needs, and
-//! [`System::reap`] the others: so nobody waits long for a death, however large the life was.
+//! The end of a life. Death itself takes a few steps, whatever the life held: from then on none of
+//! its threads runs, and its names lead to nothing. What it held is released afterwards in small
+//! units: [`System::kill`] does as many as an ordinary task needs, and [`System::reap`] does the
+//! rest. So no death delays others for long, however large the life was.
 //!
-//! Between death and the last unit the dead threads stay where they were, in queues too. Whoever meets one there takes it out: it is neither
-//! run nor answered. What the dead task made is gone for all who look it up. Its account is withheld meanwhile: so the assembly,
-//! which knows nothing of all this, hands the core to none of its threads.
+//! Until the last unit is done, the dead threads stay where they were, even in queues. The first
+//! code that meets one there removes it; it is neither run nor answered. What the dead task made no
+//! longer exists for any lookup. Its account is withheld meanwhile, so that the assembly, which
+//! does not know of dead tasks, runs none of its threads.
 
 use crate::addr::LifeSpace;
 use crate::arena::Id;
@@ -16,71 +18,73 @@ use abi::Status;
 use abi::message::bits;
 use abi::task::TaskState;
 
-/// How far the release of a dead life has come, in this order. A number is a slot of one of the kernel's tables: those below it have been
-/// looked at.
+/// How far the release of a dead life has come; the variants are in the order of the work. A number
+/// is the index of the next slot to examine in one of the kernel's tables.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Release {
-    /// Its threads, and those of others that wait for its answer.
+    /// Releases the life's threads, and wakes threads of others that wait for its answer.
     Threads(u16),
-    /// Its mappings, then its handles.
+    /// Releases the life's mappings, then its handles.
     Handles,
-    /// Endpoints that it made.
+    /// Frees the endpoints that the life made.
     Endpoints(u16),
-    /// Notifications that it made.
+    /// Frees the notifications that the life made.
     Notifications(u16),
-    /// Who waits for its next life, where there will be none.
+    /// Wakes the callers queued at the row's endpoint, if there will be no next life.
     Queue,
-    /// There is a life, or nothing is left of one but frames.
+    /// The row has a life, or nothing of the last one is left except frames.
     #[default]
     Done,
 }
 
-/// Slots of a table at which is looked before that counts as work.
+/// Slots of a table that are examined for one unit of [`LOOK_COST`].
 const LOOK: u16 = 16;
 
-// What a unit costs at the most, in about a hundred instructions.
+// The most that each kind of unit costs, in hundreds of instructions.
 const LOOK_COST: u32 = 2;
 const THREAD: u32 = 4;
 const WAKE: u32 = 3;
 const MAPPING: u32 = 2;
 const HANDLE: u32 = 4;
 const OBJECT: u32 = 3;
-/// On top of its handle, and of a unit for each level of the heap out of which it is taken.
+/// The cost of a timer, besides that of its handle and one for each level of the heap it is in.
 const TIMER: u32 = 2;
 
 fn spend(work: &mut u32, cost: u32) {
     *work = work.saturating_sub(cost);
 }
 
-/// So many slots have been looked at before this one.
+/// Charges for examining slots, `before` of which have been examined before this one.
 fn looked(work: &mut u32, before: u16) {
     if before % LOOK == LOOK - 1 {
         spend(work, LOOK_COST);
     }
 }
 
-/// Work that is done within a death, in about a hundred instructions. An ordinary driver needs less: so much is done at once for whoever has no
-/// more than seven objects and nine handles, and for whom fourteen wait.
+/// Work done within a death, in hundreds of instructions. An ordinary driver needs less: this
+/// suffices for a task with at most seven objects and nine handles for which fourteen threads wait.
 const WORK_AT_DEATH: u32 = 140;
-/// Work that one [`System::reap`] does.
+/// Work done by one [`System::reap`], in hundreds of instructions.
 const WORK_AT_REAP: u32 = 100;
-/// Of the release of what an orphan held, at each exit of the kernel.
+/// Work done at each exit of the kernel on the release of tasks that no supervisor reaps, in
+/// hundreds of instructions.
 const WORK_OF_ORPHANS: u32 = 20;
-/// Steps in the table of frames in one [`System::reap`].
+/// Steps in the table of frames done by one [`System::reap`].
 const FRAME_STEPS: u32 = 200;
-/// Calls that one [`System::expect`] ends.
+/// The most calls that one [`System::expect`] ends.
 const FLUSHED: usize = 32;
-/// Dead threads that are taken out in one go where they are in somebody's way.
+/// The most dead threads that one operation removes where it meets them in a queue.
 pub(crate) const IN_THE_WAY: usize = 16;
 
 impl System {
-    /// Whether a row has a life, which need not run yet.
+    /// Whether a row has a life, which runs or is being started.
     #[inline]
     pub(crate) fn is_alive(&self, row: Row) -> bool {
         self.tasks.at(row).is_some_and(Task::is_alive)
     }
 
-    /// Whether an object of a row is there for those who hold it: what a task made dies with it.
+    /// Whether an object of a row still exists for those who hold handles to it: what a task made
+    /// ends with its life.
     #[inline]
     pub(crate) fn exists(&self, owner: Row, permanent: bool) -> bool {
         permanent || self.releasing == 0 || self.is_alive(owner)
@@ -92,8 +96,10 @@ impl System {
         self.releasing != 0 && self.threads.at(thread).is_some_and(|t| !self.is_alive(t.task))
     }
 
-    /// Ends a life, whose record is written (see [`System::blame`]), and releases what an ordinary one holds. The caller masks the interrupt lines
-    /// that it owned (see [`crate::grants::Lines::release`]) and leaves its address space first. Its frames stay in its chain until they are reaped.
+    /// Ends a life whose death record is written (see [`System::blame`]), and releases what an
+    /// ordinary life holds. Before, the caller masks the interrupt lines that the life owned (see
+    /// [`crate::lines::Lines::release`]) and leaves its address space. The frames stay in the
+    /// row's chain until they are reaped.
     pub fn kill(&mut self, row: Row) {
         if self.end(row) {
             self.release(row, WORK_AT_DEATH);
@@ -101,7 +107,7 @@ impl System {
         }
     }
 
-    /// Ends a row's life without releasing anything of it yet: that is for [`System::release`].
+    /// Ends a life without releasing anything yet, which is left to [`System::release`].
     pub fn die(&mut self, row: Row) {
         if self.end(row) {
             self.tell_controller();
@@ -114,7 +120,7 @@ impl System {
         }
     }
 
-    /// Death itself. False where there is no life.
+    /// Marks a life as dead. Returns false if the row has no life.
     #[inline(always)]
     fn end(&mut self, row: Row) -> bool {
         let Some(task) = self.tasks.at_mut(row).filter(|t| t.is_alive()) else { return false };
@@ -139,13 +145,15 @@ impl System {
         true
     }
 
-    /// Goes on with the release of a dead life, as far as so much work goes, but by one unit at least. False where some is left.
+    /// Continues the release of a dead life with at most `work` work, but at least one unit.
+    /// Returns false if some is left.
     pub fn release(&mut self, row: Row, mut work: u32) -> bool {
         let Some(mut at) = self.tasks.at(row).map(|t| t.release) else { return true };
         if at == Release::Done {
             return true;
         }
-        // One after the other, not in a loop: of an ordinary life the compiler then sees that nothing comes between them.
+        // A sequence instead of a loop lets the compiler see that the parts of an ordinary life's
+        // release follow directly on each other.
         if let Release::Threads(from) = at {
             at = self.release_threads(row, from, &mut work);
         }
@@ -218,12 +226,12 @@ impl System {
                 if *work == 0 {
                     return Release::Handles;
                 }
-                // The page tables go with the life, so there is nothing to unmap.
+                // The page tables are freed with the life, so nothing is unmapped.
                 self.mapping_pop(row);
                 spend(work, MAPPING);
                 continue;
             }
-            // Those to what outlives every life, which are most of a driver's.
+            // Handles to permanent objects, which are most of a driver's.
             task.handles.pop_while(|object| {
                 let handles = match *object {
                     Object::Endpoint(id) => endpoints.get_mut(id).filter(|e| e.permanent).map(|e| &mut e.handles),
@@ -247,7 +255,8 @@ impl System {
         }
     }
 
-    /// The last slot of the handles, which has none to what outlives every life. So many empty ones came before it. Returns what it cost.
+    /// Releases the last slot of the table of handles, which holds no handle to a permanent object,
+    /// and returns the cost. `empty` counts free slots.
     #[inline(never)]
     fn release_other(&mut self, row: Row, empty: &mut u16) -> u32 {
         let Some(slot) = self.tasks.at_mut(row).and_then(|t| t.handles.pop()) else { return 0 };
@@ -264,7 +273,8 @@ impl System {
         HANDLE + more
     }
 
-    /// Wakes one who waits at an endpoint that ends with this handle, which is put back for that. False where nobody does.
+    /// If this is the last handle of an endpoint at which a thread waits: wakes that thread, and
+    /// puts the handle back for the next one. Returns false if no thread waits.
     fn put_back_to_drain(&mut self, row: Row, handle: Handle, id: Id<Endpoint>) -> bool {
         let last = self.endpoints.get(id).is_some_and(|e| e.handles == 1);
         let drained = last && self.endpoint_drain(id);
@@ -274,7 +284,7 @@ impl System {
         drained
     }
 
-    /// What it made may live on in others' handles; it does not outlive its maker.
+    /// Frees the endpoints that the life made, even those to which others hold handles.
     #[inline(never)]
     fn release_endpoints(&mut self, row: Row, from: u16, work: &mut u32) -> Release {
         for index in from..self.endpoints.touched() {
@@ -336,13 +346,15 @@ impl System {
         Release::Done
     }
 
-    /// Goes on with the release of a dead life, and when that is done frees frames of it. Returns how much is left: units, of which there are at
-    /// least as many, or frames; 0 when nothing is. Errors: NoSuchTask.
+    /// Continues the release of a dead life and, once that is done, frees frames of it. Returns how
+    /// much is left: a lower bound of the number of units, or the number of frames; 0 if nothing is
+    /// left. Errors: NoSuchTask (the row has no dead life).
     pub fn reap(&mut self, row: Row) -> Result<u32, Status> {
         self.reap_some(row, WORK_AT_REAP, FRAME_STEPS)
     }
 
-    /// As [`System::reap`], with so much work, or about so many steps in the table of frames.
+    /// Does a step of [`System::reap`] with at most `work` work on the release, or about `steps`
+    /// steps in the table of frames. Errors: NoSuchTask (the row has no dead life).
     pub fn reap_some(&mut self, row: Row, work: u32, steps: u32) -> Result<u32, Status> {
         let task = self.tasks.at(row).filter(|t| t.state == TaskState::Dead).ok_or(Status::NoSuchTask)?;
         let released = task.release == Release::Done;
@@ -360,7 +372,8 @@ impl System {
         Ok(task.chain.len())
     }
 
-    /// Frees frames of memory objects that are gone, in about so many steps. Where nobody is there to reap, releases what the dead held, too.
+    /// Frees frames of memory objects that no longer exist, in about `steps` steps. Where the
+    /// supervisor is dead, also releases what dead tasks held.
     #[inline(always)]
     pub fn collect(&mut self, steps: u32) {
         if !self.garbage.is_empty() || self.releasing != 0 || !self.untold.is_empty() {
@@ -381,8 +394,9 @@ impl System {
         }
     }
 
-    /// Says whether a row has a next life. Where not, who is queued there gets PeerGone, so many in one step; false where some are left: then
-    /// again. Errors: NoSuchTask.
+    /// Sets whether a row is expected to have a next life. If not, calls that are queued there end
+    /// with PeerGone, a bounded number in one step. Returns false if some are left: the caller then
+    /// calls again. Errors: NoSuchTask.
     pub fn expect(&mut self, row: Row, expected: bool) -> Result<bool, Status> {
         let task = self.tasks.get_mut(row)?;
         task.expected = expected;
@@ -400,7 +414,8 @@ impl System {
         Ok(self.endpoints.get(endpoint).is_none_or(|e| e.senders.is_empty()))
     }
 
-    /// Ends the wait of one who is queued at an endpoint, or receives there. False where nobody is.
+    /// Ends the system call of one thread that is queued at an endpoint, as a sender or as a
+    /// receiver. Returns false if there is none.
     pub(crate) fn endpoint_drain(&mut self, id: Id<Endpoint>) -> bool {
         let Some(e) = self.endpoints.get_mut(id) else { return false };
         if let Some(sender) = e.senders.pop(&mut self.threads) {

@@ -1,4 +1,4 @@
-//! Rows of the task table by number, and the tasks that are found by them.
+//! Row numbers of the task table, and the table of tasks that they index.
 
 use crate::system::System;
 use crate::task::Task;
@@ -7,75 +7,76 @@ use abi::task::MAX_TASKS;
 use abi::{Status, TaskId};
 use alloc::vec::Vec;
 
-/// A row of the task table: a task's place there, which stays the same over all of its lives. Not every number is a row of the table that
-/// is there: [`System::task`] says whether it is.
+/// A row of the task table: a task's place in it, which stays the same over all of its lives. A
+/// number need not be a row of the table at hand: [`System::task`] checks that.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Row(u16);
 
 impl Row {
-    /// The row of this number; the first is 0.
+    /// The row of this number; the first row is 0.
     #[inline(always)]
     pub const fn new(number: u16) -> Self {
         Row(number)
     }
 
-    /// The row of the task that an identifier names, in whichever life.
+    /// The row that a task identifier names, whatever its generation.
     #[inline(always)]
     pub const fn of(task: TaskId) -> Self {
         Row(task.index)
     }
 
-    /// The row that a register names. Errors: NoSuchTask (no row has such a number).
+    /// The row whose number is in a register. Errors: NoSuchTask (the number does not fit a row
+    /// number).
     #[inline(always)]
     pub fn from_register(number: u64) -> Result<Self, Status> {
         u16::try_from(number).map(Row).map_err(|_| Status::NoSuchTask)
     }
 
-    /// Its number.
+    /// The number of the row.
     #[inline(always)]
     pub const fn number(self) -> u16 {
         self.0
     }
 
-    /// Its place in a table that has an entry for each row.
+    /// The index of the row in a table that has an entry for each row.
     #[inline(always)]
     pub const fn index(self) -> usize {
         self.0 as usize
     }
 
-    /// The row so many rows further on; the last number of all where there is none.
+    /// The row `rows` further on, at most number 65,535.
     #[inline(always)]
     pub const fn plus(self, rows: u16) -> Self {
         Row(self.0.saturating_add(rows))
     }
 }
 
-/// A set of rows: one bit for each that a task table can have.
+/// A set of rows: one bit for each row that a task table can have.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct RowSet([u64; WORDS]);
 
 const WORDS: usize = MAX_TASKS.div_ceil(64);
 
 impl RowSet {
-    /// No row.
+    /// The set without a row.
     pub const EMPTY: RowSet = RowSet([0; WORDS]);
 
-    /// The word in which a row's bit is, and the bit. Whoever asks has a row of the table; the rest of the division is for the compiler, which then
-    /// knows that there is such a word.
+    /// The index of the word that holds a row's bit, and the bit. The index is in range for every
+    /// row of the table; the remainder lets the compiler know that.
     #[inline(always)]
     #[allow(clippy::modulo_one, reason = "how many words there are follows from how many tasks there can be")]
     const fn place(row: Row) -> (usize, u64) {
         (row.index() / 64 % WORDS, 1 << (row.index() % 64))
     }
 
-    /// Whether there is no row in it.
+    /// Whether the set has no row.
     #[inline(always)]
     pub fn is_empty(&self) -> bool {
         self.0 == [0; WORDS]
     }
 
-    /// Whether the row is in it.
+    /// Whether the row is in the set.
     #[inline(always)]
     pub fn contains(&self, row: Row) -> bool {
         let (word, bit) = Self::place(row);
@@ -91,7 +92,7 @@ impl RowSet {
         }
     }
 
-    /// Takes a row out.
+    /// Removes a row.
     #[inline(always)]
     pub fn remove(&mut self, row: Row) {
         let (word, bit) = Self::place(row);
@@ -106,7 +107,7 @@ impl RowSet {
         self.0.iter_mut().zip(other.0).for_each(|(word, more)| *word |= more);
     }
 
-    /// Takes the lowest row out.
+    /// Removes the lowest row and returns it.
     #[inline(always)]
     pub fn pop(&mut self) -> Option<Row> {
         let (number, word) = self.0.iter_mut().enumerate().find(|(_, word)| **word != 0)?;
@@ -128,24 +129,24 @@ impl core::fmt::Display for Row {
     }
 }
 
-/// The task table: a task for each row, made at boot and never moved.
+/// The table of all tasks, by row: made at boot and never moved.
 pub struct Tasks(Vec<Task>);
 
 impl Tasks {
-    /// The tasks of these records, in their order, none of which has a life.
+    /// A table with a task for each record, in this order; none has a life.
     pub(crate) fn new(records: impl ExactSizeIterator<Item = TaskRecord>) -> Self {
         let mut tasks = Vec::with_capacity(records.len());
         tasks.extend(records.map(Task::new));
         Tasks(tasks)
     }
 
-    /// The task in a row, if there is such a row: for those who have nobody to tell that there is none.
+    /// The task in a row; `None` if there is no such row.
     #[inline(always)]
     pub(crate) fn at(&self, row: Row) -> Option<&Task> {
         self.0.get(row.index())
     }
 
-    /// The task in a row, to change, if there is such a row: for those who have nobody to tell that there is none.
+    /// The task in a row, mutable; `None` if there is no such row.
     #[inline(always)]
     pub(crate) fn at_mut(&mut self, row: Row) -> Option<&mut Task> {
         self.0.get_mut(row.index())
@@ -157,19 +158,18 @@ impl Tasks {
         self.at(row).ok_or(Status::NoSuchTask)
     }
 
-    /// The task in a row, to change. Errors: NoSuchTask.
+    /// The task in a row, mutable. Errors: NoSuchTask.
     #[inline(always)]
     pub(crate) fn get_mut(&mut self, row: Row) -> Result<&mut Task, Status> {
         self.at_mut(row).ok_or(Status::NoSuchTask)
     }
 
-    /// How many rows there are.
-    #[cfg(any(test, feature = "verify"))]
+    /// The number of rows.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Bytes of the table.
+    /// Size of the table in bytes.
     #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
         self.0.capacity() * size_of::<Task>()
@@ -180,17 +180,17 @@ impl Tasks {
         self.0.iter()
     }
 
-    /// All tasks, in the order of their rows, to change.
+    /// All tasks, in the order of their rows, mutable.
     pub(crate) fn iter_mut(&mut self) -> core::slice::IterMut<'_, Task> {
         self.0.iter_mut()
     }
 
-    /// The first row whose task is such.
+    /// The first row whose task meets the condition.
     pub(crate) fn find(&self, is_such: impl Fn(&Task) -> bool) -> Option<Row> {
         self.0.iter().position(is_such).map(|row| Row(row as u16))
     }
 
-    /// All rows.
+    /// All rows, in ascending order.
     #[cfg(any(test, feature = "verify"))]
     pub fn rows(&self) -> impl Iterator<Item = Row> + use<> {
         (0..self.0.len() as u16).map(Row)
@@ -204,7 +204,7 @@ impl System {
         self.tasks.get(row)
     }
 
-    /// The task in a row, to change. Errors: NoSuchTask.
+    /// The task in a row, mutable. Errors: NoSuchTask.
     #[inline(always)]
     pub fn task_mut(&mut self, row: Row) -> Result<&mut Task, Status> {
         self.tasks.get_mut(row)

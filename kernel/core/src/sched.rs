@@ -1,12 +1,15 @@
-//! Preemptive scheduling by priority, with a slice of processor time for each task in each period, which keeps a spinning one from starving
-//! those that are less important.
+//! Preemptive scheduling by priority, with a slice of processor time for each task in each period,
+//! so that a spinning task cannot starve less important ones.
 //!
-//! Periods are the same for all tasks. Within its slice a task's threads run at their priorities. When it is used up, they go on at the
-//! background level, below all priorities, until the period is over; there tasks take turns, of whatever many threads they are.
+//! Periods are the same for all tasks. Within its slice, a task's threads run at their priorities.
+//! When the slice is used up, they continue at the background level, below all priorities, until
+//! the period is over. At that level tasks take turns, however many threads they have.
 //!
-//! A task may have a thousand threads, so none of that is done to all of them at once. A ready thread whose task has nothing left is found when it
-//! would run, and parked then ([`System::park`]): of each task one thread waits in a queue of the scheduler, and the others behind it. When their
-//! task has a new slice, they go back to their priorities some at each tick, by turns of the tasks.
+//! A task may have a thousand threads, so none of this is done to all of them at once. A ready
+//! thread whose task has nothing left is found when it would run, and is parked then
+//! ([`System::park`]): of each task one thread waits in a queue of the scheduler, and the others
+//! wait behind it. When their task has a new slice, they return to their priorities, a few at each
+//! tick, by turns of the tasks.
 
 use crate::account::{Account, Budget};
 use crate::clock::Clock;
@@ -18,66 +21,76 @@ use crate::task::Task;
 use crate::thread::{State, Thread};
 use abi::task::{LEVELS, MAX_TASKS};
 
-/// Threads at this level go back to their priorities: their tasks have a new slice.
+/// The level of threads that are about to return to their priorities, because their tasks have a
+/// new slice.
 pub const RETURNING: u8 = LEVELS as u8;
 
-/// The level below all priorities. Here are the thread whose turn it is, and one of each other task that waits for its turn.
+/// The level below all priorities. Its queue holds the thread whose turn it is, and one thread of
+/// each other task that waits for its turn.
 pub const BACKGROUND: u8 = RETURNING + 1;
 
-/// The level of further threads that wait for their task's turn or return: in no queue of the scheduler, but in the task's own.
+/// The level of further threads that wait for their task's turn or return: they are in the task's
+/// own queue, not in one of the scheduler.
 pub const PARKED: u8 = BACKGROUND + 1;
 
-/// A level at which nobody ever is, below all others: so that the search for the best level always ends.
+/// A level below all others that never has a thread, so that the search for the best level always
+/// ends.
 const NOBODY: u8 = 63;
 
-/// Processor time that a task may use at its priorities in one period, in nanoseconds, where there are few tasks.
+/// Processor time in nanoseconds that a task may use at its priorities in one period, where there
+/// are few tasks.
 pub const SLICE_NS: u64 = 10_000_000;
-/// Processor time that a task may use at its priorities in one period, in nanoseconds, however many tasks there are.
+/// The least processor time in nanoseconds that a task may use at its priorities in one period,
+/// however many tasks there are.
 pub const LEAST_SLICE_NS: u64 = 4_000_000;
 
-/// A task's turn at the background level, in nanoseconds.
+/// Length in nanoseconds of a task's turn at the background level.
 pub const TURN_NS: u64 = 4_000_000;
 
 /// Length of a period in nanoseconds, where there are few tasks.
 pub const PERIOD_NS: u64 = 100_000_000;
 
-/// By how much a slice or turn is exceeded at the most, because a thread that runs on is looked at when the timer ticks, in nanoseconds.
-const TICK_NS: u64 = 1_000_000;
+/// The most by which a slice or turn is exceeded, in nanoseconds: a running thread's time is
+/// checked at timer ticks, which are so far apart.
+pub const TICK_NS: u64 = 1_000_000;
 
-/// Slice and period for so many tasks, in nanoseconds. All slices together, each exceeded by a tick, leave a tenth of the period: so even if
-/// all other tasks are more important and spin, every task gets its slice, and what is at the background level goes on too.
+/// Slice and period for `tasks` tasks, in nanoseconds. All slices together, each exceeded by a
+/// tick, take nine tenths of the period. So every task gets its slice even if all others are more
+/// important and spin, and threads at the background level run, too.
 pub fn shares(tasks: usize) -> (u64, u64) {
     let tasks = (tasks as u64).max(1);
     let slice = (PERIOD_NS * 8 / 10 / tasks).clamp(LEAST_SLICE_NS, SLICE_NS);
     (slice, (tasks * (slice + TICK_NS) * 10 / 9).max(PERIOD_NS))
 }
 
-/// How many threads or tasks are moved in one tick, and before interrupts are let in where nobody has been found to run.
+/// The most threads or tasks that are moved in one tick, and the most threads that are examined
+/// before interrupts are let in while none has been found to run.
 pub(crate) const STEPS: usize = 32;
 
-/// How many timers set their bits in one tick; the tasks that have some which are due take turns.
+/// The most timers that set their bits in one tick. Tasks with timers that are due take turns.
 pub const EXPIRES: usize = 4;
 
-/// Ready queues, accounts, and who runs.
+/// The ready queues, the accounts, and the running thread.
 #[derive(Debug)]
 pub struct Scheduler {
     /// The running thread; [`NIL`] while the processor idles.
     pub(crate) current: u16,
     pub(crate) ready: [Queue; PARKED as usize],
-    /// A bit for each level at which somebody is ready, and [`NOBODY`].
+    /// A bit for each level at which a thread is ready, and the bit of [`NOBODY`].
     pub(crate) levels: u64,
     pub(crate) resched: bool,
     pub(crate) charged_to: u64,
-    /// What each row has left. Rows that there are not have one too: so the place of each is known when the kernel is built.
+    /// The account of each row. The array has an entry for every possible row, so that offsets in
+    /// it are constants.
     pub(crate) accounts: [Account; MAX_TASKS],
-    /// How many rows there are.
+    /// The number of rows.
     pub(crate) rows: usize,
-    /// When a tick is to do more than to charge whoever runs: at the end of the period; at once, which is 0, while slices are filled and threads
-    /// return.
+    /// When a tick must do more than charge the running thread, in cycles: at the end of the
+    /// period, or at once (0) while slices are filled and threads return.
     pub(crate) look_at: u64,
-    /// When the period ends, in cycles.
+    /// The end of the period, in cycles.
     pub(crate) period_end: u64,
-    /// Rows from this one on have not got the period's slice yet.
+    /// The first row that has not got its slice of this period yet.
     pub(crate) next_row: usize,
     pub(crate) slice: i64,
     pub(crate) turn: i64,
@@ -85,7 +98,7 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
-    /// Nobody is ready. There will be so many tasks.
+    /// A scheduler for `tasks` tasks without a ready thread.
     pub fn new(clock: &Clock, tasks: usize) -> Self {
         let (slice, period) = shares(tasks);
         let cycles = |ns: u64| i64::try_from(clock.span_cycles(ns)).unwrap_or(i64::MAX);
@@ -110,38 +123,38 @@ impl Scheduler {
         sched
     }
 
-    /// The queue of a level.
+    /// The ready queue of a level.
     #[cfg(any(test, feature = "verify"))]
     #[expect(clippy::indexing_slicing, reason = "only tests and checks ask, for levels that there are")]
     pub(crate) fn queue(&self, level: u8) -> Queue {
         self.ready[level as usize]
     }
 
-    /// Whether somebody is said to be ready at a level.
+    /// Whether the bit set of levels has this level.
     #[cfg(any(test, feature = "verify"))]
     pub(crate) fn says_ready(&self, level: u8) -> bool {
         self.levels & 1 << level != 0
     }
 
-    /// The running thread.
+    /// The index of the running thread.
     #[inline]
     pub fn current(&self) -> Option<u16> {
         (self.current != NIL).then_some(self.current)
     }
 
-    /// The most important level at which somebody is ready; [`NOBODY`] where nobody is.
+    /// The most important level at which a thread is ready; [`NOBODY`] if none is.
     #[inline]
     pub(crate) fn best(&self) -> u8 {
         self.levels.trailing_zeros() as u8
     }
 
-    /// Who is the first of a level.
+    /// The first thread of a level.
     fn front(&self, level: u8) -> Option<u16> {
         self.ready.get(usize::from(level))?.front()
     }
 }
 
-/// Gives a thread the level and the budget that it may run with now, as its task's account has them.
+/// Sets a thread's level and budget according to its task's account.
 #[inline(always)]
 pub(crate) fn place(t: &mut Thread, account: &Account) {
     let in_background = !account.has_slice();
@@ -150,7 +163,8 @@ pub(crate) fn place(t: &mut Thread, account: &Account) {
 }
 
 impl System {
-    /// Charges the time since the last charge to whoever used it.
+    /// Charges the time since the last charge to the running thread's task, or counts it as idle
+    /// time.
     #[inline]
     pub fn charge(&mut self) {
         let spent = self.now.saturating_sub(self.sched.charged_to);
@@ -166,8 +180,19 @@ impl System {
         }
     }
 
-    /// As [`System::charge`], for whoever runs, and for the lower 32 bits of the time, as the assembly does: what is more, as no thread runs that
-    /// long without a tick, is left for the next charge.
+    /// Charges the time since the last charge to the task of `row`: a thread of another task has
+    /// done in it what was the row's to do.
+    pub fn charge_to(&mut self, row: Row) {
+        let spent = self.now.saturating_sub(self.sched.charged_to);
+        self.sched.charged_to = self.now;
+        if let Some(account) = self.account(row) {
+            account.charge(false, spent);
+        }
+    }
+
+    /// Charges the running thread's task for the lower 32 bits of the time since the last charge,
+    /// exactly as the assembly does. The rest is left for the next charge; no thread runs that long
+    /// without a tick.
     #[inline(always)]
     pub(crate) fn charge_short(&mut self) {
         let spent = u64::from((self.now as u32).wrapping_sub(self.sched.charged_to as u32));
@@ -179,7 +204,7 @@ impl System {
         }
     }
 
-    /// Cycles of processor time of a row, over all lives, up to the last charge.
+    /// Cycles of processor time that a row has used over all lives, up to the last charge.
     pub fn cpu(&self, row: Row) -> u64 {
         self.sched.accounts.get(row.index()).map_or(0, Account::used)
     }
@@ -188,10 +213,10 @@ impl System {
         self.sched.accounts.get_mut(row.index())
     }
 
-    /// Makes a thread ready, which must be in no queue and not running. Where nobody runs and nobody ready is as important, it runs at once,
-    /// as [`System::schedule`] would have it.
+    /// Makes a thread ready that is in no queue and not running. If no thread runs and no ready
+    /// thread is as important, it runs at once, as [`System::schedule`] would decide.
     pub fn make_ready(&mut self, index: u16) {
-        // Whoever runs may have used up what this one would run on.
+        // The running thread may have used up the account that this thread would run on.
         self.charge();
         let Some(t) = self.threads.at_mut(index) else { return };
         let Some(account) = self.sched.accounts.get_mut(t.task.index()) else { return };
@@ -213,7 +238,8 @@ impl System {
         if level == BACKGROUND { self.park(index) } else { self.line_up(index, level) }
     }
 
-    /// Has a ready thread, which is in no queue, wait until its task, whose slice is used up, has its turn or a new slice.
+    /// Parks a ready thread that is in no queue and whose task has used up its slice, until the
+    /// task's turn or its next slice.
     #[cold]
     fn park(&mut self, index: u16) {
         let Some(t) = self.threads.at_mut(index) else { return };
@@ -227,13 +253,13 @@ impl System {
         let row = t.task;
         account.waiting = index;
         self.line_up(index, BACKGROUND);
-        // While another thread of the task runs, it is its turn that goes on.
+        // If another thread of the task runs, the task's turn continues.
         if self.running().is_none_or(|running| running.task != row) {
             self.turn_over(row);
         }
     }
 
-    /// Where a task's turn is over, it has the next one when those of all others have been.
+    /// If a task's turn is over, begins its next one, for which it queues behind all other tasks.
     fn turn_over(&mut self, row: Row) {
         let turn = self.sched.turn;
         let Some(account) = self.account(row).filter(|a| !a.has_turn()) else { return };
@@ -245,8 +271,8 @@ impl System {
         }
     }
 
-    /// The thread that waited for its task does so no more, and the next of the task waits in its place, in the queue of a level: the first there
-    /// while the task's turn goes on.
+    /// Replaces the thread that waited on behalf of its task by the next parked one, in the queue
+    /// of `level`: at its front where `first`, as the task's turn goes on.
     fn next_waits(&mut self, row: Row, level: u8, first: bool) {
         let Some(account) = self.sched.accounts.get_mut(row.index()) else { return };
         account.waiting = NIL;
@@ -258,8 +284,8 @@ impl System {
         self.enqueue(next, level, first);
     }
 
-    /// Takes a ready thread out of the queue in which it is. Where it was the one that waited for its task, the next of the task does, at the
-    /// level `successor`.
+    /// Removes a ready thread from its queue. If it waited on behalf of its task, the next parked
+    /// thread of the task takes its place, at the level `successor`.
     fn leave(&mut self, index: u16, successor: u8, first: bool) {
         let Some(t) = self.threads.at(index) else { return };
         let (row, level) = (t.task, t.effective);
@@ -273,7 +299,7 @@ impl System {
         }
     }
 
-    /// Puts a thread, whose task has a new slice, back to its priority.
+    /// Returns a thread, whose task has a new slice, to its priority.
     fn bring_back(&mut self, index: u16) {
         self.leave(index, RETURNING, false);
         let Some(t) = self.threads.at_mut(index) else { return };
@@ -311,7 +337,7 @@ impl System {
         }
     }
 
-    /// Blocks the running thread in `state`.
+    /// Blocks a thread in `state`. If it is running, no thread runs afterwards.
     pub(crate) fn block(&mut self, thread: u16, state: State) {
         if self.sched.current == thread {
             self.charge();
@@ -323,7 +349,7 @@ impl System {
         }
     }
 
-    /// Takes a thread out of the scheduler, whether it runs or is ready.
+    /// Removes a running or ready thread from the scheduler.
     pub(crate) fn unschedule(&mut self, index: u16) {
         let Some(t) = self.threads.at(index) else { return };
         match t.state {
@@ -336,7 +362,7 @@ impl System {
         }
     }
 
-    /// Puts the running thread behind the others of its level.
+    /// Puts the running thread behind the other threads of its level.
     pub fn yield_now(&mut self) {
         self.charge();
         let index = core::mem::replace(&mut self.sched.current, NIL);
@@ -346,7 +372,8 @@ impl System {
         }
     }
 
-    /// Gives a thread another priority, which counts when its task has a slice. The caller has checked the ceiling.
+    /// Sets a thread's priority, which takes effect while its task has a slice. The caller has
+    /// checked the task's limit.
     pub fn set_priority(&mut self, index: u16, priority: u8) {
         let Some(t) = self.threads.at_mut(index) else { return };
         t.priority = priority;
@@ -362,8 +389,9 @@ impl System {
         self.sched.resched = true;
     }
 
-    /// Decides who runs now. `None`: nobody is ready, the processor may halt; or, where [`System::undecided`], interrupts are to be let in before
-    /// it is asked again.
+    /// Decides which thread runs now. `None` means that none is ready and the processor may halt,
+    /// or, if [`System::undecided`], that the caller must let interrupts in and then call this
+    /// again.
     #[must_use]
     pub fn schedule(&mut self) -> Option<u16> {
         if !self.sched.resched {
@@ -375,7 +403,7 @@ impl System {
                 self.sched.resched = false;
                 return Some(index);
             }
-            // Preempted: it keeps its turn.
+            // A preempted thread stays the first of its level.
             self.charge();
             if let Some(t) = self.threads.at_mut(index) {
                 t.state = State::Ready;
@@ -406,12 +434,14 @@ impl System {
         None
     }
 
-    /// Whether [`System::schedule`] has found nobody to run yet, because so many are in the way that are dead or have nothing left.
+    /// Whether [`System::schedule`] has not found a thread to run yet, because it met too many that
+    /// are dead or have nothing left.
     pub fn undecided(&self) -> bool {
         self.sched.resched && self.sched.current == NIL
     }
 
-    /// Takes out the first of a level, if it may run now; else puts it where it belongs. Whether it may.
+    /// Removes the first thread of a level from its queue if it may run now, and makes it the
+    /// running one; otherwise moves it where it belongs. Returns whether it runs.
     #[inline(always)]
     fn runs(&mut self, index: u16, level: u8) -> bool {
         if level >= RETURNING {
@@ -427,7 +457,8 @@ impl System {
         false
     }
 
-    /// As [`System::runs`], for levels below all priorities.
+    /// Does for the levels below all priorities what [`System::runs`] does: returns whether the
+    /// thread runs, or moves it where it belongs.
     fn has_turn(&mut self, index: u16, level: u8) -> bool {
         let Some(row) = self.threads.at(index).map(|t| t.task) else { return false };
         let Some(account) = self.sched.accounts.get(row.index()) else { return false };
@@ -448,7 +479,8 @@ impl System {
             self.turn_over(row);
             return false;
         }
-        // The slice was used up before it came back, or its turn was over when somebody more important came.
+        // The slice was used up before the thread returned to its priority, or its turn was over
+        // when it was preempted.
         self.dequeue(index, level);
         if let Some(account) = self.account(row).filter(|a| a.waiting == index) {
             account.waiting = NIL;
@@ -457,7 +489,7 @@ impl System {
         false
     }
 
-    /// What a timer tick does: timers, slices, turns.
+    /// Handles a timer tick: timers, slices, turns.
     pub fn tick(&mut self) {
         self.charge();
         let now_ns = self.clock.ns(self.now);
@@ -483,13 +515,13 @@ impl System {
         }
     }
 
-    /// Begins a new period where the last one is over: gives tasks their slices, and puts their threads that wait back to their priorities, a
-    /// bounded number at each tick.
+    /// Begins a new period when the last one is over: gives tasks their slices and returns their
+    /// waiting threads to their priorities, a bounded number at each tick.
     #[cold]
     fn fill_slices(&mut self) {
         let end = self.sched.period_end;
         if self.now >= end {
-            // A machine that stood still has lost periods.
+            // If the machine stood still for longer than a period, the missed periods are skipped.
             let next = end.saturating_add(self.sched.period);
             self.sched.period_end = if next > self.now { next } else { self.now.saturating_add(self.sched.period) };
             self.sched.next_row = 0;
@@ -509,7 +541,7 @@ impl System {
         }
     }
 
-    /// Gives a task its slice, and whoever waits first its priority.
+    /// Gives a task its slice, and returns the first of its waiting threads to its priority.
     fn fill_slice(&mut self, row: Row) {
         let slice = self.sched.slice;
         let Some(account) = self.account(row) else { return };
@@ -518,7 +550,7 @@ impl System {
         if waiting != NIL {
             self.bring_back(waiting);
         }
-        // One whose turn it was when somebody more important came.
+        // Also a thread of the task that was preempted during its turn.
         if let Some(first) = self.sched.front(BACKGROUND)
             && self.row_of(first) == Ok(row)
         {

@@ -1,10 +1,13 @@
-//! System calls that go on. The kernel runs with interrupts off; what would take it longer than [`abi::task::LONGEST_STRETCH`] instructions is done in
-//! steps, between which interrupts are let in and more important threads get their turn.
+//! System calls that are done in steps. The kernel runs with interrupts off; an operation that
+//! would take it more than [`abi::task::LONGEST_STRETCH`] instructions is split into steps, between
+//! which interrupts are let in and more important threads get to run.
 //!
-//! What is left of a system call lies in its thread ([`Thread::step`](crate::thread::Thread::step)), which stays running or ready, and has the
-//! mark [`STEP`] in its extras. Whenever it is its turn, the kernel does one more step before it leaves for another turn, or for ring 3 where
-//! the call is done. The thread executes nothing meanwhile: what a debugger does to its registers holds when the call is done,
-//! but for those that the call returns. Where the thread dies, [`System::step_abandon`] gives back what the step holds.
+//! What is left of a system call is in its thread ([`Thread::step`](crate::thread::Thread::step)),
+//! which stays running or ready, with the mark [`STEP`] in its extras. Whenever the thread is
+//! scheduled, the kernel does one more step, before it switches to another thread or, when the call
+//! is done, returns to ring 3. The thread executes no instruction meanwhile: registers that a
+//! debugger sets take effect when the call is done, except those that the call returns. If the
+//! thread dies, [`System::step_abandon`] gives back what the step holds.
 
 use crate::frames::{Chain, Frame};
 use crate::row::{Row, RowSet};
@@ -14,95 +17,97 @@ use abi::error::DeathKind;
 use abi::message::bits;
 use abi::{Status, TaskId};
 
-/// What is left of a system call.
+/// What is left of a system call, and the state of its progress.
 #[derive(Debug)]
 pub enum Step {
-    /// `memory_create`: see [`System::memory_begin`].
+    /// `memory_create` goes on: see [`System::memory_begin`].
     Create(Create),
-    /// `recv` by this handle, with this mask, where dead callers are in the way: see [`System::recv`].
+    /// `recv` goes on, with a handle and a mask, after callers that have died were removed: see
+    /// [`System::recv`].
     Receive(u64, u64),
-    /// `task_set_restart`, that this row has no next life: see [`System::expect`].
+    /// `task_set_restart` goes on, for a row that gets no next life: see [`System::expect`].
     Expect(Row),
-    /// `task_spawn` of this life, which starts: see [`crate::task::Start`].
+    /// `task_spawn` goes on with the start of this life: see [`crate::task::Start`].
     Spawn(TaskId),
-    /// `memory_map`: see [`System::memory_map`].
+    /// `memory_map` goes on: see [`System::memory_map`].
     Fill(Fill),
-    /// `memory_unmap`: see [`System::memory_leave`].
+    /// `memory_unmap` goes on: see [`System::memory_leave`].
     Clear(Clear),
-    /// `handle_close` of this handle: see [`System::handle_leave`].
+    /// `handle_close` of this handle goes on: see [`System::handle_leave`].
     Close(u64),
-    /// `log_write`: its text goes to the port.
+    /// `log_write` goes on: its text is written to port 0xE9.
     Show(Show),
-    /// Its readers hear of it: see [`System::tell_some`].
+    /// `log_write` goes on: the tasks that read logs are signalled; see [`System::tell_some`].
     Tell(Tell),
 }
 
-/// A memory object that is being made.
+/// The progress of `memory_create`.
 #[derive(Debug, Default)]
 pub struct Create {
     /// The frames taken so far.
     pub chain: Chain,
-    /// How many the object has, for which the task is charged already.
+    /// The size of the object in frames, which the task is charged for already.
     pub pages: u32,
-    /// Whether the frames are to be side by side.
+    /// Whether the frames are to be physically contiguous.
     pub contiguous: bool,
-    /// How many of them are there and zeroed.
+    /// How many frames have been taken and zeroed.
     pub zeroed: u32,
-    /// The first frame, where they are side by side and taken.
+    /// The first frame of a contiguous object, once its frames are taken.
     pub first: Option<Frame>,
 }
 
-/// A mapping whose page tables are being filled.
+/// The progress of filling the page tables of a mapping.
 #[derive(Clone, Copy, Debug)]
 pub struct Fill {
-    /// Its address.
+    /// The first address of the mapping.
     pub addr: u64,
-    /// Whether the task may write.
+    /// Whether the task may write to the mapping.
     pub writable: bool,
-    /// How many of its pages are there.
+    /// How many pages are mapped.
     pub done: u32,
-    /// The frame of the next, where the object is made of frames.
+    /// The frame of the next page, where the object is made of frames.
     pub next: Option<Frame>,
 }
 
-/// A mapping whose page tables are being cleared.
+/// The progress of clearing the page tables of a mapping.
 #[derive(Clone, Copy, Debug)]
 pub struct Clear {
-    /// Its address.
+    /// The first address of the mapping.
     pub addr: u64,
-    /// How many of its pages are gone.
+    /// How many pages are unmapped.
     pub done: u32,
-    /// What the system call says then: Ok, or why the mapping was not made.
+    /// The status that the system call returns when this is done: Ok, or the error for which the
+    /// mapping could not be made.
     pub status: Status,
 }
 
-/// Text of a task's, from its ring to the port.
+/// The progress of copying text from a task's log ring to port 0xE9.
 #[derive(Clone, Copy, Debug)]
 pub struct Show {
-    /// Where it begins, in bytes ever written to the ring.
+    /// Where the text begins, counted in bytes ever written to the ring.
     pub start: u64,
-    /// Where it ends.
+    /// Where the text ends, counted in bytes ever written to the ring.
     pub end: u64,
-    /// Whether it is under way.
+    /// Whether some of the text has been written to the port.
     pub begun: bool,
-    /// What the system call returns in `rdx` then: how many bytes it has taken.
+    /// The value that the system call returns in `rdx`: how many bytes it has taken.
     pub value: u64,
 }
 
-/// Tasks that are to hear of a line in a log.
+/// The progress of signalling the tasks that are to know of a new line in a log.
 #[derive(Clone, Copy, Debug)]
 pub struct Tell {
-    /// Their rows.
+    /// The rows of the tasks that are not signalled yet.
     pub rows: RowSet,
-    /// What the system call returns in `rdx` then.
+    /// The value that the system call returns in `rdx`.
     pub value: u64,
 }
 
-/// Tasks that hear of a line in one step.
+/// The most tasks that are signalled in one step.
 pub const TELL_STEP: u32 = 12;
 
 impl System {
-    /// Leaves what is left of a thread's system call in the thread, which runs or is ready.
+    /// Puts what is left of a thread's system call into the thread, which runs or is ready.
     pub fn step_set(&mut self, thread: u16, step: Step) {
         if let Some(t) = self.threads.at_mut(thread) {
             t.step = Some(step);
@@ -110,29 +115,29 @@ impl System {
         }
     }
 
-    /// Takes what is left of a thread's system call.
+    /// Takes what is left of a thread's system call out of the thread.
     pub fn step_take(&mut self, thread: u16) -> Option<Step> {
         let t = self.threads.at_mut(thread)?;
         t.extras &= !STEP;
         t.step.take()
     }
 
-    /// Gives back what the step of a thread of this row holds, which dies.
+    /// Gives back what a step holds. Its thread, of a task in this row, dies.
     pub(crate) fn step_abandon(&mut self, row: Row, step: Step) {
         match step {
             Step::Create(create) => self.memory_abandon(row, create),
             Step::Receive(..) | Step::Expect(_) => {}
-            // Nobody goes on with it.
+            // Nobody else continues this start, so the life that is being started is killed.
             Step::Spawn(life) => {
                 if self.task(Row::of(life)).is_ok_and(|t| t.starts(life)) {
                     self.blame(Row::of(life), None, DeathKind::Killed);
                     self.die(Row::of(life));
                 }
             }
-            // The mapping and the page tables go with the life.
+            // The mapping and its page tables are released with the life.
             Step::Fill(_) | Step::Clear(_) => {}
             Step::Close(_) => {}
-            // The text is in the ring; with the next one the rest of it is shown too.
+            // The text is in the ring; what is not shown yet is shown with the next text.
             Step::Show(_) => {
                 let listeners = self.take_log_listeners();
                 self.untold.add(listeners);
@@ -141,7 +146,7 @@ impl System {
         }
     }
 
-    /// Has up to `most` of the tasks hear of it. True when all have.
+    /// Signals up to `most` of the tasks. Returns true when all have been signalled.
     pub fn tell_some(&mut self, tell: &mut Tell, most: u32) -> bool {
         for _ in 0..most {
             let Some(row) = tell.rows.pop() else { break };

@@ -1,10 +1,10 @@
-//! The whole state of the kernel's logic, and the small operations on handles.
+//! The whole state of the kernel's logic, and the operations on handles.
 
 use crate::arena::{Arena, Id};
 use crate::clock::Clock;
 use crate::frames::{Chain, Frames};
-use crate::grants::Lines;
 use crate::handles::{Handle, Object};
+use crate::lines::Lines;
 use crate::memory::{Mapping, Memory};
 use crate::notify::Notification;
 use crate::queue::Queue;
@@ -19,46 +19,48 @@ use abi::message::{Kinds, Rights, bits};
 #[cfg(test)]
 use alloc::vec::Vec;
 
-/// Where servers receive calls.
+/// An endpoint, at which servers receive the calls of clients.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Endpoint {
-    /// Threads in `recv`.
+    /// Threads that wait in `recv`.
     pub receivers: Queue,
-    /// Threads in a call that is not received yet.
+    /// Threads in calls that have not been received yet.
     pub senders: Queue,
-    /// The row that made it, or to which the manifest gives it.
+    /// The row that made the endpoint, or to which the task table gives it.
     pub owner: Row,
-    /// Whether it belongs to the row over all lives.
+    /// Whether the endpoint belongs to the row over all lives.
     pub permanent: bool,
-    /// Which handles requests may bring.
+    /// The kinds of handles that requests may bring.
     pub takes: Kinds,
-    /// Whether somebody has received here, or said what it takes: until then calls wait, whatever they bring.
+    /// Whether a task has received here or has set `takes`. Until then calls wait, whatever they
+    /// bring.
     pub served: bool,
-    /// The notification that `recv` returns too.
+    /// The notification whose bits `recv` returns as well.
     pub bound: Option<Id<Notification>>,
-    /// The word of that notification, which is changed with it; 0 where there is none.
+    /// A copy of the bound notification's word, which is kept equal to it; 0 where none is bound.
     pub(crate) bits: u64,
-    /// Handles that name it.
+    /// The number of handles that name the endpoint.
     pub handles: u32,
 }
 
-/// Counters that only tell.
+/// Counters for statistics.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counters {
-    /// Interrupts delivered.
+    /// Interrupts that were delivered.
     pub interrupts: u64,
-    /// Interrupts without a cause.
+    /// Spurious interrupts.
     pub spurious: u64,
     /// Changes of the running thread.
     pub switches: u64,
-    /// Cycles halted.
+    /// Cycles in which the processor was halted.
     pub idle: u64,
-    /// Cycles from the kernel's entry to the first task, but for those that it waited for the timer chip.
+    /// Cycles from the entry of the kernel to the first task, without those spent waiting for the
+    /// timer chip.
     pub boot: u64,
 }
 
-/// Threads that one [`System::handle_leave`] wakes.
+/// The most threads that one call of [`System::handle_leave`] wakes.
 pub(crate) const WAKES: u32 = 32;
 
 /// The state of the kernel's logic.
@@ -67,7 +69,7 @@ pub struct System {
     pub(crate) tasks: Tasks,
     /// All threads.
     pub(crate) threads: Arena<Thread>,
-    /// Floating-point registers of the threads that have some.
+    /// The floating-point registers of the threads that have some.
     pub(crate) floats: Arena<FloatState>,
     /// All endpoints.
     pub(crate) endpoints: Arena<Endpoint>,
@@ -77,43 +79,47 @@ pub struct System {
     pub(crate) memories: Arena<Memory>,
     /// All timers.
     pub(crate) timers: Timers,
-    /// Who runs next.
+    /// The scheduler: ready queues, and each task's processor time.
     pub(crate) sched: Scheduler,
-    /// Who owns each interrupt line.
+    /// The owners of the interrupt lines.
     pub(crate) lines: Lines,
-    /// All frames.
+    /// The table of all frames.
     pub(crate) frames: Frames,
-    /// Frames of memory objects that nothing refers to any more, to be freed in small steps.
+    /// Frames of memory objects that nothing refers to any more. They are freed in small steps.
     pub(crate) garbage: Chain,
-    /// Cycles to nanoseconds.
+    /// The clock that converts cycles to nanoseconds.
     pub(crate) clock: Clock,
-    /// The time-stamp counter when the kernel was entered.
+    /// The time-stamp counter when the kernel was last entered, or last read the counter.
     pub(crate) now: u64,
-    /// Dead lives that are not released yet: see [`crate::release`].
+    /// The number of dead lives whose release is not done yet: see [`crate::release`].
     pub(crate) releasing: u32,
-    /// Counters that only tell.
+    /// Counters for statistics.
     pub(crate) counters: Counters,
-    /// The highest number of a call that any thread had which has ended, times 65,536: a new thread's are above it, so that no reply token ever
-    /// names another thread's call in the same slot.
+    /// The highest call number of any thread that has ended, times 65,536. The calls of a new
+    /// thread are numbered from there on, so a reply token never names a call of another thread
+    /// that had the same slot.
     pub(crate) calls: u64,
-    /// The row that spawns and kills.
+    /// The row of the task with the right `control`, which spawns and kills tasks.
     pub(crate) controller: Option<Row>,
-    /// The rows that read logs.
+    /// The rows of the tasks that read logs.
     pub(crate) log_readers: RowSet,
-    /// Those of them that have not heard of the text of a thread that has died since.
+    /// The rows of log readers that have not been signalled about the text of a thread that has
+    /// died since.
     pub(crate) untold: RowSet,
-    /// Those of them that have read, or begun a life, since they were last told that there is text.
+    /// The rows of log readers that have read, or begun a life, since they were last signalled that
+    /// there is text.
     pub(crate) log_listeners: RowSet,
 }
 
-/// The quotas of handles and objects that a row has where none is to be above `most`. The task with control keeps its own: without it
-/// nothing runs.
+/// The quotas of handles and objects that a row has when none may exceed `most`. Those of the task
+/// with control are not lowered, since nothing runs without it.
 fn lowered(r: &TaskRecord, most: u16) -> (u16, u16) {
     let most = if r.flags & TaskRecord::CONTROL != 0 { u16::MAX } else { most };
     (r.handle_quota.min(most), r.object_quota.min(most))
 }
 
-/// The most handles and objects that each task may have for all tables to fit into so many bytes of heap.
+/// The largest quota of handles and objects for which the tables of all tasks fit into `bytes`
+/// bytes of heap.
 pub fn most_that_fits(records: &[TaskRecord], bytes: u64) -> u16 {
     if heap_needed(records, u16::MAX) <= bytes {
         return u16::MAX;
@@ -126,8 +132,9 @@ pub fn most_that_fits(records: &[TaskRecord], bytes: u64) -> u16 {
     fits
 }
 
-/// Bytes of heap that [`System::new`] may need for a task table whose quotas are lowered to `most`. A buddy allocator gives blocks of a
-/// power of two, each aligned to its size, so this is four times what the tables hold.
+/// Bytes of heap that [`System::new`] may need for a task table whose quotas are limited to `most`.
+/// A buddy allocator rounds blocks up to a power of two and aligns them to their size, so this is
+/// four times the size of the tables.
 pub fn heap_needed(records: &[TaskRecord], most: u16) -> u64 {
     let (rows, mut objects, mut handles, mut floats) = (records.len() as u64, 0, 0, 0);
     for r in records {
@@ -139,7 +146,8 @@ pub fn heap_needed(records: &[TaskRecord], most: u16) -> u64 {
         }
     }
     let object = size_of::<Thread>() + size_of::<Endpoint>() + size_of::<Notification>() + size_of::<Mapping>();
-    // Each slot of an arena has a few words besides; a timer is smaller than they are together, and has a place in the heap of timers.
+    // Each slot of an arena has a few words more. A timer and its place in the heap of timers are
+    // smaller than all of these together.
     const SLOT: usize = 64;
     let tables = (objects + rows) * (object + 4 * SLOT) as u64
         + floats * (size_of::<FloatState>() + SLOT) as u64
@@ -149,13 +157,13 @@ pub fn heap_needed(records: &[TaskRecord], most: u16) -> u64 {
 }
 
 impl System {
-    /// The system that a task table describes; nothing runs yet.
+    /// The state for a task table, in which nothing runs yet.
     pub fn new(records: &[TaskRecord], frames: Frames, clock: Clock) -> Self {
         Self::with_most(records, u16::MAX, frames, clock)
     }
 
-    /// The system that a task table describes, with at most `most` handles and objects for each task. Every arena has room for the sum of all quotas, so that no task can
-    /// use up another's share.
+    /// The state for a task table, with at most `most` handles and objects for each task. Every
+    /// arena has room for the sum of all quotas, so no task can use up another's share.
     #[inline(never)]
     pub fn with_most(records: &[TaskRecord], most: u16, frames: Frames, clock: Clock) -> Self {
         let rows = records.len() as u32;
@@ -226,7 +234,7 @@ impl System {
         system
     }
 
-    /// Bytes of each block of the heap that [`System::new`] took.
+    /// The size in bytes of each heap block that [`System::new`] allocated.
     #[cfg(test)]
     pub(crate) fn blocks(&self) -> Vec<usize> {
         let mut blocks = alloc::vec![
@@ -244,51 +252,52 @@ impl System {
         blocks
     }
 
-    /// The running thread.
+    /// The index of the running thread.
     #[inline]
     pub fn current(&self) -> Option<u16> {
         self.sched.current()
     }
 
-    /// The running thread itself.
+    /// The running thread.
     #[inline(always)]
     pub fn running(&self) -> Option<&Thread> {
         self.threads.at(self.sched.current)
     }
 
-    /// The running thread itself, to change.
+    /// The running thread, mutable.
     #[inline]
     pub fn running_mut(&mut self) -> Option<&mut Thread> {
         self.threads.at_mut(self.sched.current)
     }
 
-    /// A thread that is known to be alive. Threads are looked up by index only where a queue or the scheduler holds them, and both
-    /// let go of a thread before it is removed.
+    /// The thread with this index, which the caller knows to be alive: indices come from queues and
+    /// the scheduler, which let go of a thread before it is removed.
     #[inline]
     pub fn thread(&self, index: u16) -> Option<&Thread> {
         self.threads.at(index)
     }
 
-    /// A thread that is known to be alive, to change.
+    /// The thread with this index, mutable, which the caller knows to be alive.
     #[inline]
     pub fn thread_mut(&mut self, index: u16) -> Option<&mut Thread> {
         self.threads.at_mut(index)
     }
 
-    /// The row of a thread's task.
+    /// The row of a thread's task. Errors: BadHandle (there is no such thread).
     #[inline]
     pub fn row_of(&self, thread: u16) -> Result<Row, Status> {
         self.threads.at(thread).map(|t| t.task).ok_or(Status::BadHandle)
     }
 
-    /// A handle of a thread's task. Errors: BadHandle.
+    /// The handle with this number of a thread's task. Errors: BadHandle.
     #[inline(never)]
     pub fn handle(&self, thread: u16, number: u64) -> Result<Handle, Status> {
         let row = self.row_of(thread)?;
         self.task(row)?.handles.get(number)
     }
 
-    /// An endpoint handle with a right, and its badge. Errors: BadHandle, WrongKind, NoRights.
+    /// The endpoint and badge of a handle that must have this right. Errors: BadHandle, WrongKind,
+    /// NoRights.
     #[inline]
     pub fn endpoint_handle(&self, thread: u16, number: u64, right: Rights) -> Result<(Id<Endpoint>, u32), Status> {
         let handle = self.handle(thread, number)?;
@@ -299,7 +308,8 @@ impl System {
         Ok((id, handle.badge))
     }
 
-    /// A notification handle with a right, and the bits that can be set by it. Errors: BadHandle, WrongKind, NoRights.
+    /// The notification of a handle that must have this right, and the bits that can be set through
+    /// it. Errors: BadHandle, WrongKind, NoRights.
     #[inline]
     pub fn notification_handle(
         &self,
@@ -318,12 +328,14 @@ impl System {
         }
     }
 
-    /// Checks that a handle is the system handle with this right. Errors: BadHandle, WrongKind, NoRights.
+    /// Checks that a handle of the task of thread `thread` is the system handle with this right.
+    /// Errors: BadHandle, WrongKind, NoRights.
     pub fn system_handle(&self, thread: u16, number: u64, right: Rights) -> Result<(), Status> {
         self.system_right(self.threads.at(thread).ok_or(Status::BadHandle)?, number, right)
     }
 
-    /// Checks that a handle of this thread's task is the system handle with this right. Errors: BadHandle, WrongKind, NoRights.
+    /// Checks that a handle of this thread's task is the system handle with this right. Errors:
+    /// BadHandle, WrongKind, NoRights.
     #[inline(always)]
     pub fn system_right(&self, thread: &Thread, number: u64, right: Rights) -> Result<(), Status> {
         let handle = self.task(thread.task)?.handles.get(number)?;
@@ -333,7 +345,8 @@ impl System {
         if handle.rights.contains(right) { Ok(()) } else { Err(Status::NoRights) }
     }
 
-    /// Makes an endpoint for a thread's task. Errors: QuotaObjects, QuotaHandles.
+    /// Makes an endpoint for a thread's task, and returns its handle. Errors: QuotaObjects,
+    /// QuotaHandles.
     pub fn endpoint_create(&mut self, thread: u16) -> Result<u32, Status> {
         let row = self.row_of(thread)?;
         let task = self.tasks.get_mut(row)?;
@@ -361,7 +374,8 @@ impl System {
         task.handles.insert(Handle::new(Object::Endpoint(id), rights))
     }
 
-    /// Adds a handle to a task's table and counts it at its object. Errors: QuotaHandles, QuotaFrames, BadHandle (the object is gone).
+    /// Adds a handle to a task's table, and counts it at its object. Errors: NoSuchTask,
+    /// QuotaHandles, QuotaFrames, BadHandle (the object no longer exists).
     pub fn handle_insert(&mut self, row: Row, handle: Handle) -> Result<u32, Status> {
         let task = self.task(row)?;
         if !task.handles.has_room() {
@@ -376,8 +390,9 @@ impl System {
         self.tasks.get_mut(row)?.handles.insert(handle)
     }
 
-    /// Duplicates a handle. `limit` is the copy's badge, of an endpoint, or the bits that can be set by it, of a notification; 0 leaves
-    /// both as they are. Errors: BadHandle, NoRights, BadArgument, QuotaHandles, QuotaFrames.
+    /// Duplicates a handle. `limit` is the copy's badge (endpoint) or the bits that can be set
+    /// through the copy (notification); 0 leaves both unchanged. Errors: BadHandle, NoRights,
+    /// BadArgument, QuotaHandles, QuotaFrames.
     pub fn handle_dup(&mut self, thread: u16, number: u64, rights: u64, limit: u64) -> Result<u32, Status> {
         let row = self.row_of(thread)?;
         let mut copy = self.handle_derive(row, number, rights)?;
@@ -392,9 +407,10 @@ impl System {
         self.handle_insert(row, copy)
     }
 
-    /// What a copy of a handle would be, with at most these rights. The right to receive is never copied: an endpoint has one task that
-    /// serves it. Nor are the bits of a task's own notification that interrupts and the kernel set: they mean what they say.
-    /// Errors: BadHandle, NoRights.
+    /// The copy of a handle with at most these rights. The right to receive is never copied, as
+    /// only one task serves an endpoint. The bits of a permanent notification that interrupts and
+    /// the kernel set are not copied either, so that nobody else can set them. Errors: NoSuchTask,
+    /// BadHandle, NoRights.
     pub(crate) fn handle_derive(&self, row: Row, number: u64, rights: u64) -> Result<Handle, Status> {
         let mut handle = self.task(row)?.handles.get(number)?;
         if !handle.rights.contains(Rights::GRANT) {
@@ -409,15 +425,17 @@ impl System {
         Ok(handle)
     }
 
-    /// Gives a handle up, to the end. Errors: BadHandle, Busy.
+    /// Closes a handle, with as many steps as that takes. Errors: BadHandle, Busy.
     #[cfg(test)]
     pub(crate) fn handle_close(&mut self, thread: u16, number: u64) -> Result<(), Status> {
         while !self.handle_leave(thread, number)? {}
         Ok(())
     }
 
-    /// Gives a handle up. With its last handle an endpoint is freed: who waits there gets an error first, so many in one step; false where some
-    /// are left: then again. Errors: BadHandle, Busy.
+    /// Does a step of closing a handle. When the last handle of an endpoint is closed, the endpoint
+    /// is freed, after all threads that wait there have got an error: at most [`WAKES`] of them in
+    /// one step. Returns false while some are left: the caller then calls again. Errors: BadHandle,
+    /// Busy (a memory object that the task has mapped).
     pub fn handle_leave(&mut self, thread: u16, number: u64) -> Result<bool, Status> {
         let row = self.row_of(thread)?;
         let task = self.tasks.get_mut(row)?;
@@ -443,7 +461,8 @@ impl System {
         Ok(true)
     }
 
-    /// Does for a handle that is out of its table what its object needs.
+    /// Updates the object of a handle that has been removed from its table: its count of handles,
+    /// and its end with the last one.
     pub(crate) fn handle_dropped(&mut self, row: Row, handle: Handle) {
         match handle.object {
             Object::Endpoint(id) => {
@@ -474,7 +493,7 @@ impl System {
         }
     }
 
-    /// Frees an endpoint: everyone who waits there gets an error.
+    /// Frees an endpoint: all threads that wait there get an error.
     pub(crate) fn endpoint_destroy(&mut self, id: Id<Endpoint>) {
         while self.endpoint_drain(id) {}
         if let Some(e) = self.endpoints.remove(id) {
@@ -488,7 +507,8 @@ impl System {
         }
     }
 
-    /// Ends a blocked thread's system call with a status and lets it run. The thread must be in no queue.
+    /// Ends a blocked thread's system call with a status, and makes the thread ready. The thread
+    /// must be in no queue.
     pub(crate) fn complete(&mut self, thread: u16, status: Status) {
         if let Some(t) = self.threads.at_mut(thread) {
             t.frame.rax = status as u64;

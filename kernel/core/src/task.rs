@@ -18,7 +18,7 @@ use abi::task::TaskState;
 use abi::{Status, TaskId};
 use zerocopy::FromZeros;
 
-/// A quota: what is used, and the most.
+/// A quota: the amount used, and the limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Quota {
     used: u32,
@@ -26,22 +26,22 @@ pub struct Quota {
 }
 
 impl Quota {
-    /// Nothing used of `limit`.
+    /// A quota of `limit` of which nothing is used.
     pub const fn new(limit: u32) -> Self {
         Quota { used: 0, limit }
     }
 
-    /// What is used.
+    /// The amount used.
     pub const fn used(self) -> u32 {
         self.used
     }
 
-    /// The most.
+    /// The most that may be used.
     pub const fn limit(self) -> u32 {
         self.limit
     }
 
-    /// Takes `amount`, or nothing and `error`.
+    /// Takes `amount`; if that would exceed the limit, takes nothing and returns `error`.
     pub fn take(&mut self, amount: u32, error: Status) -> Result<(), Status> {
         match self.used.checked_add(amount) {
             Some(used) if used <= self.limit => {
@@ -52,35 +52,35 @@ impl Quota {
         }
     }
 
-    /// Gives `amount` back.
+    /// Gives back `amount`.
     pub fn give(&mut self, amount: u32) {
         self.used = self.used.saturating_sub(amount);
     }
 }
 
-/// How far the start of a life has come, which is done in steps.
+/// The progress of the start of a life, which is done in steps.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Start {
-    /// What is done next.
+    /// What the next step does.
     pub phase: Phase,
-    /// The page in which the task will find out who it is.
+    /// Physical address of the page that tells the task who it is (see [`abi::info`]).
     pub info: PhysAddr,
-    /// Zeroed frames for the memory that outlives the task, as far as they are there.
+    /// The zeroed frames taken so far for the kept memory, which outlives the task.
     pub kept: Chain,
 }
 
-/// What is done next at the start of a life.
+/// What the next step of the start of a life does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// A page of the program: the number of its segment, and how many pages of that are there.
+    /// Fills a page of the program: the segment's number, and how many of its pages are done.
     Segment(u16, u64),
-    /// A page of the stack: how many are there.
+    /// Fills a page of the stack; the number tells how many are done.
     Stack(u32),
-    /// A frame of the memory that outlives the task.
+    /// Takes a frame for the kept memory, which outlives the task.
     Keep,
-    /// From this row on, those who may call it hear of it.
+    /// Signals the tasks that may call the new life, from this row on.
     Announce(Row),
-    /// Its handles, and the first thread.
+    /// Gives the task its handles and its first thread.
     Run,
 }
 
@@ -90,59 +90,61 @@ impl Default for Phase {
     }
 }
 
-/// A row of the task table: the authority given by `system.toml`, and the life that uses it now.
+/// A row of the task table: the authority given by `system.toml`, and the current life.
 pub struct Task {
-    /// What the manifest says.
+    /// The row's record of the task table.
     pub(crate) record: TaskRecord,
-    /// Whether there is a life.
+    /// The state of the row: whether it has a life, and whether that is being started, runs or is
+    /// over.
     pub(crate) state: TaskState,
     /// How far the release of the last life has come.
     pub(crate) release: Release,
-    /// How far the start of this life has come.
+    /// How far the start of the current life has come.
     pub(crate) start: Start,
-    /// Which life; 0 before the first.
+    /// The generation, which is the number of the current life; 0 before the first.
     pub(crate) generation: u32,
-    /// Whether a next life is to be expected where there is none now.
+    /// Whether another life is expected after the current one, or while there is none.
     pub(crate) expected: bool,
-    /// Whether it never starts: it would have what is the kernel's.
+    /// Whether the row is disabled: it never starts, because its grants reach what is the kernel's.
     pub(crate) disabled: bool,
-    /// Threads alive.
+    /// Number of live threads.
     pub(crate) threads: u16,
-    /// Endpoints and notifications that it made.
+    /// Number of endpoints and notifications that the life has made and that still exist.
     pub(crate) made: u16,
-    /// The thread that the life began with.
+    /// The thread with which the life began.
     pub(crate) first_thread: Option<Id<Thread>>,
-    /// Its handles.
+    /// The table of the task's handles.
     pub(crate) handles: HandleTable,
-    /// Frames: image, stack, page tables, memory objects.
+    /// The quota of frames: image, stack, page tables, memory objects.
     pub(crate) frames: Quota,
-    /// Threads, endpoints, notifications, mappings, timers.
+    /// The quota of kernel objects: threads, endpoints, notifications, mappings, timers.
     pub(crate) objects: Quota,
-    /// The frames of image, stacks and page tables.
+    /// The chain of the frames of image, stacks and page tables.
     pub(crate) chain: Chain,
-    /// The address space of the life; none without a life, and until it has one.
+    /// The address space of the life; none where there is no life, or it has no address space yet.
     pub(crate) space: LifeSpace,
-    /// Its endpoint, which outlives it.
+    /// The row's permanent endpoint, which outlives the life.
     pub(crate) endpoint: Option<Id<Endpoint>>,
-    /// Its notification, which outlives it (its bits do not).
+    /// The row's permanent notification, which outlives the life; its bits do not.
     pub(crate) notification: Option<Id<Notification>>,
-    /// The memory that outlives it.
+    /// The kept memory of the row, which outlives the life.
     pub(crate) keep: Option<Id<Memory>>,
-    /// Its physical ranges.
+    /// The memory objects of the row's physical ranges, in the order of the task table.
     pub(crate) ranges: [Option<Id<Memory>>; GrantKind::Range.most()],
-    /// Where memory objects are mapped.
+    /// The addresses at which memory objects are mapped.
     pub(crate) mappings: Mappings,
-    /// Where the next mapping without an address goes.
+    /// The address for the next mapping that names none.
     pub(crate) map_next: u64,
-    /// What the last death left; [`DeathKind::Alive`](abi::error::DeathKind) where there is nothing.
+    /// The record of the row's last death; its kind is [`DeathKind::Alive`](abi::error::DeathKind)
+    /// if there is none.
     pub(crate) fault: FaultRecord,
-    /// Its newest text.
+    /// The log ring, which holds the newest text of the row.
     pub(crate) log: Ring,
-    /// What it may write there now; a new life goes on with what the last one left.
+    /// How much the row may write to its log now; a new life continues with what the last one left.
     pub(crate) log_quota: Allowance,
-    /// When a heartbeat was sent that has not been taken, in cycles.
+    /// The time, in cycles, at which the heartbeat was sent that the task has not taken yet.
     pub(crate) heartbeat: Option<u64>,
-    /// Bits of interrupt lines of which a debugger has the next interrupt lost.
+    /// Notification bits of interrupt lines whose next interrupt is to be dropped for a debugger.
     pub(crate) lose: u64,
 }
 
@@ -183,43 +185,48 @@ impl Task {
         }
     }
 
-    /// Whether there is a life, which need not run yet.
+    /// Whether the row has a life, which runs or is being started.
     #[inline]
     pub fn is_alive(&self) -> bool {
         matches!(self.state, TaskState::Running | TaskState::Starting)
     }
 
-    /// Whether this life of it is being started.
+    /// Whether this life of the row is being started.
     pub fn starts(&self, life: TaskId) -> bool {
         self.state == TaskState::Starting && self.generation == life.generation
     }
 
-    /// Its name in this life.
+    /// The task's identifier in its current life. `row` is the row of this task.
     pub fn id(&self, row: Row) -> TaskId {
         TaskId { index: row.number(), generation: self.generation }
     }
 
-    /// Whether it may call a task of this priority: one that is more important.
+    /// Whether the task may call `server`, whose priority must be a smaller number (more
+    /// important).
     pub fn may_call(&self, server: &Task) -> bool {
         server.record.priority < self.record.priority
     }
 }
 
-/// Frames that are nobody's: for memory on its way back, and for what the kernel takes late.
+/// Frames left out of all quotas: for garbage that is not collected yet, and for late allocations
+/// of the kernel.
 const RESERVE: u64 = 256;
 
 impl System {
-    /// Disables the tasks, before any of them starts, whose records the caller refuses: they never start, the others do.
+    /// Disables the tasks whose records `refuses` accepts, before any task starts. A disabled task
+    /// never starts.
     pub fn disable(&mut self, refuses: impl Fn(&TaskRecord) -> bool) {
         for task in self.tasks.iter_mut() {
             task.disabled |= refuses(&task.record);
         }
     }
 
-    /// Lowers the largest quotas of frames, where all together, with what outlives its tasks, are more than there is, until whoever stays
-    /// within its own finds them: so no task, however much it may have, leaves another without. One that has nothing left then
-    /// cannot start; the task with control keeps its own up to a quarter of all, since without it nothing runs. Returns the most that
-    /// another task may have, if any quota was lowered.
+    /// Lowers the quotas of frames, the largest first, until their sum together with the kept
+    /// memory of all rows fits into the free frames, so that no task can leave another without
+    /// memory that its quota grants. A task whose quota is lowered to 0 cannot start. The quota of
+    /// the task with control is not lowered below a quarter of the free frames, since nothing runs
+    /// without it. Returns the limit in frames of all other tasks (kept memory included), or `None`
+    /// if no quota was lowered.
     pub fn fit_quotas(&mut self) -> Option<u32> {
         let there = self.frames.free().saturating_sub(RESERVE);
         let quarter = u32::try_from(there / 4).unwrap_or(u32::MAX);

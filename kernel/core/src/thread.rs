@@ -11,8 +11,9 @@ use crate::system::Endpoint;
 use abi::TaskId;
 use abi::message::{Lease, MAX_LEASES, ReplyToken};
 
-/// A thread's registers, in the order in which the entry stubs push them. The processor itself pushes the last five words
-/// (Intel SDM vol. 3A, section 6.14.2): TSS.RSP0 points to the end of the running thread's frame, which must be 16-byte aligned.
+/// A thread's registers, in the order in which the entry stubs push them. The processor itself
+/// pushes the last five words (Intel SDM vol. 3A, section 6.14.2). TSS.RSP0 points to the end of
+/// the running thread's frame, which must be aligned to 16 bytes.
 #[repr(C, align(16))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "they are the registers of these names")]
@@ -45,16 +46,18 @@ pub struct TrapFrame {
 const _: () = assert!(size_of::<TrapFrame>() == 176);
 
 impl TrapFrame {
-    /// `vector` of a frame saved by the `syscall` entry: it may be left by `sysret`.
+    /// The value of [`TrapFrame::vector`] in a frame that the `syscall` entry saved: the kernel may
+    /// return from it by `sysret`.
     pub const SYSCALL: u64 = 0x100;
 
-    /// RFLAGS that a task may have when it is resumed: CF PF AF ZF SF TF DF OF AC ID (Intel SDM vol. 1, section 3.4.3). NT, IOPL, RF and the
-    /// virtual-8086 bits are not among them.
+    /// The bits of RFLAGS that a task may set for itself: CF PF AF ZF SF TF DF OF AC ID (Intel SDM
+    /// vol. 1, section 3.4.3). NT, IOPL, RF and the virtual-8086 bits are not among them.
     pub const USER_FLAGS: u32 = 0x0024_0dd5;
-    /// RFLAGS that are always set: the interrupt flag and reserved bit 1.
+    /// The bits of RFLAGS that are always set in ring 3: the interrupt flag and reserved bit 1.
     pub const USER_FLAGS_SET: u32 = 0x202;
 
-    /// Ends a `recv` or `call` with this: sender or 0, header, words, token or 0, handle or 0.
+    /// Sets the registers with which a `recv` or `call` returns a message: `sender`, `token` and
+    /// `handle` are 0 where there is none. The status is Ok, and no notification bits are returned.
     #[inline(always)]
     pub(crate) fn receive(&mut self, sender: u64, header: u64, words: [u64; 4], token: u64, handle: u64) {
         (self.rax, self.rdi, self.rsi) = (abi::Status::Ok as u64, sender, header);
@@ -82,14 +85,15 @@ impl TrapFrame {
     }
 }
 
-/// A thread's x87 and SSE registers, as FXSAVE64 stores them (Intel SDM vol. 1, section 10.5.1). Only threads of tasks that ask for
-/// floating point in the manifest have one.
+/// A thread's x87 and SSE registers, as FXSAVE64 stores them (Intel SDM vol. 1, section 10.5.1).
+/// Only threads of tasks with floating point in the task table have one.
 #[repr(C, align(16))]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FloatState(pub [u8; 512]);
 
 impl FloatState {
-    /// All registers zero, every exception masked, round to nearest: what FNINIT sets in FCW (0x37F), and MXCSR's value at reset (0x1F80).
+    /// The initial state: all registers zero, every exception masked, round to nearest. FCW is
+    /// 0x37F as FNINIT sets it, MXCSR is 0x1F80 as at reset.
     pub const fn new() -> Self {
         let mut bytes = [0; 512];
         (bytes[0], bytes[1]) = (0x7f, 0x03);
@@ -104,21 +108,22 @@ impl Default for FloatState {
     }
 }
 
-/// What a thread is doing. The assembly knows this layout: a tag of two bytes, and what follows it in six.
+/// What a thread is doing. The assembly depends on this layout: a tag of two bytes, then a payload
+/// of up to six.
 #[repr(u16)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Is the current thread.
+    /// The thread is the running one.
     Running = 0,
-    /// In a ready queue.
+    /// The thread is in a ready queue.
     Ready = 1,
-    /// In a call: in the endpoint's queue of senders.
+    /// The thread is in a call, and waits in this endpoint's queue of senders.
     Sending(Id<Endpoint>) = 2,
-    /// In a call: received by this task (row) and not answered.
+    /// The thread is in a call that the task in this row has received and not answered.
     Replying(Row) = 3,
-    /// In `recv`: in the endpoint's queue of receivers.
+    /// The thread is in `recv`, and waits in this endpoint's queue of receivers.
     Receiving(Id<Endpoint>) = 4,
-    /// Waits on a notification.
+    /// The thread waits on this notification.
     Waiting(Id<Notification>) = Self::WAITING,
 }
 
@@ -130,37 +135,39 @@ impl State {
     /// The tag of [`State::Waiting`].
     pub(crate) const WAITING: u16 = 5;
 
-    /// Whether a call is received by this task and not answered.
+    /// Whether the thread is in a call that the task in `row` has received and not answered.
     #[inline(always)]
     pub(crate) fn is_replying(self, row: Row) -> bool {
         matches!(self, State::Replying(server) if server == row)
     }
 }
 
-/// A cached lookup: where a handle was found to lead to an endpoint, so that the next use of it need not look again. It is good while the task has closed no handle, and
-/// the endpoint is there.
+/// A cached lookup: the endpoint that a handle was found to name, so that its next use needs no
+/// lookup. It is valid while the task has closed no handle since and the endpoint still exists.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EndpointCache {
-    /// The handle's number.
+    /// The number of the handle; [`u64::MAX`] if nothing is cached.
     pub handle: u64,
-    /// [`Account::closed`](crate::account::Account::closed) when it was found.
+    /// The value of [`Account::closed`](crate::account::Account::closed) at the time of the lookup.
     pub closed: u64,
-    /// [`Id::place`] of the endpoint, and its generation.
+    /// The [`Id::place`] of the endpoint.
     pub place: u32,
+    /// The generation of the endpoint's slot.
     pub generation: u32,
-    /// What the server is told of who calls.
+    /// The sender value that the server is given with a call through this handle.
     pub tells: u64,
-    /// The state of who waits there: [`State::Sending`] for one to call by, [`State::Receiving`] for one to receive by.
+    /// The state of a thread that waits at the endpoint: [`State::Sending`] in a cached lookup for
+    /// calls, [`State::Receiving`] in one for receiving.
     pub waits: State,
 }
 
 impl EndpointCache {
-    /// By no handle: no task ever closes so many.
+    /// No cached lookup. Its `closed` never matches, as no task closes so many handles.
     pub(crate) const NONE: EndpointCache =
         EndpointCache { handle: u64::MAX, closed: u64::MAX, place: 0, generation: 0, tells: 0, waits: State::Ready };
 
-    /// The endpoint to which it leads.
+    /// The endpoint that the handle was found to name.
     #[inline(always)]
     pub(crate) fn endpoint(&self) -> Option<Id<Endpoint>> {
         match self.waits {
@@ -170,97 +177,104 @@ impl EndpointCache {
     }
 }
 
-/// A cached lookup: where a handle was found to lead to a notification. It is good while the task has closed no handle.
+/// A cached lookup: the notification that a handle was found to name. It is valid while the task
+/// has closed no handle since.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NotificationCache {
-    /// The handle's number.
+    /// The number of the handle; [`u64::MAX`] if nothing is cached.
     pub handle: u64,
-    /// As [`EndpointCache::closed`].
+    /// The value of [`Account::closed`](crate::account::Account::closed) at the time of the lookup.
     pub closed: u64,
-    /// [`Id::place`] of the notification, and its generation.
+    /// The [`Id::place`] of the notification.
     pub place: u32,
+    /// The generation of the notification's slot.
     pub generation: u32,
-    /// The bits that cannot be set by the handle.
+    /// The bits that cannot be set through the handle.
     pub never: u64,
 }
 
 impl NotificationCache {
-    /// By no handle.
+    /// No cached lookup. Its `closed` never matches, as no task closes so many handles.
     pub(crate) const NONE: NotificationCache =
         NotificationCache { handle: u64::MAX, closed: u64::MAX, place: 0, generation: 0, never: u64::MAX };
 
-    /// The notification to which it leads.
+    /// The notification that the handle was found to name.
     #[inline(always)]
     pub(crate) fn to(&self) -> Id<Notification> {
         Id::at_place(self.place, self.generation)
     }
 }
 
-/// Of [`Thread::extras`]: it has floating-point registers.
+/// Bit of [`Thread::extras`]: the thread has floating-point registers.
 pub const FLOAT: u8 = 1;
-/// Of [`Thread::extras`]: its task has I/O ports.
+/// Bit of [`Thread::extras`]: the thread's task has I/O ports.
 pub const PORTS: u8 = 2;
-/// Of [`Thread::extras`]: its system call is not done; see [`crate::step`].
+/// Bit of [`Thread::extras`]: the thread's system call is not done; see [`crate::step`].
 pub const STEP: u8 = 4;
 
-/// Of [`Thread::extras`]: it goes on with its whole frame, as a debugger has set registers that the short way out does not load.
+/// Bit of [`Thread::extras`]: all registers must be loaded from the frame, as a debugger has set
+/// some that the fast exit does not load.
 pub const WHOLE: u8 = 8;
 
-/// A thread.
+/// A thread, whether it runs, is queued or is blocked.
 #[derive(Debug)]
 pub struct Thread {
-    /// Registers while it is not running, and where they are saved when it enters the kernel.
+    /// The registers while the thread does not run. The kernel's entries save them here.
     pub frame: TrapFrame,
-    /// Its floating-point registers while they are not in the processor; `None` in a task without floating point.
+    /// The floating-point registers while they are not in the processor; `None` in a task without
+    /// floating point.
     pub float: Option<Id<FloatState>>,
-    /// A queue of this thread alone.
+    /// A queue that holds this thread alone.
     pub(crate) alone: Queue,
-    /// The state of a thread that waits for its reply.
+    /// The state that a caller of this thread's task takes on while it waits for the reply:
+    /// [`State::Replying`] with this thread's row.
     pub(crate) awaited: State,
-    /// Row of its task.
+    /// The row of the thread's task.
     pub task: Row,
-    /// Its task's name in this life.
+    /// The identifier of the thread's task in this life.
     pub id: TaskId,
-    /// Its task's address space.
+    /// The address space of the thread's task.
     pub space: AddressSpace,
-    /// Whether its task has I/O ports.
+    /// Whether the thread's task has I/O ports.
     pub ports: bool,
-    /// For what the core must be prepared besides its address space, and whether the kernel goes on first: [`PORTS`], [`FLOAT`], [`STEP`],
-    /// [`WHOLE`].
+    /// What must be done before the thread can continue, besides entering its address space: the
+    /// bits [`PORTS`], [`FLOAT`], [`STEP`], [`WHOLE`].
     pub extras: u8,
-    /// What it does.
+    /// What the thread is doing.
     pub state: State,
-    /// Its priority level.
+    /// The priority of the thread; smaller numbers are more important.
     pub priority: u8,
-    /// The level at which it runs or is queued: below all priorities while its task's slice is used up. Of a thread that waits for something
-    /// else, the last one.
+    /// The level at which the thread runs or is queued: a level below all priorities while its
+    /// task's slice is used up. Of a blocked thread, the level at which it last ran.
     pub effective: u8,
-    /// What it runs on, at that level, where it runs or waits for something else than processor time.
+    /// The budget that the thread is charged to at that level. It is current while the thread runs,
+    /// and while it is blocked on something else than processor time.
     pub(crate) budget: Budget,
-    /// Its place in a queue.
+    /// The thread's neighbours in the queue in which it is.
     pub link: Link,
-    /// Names its latest call: the thread's index, and the number of the call in the upper 48 bits. The next one's is one more.
+    /// The reply token of the thread's latest call: the thread's index, and the number of the call
+    /// in the upper 48 bits, which grows by one with each call.
     pub token: ReplyToken,
-    /// What the receiver of its latest message is told of it.
+    /// The sender value that the receiver of the thread's latest message is given.
     pub sender: u64,
-    /// What it lends for the length of its call.
+    /// The memory that the thread lends until its call is answered.
     pub leases: [Lease; MAX_LEASES],
-    /// Bits it takes in `recv` or `wait`.
+    /// The notification bits that the thread takes in `recv` or `wait`.
     pub mask: u64,
-    /// Label and sender of the last message received.
+    /// Label and sender of the last message that the thread received.
     pub last_received: [u32; 2],
-    /// Label and handle of the last message sent.
+    /// Label and handle of the last message that the thread sent.
     pub last_sent: [u32; 2],
-    /// Where its last call went.
+    /// The cached lookup of the endpoint that the thread last called.
     pub(crate) calls: EndpointCache,
-    /// Where it last received.
+    /// The cached lookup of the endpoint at which the thread last received.
     pub(crate) receives: EndpointCache,
-    /// What it last signalled.
+    /// The cached lookup of the notification that the thread last signalled.
     pub(crate) signals: NotificationCache,
-    /// What it last polled.
+    /// The cached lookup of the notification that the thread last polled.
     pub(crate) polls: NotificationCache,
-    /// What is left of its system call, if it is not done.
+    /// What is left of the thread's system call, if it is not done.
     pub step: Option<Step>,
 }
 

@@ -1,4 +1,5 @@
-//! Timers: deadlines bound to notification bits, in heaps of fixed size ordered by deadline, one for each row.
+//! Timers: deadlines at which notification bits are set. Each row has a heap of fixed size that
+//! orders its timers by deadline.
 
 use crate::arena::{Arena, Id};
 use crate::handles::{Handle, Object};
@@ -9,7 +10,7 @@ use abi::Status;
 use abi::message::Rights;
 use alloc::vec::Vec;
 
-/// A timer.
+/// A timer, which sets bits of a notification at its deadline.
 #[derive(Debug)]
 pub struct Timer {
     row: Row,
@@ -19,7 +20,8 @@ pub struct Timer {
     place: Option<u16>,
 }
 
-/// The armed timers of a row: a part of [`Timers::places`], as a heap ordered by deadline.
+/// The armed timers of a row: the part of [`Timers::places`] that holds the row's heap, ordered by
+/// deadline.
 #[derive(Clone, Copy)]
 struct Heap {
     base: u32,
@@ -27,24 +29,26 @@ struct Heap {
     len: u16,
 }
 
-/// All timers, and those that are armed in the order of their deadlines, row by row: those of a row wait for each other, and rows take turns, so
-/// that no task's timers, however many, delay another's for long.
+/// All timers, and the armed ones of each row in the order of their deadlines. Timers of one row
+/// are delayed by each other only, as rows take turns: so no task's timers, however many, delay
+/// another's for long.
 pub struct Timers {
     arena: Arena<Timer>,
-    /// The heaps of all rows, one behind the other.
+    /// The heaps of all rows, one after the other. An entry is a timer's index.
     places: Vec<u16>,
     heaps: Vec<Heap>,
-    /// The first deadline of each row in the second half, the end of time where there is none; before it, each is the earlier of the two at twice
-    /// its place and behind that.
+    /// A binary tree of deadlines. The second half has the first deadline of each row, or
+    /// [`u64::MAX`]; every other entry is the earlier of those at twice its index and the one after
+    /// that.
     firsts: Vec<u64>,
-    /// The row whose turn it is when several have timers that are due.
+    /// The row that comes first when several have timers that are due.
     turn: usize,
-    /// The next deadline, or the end of time.
+    /// The next deadline in nanoseconds since boot, or [`u64::MAX`].
     pub(crate) first: u64,
 }
 
 impl Timers {
-    /// Room for `capacity` timers in all, and for so many of each row.
+    /// Room for `capacity` timers in total, and for the given number of armed ones of each row.
     pub fn new(capacity: u16, rows: impl Iterator<Item = u16>) -> Self {
         let mut base = 0;
         let heaps: Vec<Heap> = rows
@@ -59,7 +63,7 @@ impl Timers {
         Timers { arena: Arena::new(capacity), places, heaps, firsts, turn: 0, first: u64::MAX }
     }
 
-    /// Bytes of what it took of the heap.
+    /// The size in bytes of each heap block that this allocated.
     #[cfg(test)]
     pub(crate) fn blocks(&self) -> [usize; 4] {
         [
@@ -70,23 +74,24 @@ impl Timers {
         ]
     }
 
-    /// Timers alive.
+    /// The number of timers.
     pub fn live(&self) -> usize {
         self.arena.live()
     }
 
-    /// Makes a timer of a row's that sets `bits`; `None` where there is no room.
+    /// Makes a timer of a row that sets `bits`; `None` if there is no room.
     pub fn create(&mut self, row: Row, notification: Id<Notification>, bits: u64) -> Option<Id<Timer>> {
         self.arena.insert(Timer { row, notification, bits, deadline: 0, place: None })
     }
 
-    /// Frees a timer; false where it is gone already.
+    /// Frees a timer. Returns false if it does not exist.
     pub fn destroy(&mut self, id: Id<Timer>) -> bool {
         self.disarm(id);
         self.arena.remove(id).is_some()
     }
 
-    /// Sets a timer to a deadline in nanoseconds; an armed timer is moved. False where it is gone.
+    /// Arms a timer for a deadline in nanoseconds since boot, or changes that of an armed one.
+    /// Returns false if it does not exist.
     pub fn arm(&mut self, id: Id<Timer>, deadline: u64) -> bool {
         self.disarm(id);
         let Some(timer) = self.arena.get_mut(id) else { return false };
@@ -104,7 +109,7 @@ impl Timers {
         true
     }
 
-    /// Stops a timer. False where it is gone.
+    /// Disarms a timer. Returns false if it does not exist.
     pub fn disarm(&mut self, id: Id<Timer>) -> bool {
         let Some(timer) = self.arena.get_mut(id) else { return false };
         if let Some(place) = timer.place {
@@ -114,7 +119,8 @@ impl Timers {
         true
     }
 
-    /// Levels of the heap that a timer is in, each of which its end may change: 0 where it is not armed.
+    /// The number of levels of the heap that a timer is in, as each may change when it is freed; 0
+    /// if it is not armed.
     pub fn levels(&self, id: Id<Timer>) -> u32 {
         let armed = self.arena.get(id).filter(|t| t.place.is_some());
         armed
@@ -122,12 +128,13 @@ impl Timers {
             .map_or(0, |heap| heap.len.checked_ilog2().map_or(0, |n| n + 1))
     }
 
-    /// The next deadline in nanoseconds.
+    /// The next deadline in nanoseconds since boot.
     pub fn next(&self) -> Option<u64> {
         (self.heaps.iter().any(|h| h.len != 0)).then_some(self.first)
     }
 
-    /// Takes a timer whose deadline is not after `now`, the first of the row whose turn it is: the bits it sets, and where.
+    /// Disarms a timer that is due at `now`, the first of the row whose turn it is. Returns the
+    /// notification and the bits that it sets.
     pub fn expire(&mut self, now: u64) -> Option<(Id<Notification>, u64)> {
         if self.first > now {
             return None;
@@ -140,7 +147,8 @@ impl Timers {
         Some((timer.notification, timer.bits))
     }
 
-    /// The first row from this one on that has a timer that is due: up from its place as long as there is none, then down.
+    /// The first row, from `row` on, that has a timer that is due. The search goes up the tree from
+    /// the row's leaf until a subtree has one, then down.
     fn due_from(&self, row: usize, now: u64) -> Option<usize> {
         let leaves = self.firsts.len() / 2;
         let due = |node: usize| self.firsts.get(node).is_some_and(|&first| first <= now);
@@ -163,7 +171,7 @@ impl Timers {
         Some(node - leaves)
     }
 
-    /// Notes the first deadline of a row where it has changed.
+    /// Updates the tree of deadlines for a row.
     fn note_first(&mut self, row: Row) {
         let mut node = self.firsts.len() / 2 + row.index();
         let mut first = self.deadline(row, 0);
@@ -176,7 +184,8 @@ impl Timers {
         self.first = first;
     }
 
-    /// The armed timers by deadline, after a look at the order of the heap and at every timer's place in it.
+    /// The armed timers by deadline, after verifying the order of the heaps, the place of each
+    /// timer, and the tree of deadlines.
     #[cfg(any(test, feature = "verify"))]
     pub(crate) fn armed(&self) -> Result<Vec<(u64, Id<Timer>)>, alloc::string::String> {
         let earliest =
@@ -215,13 +224,13 @@ impl Timers {
         if armed.len() == count { Ok(armed) } else { Err("an armed timer is not in the heap".into()) }
     }
 
-    /// What a timer sets, and where.
+    /// The notification and the bits that a timer sets.
     #[cfg(any(test, feature = "verify"))]
     pub(crate) fn target(&self, id: Id<Timer>) -> Option<(Id<Notification>, u64)> {
         self.arena.get(id).map(|t| (t.notification, t.bits))
     }
 
-    /// The timer at a place of a row's heap.
+    /// The index of the timer at a place of a row's heap.
     fn at(&self, row: Row, place: usize) -> Option<u16> {
         let heap = self.heaps.get(row.index()).filter(|h| place < h.len as usize)?;
         self.places.get(heap.base as usize + place).copied()
@@ -244,7 +253,7 @@ impl Timers {
         self.note_first(row);
     }
 
-    /// The end of time where there is none at this place.
+    /// The deadline of the timer at a place of a row's heap; [`u64::MAX`] if there is none.
     fn deadline(&self, row: Row, place: usize) -> u64 {
         self.at(row, place).and_then(|index| self.arena.at(index)).map_or(u64::MAX, |t| t.deadline)
     }
@@ -285,7 +294,9 @@ impl Timers {
 }
 
 impl System {
-    /// Makes a timer for a thread's task. Errors: BadHandle, WrongKind, NoRights, BadArgument, QuotaObjects, QuotaHandles.
+    /// Makes a timer for a thread's task, which sets bit number `bit`, and returns its handle.
+    /// Errors: BadHandle, WrongKind, NoRights, BadArgument (a bit above 59), QuotaObjects,
+    /// QuotaHandles.
     pub fn timer_create(&mut self, thread: u16, notification: u64, bit: u64) -> Result<u32, Status> {
         let row = self.row_of(thread)?;
         let (notification, bits) = self.notification_handle(thread, notification, Rights::SIGNAL)?;
@@ -307,7 +318,8 @@ impl System {
         task.handles.insert(Handle::new(Object::Timer(id), Rights::MANAGE))
     }
 
-    /// Arms (`Some` deadline in nanoseconds since boot) or disarms a timer. Errors: BadHandle, WrongKind.
+    /// Arms a timer (`Some`: the deadline in nanoseconds since boot) or disarms it. Errors:
+    /// BadHandle, WrongKind.
     pub fn timer_set(&mut self, thread: u16, handle: u64, deadline: Option<u64>) -> Result<(), Status> {
         let Object::Timer(id) = self.handle(thread, handle)?.object else { return Err(Status::WrongKind) };
         let found = match deadline {

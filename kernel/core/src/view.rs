@@ -1,14 +1,16 @@
-//! What the kernel around this crate reads of the state, and tells it: the fields themselves are this crate's own.
+//! Accessors for the kernel around this crate: what it reads and sets of the state, whose fields
+//! are private to this crate.
 
 use crate::addr::{AddressSpace, LifeSpace, TableRoot};
 use crate::arena::{Arena, Id};
 use crate::clock::Clock;
 use crate::frames::{Chain, Frame};
-use crate::grants::LineOwner;
 use crate::handles::Handle;
+use crate::lines::LineOwner;
 use crate::log::Ring;
 use crate::memory::{Mapping, Memory};
 use crate::row::{Row, Tasks};
+use crate::sched::shares;
 use crate::step::Show;
 use crate::system::{Endpoint, System};
 use crate::task::{Start, Task};
@@ -18,12 +20,12 @@ use abi::manifest::TaskRecord;
 use abi::task::{SystemInfo, TaskState};
 use abi::{Status, TaskId};
 
-/// Bases and lengths that the entry stubs use: see [`crate::layout`].
+/// Base addresses and lengths of tables that the entry stubs use: see [`crate::layout`].
 #[derive(Clone, Copy, Debug)]
 pub struct Places {
     /// The address of the first thread's slot.
     pub threads: u64,
-    /// How many there are.
+    /// The number of thread slots.
     pub thread_slots: u64,
     /// The address of the first endpoint's slot.
     pub endpoints: u64,
@@ -37,22 +39,23 @@ impl System {
         &self.tasks
     }
 
-    /// The row that spawns and kills.
+    /// The row of the task with the right `control`, which spawns and kills tasks.
     pub fn controller(&self) -> Option<Row> {
         self.controller
     }
 
-    /// Cycles to nanoseconds.
+    /// The clock that converts cycles to nanoseconds.
     pub fn clock(&self) -> Clock {
         self.clock
     }
 
-    /// The time-stamp counter when the kernel was entered.
+    /// The time-stamp counter when the kernel was last entered, or last read the counter.
     pub fn now(&self) -> u64 {
         self.now
     }
 
-    /// The kernel is entered, or looks at the time-stamp counter again.
+    /// Sets the current time, in cycles: when the kernel is entered, and when it reads the
+    /// time-stamp counter again.
     #[inline(always)]
     pub fn set_now(&mut self, cycles: u64) {
         self.now = cycles;
@@ -63,13 +66,13 @@ impl System {
         self.clock.ns(self.now)
     }
 
-    /// What entering a thread needs at once.
+    /// The parts of the state that are needed at once to enter a thread.
     #[inline(always)]
     pub fn entering(&mut self) -> (&mut Arena<Thread>, &Tasks, &mut Arena<FloatState>) {
         (&mut self.threads, &self.tasks, &mut self.floats)
     }
 
-    /// Where the tables lie that entry stubs use. They stay there.
+    /// Where the tables that the entry stubs use are in memory. They never move.
     pub fn places(&self) -> Places {
         Places {
             threads: self.threads.base(),
@@ -79,24 +82,25 @@ impl System {
         }
     }
 
-    /// The index of a thread. Errors: BadHandle (it is gone).
+    /// The index of a thread. Errors: BadHandle (the thread has ended).
     pub fn thread_index(&self, id: Id<Thread>) -> Result<u16, Status> {
         self.threads.get(id).map(|_| id.index()).ok_or(Status::BadHandle)
     }
 
-    /// The thread that a task's life began with, to be debugged. Errors: NoSuchTask, Busy (it runs).
+    /// The first thread of a task's life, for a debugger. Errors: NoSuchTask, Busy (the thread
+    /// runs).
     pub fn first_thread(&mut self, row: Row) -> Result<&mut Thread, Status> {
         let first = self.task(row).ok().and_then(|task| task.first_thread).ok_or(Status::NoSuchTask)?;
         let thread = self.threads.get_mut(first).ok_or(Status::NoSuchTask)?;
         if matches!(thread.state, State::Running) { Err(Status::Busy) } else { Ok(thread) }
     }
 
-    /// A memory object. Errors: BadHandle (it is gone).
+    /// The memory object of this name. Errors: BadHandle (it no longer exists).
     pub fn memory(&self, id: Id<Memory>) -> Result<&Memory, Status> {
         self.memories.get(id).ok_or(Status::BadHandle)
     }
 
-    /// The frame behind this one in its chain.
+    /// The frame that follows this one in its chain.
     pub fn next_frame(&self, frame: Frame) -> Option<Frame> {
         self.frames.next(frame)
     }
@@ -106,49 +110,53 @@ impl System {
         self.frames.iter(chain)
     }
 
-    /// Makes a frame free that was in no range when all were counted: see [`crate::frames::Frames::adopt`].
+    /// Adds a frame to the free ones that was in no range when the table was made: see
+    /// [`crate::frames::Frames::adopt`].
     pub fn adopt_frame(&mut self, number: u64) -> bool {
         self.frames.adopt(number)
     }
 
-    /// Gives a line to a life. Errors: Busy (it has an owner, or there is no such line).
+    /// Makes a life the owner of an interrupt line. Errors: Busy (it has an owner, or there is no
+    /// such line).
     pub fn claim_line(&mut self, line: u8, owner: LineOwner) -> Result<(), Status> {
         if self.lines.claim(line, owner) { Ok(()) } else { Err(Status::Busy) }
     }
 
-    /// Takes all lines from a row; returns them as a set of bits, to be masked.
+    /// Takes all interrupt lines from a row. Returns them as a bit set: the caller masks them.
     pub fn release_lines(&mut self, row: Row) -> u16 {
         self.lines.release(row)
     }
 
-    /// Who has a line.
+    /// The owner of an interrupt line.
     pub fn line_owner(&self, line: u8) -> Option<LineOwner> {
         self.lines.owner(line)
     }
 
-    /// The bits of a row's own notification that are set. Errors: NoSuchTask.
+    /// The bits that are set in a row's permanent notification. Errors: NoSuchTask.
     pub fn notification_word(&self, row: Row) -> Result<u64, Status> {
         let id = self.task(row)?.notification.ok_or(Status::NoSuchTask)?;
         self.notifications.get(id).map(|n| n.word).ok_or(Status::NoSuchTask)
     }
 
-    /// An interrupt is delivered.
+    /// Counts an interrupt that is delivered.
     #[inline(always)]
     pub fn count_interrupt(&mut self) {
         self.counters.interrupts += 1;
     }
 
-    /// An interrupt had no cause.
+    /// Counts a spurious interrupt.
     pub fn count_spurious(&mut self) {
         self.counters.spurious += 1;
     }
 
-    /// The first task runs, so many cycles after the kernel was entered, but for those that it waited for the timer chip.
+    /// Notes that the first task runs: `cycles` after the kernel was entered, without those spent
+    /// waiting for the timer chip.
     pub fn booted(&mut self, cycles: u64) {
         self.counters.boot = cycles;
     }
 
-    /// Writes a task's text to its log; `cost` is what it is charged, in bytes. Returns what is to be shown of it. Errors: NoSuchTask, QuotaLog.
+    /// Writes a task's text to its log ring. `cost` is the number of bytes charged to its
+    /// allowance. Returns the step that shows the text on the port. Errors: NoSuchTask, QuotaLog.
     pub fn log_write(&mut self, row: Row, cost: usize, text: &[u8]) -> Result<Show, Status> {
         let now_ms = self.uptime_ns() / 1_000_000;
         let task = self.task_mut(row)?;
@@ -158,13 +166,15 @@ impl System {
         Ok(Show { start, end: task.log.written(), begun: false, value: text.len() as u64 })
     }
 
-    /// The counters of what this crate keeps. Frames and heap of the kernel's own, and changes of address spaces, are for the kernel around it.
+    /// The counters of what this crate keeps. The kernel around it adds those of its own frames,
+    /// its heap and its changes of address spaces.
     pub fn info(&self) -> SystemInfo {
         SystemInfo {
             frames_total: self.frames.total(),
             frames_free: self.frames.free(),
             uptime_ns: self.uptime_ns(),
             idle_ns: self.clock.span_ns(self.counters.idle),
+            period_ns: shares(self.tasks.len()).1,
             tasks: self.tasks.iter().filter(|t| t.state == TaskState::Running).count() as u32,
             threads: self.threads.live() as u32,
             endpoints: self.endpoints.live() as u32,
@@ -181,111 +191,113 @@ impl System {
 }
 
 impl Task {
-    /// What the task table says.
+    /// The row's record of the task table.
     #[inline(always)]
     pub fn record(&self) -> &TaskRecord {
         &self.record
     }
 
-    /// Whether there is a life.
+    /// The state of the row: whether it has a life, and whether that is being started, runs or is
+    /// over.
     pub fn state(&self) -> TaskState {
         self.state
     }
 
-    /// Whether the life of this name runs, or is being started.
+    /// Whether this life of the row runs or is being started.
     pub fn lives(&self, life: TaskId) -> bool {
         self.is_alive() && self.generation == life.generation
     }
 
-    /// The address space of the life; none without a life, and until it has one.
+    /// The address space of the life; none where there is no life, or it has no address space yet.
     #[inline(always)]
     pub fn space(&self) -> LifeSpace {
         self.space
     }
 
-    /// Its top table. Errors: NoSuchTask (it has none).
+    /// The top page table of the life's address space. Errors: NoSuchTask (there is none).
     #[inline(always)]
     pub fn root(&self) -> Result<TableRoot, Status> {
         self.space.get().map(AddressSpace::root).ok_or(Status::NoSuchTask)
     }
 
-    /// How many threads it has.
+    /// The number of the task's live threads.
     pub fn threads(&self) -> u16 {
         self.threads
     }
 
-    /// How many frames it has: image, stack, page tables, memory objects.
+    /// The number of frames charged to the task: image, stack, page tables, memory objects.
     pub fn frames_used(&self) -> u32 {
         self.frames.used()
     }
 
-    /// Whether it may have one handle more.
+    /// Whether the task's table of handles has room for one more.
     pub fn has_room_for_a_handle(&self) -> bool {
         self.handles.has_room()
     }
 
-    /// How many objects it has: threads, endpoints, notifications, mappings, timers.
+    /// The number of objects charged to the task: threads, endpoints, notifications, mappings,
+    /// timers.
     pub fn objects_used(&self) -> u32 {
         self.objects.used()
     }
 
-    /// Whether it never starts: it would have what is the kernel's.
+    /// Whether the row is disabled: it never starts, because its grants reach what is the kernel's.
     pub fn is_disabled(&self) -> bool {
         self.disabled
     }
 
-    /// The index of the thread that its life began with.
+    /// The index of the thread with which the life began.
     pub fn first_thread(&self) -> Option<u16> {
         self.first_thread.map(|id| id.index())
     }
 
-    /// What a handle of its names. Errors: BadHandle.
+    /// The handle of the task with this number. Errors: BadHandle.
     pub fn handle(&self, number: u64) -> Result<Handle, Status> {
         self.handles.get(number)
     }
 
-    /// The memory object of one of its physical ranges, in the order of the table.
+    /// The memory object of a physical range of the row, by its position in the task table.
     pub fn range(&self, number: usize) -> Option<Id<Memory>> {
         self.ranges.get(number).copied().flatten()
     }
 
-    /// Its endpoint, which outlives it. Errors: NoSuchTask (it has none).
+    /// The row's permanent endpoint, which outlives the life. Errors: NoSuchTask (there is none).
     pub fn endpoint(&self) -> Result<Id<Endpoint>, Status> {
         self.endpoint.ok_or(Status::NoSuchTask)
     }
 
-    /// The memory that outlives it.
+    /// The kept memory of the row, which outlives the life.
     pub fn keep(&self) -> Option<Id<Memory>> {
         self.keep
     }
 
-    /// What is mapped from this address on, or an error. Errors: BadAddress (nothing begins there).
+    /// The mapping that begins at this address. Errors: BadAddress (none does).
     pub fn mapping(&self, addr: u64) -> Result<Mapping, Status> {
         self.mappings.get(addr).copied().ok_or(Status::BadAddress)
     }
 
-    /// What it has mapped.
+    /// The mappings of the task.
     pub fn mappings(&self) -> impl Iterator<Item = &Mapping> {
         self.mappings.iter()
     }
 
-    /// Its newest text.
+    /// The log ring of the row.
     pub fn log(&self) -> &Ring {
         &self.log
     }
 
-    /// What the last death left. Errors: WouldBlock (nothing).
+    /// The record of the row's last death. Errors: WouldBlock (there is none).
     #[inline(always)]
     pub fn fault(&self) -> Result<&FaultRecord, Status> {
         if self.fault.kind == abi::error::DeathKind::Alive as u32 { Err(Status::WouldBlock) } else { Ok(&self.fault) }
     }
 
-    /// How far the start of its life has come.
+    /// The progress of the start of the current life.
     pub fn start(&self) -> &Start {
         &self.start
     }
 
-    /// As [`Task::start`], to go on with it.
+    /// The progress of the start of the current life, mutable.
     pub fn start_mut(&mut self) -> &mut Start {
         &mut self.start
     }

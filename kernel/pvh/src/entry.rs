@@ -1,10 +1,11 @@
-//! From the hypervisor's jump, in 32-bit mode without paging, to Rust.
+//! The entry point: from the hypervisor's jump, in 32-bit mode without paging, to Rust.
 //!
-//! The PVH protocol: `ebx` holds the physical address of the start information, interrupts are off, all segments are flat.
+//! By the PVH protocol, `ebx` has the physical address of the start information, interrupts are
+//! disabled, and all segments are flat.
 
 use core::arch::global_asm;
 
-/// Bytes of the stack.
+/// Size of the stack, in bytes.
 const STACK: usize = 32 * 1024;
 
 global_asm!(
@@ -21,7 +22,8 @@ global_asm!(
     "cli",
     "cld",
     "mov edi, ebx",
-    // The first 4 GiB where they are, in pages of 2 MiB: four tables of the second level, one of the third, one of the fourth.
+    // Identity mapping of the first 4 GiB, in pages of 2 MiB: four tables of the second level, one
+    // of the third, one of the fourth.
     "xor eax, eax",
     "or eax, 0x83",
     "lea edx, [{tables} + 0x2000]",
@@ -46,7 +48,8 @@ global_asm!(
     "mov dword ptr [{tables} + 4], 0",
     "lea eax, [{tables}]",
     "mov cr3, eax",
-    // PAE, then long mode, with pages that cannot be executed where the processor has them; then paging, with write protection.
+    // PAE, then long mode, with no-execute pages if the processor has them; then paging, with write
+    // protection.
     "mov eax, 0x20",
     "mov cr4, eax",
     "mov eax, 0x80000001",
@@ -90,11 +93,12 @@ global_asm!(
 #[repr(C, align(4096))]
 struct Aligned<const N: usize>([u8; N]);
 
-/// Page tables of this program: the top, the third level, four of the second.
+/// Page tables of this program: one of the fourth level, one of the third, four of the second.
 static mut TABLES: Aligned<{ 6 * 4096 }> = Aligned([0; 6 * 4096]);
 static mut STACK_SPACE: Aligned<STACK> = Aligned([0; STACK]);
 
-/// Null, a 64-bit code segment; then what `lgdt` takes: the table's size less one, and its address.
+/// The GDT: null, and a 64-bit code segment; then the operand of `lgdt`: the table's size less one,
+/// and its address.
 #[repr(C, packed)]
 struct Gdt {
     descriptors: [u64; 2],
@@ -102,7 +106,7 @@ struct Gdt {
     base: *const [u64; 2],
 }
 
-// SAFETY: nobody writes it.
+// SAFETY: the table is never written.
 unsafe impl Sync for Gdt {}
 
 static DESCRIPTORS: [u64; 2] = [0, 0x00af_9b00_0000_ffff];

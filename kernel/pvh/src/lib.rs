@@ -1,4 +1,5 @@
-//! What the program that starts the kernel by the PVH protocol knows without a machine: the file that it finds, and the memory map.
+//! The parts of the PVH loader that are independent of the machine: the format of the module, and
+//! the memory map.
 #![cfg_attr(target_os = "none", no_std)]
 
 pub mod module;

@@ -1,4 +1,4 @@
-//! Loads the kernel as the boot loader would, and enters it.
+//! Loads the kernel as the boot loader does, and enters it.
 
 use crate::tables::{Access, Tables, zeroed};
 use bootloader_api::config::Mapping;
@@ -14,9 +14,9 @@ use xmas_elf::ElfFile;
 use xmas_elf::program::Type;
 
 const PAGE: u64 = 4096;
-/// What this program maps of physical memory.
+/// How much of physical memory this program maps, in bytes.
 const REACH: u64 = 1 << 32;
-/// Begins the start information.
+/// The first word of the start information.
 const START_MAGIC: u32 = 0x336e_c578;
 
 /// The start information (`struct hvm_start_info`, version 1).
@@ -52,16 +52,18 @@ struct MapEntry {
     reserved: u32,
 }
 
-/// The first Rust: `start_info` is the physical address that the hypervisor gave.
+/// The entry to Rust: `start_info` is the physical address that the hypervisor gave.
 pub extern "C" fn main(start_info: u64) -> ! {
-    // SAFETY: by the PVH protocol the address is that of the start information, which nobody writes; it lies below 4 GiB, where everything is
-    // mapped at its physical address. So do the lists that it names, below.
+    // SAFETY: by the PVH protocol the address is that of the start information, which is not
+    // written any more; it is below 4 GiB, where everything is mapped at its physical address. The
+    // lists that it refers to are below 4 GiB, too.
     let info = unsafe { &*(start_info as *const StartInfo) };
     assert!(
         info.magic == START_MAGIC && info.version >= 1,
         "there is no start information with a memory map: not started by PVH"
     );
-    // SAFETY: as above; as many entries as the start information says.
+    // SAFETY: by the PVH protocol the lists are at these addresses, below 4 GiB, with as many
+    // entries as the start information says.
     let (modules, map) = unsafe {
         (
             core::slice::from_raw_parts(info.modules as *const ModuleEntry, info.module_count as usize),
@@ -91,7 +93,7 @@ pub extern "C" fn main(start_info: u64) -> ! {
     let Mapping::FixedAddress(guard) = config.mappings.kernel_stack else { panic!("no place for the kernel's stack") };
     let stack_len = config.kernel_stack_size.next_multiple_of(PAGE);
     tables.map_new(&mut memory, guard + PAGE, stack_len, Access::DATA);
-    // What follows lies one behind the other, with a page between that is not mapped.
+    // The following areas are consecutive, with an unmapped page between them.
     let information = config.mappings.dynamic_range_start.expect("no place for the boot information");
     let regions_at = information + 2 * PAGE;
     let regions_len = (size_of::<[MemoryRegion; MOST_REGIONS]>() as u64).next_multiple_of(PAGE);
@@ -100,7 +102,7 @@ pub extern "C" fn main(start_info: u64) -> ! {
         tables.map(&mut memory, archive_at + offset, |_| module.start + offset, Access::READ);
     }
     let info_frame = tables.map(&mut memory, information, zeroed, Access::DATA);
-    // Regions and boot information are written last, when nothing is taken any more.
+    // Regions and boot information are written last, when no more frames are taken.
     let mut region_frames = [0; (size_of::<[MemoryRegion; MOST_REGIONS]>()).div_ceil(PAGE as usize)];
     for (index, frame) in region_frames.iter_mut().enumerate() {
         *frame = tables.map(&mut memory, regions_at + index as u64 * PAGE, zeroed, Access::DATA);
@@ -108,7 +110,8 @@ pub extern "C" fn main(start_info: u64) -> ! {
     let mut regions = [MemoryRegion::empty(); MOST_REGIONS];
     let count = memory.describe(&mut regions);
     copy_out(&regions, &region_frames);
-    // SAFETY: so many regions are there, as the kernel's address space has them, and nobody else refers to them.
+    // SAFETY: there are as many regions at this address in the kernel's address space, and there is
+    // no other reference to them.
     let told = unsafe { core::slice::from_raw_parts_mut(regions_at as *mut MemoryRegion, count) };
     let mut boot = BootInfo::new(told.into());
     boot.recursive_index = Optional::Some((recursive >> 39 & 511) as u16);
@@ -120,10 +123,11 @@ pub extern "C" fn main(start_info: u64) -> ! {
     boot.kernel_stack_bottom = guard + PAGE;
     boot.kernel_stack_len = stack_len;
     const _: () = assert!(size_of::<BootInfo>() <= PAGE as usize);
-    // SAFETY: the frame was taken for this, and is mapped at its own address.
+    // SAFETY: the frame was taken for the boot information, and is mapped at its own address.
     unsafe { (info_frame as *mut BootInfo).write(boot) };
-    // SAFETY: in the new address space this code is where it is in the present one, the stack is mapped and the kernel too; its entry takes
-    // the address of the boot information, with the stack as after a call.
+    // SAFETY: in the new address space this code has the same address as in the present one, and
+    // the stack and the kernel are mapped; the kernel's entry takes the address of the boot
+    // information, with the stack as after a call.
     unsafe {
         asm!(
             "mov cr3, {root}",
@@ -140,7 +144,7 @@ pub extern "C" fn main(start_info: u64) -> ! {
     }
 }
 
-/// Where this program lies.
+/// The physical addresses of this program.
 fn own() -> Range<u64> {
     unsafe extern "C" {
         #[link_name = "image_start"]
@@ -158,7 +162,7 @@ fn current_root() -> u64 {
     root & !(PAGE - 1)
 }
 
-/// What the kernel asks of its loader.
+/// The kernel's configuration for its boot loader.
 fn config(elf: &ElfFile<'_>) -> BootloaderConfig {
     let section =
         elf.find_section_by_name(".bootloader-config").expect("the kernel does not say what it needs of its loader");
@@ -179,11 +183,12 @@ fn load(elf: &ElfFile<'_>, memory: &mut Memory, tables: &mut Tables) {
         let mut page = addr & !(PAGE - 1);
         while page < addr + len {
             let frame = tables.map(memory, page, zeroed, access);
-            // The part of the file that belongs into this page.
+            // The part of the file that belongs to this page.
             let (from, to) = (page.max(addr), (page + PAGE).min(addr + bytes.len() as u64));
             if from < to {
                 let part = &bytes[(from - addr) as usize..(to - addr) as usize];
-                // SAFETY: the frame is one page, mapped at its own address; the part lies within the page.
+                // SAFETY: the frame is one page, mapped at its own address; the part lies within
+                // the page.
                 unsafe { core::ptr::copy_nonoverlapping(part.as_ptr(), (frame + from - page) as *mut u8, part.len()) };
             }
             page += PAGE;
@@ -191,35 +196,39 @@ fn load(elf: &ElfFile<'_>, memory: &mut Memory, tables: &mut Tables) {
     }
 }
 
-/// Copies the regions into the frames where the kernel finds them.
+/// Copies the regions into the frames in which the kernel finds them.
 fn copy_out(regions: &[MemoryRegion; MOST_REGIONS], frames: &[u64]) {
     for (index, &frame) in frames.iter().enumerate() {
         let offset = index * PAGE as usize;
         let len = (size_of_val(regions) - offset).min(PAGE as usize);
-        // SAFETY: `len` bytes from `offset` on lie within the regions, and the frame has room for them.
+        // SAFETY: `len` bytes from `offset` on lie within the regions, and the frame has room for
+        // them.
         unsafe { core::ptr::copy_nonoverlapping(regions.as_ptr().cast::<u8>().add(offset), frame as *mut u8, len) };
     }
 }
 
-/// Port 0xE9, QEMU's debug console, where the kernel logs too.
+/// Port 0xE9, QEMU's debug console, to which the kernel logs too.
 struct Port;
 
 impl Write for Port {
     fn write_str(&mut self, s: &str) -> fmt::Result {
         for byte in s.bytes() {
-            // SAFETY: no device of a PC decodes port 0xE9 but QEMU's debug console, which only stores the byte.
+            // SAFETY: no device of a PC decodes port 0xE9 but QEMU's debug console, which only
+            // stores the byte.
             unsafe { asm!("out 0xe9, al", in("al") byte, options(nomem, nostack, preserves_flags)) };
         }
         Ok(())
     }
 }
 
-/// Says what is wrong, and ends the machine as a kernel that panics does: by QEMU's isa-debug-exit, else it halts.
+/// Prints the message, and ends the machine as a panic of the kernel does: by QEMU's isa-debug-exit
+/// if there is one; otherwise it halts.
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     let _ = writeln!(Port, "The kernel cannot be started: {}", info.message());
     loop {
-        // SAFETY: port 0xF4 is isa-debug-exit, and nothing else of a PC's; interrupts are off, so that the processor stays halted.
+        // SAFETY: on a PC only isa-debug-exit decodes port 0xF4; interrupts are disabled, so that
+        // the processor stays halted.
         unsafe { asm!("out 0xf4, eax", "hlt", in("eax") 0x12, options(nomem, nostack)) };
     }
 }

@@ -1,15 +1,17 @@
-//! The module that the hypervisor loads beside this program: boot archive and kernel in one file, because QEMU takes one.
+//! The module that the hypervisor loads beside this program: boot archive and kernel in one file,
+//! because QEMU takes one.
 //!
-//! The archive comes first, at the start of a page; the kernel's ELF file begins at the next multiple of [`PAGE`]; the last 24 bytes of the file
-//! are [`MAGIC`] and the two lengths in bytes, little endian. `xtask` writes it with [`pack`].
+//! The archive comes first, at the start of a page; the kernel's ELF file begins at the next
+//! multiple of [`PAGE`]; the last 24 bytes of the file are [`MAGIC`] and the two lengths in bytes,
+//! little endian. `xtask` writes it with [`pack`].
 
-/// Bytes of a page.
+/// Size of a page, in bytes.
 pub const PAGE: usize = 4096;
 
-/// Begins the last 24 bytes.
+/// The first eight of the module's last 24 bytes.
 pub const MAGIC: [u8; 8] = *b"ENIGMAm1";
 
-/// What a module holds.
+/// The contents of a module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Module<'a> {
     /// The boot archive.
@@ -19,7 +21,7 @@ pub struct Module<'a> {
 }
 
 impl<'a> Module<'a> {
-    /// Finds both parts. `None` where the file is not as described above.
+    /// Finds both parts. `None` if the file does not have the format of a module.
     pub fn parse(file: &'a [u8]) -> Option<Self> {
         let trailer = file.get(file.len().checked_sub(24)?..)?;
         let number = |at: usize| Some(u64::from_le_bytes(trailer.get(at..at + 8)?.try_into().ok()?));
@@ -34,7 +36,7 @@ impl<'a> Module<'a> {
     }
 }
 
-/// Puts archive and kernel into one file, which [`Module::parse`] takes apart.
+/// Puts archive and kernel into one file, which [`Module::parse`] reads.
 #[cfg(not(target_os = "none"))]
 pub fn pack(archive: &[u8], kernel: &[u8]) -> Vec<u8> {
     let mut file = archive.to_vec();

@@ -1,15 +1,16 @@
-//! The machine's memory: what the hypervisor says of it, what this program has used, and what of it the kernel is told.
+//! The machine's memory: the hypervisor's memory map, the frames that this program has used, and
+//! the kernel's memory map made of both.
 
 use bootloader_api::info::{MemoryRegion, MemoryRegionKind};
 use core::ops::Range;
 
-/// Bytes of a page.
+/// Size of a page, in bytes.
 const PAGE: u64 = 4096;
-/// Entries of the hypervisor's memory map that are looked at; QEMU has about a dozen.
+/// Most entries of the hypervisor's memory map that are read; QEMU has about a dozen.
 pub const MOST: usize = 32;
-/// Regions that the kernel can be told of: each entry is cut in at most seven places.
+/// Most regions of the kernel's memory map: each entry is divided at no more than six addresses.
 pub const MOST_REGIONS: usize = 128;
-/// Frames are taken from here on: below lie the firmware's tables.
+/// Physical address from which on frames are taken: the firmware's tables are below.
 const LOW_END: u64 = 0x10_0000;
 /// E820 type of memory that can be used (ACPI 6.4, section 15).
 const RAM: u32 = 1;
@@ -17,29 +18,29 @@ const RAM: u32 = 1;
 /// An entry of the memory map: physical addresses, and the E820 type.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Entry {
-    /// First byte.
+    /// Address of the first byte.
     pub start: u64,
-    /// One past the last byte.
+    /// Address after the last byte.
     pub end: u64,
-    /// What it is.
+    /// E820 type of the memory.
     pub kind: u32,
 }
 
-/// The memory map, in ascending order, and what is taken of it.
+/// The memory map, in ascending order, and which frames are taken.
 pub struct Memory {
     entries: [Entry; MOST],
     count: usize,
-    /// What must not be taken: this program, and the module.
+    /// Memory that must not be taken: this program, and the module.
     kept: [Range<u64>; 2],
-    /// Frames below this, from [`LOW_END`] on, are taken.
+    /// Frames from [`LOW_END`] up to this address are taken.
     next: u64,
-    /// Frames from here on cannot be reached by this program.
+    /// Address from which on this program cannot access memory.
     limit: u64,
 }
 
 impl Memory {
-    /// From the hypervisor's map, of which no more than [`MOST`] entries are looked at. `kept` is not given out; nor is what lies at
-    /// `limit` or above.
+    /// Takes the hypervisor's memory map, of which at most [`MOST`] entries are read. Frames in
+    /// `kept`, or at `limit` or above, are not given out.
     pub fn new(map: impl Iterator<Item = Entry>, kept: [Range<u64>; 2], limit: u64) -> Self {
         let mut this = Memory { entries: [Entry::default(); MOST], count: 0, kept, next: LOW_END, limit };
         for entry in map.filter(|entry| entry.start < entry.end).take(MOST) {
@@ -50,7 +51,7 @@ impl Memory {
         this
     }
 
-    /// Takes a frame: its physical address. `None` where there is none left.
+    /// Takes a frame and returns its physical address; `None` if there is none left.
     pub fn take(&mut self) -> Option<u64> {
         loop {
             let frame = self.next;
@@ -67,7 +68,7 @@ impl Memory {
             if inside && entries.iter().find(of_kind(false)).is_none() && !self.kept.iter().any(overlaps) {
                 return Some(frame);
             }
-            // On to the next entry that is memory, where this one is over.
+            // This entry is used up: continues with the next one that is memory.
             if entries.iter().find(of_kind(true)).is_none() {
                 self.next = entries.iter().filter(|e| e.kind == RAM && e.start > frame).map(|e| e.start).min()?;
                 self.next = self.next.next_multiple_of(PAGE);
@@ -75,7 +76,8 @@ impl Memory {
         }
     }
 
-    /// What the kernel is told, in ascending order: everything that was taken, or is kept, is the boot loader's. Returns how many regions.
+    /// Writes the kernel's memory map in ascending order: frames that were taken or kept belong to
+    /// the boot loader. Returns the number of regions.
     pub fn describe(&self, regions: &mut [MemoryRegion; MOST_REGIONS]) -> usize {
         let mut count = 0;
         let mut covered = 0;
@@ -101,7 +103,7 @@ impl Memory {
         (LOW_END..self.next).contains(&at) || self.kept.iter().any(|range| range.contains(&at))
     }
 
-    /// Where used memory begins or ends.
+    /// The addresses at which used memory begins or ends.
     fn cuts(&self) -> [u64; 6] {
         let [a, b] = &self.kept;
         [LOW_END, self.next, a.start, a.end, b.start, b.end]
@@ -161,7 +163,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the hypervisor says, however its entries overlap: what is taken is memory, once, and is told as the boot loader's.
+        /// For any map of the hypervisor, even with overlapping entries: frames that are taken are
+        /// memory, are taken once, and belong to the boot loader in the kernel's map.
         #[test]
         fn nothing_is_taken_twice_or_told_as_free(
             map in prop::collection::vec((0u64..80, 0u64..40, 1u32..3), 0..12), kept in any::<[(u8, u8); 2]>(), takes in 0usize..40

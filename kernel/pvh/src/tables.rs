@@ -1,4 +1,5 @@
-//! Page tables for the kernel (Intel SDM vol. 3A, section 4.5). All of this program's memory is mapped where it physically is.
+//! Page tables for the kernel (Intel SDM vol. 3A, section 4.5). All memory of this program is
+//! mapped at its physical address.
 
 use pvh::regions::Memory;
 
@@ -8,19 +9,19 @@ const NO_EXECUTE: u64 = 1 << 63;
 const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 const PAGE: u64 = 4096;
 
-/// What may be done with a page.
+/// The kinds of access to a page that are allowed, besides reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Access {
-    /// It may be written.
+    /// Whether the page may be written.
     pub writable: bool,
-    /// It may be executed.
+    /// Whether the page may be executed.
     pub executable: bool,
 }
 
 impl Access {
-    /// Read and write.
+    /// For data: reading and writing.
     pub const DATA: Access = Access { writable: true, executable: false };
-    /// Read only.
+    /// For constants: reading only.
     pub const READ: Access = Access { writable: false, executable: false };
 
     fn bits(self, no_execute: bool) -> u64 {
@@ -38,12 +39,13 @@ impl Access {
 /// An address space that is being built.
 pub struct Tables {
     root: u64,
-    /// The processor knows pages that cannot be executed.
+    /// Whether the processor has no-execute pages.
     no_execute: bool,
 }
 
 impl Tables {
-    /// An empty one, in which this program's own memory is mapped as it is now: by the first entry of the top table at `current`.
+    /// An empty address space, with this program's own memory mapped as it is now: by the first
+    /// entry of the top table at `current`.
     pub fn new(memory: &mut Memory, current: u64, no_execute: bool) -> Self {
         let root = zeroed(memory);
         write(root, 0, read(current, 0));
@@ -55,12 +57,12 @@ impl Tables {
         self.root
     }
 
-    /// Maps the top table into itself, at the slot of this address.
+    /// Maps the top table into itself, at the entry for this address.
     pub fn map_recursively(&mut self, addr: u64) {
         write(self.root, slot(addr, 3), self.root | PRESENT | WRITABLE);
     }
 
-    /// Maps a page. Where it is mapped already, it may from now on be used in both ways, and the frame stays.
+    /// Maps a page. If it is mapped already, its frame stays, and both kinds of access are allowed.
     /// Returns the frame that is mapped there.
     pub fn map(
         &mut self,
@@ -90,7 +92,8 @@ impl Tables {
         new & ADDRESS
     }
 
-    /// Maps zeroed frames from `start` on, for `len` bytes. Both are multiples of a page's size.
+    /// Maps zeroed frames from `start` on, for `len` bytes, both of which must be multiples of the
+    /// page size.
     pub fn map_new(&mut self, memory: &mut Memory, start: u64, len: u64, access: Access) {
         for offset in (0..len).step_by(PAGE as usize) {
             self.map(memory, start + offset, zeroed, access);
@@ -98,14 +101,15 @@ impl Tables {
     }
 }
 
-/// A frame, filled with zeros.
+/// Takes a frame, and fills it with zeros.
 ///
 /// # Panics
-/// Where none is left: nothing can run then.
+/// If no frame is left: then the kernel cannot be started.
 pub fn zeroed(memory: &mut Memory) -> u64 {
     let Some(frame) = memory.take() else { panic!("too little memory to map the kernel") };
-    // SAFETY: the frame is memory that nobody uses: not this program or the module, nor was it taken before. It lies below 4 GiB, where all
-    // physical memory is mapped, for reading and writing, at its own address.
+    // SAFETY: the frame is unused memory: not part of this program or the module, and not taken
+    // before. It is below 4 GiB, where all physical memory is mapped, for reading and writing, at
+    // its own address.
     unsafe { core::ptr::write_bytes(frame as *mut u8, 0, PAGE as usize) };
     frame
 }
@@ -115,11 +119,13 @@ const fn slot(addr: u64, level: u32) -> u64 {
 }
 
 fn read(table: u64, index: u64) -> u64 {
-    // SAFETY: `table` is a page table, made by this program or in use, below 4 GiB and mapped at its own address; `index` is below 512.
+    // SAFETY: `table` is a page table, made by this program or in use, below 4 GiB and mapped at
+    // its own address; `index` is below 512.
     unsafe { ((table + index * 8) as *const u64).read() }
 }
 
 fn write(table: u64, index: u64, entry: u64) {
-    // SAFETY: as in `read`. The processor does not use the tables that are written here until the kernel is entered.
+    // SAFETY: `table` is a page table below 4 GiB, mapped at its own address; `index` is below 512.
+    // The processor does not use the tables that are written here until the kernel is entered.
     unsafe { ((table + index * 8) as *mut u64).write(entry) }
 }

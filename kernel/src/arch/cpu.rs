@@ -1,31 +1,33 @@
-//! What the processor offers (Intel SDM vol. 2A, CPUID), its clock, and its end. [`super::state`] switches on what is used.
+//! The features of the processor (Intel SDM vol. 2A, CPUID), its time-stamp counter, and halting.
+//! [`super::state`] enables the features that are used.
 
 use core::arch::x86_64::{__cpuid, __cpuid_count};
 
-/// What the processor offers of that which the kernel uses.
+/// The features of the processor that the kernel uses.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Features {
-    /// Execution of user pages in ring 0 faults.
+    /// SMEP: executing user pages in ring 0 faults.
     pub smep: bool,
-    /// Access to user pages in ring 0 faults.
+    /// SMAP: accessing user pages in ring 0 faults.
     pub smap: bool,
-    /// SGDT, SIDT, SLDT, SMSW and STR fault in ring 3.
+    /// UMIP: SGDT, SIDT, SLDT, SMSW and STR fault in ring 3.
     pub umip: bool,
-    /// Pages can be not executable.
+    /// NX: pages can be made non-executable.
     pub nx: bool,
-    /// Translations can outlive a change of CR3.
+    /// PGE: cached translations can be kept when CR3 is loaded.
     pub global: bool,
-    /// Translations of several address spaces can be kept side by side.
+    /// PCID: translations of several address spaces can be cached side by side.
     pub pcid: bool,
-    /// An error of the hardware is an exception; without, it stops the processor.
+    /// MCE: a hardware error raises an exception; without it, the processor shuts down.
     pub machine_check: bool,
-    /// Page-table entries choose among memory types that the kernel sets.
+    /// PAT: page-table entries choose among memory types that the kernel sets.
     pub pat: bool,
-    /// The register that switches records of branches on (DEBUGCTL): those of Intel's and AMD's processors with 64-bit mode all have it.
+    /// DEBUGCTL, the register that enables branch records: all 64-bit processors of Intel and AMD
+    /// have it.
     pub debugctl: bool,
 }
 
-/// A register of CPUID's answer.
+/// A register of the result of CPUID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "they are the registers of these names")]
 pub enum Register {
@@ -35,7 +37,8 @@ pub enum Register {
     Edx,
 }
 
-/// Whether one of these bits is set in CPUID's answer. A leaf beyond the highest has none.
+/// Whether one of these bits is set in the result of CPUID; false if the leaf is beyond the
+/// highest.
 #[unsafe(link_section = "boot_text")]
 pub fn offers(leaf: u32, subleaf: u32, register: Register, bits: u32) -> bool {
     if __cpuid(leaf & 0x8000_0000).eax < leaf {
@@ -51,19 +54,19 @@ pub fn offers(leaf: u32, subleaf: u32, register: Register, bits: u32) -> bool {
     word & bits != 0
 }
 
-/// Bits of a physical address (Intel SDM vol. 3A, section 4.1.4).
+/// The number of bits of a physical address (Intel SDM vol. 3A, section 4.1.4).
 #[unsafe(link_section = "boot_text")]
 pub fn physical_bits() -> u32 {
     const LEAF: u32 = 0x8000_0008;
     if __cpuid(0x8000_0000).eax < LEAF { 36 } else { (__cpuid(LEAF).eax & 0xff).clamp(32, 52) }
 }
 
-/// Asks CPUID.
+/// Queries CPUID for the features that the kernel uses.
 #[unsafe(link_section = "boot_text")]
 pub fn features() -> Features {
     use Register::{Ebx, Ecx, Edx};
     let maker = __cpuid(0);
-    // GenuineIntel, AuthenticAMD, HygonGenuine: the first four letters of each.
+    // The first four letters of GenuineIntel, AuthenticAMD and HygonGenuine.
     let known = [*b"Genu", *b"Auth", *b"Hygo"].map(u32::from_le_bytes);
     Features {
         smep: offers(7, 0, Ebx, 1 << 7),
@@ -85,7 +88,7 @@ pub fn now() -> u64 {
     unsafe { core::arch::x86_64::_rdtsc() }
 }
 
-/// Stops the machine for good.
+/// Halts the machine for good.
 pub fn stop() -> ! {
     loop {
         x86_64::instructions::interrupts::disable();

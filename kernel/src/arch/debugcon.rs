@@ -1,4 +1,4 @@
-//! The kernel's log port 0xE9: QEMU's debug console; elsewhere nothing listens, and writing is harmless.
+//! The log port 0xE9, which is QEMU's debug console. On other machines writing to it has no effect.
 
 use super::ports;
 use x86_64::instructions::port::PortWriteOnly;
@@ -8,7 +8,7 @@ pub fn write(bytes: &[u8]) {
     ports::count(bytes.len() as u64);
     let mut port = PortWriteOnly::<u8>::new(0xe9);
     for &byte in bytes {
-        // SAFETY: no device of a PC decodes port 0xE9 but QEMU's debug console, which only stores the byte.
+        // SAFETY: only QEMU's debug console decodes port 0xE9 on a PC, and it only stores the byte.
         unsafe { port.write(byte) };
     }
 }

@@ -1,11 +1,12 @@
-//! The ways into the kernel and out of it.
+//! The entries to the kernel and the exits from it.
 //!
-//! From ring 3, registers go straight into the running thread's [`TrapFrame`]: the processor's own five words because TSS.RSP0 points
-//! to the frame's end, the rest by these stubs. The kernel then runs on its one stack with interrupts off and returns the frame
-//! to leave with, which may be another thread's. From ring 0 only the idle loop and the pause between two steps of a system call are ever
-//! interrupted; anything else is a bug and ends in a report.
+//! On entry from ring 3 the registers are saved directly in the running thread's [`TrapFrame`]: the
+//! processor pushes five words there, because TSS.RSP0 points to the frame's end, and these stubs
+//! push the rest. The kernel then runs on its one stack with interrupts off, and returns the frame
+//! to leave with, which may be another thread's. In ring 0 only the idle loop and the pause between
+//! two steps of a system call are interrupted; anything else is a defect and ends in a report.
 //!
-//! The stubs are generic over the functions of the kernel above in which they go on: see
+//! The stubs are generic over the functions of the kernel above in which they continue: see
 //! [`super::handlers`].
 
 use super::fast::Core;
@@ -19,11 +20,12 @@ use core::mem::offset_of;
 use kernel_core::layout::register;
 use kernel_core::thread::TrapFrame;
 
-/// Bytes from a frame's start to its `vector` word.
+/// Offset of the `vector` word in a frame.
 const VECTOR: usize = offset_of!(TrapFrame, vector);
 const _: () = assert!(VECTOR == 15 * 8, "the stubs push fifteen registers");
 
-/// Where each system call goes on, by its number: at assembly that does it, at what returns at once, or where all others do.
+/// The entry of each system call, by its number: assembly that performs it, a stub that returns at
+/// once, or the general entry.
 #[expect(clippy::indexing_slicing, reason = "when it is compiled, an index that is too large is an error")]
 pub const fn table<H: Handlers>() -> [extern "C" fn(); SYSTEM_CALLS] {
     let mut table: [extern "C" fn(); SYSTEM_CALLS] = [H::general; SYSTEM_CALLS];
@@ -39,7 +41,8 @@ pub const fn table<H: Handlers>() -> [extern "C" fn(); SYSTEM_CALLS] {
     table
 }
 
-/// Where `syscall` arrives: rcx holds the return address, r11 the flags, the stack is still the user's.
+/// The entry of `syscall`: rcx holds the return address, r11 the flags, and rsp is still the
+/// user's.
 #[unsafe(naked)]
 pub extern "C" fn syscall_entry<H: Handlers>() {
     naked_asm!(
@@ -53,8 +56,8 @@ pub extern "C" fn syscall_entry<H: Handlers>() {
     )
 }
 
-/// Puts all registers that the assembly of messages has not saved into a frame, of which the frame end is in a register, and goes on in Rust. What it has
-/// lost is 0 there.
+/// Saves all registers that the assembly of messages has not saved in a frame, whose frame end is
+/// in a register, and continues in Rust. Registers whose values are lost are saved as 0.
 macro_rules! whole_frame {
     ($frame_end:literal, $rax:literal, $handler:path) => {
         naked_asm!(
@@ -98,8 +101,9 @@ macro_rules! whole_frame {
     };
 }
 
-/// The stub of a system call after which the thread that asks goes on at once, whatever comes out of it: what the call keeps is saved on the
-/// kernel's stack, the flags as they are the task's own. The handler has the arguments in its own registers, but for the fourth, and the state.
+/// Makes the stub of a system call that always returns to the caller: registers that the call
+/// preserves are saved on the kernel's stack, and the flags need no change. The handler gets the
+/// argument registers in order (the fourth moved from r10 to rcx), and the kernel's state.
 macro_rules! plain_stub {
     ($handler:path) => {
         naked_asm!(
@@ -122,25 +126,26 @@ macro_rules! plain_stub {
     };
 }
 
-/// `lease_read`.
+/// The entry of `lease_read`.
 #[unsafe(naked)]
 extern "C" fn lease_read<H: Handlers>() {
     plain_stub!(H::on_read)
 }
 
-/// `lease_write`.
+/// The entry of `lease_write`.
 #[unsafe(naked)]
 extern "C" fn lease_write<H: Handlers>() {
     plain_stub!(H::on_write)
 }
 
-/// `task_fault`.
+/// The entry of `task_fault`.
 #[unsafe(naked)]
 extern "C" fn task_fault<H: Handlers>() {
     plain_stub!(H::on_task_fault)
 }
 
-/// The stub of a system call after which another thread may go on: all registers go into the frame.
+/// Makes the stub of a system call after which another thread may run: all registers are saved in
+/// the frame.
 macro_rules! whole_stub {
     ($handler:path) => {
         naked_asm!(
@@ -174,22 +179,22 @@ macro_rules! whole_stub {
     };
 }
 
-/// `signal`, in a kernel with the feature `plain`.
+/// The entry of `signal` in a kernel with the feature `plain`.
 #[unsafe(naked)]
 extern "C" fn signal<H: Handlers>() {
     whole_stub!(H::on_signal)
 }
 
-/// `yield`, in a kernel with the feature `plain`.
+/// The entry of `yield` in a kernel with the feature `plain`.
 #[unsafe(naked)]
 extern "C" fn give_way<H: Handlers>() {
     whole_stub!(H::on_yield)
 }
 
-// SAFETY: the places are those of the core's record. Those that take the registers as after
-// `syscall` save what Rust may change; `refused` completes the frame of the thread that asks,
-// `extras` and `extras_of_message` that of the thread that runs; all of them go on in Rust as after
-// any system call, and `timer` and `common` as after any interrupt.
+// SAFETY: the offsets are those of the core's record. The functions that take the registers as
+// after `syscall` save those that Rust may change; `refused` completes the frame of the calling
+// thread, `extras` and `extras_of_message` that of the running one. All of them continue in Rust as
+// after any system call, and `timer` and `common` as after any interrupt.
 unsafe impl<H: Handlers> Core for H {
     const RING_0: bool = true;
     const FRAME_END: usize = FRAME_END;
@@ -238,13 +243,14 @@ unsafe impl<H: Handlers> Core for H {
 
     #[unsafe(naked)]
     extern "C" fn extras_of_message() {
-        // Of the sender, or of the assembly: not for this thread.
+        // r9 and rax belong to the sender or the assembly, not to this thread.
         whole_frame!("rdx", "mov qword ptr [rdx + {rax}], 0\nxor r9d, r9d", H::enter_current)
     }
 
-    /// Leaves to ring 3 with the frame in rax. A frame saved by `syscall` leaves by `sysret`, unless its return address is not a
-    /// user's (which the kernel never lets happen, and which `sysret` would punish in ring 0); all others by `iretq`.
-    /// The ring comes from the saved selectors, which only these stubs and the loader write.
+    /// Returns to ring 3 with the frame in rax. A frame saved by `syscall` returns by `sysret`,
+    /// unless its return address is not a user address (which the kernel prevents, because `sysret`
+    /// would fault in ring 0); all others return by `iretq`. The saved selectors determine the
+    /// ring; only these stubs and the loader write them.
     #[unsafe(naked)]
     extern "C" fn leave() -> ! {
         naked_asm!(
@@ -290,7 +296,8 @@ unsafe impl<H: Handlers> Core for H {
             "mov rdi, rsp",
             "mov rsi, gs:[{kernel}]",
             "mov rsp, gs:[{kernel_stack}]",
-            // Interrupts leave AC as the task had it; the kernel runs without, so that SMAP holds (vol. 3A, section 4.6).
+            // An interrupt leaves AC as the task had it. The kernel clears it, so that SMAP is
+            // effective (Intel SDM vol. 3A, section 4.6).
             "pushfq",
             "and dword ptr [rsp], ~0x40400",
             "popfq",
@@ -301,7 +308,8 @@ unsafe impl<H: Handlers> Core for H {
             "push rax", "push rcx", "push rdx", "push rbx", "push rbp", "push rsi", "push rdi",
             "push r8", "push r9", "push r10", "push r11", "push r12", "push r13", "push r14", "push r15",
             "mov rdi, rsp",
-            // The processor aligned the stack before its five words; with seventeen of ours it is aligned for a call again.
+            // The processor aligned the stack before it pushed five words; with seventeen more it
+            // is aligned for a call again.
             "cld",
             "call {from_kernel}",
             "pop r15", "pop r14", "pop r13", "pop r12", "pop r11", "pop r10", "pop r9", "pop r8",
@@ -322,39 +330,43 @@ unsafe impl<H: Handlers> Core for H {
     }
 }
 
-/// Leaves the kernel, of which nothing is locked, for the thread that has been handed the core, where it was: its frame. Address space and ports are
-/// prepared on the way, and what more there is by [`super::fast::General::enter_current`].
+/// Leaves the kernel, whose state must be unlocked, to the thread that has just been made the
+/// running one, given its frame. Address space and ports are prepared on the way, and everything
+/// else by [`super::fast::General::enter_current`].
 #[inline(always)]
 pub fn resume<H: Handlers>(frame: &TrapFrame) -> ! {
     let frame_end = (&raw const *frame).addr() + size_of::<TrapFrame>();
-    // SAFETY: the frame is in the slot of the running thread, and that in TSS.RSP0 of the one that ran before; what is on the kernel's stack nobody
-    // needs any more, as the state is not locked.
+    // SAFETY: the frame is in the slot of the running thread, and TSS.RSP0 is that of the thread
+    // that ran before. Nothing on the kernel's stack is needed any more, as the state is not
+    // locked.
     unsafe { core::arch::asm!("mov rbp, {}", "jmp {}", in(reg) frame_end, sym switch::resumed::<H>, options(noreturn)) }
 }
 
-/// Leaves the kernel for the first time, with a frame.
+/// Returns to ring 3 with a frame, for the first time.
 ///
 /// # Safety
-/// It must be that of a thread for which the core is ready, as after any system call. Nothing on
-/// the stack is needed any more.
+/// The frame must be that of a thread for which the core is prepared, as after any system call.
+/// Nothing on the stack may be needed any more.
 pub unsafe fn leave<H: Handlers>(frame: *const TrapFrame) -> ! {
-    // SAFETY: by this function's contract.
+    // SAFETY: the caller guarantees what `leave` needs.
     unsafe { core::arch::asm!("jmp {}", sym H::leave, in("rax") frame, options(noreturn)) }
 }
 
-/// A vector for which the processor pushes no error code.
+/// The entry of a vector for which the processor pushes no error code.
 #[unsafe(naked)]
 pub extern "C" fn stub<H: Handlers, const VECTOR: u8>() {
     naked_asm!("push 0", "push {vector}", "jmp {common}", vector = const VECTOR, common = sym H::common)
 }
 
-/// A vector for which it does (Intel SDM vol. 3A, table 6-1).
+/// The entry of a vector for which the processor pushes an error code (Intel SDM vol. 3A, table
+/// 6-1).
 #[unsafe(naked)]
 pub extern "C" fn stub_with_error<H: Handlers, const VECTOR: u8>() {
     naked_asm!("push {vector}", "jmp {common}", vector = const VECTOR, common = sym H::common)
 }
 
-/// Double fault, NMI and machine check arrive on stacks of their own and never return: whatever gs is, nothing here uses it.
+/// The entry of double fault, NMI and machine check, which have stacks of their own and never
+/// return. The value of gs is unknown, and it is not used.
 #[unsafe(naked)]
 pub extern "C" fn fatal<H: Handlers, const VECTOR: u8, const ERROR: bool>() {
     naked_asm!(
@@ -374,14 +386,17 @@ pub extern "C" fn fatal<H: Handlers, const VECTOR: u8, const ERROR: bool>() {
     )
 }
 
-/// Waits for an interrupt and lets it in: `sti` takes effect after `hlt`, so none is missed between the two (vol. 2B, STI).
+/// Waits for an interrupt and handles it. `sti` takes effect after the next instruction, `hlt`, so
+/// no interrupt is missed between the two (Intel SDM vol. 2B, STI).
 pub fn halt_until_interrupt() {
     x86_64::instructions::interrupts::enable_and_hlt();
     x86_64::instructions::interrupts::disable();
 }
 
-/// Lets interrupts in that wait: `sti` takes effect after the instruction that follows it (vol. 2B, STI).
+/// Handles pending interrupts. `sti` takes effect after the next instruction, the `nop` (Intel SDM
+/// vol. 2B, STI).
 pub fn let_interrupts_in() {
-    // SAFETY: as in the idle loop: the kernel's state is unlocked, and an interrupt of ring 0 runs to its end on this stack.
+    // SAFETY: the kernel's state is unlocked, as in the idle loop, and an interrupt in ring 0 runs
+    // to its end on this stack.
     unsafe { core::arch::asm!("sti", "nop", "cli", options(nomem)) };
 }

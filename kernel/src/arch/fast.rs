@@ -1,122 +1,134 @@
-//! What the assembly of the fast paths is written in: [`Core`] says where it finds its data and
-//! where it goes on, [`General`] what it calls, and the macros below are the pieces that several of
-//! its functions have. Where the parts of the kernel's state are, [`kernel_core::layout`] says.
+//! The common parts of the fast paths' assembly: [`Core`] has the offsets of its data and the code
+//! at which it continues, [`General`] has the Rust functions that it calls, and the macros are
+//! pieces of code that several of its functions contain. [`kernel_core::layout`] has the offsets in
+//! the kernel's state.
 //!
-//! `message` has calls and their answers, `notify` polls and signals, `interrupt` lines and the
-//! timer's tick, and `switch` has `yield`, and the ways by which a thread goes on. All do what
-//! their twins in [`kernel_core::direct`] do, and leave everything else to Rust. All are generic
-//! over who runs them: the kernel, and a host test of `kernel-core`, which has these five files
-//! compiled into it and runs assembly and twins side by side.
+//! The file `message` has calls and replies, `notify` has polls and signals, `interrupt` has the
+//! interrupts of lines and the timer's tick, and `switch` has `yield` and the ways in which a
+//! thread continues. All of them do what the Rust functions in [`kernel_core::direct`] specify, and
+//! leave everything else to Rust. All are generic over the environment in which they run: the
+//! kernel, or a host test of `kernel-core`, into which these five files are also compiled, and
+//! which compares the assembly with its specification.
 
 use kernel_core::thread::TrapFrame;
 
-/// The general path in Rust, as far as assembly of the fast paths calls it.
+/// The functions of the general path in Rust that the assembly of the fast paths calls.
 ///
-/// All are called in ring 0, on the core's own stack, with interrupts off and the flags DF and AC
-/// clear. `rbp` is 0, where a backtrace ends. No lock is held, as the processor comes from ring 3.
-/// `kernel` is the state, to which [`Core::STATE`] leads. They return the frame to leave with.
+/// All functions are called in ring 0, on the core's own stack, with interrupts off and the flags
+/// DF and AC clear. `rbp` is 0, which ends a backtrace. No lock is held, as the processor comes
+/// from ring 3. `kernel` is the state, whose address is at [`Core::STATE`]. The functions return
+/// the frame with which the core returns to ring 3.
 ///
 /// # Safety
-/// What they return must be the frame of a thread for which the core is ready: its address space
-/// and its ports are in use, and its frame end is where the processor saves registers. The state is
-/// not locked then. The core leaves to ring 3 with it. [`Core::STATE`] leads to a state before the
-/// first thread runs.
+/// The functions must return the frame of a thread for which the core is prepared: its address
+/// space and its ports are in use, and the processor saves registers at its frame end. The state
+/// must be unlocked then. The address at [`Core::STATE`] must be that of a state before the first
+/// thread runs.
 pub unsafe trait General: Sized {
-    /// Any system call, of which nothing has been done. `frame` has all registers of the running
-    /// thread.
+    /// Performs any system call, of which nothing has been done yet. `frame` has all registers of
+    /// the running thread.
     extern "C" fn on_syscall(frame: &TrapFrame) -> *const TrapFrame;
 
-    /// The state's running thread is to go on, and needs more than the assembly prepares:
-    /// floating-point registers, ports, or a step of its system call. `frame` has all its
-    /// registers. The core is still as the thread left it that ran before.
+    /// Prepares the core for the state's running thread, which needs more than the assembly
+    /// prepares: floating-point registers, ports, or a step of its system call. `frame` has all
+    /// registers of that thread. The core is still prepared for the thread that ran before.
     extern "C" fn enter_current(frame: &TrapFrame, kernel: &mut Self) -> *const TrapFrame;
 
-    /// A line has interrupted ring 3: it has been masked, ended and counted, and its bits are to be
-    /// set. `frame` has all registers of the running thread, and the line's vector.
+    /// Sets the bits of a line that has interrupted ring 3; the interrupt has been masked, ended
+    /// and counted. `frame` has all registers of the running thread, and the line's vector.
     extern "C" fn line_from_user(frame: &TrapFrame, kernel: &mut Self) -> *const TrapFrame;
 }
 
-/// The core's record, which gs leads to, and where the pieces go on, by a jump.
+/// The core's record, to which gs points, and the code at which the pieces continue by a jump.
 ///
 /// # Safety
-/// All functions are naked and take the registers as described. The places are those of eight bytes
-/// each (`EXTRAS`: of one, `IOMAP` and `OWNER`: of two) in the record.
+/// All functions must be naked and take the registers as described. The constants of type `usize`,
+/// except `BITMAP`, must be the offsets in the record of fields of eight bytes each (`EXTRAS`: of
+/// one; `IOMAP` and `OWNER`: of two).
 pub unsafe trait Core: General {
-    /// Whether this is ring 0. Else the time is read at `USER_STACK` of the record, and who is handed the core goes on at [`Core::out`].
+    /// Whether this is ring 0. If not, the time is read from `USER_STACK` of the record, and a
+    /// thread that is switched to continues at [`Core::out`].
     const RING_0: bool;
-    /// The running thread's frame end: TSS.RSP0.
+    /// Offset of the running thread's frame end: TSS.RSP0.
     const FRAME_END: usize;
-    /// Top of the stack on which Rust runs.
+    /// Offset of the top of the stack on which Rust runs.
     const KERNEL_STACK: usize;
-    /// The address of the state that [`General`] is called with.
+    /// Offset of the address of the state that the functions of [`General`] get.
     const STATE: usize;
-    /// The address of the [`kernel_core::System`].
+    /// Offset of the address of the [`kernel_core::System`].
     const SYSTEM: usize;
-    /// The frame end of the first slot of the threads.
+    /// Offset of the address of the frame end of the first thread slot.
     const THREADS: usize;
-    /// How many slots there are.
+    /// Offset of the number of thread slots.
     const SLOTS: usize;
-    /// The address of the first slot of the endpoints.
+    /// Offset of the address of the first endpoint slot.
     const ENDPOINTS: usize;
-    /// The address of the first slot of the notifications.
+    /// Offset of the address of the first notification slot.
     const NOTIFICATIONS: usize;
-    /// What is prepared besides the address space.
+    /// Offset of what the core is prepared for besides the address space.
     const EXTRAS: usize;
-    /// How often the address space has changed.
+    /// Offset of the number of changes of the address space.
     const SPACE_SWITCHES: usize;
-    /// A word that is not used otherwise meanwhile.
+    /// Offset of a word that is not used otherwise meanwhile.
     const USER_STACK: usize;
-    /// Where the TSS says where its bitmap of ports begins.
+    /// Offset of the field of the TSS with the offset of its port bitmap.
     const IOMAP: usize;
-    /// The row whose ports are clear in the bitmap.
+    /// Offset of the row whose ports are allowed in the bitmap.
     const OWNER: usize;
 
-    /// Where the bitmap is in the TSS, and what says that there is none.
+    /// The value of `IOMAP` if the bitmap is enabled: its offset in the TSS.
     const BITMAP: usize;
-    /// See [`Core::BITMAP`].
+    /// The value of `IOMAP` if the bitmap is disabled.
     const NO_BITMAP: u16;
     /// The vector of line 0.
     const LINES: u8;
-    /// The command ports of the two 8259s; the port behind each is that of its mask.
+    /// The command ports of the two 8259s; the next port after each is that of its mask.
     const PIC: [u16; 2];
-    /// What ends an interrupt there.
+    /// The command that ends an interrupt at the 8259s.
     const END: u8;
 
-    /// Nothing has changed: a system call, its registers as after `syscall`, but that `swapgs` is
-    /// done.
+    /// Continues here if the assembly cannot do a system call: nothing has changed, and the
+    /// registers are as after `syscall`, except that `swapgs` is done.
     extern "C" fn general();
-    /// The same, of `call` or `reply_recv` that brings more than a label.
+    /// Continues here if `call` or `reply_recv` brings more than a label: nothing has changed, and
+    /// the registers are as after `syscall`, except that `swapgs` is done.
     extern "C" fn message();
-    /// The same, of `poll`.
+    /// Continues here if the assembly cannot do `poll`: nothing has changed, and the registers are
+    /// as after `syscall`, except that `swapgs` is done.
     extern "C" fn poll();
-    /// `call` or `reply_recv`, of which nothing has been done but to charge the time: the number of
-    /// the system call in `eax`, the running thread's frame end in `r10`, in whose frame `rip`,
-    /// `rsp`, flags, `rbx` and `rbp` are. `rbx rbp rcx rdx r11` and the flags hold nothing. All
-    /// others are as they were.
+    /// Continues here if the assembly cannot do `call` or `reply_recv`: nothing has changed but the
+    /// account. The number of the system call is in `eax`, the running thread's frame end in `r10`,
+    /// and that frame has `rip`, `rsp`, flags, `rbx` and `rbp`. `rbx rbp rcx rdx r11` and the flags
+    /// hold nothing; all other registers are as they were.
     extern "C" fn refused();
-    /// Another thread runs, for which more is to be prepared: its frame end in `rdx`. Its message is in `rdi rsi r12 r13 r14 r15 r8`, as after the system
-    /// call; `rax rbx rbp rcx r9 r10 r11` and the flags hold nothing.
+    /// Continues here if another thread runs for which more must be prepared: its frame end is in
+    /// `rdx`, its message in `rdi rsi r12 r13 r14 r15 r8` as after the system call;
+    /// `rax rbx rbp rcx r9 r10 r11` and the flags hold nothing.
     extern "C" fn extras();
-    /// The same, of which `switch` has found that it does not prepare it.
+    /// Continues here if another thread runs for which more must be prepared than `switch` can:
+    /// its frame end is in `rdx`, its message in `rdi rsi r12 r13 r14 r15 r8` as after the system
+    /// call; `rax rbx rbp rcx r9 r10 r11` and the flags hold nothing.
     extern "C" fn extras_of_message();
-    /// Another thread runs, or the same, and everything is prepared: the frame with all its
-    /// registers in `rax`.
+    /// Returns to ring 3, to another thread or the same one, for which everything is prepared: the
+    /// address of the frame with all its registers is in `rax`.
     extern "C" fn leave() -> !;
-    /// Nothing has changed: a tick of the timer, as after the interrupt.
+    /// Continues here if the assembly cannot handle a tick of the timer: nothing has changed, and
+    /// registers and stack are as after the interrupt.
     extern "C" fn timer();
-    /// Nothing has changed: an interrupt, as after it, but that 0 for an error code and the vector
-    /// are pushed.
+    /// Continues here if the assembly cannot handle an interrupt: nothing has changed, and
+    /// registers and stack are as after the interrupt, except that 0 for an error code and the
+    /// vector are pushed.
     extern "C" fn common();
-    /// Where it is not ring 0: another thread runs, with its registers.
+    /// Continues here outside ring 0: another thread runs, with its registers.
     extern "C" fn out();
 }
 
-/// Assembly in which everything has its place by name. Behind a semicolon come further operands.
+/// Assembly with names for all operands. Further operands follow after a semicolon.
 macro_rules! code {
     ($($line:expr),+ $(,)?; $($operand:tt)*) => {
         naked_asm!(
             $($line,)+
-            // All of them are used by some piece, and here by each.
+            // Each piece uses some of the operands; these comments use all of them.
             "# {r15}{r14}{r13}{r12}{r10}{r9}{r8}{rdi}{rsi}{rbp}{rbx}{rdx}{rcx}{rax}{vector}{syscall}{rip}{rflags}{rsp}{flags}{flags_set}{size}",
             "# {frame_end}{kernel_stack}{kernel}{system}{threads}{endpoints}{notes}{core_extras}{iomap}{owner}{bitmap}{no_bitmap}{special}{task}",
             "# {slot}{budget}{left}{closed}{charged_to}{effective}{levels}{ready}{current}{alone}{state}{running}{is_ready}{mask}{space}{extras}",
@@ -200,7 +212,7 @@ macro_rules! code {
     };
 }
 
-/// The kernel's gs base, or the task's again.
+/// Switches between the kernel's gs base and the task's.
 macro_rules! swap {
     () => {
         ".if {ring_0}
@@ -209,21 +221,22 @@ macro_rules! swap {
     };
 }
 
-/// On in ring 3 by this instruction, behind [`swap`].
+/// Returns to ring 3 by this instruction, after [`swap`].
 macro_rules! ring_3 {
     ($by:literal) => {
         concat!(".if {ring_0}\n", $by, "\n.else\njmp {out}\n.endif")
     };
 }
 
-/// To a port.
+/// Writes `al` to a port.
 macro_rules! out {
     ($port:literal) => {
         concat!(".if {ring_0}\nout ", $port, ", al\n.endif")
     };
 }
 
-/// Saves where the system call came from; `rax` is the thread's frame end then.
+/// Saves the return address and the flags of the system call; `rax` is the thread's frame end
+/// afterwards.
 macro_rules! note_origin {
     () => {
         "mov rax, gs:[{frame_end}]
@@ -232,7 +245,8 @@ macro_rules! note_origin {
     };
 }
 
-/// Saves all else, with the success of the system call: `r13` is the frame end then, `r15` the system's address, and all but `rcx r11` are free.
+/// Saves all other registers, with status Ok for the system call. Afterwards `r13` is the frame
+/// end, `r15` the system's address, and all registers but `rcx r11` are free.
 macro_rules! save_all {
     () => {
         "mov [rax + {rsp}], rsp
@@ -255,8 +269,8 @@ macro_rules! save_all {
     };
 }
 
-/// Charges the time to the running thread `r13`, as in `message`. The flags say what is left; `rax
-/// rdx r9` are lost.
+/// Charges the time to the running thread `r13`, as `message` does. The flags tell what is left;
+/// `rax rdx r9` are overwritten.
 macro_rules! charge {
     () => {
         ".if {ring_0}
@@ -271,7 +285,8 @@ macro_rules! charge {
     };
 }
 
-/// On to 9 unless something is left for the thread `rbp`; then its level is in `r8d`; `r9` is lost.
+/// Jumps to 9 unless the task of thread `rbp` has processor time left; otherwise puts its level in
+/// `r8d`. `r9` is overwritten.
 macro_rules! awake {
     () => {
         "mov r9d, [rbp + {budget}]
@@ -281,8 +296,9 @@ macro_rules! awake {
     };
 }
 
-/// The core is the thread's `rbp` from here on: where its registers will be saved, address space, ports. Where that is not all, it goes on at
-/// 9, and nothing has happened. `rbx rcx` are lost; `eax` is 0 then.
+/// Prepares the core for the thread `rbp`: the place where its registers will be saved, its address
+/// space, its ports. If that does not suffice, jumps to 9 with nothing changed. `rbx rcx` are
+/// overwritten; `eax` is 0 afterwards.
 macro_rules! enter {
     () => {
         "movzx ecx, byte ptr [rbp + {extras}]
@@ -306,8 +322,9 @@ macro_rules! enter {
     };
 }
 
-/// The part of `enter` that is seldom needed, behind all others: ports go with the bitmap where it is the task's already, and without it
-/// where the task has none. All else is nothing for here.
+/// The rarely needed part of `enter`, which comes after all others: enables the bitmap if it is
+/// that of the task already, or disables it if the task has no ports. Everything else is left to
+/// Rust.
 macro_rules! enter_ports {
     () => {
         "7:
@@ -327,8 +344,9 @@ macro_rules! enter_ports {
     };
 }
 
-/// On in Rust, with the frame in `rdi`: the kernel's stack, and flags of its own: an interrupt leaves AC and DF as the task had them, and SMAP
-/// holds only without AC (Intel SDM vol. 3A, section 4.6).
+/// Continues in Rust with the frame in `rdi`, on the kernel's stack and with the kernel's flags: an
+/// interrupt leaves AC and DF as the task had them, and SMAP is effective only without AC (Intel
+/// SDM vol. 3A, section 4.6).
 macro_rules! settle {
     () => {
         "mov rsi, gs:[{kernel}]

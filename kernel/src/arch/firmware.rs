@@ -1,5 +1,5 @@
-//! The firmware's tables, read once at boot through a page of the kernel's own: they lie in memory that is not called RAM, which the direct
-//! map leaves out.
+//! Reads the firmware's tables once at boot. They lie in memory that the boot memory map does not
+//! call RAM and the direct map leaves out, so each page is mapped temporarily.
 
 use super::paging::{self, KernelFlags, Zeroed};
 use super::{cpu, stacks};
@@ -7,17 +7,19 @@ use kernel_core::acpi::{self, Physical, Units, Walked};
 use kernel_core::addr::PhysAddr;
 use x86_64::structures::paging::{FrameAllocator, Size4KiB};
 
-/// Where a page of them is seen: in the part of the top table that has the kernel's stacks, far from these.
+/// The address at which a page of the tables is mapped: in the part of the top table that has the
+/// kernel's stacks, far from these.
 const WINDOW: u64 = stacks::BASE + (256 << 30);
 const PAGE: u64 = abi::PAGE_SIZE as u64;
 
-/// Adds what the tables behind the root pointer at `rsdp` name. `None` where there is no such pointer. `frames` gives the page tables for the page through
-/// which they are seen.
+/// Adds the devices named by the tables behind the root pointer at physical address `rsdp`. Returns
+/// `None` if there is no valid root pointer. `frames` provides page tables for the temporary
+/// mapping.
 #[unsafe(link_section = "boot_text")]
 pub fn read(rsdp: u64, frames: &mut impl FrameAllocator<Size4KiB>, units: &mut Units) -> Option<Walked> {
     let mut window = Window { frames: &mut || paging::take_zeroed(frames), bits: cpu::physical_bits() };
     let walked = acpi::walk(&mut window, rsdp, &mut |found| units.add(found));
-    // SAFETY: nothing else lies in the window, and from now on nothing does.
+    // SAFETY: nothing else lies at this address, and from now on nothing does.
     unsafe { paging::map_kernel(WINDOW, PhysAddr::default(), KernelFlags::NONE, window.frames) };
     paging::flush_page(WINDOW);
     walked
@@ -25,7 +27,8 @@ pub fn read(rsdp: u64, frames: &mut impl FrameAllocator<Size4KiB>, units: &mut U
 
 struct Window<'a> {
     frames: &'a mut dyn FnMut() -> Zeroed,
-    /// Bits of a physical address: one that has more faults when it is mapped (Intel SDM vol. 3A, section 4.1.4).
+    /// The number of bits of a physical address; mapping an address with more causes a fault (Intel
+    /// SDM vol. 3A, section 4.1.4).
     bits: u32,
 }
 
@@ -41,12 +44,12 @@ impl Physical for Window<'_> {
             let offset = at & (PAGE - 1);
             let (piece, more) = rest.split_at_mut(rest.len().min((PAGE - offset) as usize));
             let frame = PhysAddr::new(at - offset);
-            // SAFETY: nothing else lies in the window, which is only read.
+            // SAFETY: nothing else lies at this address, and the mapping is read-only.
             unsafe { paging::map_kernel(WINDOW, frame, KernelFlags::FIRMWARE, self.frames) };
             paging::flush_page(WINDOW);
             for (index, byte) in (0..).zip(piece.iter_mut()) {
-                // SAFETY: the page was just mapped for reading; offset and length stay within it. The firmware's memory may change under the
-                // kernel, so each byte is read once.
+                // SAFETY: the page was just mapped for reading; offset and length stay within it.
+                // The firmware may change its memory at any time, so each byte is read once.
                 *byte = unsafe { ((WINDOW + offset + index) as *const u8).read_volatile() };
             }
             at += piece.len() as u64;

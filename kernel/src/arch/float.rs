@@ -1,15 +1,17 @@
-//! Floating-point registers: a thread of a task that has them finds its own, all others fault at the first touch (#NM).
+//! Floating-point registers: each thread of a task that uses them has its own; in other threads the
+//! first use faults (#NM).
 //!
-//! They are saved when another thread gets the core, not lazily: nothing of a thread stays in the processor for others to find
-//! (Intel SDM vol. 3A, sections 2.5 and 14.1).
+//! They are saved at every switch between threads, not lazily, so that no thread's values stay in
+//! the processor for others to find (Intel SDM vol. 3A, sections 2.5 and 14.1).
 
 use core::arch::asm;
 use kernel_core::arena::{Arena, Id};
 use kernel_core::thread::FloatState;
 use x86_64::registers::control::{Cr0, Cr0Flags};
 
-/// Brings the registers of the thread that runs next into the core, whose registers are now those of `loaded` (`None`: locked).
-/// Costs nothing but a comparison where neither has any.
+/// Loads the floating-point registers of the thread that runs next, after saving those of `loaded`,
+/// the thread whose registers are in the processor (`None`: their use faults). If neither thread
+/// has any, this is only a comparison.
 #[inline]
 pub fn switch(states: &mut Arena<FloatState>, loaded: &mut Option<Id<FloatState>>, next: Option<Id<FloatState>>) {
     if *loaded != next {
@@ -20,20 +22,23 @@ pub fn switch(states: &mut Arena<FloatState>, loaded: &mut Option<Id<FloatState>
 
 #[cold]
 fn exchange(states: &mut Arena<FloatState>, loaded: Option<Id<FloatState>>, next: Option<Id<FloatState>>) {
-    // A thread that has ended leaves nothing to save.
+    // The registers of a thread that has ended are not saved.
     if let Some(state) = loaded.and_then(|id| states.get_mut(id)) {
-        // SAFETY: `FloatState` has the size and alignment that FXSAVE64 wants, and is borrowed alone; TS is clear while something is
-        // loaded, and CR4.OSFXSR is set, so the instruction neither faults nor leaves out the SSE registers.
+        // SAFETY: `FloatState` has the size and alignment that FXSAVE64 requires, and is borrowed
+        // exclusively; TS is clear while something is loaded, and CR4.OSFXSR is set, so the
+        // instruction does not fault and includes the SSE registers.
         unsafe { asm!("fxsave64 [{}]", in(reg) state, options(nostack, preserves_flags)) };
     }
     match next.and_then(|id| states.get(id)) {
-        // SAFETY: the kernel has no floating-point code, so nobody loses registers. The state is one that FXSAVE64 stored or
-        // `FloatState::new` made, so no reserved bit of MXCSR is set, which would fault. FNINIT first: some processors restore
-        // the last instruction's and operand's addresses only where an exception is pending, and would show another thread's.
+        // SAFETY: the kernel has no floating-point code, so nobody loses registers. FXSAVE64 or
+        // `FloatState::new` made the state, so no reserved bit of MXCSR is set, which would fault.
+        // FNINIT comes first, because some processors restore the addresses of the last instruction
+        // and operand only if an exception is pending, and would otherwise show another thread's.
         Some(state) => unsafe {
             asm!("clts", "fninit", "fxrstor64 [{}]", in(reg) state, options(nostack, preserves_flags))
         },
-        // SAFETY: with TS set, floating-point instructions fault, in ring 3 to the blame of the task; the kernel has none.
+        // SAFETY: with TS set, floating-point instructions fault, which ends the task that uses
+        // one; the kernel has none.
         None => unsafe { Cr0::update(|f| f.insert(Cr0Flags::TASK_SWITCHED)) },
     }
 }

@@ -14,7 +14,8 @@ use core::marker::PhantomData;
 use x86_64::VirtAddr;
 use x86_64::structures::DescriptorTablePointer;
 
-/// Vectors with a handler: 32 exceptions and 16 lines. `int n` with any other is a general protection fault.
+/// The number of vectors with a handler: 32 exceptions and 16 lines. `int n` with any other vector
+/// is a general protection fault.
 const COUNT: usize = 48;
 const GATE: u64 = 0x8e00;
 const GATE_FROM_RING_3: u64 = 0xee00;
@@ -32,7 +33,8 @@ macro_rules! stubs {
     ($($kind:ident $vector:literal),* $(,)?) => { [$(($vector as usize, $kind::<H, $vector> as Stub)),*] };
 }
 
-/// A gate to `handler` with interrupts off, on an IST stack unless `ist` is 0 (figure 6-8).
+/// A gate to `handler` that turns interrupts off, on the stack of IST slot `ist` unless that is 0
+/// (Intel SDM vol. 3A, figure 6-8).
 fn gate(handler: Stub, ist: u16, attributes: u64) -> [u64; 2] {
     let addr = handler as *const () as u64;
     let low = addr & 0xffff
@@ -43,12 +45,13 @@ fn gate(handler: Stub, ist: u16, attributes: u64) -> [u64; 2] {
     [low, addr >> 32]
 }
 
-/// The stubs that go on in these functions.
+/// The stubs that continue in the functions `H`.
 struct Stubs<H>(PhantomData<H>);
 
 impl<H: Handlers> Stubs<H> {
-    /// The vectors that have no stack of their own, but for the timer's. The cascade, 34, never fires; 39 and 47 may be spurious. A table,
-    /// because code that makes one is longer.
+    /// The stubs of the vectors that use the kernel's stack, except the timer's. Vector 34, the
+    /// cascade, never occurs; 39 and 47 may be spurious. This is a constant table because code that
+    /// builds one is larger.
     const STUBS: &[(usize, Stub); COUNT - 4] = &stubs!(
         stub 0, stub 1, stub 3, stub 4, stub 5, stub 6, stub 7, stub 9, stub_with_error 10, stub_with_error 11,
         stub_with_error 12, stub_with_error 13, stub_with_error 14, stub 15, stub 16, stub_with_error 17, stub 19, stub 20,
@@ -58,12 +61,13 @@ impl<H: Handlers> Stubs<H> {
     );
 }
 
-/// Fills and loads the table: from now on exceptions and interrupts go on in the functions of `H`.
+/// Fills and loads the table: from now on exceptions and interrupts are handled by the functions of
+/// `H`.
 #[expect(clippy::indexing_slicing, reason = "vectors of the table above, before the first task runs")]
 pub fn init<H: Handlers>() {
     let mut table = [[0; 2]; COUNT];
     for (vector, handler) in Stubs::<H>::STUBS {
-        // `int3` is an instruction for ring 3; every other vector it may not call.
+        // Ring 3 may use `int3`, and no other vector.
         table[*vector] = gate(*handler, 0, if *vector == 3 { GATE_FROM_RING_3 } else { GATE });
     }
     let timer = if cfg!(feature = "plain") { H::timer } else { interrupt::timer::<H> };
@@ -71,7 +75,8 @@ pub fn init<H: Handlers>() {
     table[2] = gate(fatal::<H, 2, false>, IST_NMI, GATE);
     table[8] = gate(fatal::<H, 8, true>, IST_DOUBLE_FAULT, GATE);
     table[18] = gate(fatal::<H, 18, false>, IST_MACHINE_CHECK, GATE);
-    // SAFETY: called once, with interrupts off; the table is static and every gate leads to a stub that saves what it must.
+    // SAFETY: called once, with interrupts off; the table is static, and every gate leads to a stub
+    // that saves all registers that it changes.
     unsafe {
         *TABLE.0.get() = table;
         let pointer =

@@ -1,5 +1,5 @@
-//! A line's interrupt and the timer's tick where nothing is in the way: see [`super::fast`], and
-//! [`super::notify`] for who is in which register.
+//! An interrupt of a line and the timer's tick where no special case applies: see [`super::fast`].
+//! [`super::notify`] says which register holds which thread.
 
 use super::fast::{Core, code, out, ring_3, settle, swap};
 use super::notify::wake;
@@ -10,10 +10,11 @@ use core::sync::atomic::AtomicU16;
 use kernel_core::layout::{self, register};
 use kernel_core::thread::{FLOAT, STEP, TrapFrame, WHOLE};
 
-/// Which lines are masked at the 8259s. The assembly masks some itself.
+/// The bit set of lines that are masked at the 8259s. The assembly masks some lines itself.
 pub static MASK: AtomicU16 = AtomicU16::new(0xffff);
 
-/// The five registers that a tick uses, in the interrupted thread's frame, of which the processor has pushed five words.
+/// Saves the five registers that a tick uses in the interrupted thread's frame, to which the
+/// processor has pushed five words.
 macro_rules! save_five {
     () => {
         "mov [rsp + 40 + {rax}], rax
@@ -34,8 +35,8 @@ macro_rules! restore_five {
     };
 }
 
-/// The timer's line: a tick while a thread runs, before which no deadline has come and after which it goes on. From ring 0, which is idle
-/// then, it takes the general path.
+/// The entry of the timer's interrupt, for a tick in ring 3 at which no timer is due and after
+/// which the same thread runs on. In ring 0, in the idle loop, the general path handles it.
 #[unsafe(naked)]
 pub extern "C" fn timer<C: Core>() {
     code!(
@@ -59,10 +60,11 @@ pub extern "C" fn timer<C: Core>() {
         "shrd rax, rdx, 32",
         "cmp rax, [rbx + {first}]",
         "jae 9f",
-        // The period goes on, and nobody is to get a new slice or to return from where it waited for one.
+        // The period goes on, and no task is waiting for a new slice or for the return of its
+        // threads.
         "cmp rbp, [rbx + {look_at}]",
         "jae 9f",
-        // There is something left for the running thread.
+        // The running thread's task has processor time left.
         "mov ecx, [rcx + {budget}]",
         "mov rax, rbp",
         "sub rax, [rbx + {charged_to}]",
@@ -94,14 +96,16 @@ pub extern "C" fn timer<C: Core>() {
     )
 }
 
-/// A line that is a driver's, by its vector.
+/// The entry of an interrupt of a driver's line, by its vector.
 #[unsafe(naked)]
 pub extern "C" fn line<C: Core, const VECTOR: u8>() {
     naked_asm!("push 0", "push {vector}", "jmp {line_common}", vector = const VECTOR, line_common = sym line_common::<C>)
 }
 
-/// Masks and ends the line, and counts it: what the general path does, the check for spurious interrupts left out, as lines that can have them
-/// do not come here. Masked until the driver acknowledges: a storm stops here, and a dead driver's line stays closed.
+/// Masks and ends the interrupt, and counts it, as the general path does; it is not checked for
+/// being spurious, as lines that may be spurious do not come here. The line stays masked until its
+/// driver acknowledges the interrupt, which ends an interrupt storm; the line of a dead driver
+/// stays masked.
 #[unsafe(naked)]
 extern "C" fn line_common<C: Core>() {
     code!(
@@ -137,7 +141,7 @@ extern "C" fn line_common<C: Core>() {
         "jne 7f",
         "cmp dword ptr [rcx + {queues}], {nobody}",
         "jne 7f",
-        // The driver is busy; it takes the bits when it comes to that.
+        // The driver is busy, and takes the bits later.
         "or [r11 + {word}], rsi",
         "mov r8, [r11 + {word}]",
         "mov [rcx + {bits}], r8",
@@ -150,7 +154,8 @@ extern "C" fn line_common<C: Core>() {
         "lea rdi, [r13 - {size}]",
         settle!(),
         "3:",
-        // The second controller; with all its lines the first one's to it is masked too.
+        // A line of the second controller: if all its lines are masked, the cascade line of the
+        // first is masked, too.
         "mov al, ah",
         out!("{command2} + 1"),
         "inc al",

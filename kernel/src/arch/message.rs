@@ -1,27 +1,31 @@
-//! `call` and `reply_recv` with one partner that waits: two straight pieces of assembly, from the system call to the other thread's next
-//! instruction. What they refuse is done in Rust.
+//! `call` and `reply_recv` with one waiting partner: two straight pieces of assembly, from the
+//! system call to the other thread's next instruction. Cases that they do not handle are left to
+//! Rust.
 //!
-//! Their twins, which say what they do to the state, are `System::direct_call` and `System::direct_reply` in [`kernel_core::direct`]; where that is,
-//! [`layout`] says. The message stays in its registers; what a thread finds besides when it goes on is its own, or zero. Selectors of
-//! data segments stay as they are between two that exchange a message: see docs/security.md.
+//! Their specification, which says how they change the state, is `System::direct_call` and
+//! `System::direct_reply` in [`kernel_core::direct`]; [`layout`] has the offsets in the state. The
+//! message stays in its registers; all other registers of a thread that continues are its own or
+//! zero. Selectors of data segments stay as they are between two tasks that exchange a message: see
+//! docs/security.md.
 //!
-//! What a round trip between two address spaces spends in the kernel, in instructions:
+//! The instructions that a round trip between two address spaces takes in the kernel:
 //!
 //! | | `call` | `reply_recv` |
 //! |---|---|---|
 //! | entry: `swapgs`, table | 4 | 4 |
-//! | a label alone; what is saved | 9 | 8 |
+//! | check for a label alone; saving registers | 9 | 8 |
 //! | time, account | 6 | 6 |
-//! | the way by the handle, the endpoint | 10 | 10 |
-//! | the partner; bits; token, awaiting | 5 | 15 |
+//! | cached lookup of the handle, the endpoint | 10 | 10 |
+//! | the partner; bits; token, awaited state | 5 | 15 |
 //! | budget, importance | 7 | 7 |
-//! | the call's name, last messages | 9 | - |
-//! | states, queue, mask, who runs, counted | 6 | 8 |
-//! | extras, RSP0, CR3, counted | 9 | 9 |
-//! | registers, out | 11 | 13 |
+//! | the call's token, last messages | 9 | - |
+//! | states, queue, mask, current thread, counter | 6 | 8 |
+//! | extras, RSP0, CR3, counter | 9 | 9 |
+//! | registers, exit | 11 | 13 |
 //!
-//! Where they go on, and that a host test runs them too, beside their twins, says [`super::fast`]:
-//! there the few instructions that only ring 0 may execute are left out.
+//! [`super::fast`] describes the places at which they continue, and the host test that runs them
+//! and compares them with their specification; the few instructions that only ring 0 may execute
+//! are left out there.
 
 use super::fast::Core;
 use core::arch::naked_asm;
@@ -30,7 +34,7 @@ use kernel_core::direct::LABEL;
 use kernel_core::layout::{self, register};
 use kernel_core::thread::TrapFrame;
 
-/// Assembly in which everything has its place by name. Behind a semicolon come the operands that are the piece's own.
+/// Assembly with names for all operands. The piece's own operands follow after a semicolon.
 macro_rules! piece {
     ($($line:expr),+ $(,)?; $($operand:tt)*) => {
         naked_asm!(
@@ -79,7 +83,8 @@ macro_rules! piece {
     };
 }
 
-/// Saves what the thread would miss; its frame end is in `r10` then. Where the message is more than a label, nothing has happened.
+/// Saves the registers that the piece overwrites; the frame end is in `r10` afterwards. If the
+/// message is more than a label, nothing has changed.
 macro_rules! save {
     ($($more:literal)?) => {
         concat!(
@@ -95,8 +100,9 @@ macro_rules! save {
     };
 }
 
-/// Charges the time to the running thread; its budget's place is in `r11`, the system's address in `rbp`, and `eax rcx rdx` are lost. The upper half
-/// of the time is left for the general path: no thread runs for so long without a tick.
+/// Charges the time to the running thread. Afterwards the offset of its budget is in `r11` and the
+/// system's address in `rbp`; `eax rcx rdx` are overwritten. The upper half of the time is left for
+/// the general path: no thread runs that long without a tick.
 macro_rules! charge {
     () => {
         "mov rbp, gs:[{system}]
@@ -112,7 +118,8 @@ macro_rules! charge {
     };
 }
 
-/// The endpoint's slot by a way of the running thread in `r11`, or on to 9.
+/// Puts the address of the endpoint's slot in `r11`, by a cached lookup of the running thread;
+/// jumps to 9 if that is not valid.
 macro_rules! endpoint {
     () => {
         "cmp rdi, [r10 + {cache} + {endpoint_cache_handle}]
@@ -128,7 +135,7 @@ macro_rules! endpoint {
     };
 }
 
-/// The slot's number in `ebx` to the frame end of the thread in it, in `rdx`.
+/// Computes the frame end of the thread in the slot number `ebx`, in `rdx`.
 macro_rules! partner {
     () => {
         "imul rdx, rbx, {slot}
@@ -136,7 +143,8 @@ macro_rules! partner {
     };
 }
 
-/// On to 9 unless the thread `rdx` has something left to run on, and nobody ready is as important.
+/// Jumps to 9 unless the task of thread `rdx` has processor time left, and no ready thread is as
+/// important.
 macro_rules! may_follow {
     () => {
         "mov ecx, [rdx + {budget}]
@@ -149,7 +157,7 @@ macro_rules! may_follow {
     };
 }
 
-/// The thread `rdx` runs, of the slot `ebx`, in place of `r10`.
+/// Switches from the thread `r10` to the thread `rdx`, whose slot number is in `ebx`.
 macro_rules! go {
     ($($clear:literal)?) => {
         concat!(
@@ -194,20 +202,20 @@ macro_rules! go {
     };
 }
 
-/// `call`: handle in `rdi`, header in `rsi`, words in `r12` to `r15`.
+/// The entry of `call`: handle in `rdi`, header in `rsi`, words in `r12` to `r15`.
 #[unsafe(naked)]
 pub extern "C" fn call<C: Core>() {
     piece!(
         save!("mov [r10 + {rsi}], rsi"),
         charge!(),
         endpoint!(),
-        // One thread waits there.
+        // Exactly one thread waits at the endpoint.
         "movzx ebx, word ptr [r11 + {queues}]",
         "cmp bx, [r11 + {tail}]",
         "jne 9f",
         partner!(),
         may_follow!(),
-        // The call has a name.
+        // The call gets its token.
         "mov r8, [r10 + {token}]",
         "add r8, 0x10000",
         "jc 9f",
@@ -217,7 +225,7 @@ pub extern "C" fn call<C: Core>() {
         "mov rdi, [r10 + {cache} + {endpoint_cache_tells}]",
         "mov [rdx + {last_received}], si",
         "mov [rdx + {last_received} + 4], edi",
-        // One waits for the other's answer.
+        // The caller waits for the reply of the receiver.
         "mov ecx, [rdx + {awaited}]",
         "mov [r10 + {state}], ecx",
         "mov dword ptr [r11 + {queues}], {nobody}",
@@ -233,20 +241,21 @@ pub extern "C" fn call<C: Core>() {
     )
 }
 
-/// `reply_recv`: endpoint's handle in `rdi`, header in `rsi`, words in `r12` to `r15`, token in `r8`, mask in `r9`.
+/// The entry of `reply_recv`: the endpoint's handle in `rdi`, header in `rsi`, words in `r12` to
+/// `r15`, token in `r8`, mask in `r9`.
 #[unsafe(naked)]
 pub extern "C" fn reply_recv<C: Core>() {
     piece!(
         save!(),
         charge!(),
         endpoint!(),
-        // Nobody is in its queues, and none of the bits is set.
+        // The endpoint's queues are empty, and no bit of the mask is set.
         "mov rcx, {nobody}",
         "cmp [r11 + {queues}], rcx",
         "jne 9f",
         "test [r11 + {bits}], r9",
         "jnz 9f",
-        // The token names a thread in that call, which waits for this task.
+        // The token must name a thread in that call, which waits for this task.
         "movzx ebx, r8w",
         "cmp rbx, gs:[{slots}]",
         "jae 9f",
@@ -259,7 +268,7 @@ pub extern "C" fn reply_recv<C: Core>() {
         "cmp ecx, [rdx + {state}]",
         "jne 9f",
         may_follow!(),
-        // One waits for a message, the other runs.
+        // This thread waits for a message, the other runs.
         "mov [r10 + {mask}], r9",
         "mov rcx, [r10 + {cache} + {endpoint_cache_waits}]",
         "mov [r10 + {state}], rcx",

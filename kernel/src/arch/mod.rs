@@ -1,6 +1,6 @@
-//! The processor and the two chips that every PC has: nearly all `unsafe` of the kernel is in here.
-//! It names nothing of the kernel above, whose functions the entry stubs are given at start: see
-//! [`handlers`].
+//! The processor and the chips that every PC has. Nearly all of the kernel's `unsafe` code is here.
+//! It uses no name of the kernel above it: the entry stubs are given that kernel's functions at
+//! start (see [`handlers`]).
 
 pub mod cpu;
 pub mod debugcon;

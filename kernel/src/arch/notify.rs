@@ -1,8 +1,8 @@
-//! `poll` and `signal` where nothing is in the way: see [`super::fast`].
+//! `poll` and `signal` where no special case applies: see [`super::fast`].
 //!
-//! A thread is named by its frame end: `r13` that of the running thread, `rbp` that of who runs
-//! next; `r15` is the system's address. What a thread finds when it goes on is its own, the bits
-//! that are for it, or zero. `interrupt` and `switch` have it so too.
+//! A thread is referred to by its frame end: `r13` is that of the running thread, `rbp` that of the
+//! next one; `r15` is the system's address. All registers of a thread that continues are its own,
+//! the bits that it gets, or zero. The same is true in `interrupt` and `switch`.
 
 use super::fast::{Core, awake, charge, code, note_origin, ring_3, save_all, swap};
 use super::switch::{declined, handed_over, resumed};
@@ -13,7 +13,8 @@ use core::mem::offset_of;
 use kernel_core::layout::{self, register};
 use kernel_core::thread::{FLOAT, STEP, TrapFrame, WHOLE};
 
-/// In the place of an endpoint's slot for a notification that is bound to none: nobody receives there, and nobody looks at its bits.
+/// Takes the place of an endpoint's slot for a notification that is bound to none: no thread
+/// receives there, and nobody reads its bits.
 #[repr(C)]
 struct Nowhere(UnsafeCell<[u64; layout::ENDPOINT_WORDS]>);
 // SAFETY: only the assembly here uses it, on one core with interrupts off.
@@ -21,8 +22,9 @@ unsafe impl Sync for Nowhere {}
 static NOWHERE: Nowhere =
     Nowhere(UnsafeCell::new([layout::NOBODY as u64 | (layout::NOBODY as u64) << 32; layout::ENDPOINT_WORDS]));
 
-/// `poll` where none of the bits is set: handle in `rdi`, mask in `rsi`. Not while anything dead is being released, whose notifications are there
-/// and gone.
+/// The entry of `poll`, for the case that no bit of the mask is set: handle in `rdi`, mask in
+/// `rsi`. Not while a dead life is being released, whose notifications still have a slot but no
+/// longer exist.
 #[unsafe(naked)]
 pub extern "C" fn poll<C: Core>() {
     code!(
@@ -31,7 +33,7 @@ pub extern "C" fn poll<C: Core>() {
         "mov rdx, gs:[{system}]",
         "cmp dword ptr [rdx + {releasing}], 0",
         "jne 9f",
-        // The way by the handle, and the notification.
+        // The cached lookup of the handle, and the notification.
         "cmp rdi, [rax + {polls} + {notification_cache_handle}]",
         "jne 9f",
         "mov edx, [rax + {budget}]",
@@ -60,7 +62,8 @@ pub extern "C" fn poll<C: Core>() {
     )
 }
 
-/// `signal`: handle in `rdi`, bits in `rsi`. Not while anything dead is being released, which may be who waits.
+/// The entry of `signal`: handle in `rdi`, bits in `rsi`. Not while a dead life is being released,
+/// as its threads may be waiting.
 #[unsafe(naked)]
 pub extern "C" fn signal<C: Core>() {
     code!(
@@ -68,7 +71,7 @@ pub extern "C" fn signal<C: Core>() {
         "mov rcx, gs:[{system}]",
         "cmp dword ptr [rcx + {releasing}], 0",
         "jne 9f",
-        // The way by the handle, by which each of the bits can be set, and the notification.
+        // The cached lookup of a handle that allows each of the bits, and the notification.
         "cmp rdi, [rax + {signals} + {notification_cache_handle}]",
         "jne 9f",
         "test [rax + {signals} + {notification_cache_never}], rsi",
@@ -82,7 +85,7 @@ pub extern "C" fn signal<C: Core>() {
         "mov ecx, [rax + {signals} + {notification_cache_generation}]",
         "cmp ecx, [r11 + {note_generation}]",
         "jne 9f",
-        // Where it is bound.
+        // The endpoint to which it is bound.
         "mov ecx, [r11 + {bound}]",
         "cmp ecx, -1",
         "je 5f",
@@ -92,7 +95,7 @@ pub extern "C" fn signal<C: Core>() {
         "jne 2f",
         "cmp dword ptr [rcx + {queues}], {nobody}",
         "jne 2f",
-        // Nobody waits.
+        // No thread waits.
         "or [r11 + {word}], rsi",
         "mov r11, [r11 + {word}]",
         "mov [rcx + {bits}], r11",
@@ -124,13 +127,15 @@ pub extern "C" fn signal<C: Core>() {
     )
 }
 
-/// Sets the bits `rsi` of the notification in the slot `r11`, which is bound to the endpoint in the slot `rcx`, and runs the one that waits. Otherwise
-/// nothing happens but to the account, and it goes on where `r14` says. Everything has been saved, and nothing dead is being released.
+/// Sets the bits `rsi` of the notification in the slot `r11`, which is bound to the endpoint in the
+/// slot `rcx`, and switches to the one thread that waits. If that is not possible, nothing changes
+/// but the account, and the code continues at the address in `r14`. All registers must be saved,
+/// and no dead life may be in release.
 #[unsafe(naked)]
 pub extern "C" fn wake<C: Core>() {
     code!(
         charge!(),
-        // One waits: with `wait`, or with `recv`.
+        // One thread waits, in `wait` or in `recv`.
         "lea r10, [rcx + {queues}]",
         "cmp dword ptr [r11 + {waiter}], {nobody}",
         "je 2f",
@@ -143,7 +148,7 @@ pub extern "C" fn wake<C: Core>() {
         "jne 9f",
         "imul rbp, rbx, {slot}",
         "add rbp, gs:[{threads}]",
-        // For some of the bits; and these do not answer for a heartbeat.
+        // It waits for some of the bits, and the heartbeat is not among them.
         "mov rdx, [rbp + {mask}]",
         "mov r9, [r11 + {word}]",
         "or r9, rsi",
@@ -155,19 +160,19 @@ pub extern "C" fn wake<C: Core>() {
         "not r12",
         "and r12, r9",
         awake!(),
-        // It is more important than the running thread, of whose level nobody is ready.
+        // It is more important than the running thread, at whose level no thread is ready.
         "movzx edi, byte ptr [r13 + {effective}]",
         "cmp r8d, edi",
         "jae 9f",
         "mov r9, [r15 + {levels}]",
         "bts r9, rdi",
         "jc 9f",
-        // The running thread keeps its turn.
+        // The running thread stays the first of its level.
         "mov [r15 + {levels}], r9",
         "mov r8d, [r13 + {alone}]",
         "mov [r15 + rdi * 4 + {ready}], r8d",
         "mov word ptr [r13 + {state}], {is_ready}",
-        // The bits are taken, and the other runs.
+        // The bits are taken, and the other thread runs.
         "mov [r11 + {word}], r12",
         "mov [rcx + {bits}], r12",
         "mov dword ptr [r10], {nobody}",

@@ -1,7 +1,9 @@
-//! Page tables (Intel SDM vol. 3A, section 4.5): the map of all physical memory, the kernel's own pages, and tasks' address spaces.
+//! Page tables (Intel SDM vol. 3A, section 4.5): the direct map of RAM, the kernel's own pages, and
+//! the address spaces of tasks.
 //!
-//! The boot loader hands over a recursive slot and nothing else of physical memory. With it the direct map is built (`direct_map.rs`); then the
-//! kernel moves to a top table of its own that has no lower half.
+//! The boot loader maps its page tables through a recursive slot, and maps no other physical
+//! memory. Through that slot the direct map is built (`direct_map.rs`); then the kernel switches to
+//! a top table of its own without a lower half.
 
 mod direct_map;
 
@@ -20,7 +22,7 @@ use x86_64::registers::control::Cr3;
 
 /// The slot of the top table through which the boot loader maps the page tables recursively.
 pub const RECURSIVE: u64 = 508;
-/// Where that slot begins.
+/// First address of the recursive slot.
 pub const RECURSIVE_ADDR: u64 = 0xffff_0000_0000_0000 | RECURSIVE << 39;
 
 const PRESENT: u64 = 1;
@@ -30,53 +32,57 @@ const WRITE_THROUGH: u64 = 1 << 3;
 const NO_CACHE: u64 = 1 << 4;
 const HUGE: u64 = 1 << 7;
 const GLOBAL: u64 = 1 << 8;
-/// Of the bits that the processor ignores: what a task's entry maps is RAM, which the kernel may reach through the direct map.
+/// One of the bits that the processor ignores: the page is RAM, so the kernel may access it through
+/// the direct map.
 const IS_RAM: u64 = 1 << 9;
 const NO_EXECUTE: u64 = 1 << 63;
 const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 const PAGE: u64 = abi::PAGE_SIZE as u64;
-/// The kernel's own top table.
+/// The physical address of the kernel's own top table.
 static KERNEL_ROOT: AtomicU64 = AtomicU64::new(0);
 
-/// The kernel's own top table, for when no task's is in use. Not before [`init`].
+/// The kernel's own top table, for when no task's is in use. It exists after [`init`].
 #[expect(clippy::disallowed_methods, reason = "the kernel's own table, made by `init`")]
 pub fn kernel_root() -> TableRoot {
     TableRoot::made_at(PhysAddr::new(KERNEL_ROOT.load(Ordering::Relaxed)))
 }
 
-/// A page table: a frame of RAM to which a top table, or an entry of a table, leads.
+/// A page table, by its physical address: a frame of RAM to which a top table, or an entry of a
+/// table, leads.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Table(u64);
 
 impl Table {
-    /// The table to which an entry leads that is present and no page.
+    /// The table to which a present entry leads that maps no page.
     #[inline(always)]
     const fn behind(entry: u64) -> Self {
         Table(entry & ADDRESS)
     }
 
-    /// What an entry says that leads to it: it is there, and may be written; those below it say more.
+    /// The entry that leads to this table: present and writable, as the entries below restrict the
+    /// access.
     const fn entry(self) -> u64 {
         self.0 | PRESENT | WRITABLE
     }
 }
 
-/// A page table that was found, or none: as large as one, since no table is in the first frame of all.
+/// A page table that was found, or none. It is as large as a [`Table`], since physical address 0
+/// never holds a table.
 #[derive(Clone, Copy)]
 pub struct Found(u64);
 
 impl Found {
-    /// None.
+    /// No table.
     pub const NONE: Found = Found(0);
 
-    /// This one.
+    /// The given table.
     #[inline(always)]
     pub const fn table(table: Table) -> Self {
         Found(table.0)
     }
 
-    /// The one that was found.
+    /// The table, if there is one.
     #[inline(always)]
     pub const fn get(self) -> Option<Table> {
         if self.0 == 0 { None } else { Some(Table(self.0)) }
@@ -90,52 +96,52 @@ impl From<TableRoot> for Table {
     }
 }
 
-/// A frame full of zeros, which nobody uses but who has this: it can become a page table.
+/// A frame full of zeros that nobody else uses: it can become a page table.
 #[derive(Debug)]
 pub struct Zeroed(PhysAddr);
 
 impl Zeroed {
-    /// Where it is. From now on others may use it.
+    /// The physical address of the frame. From now on others may use it.
     #[inline(always)]
     pub fn address(self) -> PhysAddr {
         self.0
     }
 
-    /// An empty page table.
+    /// Makes the frame an empty page table.
     #[inline(always)]
     fn table(self) -> Table {
         Table(self.0.number())
     }
 }
 
-/// A kernel mapping's permissions.
+/// The permissions of a kernel mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KernelFlags(u64);
 
 impl KernelFlags {
-    /// Read and write, not executable.
+    /// Readable and writable, not executable.
     pub const DATA: KernelFlags = KernelFlags(PRESENT | WRITABLE | NO_EXECUTE | GLOBAL);
-    /// Read only, not executable, for a moment: [`flush_page`] ends it.
+    /// Read-only and not executable, for a temporary mapping that [`flush_page`] ends.
     pub const FIRMWARE: KernelFlags = KernelFlags(PRESENT | NO_EXECUTE);
-    /// Nothing is there.
+    /// Not present.
     pub const NONE: KernelFlags = KernelFlags(0);
 }
 
-/// A user mapping's permissions.
+/// The permissions of a user mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UserFlags {
-    /// May be written.
+    /// Whether the page may be written.
     pub writable: bool,
-    /// May be executed.
+    /// Whether the page may be executed.
     pub executable: bool,
-    /// How the processor reaches it.
+    /// The memory type of the page.
     pub caching: Caching,
 }
 
 impl UserFlags {
-    /// Read only.
+    /// Read-only RAM, not executable.
     pub const READ: UserFlags = UserFlags { writable: false, executable: false, caching: Caching::WriteBack };
-    /// Read and write.
+    /// Readable and writable RAM, not executable.
     pub const DATA: UserFlags = UserFlags { writable: true, ..Self::READ };
 
     fn bits(self) -> u64 {
@@ -147,7 +153,7 @@ impl UserFlags {
         if !self.executable || self.writable {
             bits |= NO_EXECUTE;
         }
-        // What the two bits choose is what `state` writes to PAT.
+        // The bits PWT and PCD select the memory types that `state` writes to PAT.
         bits | match self.caching {
             Caching::WriteBack => 0,
             Caching::WriteCombining => WRITE_THROUGH,
@@ -163,28 +169,31 @@ fn entry_ptr(table: Table, index: u64) -> *mut u64 {
 
 #[inline(always)]
 fn read(table: Table, index: u64) -> u64 {
-    // SAFETY: a page table is a frame of RAM, which the direct map covers, and the index stays within the page.
+    // SAFETY: a page table is a frame of RAM, which the direct map covers, and the index stays
+    // within the page.
     unsafe { entry_ptr(table, index).read_volatile() }
 }
 
 fn write(table: Table, index: u64, entry: u64) {
-    // SAFETY: as in `read`; only the kernel writes tables, on one core with interrupts off.
+    // SAFETY: a page table is a frame of RAM, which the direct map covers, and the index stays
+    // within the page; only the kernel writes tables, on one core with interrupts off.
     unsafe { entry_ptr(table, index).write_volatile(entry) }
 }
 
-/// Fills a frame with zeros that was just taken.
+/// Fills a frame that was just taken with zeros.
 pub fn zero(frame: Fresh) -> Zeroed {
-    // SAFETY: who has it is the only one to use the frame.
+    // SAFETY: `Fresh` says that nobody else uses the frame.
     unsafe { zero_at(frame.address()) }
 }
 
-/// Fills a frame with zeros, by its address.
+/// Fills the frame at a physical address with zeros.
 ///
 /// # Safety
-/// Nobody else uses the frame.
+/// Nobody else may use the frame.
 pub unsafe fn zero_at(frame: PhysAddr) -> Zeroed {
     if let Some(ram) = Ram::at(frame.number(), PAGE) {
-        // SAFETY: it is RAM in the direct map, and nobody else's by this function's contract.
+        // SAFETY: the frame is RAM in the direct map, and nobody else uses it by this function's
+        // contract.
         unsafe { core::ptr::write_bytes(ram.pointer(), 0, PAGE as usize) };
     }
     Zeroed(frame)
@@ -195,11 +204,12 @@ const fn slot(addr: u64, level: u32) -> u64 {
     addr >> (12 + 9 * level) & 511
 }
 
-/// Forgets what is cached of an address space with the same identifier, which was an earlier life's.
+/// Flushes cached translations of an earlier address space with the same identifier (PCID).
 pub fn forget(space: AddressSpace) {
     if space.cr3().keeps() {
         let current = loaded();
-        // SAFETY: the first is an address space; the second is what was in use, and stays cached.
+        // SAFETY: the first value is that of an address space; the second is that of the current
+        // one, whose cached translations are kept.
         unsafe {
             load(space.cr3().when_read());
             load(current | addr::Cr3::KEEP);
@@ -207,7 +217,7 @@ pub fn forget(space: AddressSpace) {
     }
 }
 
-/// What is in CR3.
+/// The value of CR3.
 #[inline(always)]
 fn loaded() -> u64 {
     let now: u64;
@@ -219,14 +229,15 @@ fn loaded() -> u64 {
 /// Writes CR3.
 ///
 /// # Safety
-/// It must be an address space's: a top table with the kernel's upper half, so that code, stack and data stay where they are.
+/// It must be the value of an address space: a top table with the kernel's upper half, so that
+/// code, stack and data stay mapped.
 #[inline(always)]
 unsafe fn load(cr3: u64) {
     // SAFETY: by this function's contract.
     unsafe { core::arch::asm!("mov cr3, {}", in(reg) cr3, options(nostack, preserves_flags)) };
 }
 
-/// Whether the core is in the address space that this enters.
+/// Whether the core is in the address space with this CR3 value.
 #[inline(always)]
 pub fn is_in(cr3: addr::Cr3) -> bool {
     loaded() == cr3.when_read()
@@ -235,7 +246,8 @@ pub fn is_in(cr3: addr::Cr3) -> bool {
 /// Enters an address space.
 #[inline(always)]
 pub fn switch(space: AddressSpace) {
-    // SAFETY: an address space is made of a top table with the kernel's upper half; its frame is not freed while it is in use.
+    // SAFETY: an address space has a top table with the kernel's upper half, whose frame is not
+    // freed while it is in use.
     unsafe { load(space.cr3().number()) };
 }
 
@@ -246,10 +258,12 @@ pub fn switch_to_kernel() {
     switch(AddressSpace::of_kernel(kernel_root()));
 }
 
-/// Maps a page in the kernel's half. Only for slots of the top table that exist before the first task.
+/// Maps a page in the kernel's half, only in slots of the top table that exist before the first
+/// task. `frames` provides missing page tables.
 ///
 /// # Safety
-/// Nothing of the kernel's lies in the page, which the flags may take away or let be written, and whoever writes it must own what is there.
+/// The kernel must not use what was mapped in the page, and the frame must belong to whoever writes
+/// to it.
 pub unsafe fn map_kernel(page: u64, frame: PhysAddr, flags: KernelFlags, frames: &mut dyn FnMut() -> Zeroed) {
     let mut table = Table::from(kernel_root());
     for level in [3, 2, 1] {
@@ -265,30 +279,32 @@ pub unsafe fn map_kernel(page: u64, frame: PhysAddr, flags: KernelFlags, frames:
     write(table, slot(page, 0), frame.number() | flags.0);
 }
 
-/// Takes a page of the kernel's half away, at once.
+/// Unmaps a page of the kernel's half, and flushes it.
 ///
 /// # Safety
-/// Nobody uses it any more.
+/// Nobody may use the page any more.
 pub unsafe fn unmap_kernel(page: u64) {
     unmap_user(kernel_root(), page, 1);
 }
 
-/// Forgets what the processor has cached of a page of the kernel's half.
+/// Flushes the cached translation of a page of the kernel's half.
 #[unsafe(link_section = "boot_text")]
 pub fn flush_page(page: u64) {
     x86_64::instructions::tlb::flush(VirtAddr::new_truncate(page));
 }
 
-/// Makes a frame the top table of a new address space, for a life of this row, in which nothing is mapped but the kernel. `has_identifiers` says
-/// whether the processor tells address spaces apart.
+/// Makes a frame the top table of a new address space for a life of this row, with only the
+/// kernel's half mapped. `has_identifiers` tells whether the processor has process-context
+/// identifiers (PCID).
 #[expect(clippy::disallowed_methods, reason = "the table is made here")]
 pub fn new_space(top: Fresh, row: Row, has_identifiers: bool) -> AddressSpace {
     const HALF: u64 = PAGE / 2;
     let (root, kernel) = (top.address(), kernel_root().address().number());
     let (lower, upper) = (Ram::at(root.number(), HALF), Ram::at(root.number() + HALF, HALF));
     if let (Some(lower), Some(upper), Some(kernel)) = (lower, upper, Ram::at(kernel + HALF, HALF)) {
-        // SAFETY: the frame is nobody else's, and it is not the kernel's own top table, of which only the kernel writes the upper half, on one
-        // core with interrupts off. All are in the direct map.
+        // SAFETY: nobody else uses the frame. It is not the kernel's own top table, whose upper
+        // half only the kernel writes, on one core with interrupts off. All three ranges are in the
+        // direct map.
         unsafe {
             core::ptr::write_bytes(lower.pointer(), 0, HALF as usize);
             core::ptr::copy_nonoverlapping(kernel.pointer(), upper.pointer(), HALF as usize);
@@ -297,8 +313,8 @@ pub fn new_space(top: Fresh, row: Row, has_identifiers: bool) -> AddressSpace {
     AddressSpace::of_row(TableRoot::made_at(root), row, has_identifiers)
 }
 
-/// The lowest page table for a task's address. `table_frame` gives frames for those that are missing. Errors: whatever it says where it gives
-/// none, OutOfMemory where the page is not one that a task may have.
+/// The lowest-level page table for a task's address. `table_frame` provides frames for missing
+/// tables. Errors: those of `table_frame`, and OutOfMemory if a task cannot have this page.
 pub fn table_for(
     root: TableRoot,
     page: u64,
@@ -321,16 +337,21 @@ pub fn table_for(
     Ok(table)
 }
 
-/// Enters a page of a task, RAM or a device's, in the lowest page table for it: see [`table_for`].
+/// Sets the entry of a task's page, RAM or a device's, in its lowest-level page table: see
+/// [`table_for`].
 #[inline(always)]
 pub fn set_user(table: Table, page: u64, frame: PhysAddr, flags: UserFlags) {
     let frame = frame.number() & ADDRESS;
-    let is_ram = if Ram::at(frame, PAGE).is_some() { IS_RAM } else { 0 };
+    // A device's page is never RAM: the regions of RAM, of which firmware may name many, are
+    // searched only for the others.
+    let is_cached = matches!(flags.caching, Caching::WriteBack);
+    let is_ram = if is_cached && Ram::at(frame, PAGE).is_some() { IS_RAM } else { 0 };
     write(table, slot(page, 0), frame | flags.bits() | is_ram);
 }
 
-/// Maps a page of a task, RAM or a device's. `table_frame` gives frames for tables; where it gives none, or the page is not one that a task
-/// may have, nothing is mapped. Errors: as of [`table_for`].
+/// Maps a page of a task, RAM or a device's. `table_frame` provides frames for missing tables.
+/// Errors: those of `table_frame`, and OutOfMemory if a task cannot have this page; then nothing is
+/// mapped.
 pub fn map_user(
     root: TableRoot,
     page: u64,
@@ -342,7 +363,7 @@ pub fn map_user(
     Ok(())
 }
 
-/// The lowest page table for an address, if there is one.
+/// The lowest-level page table for an address, if there is one.
 fn lowest_table(root: TableRoot, page: u64) -> Option<Table> {
     let mut table = Table::from(root);
     for level in [3, 2, 1] {
@@ -355,12 +376,12 @@ fn lowest_table(root: TableRoot, page: u64) -> Option<Table> {
     Some(table)
 }
 
-/// Takes a page away. It is flushed where the address space is in use.
+/// Unmaps a page, and flushes it if the address space is in use.
 pub fn unmap(root: TableRoot, page: u64) {
     unmap_user(root, page, 1);
 }
 
-/// Takes `count` pages away. They are flushed where the address space is in use.
+/// Unmaps `count` pages, and flushes them if the address space is in use.
 pub fn unmap_user(root: TableRoot, first: u64, count: u64) {
     let in_use = Cr3::read().0.start_address().as_u64() == root.address().number();
     let mut table = lowest_table(root, first);
@@ -376,55 +397,60 @@ pub fn unmap_user(root: TableRoot, first: u64, count: u64) {
     }
 }
 
-/// What a task must be allowed to do with a page.
+/// The access to a page that a task must have: bits that must be set in every entry that leads to
+/// it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Access(u64);
 
 impl Access {
-    /// To read it.
+    /// Reading.
     pub const READ: Access = Access(PRESENT | USER);
-    /// To write it.
+    /// Writing.
     pub const WRITE: Access = Access(PRESENT | USER | WRITABLE);
 }
 
-/// Where an entry of a page table leads, if it leads there for such an access. No bit of `refused` may be set.
+/// The address to which an entry of a page table leads, if it allows the access and has no bit of
+/// `refused`.
 #[inline(always)]
 fn step(table: Table, addr: u64, level: u32, access: Access, refused: u64) -> Option<u64> {
     let entry = read(table, slot(addr, level));
     (entry & (access.0 | refused) == access.0).then_some(entry & ADDRESS)
 }
 
-/// How many bytes one page table of the lowest level maps.
+/// The number of bytes that one lowest-level page table maps.
 pub const TABLE_SPAN: u64 = 512 * PAGE;
 
-/// The lowest page table for a task's address, if the levels above allow such an access. It is the same for all addresses within the
-/// same [`TABLE_SPAN`] bytes.
+/// The lowest-level page table for a task's address, if the levels above allow the access. It is
+/// the same for all addresses in the same [`TABLE_SPAN`] bytes.
 #[inline(always)]
 pub fn user_table(root: TableRoot, addr: u64, access: Access) -> Option<Table> {
     if addr >= abi::task::USER_END {
         return None;
     }
-    // The kernel maps nothing large for a task.
+    // The kernel maps no huge pages for tasks.
     let table = Table(step(root.into(), addr, 3, access, HUGE)?);
     let table = Table(step(table, addr, 2, access, HUGE)?);
     step(table, addr, 1, access, HUGE).map(Table)
 }
 
-/// The memory behind a task's address, up to the end of its page, by the lowest page table for it: if the task itself may access it so, and
-/// it is RAM. What else a task has mapped, a device's registers, the kernel does not touch.
+/// The memory from a task's address to the end of its page, given the lowest-level page table for
+/// it, if the page is RAM and the task itself has the access. The kernel does not access other
+/// pages of a task, such as a device's registers.
 #[inline(always)]
 pub fn user_page(table: Table, addr: u64, access: Access) -> Option<Ram> {
     Some(Ram::marked(step(table, addr, 0, Access(access.0 | IS_RAM), 0)? | addr & (PAGE - 1)))
 }
 
-/// The physical address behind a task's address, if the task itself may read (or write) it: RAM or a device's.
+/// The physical address of a task's address, RAM or a device's, if the task itself may read (or,
+/// where `write`, write) it.
 pub fn translate_user(root: TableRoot, addr: u64, write: bool) -> Option<PhysAddr> {
     let access = if write { Access::WRITE } else { Access::READ };
     Some(PhysAddr::new(step(user_table(root, addr, access)?, addr, 0, access, 0)? | addr & (PAGE - 1)))
 }
 
-/// Looks for a page that is both writable and executable, in both halves of an address space: its address, if there is one.
-/// Rights of the upper levels count: a page is writable only if all levels are, and executable only if none forbids it.
+/// The address of a page that is both writable and executable, if there is one in either half of an
+/// address space. A page is writable only if the entries of all levels are, and executable only if
+/// no level forbids it.
 pub fn find_writable_executable(root: TableRoot) -> Option<u64> {
     fn walk(table: Table, level: u32, base: u64, writable: bool) -> Option<u64> {
         for index in 0..512 {
@@ -449,7 +475,8 @@ pub fn find_writable_executable(root: TableRoot) -> Option<u64> {
     walk(root.into(), 3, 0, true)
 }
 
-/// The entry that maps a kernel address, for tests and reports: physical address, writable, executable.
+/// The mapping of an address, for tests and reports: physical address, whether it is writable,
+/// whether it is executable.
 pub fn inspect(root: TableRoot, addr: u64) -> Option<(PhysAddr, bool, bool)> {
     let mut table = Table::from(root);
     let (mut writable, mut executable) = (true, true);

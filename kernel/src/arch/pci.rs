@@ -1,79 +1,90 @@
-//! PCI at boot: no function masters the bus. Firmware leaves that on, for the boot disk at least, and a task that has such a device's
-//! registers could make it read and write all memory. Configuration is reached by ports (PCI Local Bus Specification 3.0, section 3.2.2.3.2),
-//! which no task gets; neither does one get the same in memory, where a machine has that.
+//! Turns bus mastering off for all PCI functions at boot. Firmware leaves it on, at least for the
+//! boot disk, and a task with access to such a device's registers could make it read and write all
+//! memory. Configuration space is accessed by ports (PCI Local Bus Specification 3.0, section
+//! 3.2.2.3.2), which no task gets; nor does a task get configuration space in memory, where a
+//! machine has it.
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use kernel_core::ram::Region;
 use x86_64::instructions::port::Port;
 
-/// The command register, and bits of it (section 6.2.2).
+/// The command register, and bits of it (PCI Local Bus Specification 3.0, section 6.2.2).
 const COMMAND: u8 = 4;
 const IO_SPACE: u16 = 1;
 const BUS_MASTER: u16 = 1 << 2;
-/// Vendor and devices of virtio's first interface, by ports. QEMU lets such a device master the bus as soon as its driver says by these ports
-/// that it is there, whatever the command register says (virtio_ioport_write, hw/virtio/virtio-pci.c), so the ports are closed.
+/// Vendor and device numbers of virtio devices with the first interface, by ports. QEMU lets such a
+/// device master the bus as soon as its driver has announced itself through these ports, whatever
+/// the command register says (virtio_ioport_write, hw/virtio/virtio-pci.c), so its ports are
+/// disabled, too.
 const VIRTIO: u16 = 0x1af4;
 const VIRTIO_BY_PORTS: core::ops::Range<u16> = 0x1000..0x1040;
 
-/// Vendor and device of the host bridge of QEMU's "q35" (Intel's 82Q35), and its register PCIEXBAR, which says where configuration lies in
-/// memory (Intel 3 Series Express Chipset data sheet, section 5.1.15).
+/// Vendor and device number of the host bridge of QEMU's "q35" (Intel's 82Q35), and its register
+/// PCIEXBAR, which holds the address of configuration space in memory (Intel 3 Series Express
+/// Chipset data sheet, section 5.1.15).
 const Q35: u32 = 0x29c0_8086;
 const PCIEXBAR: u8 = 0x60;
 
-/// Where configuration lies in memory; nowhere before [`quiet`], and where no known host bridge says so.
+/// First and end address of configuration space in memory; 0 before [`quiet`], and if no known host
+/// bridge has it.
 static ECAM: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
 
-/// What [`quiet`] found.
+/// The functions that [`quiet`] found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Masters {
-    /// Functions there are.
+    /// The number of functions.
     pub functions: u16,
-    /// Functions that were bus masters.
+    /// The number of functions that were bus masters.
     pub were_on: u16,
-    /// One that is still, by its address: the bus in the upper byte, device and function below.
+    /// A function that is still a bus master, by its address: the bus in the upper byte, device and
+    /// function in the lower.
     pub stuck: Option<u16>,
 }
 
-/// How a word of four bytes of a function's configuration is selected.
+/// The value that selects four bytes of a function's configuration.
 #[inline(always)]
 const fn word(address: u16, register: u8) -> u32 {
     0x8000_0000 | (address as u32) << 8 | register as u32
 }
 
-/// Selects a word, which then is at the data port.
+/// Selects four bytes of configuration, which the data port then accesses.
 #[inline(always)]
 fn select(word: u32) {
-    // SAFETY: the kernel alone uses this port, on one core, with interrupts off. Selecting has no effect but on what the data port shows.
+    // SAFETY: only the kernel uses this port, on one core, with interrupts off. Selecting only
+    // changes what the data port accesses.
     unsafe { Port::new(0xcf8).write(word) };
 }
 
-/// Reads a word; all ones where there is no function.
+/// Reads four bytes of configuration; all ones if there is no such function.
 #[inline(always)]
 fn read_word(word: u32) -> u32 {
     select(word);
-    // SAFETY: reading configuration has no effect.
+    // SAFETY: reading configuration space has no side effect.
     unsafe { Port::new(0xcfc).read() }
 }
 
-/// Reads four bytes of a function's configuration; all ones where there is no function.
+/// Reads four bytes of a function's configuration; all ones if there is no such function.
 #[inline(always)]
 pub fn read(address: u16, register: u8) -> u32 {
     read_word(word(address, register))
 }
 
-/// Whether what [`read`] found at a function's first register, vendor and device, says that the function is there.
+/// Whether a function exists, given its first register (vendor and device) as [`read`] returned it.
 fn exists(id: u32) -> bool {
     !matches!(id as u16, 0 | 0xffff)
 }
 
-/// From a device to the next: it has eight functions.
+/// The distance between the addresses of two devices, each of which has eight functions.
 const DEVICE: u16 = 8;
 
-/// Switches bus mastering off everywhere, and the channels of the ISA bus's DMA controllers. All buses are looked at, not those alone that bridges lead to: some machines have several roots.
+/// Turns off bus mastering of all functions, and masks the channels of the ISA bus's DMA
+/// controllers. All buses are scanned, not only those behind bridges, since some machines have
+/// several root buses.
 #[unsafe(link_section = "boot_text")]
 pub fn quiet() -> Masters {
     let mut masters = Masters::default();
-    // A few of the 8,192 places have a device: four at a time are asked for their vendors, which are all ones together where there is none.
+    // Few of the 8,192 possible devices exist. The vendors of four at a time are read and combined:
+    // the result is all ones if none exists.
     const STEP: u32 = word(DEVICE, 0) - word(0, 0);
     let mut first = word(0, 0);
     while first <= word(u16::MAX, 0) {
@@ -86,9 +97,10 @@ pub fn quiet() -> Masters {
         }
         first += 4 * STEP;
     }
-    // Master clear of both 8237: all their channels are masked (8237A data sheet).
+    // The command master clear masks all channels of both 8237 controllers (Intel 8237A data
+    // sheet).
     for port in [0x0d, 0xda] {
-        // SAFETY: no transfer is under way that anyone waits for, and nobody gets these ports.
+        // SAFETY: no transfer is in progress that anyone waits for, and no task gets these ports.
         unsafe { Port::<u8>::new(port).write(0) };
     }
     if read(0, 0) == Q35 {
@@ -104,7 +116,8 @@ pub fn quiet() -> Masters {
     masters
 }
 
-/// All functions of a device. The first says whether there are others (section 6.2.1, header type).
+/// Does all functions of a device. The first tells whether there are others (PCI Local Bus
+/// Specification 3.0, section 6.2.1, header type).
 #[inline(never)]
 #[unsafe(link_section = "boot_text")]
 fn quiet_device(device: u16, masters: &mut Masters) {
@@ -132,14 +145,15 @@ fn quiet_one(address: u16, id: u32, masters: &mut Masters) {
         return;
     }
     select(word(address, COMMAND));
-    // SAFETY: the loader is done with all devices, and no task runs yet. The status register, in the upper half, is not written.
+    // SAFETY: the loader no longer uses any device, and no task runs yet. The status register, in
+    // the upper half, is not written.
     unsafe { Port::<u16>::new(0xcfc).write(command & !off) };
     if read(address, COMMAND) as u16 & BUS_MASTER != 0 {
         masters.stuck = Some(address);
     }
 }
 
-/// Where configuration lies in memory; an empty region where that is not known.
+/// The range of configuration space in memory; an empty region if it is not known.
 pub fn ecam() -> Region {
     let [start, end] = &ECAM;
     Region { start: start.load(Relaxed), end: end.load(Relaxed) }

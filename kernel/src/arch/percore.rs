@@ -1,4 +1,4 @@
-//! What belongs to one core, reached through gs in the entry stubs.
+//! The state of one core, which the entry stubs access through gs.
 
 use abi::Syscall;
 use core::arch::naked_asm;
@@ -6,69 +6,72 @@ use core::cell::UnsafeCell;
 use kernel_core::arena::Id;
 use kernel_core::thread::FloatState;
 
-/// System calls of larger numbers have the general entry.
+/// The number of system calls that have an entry in the table; those of larger numbers use the
+/// general entry.
 pub(super) const SYSTEM_CALLS: usize = Syscall::TaskFault as usize + 1;
 
-/// The record of a core. The entry stubs reach it through gs.
+/// The record of a core, which the entry stubs access through gs.
 #[repr(C)]
 pub struct PerCore {
-    /// Top of the stack that the kernel runs on.
+    /// Top of the stack on which the kernel runs.
     pub kernel_stack: u64,
-    /// Where `syscall` keeps the user's stack pointer for a moment.
+    /// The place where entry stubs save the user's stack pointer temporarily.
     pub user_stack: u64,
-    /// The address of the kernel's state, and of the [`kernel_core::System`] in it: what is entered from ring 3, where no lock is held, has them.
+    /// The address of the kernel's state. The entry stubs pass it to Rust code when no lock is
+    /// held.
     pub kernel: u64,
-    /// The address of the kernel's [`kernel_core::System`].
+    /// The address of the [`kernel_core::System`] in the kernel's state.
     pub system: u64,
-    /// The frame end of the first slot of its threads, and how many there are: see [`kernel_core::layout`].
+    /// The address of the frame end of the first thread slot: see [`kernel_core::layout`].
     pub threads: u64,
-    /// How many slots of threads there are.
+    /// The number of thread slots.
     pub slots: u64,
-    /// The address of the first slot of its endpoints.
+    /// The address of the first endpoint slot.
     pub endpoints: u64,
-    /// The address of the first slot of its notifications.
+    /// The address of the first notification slot.
     pub notifications: u64,
-    /// How often the address space has changed.
+    /// The number of changes of the address space.
     pub space_switches: u64,
-    /// What is prepared besides the address space: as [`kernel_core::thread::Thread::extras`] has it.
+    /// What the core is prepared for besides the address space: bits of
+    /// [`kernel_core::thread::Thread::extras`].
     pub extras: u8,
-    /// Whose floating-point registers are in the processor; `None`: nobody may use them.
+    /// The owner of the floating-point registers in the processor; `None` if their use faults.
     pub float: Option<Id<FloatState>>,
-    /// Where each system call goes on, by its number.
+    /// The entry of each system call, by its number.
     pub entries: [extern "C" fn(); SYSTEM_CALLS],
-    /// Segments and TSS, whose RSP0 is the running thread's frame end.
+    /// The segments and the TSS, whose RSP0 is the running thread's frame end.
     pub tables: super::gdt::Tables,
 }
 
-/// Offset of [`PerCore::kernel_stack`].
+/// Offset of [`PerCore::kernel_stack`] in the record.
 pub const KERNEL_STACK: usize = core::mem::offset_of!(PerCore, kernel_stack);
-/// Offset of [`PerCore::tables`].
+/// Offset of [`PerCore::tables`] in the record.
 pub const TABLES: usize = core::mem::offset_of!(PerCore, tables);
-/// Offset of TSS.RSP0.
+/// Offset of TSS.RSP0 in the record.
 pub const FRAME_END: usize = TABLES + super::gdt::RSP0;
-/// Offset of [`PerCore::user_stack`].
+/// Offset of [`PerCore::user_stack`] in the record.
 pub const USER_STACK: usize = core::mem::offset_of!(PerCore, user_stack);
 
-/// Offset of [`PerCore::kernel`].
+/// Offset of [`PerCore::kernel`] in the record.
 pub const KERNEL: usize = core::mem::offset_of!(PerCore, kernel);
-/// Offset of [`PerCore::system`].
+/// Offset of [`PerCore::system`] in the record.
 pub const SYSTEM: usize = core::mem::offset_of!(PerCore, system);
-/// Offset of [`PerCore::threads`].
+/// Offset of [`PerCore::threads`] in the record.
 pub const THREADS: usize = core::mem::offset_of!(PerCore, threads);
-/// Offset of [`PerCore::slots`].
+/// Offset of [`PerCore::slots`] in the record.
 pub const SLOTS: usize = core::mem::offset_of!(PerCore, slots);
-/// Offset of [`PerCore::notifications`].
+/// Offset of [`PerCore::notifications`] in the record.
 pub const NOTIFICATIONS: usize = core::mem::offset_of!(PerCore, notifications);
-/// Offset of [`PerCore::endpoints`].
+/// Offset of [`PerCore::endpoints`] in the record.
 pub const ENDPOINTS: usize = core::mem::offset_of!(PerCore, endpoints);
-/// Offset of [`PerCore::extras`].
+/// Offset of [`PerCore::extras`] in the record.
 pub const EXTRAS: usize = core::mem::offset_of!(PerCore, extras);
-/// Offset of [`PerCore::space_switches`].
+/// Offset of [`PerCore::space_switches`] in the record.
 pub const SPACE_SWITCHES: usize = core::mem::offset_of!(PerCore, space_switches);
-/// Offset of [`PerCore::entries`].
+/// Offset of [`PerCore::entries`] in the record.
 pub const ENTRIES: usize = core::mem::offset_of!(PerCore, entries);
 
-/// Where a system call goes on before [`Core::first`]: there is none.
+/// The entry of all system calls before [`Core::first`] is called; there are none by then.
 #[unsafe(naked)]
 extern "C" fn no_entry() {
     naked_asm!("ud2")
@@ -76,7 +79,8 @@ extern "C" fn no_entry() {
 
 struct Cell(UnsafeCell<PerCore>);
 
-// SAFETY: there is one core, it runs the kernel with interrupts off, and `Core` hands out one reference at a time: see there.
+// SAFETY: there is one core, it runs the kernel with interrupts off, and `Core` hands out one
+// reference at a time.
 unsafe impl Sync for Cell {}
 
 static CORE: Cell = Cell(UnsafeCell::new(PerCore {
@@ -100,16 +104,17 @@ pub fn addr() -> *mut PerCore {
     CORE.0.get()
 }
 
-/// The right to this core's record. There is one, and it goes with the kernel's state: so whoever holds it, and borrows the record by it, is
-/// alone with that, as long as the stubs do not run, which they do with interrupts off or between ring 3 and the kernel.
+/// The access right to this core's record. There is only one, and it is part of the kernel's state:
+/// so a borrow of the record through it is exclusive, as long as the stubs do not run, which they
+/// do only with interrupts off and between ring 3 and the kernel.
 pub struct Core(());
 
 impl Core {
-    /// The right to the record, in which system calls go on at these entries.
+    /// The access right to the record, with these entries of system calls.
     ///
     /// # Safety
-    /// Once for each core, by the code that brings it up. The entries are a table that
-    /// [`super::entry::table`] has made.
+    /// It may be called once for each core, by the code that initialises the core. The entries are
+    /// a table made by [`super::entry::table`].
     #[must_use]
     pub unsafe fn first(entries: &[extern "C" fn(); SYSTEM_CALLS]) -> Self {
         let mut core = Core(());
@@ -117,17 +122,17 @@ impl Core {
         core
     }
 
-    /// The record.
+    /// The record of this core.
     #[inline(always)]
     pub fn record(&mut self) -> &mut PerCore {
-        // SAFETY: there is one of `self`, which is borrowed as long as the reference lives; the kernel runs on one core with interrupts off
-        // wherever it has it.
+        // SAFETY: there is only one `self`, which is borrowed as long as the reference lives, and
+        // the kernel runs on one core with interrupts off whenever it has the reference.
         unsafe { &mut *addr() }
     }
 
-    /// How often the address space has changed.
+    /// The number of changes of the address space.
     pub fn space_switches(&self) -> u64 {
-        // SAFETY: nobody has borrowed the record to change it, as `self` is borrowed.
+        // SAFETY: nobody has borrowed the record mutably, as `self` is borrowed.
         unsafe { (*addr()).space_switches }
     }
 }

@@ -1,5 +1,6 @@
-//! The two 8259 interrupt controllers (Intel 8259A data sheet). Lines are masked, end-of-interrupt is sent at once, and a line
-//! opens again when its driver acknowledges.
+//! The two 8259 interrupt controllers (Intel 8259A data sheet). An interrupt of a line masks the
+//! line, and is ended at the controllers at once; the line is unmasked when its driver acknowledges
+//! the interrupt.
 
 use super::interrupt::MASK;
 use super::ports;
@@ -7,26 +8,27 @@ use core::sync::atomic::Ordering::Relaxed;
 use pic8259::ChainedPics;
 use x86_64::instructions::port::Port;
 
-/// Vector of line 0.
+/// The vector of line 0.
 pub const BASE: u8 = 32;
-/// The controllers' command ports; the port behind each is that of its mask.
+/// The command ports of the controllers; the mask register is at the next port.
 pub(super) const COMMAND: [u16; 2] = [0x20, 0xa0];
-/// OCW2: a non-specific end of interrupt.
+/// OCW2: non-specific end of interrupt.
 pub(super) const END: u8 = 0x20;
 /// OCW3: read the in-service register.
 const READ_ISR: u8 = 0x0b;
 
-/// The controllers, as the kernel drives them.
+/// The controllers.
 pub struct Pic {
     chips: ChainedPics,
 }
 
 impl Pic {
-    /// Sets both up with every line masked.
+    /// Initialises both controllers with every line masked.
     pub fn new() -> Self {
-        // SAFETY: the vectors 32 to 47 are free for them, and no one else drives the controllers.
+        // SAFETY: no other interrupt uses the vectors 32 to 47, and nobody else drives the
+        // controllers.
         let mut chips = unsafe { ChainedPics::new(BASE, BASE + 8) };
-        // SAFETY: the IDT has a handler for all of these vectors by now, and interrupts are off.
+        // SAFETY: the IDT has a handler for each of these vectors, and interrupts are off.
         unsafe { chips.initialize() };
         let mut pic = Pic { chips };
         pic.write_mask(0xffff);
@@ -37,16 +39,16 @@ impl Pic {
         MASK.store(mask, Relaxed);
         ports::count(2);
         let [low, high] = mask.to_le_bytes();
-        // SAFETY: masking lines has no effect but that they do not fire.
+        // SAFETY: masking only decides which lines interrupt.
         unsafe { self.chips.write_masks(low, high) };
     }
 
-    /// Keeps a line from firing.
+    /// Masks a line.
     pub fn mask(&mut self, line: u8) {
         self.mask_all(1 << line);
     }
 
-    /// Keeps several lines from firing.
+    /// Masks a bit set of lines.
     pub fn mask_all(&mut self, lines: u16) {
         let mut mask = MASK.load(Relaxed) | lines;
         if mask & 0xff00 == 0xff00 {
@@ -55,7 +57,7 @@ impl Pic {
         self.write_mask(mask);
     }
 
-    /// Lets a line fire. A line of the second controller opens the cascade too.
+    /// Unmasks a line. For a line of the second controller the cascade is unmasked, too.
     pub fn unmask(&mut self, line: u8) {
         let mut mask = MASK.load(Relaxed) & !(1 << line);
         if line >= 8 {
@@ -64,8 +66,9 @@ impl Pic {
         self.write_mask(mask);
     }
 
-    /// Whether an interrupt on line 7 or 15 is real: a spurious one is not in service (8259A data sheet, "default IR level 7").
-    /// A spurious one on the second controller still needs the first one's cascade line ended.
+    /// Whether an interrupt is real: on lines 7 and 15 it may be spurious, and is then not in
+    /// service (8259A data sheet, "default IR level 7"). After a spurious interrupt of the second
+    /// controller, the cascade line is ended at the first.
     pub fn is_real(&mut self, line: u8) -> bool {
         if line != 7 && line != 15 {
             return true;
@@ -86,7 +89,7 @@ impl Pic {
         real
     }
 
-    /// Tells the controllers that an interrupt is taken.
+    /// Ends an interrupt at the controllers.
     pub fn end(&mut self, line: u8) {
         ports::count(2);
         // SAFETY: called once for each real interrupt, with its vector.

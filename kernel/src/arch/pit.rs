@@ -1,23 +1,24 @@
-//! The 8254 interval timer (Intel 8254 data sheet): channel 0 ticks, channel 2 measures the time-stamp counter.
+//! The 8254 interval timer (Intel 8254 data sheet): channel 0 generates ticks; channel 2 serves to
+//! measure the frequency of the time-stamp counter.
 
 use super::cpu;
 use x86_64::instructions::port::Port;
 
-/// Input frequency in hertz.
+/// The input frequency in hertz.
 const HERTZ: u64 = 1_193_182;
-/// Ticks in a second.
-pub const TICK_HERTZ: u64 = 1000;
-/// Line of channel 0.
+/// The number of ticks per second.
+pub const TICK_HERTZ: u64 = 1_000_000_000 / kernel_core::sched::TICK_NS;
+/// The interrupt line of channel 0.
 pub const LINE: u8 = 0;
 
-/// How long the time-stamp counter is measured, in input cycles: 10 ms.
+/// The length of a measurement in input cycles: 10 ms.
 const CALIBRATION: u16 = (HERTZ / 100) as u16;
-/// Measurements that may fail before the chip is given up.
+/// The number of measurements that may fail before the frequency is assumed.
 const TRIES: u32 = 20;
-/// What the time-stamp counter is taken for where it cannot be measured.
+/// The frequency in hertz that is assumed if it cannot be measured.
 const ASSUMED_TSC: u64 = 1_000_000_000;
 
-/// Channel 2 with its gate, counting down once from 65,535 (mode 0): 55 ms.
+/// Channel 2, which counts down once from 65,535 (mode 0) in 55 ms, while its gate is on.
 struct Channel2 {
     command: Port<u8>,
     data: Port<u8>,
@@ -27,11 +28,12 @@ struct Channel2 {
 impl Channel2 {
     fn start() -> Self {
         let mut this = Channel2 { command: Port::new(0x43), data: Port::new(0x42), control: Port::new(0x61) };
-        // SAFETY: channel 2 and its gate belong to nobody else at this time; the speaker stays off (bit 1 clear).
+        // SAFETY: nothing else uses channel 2 and its gate at this time; the speaker stays off (bit
+        // 1 is clear).
         unsafe {
             let before = this.control.read();
             this.control.write(before & !2 | 1);
-            // Channel 2, both bytes, mode 0: the output rises when the count is over.
+            // Channel 2, both bytes, mode 0: the output rises when the count reaches 0.
             this.command.write(0b1011_0000);
             this.data.write(0xff);
             this.data.write(0xff);
@@ -42,7 +44,8 @@ impl Channel2 {
     /// The count, and the time-stamp counter before and after it was latched.
     #[unsafe(link_section = "boot_text")]
     fn sample(&mut self) -> (u16, u64, u64) {
-        // SAFETY: as above. The latch command stops what is read, not the count.
+        // SAFETY: nothing else uses channel 2. The latch command only holds the value to be read;
+        // the count continues.
         unsafe {
             let before = cpu::now();
             self.command.write(0b1000_0000);
@@ -51,7 +54,8 @@ impl Channel2 {
         }
     }
 
-    /// The narrowest of a few samples: a hypervisor may take the processor away between the chip and the counter.
+    /// The count and time of the sample with the least time between its two readings, since a
+    /// hypervisor may suspend the processor between them.
     #[unsafe(link_section = "boot_text")]
     fn narrow_sample(&mut self) -> (u16, u64) {
         let mut best = self.sample();
@@ -70,7 +74,7 @@ impl Channel2 {
     }
 
     fn stop(mut self) {
-        // SAFETY: as above: gate and speaker off.
+        // SAFETY: nothing else uses channel 2; gate and speaker are turned off.
         unsafe {
             let before = self.control.read();
             self.control.write(before & !3);
@@ -78,13 +82,14 @@ impl Channel2 {
     }
 }
 
-/// The frequency of the time-stamp counter in hertz, measured over 10 ms, or as many as the processor was away for: what counts is how
-/// far the chip went meanwhile, not when this core looks.
+/// The frequency of the time-stamp counter in hertz. It is measured over 10 ms, or longer if the
+/// processor was suspended meanwhile: both counters are read at the same times, whenever these are.
 pub fn measure_tsc() -> u64 {
     for _ in 0..TRIES {
         let mut channel = Channel2::start();
         let (first, start) = channel.narrow_sample();
-        // Three accesses to ports take over a microsecond, so these are more than the 55 ms of the whole count.
+        // An iteration has three port accesses, which take over a microsecond, so all together take
+        // longer than the 55 ms of the whole count.
         for _ in 0..1 << 16 {
             if first.wrapping_sub(channel.sample().0) >= CALIBRATION || channel.is_over() {
                 break;
@@ -101,12 +106,12 @@ pub fn measure_tsc() -> u64 {
     ASSUMED_TSC
 }
 
-/// Starts the tick on line 0.
+/// Starts the periodic tick on line 0.
 pub fn start() {
     let divisor = (HERTZ / TICK_HERTZ) as u16;
     let mut command = Port::<u8>::new(0x43);
     let mut data = Port::<u8>::new(0x40);
-    // SAFETY: channel 0 is the kernel's; its line is masked until the kernel is ready for it.
+    // SAFETY: channel 0 belongs to the kernel; its line is masked until the kernel is ready for it.
     unsafe {
         // Channel 0, both bytes, mode 2: periodic.
         command.write(0b0011_0100);

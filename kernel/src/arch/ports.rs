@@ -1,6 +1,6 @@
-//! How many accesses to ports the kernel has made, counted in a kernel with the feature `latency`:
-//! each of them takes a virtual machine far longer than an instruction, so `latency` has a bound
-//! for them. In every other kernel nothing of this is left.
+//! Counts the kernel's port accesses in a kernel with the feature `latency`, which has a bound for
+//! them, because each of them takes far longer than an ordinary instruction in a virtual machine.
+//! Every other kernel contains no code for this.
 
 #[cfg(feature = "latency")]
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -8,14 +8,14 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 #[cfg(feature = "latency")]
 static COUNT: AtomicU64 = AtomicU64::new(0);
 
-/// So many accesses more.
+/// Counts port accesses in the present stretch.
 #[inline(always)]
 pub fn count(_more: u64) {
     #[cfg(feature = "latency")]
     COUNT.fetch_add(_more, Relaxed);
 }
 
-/// How many there have been since this was asked last.
+/// Returns the number of port accesses since the last call, and sets it to 0.
 #[cfg(feature = "latency")]
 pub fn take() -> u64 {
     COUNT.swap(0, Relaxed)

@@ -1,49 +1,50 @@
-//! The kernel's stacks: one to run on, and one for each exception that must not trust it (Intel SDM vol. 3A, section 6.14.5).
-//! Below each lies a page that is never mapped, so that an overflow faults and is reported.
+//! The kernel's stacks: one for normal operation, and one for each exception that cannot rely on it
+//! (Intel SDM vol. 3A, section 6.14.5). The page below each is never mapped, so that an overflow
+//! faults and is reported.
 
 use super::paging::{self, KernelFlags};
 use x86_64::VirtAddr;
 use x86_64::structures::paging::{FrameAllocator, Size4KiB};
 
-/// Where the stacks are mapped, each in a slot of its own.
+/// The address from which the stacks are mapped, each in a slot of [`SLOT`] bytes.
 pub const BASE: u64 = 0xffff_fe80_0000_0000;
 const SLOT: u64 = 0x10_0000;
 /// Size of each stack in bytes.
 pub const SIZE: u64 = 32 * 1024;
 
-/// A stack's use.
+/// The use of a stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stack {
-    /// System calls, interrupts, exceptions.
+    /// For system calls, interrupts and exceptions.
     Kernel = 0,
-    /// #DF.
+    /// For double faults (#DF).
     DoubleFault = 1,
-    /// NMI.
+    /// For non-maskable interrupts (NMI).
     Nmi = 2,
-    /// #MC.
+    /// For machine checks (#MC).
     MachineCheck = 3,
 }
 
 impl Stack {
-    /// First address past the stack.
+    /// The address after the last byte of the stack.
     pub fn top(self) -> VirtAddr {
         VirtAddr::new(BASE + self as u64 * SLOT + SLOT)
     }
 
-    /// Lowest address of the stack; the page below is the guard.
+    /// The lowest address of the stack; the page below it is the guard page.
     pub fn bottom(self) -> u64 {
         self.top().as_u64() - SIZE
     }
 }
 
-/// Which stack's guard page an address lies in.
+/// The stack in whose guard page an address lies, if any.
 pub fn guard_of(addr: u64) -> Option<Stack> {
     [Stack::Kernel, Stack::DoubleFault, Stack::Nmi, Stack::MachineCheck]
         .into_iter()
         .find(|s| (s.bottom() - 4096..s.bottom()).contains(&addr))
 }
 
-/// Maps all stacks: once, before one of them is used.
+/// Maps all stacks. Called once, before one of them is used.
 pub fn init(frames: &mut impl FrameAllocator<Size4KiB>) {
     for stack in [Stack::Kernel, Stack::DoubleFault, Stack::Nmi, Stack::MachineCheck] {
         let mut page = stack.bottom();

@@ -1,8 +1,9 @@
-//! Everything of the processor's state that ring 3 could use, set in full: nothing is kept of what firmware and loader left.
-//! `docs/security.md` has the table of what is set to what, and why.
+//! Sets all state of the processor that ring 3 could use, completely: nothing is kept of what
+//! firmware and loader left. `docs/security.md` has a table of the values and the reasons.
 //!
-//! Segments, descriptor tables and their limits are [`super::gdt`]'s and [`super::idt`]'s, which come first. Sources: Intel SDM vol. 3A,
-//! chapter 2 (control registers), and vol. 4 (model-specific registers); AMD APM vol. 2, appendix A.
+//! Segments, descriptor tables and their limits are set by [`super::gdt`] and [`super::idt`], which
+//! come first. Sources: Intel SDM vol. 3A, chapter 2 (control registers), and vol. 4
+//! (model-specific registers); AMD APM vol. 2, appendix A.
 
 use super::cpu::{Features, Register, offers};
 use core::arch::asm;
@@ -11,7 +12,8 @@ use x86_64::registers::control::{Cr0, Cr0Flags, Cr4, Cr4Flags, EferFlags};
 use x86_64::registers::model_specific::{Efer, Msr};
 use x86_64::registers::rflags::RFlags;
 
-/// Flags that are cleared on `syscall`: interrupts off, and nothing of the caller's DF, TF, NT, IOPL, AC reaches the kernel.
+/// The flags that `syscall` clears: interrupts are off, and the caller's DF, TF, NT, IOPL and AC do
+/// not reach the kernel.
 pub const SYSCALL_CLEARS: RFlags = RFlags::INTERRUPT_FLAG
     .union(RFlags::DIRECTION_FLAG)
     .union(RFlags::TRAP_FLAG)
@@ -20,21 +22,25 @@ pub const SYSCALL_CLEARS: RFlags = RFlags::INTERRUPT_FLAG
     .union(RFlags::IOPL_HIGH)
     .union(RFlags::ALIGNMENT_CHECK);
 
-/// Kernel code and stack from 0x08 and 0x10; `sysret` takes user code from 0x18 + 16 and user stack from 0x18 + 8.
+/// Selectors for `syscall` and `sysret`: kernel code and stack are 0x08 and 0x10; user code is 0x18
+/// + 16 and user stack 0x18 + 8.
 const STAR: u64 = (0x18 | 3) << 48 | 0x08 << 32;
 
-/// Memory types by a page-table entry's PWT and PCD bits; its PAT bit changes nothing: write-back, write-combining, uncached unless
-/// the MTRRs say write-combining, uncached (vol. 3A, section 11.12).
+/// The memory types that the PWT and PCD bits of a page-table entry select; its PAT bit changes
+/// nothing: write-back, write-combining, uncached unless the MTRRs say write-combining, uncached
+/// (Intel SDM vol. 3A, section 11.12).
 const PAT: u64 = 0x0007_0106_0007_0106;
 
-/// Longest that UMWAIT and TPAUSE wait, in ticks of the time-stamp counter, without the deeper state C0.2.
+/// The longest wait of UMWAIT and TPAUSE, in ticks of the time-stamp counter, without the deeper
+/// state C0.2.
 const UMWAIT: u64 = 100_000 | 1;
 
-/// A register that not every processor has: its number, what it is set to, and where CPUID says that it is there.
+/// A register that not every processor has: its number, its value, and the feature of CPUID that
+/// tells whether it exists.
 struct Offered {
     number: u32,
     value: u64,
-    /// Leaf, subleaf, register of the answer, bits of which one must be set.
+    /// Leaf, subleaf, register of the result, and bits of which one must be set.
     by: (u32, u32, Register, u32),
 }
 
@@ -44,28 +50,29 @@ const OFFERED: [Offered; 11] = {
         Offered { number, value, by }
     }
     [
-        // SYSENTER with a null selector is a general protection fault.
+        // A null selector makes SYSENTER a general protection fault.
         row(0x174, 0, (1, 0, Edx, 1 << 11)),
         row(0x175, 0, (1, 0, Edx, 1 << 11)),
         row(0x176, 0, (1, 0, Edx, 1 << 11)),
-        // PAT.
+        // PAT: the memory types.
         row(0x277, PAT, (1, 0, Edx, 1 << 16)),
-        // TSC_AUX, which RDTSCP and RDPID show to everyone.
+        // TSC_AUX, which any task can read by RDTSCP and RDPID.
         row(0xc000_0103, 0, (0x8000_0001, 0, Edx, 1 << 27)),
         row(0xc000_0103, 0, (7, 0, Ecx, 1 << 22)),
-        // Performance counters; version 2 and later have one switch for all.
+        // Performance counters. From version 2 on one register enables them all.
         row(0x38f, 0, (10, 0, Eax, 0xfe)),
         // Processor trace, which writes to memory.
         row(0x570, 0, (7, 0, Ebx, 1 << 25)),
-        // Records of branches.
+        // Branch records.
         row(0x14ce, 0, (7, 0, Edx, 1 << 19)),
-        // State that XSAVES would save besides.
+        // Supervisor state components of XSAVES.
         row(0xda0, 0, (13, 1, Eax, 1 << 3)),
         row(0xe1, UMWAIT, (7, 0, Ecx, 1 << 5)),
     ]
 };
 
-/// CR0 as a whole. TS is clear only while a thread with floating-point registers runs: all others fault when they touch the unit (#NM).
+/// The whole value of CR0. TS is clear only while a thread with floating-point registers runs; in
+/// all others the first use faults (#NM).
 pub const CR0: Cr0Flags = Cr0Flags::PAGING
     .union(Cr0Flags::ALIGNMENT_MASK)
     .union(Cr0Flags::WRITE_PROTECT)
@@ -75,9 +82,11 @@ pub const CR0: Cr0Flags = Cr0Flags::PAGING
     .union(Cr0Flags::MONITOR_COPROCESSOR)
     .union(Cr0Flags::PROTECTED_MODE_ENABLE);
 
-/// CR4 as a whole. Every processor with 64-bit mode has FXSAVE and SSE. What is not here is off: FSGSBASE (ring 3 cannot write its gs base, so
-/// the kernel's `swapgs` always finds its own), PCE (`rdpmc` faults), OSXSAVE (AVX and later: their state would not be saved), and all
-/// that nobody knew of when this was written. TSD is off: tasks read the time from the time-stamp counter.
+/// The whole value of CR4. Every 64-bit processor has FXSAVE and SSE. All other features are off:
+/// FSGSBASE (so that ring 3 cannot write its gs base, and the kernel's `swapgs` always finds the
+/// kernel's), PCE (so that `rdpmc` faults), OSXSAVE (AVX and later, whose state would not be
+/// saved), and all features unknown to this code. TSD is off, because tasks read the time from the
+/// time-stamp counter.
 pub fn cr4(features: &Features) -> Cr4Flags {
     let mut flags = Cr4Flags::PHYSICAL_ADDRESS_EXTENSION | Cr4Flags::OSFXSR | Cr4Flags::OSXMMEXCPT_ENABLE;
     flags.set(Cr4Flags::MACHINE_CHECK_EXCEPTION, features.machine_check);
@@ -89,22 +98,24 @@ pub fn cr4(features: &Features) -> Cr4Flags {
     flags
 }
 
-/// EFER as a whole.
+/// The whole value of EFER.
 pub fn efer(features: &Features) -> EferFlags {
     let mut flags = EferFlags::SYSTEM_CALL_EXTENSIONS | EferFlags::LONG_MODE_ENABLE | EferFlags::LONG_MODE_ACTIVE;
     flags.set(EferFlags::NO_EXECUTE_ENABLE, features.nx);
     flags
 }
 
-/// Sets all of it. `per_core` is what gs means in the kernel, `syscall_entry` where `syscall` goes.
+/// Sets all state. `per_core` is the kernel's gs base, `syscall_entry` the entry of `syscall`.
 #[unsafe(link_section = "boot_text")]
 pub fn set(features: &Features, per_core: VirtAddr, syscall_entry: VirtAddr) {
     let write = |number: u32, value: u64| {
-        // SAFETY: the register is there: every processor with 64-bit mode has it, or CPUID says so. What is written changes nothing for
-        // the code that runs: gs is not used yet, and memory types stay what they are for entries without PWT.
+        // SAFETY: the register exists: every 64-bit processor has it, or CPUID says so. The values
+        // change nothing for the code that runs: gs is not used yet, and the memory types of
+        // entries without PWT stay the same.
         unsafe { Msr::new(number).write(value) };
     };
-    // STAR, LSTAR, CSTAR (of 32-bit code, of which there is none), SFMASK; the bases of fs and gs, and what `swapgs` swaps in.
+    // STAR, LSTAR, CSTAR (for 32-bit code, of which there is none), SFMASK; the bases of fs and gs,
+    // and the base that `swapgs` loads.
     let every = [
         (0xc000_0081, STAR),
         (0xc000_0082, syscall_entry.as_u64()),
@@ -123,12 +134,14 @@ pub fn set(features: &Features, per_core: VirtAddr, syscall_entry: VirtAddr) {
         }
     }
     if features.debugctl {
-        // Records of branches, and traps on them.
+        // Branch records, and traps on branches.
         write(0x1d9, 0);
     }
-    // SAFETY: the values are whole and known. None changes how the kernel's own mappings are reached: they are not user pages (SMEP, SMAP),
-    // executable where code runs (NX), and writable where data is written (WP). CR3 holds the kernel's own table, whose low bits are zero,
-    // as PCID asks for; loading it again flushes what is cached with other memory types. The unit is usable until TS is set.
+    // SAFETY: the values are complete and known. None changes the access to the kernel's own
+    // mappings: they are not user pages (SMEP, SMAP), executable where code runs (NX), and writable
+    // where data is written (WP). CR3 holds the kernel's own table, with low bits of 0, as PCID
+    // requires; loading it again flushes translations that were cached with other memory types. The
+    // floating-point unit is usable until TS is set.
     unsafe {
         Efer::write_raw(efer(features).bits());
         Cr4::write_raw(cr4(features).bits());
@@ -136,7 +149,7 @@ pub fn set(features: &Features, per_core: VirtAddr, syscall_entry: VirtAddr) {
         let mxcsr: u32 = 0x1f80;
         asm!("clts", "fninit", "ldmxcsr [{}]", in(reg) &raw const mxcsr, options(nostack, preserves_flags));
         Cr0::write_raw(CR0.bits());
-        // No local descriptor table, no breakpoints, no interrupt held back by priority.
+        // No local descriptor table, no breakpoints, no interrupt held back by its priority.
         asm!(
             "lldt {zero:x}",
             "mov dr7, {dr7}", "mov dr6, {dr6}",
@@ -147,7 +160,8 @@ pub fn set(features: &Features, per_core: VirtAddr, syscall_entry: VirtAddr) {
             dr7 = in(reg) 0x400_u64,
             options(nostack, preserves_flags),
         );
-        // Flags: interrupts, direction, nested task, I/O privilege and alignment check off.
+        // The flags for interrupts, direction, nested task, I/O privilege level and alignment check
+        // are cleared.
         asm!("push 2", "popfq");
     }
 }

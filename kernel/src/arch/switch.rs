@@ -1,5 +1,5 @@
-//! `yield` where nothing is in the way, and the ways by which a thread goes on: see
-//! [`super::fast`], and [`super::notify`] for who is in which register.
+//! `yield` where no special case applies, and the ways in which a thread continues: see
+//! [`super::fast`]. [`super::notify`] says which register holds which thread.
 
 use super::fast::{Core, awake, charge, code, enter, enter_ports, note_origin, ring_3, save_all, settle, swap};
 use core::arch::naked_asm;
@@ -7,19 +7,19 @@ use core::mem::offset_of;
 use kernel_core::layout::{self, register};
 use kernel_core::thread::{FLOAT, STEP, TrapFrame, WHOLE};
 
-/// `yield` to the one other thread of the level, or to nobody.
+/// The entry of `yield`, where at most one other thread is ready at the same level.
 #[unsafe(naked)]
 pub extern "C" fn give_way<C: Core>() {
     code!(
         note_origin!(),
         save_all!(),
-        // There is something left for the running thread.
+        // The running thread's task has processor time left.
         charge!(),
         "jle 9f",
         // No dead thread is ready.
         "cmp dword ptr [r15 + {releasing}], 0",
         "jne 9f",
-        // It is at its priority, and one thread of its level is ready, or none.
+        // It runs at its priority, and at most one thread of its level is ready.
         "movzx edx, byte ptr [r13 + {effective}]",
         "cmp edx, {returning}",
         "jae 9f",
@@ -32,7 +32,7 @@ pub extern "C" fn give_way<C: Core>() {
         "imul rbp, rbx, {slot}",
         "add rbp, gs:[{threads}]",
         awake!(),
-        // They change places.
+        // The two threads change places.
         "mov ecx, [r13 + {alone}]",
         "mov [rdx], ecx",
         "mov word ptr [r13 + {state}], {is_ready}",
@@ -53,7 +53,7 @@ pub extern "C" fn give_way<C: Core>() {
     )
 }
 
-/// The general path is to decide about the system call: everything is in the frame of `r13`.
+/// Leaves the system call to the general path: all registers are in the frame of `r13`.
 #[unsafe(naked)]
 pub extern "C" fn declined<C: Core>() {
     code!(
@@ -64,7 +64,8 @@ pub extern "C" fn declined<C: Core>() {
     )
 }
 
-/// Another thread runs: its frame end in `rbp`. Its message is in `rdi rsi r12 r13 r14 r15 r8`, as after the system call.
+/// Completes the switch to another thread, whose frame end is in `rbp` and whose message is in
+/// `rdi rsi r12 r13 r14 r15 r8`, as after the system call.
 #[unsafe(naked)]
 pub extern "C" fn handed_over<C: Core>() {
     code!(
@@ -78,7 +79,7 @@ pub extern "C" fn handed_over<C: Core>() {
         "xor r9d, r9d",
         "xor edx, edx",
         swap!(),
-        // As `clear_user_selectors`, of which the rest is above.
+        // This completes what `clear_user_selectors` does; the rest is above.
         ring_3!("mov gs, eax\nsysretq"),
         enter_ports!(),
         "9:",
@@ -88,7 +89,7 @@ pub extern "C" fn handed_over<C: Core>() {
     )
 }
 
-/// A thread goes on where it was: its frame end in `rbp`. All its registers are in its frame, and none is anywhere else.
+/// Resumes a thread whose frame end is in `rbp` and all of whose registers are in its frame.
 #[unsafe(naked)]
 pub extern "C" fn resumed<C: Core>() {
     code!(

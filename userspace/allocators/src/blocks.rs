@@ -4,16 +4,17 @@ use crate::{Heap, LinkedList, Source, UNIT};
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
-/// Sizes of blocks: 16, then each power of two and the middle between two, up to 2048 bytes.
+/// How many sizes of blocks there are: 16, then each power of two and the middle between two, up to
+/// 2048 bytes.
 const CLASSES: usize = 15;
 
-/// The largest block.
+/// Size of the largest block, in bytes.
 const LARGEST: usize = 2048;
 
-/// Blocks are cut in runs of about this many bytes.
+/// Blocks are cut from runs of about this many bytes.
 const RUN: usize = 256;
 
-/// A free block, whose first word leads to the next.
+/// A free block, whose first word is the link to the next one.
 #[derive(Clone, Copy)]
 struct Free {
     next: Link,
@@ -21,13 +22,16 @@ struct Free {
 
 type Link = Option<NonNull<Free>>;
 
-/// Lists of free blocks of fixed sizes; what is larger than 2 KiB, or aligned to more than 16 bytes, goes to a [`LinkedList`].
+/// Lists of free blocks of fixed sizes; allocations of more than 2 KiB, or aligned to more than 16
+/// bytes, go to a [`LinkedList`].
 ///
-/// Cost: a few instructions both ways, whatever happened before; a run of new blocks now and then, and large blocks, cost what the list
-/// does. A block is at most a third larger than what was asked for, above 32 bytes.
+/// Cost: a few instructions to allocate and to free, whatever happened before; sometimes a run of
+/// new blocks, which costs as much as an allocation from the list, as do large blocks. Above 32
+/// bytes, a block is at most a third larger than the allocation.
 ///
-/// Fails where a program changes its mind about sizes: a block of one size is never used for another, nor joined with its neighbour, so
-/// memory that was once full of small blocks never holds a large one again.
+/// Fails if a program changes the sizes that it uses: a block of one size is never used for
+/// another, nor joined with its neighbour, so memory that was once full of small blocks never holds
+/// a large one again.
 #[derive(Debug)]
 pub struct FixedBlocks<S> {
     free: [Link; CLASSES],
@@ -38,13 +42,13 @@ pub struct FixedBlocks<S> {
 unsafe impl<S: Send> Send for FixedBlocks<S> {}
 
 impl<S> FixedBlocks<S> {
-    /// A heap that has taken nothing yet.
+    /// A heap that has taken no memory yet.
     pub const fn new(source: S) -> Self {
         Self { free: [None; CLASSES], rest: LinkedList::new(source) }
     }
 }
 
-/// The list, and the size of its blocks, for a layout; nothing where that is none of ours.
+/// The list for a layout, and the size of its blocks; `None` if the layout has no fixed size.
 #[inline]
 fn class(layout: Layout) -> Option<(usize, usize)> {
     let size = layout.size();
@@ -54,14 +58,16 @@ fn class(layout: Layout) -> Option<(usize, usize)> {
     if size <= UNIT {
         return Some((0, UNIT));
     }
-    // 2^order < size <= 2^(order + 1), and order >= 4. Half-way blocks are multiples of 16 from 48 on.
+    // 2^order < size <= 2^(order + 1), and order >= 4. Half-way blocks are multiples of 16 from 48
+    // on.
     let order = (size - 1).ilog2() as usize;
     let half = 3 << (order - 1);
     if order > 4 && size <= half { Some((2 * order - 7, half)) } else { Some((2 * order - 6, 2 << order)) }
 }
 
 impl<S: Source> FixedBlocks<S> {
-    /// Cuts a run of blocks, keeps one, and puts the others into the list; a single one where there is no more room.
+    /// Cuts a run of blocks, returns one, and puts the others into the list; cuts a single block if
+    /// there is no more room.
     #[cold]
     fn refill(&mut self, list: usize, size: usize) -> Option<NonNull<u8>> {
         let count = (RUN / size).max(1);
@@ -72,7 +78,7 @@ impl<S: Source> FixedBlocks<S> {
         for at in (1..count).rev() {
             // SAFETY: the run has `count` blocks, of which this is one.
             let block = unsafe { run.add(at * size) };
-            // SAFETY: it was just cut and is nobody's.
+            // SAFETY: the block was just cut and is not used.
             unsafe { self.put(list, block) };
         }
         Some(run)
@@ -81,12 +87,13 @@ impl<S: Source> FixedBlocks<S> {
     /// Puts a block into its list.
     ///
     /// # Safety
-    /// It is of this list's size, and nobody uses it.
+    /// The block must have the list's size, and must not be used.
     #[inline]
     unsafe fn put(&mut self, list: usize, block: NonNull<u8>) {
         if let Some(head) = self.free.get_mut(list) {
             let block = block.cast::<Free>();
-            // SAFETY: blocks are at least 16 bytes, aligned to as many, and the caller gives this one up.
+            // SAFETY: blocks are at least 16 bytes, aligned to as many, and the caller gives this
+            // one up.
             unsafe { block.write(Free { next: *head }) };
             *head = Some(block);
         }
@@ -108,7 +115,8 @@ unsafe impl<S: Source> Heap for FixedBlocks<S> {
     #[inline]
     unsafe fn deallocate(&mut self, block: NonNull<u8>, layout: Layout) {
         match class(layout) {
-            // SAFETY: the layout is that of the allocation, so the class is too; the caller gives the block up.
+            // SAFETY: the layout is that of the allocation, so the class is too; the caller gives
+            // the block up.
             Some((list, _)) => unsafe { self.put(list, block) },
             // SAFETY: as above, and the block came from there.
             None => unsafe { self.rest.deallocate(block, layout) },
@@ -117,7 +125,8 @@ unsafe impl<S: Source> Heap for FixedBlocks<S> {
 
     #[inline]
     unsafe fn resize(&mut self, block: NonNull<u8>, layout: Layout, new_size: usize) -> bool {
-        // SAFETY: the caller vouches that the new size, rounded up to the alignment, does not overflow.
+        // SAFETY: the caller vouches that the new size, rounded up to the alignment, does not
+        // overflow.
         let new = unsafe { Layout::from_size_align_unchecked(new_size, layout.align()) };
         match (class(layout), class(new)) {
             (Some((old, _)), Some((new, _))) => old == new,

@@ -1,25 +1,29 @@
-//! The bump heap: a pointer that moves up.
+//! The bump heap: a pointer that moves up with each allocation.
 
 use crate::{Heap, Source, in_units, padding};
 use core::alloc::Layout;
 use core::ptr::{NonNull, null_mut};
 
-/// A pointer that moves up with each allocation, and comes back to the start when nothing is allocated any more.
+/// A pointer that moves up with each allocation, and returns to the start when nothing is allocated
+/// any more.
 ///
-/// Cost: an addition to allocate, a subtraction to free. The block allocated last can also be freed, grown and shrunk by itself, so a
-/// single `Vec` grows without copies, and a stack of temporaries takes no more than its deepest moment.
+/// Cost: an addition to allocate, a subtraction to free. The block allocated last can also be
+/// freed, grown and shrunk by itself, so a single `Vec` grows without copies, and a stack of
+/// temporaries takes no more than its largest size.
 ///
-/// Fails where freeing does not come in reverse order: a single block that lives keeps all that was ever allocated before and
-/// after it. Where the source's pieces do not touch each other, what was left of one is lost when the next begins, and what comes back in
-/// the end is the last piece alone. For programs that allocate at the start, or in phases.
+/// Fails if blocks are not freed in reverse order: a single allocated block keeps the memory of all
+/// blocks allocated before and after it. If the source's pieces are not adjacent, the rest of one
+/// is lost when the next begins, and only the last piece is available again in the end. For
+/// programs that allocate at the start, or in phases.
 #[derive(Debug)]
 pub struct Bump<S> {
     source: S,
-    /// The piece in use, and the first byte of it that was not handed out; all of one region.
+    /// Start of the piece in use (`next`: its first unused byte; `end`: its end), which may be
+    /// several adjacent pieces of the source.
     start: *mut u8,
     next: *mut u8,
     end: *mut u8,
-    /// Blocks allocated and not freed.
+    /// How many blocks are allocated and not freed.
     live: usize,
 }
 
@@ -27,12 +31,12 @@ pub struct Bump<S> {
 unsafe impl<S: Send> Send for Bump<S> {}
 
 impl<S> Bump<S> {
-    /// A heap that has taken nothing yet.
+    /// A heap that has taken no memory yet.
     pub const fn new(source: S) -> Self {
         Self { source, start: null_mut(), next: null_mut(), end: null_mut(), live: 0 }
     }
 
-    /// Moves the pointer over a block, where the piece has room for it.
+    /// Moves the pointer past a block, if the piece has room for it.
     fn take(&mut self, layout: Layout) -> Option<NonNull<u8>> {
         let pad = padding(self.next.addr(), layout.align());
         let room = (self.end.addr() - self.next.addr()).checked_sub(pad)?;
@@ -62,7 +66,8 @@ impl<S: Source> Bump<S> {
     }
 }
 
-// SAFETY: `next` only moves over bytes that it hands out, and back over bytes that nobody has; see each step.
+// SAFETY: `next` only moves over bytes that it hands out, and back over bytes that nobody has; see
+// each step.
 unsafe impl<S: Source> Heap for Bump<S> {
     #[inline]
     fn allocate(&mut self, layout: Layout) -> Option<NonNull<u8>> {
@@ -83,7 +88,8 @@ unsafe impl<S: Source> Heap for Bump<S> {
         if self.live == 0 {
             self.next = self.start;
         } else if block.addr().get() + layout.size() == self.next.addr() && block.as_ptr() >= self.start {
-            // It is the last block of this piece: what ends where an older piece did lies below this one's start.
+            // It is the last block of this piece: a block at the end of an older piece is below
+            // this one's start.
             self.next = block.as_ptr();
         }
     }

@@ -9,8 +9,9 @@
 //! | [`peers::Buddy`] | logarithmic | blocks of the same size that are free | up to half a block | holes, each too small |
 //! | [`peers::List`] | holes before the first that fits | holes before the block | up to 15 bytes a block | holes, each too small |
 //!
-//! A [`Heap`] takes its memory from a [`Source`], piece by piece, and never gives any back. Where the source has no more, an
-//! allocation returns nothing, and the heap is as it was. [`Locked`] makes a heap a `GlobalAlloc`, by a lock of the user's choice.
+//! A [`Heap`] takes its memory from a [`Source`], piece by piece, and never gives any back. If the
+//! source has no more, an allocation returns nothing, and the heap does not change. [`Locked`]
+//! makes a heap a `GlobalAlloc`, by a lock of the user's choice.
 //!
 //! `docs/heap.md` has measurements.
 #![no_std]
@@ -34,41 +35,46 @@ pub use locked::Locked;
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
-/// What the pieces of a [`Source`] are aligned to, and a divisor of their lengths, in bytes.
+/// Alignment of the pieces of a [`Source`], and a divisor of their lengths, in bytes.
 pub const UNIT: usize = 16;
 
-/// Where a heap gets its memory.
+/// A source of memory for a heap.
 ///
 /// # Safety
-/// A piece is readable and writable for as long as the source and whatever took it from there exist, is nobody else's, is at least
-/// as long as was asked for, and begins and ends at multiples of [`UNIT`]. Where it begins at the end of the one before, both
-/// are parts of one region: a pointer to one is good for the other too.
+/// A piece must be readable and writable for as long as the source and its user exist, must not be
+/// used otherwise, must be at least as long as requested, and must begin and end at multiples of
+/// [`UNIT`]. If it begins at the end of the previous piece, both must be parts of one region: a
+/// pointer to one is valid for the other too.
 pub unsafe trait Source {
-    /// A piece of `bytes` bytes or more, or nothing where there is no more.
+    /// A piece of at least `bytes` bytes; `None` if there is no more memory.
     fn more(&mut self, bytes: usize) -> Option<NonNull<[u8]>>;
 }
 
 /// A heap. Layouts have a size of at least 1, as those of `GlobalAlloc` have.
 ///
 /// # Safety
-/// Allocated blocks are as large as asked for, aligned, nobody else's, and stay so until they are freed. Nothing panics.
+/// Allocated blocks must be as large as requested, aligned, and used for nothing else until they
+/// are freed. No function may panic.
 pub unsafe trait Heap {
-    /// A block, or nothing where there is no room and the source has no more.
+    /// Allocates a block; `None` if there is no room and the source has no more memory.
     fn allocate(&mut self, layout: Layout) -> Option<NonNull<u8>>;
 
-    /// Takes a block back.
+    /// Frees a block.
     ///
     /// # Safety
-    /// The block is one of this heap's, allocated with this layout, and used no more.
+    /// The block must be one of this heap's, allocated with this layout, and must not be used any
+    /// more.
     unsafe fn deallocate(&mut self, block: NonNull<u8>, layout: Layout);
 
-    /// Makes a block larger or smaller where it lies; `false` where that cannot be, and then nothing has changed.
+    /// Makes a block larger or smaller at its present address; returns `false`, without any change,
+    /// if that is not possible.
     ///
     /// # Safety
-    /// The block is one of this heap's, allocated with this layout; the new size is at least 1 and, rounded up to the layout's alignment,
-    /// fits an `isize`. What is beyond the new size is used no more.
+    /// The block must be one of this heap's, allocated with this layout; the new size must be at
+    /// least 1 and, rounded up to the layout's alignment, must fit an `isize`. The memory beyond
+    /// the new size must not be used any more.
     unsafe fn resize(&mut self, block: NonNull<u8>, layout: Layout, new_size: usize) -> bool {
-        // A block is as good for less as for what it was made for, but heaps find its place by its size.
+        // A smaller size could keep the block, but heaps find a block's list by its size.
         let _ = block;
         new_size == layout.size()
     }
@@ -79,7 +85,7 @@ const fn padding(address: usize, align: usize) -> usize {
     address.wrapping_neg() & (align - 1)
 }
 
-/// The size rounded up to a multiple of [`UNIT`], or nothing where there is no such number.
+/// The size rounded up to a multiple of [`UNIT`]; `None` if that is not representable.
 const fn in_units(size: usize) -> Option<usize> {
     size.checked_next_multiple_of(UNIT)
 }

@@ -1,29 +1,30 @@
-//! The linked-list heap: what is free knows of itself.
+//! The linked-list heap: free memory holds its own records.
 
 use crate::{Heap, Source, UNIT, in_units, padding};
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
-/// A free stretch, written at its own beginning.
+/// The record of a hole (a free stretch of memory), at its beginning.
 #[derive(Clone, Copy)]
 struct Hole {
-    /// Its length, this record included; a multiple of [`UNIT`].
+    /// Length of the hole in bytes, this record included; a multiple of [`UNIT`].
     size: usize,
-    /// The next one, at a higher address and not touching this one.
+    /// The next hole, at a higher address and not adjacent to this one.
     next: Link,
 }
 
 type Link = Option<NonNull<Hole>>;
 
-// Every remainder of a hole is a multiple of `UNIT`, so none is too small or too crooked for the record.
+// Every remainder of a hole is a multiple of `UNIT`, so each is large enough and aligned for the
+// record.
 const _: () = assert!(size_of::<Hole>() == UNIT && align_of::<Hole>() <= UNIT);
 
-/// The free stretches in a list, in the order of their addresses; the first that fits is taken.
+/// A list of holes in the order of their addresses; an allocation takes the first one that fits.
 ///
-/// Cost: both directions walk the list, so they grow with the number of holes. Neighbours are joined when a block is freed, so
-/// what was free before in one stretch is so again. Blocks are multiples of 16 bytes.
+/// Cost: allocating and freeing walk the list, so both grow with the number of holes. A freed block
+/// is joined with adjacent holes, so no memory stays divided. Blocks are multiples of 16 bytes.
 ///
-/// Fails where the free memory is in many small holes: the sum would do, no hole does.
+/// Fails if the free memory is in many small holes: their sum would suffice, but no hole does.
 #[derive(Debug)]
 pub struct LinkedList<S> {
     source: S,
@@ -34,21 +35,24 @@ pub struct LinkedList<S> {
 unsafe impl<S: Send> Send for LinkedList<S> {}
 
 impl<S> LinkedList<S> {
-    /// A heap that has taken nothing yet.
+    /// A heap that has taken no memory yet.
     pub const fn new(source: S) -> Self {
         Self { source, first: None }
     }
 
-    /// Cuts `size` bytes, a multiple of [`UNIT`], out of the first hole that has them so aligned.
+    /// Takes `size` bytes, a multiple of [`UNIT`], from the first hole that has room for them with
+    /// this alignment.
     fn take(&mut self, size: usize, align: usize) -> Option<NonNull<u8>> {
         let mut link: *mut Link = &raw mut self.first;
-        // SAFETY: `link` is the list's head or the link of a hole, and nothing else touches either meanwhile.
+        // SAFETY: `link` is the list's head or the link of a hole, and nothing else touches either
+        // meanwhile.
         while let Some(hole) = unsafe { *link } {
             // SAFETY: what is in the list is a hole, whose record is written and is nobody else's.
             let Hole { size: room, next } = unsafe { hole.read() };
             let front = padding(hole.addr().get(), align);
             if let Some(rest) = room.checked_sub(front).and_then(|room| room.checked_sub(size)) {
-                // SAFETY: front, block and rest make up the hole; the parts are multiples of `UNIT`, so each has room for a record.
+                // SAFETY: front, block and rest make up the hole; the parts are multiples of
+                // `UNIT`, so each has room for a record.
                 return Some(unsafe { cut(link, hole, next, [front, size, rest]) });
             }
             // SAFETY: the hole's record is valid; no reference to it is made.
@@ -57,10 +61,11 @@ impl<S> LinkedList<S> {
         None
     }
 
-    /// Puts a stretch into the list, joined with the neighbours that it touches.
+    /// Puts free memory into the list, joined with adjacent holes.
     ///
     /// # Safety
-    /// The stretch is the heap's and nobody uses it; its start and its size, not 0, are multiples of [`UNIT`].
+    /// The memory must belong to the heap and must not be used; its start and its size, which must
+    /// not be 0, must be multiples of [`UNIT`].
     unsafe fn give(&mut self, start: NonNull<u8>, size: usize) {
         let (mut before, mut after): (Link, Link) = (None, self.first);
         while let Some(hole) = after.filter(|hole| hole.addr() < start.addr()) {
@@ -83,7 +88,8 @@ impl<S> LinkedList<S> {
         // SAFETY: what is in the list is a hole.
         let left_size = unsafe { (*left.as_ptr()).size };
         if left.addr().get() + left_size == start.addr().get() {
-            // SAFETY: the left hole's record is ours; the joined stretch is of one region, as `Source` promises.
+            // SAFETY: the left hole's record is ours; the joined stretch is of one region, as
+            // `Source` promises.
             unsafe { left.write(Hole { size: left_size + new.size, next: new.next }) };
         } else {
             // SAFETY: the stretch has room for the record, is aligned for it, and is ours.
@@ -93,7 +99,8 @@ impl<S> LinkedList<S> {
         }
     }
 
-    /// Cuts `size` bytes off the hole that begins just there, if one does and is as large.
+    /// Takes `size` bytes from the hole that begins at `start`, if there is one and it is large
+    /// enough.
     fn take_at(&mut self, start: NonNull<u8>, size: usize) -> bool {
         let mut link: *mut Link = &raw mut self.first;
         // SAFETY: as in `take`.
@@ -116,7 +123,8 @@ impl<S> LinkedList<S> {
 /// Takes the middle of a hole's three parts out of the list; returns it.
 ///
 /// # Safety
-/// `link` points to the link to the hole, `next` is what comes after it; the parts are multiples of [`UNIT`] and make up the hole.
+/// `link` must point to the link to the hole, and `next` must be the link after it; the parts must
+/// be multiples of [`UNIT`] and make up the hole.
 unsafe fn cut(link: *mut Link, hole: NonNull<Hole>, next: Link, [front, size, rest]: [usize; 3]) -> NonNull<u8> {
     // SAFETY: the front is part of the hole, and so is the block behind it.
     let block = unsafe { hole.cast::<u8>().add(front) };
@@ -139,7 +147,7 @@ unsafe fn cut(link: *mut Link, hole: NonNull<Hole>, next: Link, [front, size, re
 }
 
 impl<S: Source> LinkedList<S> {
-    /// As [`LinkedList::take`], growing where that is needed.
+    /// Takes `size` bytes like [`LinkedList::take`], with more memory from the source if necessary.
     pub(crate) fn get(&mut self, size: usize, align: usize) -> Option<NonNull<u8>> {
         self.take(size, align).or_else(|| self.grow(size, align))
     }
@@ -162,7 +170,8 @@ unsafe impl<S: Source> Heap for LinkedList<S> {
     }
 
     unsafe fn deallocate(&mut self, block: NonNull<u8>, layout: Layout) {
-        // It was allocated, so the size in units is a number; were it none, the block would only be lost.
+        // The block was allocated, so its size in units is a number; otherwise the block would only
+        // be lost.
         if let Some(size) = in_units(layout.size()) {
             // SAFETY: that is what was cut out for the block, and the caller gives it up.
             unsafe { self.give(block, size) };

@@ -1,5 +1,5 @@
-//! Every heap against a model of what is allocated: random programs of allocations, frees and changes of size, on sources that are generous
-//! or tight, whose pieces touch each other or not.
+//! Every heap against a model of what is allocated: random programs of allocations, frees and
+//! changes of size, on sources that are generous or tight, whose pieces touch each other or not.
 
 use crate::peers::{Buddy, List, Talc};
 use crate::{Bump, FixedBlocks, Heap, LinkedList, Locked, Source, UNIT};
@@ -33,7 +33,8 @@ struct Arena {
     given: Given,
 }
 
-/// What a source has given away: first and last address of each stretch, pieces that touch each other taken as one.
+/// What a source has given away: first and last address of each stretch, pieces that touch each
+/// other taken as one.
 #[derive(Clone, Default)]
 struct Given(Rc<RefCell<Vec<(usize, usize)>>>);
 
@@ -65,7 +66,8 @@ impl Arena {
         // SAFETY: the layout is not empty.
         let base = unsafe { std::alloc::alloc(Self::LAYOUT) };
         let base = NonNull::new(base).expect("memory for the test");
-        // SAFETY: that is the whole of the memory, which is the arena's. Heaps are not to count on zeroes.
+        // SAFETY: that is the whole of the memory, which is the arena's. Heaps are not to count on
+        // zeroes.
         unsafe { base.write_bytes(0xa5, ROOM) };
         let given = Given::default();
         (Arena { base, used: 0, habit, given: given.clone() }, given)
@@ -79,7 +81,8 @@ impl Drop for Arena {
     }
 }
 
-// SAFETY: pieces are taken from the front of what is left, so they are nobody else's; gap and grain are multiples of `UNIT`.
+// SAFETY: pieces are taken from the front of what is left, so they are nobody else's; gap and grain
+// are multiples of `UNIT`.
 unsafe impl Source for Arena {
     fn more(&mut self, bytes: usize) -> Option<NonNull<[u8]>> {
         let start = self.used + self.habit.gap;
@@ -169,7 +172,8 @@ impl Block {
     }
 }
 
-/// Checks a block that the heap has just handed out against all others, and against what the source gave.
+/// Checks a block that the heap has just handed out against all others, and against what the source
+/// gave.
 fn fresh(live: &[Block], block: &Block, given: &Given) -> Result<(), TestCaseError> {
     let start = block.at.addr().get();
     prop_assert!(start.is_multiple_of(block.layout.align()), "{start:#x} for {:?}", block.layout);
@@ -243,8 +247,9 @@ fn free_all<H: Heap>(heap: &Locked<Alone, H>, live: Vec<Block>) {
 /// How often a program is run again, to see that the heap uses again what was freed.
 const AGAIN: usize = 8;
 
-/// The program runs as the model says. Running it again takes about as much memory as once: blocks that grow where they lie may find
-/// other neighbours, so it is not the same to the byte. It refuses only where the source has less than `slack` left.
+/// The program runs as the model says. Running it again takes about as much memory as once: blocks
+/// that grow where they lie may find other neighbours, so it is not the same to the byte. It
+/// refuses only where the source has less than `slack` left.
 fn check<H: Heap>(make: fn(Arena) -> H, habit: Habit, steps: &[Step], slack: usize) -> Result<(), TestCaseError> {
     let (arena, given) = Arena::new(habit);
     let heap = Locked::<Alone, H>::new(make(arena));
@@ -263,7 +268,8 @@ fn check<H: Heap>(make: fn(Arena) -> H, habit: Habit, steps: &[Step], slack: usi
     Ok(())
 }
 
-/// Fills the heap with blocks of one size until it refuses, twice; returns how many there were. The second time there must be as many.
+/// Fills the heap with blocks of one size until it refuses, twice; returns how many there were. The
+/// second time there must be as many.
 fn exhaust<H: Heap>(make: fn(Arena) -> H, size: usize) -> usize {
     let (arena, given) = Arena::new(Habit { grain: 4096, gap: 0, limit: 128 << 10 });
     let heap = Locked::<Alone, H>::new(make(arena));

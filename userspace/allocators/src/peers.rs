@@ -1,4 +1,5 @@
-//! Allocators from crates.io behind the same interface, to be compared with: talc, buddy_system_allocator, linked_list_allocator.
+//! Allocators from crates.io with the same interface, for comparison: talc, buddy_system_allocator,
+//! linked_list_allocator.
 
 use crate::{Heap, Source, in_units};
 use core::alloc::Layout;
@@ -8,14 +9,14 @@ use talc::base::binning::Binning;
 use talc::base::{CHUNK_UNIT, Talc as Base};
 use talc::{DefaultBinning, min_first_heap_size};
 
-/// talc: free stretches in bins by size, found by a bitmap; neighbours are joined.
+/// talc: free memory in bins by size, found by a bitmap; adjacent free memory is joined.
 #[derive(Debug)]
 pub struct Talc<S: Source>(Base<Growing<S>, DefaultBinning>);
 
-/// A [`Source`] as talc wants one.
+/// A [`Source`] with the interface that talc needs.
 struct Growing<S> {
     source: S,
-    /// Where talc's last heap ends, once there is one.
+    /// End of talc's last heap, once there is one.
     end: Option<NonNull<u8>>,
 }
 
@@ -29,7 +30,7 @@ impl<S> fmt::Debug for Growing<S> {
 unsafe impl<S: Source + Send> Send for Talc<S> {}
 
 impl<S: Source> Talc<S> {
-    /// A heap that has taken nothing yet.
+    /// A heap that has taken no memory yet.
     pub const fn new(source: S) -> Self {
         Self(Base::new(Growing { source, end: None }))
     }
@@ -39,7 +40,8 @@ impl<S: Source> Talc<S> {
 unsafe impl<S: Source> talc::source::Source for Growing<S> {
     #[cold]
     fn acquire<B: Binning>(talc: &mut Base<Self, B>, layout: Layout) -> Result<(), ()> {
-        // The block, its tags, and the slack that its alignment may cost; in the first heap also talc's tables.
+        // The block, its tags, and the slack that its alignment may cost; in the first heap also
+        // talc's tables.
         let tables = if talc.source.end.is_none() { min_first_heap_size::<DefaultBinning>() } else { 0 };
         let need = layout.size().checked_add(4 * CHUNK_UNIT + layout.align() + tables).and_then(in_units).ok_or(())?;
         let piece = talc.source.source.more(need).ok_or(())?;
@@ -79,10 +81,11 @@ unsafe impl<S: Source> Heap for Talc<S> {
     }
 }
 
-/// Sizes of the buddy system: up to 2^39 bytes.
+/// Number of block sizes of the buddy system: up to 2^39 bytes.
 const ORDERS: usize = 40;
 
-/// buddy_system_allocator: blocks are powers of two, halved to allocate, joined with their other half when freed.
+/// buddy_system_allocator: blocks are powers of two, halved to allocate, joined with their other
+/// half when freed.
 pub struct Buddy<S> {
     heap: buddy_system_allocator::Heap<ORDERS>,
     source: S,
@@ -95,7 +98,7 @@ impl<S> fmt::Debug for Buddy<S> {
 }
 
 impl<S> Buddy<S> {
-    /// A heap that has taken nothing yet.
+    /// A heap that has taken no memory yet.
     pub const fn new(source: S) -> Self {
         Self { heap: buddy_system_allocator::Heap::new(), source }
     }
@@ -106,7 +109,8 @@ impl<S: Source> Buddy<S> {
     fn grow(&mut self, need: usize) -> Option<()> {
         let piece = self.source.more(need)?;
         let start = piece.cast::<u8>().as_ptr().expose_provenance();
-        // SAFETY: the piece is fresh; its addresses are exposed, as the crate makes pointers of numbers.
+        // SAFETY: the piece is fresh; its addresses are exposed, as the crate makes pointers of
+        // numbers.
         unsafe { self.heap.add_to_heap(start, start + piece.len()) };
         Some(())
     }
@@ -139,7 +143,8 @@ unsafe impl<S: Source> Heap for Buddy<S> {
     }
 }
 
-/// linked_list_allocator: as [`crate::LinkedList`]. It has a single region, so the source's pieces have to touch each other.
+/// linked_list_allocator: works like [`crate::LinkedList`]. It has a single region, so the source's
+/// pieces must be adjacent.
 pub struct List<S> {
     heap: linked_list_allocator::Heap,
     source: S,
@@ -152,7 +157,7 @@ impl<S> fmt::Debug for List<S> {
 }
 
 impl<S> List<S> {
-    /// A heap that has taken nothing yet.
+    /// A heap that has taken no memory yet.
     pub const fn new(source: S) -> Self {
         Self { heap: linked_list_allocator::Heap::empty(), source }
     }

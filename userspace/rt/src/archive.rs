@@ -1,7 +1,8 @@
 //! The boot archive: a plain `ustar` file with the task table, the programs and their symbols.
 //!
-//! Layout as in POSIX.1-2017, pax, "ustar Interchange Format": blocks of 512 bytes, each file a header and its data. Everything is
-//! checked before use; garbage gives `None`, never a panic.
+//! The layout is that of POSIX.1-2017, pax, "ustar Interchange Format": blocks of 512 bytes, and
+//! for each file a header and its data. Everything is checked before use; invalid data leads to
+//! `None`, never to a panic.
 
 use crate::lock::Mutex;
 use crate::memory::Memory;
@@ -11,10 +12,10 @@ use alloc::vec;
 use core::fmt;
 use zerocopy::IntoBytes;
 
-/// Size of a block in bytes.
+/// The size of a block in bytes.
 const BLOCK: usize = 512;
 
-/// The boot archive, with its task table checked.
+/// The boot archive, whose task table has been checked.
 #[derive(Clone)]
 pub struct Archive {
     bytes: &'static [u8],
@@ -27,12 +28,12 @@ impl fmt::Debug for Archive {
     }
 }
 
-/// The archive's bytes, once mapped: they stay so.
+/// The bytes of the archive once it is mapped; it stays mapped.
 static MAPPED: Mutex<Option<&'static [u8]>> = Mutex::new(None);
 
 impl Archive {
-    /// Maps the archive and checks its task table. `None` where `system.toml` does not give this task the archive, or where it
-    /// is damaged.
+    /// Maps the archive and checks its task table. `None` if `system.toml` does not give this task
+    /// the archive, or if it is damaged.
     pub fn map() -> Option<Archive> {
         let mut mapped = MAPPED.lock();
         let bytes = match *mapped {
@@ -52,22 +53,22 @@ impl Archive {
         Some(Archive { bytes, tasks })
     }
 
-    /// The task table, in the order of the task indices. All of [`abi::manifest::rules`] holds for it.
+    /// The task table, in the order of the rows. It meets all rules of [`abi::manifest::rules`].
     pub fn tasks(&self) -> &[TaskRecord] {
         &self.tasks
     }
 
-    /// The index of the task of this name.
+    /// The row of the task with this name.
     pub fn find(&self, name: &str) -> Option<usize> {
         self.tasks.iter().position(|record| abi::name_str(&record.name) == name)
     }
 
-    /// The name of a task.
+    /// The name of the task in a row.
     pub fn name(&self, index: usize) -> Option<&str> {
         self.tasks.get(index).map(|record| abi::name_str(&record.name))
     }
 
-    /// A file's bytes.
+    /// The contents of a file.
     pub fn file(&self, path: &str) -> Option<&'static [u8]> {
         find(self.bytes, path)
     }
@@ -78,31 +79,32 @@ impl Archive {
     }
 }
 
-/// The file at `path`.
+/// The contents of the file at `path`.
 fn find<'a>(archive: &'a [u8], path: &str) -> Option<&'a [u8]> {
     Files { rest: archive }.find(|(name, _)| name.is(path)).map(|(_, data)| data)
 }
 
-/// The task table, if it is a good one.
+/// The task table, if it is valid.
 fn tasks_of(file: &'static [u8]) -> Option<Cow<'static, [TaskRecord]>> {
     if let Ok(tasks) = rules::parse(file) {
         return Some(Cow::Borrowed(tasks));
     }
-    // Files begin at multiples of 512 bytes, so the records are aligned where the archive is; elsewhere a copy is.
+    // Files begin at multiples of 512 bytes, so the records are aligned if the archive is;
+    // otherwise an aligned copy is made.
     let mut words = vec![0_u64; file.len().div_ceil(8)];
     let copy = words.as_mut_bytes().get_mut(..file.len())?;
     copy.copy_from_slice(file);
     Some(Cow::Owned(rules::parse(copy).ok()?.to_vec()))
 }
 
-/// A path as a header holds it: an optional prefix, a slash, a name.
+/// A path as in a header: an optional prefix, a slash, and a name.
 struct Path<'a> {
     prefix: &'a [u8],
     name: &'a [u8],
 }
 
 impl<'a> Path<'a> {
-    /// Whether it is this path, written with or without `./`.
+    /// Whether the entry has this path, written with or without `./`.
     fn is(&self, path: &str) -> bool {
         let path = path.as_bytes();
         if self.prefix.is_empty() {
@@ -112,14 +114,15 @@ impl<'a> Path<'a> {
         path.strip_prefix(prefix).and_then(|rest| rest.strip_prefix(b"/")) == Some(self.name)
     }
 
-    /// Its text, where that is in one piece.
+    /// The path as text, if it has no prefix.
     fn as_plain(&self) -> Option<&'a str> {
         let name = core::str::from_utf8(self.name).ok()?;
         self.prefix.is_empty().then(|| name.strip_prefix("./").unwrap_or(name))
     }
 }
 
-/// The regular files of an archive. Ends at the first block that is no sound header, or whose file is cut off.
+/// The regular files of an archive. The iteration ends at the first block that is not a valid
+/// header, or whose file is incomplete.
 struct Files<'a> {
     rest: &'a [u8],
 }
@@ -138,7 +141,7 @@ impl<'a> Iterator for Files<'a> {
             let (data, rest) = rest.split_at_checked(size)?;
             let padding = size.next_multiple_of(BLOCK) - size;
             self.rest = rest.get(padding..).unwrap_or_default();
-            // Regular files have type '0', or NUL from old writers.
+            // Regular files have type '0', or NUL from old programs.
             if matches!(header.get(156), Some(b'0' | 0)) {
                 let path = Path { prefix: text(field(header, 345, 155)?), name: text(field(header, 0, 100)?) };
                 return Some((path, data));
@@ -147,17 +150,17 @@ impl<'a> Iterator for Files<'a> {
     }
 }
 
-/// A field of a header.
+/// A field of a header; `None` if it is out of range.
 fn field(header: &[u8], offset: usize, len: usize) -> Option<&[u8]> {
     header.get(offset..offset.checked_add(len)?)
 }
 
-/// A field's text: up to its first NUL.
+/// The text in a field: up to the first NUL.
 fn text(field: &[u8]) -> &[u8] {
     field.split(|&byte| byte == 0).next().unwrap_or_default()
 }
 
-/// A field's number: octal digits, ended by a space, a NUL or the field.
+/// The number in a field: octal digits, ended by a space, a NUL or the end of the field.
 fn octal(field: &[u8]) -> Option<u64> {
     let digits = field.trim_ascii_start();
     let end = digits.iter().position(|&byte| byte == b' ' || byte == 0).unwrap_or(digits.len());
@@ -171,7 +174,7 @@ fn octal(field: &[u8]) -> Option<u64> {
     })
 }
 
-/// The sum of a header's bytes, its own field read as spaces.
+/// The checksum of a header: the sum of its bytes, with the checksum field counted as spaces.
 fn checksum(header: &[u8]) -> u64 {
     header.iter().enumerate().map(|(i, &byte)| if (148..156).contains(&i) { b' ' } else { byte } as u64).sum()
 }

@@ -1,6 +1,8 @@
-//! Whom a driver answers later, and whom it tells: [`Callers`] wait for a reply, [`Subscribers`] go on and are signalled.
+//! Clients that a driver answers or signals later: [`Callers`] wait for a deferred reply,
+//! [`Subscribers`] continue and are signalled.
 //!
-//! Both are bounded, whatever clients do: of each task there is one, or as many as the driver says, and a new life takes the place of an old one.
+//! Both are bounded, whatever clients do: there is at most one entry for each task, or as many as
+//! the driver allows, and a new life replaces an old one.
 
 use crate::driver::Answer;
 use crate::ipc::{Handle, Pending, Request, close};
@@ -11,25 +13,26 @@ use abi::message::Kind;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-/// An answer that is ready: outcome and words.
+/// A reply that is ready: outcome and words.
 pub type Ready = (u16, [u64; 4]);
 
-/// One who waits.
+/// A caller that waits for a deferred reply.
 #[derive(Debug)]
 pub struct Caller<T> {
-    /// The task.
+    /// The calling task.
     pub task: TaskId,
-    /// Its call: what it lent, and the right to answer.
+    /// The call, with the right to answer and the memory that it lends.
     pub pending: Pending,
-    /// What it wants, and how far that is done.
+    /// The driver's own data: what the call asks for, and how much of it is done.
     pub what: T,
 }
 
-/// Calls of one kind that wait, in the order in which they came: one of each task, or up to [`Callers::several`].
+/// Calls of one kind that wait for deferred replies, in the order of their arrival: one of each
+/// task, or up to as many as [`Callers::several`] allows.
 #[derive(Debug)]
 pub struct Callers<T> {
     calls: VecDeque<Caller<T>>,
-    /// Most of one task.
+    /// The most calls of one task.
     most: usize,
 }
 
@@ -40,18 +43,20 @@ impl<T> Default for Callers<T> {
 }
 
 impl<T> Callers<T> {
-    /// Up to `most` calls of each task may wait, at least one: a task with several threads has so many requests under way.
+    /// Allows up to `most` waiting calls of each task (at least one), for clients that make
+    /// requests from several threads.
     pub fn several(most: usize) -> Self {
         Callers { calls: VecDeque::new(), most: most.max(1) }
     }
 
-    /// Whether nobody waits.
+    /// Whether no call waits.
     pub fn is_empty(&self) -> bool {
         self.calls.is_empty()
     }
 
-    /// Answers a request at once where `serve` has an answer; else it waits for [`Callers::serve`]. Where as many of the same task wait already as
-    /// may, the answer is `busy`; those of an earlier life of the task have nobody left to answer, and make room.
+    /// Answers a request at once if `serve` returns a reply; otherwise the reply is deferred until
+    /// [`Callers::serve`]. If as many calls of the same task wait as may, the answer is the outcome
+    /// `busy`. Calls of an earlier life of the task are dropped, as nobody waits for their replies.
     pub fn ask(
         &mut self,
         request: &Request,
@@ -62,7 +67,7 @@ impl<T> Callers<T> {
         self.ask_of(request.sender.task, request.pending(), what, busy, serve)
     }
 
-    /// As [`Callers::ask`], of a call that was taken apart.
+    /// Does what [`Callers::ask`] does, for a request whose parts were separated.
     pub(crate) fn ask_of(
         &mut self,
         task: TaskId,
@@ -83,7 +88,8 @@ impl<T> Callers<T> {
         Answer::Deferred
     }
 
-    /// The same for what is done in the order in which it is asked for: a request waits behind all that wait before it.
+    /// Does what [`Callers::ask`] does, for requests that are served in the order of their arrival:
+    /// a request waits behind all that wait already.
     pub fn ask_in_turn(
         &mut self,
         request: &Request,
@@ -95,25 +101,26 @@ impl<T> Callers<T> {
         self.ask(request, what, busy, |caller| if first { serve(caller) } else { None })
     }
 
-    /// Answers those who wait, in their order, up to the first for whom `serve` has no answer yet.
+    /// Answers the waiting calls in their order, up to the first for which `serve` returns no reply
+    /// yet.
     pub fn serve(&mut self, mut serve: impl FnMut(&mut Caller<T>) -> Option<Ready>) {
         while let Some((label, words)) = self.calls.front_mut().and_then(&mut serve) {
             if let Some(Caller { pending, .. }) = self.calls.pop_front() {
-                // A caller that is gone wants no answer.
+                // A caller that no longer waits needs no reply.
                 let _ = pending.reply(label, words);
             }
         }
     }
 
-    /// Answers the call of the task that has waited longest, if one waits, with outcome 0 and zeros.
+    /// Answers the task's longest-waiting call, if there is one, with outcome 0 and zeros.
     pub fn cancel(&mut self, task: TaskId) {
         if let Some(Caller { pending, .. }) = self.take(task) {
-            // As in `serve`.
+            // A caller that no longer waits needs no reply.
             let _ = pending.reply(0, [0; 4]);
         }
     }
 
-    /// The call of the task that has waited longest, if one waits.
+    /// Removes the task's longest-waiting call, if there is one.
     pub(crate) fn take(&mut self, task: TaskId) -> Option<Caller<T>> {
         let place = self.calls.iter().position(|caller| caller.task == task);
         place.and_then(|place| self.calls.remove(place))
@@ -128,7 +135,8 @@ struct Subscriber {
 }
 
 impl Subscriber {
-    /// Signals it; one that is gone is given up.
+    /// Signals the subscriber. If its notification no longer exists, closes the handle and returns
+    /// false.
     fn signal(&self) -> bool {
         let lives = Notification(self.notification).signal(self.bits).is_ok();
         if !lives {
@@ -138,18 +146,19 @@ impl Subscriber {
     }
 
     fn give_up(&self) {
-        // The handle is the driver's own: closing it can fail only where it is closed already.
+        // The driver owns the handle, so closing it fails only if it is closed already.
         let _ = close(self.notification);
     }
 }
 
-/// Clients that wait for something on notifications of their own.
+/// Clients that are signalled through notifications of their own.
 #[derive(Debug, Default)]
 pub struct Subscribers(Vec<Subscriber>);
 
 impl Subscribers {
-    /// Adds who asks: a handle of a notification, and in word 0 the bits to set in it. Takes the place of the task's last one. It is signalled
-    /// at once where what it waits for is there `already`. False where no notification came along.
+    /// Adds the sender of a request that brings a handle of a notification and has in word 0 the
+    /// bits to set; it replaces an earlier subscription of the task. With `already` it is signalled
+    /// at once. Returns false if the request brings no notification.
     pub fn add(&mut self, request: &Request, already: bool) -> bool {
         let Some(Handle { kind: Kind::Notification, number, .. }) = request.handle else { return false };
         let [bits, ..] = request.words;
@@ -157,7 +166,8 @@ impl Subscribers {
         true
     }
 
-    /// As [`Subscribers::add`], of a request that [`protocol!`](crate::protocol) took apart.
+    /// Does what [`Subscribers::add`] does, for a request that [`protocol!`](crate::protocol)
+    /// decoded.
     pub fn add_owned(&mut self, from: Asker, bits: u64, notification: Owned<Notification>, already: bool) {
         self.subscribe(from.task, bits, notification.into_inner().0, already);
     }
@@ -170,7 +180,7 @@ impl Subscribers {
         }
     }
 
-    /// Tells all.
+    /// Signals all subscribers, and removes those that no longer exist.
     pub fn signal(&mut self) {
         self.0.retain(Subscriber::signal);
     }
@@ -289,7 +299,8 @@ mod tests {
         }
         let held: Vec<_> = subscribers.0.iter().map(|one| (one.task.index, one.notification, one.bits)).collect();
         assert_eq!(held, [(2, 12, 5), (1, 13, 5)]);
-        // On the host no notification lives: who is to be signalled at once is given up at once, the others when they are.
+        // On the host no notification lives: who is to be signalled at once is given up at once,
+        // the others when they are.
         assert!(subscribers.add(&request(3, 1, Some(14)), true));
         assert_eq!(subscribers.0.len(), 2);
         subscribers.signal();

@@ -1,46 +1,49 @@
-//! A driver is callbacks: [`Driver`], and the loop that calls them, [`serve`].
+//! Drivers and other servers as callbacks: the trait [`Driver`], and the loop [`serve`] that calls
+//! it.
 
 use crate::ipc::{Endpoint, Event, Handle, Request};
 use crate::syscall::{self, Received};
 use abi::Status;
 use abi::message::{Header, Kinds, ReplyToken, bits};
 
-/// The outcome of a request whose label the server does not know, or whose arguments make no sense.
+/// The outcome of a request with an unknown label or invalid arguments.
 pub const OUTCOME_BAD_REQUEST: u16 = 0xffff;
 
-/// The bits that the runtime takes for itself: a driver never sees them.
+/// The bits that the runtime handles itself; a driver never gets them.
 const RUNTIME_BITS: u64 = bits::HEARTBEAT | bits::RUNTIME;
 
-/// How a request is answered.
+/// The answer to a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use = "the caller waits for the answer"]
 pub enum Answer {
-    /// Now: outcome and words.
+    /// A reply now, with this outcome and these words.
     Reply(u16, [u64; 4]),
-    /// Now, passing a handle on. It reaches a caller that asked for one of its kind ([`Request::wants`]).
+    /// A reply now that also brings a handle. The caller gets the handle if it asked for one of its
+    /// kind ([`Request::wants`]).
     ReplyHandle(u16, [u64; 4], Handle),
-    /// None yet: a [`crate::ipc::Pending`] was kept, or the message was a sent one and wants no answer.
+    /// No reply now: it is deferred, and a [`crate::ipc::Pending`] was kept, or the message was a
+    /// sent one that gets none.
     Deferred,
 }
 
 impl Answer {
-    /// Done: label 0 and these words.
+    /// A reply that the request is done: outcome 0, and these words.
     pub const fn ok(words: [u64; 4]) -> Answer {
         Answer::Reply(0, words)
     }
 
-    /// Not done, for the reason that this outcome stands for.
+    /// A reply that the request is refused, with this outcome.
     pub const fn refuse(outcome: u16) -> Answer {
         Answer::Reply(outcome, [0; 4])
     }
 
-    /// [`OUTCOME_BAD_REQUEST`].
+    /// A reply with the outcome [`OUTCOME_BAD_REQUEST`].
     pub const fn bad_request() -> Answer {
         Answer::refuse(OUTCOME_BAD_REQUEST)
     }
 }
 
-/// A server as callbacks. [`crate::driver!`] makes one a task.
+/// A server as callbacks. [`crate::driver!`] makes it a task.
 ///
 /// ```no_run
 /// use rt::irq::{Irq, Left};
@@ -50,7 +53,8 @@ impl Answer {
 /// /// The bit by which the driver calls itself when there is more to do.
 /// const AGAIN: Bit = Bit::new(32);
 ///
-/// /// A button behind a port: the lowest bit says whether it is pressed, and reading it makes the device let go of its line.
+/// /// A button behind a port: the lowest bit says whether it is pressed, and reading it makes the
+/// /// device deassert its interrupt line.
 /// struct Button {
 ///     ports: IoPorts,
 ///     line: Irq,
@@ -86,40 +90,44 @@ impl Answer {
 /// }
 /// ```
 pub trait Driver: Sized {
-    /// The kinds of handles that requests may bring: none, unless a driver says otherwise. The kernel refuses others to their senders, so that
-    /// no client fills the driver's handle table.
+    /// The kinds of handles that requests may bring: none, unless a driver sets it. The kernel
+    /// refuses other kinds to their senders, so no client can fill the driver's table of handles.
     const TAKES: Kinds = Kinds::empty();
 
-    /// Sets the device up.
+    /// Makes the driver and initialises its device.
     fn init() -> Self;
 
-    /// Bits of the task's notification: interrupts, timers, doorbells, peers. Heartbeats are not among them.
+    /// Called with bits of the task's permanent notification: interrupts, timers, other tasks,
+    /// [`PEER`](abi::message::bits::PEER). Heartbeats are not among them.
     fn notified(&mut self, bits: u64) {
         let _ = bits;
     }
 
-    /// A heartbeat: comes a few times a second where the task is watched (`heartbeat` in `system.toml`). The time to look after a device
-    /// whose interrupt was lost: nothing else would ever tell that it waits.
+    /// Called for each heartbeat, a few times a second if the task is watched (`heartbeat` in
+    /// `system.toml`). A driver should check its device then, since an interrupt that was lost does
+    /// not recur.
     fn pulse(&mut self) {}
 
-    /// One request. A driver that serves a protocol leaves it to that: see [`Served`](crate::proto::Served).
+    /// Called for each request. A driver that serves a protocol leaves this to it: see
+    /// [`Served`](crate::proto::Served).
     fn request(&mut self, request: &Request) -> Answer {
         let _ = request;
         Answer::bad_request()
     }
 
-    /// Which requests may bring a handle of those in [`Driver::TAKES`]. One that comes with a request of another label is closed before
-    /// [`Driver::request`].
+    /// Whether requests with this label may bring a handle of the kinds in [`Driver::TAKES`]. A
+    /// handle that another request brings is closed before [`Driver::request`] is called.
     fn takes_handle(label: u16) -> bool {
         let _ = label;
         true
     }
 }
 
-/// Makes a [`Driver`](crate::driver::Driver) the task: `init`, then the loop.
+/// Makes a [`Driver`](crate::driver::Driver) the task: calls `init`, then serves for ever.
 ///
-/// `serves MODULE` behind it has its requests served as the protocol says that [`protocol!`](crate::protocol) declares in that module or crate,
-/// of which the driver implements `Server`. `heap = TYPE` at the end picks the task's heap: see [`crate::heap`].
+/// With `serves MODULE`, requests are served by the protocol that [`protocol!`](crate::protocol)
+/// declares in that module or crate, whose `Server` the driver implements. `heap = TYPE` at the end
+/// selects the task's heap: see [`crate::heap`].
 #[macro_export]
 macro_rules! driver {
     ($driver:ty, serves $($protocol:ident)::+) => {
@@ -144,7 +152,7 @@ macro_rules! driver {
     };
 }
 
-/// Serves the task's own endpoint and notification for ever.
+/// Serves the task's permanent endpoint and notification for ever.
 pub fn serve<D: Driver>(mut driver: D) -> ! {
     if let Err(status) = Endpoint::own().takes(D::TAKES) {
         panic!("the task's own endpoint does not take {:?}: {status}", D::TAKES);
@@ -158,8 +166,8 @@ pub fn serve<D: Driver>(mut driver: D) -> ! {
     }
 }
 
-/// What to send in place of an answer with this header, when the kernel refused to send that: the caller must not wait for ever for a
-/// handle that the driver could not pass on.
+/// The header of the reply to send when the kernel refused to send an answer with this header: a
+/// caller must not wait for ever because the driver could not pass on a handle.
 #[cold]
 #[inline(never)]
 fn refused(header: Header, status: Status) -> Header {
@@ -169,7 +177,7 @@ fn refused(header: Header, status: Status) -> Header {
     Header::new(OUTCOME_BAD_REQUEST)
 }
 
-/// The reply that goes out with the next receive.
+/// The reply that is sent with the next receive.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Outgoing {
     pub(crate) token: ReplyToken,
@@ -179,10 +187,10 @@ pub(crate) struct Outgoing {
 }
 
 impl Outgoing {
-    /// No reply.
+    /// No reply is sent.
     const NONE: Outgoing = Outgoing { token: ReplyToken::NONE, header: Header(0), words: [0; 4], transfer: 0 };
 
-    /// The answer to the caller that `token` names.
+    /// The reply for the caller that `token` names.
     #[inline]
     fn new(token: ReplyToken, answer: Answer) -> Outgoing {
         match answer {
@@ -195,7 +203,7 @@ impl Outgoing {
     }
 }
 
-/// One turn of the loop: what came in, what goes out.
+/// One turn of the loop: handles what was received, and returns the reply to send.
 #[inline]
 pub(crate) fn step<D: Driver>(driver: &mut D, received: Received) -> Outgoing {
     match Event::from(received) {
@@ -213,7 +221,7 @@ pub(crate) fn step<D: Driver>(driver: &mut D, received: Received) -> Outgoing {
             if let Some(handle) = request.handle
                 && !D::takes_handle(request.label)
             {
-                // It is the task's own handle now, so closing it cannot fail in a way that matters.
+                // The task owns the handle now, so closing it cannot fail in a way that matters.
                 let _ = syscall::handle_close(handle.number);
                 request.handle = None;
             }

@@ -1,13 +1,15 @@
-//! How a task begins: `_start`, the checks before `main`, the note that tells the loader which ABI the task speaks.
+//! The start of a task: `_start`, the checks before its main function, and the note that tells the
+//! loader its ABI.
 
 use abi::info::{INFO_MAGIC, TaskInfo};
 
 /// Makes `fn() ` or `fn() -> !` the task's main function.
 ///
-/// On the target it emits `_start` and the ABI note; when the function returns, the task exits with code 0. On the host it
-/// emits an empty `main` (none where the function is itself called `main`), so that the binary compiles for tests and lints.
+/// On the target it defines `_start` and the ABI note; when the function returns, the task exits
+/// with code 0. On the host it defines an empty `main` (unless the function itself is called
+/// `main`), so that the binary compiles for tests and lints.
 ///
-/// `heap = TYPE` behind it picks the task's heap: see [`crate::heap`].
+/// `heap = TYPE` at the end selects the task's heap: see [`crate::heap`].
 #[macro_export]
 macro_rules! entry {
     (main) => {
@@ -27,7 +29,8 @@ macro_rules! entry {
             #[unsafe(link_section = ".note.enigma")]
             static NOTE: $crate::abi::AbiNote = $crate::abi::AbiNote::CURRENT;
 
-            // The chain of frame pointers ends in the zero set here; the stack is aligned for a call (System V ABI, 3.2.2).
+            // The chain of frame pointers ends in the zero set here; the stack is aligned for a
+            // call (System V ABI, 3.2.2).
             #[unsafe(no_mangle)]
             #[unsafe(naked)]
             extern "C" fn _start() -> ! {
@@ -63,7 +66,7 @@ macro_rules! entry {
     };
 }
 
-/// What `_start` calls: checks the info page, runs `main`, exits.
+/// Called by `_start`: checks the information page, runs `main`, and exits.
 #[doc(hidden)]
 pub fn start(main: fn()) -> ! {
     if let Err(reason) = check(crate::info()) {
@@ -73,7 +76,7 @@ pub fn start(main: fn()) -> ! {
     crate::exit(0)
 }
 
-/// Whether the info page is one, and the kernel's ABI the task's.
+/// Checks that the information page is valid, and that the kernel has the task's ABI.
 fn check(info: &TaskInfo) -> Result<(), &'static str> {
     if info.magic != INFO_MAGIC {
         return Err("there is no info page");

@@ -12,18 +12,21 @@
 //! }
 //! ```
 //!
-//! [`Exec`] is how futures get at the outside: [`Exec::sleep_ms`], [`Exec::bits`] (notifications), [`Exec::interrupt`], [`Exec::request`]
-//! (what others ask), [`Exec::call`] (what is asked of others), [`Exec::spawn`]. When nothing is ready the thread blocks in the one wait of
-//! the task, for bits of its notification, and for requests where somebody awaits one: requests that nobody awaits stay in
-//! the kernel, so that a server is asked for no more than it takes.
+//! Futures access the outside through [`Exec`]: [`Exec::sleep_ms`], [`Exec::bits`] (notifications),
+//! [`Exec::interrupt`], [`Exec::request`] (requests of other tasks), [`Exec::call`] (calls of other
+//! tasks), [`Exec::spawn`]. When no future is ready, the thread blocks in one wait: for bits of the
+//! task's notification, and for requests if a future awaits one. Requests that no future awaits
+//! stay queued in the kernel, so a server receives no more than it can handle.
 //!
-//! **Dropping is cancelling**, at any await point. A sleep takes its deadline away; bits and requests that came and were not taken go to whoever
-//! asks next; an [`ReceivedRequest`] that is dropped is answered with [`OUTCOME_CANCELLED`]; a dropped [`Task`] drops its future; a dropped call
-//! that has not begun is not made. A call that has begun goes on without the one who dropped it: it owns the memory that it lends
-//! ([`Lend`]), so that is freed when the kernel has taken the leases back, and not before. Nothing borrowed is ever lent.
+//! **Dropping a future cancels it**, at any await point. A sleep's deadline is removed; bits and
+//! requests that have arrived and were not taken go to the next future that asks; a dropped
+//! [`ReceivedRequest`] is answered with [`OUTCOME_CANCELLED`]; a dropped [`Task`] drops its future;
+//! a dropped call that has not begun is not made. A call that has begun continues without the
+//! future: it owns the memory that it lends ([`Lend`]), which is freed only after the kernel has
+//! ended the leases. Borrowed memory is never lent.
 //!
-//! All futures of an executor are polled on the thread that runs it; wakers may be used on any. A future that never waits keeps
-//! requests out, and heartbeats unanswered.
+//! All futures of an executor are polled on the thread that runs it; wakers may be used on any
+//! thread. A future that never waits delays requests and heartbeats.
 
 mod calls;
 mod combine;

@@ -1,4 +1,4 @@
-//! Ports without hardware, and servers without tasks, for tests on the host.
+//! Fake ports without hardware, and fake servers without tasks, for tests on the host.
 
 use crate::exec::{Exec, Job, Platform};
 use crate::ipc::{CallError, Event, Reply};
@@ -13,13 +13,15 @@ pub(crate) mod peer;
 
 pub use peer::{FAKE_CLIENT, FakePeer, fake_peer};
 
-/// Who answers calls: `None` keeps the caller waiting, and is asked again whenever nothing else happens.
+/// A server that answers calls. If it returns `None`, the caller waits, and the server is called
+/// again when nothing else happens.
 pub type FakeServer = Box<dyn FnMut(&mut Job) -> Option<Result<Reply, CallError>>>;
 
-/// An executor whose calls `server` answers, when all futures wait, and whose clock moves when nothing else happens.
+/// An executor whose calls `server` answers when all futures wait, and whose clock advances when
+/// nothing else happens.
 ///
 /// # Panics
-/// Its wait does, where nothing will ever happen.
+/// Waiting on it panics if nothing can ever happen.
 pub fn fake_exec(server: FakeServer) -> Exec {
     Exec::new(FakePlatform { now: 0, jobs: VecDeque::new(), server })
 }
@@ -31,12 +33,12 @@ struct FakePlatform {
 }
 
 impl FakePlatform {
-    /// Has one call answered, if there is one that the server answers. Each is asked about twice: what it does for one that it keeps waiting may be
-    /// what another one waits for.
+    /// Lets the server answer one call, if it answers any. Each call is offered twice, since what
+    /// the server does for a call that it keeps waiting may allow it to answer another.
     fn serve(&mut self) -> bool {
         for _ in 0..2 * self.jobs.len() {
             let Some(mut job) = self.jobs.pop_front() else { break };
-            // A call that was abandoned after it had begun is the server's all the same.
+            // A call that was abandoned after it had begun is still with the server.
             let _ = job.begin();
             match (self.server)(&mut job) {
                 Some(reply) => {
@@ -81,7 +83,7 @@ impl Platform for FakePlatform {
     }
 }
 
-/// An access to a fake port, as a hook sees it.
+/// An access to a fake port, as a hook gets it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Access {
     /// A read at this offset.
@@ -90,14 +92,14 @@ pub enum Access {
     Write(u16, u32),
 }
 
-/// What a hook may be: it sees every access, and answers a read if it returns a value.
+/// A hook: it gets every access, and if it returns a value for a read, that is the result.
 pub type Hook = Box<dyn FnMut(Access) -> Option<u32> + Send>;
 
-/// A [`Port`] that records what is written and returns what it was told to.
+/// A [`Port`] that records all writes and returns the values that the test defines.
 ///
-/// A read at an offset takes, in this order: what the hook returns, the next value queued by [`FakePorts::push`], the value
-/// that [`FakePorts::set`] left there, and otherwise all ones, as a bus does on which nobody answers. Wider values are
-/// cut to the width of the access.
+/// A read at an offset returns the first of these that exists: the value returned by the hook, the
+/// next value queued by [`FakePorts::push`], the value set by [`FakePorts::set`], and otherwise all
+/// ones, as on a bus without a device. Values are cut to the width of the access.
 #[derive(Default)]
 pub struct FakePorts {
     /// Every write in order: offset, value.
@@ -110,7 +112,7 @@ pub struct FakePorts {
 }
 
 impl FakePorts {
-    /// Ports of which nothing is known.
+    /// Ports for which nothing is defined.
     pub fn new() -> FakePorts {
         FakePorts::default()
     }
@@ -121,7 +123,7 @@ impl FakePorts {
         self
     }
 
-    /// Queues the values for as many reads at `offset`.
+    /// Queues values for as many reads at `offset`.
     pub fn push_all(&mut self, offset: u16, values: impl IntoIterator<Item = u32>) -> &mut Self {
         self.queued.entry(offset).or_default().extend(values);
         self
@@ -133,13 +135,13 @@ impl FakePorts {
         self
     }
 
-    /// Sets a hook, which sees every access before it is answered.
+    /// Sets a hook, which gets every access before it is answered.
     pub fn hook(&mut self, hook: impl FnMut(Access) -> Option<u32> + Send + 'static) -> &mut Self {
         self.hook = Some(Box::new(hook));
         self
     }
 
-    /// The writes since the last time, which are forgotten.
+    /// The writes since the last call of this.
     pub fn take_writes(&mut self) -> Vec<(u16, u32)> {
         core::mem::take(&mut self.writes)
     }
@@ -149,7 +151,7 @@ impl FakePorts {
         self.writes.iter().filter(|write| write.0 == offset).map(|write| write.1).collect()
     }
 
-    /// How many values queued by [`FakePorts::push`] were not read.
+    /// The number of values queued by [`FakePorts::push`] that were not read.
     pub fn unread(&self) -> usize {
         self.queued.values().map(VecDeque::len).sum()
     }

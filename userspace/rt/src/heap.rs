@@ -1,16 +1,18 @@
-//! The heap of a task: which design, and where its memory comes from.
+//! The heap of a task: its design, and where its memory comes from.
 //!
-//! A task that says nothing has [`Default`](type@Default), which `docs/heap.md` gives the reasons for. One that knows better says so in one line:
+//! A task that chooses nothing has [`Default`](type@Default), for which `docs/heap.md` gives the
+//! reasons. A task chooses another in one line:
 //!
 //! ```ignore
 //! rt::entry!(run, heap = rt::heap::Bump);
 //! rt::driver!(Serial, heap = rt::heap::Talc);
 //! ```
 //!
-//! [`Pages`] maps memory objects one behind the other, so that pieces of at most [`MAX_STEP`] pages join into one region, in which an
-//! allocation may be larger than any of them. Nothing is taken before the first allocation. When the quota is used up, an allocation
-//! returns null, upon which `alloc` panics ("memory allocation of N bytes failed") unless the caller asked by `try_reserve`; an
-//! allocation that fails leaves the quota as it was.
+//! [`Pages`] maps memory objects one after the other, so that pieces of at most [`MAX_STEP`] pages
+//! form one region, in which an allocation may be larger than any of them. Nothing is mapped before
+//! the first allocation. When the quota is used up, an allocation returns null, and `alloc` panics
+//! ("memory allocation of N bytes failed") unless the caller used `try_reserve`; an allocation that
+//! fails leaves the quota unchanged.
 
 #[cfg(not(feature = "trace"))]
 use crate::lock::ThreadLock;
@@ -19,40 +21,44 @@ use abi::PAGE_SIZE;
 use allocators::Source;
 use core::ptr::NonNull;
 
-/// Where the heap begins: 64 GiB above where the kernel begins to place mappings, so that they share their uppermost page
-/// table, which is charged to the task too (Intel SDM vol. 3A, section 4.5: a PML4 entry covers 512 GiB).
+/// The first address of the heap: 64 GiB above the first address at which the kernel places
+/// mappings, so that both use the same third-level page table, which is charged to the task, too
+/// (Intel SDM vol. 3A, section 4.5: a PML4 entry covers 512 GiB).
 const BASE: u64 = abi::task::MAP_BASE + (64 << 30);
 
-/// Room for the heap in bytes, which no quota comes near: 256 GiB.
+/// The size of the address range for the heap in bytes, far more than any quota: 256 GiB.
 const ROOM: usize = 1 << 38;
 
-/// First address past that room.
+/// The address after that range.
 #[cfg(test)]
 pub(crate) const END: u64 = BASE + ROOM as u64;
 
-/// Most pages of one memory object.
+/// The most pages of one memory object.
 const MAX_STEP: usize = 256;
 
-/// Most pages of one growth, and so, nearly, of one allocation: 64 MiB.
+/// The most pages of one growth, and so, nearly, of one allocation: 64 MiB.
 const MAX_GROWTH: usize = 64 * MAX_STEP;
 
-/// Pages of the first step, and the most that a step takes while the heap is small: 16 KiB and 64 KiB.
+/// The pages of the first step (16 KiB), and the most pages of a step while the heap is small (64
+/// KiB).
 const FIRST_STEP: usize = 4;
 const USUAL_STEP: usize = 16;
 
-/// How many pages to add to a heap of `have` pages so that `need` more bytes fit: the size in which to ask, and the least that
-/// will do. Small heaps grow in small steps to spare the quota of frames; large ones in larger ones, to spare that of handles.
+/// The number of pages by which a heap of `have` pages should grow so that `need` more bytes fit,
+/// and the least number that suffices. Small heaps grow in small steps to save frames; large heaps
+/// grow in larger steps to save handles.
 fn step(have: usize, need: usize) -> (usize, usize) {
     let least = need.div_ceil(PAGE_SIZE).max(1);
     let usual = have.clamp(FIRST_STEP, USUAL_STEP).max(have / 4);
     (usual.max(least), least)
 }
 
-/// The kernel as a source of memory, up to the task's quota: one region, from [`BASE`] on. A task has one heap; a second source would
-/// find the place taken, and give nothing.
+/// The source of a heap's memory: the kernel, up to the task's quota. It is one region from
+/// [`BASE`] on. A task has one heap; a second source would find the addresses in use, and provide
+/// nothing.
 #[derive(Debug)]
 pub struct Pages {
-    /// Pages mapped so far.
+    /// The number of pages mapped so far.
     pages: usize,
 }
 
@@ -60,7 +66,8 @@ impl Pages {
     /// A source that has mapped nothing yet.
     pub const NEW: Pages = Pages { pages: 0 };
 
-    /// Maps `count` more pages at the end, or none: what cannot be had does not eat up the quota.
+    /// Maps `count` more pages at the end, or none if not all can be mapped, so that a failure does
+    /// not use up the quota.
     fn add(&mut self, count: usize) -> Option<NonNull<[u8]>> {
         if count > MAX_GROWTH || self.pages + count > ROOM / PAGE_SIZE {
             return None;
@@ -81,7 +88,7 @@ impl Pages {
         }
         if added < count {
             for (memory, address) in taken.into_iter().flatten() {
-                // SAFETY: mapped above, and not yet handed to the allocator.
+                // SAFETY: the memory was mapped above, and the allocator does not have it yet.
                 let _ = unsafe { syscall::memory_unmap(address) };
                 let _ = syscall::handle_close(memory);
             }
@@ -93,10 +100,11 @@ impl Pages {
     }
 }
 
-// SAFETY: the kernel maps each page once, where nothing was, readable and writable, for as long as the task lives; pages are made of
-// whole units, and the pieces lie one behind the other in one region.
+// SAFETY: the kernel maps each page once, where nothing was mapped, readable and writable, for the
+// life of the task; the pieces are whole pages and follow each other in one region.
 unsafe impl Source for Pages {
-    /// Maps as much as [`step`] says, or as little as will do where the quota has no room for that.
+    /// Maps as many pages as [`step`] prefers, or the least that suffices if the quota has no room
+    /// for that.
     #[cold]
     fn more(&mut self, bytes: usize) -> Option<NonNull<[u8]>> {
         let (wanted, least) = step(self.pages, bytes);
@@ -104,15 +112,15 @@ unsafe impl Source for Pages {
     }
 }
 
-/// The address of the heap's page of this number.
+/// The address of the heap's page with this number.
 fn address_of(page: usize) -> u64 {
     BASE + (page * PAGE_SIZE) as u64
 }
 
-/// Maps `pages` fresh pages; returns the handle.
+/// Maps `pages` new pages at `address`; returns the handle of their memory object.
 fn map(address: u64, pages: usize) -> Option<u32> {
     let memory = syscall::memory_create(pages, false).ok()?;
-    // SAFETY: nothing is mapped there yet, or the kernel refuses; the object has just been made and is mapped once.
+    // SAFETY: nothing is mapped there, or the kernel refuses; the object is new and is mapped once.
     if unsafe { syscall::memory_map(memory, address, true) }.is_err() {
         let _ = syscall::handle_close(memory);
         return None;
@@ -120,15 +128,16 @@ fn map(address: u64, pages: usize) -> Option<u32> {
     Some(memory)
 }
 
-/// A heap that a task can pick: one of those below, or one of its own.
+/// A heap that a task can choose: one of those below, or one of its own.
 pub trait Choice {
-    /// The heap.
+    /// The heap's type.
     type Heap: allocators::Heap + Send;
-    /// How it begins.
+    /// The initial state of the heap.
     const EMPTY: Self::Heap;
 }
 
-/// The chosen heap behind the runtime's lock, as the global allocator. [`crate::entry!`] makes the one of the task.
+/// The chosen heap behind the runtime's lock, as the global allocator. [`crate::entry!`] defines
+/// that of the task.
 #[cfg(not(feature = "trace"))]
 pub type Global<C> = allocators::Locked<ThreadLock, <C as Choice>::Heap>;
 #[cfg(feature = "trace")]
@@ -148,21 +157,21 @@ macro_rules! choices {
 }
 
 choices! {
-    /// For tasks that allocate at the start or in phases: see [`allocators::Bump`].
+    /// A heap for tasks that allocate at the start, or in phases: see [`allocators::Bump`].
     Bump = allocators::Bump<Pages>;
-    /// The smallest general one: see [`allocators::LinkedList`].
+    /// The smallest general-purpose heap: see [`allocators::LinkedList`].
     LinkedList = allocators::LinkedList<Pages>;
-    /// Equally few instructions for every small block: see [`allocators::FixedBlocks`].
+    /// A heap with equally few instructions for every small block: see [`allocators::FixedBlocks`].
     FixedBlocks = allocators::FixedBlocks<Pages>;
-    /// See [`allocators::peers::Talc`].
+    /// A heap from crates.io: see [`allocators::peers::Talc`].
     Talc = allocators::peers::Talc<Pages>;
-    /// See [`allocators::peers::Buddy`].
+    /// A heap from crates.io: see [`allocators::peers::Buddy`].
     Buddy = allocators::peers::Buddy<Pages>;
-    /// See [`allocators::peers::List`].
+    /// A heap from crates.io: see [`allocators::peers::List`].
     List = allocators::peers::List<Pages>;
 }
 
-/// What a task has that picks nothing.
+/// The heap of a task that chooses none.
 pub type Default = FixedBlocks;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Messages: [`Endpoint`] for those who ask, [`Request`] and [`Pending`] for those who answer.
+//! Messages: [`Endpoint`] for clients, [`Request`] and [`Pending`] for servers.
 
 use crate::notify::Notification;
 use crate::syscall;
@@ -13,12 +13,13 @@ pub use abi::message::{Kind, Kinds, Rights};
 pub use request::{Event, Pending, Request};
 pub(crate) use request::{lease_info, read};
 
-/// How often [`Endpoint::call_retrying`] asks at most.
+/// The most tries of [`Endpoint::call_retrying`].
 pub const MAX_TRIES: usize = 16;
 
-/// The handle of an endpoint. A plain number: dropping it closes nothing, see [`close`].
+/// The handle of an endpoint. It is a plain number, and dropping it closes nothing: see [`close`].
 ///
-/// What a task may ask of a peer is written down by [`protocol!`](crate::protocol), which makes a client of it. Without one:
+/// [`protocol!`](crate::protocol) declares the requests to a peer, and makes a client for them.
+/// Without it:
 ///
 /// ```no_run
 /// use rt::ipc::Endpoint;
@@ -33,72 +34,75 @@ pub const MAX_TRIES: usize = 16;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Endpoint(pub u32);
 
-/// A handle that travels with a message. For who sends it: its own, which it keeps, and the rights to pass on. For who receives it: a new one,
-/// to keep or to [`close`], and the rights that it has.
+/// A handle that a message brings. For the sender: a handle of its own, which it keeps, and the
+/// rights to pass on. For the receiver: a new handle, to keep or to [`close`], and the rights that
+/// it has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Handle {
-    /// What kind of object it names.
+    /// The kind of object that the handle names.
     pub kind: Kind,
-    /// The handle.
+    /// The number of the handle.
     pub number: u32,
-    /// What it allows.
+    /// The rights of the handle.
     pub rights: Rights,
 }
 
 impl Handle {
-    /// A notification. Who gets it can set all the bits that can be set by this number: [`Notification::only`] makes one for few.
+    /// A handle of a notification. Its receiver can set all bits that this handle can set:
+    /// [`Notification::only`] makes a handle for fewer.
     pub const fn notification(number: u32, rights: Rights) -> Handle {
         Handle { kind: Kind::Notification, number, rights }
     }
 
-    /// An endpoint.
+    /// A handle of an endpoint.
     pub const fn endpoint(number: u32, rights: Rights) -> Handle {
         Handle { kind: Kind::Endpoint, number, rights }
     }
 
-    /// A memory object.
+    /// A handle of a memory object.
     pub const fn memory(number: u32, rights: Rights) -> Handle {
         Handle { kind: Kind::Memory, number, rights }
     }
 
-    /// As the register of a message holds it.
+    /// The handle packed in a register of a message.
     pub const fn pack(self) -> u64 {
         pack_transfer(self.number, self.rights)
     }
 
-    /// From the register of a message whose header says that this kind of handle came along.
+    /// The handle from a register of a message whose header names this kind.
     #[inline(always)]
     pub const fn unpack(kind: Kind, packed: u64) -> Handle {
         Handle { kind, number: packed as u32, rights: Rights::from_bits_truncate((packed >> 32) as u32) }
     }
 }
 
-/// What came back from a call.
+/// The reply to a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Reply {
-    /// The outcome, as client and server agree; 0 for "done" by convention.
+    /// The outcome, as client and server agree; by convention 0 for success.
     pub label: u16,
     /// The data words.
     pub words: [u64; 4],
-    /// The handle that came along, now the caller's.
+    /// The handle that the reply brought, which now belongs to the caller.
     pub handle: Option<Handle>,
-    /// Whether the server sent a handle that did not arrive: the call did not ask for one of its kind, or there was no room for it.
+    /// Whether the server sent a handle that was not received, because the call did not ask for its
+    /// kind or there was no room.
     pub lost: bool,
 }
 
-/// Memory that a call lends to the server until it returns.
+/// Memory that a call lends to the server until the call returns.
 #[derive(Debug)]
 pub enum Loan<'a> {
-    /// The server may read it.
+    /// The server may read the memory.
     Read(&'a [u8]),
-    /// The server may write it.
+    /// The server may write to the memory.
     Write(&'a mut [u8]),
-    /// The server may do both.
+    /// The server may read the memory and write to it.
     Both(&'a mut [u8]),
 }
 
 impl Loan<'_> {
-    /// As the kernel wants it; `None` where it is 4 GiB or longer.
+    /// The lease for the kernel; `None` if the memory is 4 GiB or longer.
     #[inline(always)]
     pub(crate) fn lease(&mut self) -> Option<Lease> {
         let (addr, len, access) = match self {
@@ -110,18 +114,18 @@ impl Loan<'_> {
     }
 }
 
-/// Why a call brought no reply.
+/// The reason why a call returned no reply.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum CallError {
-    /// The server died after it had received the request, in the life of this generation: nobody knows how far it came.
-    /// The request may be asked again where the operation allows that.
+    /// The server died after it had received the request; how much of it is done is unknown. The
+    /// request may be repeated if the operation allows it.
     Died {
-        /// The generation that died.
+        /// The life of the server that ended.
         generation: u32,
     },
-    /// The server is dead and will not come back.
+    /// The server is dead and will not be restarted.
     Gone,
-    /// The kernel refused the call.
+    /// The kernel refused the call, with this status.
     Failed(Status),
 }
 
@@ -157,17 +161,17 @@ fn call_error(failure: syscall::CallFailure) -> CallError {
 }
 
 impl Endpoint {
-    /// The endpoint on which the task is called.
+    /// The task's permanent endpoint, at which others call it.
     pub const fn own() -> Endpoint {
         Endpoint(abi::info::ENDPOINT)
     }
 
-    /// The endpoint of a peer that the task may call, or `None` where `system.toml` does not list it.
+    /// The endpoint of a peer that the task may call; `None` if `system.toml` does not list it.
     pub fn peer(name: &str) -> Option<Endpoint> {
         crate::entry_named(GrantKind::Peer, name).map(|entry| Endpoint(entry.handle))
     }
 
-    /// A new endpoint, which dies with the task.
+    /// Makes an endpoint, which ends with the task.
     ///
     /// # Errors
     /// [`Status::QuotaObjects`], [`Status::QuotaHandles`].
@@ -175,7 +179,8 @@ impl Endpoint {
         syscall::endpoint_create().map(Endpoint)
     }
 
-    /// Asks, and waits for the reply: four words each way, no memory, no handle.
+    /// Calls the endpoint and waits for the reply: four words in each direction, no memory, no
+    /// handle.
     ///
     /// # Errors
     /// See [`CallError`].
@@ -191,18 +196,19 @@ impl Endpoint {
         }
     }
 
-    /// Asks, lending memory: at most [`MAX_LEASES`] loans.
+    /// Calls the endpoint and lends memory: at most [`MAX_LEASES`] loans.
     ///
     /// # Errors
-    /// See [`CallError`]; `Failed(BadArgument)` for too many loans or one of 4 GiB and more.
+    /// See [`CallError`]; `Failed(BadArgument)` for too many loans, or one of 4 GiB or more.
     pub fn call_with(self, label: u16, words: [u64; 4], loans: &mut [Loan<'_>]) -> Result<Reply, CallError> {
         self.call_full(Header::new(label), words, loans, 0)
     }
 
-    /// Asks, passing a handle on. The caller keeps its own.
+    /// Calls the endpoint and sends a handle. The caller keeps its own.
     ///
     /// # Errors
-    /// As [`Endpoint::call_with`]; `Failed(HandleRefused)` where the server takes no handle of this kind.
+    /// The errors of [`Endpoint::call_with`]; `Failed(HandleRefused)` if the server does not take
+    /// handles of this kind.
     pub fn call_handle(
         self,
         label: u16,
@@ -213,23 +219,25 @@ impl Endpoint {
         self.call_full(Header::new(label).with_handle(handle.kind), words, loans, handle.pack())
     }
 
-    /// Asks to be told by `bits` of a notification, which are word 0: by the handle that goes along they can be set, and no others. It is how a
-    /// server is asked that keeps [`crate::callers::Subscribers`].
+    /// Calls the endpoint with a handle by which the server can set `bits` of a notification, and
+    /// no other bits; word 0 of the request is `bits`. Servers that keep
+    /// [`crate::callers::Subscribers`] expect such a request.
     ///
     /// # Errors
-    /// As [`Endpoint::call_handle`], and those of [`Notification::only`].
+    /// The errors of [`Endpoint::call_handle`] and [`Notification::only`].
     pub fn subscribe(self, label: u16, notification: Notification, bits: u64) -> Result<Reply, CallError> {
         let handle = notification.only(bits)?;
         let reply = self.call_handle(label, [bits, 0, 0, 0], &mut [], handle);
-        // The server has its own. This one can fail to be closed only where another thread has closed it.
+        // The server has a copy. Closing this handle can fail only if another thread has closed it.
         let _ = close(handle.number);
         reply
     }
 
-    /// Asks for a handle of this kind, which may come with the reply; from all other calls the kernel keeps handles away.
+    /// Calls the endpoint for a handle of this kind, which the reply may bring. The replies to
+    /// other calls bring none.
     ///
     /// # Errors
-    /// As [`Endpoint::call_with`].
+    /// The errors of [`Endpoint::call_with`].
     pub fn call_for(
         self,
         wanted: Kind,
@@ -240,13 +248,15 @@ impl Endpoint {
         self.call_full(Header::new(label).wanting(wanted), words, loans, 0)
     }
 
-    /// As [`Endpoint::call_with`], asking again while the server dies over the request, [`MAX_TRIES`] times in all. The
-    /// kernel holds each new request until the server's next life receives it, so there is nothing to wait for between two tries.
+    /// Calls the endpoint like [`Endpoint::call_with`], and repeats the call if the server dies
+    /// over it, up to [`MAX_TRIES`] tries. The kernel queues each new request until the server's
+    /// next life receives it, so no delay is needed between tries.
     ///
-    /// Only for requests that may be done twice, or that carry a sequence number by which the next life knows them again.
+    /// Use it only for requests that may be done twice, or that have a sequence number by which the
+    /// next life recognises them.
     ///
     /// # Errors
-    /// As [`Endpoint::call_with`]; `Died` where the last try ended so.
+    /// The errors of [`Endpoint::call_with`]; `Died` if the server died over the last try, too.
     pub fn call_retrying(self, label: u16, words: [u64; 4], loans: &mut [Loan<'_>]) -> Result<Reply, CallError> {
         retrying(|| self.call_with(label, words, loans))
     }
@@ -260,14 +270,15 @@ impl Endpoint {
     ) -> Result<Reply, CallError> {
         let mut leases = [Lease::default(); MAX_LEASES];
         let leases = leases_of(loans, &mut leases).ok_or(CallError::Failed(Status::BadArgument))?;
-        // SAFETY: the leases were made from borrows that `loans` holds, for the same access, until after the call.
+        // SAFETY: the leases were made from borrows that `loans` holds, for the same access, until
+        // after the call.
         unsafe { self.call_leased(header, words, leases, transfer) }
     }
 
-    /// As [`Endpoint::call_full`], of leases.
+    /// Calls the endpoint with leases, as [`Endpoint::call_full`] does with loans.
     ///
     /// # Safety
-    /// Each lease is of memory that the caller has borrowed for that access until this returns.
+    /// The caller must have borrowed the memory of each lease, for its access, until this returns.
     #[inline]
     pub(crate) unsafe fn call_leased(
         self,
@@ -280,51 +291,53 @@ impl Endpoint {
         if let Some(result) = crate::fake::peer::answer(self, header, words, leases, transfer) {
             return result;
         }
-        // SAFETY: as the caller's.
+        // SAFETY: the caller's promise is the same.
         match unsafe { syscall::call_leased(self.0, header, words, leases, transfer) } {
             Ok(message) => Ok(reply_of(message)),
             Err(failure) => Err(call_error(failure)),
         }
     }
 
-    /// Sends without waiting: it arrives only if the receiver waits now.
+    /// Sends a message without waiting: it is delivered only if the receiver waits now.
     ///
     /// # Errors
-    /// [`Status::WouldBlock`] where nobody waits, and those of [`abi::Syscall::Send`].
+    /// [`Status::WouldBlock`] if no receiver waits, and those of [`abi::Syscall::Send`].
     #[inline]
     pub fn send(self, label: u16, words: [u64; 4]) -> Result<(), Status> {
         syscall::send(self.0, Header::new(label), words, 0)
     }
 
-    /// Says which handles requests may bring: none, unless this was called. The kernel refuses others to their senders. A [`crate::Driver`]
-    /// says so by [`TAKES`](crate::Driver::TAKES) instead.
+    /// Sets which kinds of handles requests may bring; none at first. The kernel refuses other
+    /// kinds to their senders. A [`crate::Driver`] sets [`TAKES`](crate::Driver::TAKES) instead.
     ///
     /// # Errors
-    /// Those of [`abi::Syscall::EndpointTakes`].
+    /// The errors of [`abi::Syscall::EndpointTakes`].
     pub fn takes(self, kinds: Kinds) -> Result<(), Status> {
         syscall::endpoint_takes(self.0, kinds)
     }
 
-    /// Binds a notification, so that [`Endpoint::receive`] returns its bits as well.
+    /// Binds a notification, so that [`Endpoint::receive`] returns its bits, too.
     ///
     /// # Errors
-    /// Those of [`abi::Syscall::EndpointBind`].
+    /// The errors of [`abi::Syscall::EndpointBind`].
     pub fn bind(self, notification: Notification) -> Result<(), Status> {
         syscall::endpoint_bind(self.0, notification.0)
     }
 
-    /// Waits for a request or for one of the bits in `mask` of the bound notification. Drivers have [`crate::serve`] for this.
+    /// Waits for a request, or for one of the bits in `mask` of the bound notification. Drivers use
+    /// [`crate::serve`] instead.
     ///
     /// # Errors
-    /// Those of [`abi::Syscall::Recv`].
+    /// The errors of [`abi::Syscall::Recv`].
     pub fn receive(self, mask: u64) -> Result<Event, Status> {
         syscall::recv(self.0, mask).map(Event::from)
     }
 
-    /// A second handle with the same or fewer rights, and a badge that tells the server who uses it.
+    /// Duplicates the handle with the same or fewer rights, and with a badge that the server gets
+    /// with each message.
     ///
     /// # Errors
-    /// Those of [`abi::Syscall::HandleDup`].
+    /// The errors of [`abi::Syscall::HandleDup`].
     pub fn duplicate(self, rights: Rights, badge: u32) -> Result<Endpoint, Status> {
         syscall::handle_dup(self.0, rights, badge.into()).map(Endpoint)
     }
@@ -336,7 +349,7 @@ pub(crate) fn reply_of(message: syscall::Message) -> Reply {
     Reply { label: message.header.label(), words: message.words, handle: message.handle(), lost }
 }
 
-/// The loans as leases.
+/// The leases for these loans; `None` if there are too many, or one is 4 GiB or longer.
 #[inline]
 fn leases_of<'a>(loans: &mut [Loan<'_>], leases: &'a mut [Lease; MAX_LEASES]) -> Option<&'a [Lease]> {
     let leases = leases.get_mut(..loans.len())?;
@@ -346,7 +359,7 @@ fn leases_of<'a>(loans: &mut [Loan<'_>], leases: &'a mut [Lease; MAX_LEASES]) ->
     Some(leases)
 }
 
-/// Repeats `ask` while the server dies over it, [`MAX_TRIES`] times in all.
+/// Repeats `ask` while the server dies over it, up to [`MAX_TRIES`] times.
 fn retrying<T>(mut ask: impl FnMut() -> Result<T, CallError>) -> Result<T, CallError> {
     for _ in 1..MAX_TRIES {
         match ask() {
@@ -357,10 +370,10 @@ fn retrying<T>(mut ask: impl FnMut() -> Result<T, CallError>) -> Result<T, CallE
     ask()
 }
 
-/// Gives a handle up: one that came with a message and is not needed (any more).
+/// Closes a handle, such as one that a message brought and that is no longer needed.
 ///
 /// # Errors
-/// Those of [`abi::Syscall::HandleClose`].
+/// The errors of [`abi::Syscall::HandleClose`].
 pub fn close(handle: u32) -> Result<(), Status> {
     syscall::handle_close(handle)
 }

@@ -1,10 +1,11 @@
-//! Interrupt lines, by the driver's own names for them.
+//! Interrupt lines, by the names that `system.toml` gives them.
 
 use crate::notify::{Bit, Notification};
 use crate::syscall;
 use abi::manifest::GrantKind;
 
-/// A line that `system.toml` grants to this task. It stays masked from the moment it fires until [`Irq::ack`].
+/// An interrupt line that `system.toml` grants to this task. An interrupt masks the line until
+/// [`Irq::ack`].
 ///
 /// ```toml
 /// irqs = { alarm = 8 }
@@ -17,7 +18,7 @@ use abi::manifest::GrantKind;
 /// let alarm = Irq::named("alarm").expect("a line called `alarm` in the task table");
 /// // In `init`: what the last life has left.
 /// alarm.settle(|| Left::Nothing);
-/// // In `notified`, when `alarm.bit()` or AGAIN is set: one go at the device, which says what it brought.
+/// // In `notified`, when `alarm.bit()` or AGAIN is set: handles one interrupt cause of the device.
 /// let events = alarm.drain(AGAIN, || (Left::Nothing, 3));
 /// # let _: u32 = events;
 /// ```
@@ -28,28 +29,30 @@ pub struct Irq {
 }
 
 impl Irq {
-    /// The line of this name, or `None` where the task has none.
+    /// The line with this name; `None` if the task has none.
     pub fn named(name: &str) -> Option<Irq> {
         let entry = crate::entry_named(GrantKind::Irq, name)?;
         let bit = u32::try_from(entry.base).ok().filter(|&bit| bit < u64::BITS)?;
         Some(Irq { handle: entry.handle, bit })
     }
 
-    /// The bit that it sets in the task's notification, as a mask.
+    /// The mask of the bit that an interrupt sets in the task's permanent notification.
     pub const fn bits(self) -> u64 {
         1 << self.bit
     }
 
-    /// The bit that it sets in the task's notification.
+    /// The bit that an interrupt sets in the task's permanent notification.
     pub const fn bit(self) -> Bit {
         Bit::new(self.bit)
     }
 
-    /// One go at the device, after the line has fired (or on [`Driver::pulse`](crate::Driver::pulse), in case it has and nobody saw). `service`
-    /// says what is left to do, and what else the driver wants to know.
+    /// Serves the device once, after an interrupt (or on [`Driver::pulse`](crate::Driver::pulse),
+    /// in case an interrupt was lost). `service` returns how much is left to do, and a value that
+    /// this returns.
     ///
-    /// [`Left::Nothing`]: the line may fire again. [`Left::More`]: the task is told so by its own bit `again`, after whatever else waits for
-    /// it, and the line stays masked until then. [`Left::Blocked`]: it stays masked until a later go.
+    /// [`Left::Nothing`]: the line is unmasked. [`Left::More`]: the task signals itself by its bit
+    /// `again`, so that other events come first, and the line stays masked. [`Left::Blocked`]: the
+    /// line stays masked until a later call.
     pub fn drain<T>(self, again: Bit, service: impl FnOnce() -> (Left, T)) -> T {
         let (left, told) = service();
         match left {
@@ -60,8 +63,9 @@ impl Irq {
         told
     }
 
-    /// In `init`: the last life may have left the line high, and an edge-triggered controller only sees it rise. A bounded number of goes at the
-    /// device, until nothing is left; then the line may fire.
+    /// Serves the device in `init`. The last life may have left the line high, and an
+    /// edge-triggered controller only notices when it rises. So this calls `service` until nothing
+    /// is left, a bounded number of times, and then unmasks the line, unless it is blocked.
     pub fn settle(self, mut service: impl FnMut() -> Left) {
         for _ in 0..Self::GOES {
             match service() {
@@ -73,13 +77,13 @@ impl Irq {
         self.ack();
     }
 
-    /// Most goes of [`Irq::settle`].
+    /// The most calls of `service` by [`Irq::settle`].
     const GOES: usize = 64;
 
-    /// Lets it fire again: after the device has been served.
+    /// Acknowledges the interrupt: unmasks the line, after the device was served.
     ///
     /// # Panics
-    /// Where the kernel does not know the line, which would be the kernel's mistake.
+    /// If the kernel refuses the handle, which would be a defect of the kernel.
     #[inline]
     pub fn ack(self) {
         if let Err(status) = syscall::irq_ack(self.handle) {
@@ -88,19 +92,20 @@ impl Irq {
     }
 }
 
-/// What is left to do at a device that interrupts.
+/// How much is left to do at a device that has interrupted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Left {
-    /// It has let go of its line.
+    /// Nothing: the device has deasserted its line.
     Nothing,
-    /// A go has its limit; the next one goes on.
+    /// More, as one call of `service` is bounded; the next one continues.
     More,
-    /// It goes on when there is room for what it brings: who makes room drains it.
+    /// More, but there is no room for the device's data: the code that makes room calls
+    /// [`Irq::drain`] again.
     Blocked,
 }
 
 impl Left {
-    /// [`Left::More`], or [`Left::Nothing`].
+    /// [`Left::More`] if `more`, else [`Left::Nothing`].
     pub const fn more(more: bool) -> Left {
         if more { Left::More } else { Left::Nothing }
     }

@@ -1,4 +1,5 @@
-//! Typed kept memory: what a task's next life finds as this one left it, after any instruction.
+//! Typed kept memory: the next life of a task finds it as this one left it, whichever instruction
+//! was the last.
 //!
 //! ```ignore
 //! rt::kept! {
@@ -11,28 +12,33 @@
 //! }
 //! let keep = rt::keep::open::<Keep>();
 //! if !keep.resume() {
-//!     // The first life, or one that found rubbish: everything is empty. Set the device up, and then:
+//!     // The first life, or the kept memory was invalid: everything is empty. Set the device up,
+//!     // and then:
 //!     keep.set_ready(0);
 //! }
 //! ```
 //!
-//! - Every store is ordered, and none is torn ([`Cell`]).
-//! - A step takes effect by its last store. What was stored before it lies where nobody looks; a step that was cut short is done again.
-//! - Positions count since the first boot and wrap. A place is a position modulo a size, so none leads outside, whatever is read back.
-//! - The first word says that the rest makes sense ([`Stamp`]): it holds a hash of the declared layout. Fields may be appended to a
-//!   declaration: the others keep what they hold. After any other change, or damage, the next life starts clean and says so.
+//! - Every store is ordered and atomic ([`Cell`]).
+//! - A step takes effect with its last store. The stores before it go to cells that are not in use
+//!   yet; a step that was interrupted is repeated.
+//! - Positions count since the first boot and wrap. An index is a position modulo a size, so it is
+//!   always in range, whatever is read back.
+//! - The first word tells that the rest is valid ([`Stamp`]): it holds a hash of the declared
+//!   layout. Fields may be appended to a declaration, and the others keep their values. After any
+//!   other change, or damage, the next life starts with empty state and logs it.
 //!
 //! | field | for |
 //! |---|---|
 //! | [`Cell`] | one number |
-//! | [`Ring`] | elements between one who appends and one who takes |
-//! | [`Inbox`] | elements that come in, for readers who number their reads: each gets every element exactly once |
+//! | [`Ring`] | elements between one writer and one reader |
+//! | [`Inbox`] | elements that arrive, for readers who number their reads: each gets every element exactly once |
 //! | [`LastDone`] | requests of one step, each done exactly once |
 //! | [`Journal`] | requests of many steps, each step done exactly once |
 //! | [`Double`] | a state that changes in many places at once |
 //! | [`Blob`] | a text, or other bytes |
 //!
-//! On the host every store is a step of [`fuse`], so that a test ends a life before each of them, and [`damage`] changes bits.
+//! On the host every store is a step of [`fuse`], so that a test can end a life before each of
+//! them, and [`damage`] changes bits.
 
 use crate::memory::Memory;
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering, compiler_fence};
@@ -54,20 +60,20 @@ pub use journal::{Begin, Journal, LastDone};
 pub use ring::{CHUNK, Inbox, Ring, Run, low_bytes};
 
 mod sealed {
-    /// Of the integers alone.
+    /// Implemented only for the integers that [`Word`](super::Word) is for.
     pub trait Sealed {}
 }
 use sealed::Sealed;
 
-/// What fits into a [`Cell`]: `u8`, `u16`, `u32` and `u64`.
+/// The integers that fit into a [`Cell`]: `u8`, `u16`, `u32` and `u64`.
 pub trait Word: Copy + Default + PartialEq + Sealed + 'static {
-    /// Its atomic.
+    /// The atomic type of the same size.
     type Atomic: 'static;
-    /// Its width in bits.
+    /// The width in bits.
     const BITS: u64;
-    /// Reads it.
+    /// Reads the atomic.
     fn load(from: &Self::Atomic) -> Self;
-    /// Writes it.
+    /// Writes the atomic.
     fn store(to: &Self::Atomic, value: Self);
 }
 
@@ -92,18 +98,20 @@ macro_rules! words {
 
 words!(u8: AtomicU8, u16: AtomicU16, u32: AtomicU32, u64: AtomicU64);
 
-/// One value. Reads are whole; stores are whole, and in the order in which they are made, also beside port accesses.
+/// One number. Reads and stores are atomic, and stores take effect in program order, also relative
+/// to port accesses.
 #[repr(transparent)]
 pub struct Cell<T: Word>(T::Atomic);
 
 impl<T: Word> Cell<T> {
-    /// The value.
+    /// Reads the number.
     #[inline]
     pub fn get(&self) -> T {
         T::load(&self.0)
     }
 
-    /// Stores a value. The fences keep the compiler from moving the store across a port access, which it may take for unrelated.
+    /// Stores a number. The fences keep the compiler from moving the store across a port access,
+    /// which it may regard as unrelated.
     #[inline]
     pub fn put(&self, value: T) {
         #[cfg(not(target_os = "none"))]
@@ -113,17 +121,19 @@ impl<T: Word> Cell<T> {
         compiler_fence(Ordering::SeqCst);
     }
 
-    /// The atomic itself, for [`Port::read16_into`](crate::port::Port::read16_into) and its like.
+    /// The atomic itself, for [`Port::read16_into`](crate::port::Port::read16_into) and similar
+    /// functions.
     pub fn atomic(&self) -> &T::Atomic {
         &self.0
     }
 }
 
-/// What kept memory is made of. [`kept!`](crate::kept) implements it for a struct of such fields.
+/// A type that kept memory can consist of. [`kept!`](crate::kept) implements it for a struct of
+/// such fields.
 ///
 /// # Safety
-/// Every bit pattern is a valid value. Whatever of it changes, changes behind a shared reference (through atomics, or an `UnsafeCell`).
-/// It is aligned to 8 bytes at most.
+/// Every bit pattern must be a valid value. All changes must be made through shared references
+/// (atomics, or an `UnsafeCell`). The alignment must be at most 8 bytes.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be kept",
     label = "not a field of kept memory",
@@ -133,16 +143,16 @@ impl<T: Word> Cell<T> {
 pub unsafe trait Kept: Sized + 'static {
     /// A hash of the layout.
     const SHAPE: u64;
-    /// Forgets everything.
+    /// Resets the state to empty.
     fn clear(&self);
-    /// Whether what is read fits together.
+    /// Whether the values are consistent.
     fn is_sound(&self) -> bool {
         true
     }
 }
 
-// SAFETY: every bit pattern is such an atomic, which may change behind a shared reference, and is aligned to its size, 8 bytes at most:
-// `Word` is sealed.
+// SAFETY: every bit pattern is such an atomic, which changes through shared references and is
+// aligned to its size, at most 8 bytes: `Word` is sealed.
 unsafe impl<T: Word> Kept for Cell<T> {
     const SHAPE: u64 = T::BITS;
     fn clear(&self) {
@@ -150,7 +160,7 @@ unsafe impl<T: Word> Kept for Cell<T> {
     }
 }
 
-// SAFETY: an array is as its elements are.
+// SAFETY: the elements of the array have these properties.
 unsafe impl<T: Kept, const N: usize> Kept for [T; N] {
     const SHAPE: u64 = mix(T::SHAPE, N as u64);
     fn clear(&self) {
@@ -161,12 +171,12 @@ unsafe impl<T: Kept, const N: usize> Kept for [T; N] {
     }
 }
 
-/// Takes another number into a hash (FNV-1a, a word at a time).
+/// Combines a hash with another number (FNV-1a, a word at a time).
 pub const fn mix(hash: u64, with: u64) -> u64 {
     (hash ^ with).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(23)
 }
 
-/// Takes a text into a hash.
+/// Combines a hash with a text.
 pub const fn mix_text(mut hash: u64, text: &str) -> u64 {
     let bytes = text.as_bytes();
     let mut at = 0;
@@ -188,8 +198,9 @@ pub const fn shapes<const N: usize>(mut parts: [u64; N]) -> [u64; N] {
     parts
 }
 
-/// The first word of kept memory, set once the rest makes sense: in bits 0 to 3 flags of the owner's, in bits 4 to 7 the same inverted, in
-/// bits 8 to 15 the number of fields, above that a hash of their layout.
+/// The first word of kept memory, which is set once the rest is valid. Bits 0 to 3 are the owner's
+/// flags, bits 4 to 7 the same inverted, bits 8 to 15 the number of fields; the upper bits are a
+/// hash of their layout.
 #[repr(transparent)]
 pub struct Stamp(Cell<u64>);
 
@@ -198,38 +209,38 @@ impl Stamp {
     const CHECK: u64 = 0xf0;
 
     const fn version(fields: usize, shape: u64) -> u64 {
-        // Never 0, which is what the first boot finds.
+        // Never 0, which is the value at the first boot.
         (shape ^ shape << 16) & !0xffff | 1 << 63 | (fields as u64 & 0xff) << 8
     }
 
-    /// Whether this word is the stamp of so many fields of this layout, with any flags.
+    /// Whether this word is the stamp of that many fields with this layout, with any flags.
     pub const fn is_of(fields: usize, shape: u64, word: u64) -> bool {
         word & !(Self::FLAGS | Self::CHECK) == Self::version(fields, shape)
             && (word & Self::CHECK) >> 4 == !word & Self::FLAGS
     }
 
-    /// How many fields the word speaks of.
+    /// The number of fields in a stamp.
     const fn fields(word: u64) -> usize {
         (word >> 8 & 0xff) as usize
     }
 
-    /// Sets it.
+    /// Sets the stamp: the memory is valid from now on.
     pub fn set(&self, fields: usize, shape: u64, flags: u32) {
         let flags = flags as u64;
         self.0.put(Self::version(fields, shape) | flags & Self::FLAGS | (!flags & Self::FLAGS) << 4);
     }
 
-    /// The word.
+    /// The stamp as a word.
     pub fn get(&self) -> u64 {
         self.0.get()
     }
 
-    /// The flags.
+    /// The owner's flags.
     pub fn flags(&self) -> u32 {
         (self.get() & Self::FLAGS) as u32
     }
 
-    /// Takes it back: nothing makes sense from here on.
+    /// Clears the stamp: the memory is no longer valid.
     pub fn clear(&self) {
         self.0.put(0);
     }
@@ -238,31 +249,32 @@ impl Stamp {
 /// What a life finds in kept memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Found {
-    /// Nothing: this is the first life that came so far.
+    /// Nothing: no earlier life has set the stamp.
     Nothing,
-    /// What the last life left.
+    /// The state that the last life left.
     Same,
-    /// What a life of a program with fewer fields left: so many.
+    /// The state that a program with fewer fields left; the number of its fields.
     Grown(usize),
-    /// It is of another layout, or the stamp is damaged.
+    /// Another layout, or a damaged stamp.
     Other,
-    /// It is of this layout, and does not fit together.
+    /// This layout, but inconsistent values.
     Damaged,
 }
 
-/// The whole of a task's kept memory: a [`Stamp`] and fields. [`kept!`](crate::kept) declares it, and gives it methods of the same names.
+/// The whole kept memory of a task: a [`Stamp`] and fields. [`kept!`](crate::kept) declares it, and
+/// defines methods with the same names.
 pub trait State: Kept {
-    /// The hashes of the layout's first 0, 1, 2, ... fields.
+    /// The hashes of the layout of the first 0, 1, 2, ... fields.
     const SHAPES: &'static [u64];
 
-    /// Its stamp.
+    /// The stamp.
     fn stamp(&self) -> &Stamp;
-    /// Forgets the fields from this number on.
+    /// Resets the fields from this number on.
     fn clear_from(&self, field: usize);
-    /// Whether the fields before this number fit together.
+    /// Whether the fields before this number are consistent.
     fn is_sound_before(&self, field: usize) -> bool;
 
-    /// What is in it.
+    /// What the memory holds.
     fn found(&self) -> Found {
         let word = self.stamp().get();
         let fields = Stamp::fields(word);
@@ -281,13 +293,15 @@ pub trait State: Kept {
         }
     }
 
-    /// Takes up what an earlier life left, and says whether there was anything to go on from; else everything is empty. What cannot be taken up is said.
+    /// Takes over what an earlier life left, and returns whether there was a valid state; otherwise
+    /// the state is reset. A state that cannot be taken over is reported in the log.
     fn resume(&self) -> bool {
         let found = self.found();
         match found {
             Found::Same => return true,
             Found::Grown(fields) => {
-                // A life that ends before the stamp finds the same again.
+                // If the task dies before the stamp is set, its next life finds the same state
+                // again.
                 self.clear_from(fields);
                 self.stamp().set(Self::SHAPES.len() - 1, Self::SHAPE, self.stamp().flags());
                 return true;
@@ -306,10 +320,11 @@ fn say(what: &str) {
     crate::println!("what was kept {what}: starting over");
 }
 
-/// The kept memory of this task as a `T`; without any, memory of its own that does not outlive it, which is said. [`State::resume`] is next.
+/// The kept memory of this task as a `T`. If the task has none, returns ordinary memory that does
+/// not outlive it, and logs that. The caller then calls [`State::resume`].
 ///
 /// # Panics
-/// Where `T` wants more than 8 bytes' alignment.
+/// If `T` requires an alignment above 8 bytes.
 pub fn open<T: State>() -> &'static T {
     let (memory, kept) = Memory::kept(size_of::<T>());
     if !kept {
@@ -321,13 +336,13 @@ pub fn open<T: State>() -> &'static T {
     at(memory).expect("the memory is as large as the state")
 }
 
-/// A `T` in this memory; `None` where that is too small or not aligned.
+/// A `T` in this memory; `None` if the memory is too small, or not aligned.
 pub fn at<T: Kept>(memory: &'static mut [u8]) -> Option<&'static T> {
     let place = memory.as_mut_ptr().cast::<T>();
     if memory.len() < size_of::<T>() || !place.is_aligned() {
         return None;
     }
-    // SAFETY: the memory is exclusively borrowed for ever, large enough, and aligned; every bit pattern is a `T`, and what of it changes,
-    // changes behind shared references (`Kept`).
+    // SAFETY: the memory is exclusively borrowed permanently, large enough, and aligned; every bit
+    // pattern is a `T`, and all changes are made through shared references (`Kept`).
     Some(unsafe { &*place })
 }

@@ -1,4 +1,5 @@
-//! The runtime that every task of Enigma links: entry point, system calls, messages, heap, panic, `print!`.
+//! The runtime that every task of Enigma links: entry point, system calls, messages, heap, panic,
+//! `print!`.
 //!
 //! A task is a binary with [`entry!`] or, for a driver, [`driver!`]:
 //!
@@ -10,24 +11,26 @@
 //! }
 //! ```
 //!
-//! What a task may touch, it finds by name in its info page: [`Endpoint::peer`](ipc::Endpoint::peer),
-//! [`Irq::named`](irq::Irq::named), [`IoPorts::named`](port::IoPorts::named), [`Memory::range`](memory::Memory::range).
-//! There is nothing else that it could name.
+//! A task finds its authority by name in its information page:
+//! [`Endpoint::peer`](ipc::Endpoint::peer), [`Irq::named`](irq::Irq::named),
+//! [`IoPorts::named`](port::IoPorts::named), [`Memory::range`](memory::Memory::range). It can name
+//! nothing else.
 //!
 //! | a driver begins with | for |
 //! |---|---|
 //! | [`Driver`], [`driver!`] | the task: callbacks, and the loop that calls them |
-//! | [`protocol!`], [`words!`], [`proto`] | what clients can ask |
-//! | [`keep`], [`kept!`] | what outlives it |
-//! | [`port`], [`memory`], [`irq`] | its device |
-//! | [`time`], [`notify`] | timers, and the bits by which it is told |
-//! | [`callers`], [`proto::Queue`] | answers that come later |
-//! | [`ipc`], [`exec`] | asking others, and waiting for several at once |
+//! | [`protocol!`], [`words!`], [`proto`] | the requests that clients can make |
+//! | [`keep`], [`kept!`] | the state that outlives it |
+//! | [`port`], [`memory`], [`irq`] | access to its device |
+//! | [`time`], [`notify`] | timers, and notification bits |
+//! | [`callers`], [`proto::Queue`] | deferred replies |
+//! | [`ipc`], [`exec`] | calling other tasks, and waiting for several things at once |
 //! | [`testing`], [`fake`] | its tests on the host |
 //!
-//! On the host the crate compiles too, so that protocols and device logic can be tested there: system calls come back
-//! with [`Status::BadSyscall`], time stands still unless [`time::set_host_clock`] moves it, and [`fake::FakePorts`] stands
-//! in for hardware. [`testing`] plays the kernel for a whole driver.
+//! The crate also compiles on the host, so that protocols and device logic can be tested there:
+//! system calls return [`Status::BadSyscall`], time stands still unless [`time::set_host_clock`]
+//! changes it, and [`fake::FakePorts`] replaces hardware. [`testing`] simulates the kernel for a
+//! whole driver.
 #![no_std]
 #![warn(missing_docs)]
 
@@ -73,7 +76,7 @@ mod parker;
 #[cfg(feature = "trace")]
 mod trace;
 
-/// For what [`protocol!`] expands to.
+/// Used by the expansion of [`protocol!`].
 #[doc(hidden)]
 pub mod __alloc {
     pub use alloc::vec;
@@ -82,13 +85,13 @@ pub mod __alloc {
 pub use driver::{Answer, Driver, OUTCOME_BAD_REQUEST, serve};
 pub use notify::Bit;
 
-/// The page in which the task finds out who it is.
+/// The information page, which tells the task who it is.
 #[inline(always)]
 pub fn info() -> &'static TaskInfo {
     #[cfg(target_os = "none")]
     {
-        // SAFETY: the kernel maps this page, filled in and read-only, before the task's first instruction and until its
-        // last; every bit pattern is a valid `TaskInfo`, and the address is page-aligned.
+        // SAFETY: the kernel maps this page, filled in and read-only, for the whole life of the
+        // task; every bit pattern is a valid `TaskInfo`, and the address is page-aligned.
         unsafe { &*(abi::task::INFO_ADDR as *const TaskInfo) }
     }
     #[cfg(not(target_os = "none"))]
@@ -97,13 +100,14 @@ pub fn info() -> &'static TaskInfo {
     }
 }
 
-/// What [`info`] shows on the host where no [`testing::Harness`] runs: a task without any authority.
+/// The information page on the host where no [`testing::Harness`] runs: that of a task without any
+/// authority.
 #[cfg(not(target_os = "none"))]
 pub(crate) fn host_info() -> &'static TaskInfo {
     &HOST_INFO
 }
 
-/// See [`host_info`].
+/// The value that [`host_info`] returns.
 #[cfg(not(target_os = "none"))]
 static HOST_INFO: TaskInfo = TaskInfo {
     magic: abi::info::INFO_MAGIC,
@@ -119,7 +123,7 @@ static HOST_INFO: TaskInfo = TaskInfo {
     entries: [Entry { name: [0; abi::NAME_LEN], kind: 0, handle: 0, base: 0, len: 0 }; abi::info::MAX_ENTRIES],
 };
 
-/// The argument that `spawn` passed, or what of it is UTF-8.
+/// The argument that `task_spawn` passed, up to the first byte that is not UTF-8.
 pub fn arg() -> &'static str {
     let info = info();
     let bytes = info.arg.get(..info.arg_len as usize).unwrap_or(&info.arg);
@@ -134,25 +138,25 @@ pub fn name() -> &'static str {
     abi::name_str(&info().name)
 }
 
-/// The task, in this life.
+/// The identifier of the task in this life.
 pub fn me() -> TaskId {
     TaskId::from_u32(info().task)
 }
 
-/// Ends the task, all its threads included. No destructor runs.
+/// Ends the task with all its threads. No destructor runs.
 pub fn exit(code: i32) -> ! {
     syscall::exit(code)
 }
 
-/// The task's named authority.
+/// The task's authority, by name.
 pub fn entries() -> &'static [Entry] {
     let info = info();
     info.entries.get(..info.entry_count as usize).unwrap_or(&info.entries)
 }
 
-/// The entry of this kind with this name.
+/// The first entry of this kind with this name.
 pub(crate) fn entry_named(kind: GrantKind, name: &str) -> Option<&'static Entry> {
-    // Byte by byte: `==` would link `memcmp`, for names of a few letters.
+    // A comparison byte by byte: `==` would link `memcmp`, for names of a few letters.
     let is = |entry: &&Entry| abi::name_str(&entry.name).bytes().eq(name.bytes());
     entries().iter().filter(|entry| entry.kind == kind as u32).find(is)
 }

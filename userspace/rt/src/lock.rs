@@ -1,21 +1,24 @@
-//! The lock of what the threads of a task share: the runtime's own data, the heap, and what programs put in a [`crate::sync::Mutex`].
+//! The lock of everything that threads of a task share: the runtime's own data, the heap, and the
+//! values in a [`crate::sync::Mutex`].
 //!
-//! Nobody in the way, locking and unlocking are one compare-and-swap each, without a system call. Who finds it held enters itself and waits
-//! on a notification of its own, at no cost to anybody; who unlocks hands the lock on to the next in turn. So a
-//! thread of lower priority that holds it gets on with its work, and none that waits is passed over: it has its turn when each of the others has
-//! had at most one. Waiting allocates nothing, which is why the heap can use it.
+//! Without contention, locking and unlocking are one compare-and-swap each, without a system call.
+//! A thread that finds it held enters itself and waits on a notification of its own; the thread
+//! that unlocks passes the lock on to the next waiter in turn. So a thread of lower priority that
+//! holds the lock can proceed, and no waiter is overtaken more than once by each of the others.
+//! Waiting allocates nothing, so the heap can use the lock.
 //!
-//! A thread on a stack that [`crate::thread::spawn`] did not make has no place to be entered at, and so has one for which the quota has no
-//! notification left: these try again and again, and let others run in between.
+//! A thread on a stack that [`crate::thread::spawn`] did not make has no place at which it could be
+//! entered. Such a thread, and one for which the quota has no notification left, tries again and
+//! again, and yields in between.
 
 use crate::parker;
 use crate::thread::{PLACES, place};
 use allocators::lock_api::{self, GuardSend};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-/// The lock is held. It is free only where nobody waits, so that 0 is the state of a free lock.
+/// Set while the lock is held. A lock without waiters that is released has state 0.
 const HELD: u32 = 1;
-/// One waiter: above that bit they are counted.
+/// One waiter; the bits from this one on count the waiters.
 const WAITER: u32 = 2;
 
 const WORDS: usize = PLACES.div_ceil(u64::BITS as usize);
@@ -24,9 +27,9 @@ const WORDS: usize = PLACES.div_ceil(u64::BITS as usize);
 #[derive(Debug)]
 pub struct ThreadLock {
     state: AtomicU32,
-    /// The place that it was handed to last.
+    /// The place to which the lock was passed last.
     turn: AtomicU32,
-    /// Who waits, by place. Who takes a bit out has handed the lock to that thread.
+    /// The bit set of waiters, by place. Removing a bit passes the lock to that thread.
     waiting: [AtomicU64; WORDS],
 }
 
@@ -38,17 +41,20 @@ impl ThreadLock {
             Some((place, parker)) if parker.prepare() => {
                 let (word, bit) = word_of(place);
                 let Some(word) = self.waiting.get(word) else { return self.lock_yielding() };
-                // First the bit, then the count: who hands on looks for a bit only where one is counted.
+                // The bit must be set before the waiter is counted, since a thread that passes the
+                // lock on looks for bits only if a waiter is counted.
                 word.fetch_or(bit, Ordering::SeqCst);
                 let entered = self.state.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |state| {
                     Some(if state & HELD == 0 { state | HELD } else { state + WAITER })
                 });
                 if entered.is_ok_and(|before| before & HELD == 0) {
-                    // It was free after all. Only a holder takes bits out, so ours is still there.
+                    // The lock was free after all. Only a holder removes bits, so this thread's is
+                    // still set.
                     word.fetch_and(!bit, Ordering::SeqCst);
                     return;
                 }
-                // It is unparked by who hands the lock to us, and by nobody else: once, then, and not at all before that.
+                // Only the thread that passes the lock on unparks this one: exactly once, and not
+                // before.
                 parker.wait();
             }
             _ => self.lock_yielding(),
@@ -61,12 +67,13 @@ impl ThreadLock {
         }
     }
 
-    /// Hands the lock on to the next in turn. It stays held throughout.
+    /// Passes the lock on to the next waiter in turn. The lock stays held throughout.
     #[cold]
     fn hand_on(&self) {
         let turn = self.turn.load(Ordering::Relaxed) as usize;
         let mut places = (turn + 1..PLACES).chain(0..=turn.min(PLACES - 1));
-        // Somebody is counted, so there is a bit: of that one, or of one who will be counted in a moment.
+        // A waiter is counted, so there is a bit: of that waiter, or of one that is about to be
+        // counted.
         let next = places.find(|&place| {
             let (word, bit) = word_of(place);
             self.waiting.get(word).is_some_and(|word| {
@@ -83,14 +90,15 @@ impl ThreadLock {
     }
 }
 
-/// In which word of the set a place has its bit.
+/// The index of the word of the bit set that has a place's bit, and the bit.
 fn word_of(place: usize) -> (usize, u64) {
     let bits = u64::BITS as usize;
     (place / bits, 1 << (place % bits))
 }
 
-// SAFETY: a thread holds the lock from the exchange by which it set `HELD`, or from being handed it by the holder, until it clears `HELD`
-// or hands it on; `HELD` stays set in between, and one thread is handed it at a time.
+// SAFETY: a thread holds the lock from the exchange that sets `HELD`, or from the moment at which
+// the holder passes it on, until it clears `HELD` or passes it on; `HELD` stays set in between, and
+// the lock is passed to one thread at a time.
 unsafe impl lock_api::RawMutex for ThreadLock {
     #[allow(clippy::declare_interior_mutable_const, reason = "the initial value, as the trait wants it")]
     const INIT: ThreadLock =
@@ -117,7 +125,7 @@ unsafe impl lock_api::RawMutex for ThreadLock {
     }
 }
 
-/// A value behind such a lock.
+/// A value behind this lock.
 pub type Mutex<T> = lock_api::Mutex<ThreadLock, T>;
 
 #[cfg(test)]
@@ -186,7 +194,8 @@ mod tests {
         }
     }
 
-    /// Where all come back at once, they have it in turn. Inside, each waits until all others have come back.
+    /// Where all come back at once, they have it in turn. Inside, each waits until all others have
+    /// come back.
     #[test]
     fn nobody_is_passed_over() {
         const THREADS: usize = 6;
@@ -214,7 +223,8 @@ mod tests {
         });
         let order = lock.into_inner();
         assert_eq!(order.len(), THREADS * TURNS);
-        // The first one took the lock before the others came, so that was not its turn, and it is done one round before the others.
+        // The first one took the lock before the others came, so that was not its turn, and it is
+        // done one round before the others.
         for (at, turns) in order[..THREADS * (TURNS - 1)].windows(THREADS).enumerate().skip(1) {
             let mut sorted = turns.to_vec();
             sorted.sort_unstable();

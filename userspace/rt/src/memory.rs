@@ -9,48 +9,52 @@ use alloc::vec;
 use alloc::vec::Vec;
 use zerocopy::IntoBytes;
 
-/// The handle of a memory object: frames, or a physical range. A plain number: dropping it closes nothing.
+/// The handle of a memory object: frames, or a physical range. It is a plain number, and dropping
+/// it closes nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Memory(pub u32);
 
-/// What [`Memory::info`] tells.
+/// The result of [`Memory::info`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct MemoryInfo {
-    /// Size in pages of [`PAGE_SIZE`] bytes.
+    /// The size in pages of [`PAGE_SIZE`] bytes.
     pub pages: usize,
-    /// Physical address of the first byte, where the object is contiguous.
+    /// The physical address of the first byte, if the object is known to be contiguous.
     pub physical: Option<u64>,
 }
 
 impl Memory {
-    /// A new object of zeroed frames, 1 to 256 of them, charged to the task.
+    /// Makes an object of `pages` zeroed frames, 1 to 256, which are charged to the task.
     ///
     /// # Errors
-    /// Those of [`abi::Syscall::MemoryCreate`].
+    /// The errors of [`abi::Syscall::MemoryCreate`].
     pub fn create(pages: usize) -> Result<Memory, Status> {
         syscall::memory_create(pages, false).map(Memory)
     }
 
-    /// Makes memory of whole pages, zeroed and physically contiguous.
+    /// Makes an object of `pages` zeroed and physically contiguous frames, 1 to 256, which are
+    /// charged to the task.
     ///
     /// # Errors
-    /// As [`Memory::create`].
+    /// The errors of [`Memory::create`].
     pub fn create_contiguous(pages: usize) -> Result<Memory, Status> {
         syscall::memory_create(pages, true).map(Memory)
     }
 
-    /// The physical range that `system.toml` grants under this name.
+    /// The physical range that `system.toml` grants by this name.
     pub fn range(name: &str) -> Option<Memory> {
         crate::entry_named(GrantKind::Range, name).map(handle)
     }
 
-    /// The memory that outlives the task: zero in its first life, as the last life left it in every other.
+    /// The kept memory, which outlives the task: zero in the first life, and in later lives as the
+    /// last one left it.
     pub fn keep() -> Option<Memory> {
         crate::entry_of(GrantKind::Keep).map(handle)
     }
 
-    /// The memory that outlives the task, for the rest of its life, where there are at least `len` bytes; else as many zeroed ones that do not. Tells
-    /// whether it does. It is aligned to 8 bytes.
+    /// The kept memory, mapped for the rest of the task's life, if it has at least `len` bytes;
+    /// otherwise zeroed memory that does not outlive the task. The flag tells whether it is kept
+    /// memory. It is aligned to 8 bytes.
     pub fn kept(len: usize) -> (&'static mut [u8], bool) {
         let mapped = Memory::keep().and_then(|memory| memory.map(true).ok()).filter(|mapping| mapping.len() >= len);
         match mapped {
@@ -59,12 +63,12 @@ impl Memory {
         }
     }
 
-    /// The boot archive, which can only be read: [`crate::archive::Archive::map`] reads it.
+    /// The boot archive, which is read-only: [`crate::archive::Archive::map`] reads it.
     pub fn archive() -> Option<Memory> {
         crate::entry_of(GrantKind::Archive).map(handle)
     }
 
-    /// Size and place.
+    /// The size and the physical address.
     ///
     /// # Errors
     /// [`Status::BadHandle`], [`Status::WrongKind`].
@@ -73,11 +77,11 @@ impl Memory {
         Ok(MemoryInfo { pages, physical: Some(physical).filter(|&address| address != u64::MAX) })
     }
 
-    /// Maps the whole object where the kernel likes, never executable. One mapping of a handle at a time, so that a slice
-    /// of it has one owner.
+    /// Maps the whole object at an address that the kernel chooses, never executable. A handle can
+    /// have only one mapping at a time, so that a slice of it has one owner.
     ///
     /// # Errors
-    /// [`Status::Busy`] where this handle is mapped already, and those of [`abi::Syscall::MemoryMap`].
+    /// [`Status::Busy`] if this handle is mapped already, and those of [`abi::Syscall::MemoryMap`].
     pub fn map(self, writable: bool) -> Result<Mapping, Status> {
         let pages = self.info()?.pages;
         let mut mapped = MAPPED.lock();
@@ -85,7 +89,7 @@ impl Memory {
             return Err(Status::Busy);
         }
         mapped.try_reserve(1).map_err(|_| Status::OutOfMemory)?;
-        // SAFETY: the list of mapped handles says that this is its only mapping.
+        // SAFETY: the list of mapped handles shows that this is the only mapping of the handle.
         let address = unsafe { syscall::memory_map(self.0, 0, writable) }?;
         mapped.push(self.0);
         Ok(Mapping { memory: self, address: address as *mut u8, len: pages.saturating_mul(PAGE_SIZE), writable })
@@ -99,10 +103,11 @@ fn handle(entry: &Entry) -> Memory {
 /// The handles that are mapped.
 static MAPPED: Mutex<Vec<u32>> = Mutex::new(Vec::new());
 
-/// A mapped memory object; unmapped on drop.
+/// A mapping of a memory object, which is unmapped on drop.
 ///
-/// The slices are for memory that this task alone writes. What a device or another task writes at the same time (video
-/// memory, shared rings) is reached through the volatile accessors, whose offsets count bytes.
+/// The slices are for memory that only this task writes. Memory that a device or another task
+/// writes at the same time (video memory, shared rings) is accessed through the volatile accessors,
+/// whose offsets count bytes.
 ///
 /// ```toml
 /// ranges = [{ name = "text", base = 0xB8000, len = 0x8000 }]
@@ -126,15 +131,15 @@ pub struct Mapping {
 
 // SAFETY: a mapping belongs to the task, not to a thread, and shared references only read.
 unsafe impl Send for Mapping {}
-// SAFETY: as above.
+// SAFETY: a mapping belongs to the task, not to a thread, and shared references only read.
 unsafe impl Sync for Mapping {}
 
 macro_rules! accessors {
     ($($read:ident $write:ident $type:ty;)*) => {$(
-        /// Reads from `offset`, once.
+        /// Reads a number at `offset`, by one volatile access.
         ///
         /// # Panics
-        /// Where the offset is beyond the mapping or not a multiple of the width.
+        /// If the offset is beyond the mapping, or not a multiple of the width.
         #[inline]
         #[track_caller]
         pub fn $read(&self, offset: usize) -> $type {
@@ -145,14 +150,16 @@ macro_rules! accessors {
                 crate::testing::kernel::device_was_reached();
                 return value;
             }
-            // SAFETY: `cell` has checked that the whole cell lies in the mapping, which is readable, and is aligned.
+            // SAFETY: `cell` has checked that the whole number lies in the mapping, which is
+            // readable, and is aligned.
             unsafe { cell.read_volatile() }
         }
 
-        /// Writes to `offset`, once.
+        /// Writes a number to `offset`, by one volatile access.
         ///
         /// # Panics
-        /// Where the offset is beyond the mapping or not a multiple of the width, or the mapping is read-only.
+        /// If the offset is beyond the mapping or not a multiple of the width, or the mapping is
+        /// read-only.
         #[inline]
         #[track_caller]
         pub fn $write(&mut self, offset: usize, value: $type) {
@@ -164,62 +171,66 @@ macro_rules! accessors {
                 crate::testing::kernel::device_was_reached();
                 return;
             }
-            // SAFETY: as for reading, and the mapping is writable and borrowed for writing.
+            // SAFETY: `cell` has checked that the whole number lies in the mapping and is aligned;
+            // the mapping is writable and exclusively borrowed.
             unsafe { cell.write_volatile(value) }
         }
     )*};
 }
 
 impl Mapping {
-    /// The address of its first byte, page-aligned.
+    /// The address of the first byte, page-aligned.
     pub fn addr(&self) -> usize {
         self.address as usize
     }
 
-    /// Its length in bytes, whole pages.
+    /// The length in bytes, a multiple of the page size.
     #[allow(clippy::len_without_is_empty, reason = "a mapping has at least one page")]
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// The object that is mapped.
+    /// The memory object that is mapped.
     pub fn memory(&self) -> Memory {
         self.memory
     }
 
-    /// The bytes.
+    /// The bytes of the mapping.
     pub fn as_slice(&self) -> &[u8] {
-        // SAFETY: `len` readable bytes, mapped until drop; exclusive borrows of them are borrows of the mapping.
+        // SAFETY: `len` readable bytes are mapped until drop; an exclusive borrow of them is one of
+        // the mapping.
         unsafe { core::slice::from_raw_parts(self.address, self.len) }
     }
 
-    /// The bytes, to change.
+    /// The bytes of the mapping, mutable.
     ///
     /// # Panics
-    /// Where the mapping is read-only.
+    /// If the mapping is read-only.
     #[track_caller]
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
         self.check_writable();
-        // SAFETY: `len` writable bytes, mapped once and until drop; the mapping is borrowed exclusively.
+        // SAFETY: `len` writable bytes are mapped once, until drop; the mapping is borrowed
+        // exclusively.
         unsafe { core::slice::from_raw_parts_mut(self.address, self.len) }
     }
 
-    /// The bytes, to change, for the rest of the task's life.
+    /// The bytes of the mapping, mutable, for the rest of the task's life.
     ///
     /// # Panics
-    /// Where the mapping is read-only.
+    /// If the mapping is read-only.
     #[track_caller]
     pub fn leak(self) -> &'static mut [u8] {
         self.check_writable();
         let mapping = core::mem::ManuallyDrop::new(self);
-        // SAFETY: as `as_mut_slice`; the mapping is never dropped, and its handle never mapped again.
+        // SAFETY: `len` writable bytes are mapped once; the mapping is never dropped, and its
+        // handle never mapped again.
         unsafe { core::slice::from_raw_parts_mut(mapping.address, mapping.len) }
     }
 
-    /// The bytes for the rest of the task's life.
+    /// The bytes of the mapping, for the rest of the task's life.
     pub fn leak_shared(self) -> &'static [u8] {
         let mapping = core::mem::ManuallyDrop::new(self);
-        // SAFETY: as `as_slice`; the mapping is never dropped.
+        // SAFETY: `len` readable bytes are mapped; the mapping is never dropped.
         unsafe { core::slice::from_raw_parts(mapping.address, mapping.len) }
     }
 
@@ -236,7 +247,8 @@ impl Mapping {
         assert!(self.writable, "the mapping is read-only");
     }
 
-    /// The address of a cell of `width` bytes.
+    /// The address of the number of `width` bytes at `offset`. Panics if it is not aligned, or
+    /// beyond the mapping.
     #[inline]
     #[track_caller]
     fn cell(&self, offset: usize, width: usize) -> *mut u8 {
@@ -256,7 +268,7 @@ fn bad_cell(offset: usize, width: usize, len: usize) -> ! {
 impl Drop for Mapping {
     fn drop(&mut self) {
         let mut mapped = MAPPED.lock();
-        // SAFETY: slices of the mapping are borrows of it, so none is left.
+        // SAFETY: slices of the mapping borrow it, so none is left.
         if unsafe { syscall::memory_unmap(self.address as u64) }.is_ok() {
             mapped.retain(|&handle| handle != self.memory.0);
         }

@@ -1,44 +1,45 @@
-//! Notifications: a word of bits, set from anywhere, waited on.
+//! Notifications: words of 64 bits that other tasks, interrupts and timers set, and for which a
+//! thread waits.
 
 use crate::ipc::Handle;
 use crate::syscall;
 use abi::Status;
 use abi::message::Rights;
 
-/// One bit of a notification, by its number. Those from 32 to 58 are free for a task's timers and doorbells; the manifest gives those below to
-/// interrupts ([`abi::message::bits`]).
+/// A bit of a notification, by its number. Bits 32 to 58 are free for a task's timers and
+/// subscriptions; the task table gives bits 0 to 31 to interrupts ([`abi::message::bits`]).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Bit(u8);
 
 impl Bit {
-    /// The bit of this number.
+    /// The bit with this number.
     ///
     /// # Panics
-    /// Where a word has no such bit: in a constant, it does not compile.
+    /// If the number is above 63: in a constant, it does not compile.
     pub const fn new(number: u32) -> Bit {
         assert!(number < u64::BITS, "a notification has the bits 0 to 63");
         Bit(number as u8)
     }
 
-    /// Its number.
+    /// The number of the bit.
     pub const fn number(self) -> u32 {
         self.0 as u32
     }
 
-    /// As a mask.
+    /// The mask with this bit.
     pub const fn mask(self) -> u64 {
         1 << self.0
     }
 
-    /// Whether it is set in these bits.
+    /// Whether the bit is set in `bits`.
     pub const fn is_in(self, bits: u64) -> bool {
         bits & self.mask() != 0
     }
 }
 
-/// What [`Timer::new`](crate::time::Timer::new) takes: a [`Bit`], or the number of one.
+/// The argument of [`Timer::new`](crate::time::Timer::new): a [`Bit`], or the number of one.
 pub trait BitNumber {
-    /// The number.
+    /// The number of the bit.
     fn number(self) -> u32;
 }
 
@@ -54,7 +55,7 @@ impl BitNumber for u32 {
     }
 }
 
-/// The handle of a notification. A plain number: dropping it closes nothing.
+/// The handle of a notification. It is a plain number, and dropping it closes nothing.
 ///
 /// ```no_run
 /// use rt::notify::Notification;
@@ -73,12 +74,12 @@ impl BitNumber for u32 {
 pub struct Notification(pub u32);
 
 impl Notification {
-    /// The task's own, which is bound to its endpoint.
+    /// The task's permanent notification, which is bound to its permanent endpoint.
     pub const fn own() -> Notification {
         Notification(abi::info::NOTIFICATION)
     }
 
-    /// A new one, which dies with the task.
+    /// Makes a notification, which ends with the task.
     ///
     /// # Errors
     /// [`Status::QuotaObjects`], [`Status::QuotaHandles`].
@@ -86,11 +87,11 @@ impl Notification {
         syscall::notification_create().map(Notification)
     }
 
-    /// A second handle by which these bits can be set, and no others: to be given to who is to set them, with [`Endpoint::subscribe`]
-    /// for one. It is the task's until it is closed.
+    /// Makes a second handle that allows setting these bits and no others, to be passed on, for
+    /// instance by [`Endpoint::subscribe`]. The task owns it until it is closed.
     ///
     /// # Errors
-    /// [`Status::BadArgument`] where there are none; those of [`abi::Syscall::HandleDup`].
+    /// [`Status::BadArgument`] if `bits` is 0; those of [`abi::Syscall::HandleDup`].
     ///
     /// [`Endpoint::subscribe`]: crate::ipc::Endpoint::subscribe
     pub fn only(self, bits: u64) -> Result<Handle, Status> {
@@ -104,17 +105,18 @@ impl Notification {
     /// Sets bits.
     ///
     /// # Errors
-    /// [`Status::BadHandle`] where its owner is gone, [`Status::NoRights`] where the handle is not for all of these bits: a server drops the
-    /// subscription then.
+    /// [`Status::BadHandle`] if its owner has died, [`Status::NoRights`] if the handle does not
+    /// allow all of these bits. A server should drop the subscription in either case.
     #[inline]
     pub fn signal(self, bits: u64) -> Result<(), Status> {
         syscall::signal(self.0, bits)
     }
 
-    /// Waits until one of the bits in `mask` is set; takes and returns those that are.
+    /// Waits until one of the bits in `mask` is set; takes and returns those that are set.
     ///
     /// # Panics
-    /// Where the handle is not good for waiting, the mask is empty, or another thread waits: see [`Notification::try_wait`].
+    /// If the handle lacks the right to wait, the mask is 0, or another thread waits: see
+    /// [`Notification::try_wait`].
     #[inline]
     pub fn wait(self, mask: u64) -> u64 {
         match self.try_wait(mask) {
@@ -123,19 +125,20 @@ impl Notification {
         }
     }
 
-    /// Waits until one of the bits of `mask` is set, and takes those that are.
+    /// Waits until one of the bits in `mask` is set; takes and returns those that are set.
     ///
     /// # Errors
-    /// Those of [`abi::Syscall::Wait`].
+    /// The errors of [`abi::Syscall::Wait`].
     #[inline]
     pub fn try_wait(self, mask: u64) -> Result<u64, Status> {
         syscall::wait(self.0, mask)
     }
 
-    /// Takes and returns those bits of `mask` that are set; 0 where none is. On the host always 0.
+    /// Takes and returns the bits of `mask` that are set, without waiting; 0 if none is. On the
+    /// host always 0.
     ///
     /// # Panics
-    /// Where the handle is not good for waiting.
+    /// If the handle lacks the right to wait.
     #[inline]
     pub fn poll(self, mask: u64) -> u64 {
         match syscall::poll(self.0, mask) {

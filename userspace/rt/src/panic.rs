@@ -1,4 +1,5 @@
-//! The panic handler: place and message, formatted on the stack, go into the task's fault record.
+//! The panic handler: location and message are formatted on the stack and stored in the task's
+//! death record.
 
 #![cfg_attr(not(target_os = "none"), allow(dead_code, reason = "the host has its own panic handler"))]
 
@@ -6,10 +7,10 @@ use crate::print::Cut;
 use abi::error::MESSAGE_LEN;
 use core::fmt::{self, Write};
 
-/// Place first, so that a long message does not cut it off.
+/// The text of a panic. The location comes first, so that a long message does not cut it off.
 fn report(file: &str, line: u32, message: fmt::Arguments<'_>) -> Cut<MESSAGE_LEN> {
     let mut text = Cut::new();
-    // `Cut` never fails; a `Display` that does leaves what it wrote so far.
+    // `Cut` never fails; if a `Display` does, the text so far is kept.
     let _ = write!(text, "{file}:{line}: {message}");
     text
 }
@@ -22,7 +23,8 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
 
     let (file, line) = info.location().map_or(("?", 0), |place| (place.file(), place.line()));
     if PANICKING.swap(true, Ordering::Relaxed) {
-        // A `Display` that panics comes here instead of going round for ever. So does a second thread that panics meanwhile.
+        // This ends the recursion if a `Display` panics. A second thread that panics meanwhile also
+        // gets here.
         crate::syscall::panic(report(file, line, format_args!("panicked during another panic")).as_str());
     }
     crate::syscall::panic(report(file, line, format_args!("{}", info.message())).as_str())

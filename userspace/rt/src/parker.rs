@@ -1,14 +1,15 @@
-//! What a thread waits on: a notification of its own, made when it is first needed. Not the task's own one, whose bits belong to whoever
-//! serves it.
+//! The object on which a thread waits: a notification of its own, made when it is first needed. It
+//! is not the task's permanent one, whose bits belong to the thread that serves it.
 //!
-//! On the host a condition variable stands in, so that locks and channels are tested there between real threads.
+//! On the host a condition variable replaces it, so that locks and channels are tested there with
+//! real threads.
 
 use crate::thread::PLACES;
 
-/// What each thread waits on for a lock.
+/// The parker of each thread, on which it waits for a lock.
 static PARKERS: [Parker; PLACES] = [const { Parker::new() }; PLACES];
 
-/// That of the thread at this place.
+/// The parker of the thread at this place.
 pub(crate) fn of(place: usize) -> Option<&'static Parker> {
     PARKERS.get(place)
 }
@@ -18,10 +19,10 @@ mod imp {
     use crate::notify::Notification;
     use core::sync::atomic::{AtomicU32, Ordering};
 
-    /// No notification yet. The kernel's handle numbers are small.
+    /// The number that stands for no notification; the kernel's handle numbers are smaller.
     const NONE: u32 = u32::MAX;
 
-    /// Unparked by any thread, waited on by one.
+    /// A parker, which any thread can unpark and one thread waits on.
     #[derive(Debug)]
     pub(crate) struct Parker(AtomicU32);
 
@@ -30,7 +31,8 @@ mod imp {
             Parker(AtomicU32::new(NONE))
         }
 
-        /// Makes it ready to be unparked; false where the task's quota has no room. Only the thread that waits for it calls this.
+        /// Prepares it to be unparked; returns false if the task's quota has no room for a
+        /// notification. Only the waiting thread may call this.
         pub(crate) fn prepare(&self) -> bool {
             if self.0.load(Ordering::SeqCst) != NONE {
                 return true;
@@ -44,21 +46,22 @@ mod imp {
             }
         }
 
-        /// Nothing where it was never prepared: nobody waits then.
+        /// Ends the wait of its thread. Does nothing if it was never prepared, as no thread waits
+        /// then.
         pub(crate) fn unpark(&self) {
             let handle = self.0.load(Ordering::SeqCst);
             if handle != NONE {
-                // The notification is the task's own, so it can be signalled.
+                // The notification belongs to this task, so signalling it succeeds.
                 let _ = Notification(handle).signal(1);
             }
         }
 
-        /// Waits until it is unparked, once for one time or several.
+        /// Waits until it is unparked; several unparks before a wait count as one.
         pub(crate) fn wait(&self) {
             Notification(self.0.load(Ordering::SeqCst)).wait(1);
         }
 
-        /// Gives the notification up. Nobody may unpark it or wait any more.
+        /// Closes the notification. No thread may unpark it or wait any more.
         pub(crate) fn close(&self) {
             let handle = self.0.swap(NONE, Ordering::SeqCst);
             if handle != NONE {
@@ -74,7 +77,7 @@ mod imp {
     use std::sync::{Condvar, Mutex, PoisonError};
 
     std::thread_local! {
-        /// How often this thread has waited, and unparked: each would be a system call.
+        /// How often this thread has waited or unparked, each of which would be a system call.
         static CALLS: Cell<usize> = const { Cell::new(0) };
     }
 
@@ -84,11 +87,12 @@ mod imp {
     }
 
     fn count() {
-        // A thread that ends has no counter any more.
+        // A thread that is ending has no counter any more.
         let _ = CALLS.try_with(|calls| calls.set(calls.get() + 1));
     }
 
-    /// As on the target: one bit, set by `unpark`, waited for and taken by `wait`.
+    /// A parker like the one on the target: one bit, which `unpark` sets, and `wait` waits for and
+    /// takes.
     #[derive(Debug)]
     pub(crate) struct Parker {
         set: Mutex<bool>,

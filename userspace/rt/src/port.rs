@@ -1,12 +1,13 @@
-//! I/O ports: the [`Port`] trait that device logic is written against, and [`IoPorts`], which is the hardware.
+//! I/O ports: the [`Port`] trait, for which device logic is written, and [`IoPorts`], which
+//! accesses hardware.
 
 #[cfg(not(target_os = "none"))]
 pub use crate::fake::FakePorts;
 use abi::manifest::GrantKind;
 use core::sync::atomic::{AtomicU8, AtomicU16, Ordering};
 
-/// A range of I/O ports; offsets count from its first. Device logic takes this, so that it runs over [`IoPorts`] in a task and
-/// over [`crate::fake::FakePorts`] in a test.
+/// A range of I/O ports, accessed by offsets from its first port. Device logic that is generic over
+/// it works with [`IoPorts`] in a task and with [`crate::fake::FakePorts`] in a test.
 ///
 /// ```
 /// use rt::port::{FakePorts, Port};
@@ -40,46 +41,46 @@ pub trait Port {
     /// Writes a word of four bytes.
     fn write32(&mut self, offset: u16, value: u32);
 
-    /// Moves a byte from a port into a cell. With [`IoPorts`] that is one instruction: a life that ends before it leaves the byte in the device,
-    /// one that ends after it has the byte in memory.
+    /// Copies a byte from a port to a cell. With [`IoPorts`] this is one instruction: if the task
+    /// dies before it, the byte is still in the device; if it dies after it, the byte is in memory.
     fn read8_into(&mut self, offset: u16, cell: &AtomicU8) {
         cell.store(self.read8(offset), Ordering::Release);
     }
-    /// Moves a word of two bytes from a port into a cell: see [`Port::read8_into`].
+    /// Copies a word of two bytes from a port to a cell: see [`Port::read8_into`].
     fn read16_into(&mut self, offset: u16, cell: &AtomicU16) {
         cell.store(self.read16(offset), Ordering::Release);
     }
-    /// Reads as many bytes from one port as there is room for (`rep insb`).
+    /// Fills `to` with bytes from one port (`rep insb`).
     fn read8_block(&mut self, offset: u16, to: &mut [u8]) {
         for byte in to {
             *byte = self.read8(offset);
         }
     }
-    /// Writes bytes to one port (`rep outsb`).
+    /// Writes all bytes of `from` to one port (`rep outsb`).
     fn write8_block(&mut self, offset: u16, from: &[u8]) {
         for byte in from {
             self.write8(offset, *byte);
         }
     }
-    /// Reads as many words of two bytes from one port as there is room for (`rep insw`).
+    /// Fills `to` with words of two bytes from one port (`rep insw`).
     fn read16_block(&mut self, offset: u16, to: &mut [u16]) {
         for word in to {
             *word = self.read16(offset);
         }
     }
-    /// Writes words of two bytes to one port (`rep outsw`).
+    /// Writes all words of two bytes of `from` to one port (`rep outsw`).
     fn write16_block(&mut self, offset: u16, from: &[u16]) {
         for word in from {
             self.write16(offset, *word);
         }
     }
-    /// Reads as many words of four bytes from one port as there is room for (`rep insd`).
+    /// Fills `to` with words of four bytes from one port (`rep insd`).
     fn read32_block(&mut self, offset: u16, to: &mut [u32]) {
         for word in to {
             *word = self.read32(offset);
         }
     }
-    /// Writes words of four bytes to one port (`rep outsd`).
+    /// Writes all words of four bytes of `from` to one port (`rep outsd`).
     fn write32_block(&mut self, offset: u16, from: &[u32]) {
         for word in from {
             self.write32(offset, *word);
@@ -132,8 +133,8 @@ impl<P: Port + ?Sized> Port for &mut P {
     }
 }
 
-/// Ports that `system.toml` grants to this task. An access beyond them panics with its place in the source; without the check
-/// the processor would raise #GP all the same (Intel SDM vol. 1, section 20.5.2).
+/// Ports that `system.toml` grants to this task. An access beyond them panics with the location in
+/// the source; without this check the processor would raise #GP (Intel SDM vol. 1, section 20.5.2).
 ///
 /// ```toml
 /// ports = { cmos = { base = 0x70, len = 2 } }
@@ -153,26 +154,26 @@ pub struct IoPorts {
 }
 
 impl IoPorts {
-    /// The ports that `system.toml` grants under this name: all of the range. On the host `None`, unless a
+    /// All ports of the range that `system.toml` grants by this name. `None` on the host, unless a
     /// [`Harness`](crate::testing::Harness) grants them.
     pub fn named(name: &str) -> Option<IoPorts> {
         let entry = crate::entry_named(GrantKind::Ports, name)?;
         Some(IoPorts { base: u16::try_from(entry.base).ok()?, len: u16::try_from(entry.len).unwrap_or(u16::MAX) })
     }
 
-    /// The number of the first one, for messages.
+    /// The number of the first port, for messages.
     pub fn base(&self) -> u16 {
         self.base
     }
 
-    /// How many they are, at least 1.
+    /// The number of ports, at least 1.
     #[allow(clippy::len_without_is_empty, reason = "a range has at least one port")]
     pub fn len(&self) -> u16 {
         self.len
     }
 
-    /// `len` ports from `base` on, or `None` where no granted range holds them all. On the host `None`, unless a
-    /// [`Harness`](crate::testing::Harness) grants them.
+    /// `len` ports from number `base` on; `None` if no granted range contains them all. `None` on
+    /// the host, unless a [`Harness`](crate::testing::Harness) grants them.
     pub fn granted(base: u16, len: u16) -> Option<IoPorts> {
         let first = base as u64;
         let end = first + len as u64;
@@ -185,7 +186,7 @@ impl IoPorts {
         held.then_some(IoPorts { base, len })
     }
 
-    /// The port at `offset`, if `width` ports fit there.
+    /// The number of the port at `offset`. Panics if `width` ports do not fit there.
     #[inline]
     #[track_caller]
     fn at(&self, offset: u16, width: u32) -> u16 {
@@ -202,7 +203,7 @@ fn beyond(ports: &IoPorts, offset: u16) -> ! {
     panic!("port offset {offset:#x} is beyond the range {:#x}+{:#x}", ports.base, ports.len)
 }
 
-/// `in` and `out` of one width (Intel SDM vol. 2A, IN and OUT).
+/// Defines `in` and `out` of one width (Intel SDM vol. 2A, IN and OUT).
 macro_rules! width {
     ($read:ident, $write:ident, $type:ty, $register:tt, $width:literal) => {
         #[inline]
@@ -212,8 +213,8 @@ macro_rules! width {
             #[cfg(target_os = "none")]
             {
                 let value: $type;
-                // SAFETY: the port is granted to this task and belongs to a device, not to Rust's memory; what the device
-                // does is confined to what the grant allows it.
+                // SAFETY: the port is granted to this task and belongs to a device, not to Rust's
+                // memory; the grant limits what the device does.
                 unsafe {
                     core::arch::asm!(
                         concat!("in ", $register, ", dx"),
@@ -233,7 +234,8 @@ macro_rules! width {
         fn $write(&mut self, offset: u16, value: $type) {
             let port = self.at(offset, $width);
             #[cfg(target_os = "none")]
-            // SAFETY: as for reading.
+            // SAFETY: the port is granted to this task and belongs to a device, not to Rust's
+            // memory; the grant limits what the device does.
             unsafe {
                 core::arch::asm!(
                     concat!("out dx, ", $register),
@@ -248,7 +250,7 @@ macro_rules! width {
     };
 }
 
-/// `ins` of one element into a cell (Intel SDM vol. 2A, INS).
+/// Defines `ins` of one element to a cell (Intel SDM vol. 2A, INS).
 #[cfg(target_os = "none")]
 macro_rules! into_cell {
     ($name:ident, $instruction:literal, $cell:ty, $width:literal) => {
@@ -256,8 +258,9 @@ macro_rules! into_cell {
         #[track_caller]
         fn $name(&mut self, offset: u16, cell: &$cell) {
             let port = self.at(offset, $width);
-            // SAFETY: the ports are granted to this task and belong to a device. The instruction stores to `rdi`, which is a live,
-            // aligned cell made for shared change. The direction flag is clear, as always in Rust.
+            // SAFETY: the port is granted to this task and belongs to a device. The instruction
+            // stores to `rdi`, which is the address of a live, aligned cell that may be shared. The
+            // direction flag is clear, as always in Rust.
             unsafe {
                 core::arch::asm!(
                     $instruction,
@@ -270,7 +273,7 @@ macro_rules! into_cell {
     };
 }
 
-/// `rep ins` and `rep outs` of one width (Intel SDM vol. 2A, INS and OUTS; vol. 2B, REP).
+/// Defines `rep ins` and `rep outs` of one width (Intel SDM vol. 2A, INS and OUTS; vol. 2B, REP).
 #[cfg(target_os = "none")]
 macro_rules! block {
     ($read:ident, $write:ident, $type:ty, $ins:literal, $outs:literal, $width:literal) => {
@@ -278,8 +281,9 @@ macro_rules! block {
         #[track_caller]
         fn $read(&mut self, offset: u16, to: &mut [$type]) {
             let port = self.at(offset, $width);
-            // SAFETY: the ports are granted to this task and belong to a device. The instruction stores as many elements as `to` has,
-            // which is borrowed for writing. The direction flag is clear, as always in Rust.
+            // SAFETY: the port is granted to this task and belongs to a device. The instruction
+            // stores as many elements as `to` has, which is borrowed for writing. The direction
+            // flag is clear, as always in Rust.
             unsafe {
                 core::arch::asm!(
                     $ins,
@@ -295,7 +299,8 @@ macro_rules! block {
         #[track_caller]
         fn $write(&mut self, offset: u16, from: &[$type]) {
             let port = self.at(offset, $width);
-            // SAFETY: the ports are granted to this task; the instruction only reads as many elements as `from` has.
+            // SAFETY: the port is granted to this task; the instruction only reads as many elements
+            // as `from` has.
             unsafe {
                 core::arch::asm!(
                     $outs,

@@ -1,30 +1,35 @@
-//! `print!` and `println!`: lines for the task's log ring in the kernel, which the console shows under the task's name. Nobody waits there: what
-//! the kernel does not take of a flood is lost, and said to be, as soon as the task is heard again.
+//! `print!` and `println!` write lines to the task's log ring in the kernel, which the console
+//! shows with the task's name. They never wait: what the kernel refuses of a flood is lost, and the
+//! number of lost bytes is logged as soon as the task may write again.
 
 use abi::Status;
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-/// Most bytes that one system call takes.
+/// The most bytes of one system call.
 const LINE: usize = 1024;
 
-/// Formats to the task's log ring. On the host: to standard output.
+/// Prints formatted text to the task's log ring; on the host, to standard output.
 #[macro_export]
 macro_rules! print {
     ($($arg:tt)*) => { $crate::print::print(::core::format_args!($($arg)*)) };
 }
 
-/// Formats to the task's log ring, and ends the line. On the host: to standard output. What fits into 1,024 bytes is one system call, so lines of several threads do not mix.
+/// Prints formatted text and a line end to the task's log ring; on the host, to standard output. Up
+/// to 1,024 bytes are one system call, so lines of several threads do not mix.
 #[macro_export]
 macro_rules! println {
     () => { $crate::print::print(::core::format_args!("\n")) };
     ($($arg:tt)*) => { $crate::print::print(::core::format_args!("{}\n", ::core::format_args!($($arg)*))) };
 }
 
-/// Whether `c` takes one column on the screen and on every terminal, is seen there, joins with no other, and commands nothing: ASCII, and the
-/// letters and signs of the Latin, Greek and Cyrillic scripts. All else is shown as a question mark: control characters, those that turn
-/// the direction of writing or take no column (Unicode Standard Annex 9, section 2; general categories Mn, Me and Cf), and those that take
-/// two columns (Annex 11, wide and fullwidth), by which a line could look like another task's. U+FFFD stands for bytes that are no text.
+/// Whether `c` is visible, takes one column on the screen and on every terminal, joins with no
+/// other character, and controls nothing: ASCII, and letters and signs of the Latin, Greek and
+/// Cyrillic scripts. All others are shown as a question mark: control characters, those that change
+/// the direction of writing or take no column (Unicode Standard Annex 9, section 2; general
+/// categories Mn, Me and Cf), and those that take two columns (Annex 11, wide and fullwidth), by
+/// which a line could be made to look like another task's. U+FFFD stands for bytes that are not
+/// UTF-8.
 #[must_use]
 pub fn is_plain(c: char) -> bool {
     matches!(c,
@@ -34,15 +39,18 @@ pub fn is_plain(c: char) -> bool {
         | '♠'..='♯' | '\u{fffd}')
 }
 
-/// Most columns that a row of tagged text takes: one less than the screen has, because terminals differ in what the last one does.
+/// The most columns of a row of tagged text: one less than the screen has, because terminals differ
+/// in how they treat the last column.
 pub const ROW: usize = 79;
 
-/// Appends `line` (without its line feed) as what the task `name` has printed: in rows of at most [`ROW`] columns, each of which begins with
-/// the name in brackets, so that no row can be taken for another task's, however long the line is. `[name] ` begins a line, and `[name]> ` is
-/// how it goes on: `continued` says that its first part was printed before.
+/// Appends `line` (without its line feed) as text printed by the task `name`: in rows of at most
+/// [`ROW`] columns, each of which begins with the name in brackets, so that no row can be mistaken
+/// for another task's, however long the line is. A line begins with `[name] ` and continues with
+/// `[name]> `; `continued` means that its first part was printed before.
 ///
-/// A tab becomes four blanks, a carriage return at the end is left out, and what is not [`is_plain`] becomes a question mark. Beyond ASCII each
-/// character is counted as two columns: some terminals give two to a few of them (Unicode Standard Annex 11, ambiguous).
+/// A tab becomes four blanks, a carriage return at the end is left out, and characters that are not
+/// [`is_plain`] become question marks. Each character beyond ASCII is counted as two columns, as
+/// some terminals show a few of them in two (Unicode Standard Annex 11, ambiguous).
 pub fn push_tagged(name: &str, line: &str, continued: bool, out: &mut alloc::string::String) {
     let mut left = 0;
     let mut mark = if continued { "]> " } else { "] " };
@@ -70,14 +78,14 @@ pub fn push_tagged(name: &str, line: &str, continued: bool, out: &mut alloc::str
     out.push('\n');
 }
 
-/// What the macros call.
+/// Called by the macros.
 #[doc(hidden)]
 pub fn print(args: fmt::Arguments<'_>) {
     if let Some(text) = args.as_str() {
         return chunks(text, log);
     }
     let mut buffer = Buffer::<LINE, _>::new(log);
-    // An error is that of a `Display` that failed: what came before it is printed.
+    // An error means that a `Display` failed: the text before it is printed.
     let _ = buffer.write_fmt(args);
     buffer.flush();
 }
@@ -98,15 +106,15 @@ fn log(text: &[u8]) {
     std::print!("{}", alloc::string::String::from_utf8_lossy(text));
 }
 
-/// Bytes that were refused since it was last said how many.
+/// The number of refused bytes that has not been logged yet.
 #[cfg_attr(not(any(target_os = "none", test)), allow(dead_code, reason = "standard output refuses nothing"))]
 struct Lost(AtomicUsize);
 
 #[cfg_attr(not(any(target_os = "none", test)), allow(dead_code, reason = "standard output refuses nothing"))]
 impl Lost {
-    /// Writes text by `sink`, and before it how much was lost.
+    /// Writes text by `sink`, and before it a line about lost bytes, if there are any.
     fn write(&self, text: &[u8], sink: impl Fn(&[u8]) -> Result<usize, Status>) {
-        // Taken by one thread, which says it or puts it back.
+        // One thread takes the number, and logs it or puts it back.
         let mut lost = self.0.swap(0, Ordering::Relaxed);
         if lost != 0 {
             let mut note = Cut::<48>::new();
@@ -124,7 +132,7 @@ impl Lost {
     }
 }
 
-/// Gathers text, and hands it on when full or flushed.
+/// A buffer of text, which is passed to `sink` when it is full or flushed.
 struct Buffer<const SIZE: usize, F: FnMut(&[u8])> {
     bytes: [u8; SIZE],
     len: usize,

@@ -1,4 +1,5 @@
-//! What [`protocol!`](crate::protocol) is made of: values in words, memory lent, handles passed, replies owed.
+//! The parts of a protocol that [`protocol!`](crate::protocol) uses: values in words, lent memory,
+//! handles in messages, deferred replies.
 
 pub use crate::exec::OUTCOME_CANCELLED as CANCELLED;
 pub use crate::keep::{mix, mix_text};
@@ -21,16 +22,17 @@ pub use served::{Dispatch, Served};
 pub use server::{Args, Asker, Call, FromCall, In, Out, Outcome, Owed, Queue, Respond};
 pub use words::{Pack, Unpack, Words, from_words, place, to_words};
 
-/// Outcome of every protocol: the operation is unknown, or has other arguments than these.
+/// Outcome in every protocol: the operation is unknown, or its arguments are not as declared.
 pub const BAD_REQUEST: u16 = crate::OUTCOME_BAD_REQUEST;
-/// Outcome of every protocol: memory is lent for another use than the operation's, is too short or too long, or cannot be reached.
+/// Outcome in every protocol: lent memory has the wrong access, is too short or too long, or is not
+/// accessible.
 pub const BAD_LEASE: u16 = 0xfffc;
-/// Outcome of every protocol: a request of the same kind of this task waits already.
+/// Outcome in every protocol: a request of the same kind by the same task already waits.
 pub const BUSY: u16 = 0xfffd;
-/// Label of every protocol: asks for the protocol's hash.
+/// Label in every protocol: a request for the protocol's hash.
 pub const ASK_HASH: u16 = 0xffff;
 
-/// Whether no number is there twice.
+/// Whether all numbers are different.
 pub const fn distinct(numbers: &[u16]) -> bool {
     let mut i = 0;
     while i < numbers.len() {

@@ -1,18 +1,20 @@
-//! What threads and futures of a task wait for each other with.
+//! Synchronisation between threads and futures of a task.
 //!
 //! | | for | waiting |
 //! |---|---|---|
-//! | [`Mutex`] | threads; never held over an `await` | blocks the thread, on a notification; hand-over in turn; allocates nothing |
-//! | [`AsyncMutex`] | futures, and threads beside them; may be held over an `await` | in the order in which they came |
-//! | [`Semaphore`] | so many at a time | in the order in which they came |
-//! | [`channel`] | values from senders to receivers, a bounded number under way | senders where it is full, receivers where it is empty |
+//! | [`Mutex`] | threads; never held over an `await` | blocks the thread on a notification; waiters get it in turn; allocates nothing |
+//! | [`AsyncMutex`] | futures, and threads beside them; may be held over an `await` | in the order of arrival |
+//! | [`Semaphore`] | a limited number of users at a time | in the order of arrival |
+//! | [`channel`] | values from senders to receivers, with a bounded queue | senders if it is full, receivers if it is empty |
 //!
-//! Nobody in the way, none of them makes a system call. What can wait comes in three kinds: `try_` does not wait, `async` waits as a future,
-//! and the plain one blocks the thread ([`block_on`]). The thread that runs an executor, or a driver's loop, is not to block: everything else
-//! in it would stand still meanwhile, its signs of life included.
+//! Without contention none of them makes a system call. Operations that may wait have three forms:
+//! `try_` does not wait, `async` waits as a future, and the plain form blocks the thread
+//! ([`block_on`]). The thread that runs an executor or a driver's loop should not block, since
+//! everything else in it, including its heartbeat, would stop.
 //!
-//! **Dropping a future of these is cancelling it**: it leaves the queue, and a turn that it was given already goes to the next one. A value is
-//! sent, or taken, in the very moment in which the future is ready, so a cancelled one has sent or taken nothing.
+//! **Dropping one of these futures cancels it**: it leaves the queue, and if it was granted its
+//! turn already, the next waiter gets it. A value is sent or taken only in the moment in which the
+//! future becomes ready, so a cancelled future has sent or taken nothing.
 
 mod block;
 mod channel;

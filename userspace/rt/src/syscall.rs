@@ -1,11 +1,13 @@
-//! One thin wrapper per [`abi::Syscall`], and the only place in a task where the `syscall` instruction stands.
+//! A thin wrapper for each [`abi::Syscall`]. Only here does a task contain the `syscall`
+//! instruction.
 //!
-//! Which register carries what is written in [`abi::syscall`]. The instruction itself overwrites `rcx` and `r11`
-//! (Intel SDM vol. 2B, SYSCALL); the kernel keeps every other register that is not a named result. On the host nothing is
-//! executed: every call comes back with [`Status::BadSyscall`], unless a [`Harness`](crate::testing::Harness) plays the kernel.
+//! [`abi::syscall`] says which register holds what. The instruction itself overwrites `rcx` and
+//! `r11` (Intel SDM vol. 2B, SYSCALL); the kernel preserves every other register that is not a
+//! named result. On the host nothing is executed: every call returns [`Status::BadSyscall`], unless
+//! a [`Harness`](crate::testing::Harness) simulates the kernel.
 //!
-//! Wrappers that hand an address to the kernel take slices and references, so they are safe; the few that take a bare
-//! address or change the task's own memory map are `unsafe`.
+//! Wrappers that pass addresses to the kernel take slices and references, so they are safe; the few
+//! that take a bare address or change the task's own address space are `unsafe`.
 
 use abi::message::{Kinds, ReplyToken, Rights};
 use abi::{Status, Syscall};
@@ -21,7 +23,7 @@ pub use system::{
     log_read, system_info, task_fault, task_kill, task_reap, task_set_restart, task_signal, task_spawn, task_status,
 };
 
-/// What a plain system call returned: the status word and its two value registers.
+/// The result registers of a plain system call: the status, and two values.
 #[derive(Clone, Copy)]
 struct Raw {
     status: u64,
@@ -48,14 +50,14 @@ impl Raw {
         check(self.status).map(|()| self.rdx as u32)
     }
 
-    /// Nothing, or the error.
+    /// Success without a value, or the error.
     #[inline(always)]
     fn done(self) -> Result<(), Status> {
         check(self.status)
     }
 }
 
-/// The status word as a result.
+/// The status register as a result.
 #[inline(always)]
 fn check(status: u64) -> Result<(), Status> {
     if status == Status::Ok as u64 { Ok(()) } else { Err(error_of(status)) }
@@ -63,22 +65,24 @@ fn check(status: u64) -> Result<(), Status> {
 
 #[cold]
 fn error_of(status: u64) -> Status {
-    // A code of which this ABI knows nothing cannot come from a kernel whose ABI hash was checked.
+    // A kernel with the same ABI hash returns no unknown code.
     u32::try_from(status).ok().and_then(Status::from_u32).unwrap_or(Status::BadSyscall)
 }
 
-/// Defines a plain system call of some number of arguments: `rsi` and `rdx` come back as values whether or not they go in.
+/// Defines a plain system call with some number of arguments: `rsi` and `rdx` are results whether
+/// or not they are arguments.
 macro_rules! plain {
     ($name:ident($($arg:ident),*), rsi = $rsi:expr, rdx = $rdx:expr, { $($reg:tt = $value:ident),* }) => {
         /// # Safety
-        /// What the call does to the task's memory must be sound: see [`abi::syscall`].
+        /// The effect of the call on the task's memory must be sound: see [`abi::syscall`].
         #[inline(always)]
         unsafe fn $name(call: Syscall, $($arg: u64),*) -> Raw {
             #[cfg(target_os = "none")]
             {
                 let (status, rsi, rdx);
-                // SAFETY: the registers are those of `abi::syscall`; the kernel keeps all others. Memory is treated as
-                // changed (no `nomem`), and the caller vouches for the rest.
+                // SAFETY: the registers are those of `abi::syscall`; the kernel preserves all
+                // others. Memory is assumed to change (no `nomem`), and the caller ensures the
+                // rest.
                 unsafe {
                     asm!(
                         "syscall",
@@ -111,7 +115,7 @@ plain!(plain5(a, b, c, d, e), rsi = b, rdx = c, { "rdi" = a, "r10" = d, "r8" = e
 /// Lets the next thread of the same priority run.
 #[inline]
 pub fn yield_now() {
-    // SAFETY: touches no memory of the task.
+    // SAFETY: the call does not access the task's memory.
     let _ = unsafe { plain1(Syscall::Yield, 0) };
     #[cfg(not(target_os = "none"))]
     std::thread::yield_now();
@@ -119,14 +123,14 @@ pub fn yield_now() {
 
 /// Ends the task. On the host it panics instead.
 pub fn exit(code: i32) -> ! {
-    // SAFETY: touches no memory of the task.
+    // SAFETY: the call does not access the task's memory.
     let _ = unsafe { plain1(Syscall::Exit, code as u64) };
     never("exit")
 }
 
 /// Ends the task as panicked. On the host it panics instead.
 pub fn panic(message: &str) -> ! {
-    // SAFETY: the kernel reads the message, nothing more.
+    // SAFETY: the kernel only reads the message.
     let _ = unsafe { plain2(Syscall::Panic, message.as_ptr() as u64, message.len() as u64) };
     never(message)
 }
@@ -136,17 +140,19 @@ pub fn panic(message: &str) -> ! {
 /// # Safety
 /// Nothing that lives on the thread's stack may be in use elsewhere: its destructors do not run.
 pub unsafe fn thread_exit() -> ! {
-    // SAFETY: touches no memory of the task; the caller vouches for the stack.
+    // SAFETY: the call does not access the task's memory; the caller ensures that the stack is
+    // unused.
     let _ = unsafe { plain1(Syscall::ThreadExit, 0) };
     never("thread_exit")
 }
 
-/// A call that does not return has returned.
+/// Ends the task after a system call that does not return has returned.
 fn never(what: &str) -> ! {
     #[cfg(target_os = "none")]
     {
         let _ = what;
-        // SAFETY: `ud2` raises #UD (Intel SDM vol. 2B, UD), which ends the task; execution does not go past it.
+        // SAFETY: `ud2` raises #UD (Intel SDM vol. 2B, UD), which ends the task; execution does not
+        // go past it.
         unsafe { asm!("ud2", options(noreturn, nostack)) }
     }
     #[cfg(not(target_os = "none"))]
@@ -156,31 +162,32 @@ fn never(what: &str) -> ! {
 /// Starts a thread; returns its handle.
 ///
 /// # Errors
-/// As [`Syscall::ThreadCreate`].
+/// The errors of [`Syscall::ThreadCreate`].
 ///
 /// # Safety
-/// `entry` must be code that may start with nothing but `argument` in `rdi` and the stack that ends at `stack`, which must
-/// be mapped, unused and outlive the thread.
+/// `entry` must be the address of code that can start with only `argument` in `rdi` and a stack
+/// that ends at `stack`. The stack must be mapped, unused, and outlive the thread.
 pub unsafe fn thread_create(entry: u64, stack: u64, argument: u64, priority: u8) -> Result<u32, Status> {
-    // SAFETY: the caller vouches for entry and stack.
+    // SAFETY: the caller ensures that entry and stack are valid.
     unsafe { plain4(Syscall::ThreadCreate, entry, stack, argument, priority as u64) }.handle()
 }
 
-/// Sets a thread's priority; [`abi::syscall::THIS_THREAD`] names the caller.
+/// Sets a thread's priority; [`abi::syscall::THIS_THREAD`] stands for the calling thread.
 ///
 /// # Errors
-/// As [`Syscall::ThreadPriority`].
+/// The errors of [`Syscall::ThreadPriority`].
 pub fn thread_priority(thread: u64, priority: u8) -> Result<(), Status> {
-    // SAFETY: touches no memory of the task.
+    // SAFETY: the call does not access the task's memory.
     unsafe { plain2(Syscall::ThreadPriority, thread, priority as u64) }.done()
 }
 
-/// Copies from a caller's lease into `buf`; returns how many bytes, [`abi::message::MAX_COPY`] at most.
+/// Copies from a caller's lease to `buf`; returns the number of bytes, at most
+/// [`abi::message::MAX_COPY`].
 ///
 /// # Errors
-/// As [`Syscall::LeaseRead`].
+/// The errors of [`Syscall::LeaseRead`].
 pub fn lease_read(token: ReplyToken, lease: usize, offset: usize, buf: &mut [u8]) -> Result<usize, Status> {
-    // SAFETY: the kernel writes to `buf` alone, which is borrowed for writing.
+    // SAFETY: the kernel writes only to `buf`, which is borrowed for writing.
     unsafe {
         plain5(Syscall::LeaseRead, token.0, lease as u64, offset as u64, buf.as_mut_ptr() as u64, buf.len() as u64)
     }
@@ -188,10 +195,11 @@ pub fn lease_read(token: ReplyToken, lease: usize, offset: usize, buf: &mut [u8]
     .map(|count| count as usize)
 }
 
-/// Copies `buf` to a caller's lease; returns how many bytes, [`abi::message::MAX_COPY`] at most.
+/// Copies from `buf` to a caller's lease; returns the number of bytes, at most
+/// [`abi::message::MAX_COPY`].
 ///
 /// # Errors
-/// As [`Syscall::LeaseWrite`].
+/// The errors of [`Syscall::LeaseWrite`].
 pub fn lease_write(token: ReplyToken, lease: usize, offset: usize, buf: &[u8]) -> Result<usize, Status> {
     // SAFETY: the kernel only reads `buf`.
     unsafe { plain5(Syscall::LeaseWrite, token.0, lease as u64, offset as u64, buf.as_ptr() as u64, buf.len() as u64) }
@@ -199,12 +207,12 @@ pub fn lease_write(token: ReplyToken, lease: usize, offset: usize, buf: &[u8]) -
         .map(|count| count as usize)
 }
 
-/// Length in bytes and access of a caller's lease.
+/// The length in bytes and the access of a caller's lease.
 ///
 /// # Errors
-/// As [`Syscall::LeaseInfo`].
+/// The errors of [`Syscall::LeaseInfo`].
 pub fn lease_info(token: ReplyToken, lease: usize) -> Result<(usize, u32), Status> {
-    // SAFETY: touches no memory of the task.
+    // SAFETY: the call does not access the task's memory.
     unsafe { plain2(Syscall::LeaseInfo, token.0, lease as u64) }
         .values()
         .map(|(len, access)| (len as usize, access as u32))
@@ -213,170 +221,174 @@ pub fn lease_info(token: ReplyToken, lease: usize) -> Result<(usize, u32), Statu
 /// Makes an endpoint; returns its handle.
 ///
 /// # Errors
-/// As [`Syscall::EndpointCreate`].
+/// The errors of [`Syscall::EndpointCreate`].
 pub fn endpoint_create() -> Result<u32, Status> {
-    // SAFETY: touches no memory of the task.
+    // SAFETY: the call does not access the task's memory.
     unsafe { plain1(Syscall::EndpointCreate, 0) }.handle()
 }
 
 /// Binds a notification to an endpoint.
 ///
 /// # Errors
-/// As [`Syscall::EndpointBind`].
+/// The errors of [`Syscall::EndpointBind`].
 pub fn endpoint_bind(endpoint: u32, notification: u32) -> Result<(), Status> {
-    // SAFETY: touches no memory of the task.
+    // SAFETY: the call does not access the task's memory.
     unsafe { plain2(Syscall::EndpointBind, endpoint as u64, notification as u64) }.done()
 }
 
-/// Says which handles requests may bring to an endpoint.
+/// Sets which kinds of handles requests may bring to an endpoint.
 ///
 /// # Errors
-/// As [`Syscall::EndpointTakes`].
+/// The errors of [`Syscall::EndpointTakes`].
 pub fn endpoint_takes(endpoint: u32, kinds: Kinds) -> Result<(), Status> {
-    // SAFETY: touches no memory of the task.
+    // SAFETY: the call does not access the task's memory.
     unsafe { plain2(Syscall::EndpointTakes, endpoint as u64, kinds.bits() as u64) }.done()
 }
 
 /// Makes a notification; returns its handle.
 ///
 /// # Errors
-/// As [`Syscall::NotificationCreate`].
+/// The errors of [`Syscall::NotificationCreate`].
 pub fn notification_create() -> Result<u32, Status> {
-    // SAFETY: touches no memory of the task.
+    // SAFETY: the call does not access the task's memory.
     unsafe { plain1(Syscall::NotificationCreate, 0) }.handle()
 }
 
 /// Sets bits of a notification.
 ///
 /// # Errors
-/// As [`Syscall::Signal`].
+/// The errors of [`Syscall::Signal`].
 #[inline]
 pub fn signal(notification: u32, bits: u64) -> Result<(), Status> {
-    // SAFETY: touches no memory of the task.
+    // SAFETY: the call does not access the task's memory.
     unsafe { plain2(Syscall::Signal, notification as u64, bits) }.done()
 }
 
-/// Waits for bits of a notification, and takes them.
+/// Waits for bits of a notification, takes them, and returns them.
 ///
 /// # Errors
-/// As [`Syscall::Wait`].
+/// The errors of [`Syscall::Wait`].
 #[inline]
 pub fn wait(notification: u32, mask: u64) -> Result<u64, Status> {
-    // SAFETY: touches no memory of the task.
+    // SAFETY: the call does not access the task's memory.
     unsafe { plain2(Syscall::Wait, notification as u64, mask) }.value()
 }
 
-/// Takes those bits of a notification that are set.
+/// Takes the bits of a notification that are set, and returns them, without waiting.
 ///
 /// # Errors
-/// As [`Syscall::Poll`].
+/// The errors of [`Syscall::Poll`].
 #[inline]
 pub fn poll(notification: u32, mask: u64) -> Result<u64, Status> {
-    // SAFETY: touches no memory of the task.
+    // SAFETY: the call does not access the task's memory.
     unsafe { plain2(Syscall::Poll, notification as u64, mask) }.value()
 }
 
 /// Makes a memory object of `pages` zeroed frames; returns its handle.
 ///
 /// # Errors
-/// As [`Syscall::MemoryCreate`].
+/// The errors of [`Syscall::MemoryCreate`].
 pub fn memory_create(pages: usize, contiguous: bool) -> Result<u32, Status> {
-    // SAFETY: touches no memory of the task.
+    // SAFETY: the call does not access the task's memory.
     unsafe { plain2(Syscall::MemoryCreate, pages as u64, contiguous as u64) }.handle()
 }
 
-/// Maps a memory object at `addr`, or where the kernel likes (0); returns the address.
+/// Maps a memory object at `addr`, or at an address that the kernel chooses (0); returns the
+/// address.
 ///
 /// # Errors
-/// As [`Syscall::MemoryMap`].
+/// The errors of [`Syscall::MemoryMap`].
 ///
 /// # Safety
-/// Rust must not be led to believe that what is mapped belongs to one owner while it is mapped twice.
+/// If the object is mapped more than once, no Rust reference may claim exclusive access to it.
 pub unsafe fn memory_map(memory: u32, addr: u64, writable: bool) -> Result<u64, Status> {
-    // SAFETY: the kernel maps only what is not mapped yet; the caller vouches for aliasing.
+    // SAFETY: the kernel maps only addresses that are not mapped yet; the caller ensures correct
+    // aliasing.
     unsafe { plain3(Syscall::MemoryMap, memory as u64, addr, writable as u64) }.value()
 }
 
-/// Takes a mapping away.
+/// Removes a mapping.
 ///
 /// # Errors
-/// As [`Syscall::MemoryUnmap`].
+/// The errors of [`Syscall::MemoryUnmap`].
 ///
 /// # Safety
 /// Nothing may refer to the mapping any more.
 pub unsafe fn memory_unmap(addr: u64) -> Result<(), Status> {
-    // SAFETY: the caller vouches that nothing refers to the mapping.
+    // SAFETY: the caller ensures that nothing refers to the mapping.
     unsafe { plain1(Syscall::MemoryUnmap, addr) }.done()
 }
 
-/// Pages of a memory object, and its physical address (`u64::MAX` where it is not contiguous).
+/// The number of pages of a memory object, and its physical address (`u64::MAX` if it is not
+/// contiguous).
 ///
 /// # Errors
-/// As [`Syscall::MemoryInfo`].
+/// The errors of [`Syscall::MemoryInfo`].
 pub fn memory_info(memory: u32) -> Result<(usize, u64), Status> {
-    // SAFETY: touches no memory of the task.
+    // SAFETY: the call does not access the task's memory.
     unsafe { plain1(Syscall::MemoryInfo, memory as u64) }.values().map(|(pages, physical)| (pages as usize, physical))
 }
 
-/// Lets an interrupt line fire again.
+/// Acknowledges an interrupt: unmasks its line.
 ///
 /// # Errors
-/// As [`Syscall::IrqAck`].
+/// The errors of [`Syscall::IrqAck`].
 #[inline]
 pub fn irq_ack(irq: u32) -> Result<(), Status> {
-    // SAFETY: touches no memory of the task.
+    // SAFETY: the call does not access the task's memory.
     unsafe { plain1(Syscall::IrqAck, irq as u64) }.done()
 }
 
 /// Makes a timer that sets a bit of a notification; returns its handle.
 ///
 /// # Errors
-/// As [`Syscall::TimerCreate`].
+/// The errors of [`Syscall::TimerCreate`].
 pub fn timer_create(notification: u32, bit: u32) -> Result<u32, Status> {
-    // SAFETY: touches no memory of the task.
+    // SAFETY: the call does not access the task's memory.
     unsafe { plain2(Syscall::TimerCreate, notification as u64, bit as u64) }.handle()
 }
 
-/// Sets a timer to a deadline in nanoseconds since boot.
+/// Arms a timer for a deadline in nanoseconds since boot.
 ///
 /// # Errors
-/// As [`Syscall::TimerArm`].
+/// The errors of [`Syscall::TimerArm`].
 pub fn timer_arm(timer: u32, deadline_ns: u64) -> Result<(), Status> {
-    // SAFETY: touches no memory of the task.
+    // SAFETY: the call does not access the task's memory.
     unsafe { plain2(Syscall::TimerArm, timer as u64, deadline_ns) }.done()
 }
 
-/// Stops a timer.
+/// Disarms a timer.
 ///
 /// # Errors
-/// As [`Syscall::TimerDisarm`].
+/// The errors of [`Syscall::TimerDisarm`].
 pub fn timer_disarm(timer: u32) -> Result<(), Status> {
-    // SAFETY: touches no memory of the task.
+    // SAFETY: the call does not access the task's memory.
     unsafe { plain1(Syscall::TimerDisarm, timer as u64) }.done()
 }
 
-/// Gives a handle up.
+/// Closes a handle.
 ///
 /// # Errors
-/// As [`Syscall::HandleClose`].
+/// The errors of [`Syscall::HandleClose`].
 pub fn handle_close(handle: u32) -> Result<(), Status> {
-    // SAFETY: touches no memory of the task: a mapped memory object is refused.
+    // SAFETY: the call does not access the task's memory, as a mapped memory object is refused.
     unsafe { plain1(Syscall::HandleClose, handle as u64) }.done()
 }
 
-/// Makes a second handle with the same or fewer rights; `limit` is its badge, or the bits that can be set by it, 0 those of the first.
+/// Duplicates a handle with the same or fewer rights. `limit` is the badge of the copy, or the bits
+/// that can be set through it; 0 leaves them unchanged.
 ///
 /// # Errors
-/// As [`Syscall::HandleDup`].
+/// The errors of [`Syscall::HandleDup`].
 pub fn handle_dup(handle: u32, rights: Rights, limit: u64) -> Result<u32, Status> {
-    // SAFETY: touches no memory of the task.
+    // SAFETY: the call does not access the task's memory.
     unsafe { plain3(Syscall::HandleDup, handle as u64, rights.bits() as u64, limit) }.handle()
 }
 
-/// Appends text to the task's log ring; returns how many bytes were taken, 1024 at most.
+/// Appends text to the task's log ring; returns the number of bytes taken, at most 1024.
 ///
 /// # Errors
-/// As [`Syscall::LogWrite`].
+/// The errors of [`Syscall::LogWrite`].
 pub fn log_write(text: &[u8]) -> Result<usize, Status> {
     // SAFETY: the kernel only reads `text`.
     unsafe { plain2(Syscall::LogWrite, text.as_ptr() as u64, text.len() as u64) }.value().map(|count| count as usize)

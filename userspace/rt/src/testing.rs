@@ -1,5 +1,5 @@
-//! What drivers are tested with on the host: a [`Harness`] that plays the kernel for a whole driver and ends its life before any step of it, and
-//! [`qemu`], the device models of QEMU.
+//! Tests of drivers on the host: a [`Harness`] that simulates the kernel for a whole driver and can
+//! end its life before any step of it, and [`qemu`], the device models of QEMU.
 //!
 //! ```
 //! use rt::ipc::Request;
@@ -28,7 +28,7 @@
 //! assert_eq!(steps, 2, "the access to the port, and the answer");
 //! ```
 //!
-//! [`crate::fake`] has devices that a test makes up.
+//! [`crate::fake`] has devices that a test defines itself.
 
 mod deaths;
 mod device;

@@ -1,4 +1,4 @@
-//! Threads of the task: the same memory and the same handles, each with a stack of its own.
+//! Threads of the task, which share its memory and handles, and have a stack each.
 
 use crate::ipc::close;
 use crate::notify::Notification;
@@ -7,29 +7,32 @@ use abi::{PAGE_SIZE, Status};
 use alloc::boxed::Box;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-/// Where the stacks lie. Each has a slot of [`SLOT`] bytes, at the upper end of it, so that below every stack lies at least 1 MiB of
-/// nothing: a stack that runs over faults instead of writing on. The place is above the heap's,
-/// under the same uppermost page table.
+/// The address range of the stacks. Each is at the upper end of a slot of [`SLOT`] bytes, so that
+/// at least 1 MiB below every stack is unmapped: an overflow faults. The range is above the heap's,
+/// under the same third-level page table.
 const STACKS: u64 = abi::task::MAP_BASE + (384 << 30);
 const SLOT: u64 = 2 * 1024 * 1024;
 
-/// Most pages of a stack: what one memory object holds.
+/// The most pages of a stack, which is the most of one memory object.
 pub const MAX_STACK_PAGES: usize = 256;
 
 /// The slots in use, one bit each.
 static SLOTS: Slots = [const { AtomicU64::new(0) }; 2];
 
-/// How many threads there are beside the first one, those counted that have ended and that nobody has joined.
+/// The number of threads besides the first one, including those that have ended and were not
+/// joined.
 pub(crate) fn spawned() -> usize {
     SLOTS.iter().map(|slots| slots.load(Ordering::SeqCst).count_ones() as usize).sum()
 }
 
 type Slots = [AtomicU64; 2];
 
-/// How many threads have a place, by which the runtime tells them apart: those with a slot, and the first one.
+/// The number of places, by which the runtime tells threads apart: one for each slot, and one for
+/// the first thread.
 pub(crate) const PLACES: usize = 2 * u64::BITS as usize + 1;
 
-/// The calling thread's place, by the stack that it runs on: a thread has no other register to itself. `None` on a stack of its own making.
+/// The calling thread's place, found by the address of its stack. `None` if it runs on a stack of
+/// another origin.
 #[cfg(target_os = "none")]
 pub(crate) fn place() -> Option<usize> {
     let here = 0_u8;
@@ -41,19 +44,19 @@ pub(crate) fn is_first() -> bool {
     place() == Some(PLACES - 1)
 }
 
-/// The place of who has this address on the stack.
+/// The place of the thread whose stack contains this address.
 #[cfg_attr(not(target_os = "none"), allow(dead_code, reason = "threads of the host have stacks elsewhere"))]
 fn place_of(address: u64) -> Option<usize> {
     let slots = PLACES as u64 - 1;
     match address.checked_sub(STACKS).map(|offset| offset / SLOT) {
         Some(slot) if slot < slots => Some(slot as usize),
-        // The first thread's stack ends there, and no quota is as large as this.
+        // The first thread's stack ends at `STACK_TOP`, and no quota allows one this large.
         _ if (abi::task::STACK_TOP - (4 << 30)..abi::task::STACK_TOP).contains(&address) => Some(slots as usize),
         _ => None,
     }
 }
 
-/// On the host: the lowest place that no living thread has.
+/// On the host: the lowest place that no live thread has.
 #[cfg(not(target_os = "none"))]
 pub(crate) fn place() -> Option<usize> {
     struct Place(Option<usize>);
@@ -73,11 +76,12 @@ pub(crate) fn place() -> Option<usize> {
             Some(place)
         }));
     }
-    // A thread that ends has none any more.
+    // The place of a thread that is ending is already free.
     PLACE.try_with(|place| place.0).ok().flatten()
 }
 
-/// A thread that can be waited for. Dropping it lets the thread run on; its stack stays until the task ends.
+/// A thread that can be waited for. Dropping this lets the thread run on; its stack stays until the
+/// task ends.
 #[derive(Debug)]
 pub struct JoinHandle {
     thread: u32,
@@ -85,28 +89,31 @@ pub struct JoinHandle {
     stack: Stack,
 }
 
-/// Runs `f` on a thread of its own, with a stack of `stack_pages` pages, 1 to [`MAX_STACK_PAGES`]. `priority` is 0 (most
-/// important) to 31, and no better than the task's own. Threads that share locks want the same priority.
+/// Runs `f` on a new thread with a stack of `stack_pages` pages, 1 to [`MAX_STACK_PAGES`].
+/// `priority` is 0 (most important) to 31, and not more important than the task's own. Threads that
+/// share locks should have the same priority.
 ///
 /// # Errors
-/// [`Status::BadArgument`] (stack), [`Status::Ceiling`], [`Status::QuotaFrames`], [`Status::QuotaObjects`],
-/// [`Status::QuotaHandles`] (also where 128 threads exist), [`Status::OutOfMemory`].
+/// [`Status::BadArgument`] (stack), [`Status::Ceiling`], [`Status::QuotaFrames`],
+/// [`Status::QuotaObjects`], [`Status::QuotaHandles`] (also if there are 128 threads),
+/// [`Status::OutOfMemory`].
 pub fn spawn(f: impl FnOnce() + Send + 'static, stack_pages: usize, priority: u8) -> Result<JoinHandle, Status> {
     let stack = Stack::new(stack_pages)?;
     let done = match Notification::create() {
         Ok(done) => done,
         Err(status) => {
-            // SAFETY: no thread has been started on it.
+            // SAFETY: no thread was started on the stack.
             unsafe { stack.free() };
             return Err(status);
         }
     };
     let start = Box::into_raw(Box::new(Start { f: Box::new(f), done }));
-    // SAFETY: `trampoline` wants a `Start` that it may take, and the stack is mapped and its alone.
+    // SAFETY: `trampoline` takes ownership of the `Start`, and the stack is mapped and not used
+    // otherwise.
     match unsafe { syscall::thread_create(trampoline as *const () as u64, stack.top(), start as u64, priority) } {
         Ok(thread) => Ok(JoinHandle { thread, done, stack }),
         Err(status) => {
-            // SAFETY: no thread was made, so nobody else takes the box.
+            // SAFETY: no thread was made, so nobody else owns the box.
             drop(unsafe { Box::from_raw(start) });
             // SAFETY: no thread was made, so nobody runs on the stack.
             unsafe { stack.free() };
@@ -117,26 +124,27 @@ pub fn spawn(f: impl FnOnce() + Send + 'static, stack_pages: usize, priority: u8
 }
 
 impl JoinHandle {
-    /// Waits until the thread has ended, and frees what it had.
+    /// Waits until the thread has ended, and frees its stack and handles.
     pub fn join(self) {
         self.done.wait(1);
-        // What a close could fail with is of no use to anyone here.
+        // If a handle cannot be closed, nothing can be done about it here.
         let _ = close(self.done.0);
         let _ = close(self.thread);
-        // SAFETY: the thread sets the bit as the last thing before it ends, and does not touch its stack after that.
+        // SAFETY: setting the bit is the last thing that the thread does before it ends, and it
+        // does not access its stack afterwards.
         unsafe { self.stack.free() };
     }
 
-    /// Sets the thread's priority, no better than the task's own.
+    /// Sets the thread's priority, which may not be more important than the task's own.
     ///
     /// # Errors
-    /// [`Status::Ceiling`], [`Status::BadArgument`], [`Status::BadHandle`] where it has ended.
+    /// [`Status::Ceiling`], [`Status::BadArgument`], [`Status::BadHandle`] if the thread has ended.
     pub fn set_priority(&self, priority: u8) -> Result<(), Status> {
         syscall::thread_priority(self.thread as u64, priority)
     }
 }
 
-/// Sets the calling thread's own priority, no better than the task's.
+/// Sets the calling thread's priority, which may not be more important than the task's own.
 ///
 /// # Errors
 /// [`Status::Ceiling`], [`Status::BadArgument`].
@@ -144,7 +152,7 @@ pub fn set_own_priority(priority: u8) -> Result<(), Status> {
     syscall::thread_priority(abi::syscall::THIS_THREAD, priority)
 }
 
-/// What a new thread finds.
+/// The data that a new thread starts with.
 #[cfg_attr(not(target_os = "none"), allow(dead_code, reason = "no thread starts on the host"))]
 struct Start {
     f: Box<dyn FnOnce() + Send>,
@@ -170,7 +178,7 @@ impl Stack {
             return Err(Status::QuotaHandles);
         };
         let stack = Stack { slot, memory, pages };
-        // SAFETY: the object is new and the slot is this stack's alone.
+        // SAFETY: the object is new, and only this stack has the slot.
         if let Err(status) = unsafe { syscall::memory_map(memory, stack.bottom(), true) } {
             free_slot(&SLOTS, slot);
             let _ = close(memory);
@@ -187,13 +195,16 @@ impl Stack {
         self.top() - (self.pages * PAGE_SIZE) as u64
     }
 
+    /// Unmaps the stack and frees its slot.
+    ///
     /// # Safety
-    /// No thread may run on it any more.
+    /// No thread may run on the stack any more.
     unsafe fn free(self) {
-        // SAFETY: nobody runs on it, says the caller.
+        // SAFETY: nobody runs on the stack, by this function's contract.
         if unsafe { syscall::memory_unmap(self.bottom()) }.is_ok() {
             let _ = close(self.memory);
-            // It is unparked only while its thread waits, so nothing can come late and meet the slot's next owner.
+            // A parker is unparked only while its thread waits, so no late signal can reach the
+            // next owner of the slot.
             if let Some(parker) = crate::parker::of(self.slot as usize) {
                 parker.close();
             }
@@ -218,7 +229,8 @@ fn free_slot(slots: &Slots, slot: u32) {
     }
 }
 
-/// The first instructions of a thread: the chain of frame pointers ends here, the stack is aligned for a call (System V ABI, 3.2.2).
+/// The first instructions of a thread: the chain of frame pointers ends here, and the stack is
+/// aligned for a call (System V ABI, AMD64, section 3.2.2).
 #[cfg(target_os = "none")]
 #[unsafe(naked)]
 extern "C" fn trampoline() -> ! {
@@ -230,14 +242,15 @@ extern "C" fn trampoline() -> ! {
     unreachable!("there are no threads on the host")
 }
 
-/// Runs the closure, then signs off.
+/// Runs the closure, signals the end of the thread, and ends it.
 #[cfg(target_os = "none")]
 extern "C" fn run(start: *mut Start) -> ! {
     // SAFETY: `spawn` made the box for this thread and gave it away.
     let Start { f, done } = *unsafe { Box::from_raw(start) };
     f();
-    // SAFETY: registers as `abi::syscall` lists them for `signal` and `thread_exit`. From the first of the two on, whoever joins
-    // may unmap this stack, so nothing here touches it: the kernel keeps a thread's registers in its own memory.
+    // SAFETY: registers as `abi::syscall` lists them for `signal` and `thread_exit`. After the
+    // first of the two the joining thread may unmap this stack, so nothing here accesses it: the
+    // kernel keeps a thread's registers in its own memory.
     unsafe {
         core::arch::asm!(
             "syscall",

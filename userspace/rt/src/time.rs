@@ -1,4 +1,4 @@
-//! Time since boot, in nanoseconds; timers; sleeping.
+//! Time since boot in nanoseconds, timers, and sleeping.
 
 use crate::lock::Mutex;
 use crate::notify::{BitNumber, Notification};
@@ -9,7 +9,8 @@ use abi::message::bits;
 /// Nanoseconds in a millisecond.
 const NS_PER_MS: u64 = 1_000_000;
 
-/// Nanoseconds since boot, read without a system call. On the host: what [`set_host_clock`] set, 0 at first.
+/// Nanoseconds since boot, read without a system call. On the host: the time that
+/// [`set_host_clock`] set, at first 0.
 #[inline]
 pub fn now_ns() -> u64 {
     #[cfg(target_os = "none")]
@@ -23,7 +24,8 @@ pub fn now_ns() -> u64 {
     }
 }
 
-/// The time-stamp counter: ever-rising, of a frequency of its own; for differences. On the host as [`now_ns`].
+/// The time-stamp counter, which never goes back and has a frequency of its own; for differences.
+/// On the host this is [`now_ns`].
 #[inline]
 pub fn ticks() -> u64 {
     #[cfg(target_os = "none")]
@@ -39,8 +41,8 @@ pub fn ticks() -> u64 {
 #[cfg(not(target_os = "none"))]
 static HOST_CLOCK: core::sync::atomic::AtomicU64 = core::sync::atomic::AtomicU64::new(0);
 
-/// Sets what [`now_ns`] returns on the host, for tests. It is one clock for the whole process, and one for each thread on which a
-/// [`Harness`](crate::testing::Harness) runs.
+/// Sets the time that [`now_ns`] returns on the host, for tests. The whole process has one clock,
+/// and each thread on which a [`Harness`](crate::testing::Harness) runs has its own.
 #[cfg(not(target_os = "none"))]
 pub fn set_host_clock(ns: u64) {
     if !crate::testing::kernel::set_now(ns) {
@@ -58,7 +60,7 @@ fn rdtsc() -> u64 {
     (high as u64) << 32 | low as u64
 }
 
-/// Counter ticks since `base` as nanoseconds: `mult / 2^32` of them to the tick.
+/// Converts counter ticks since `base` to nanoseconds, at `mult / 2^32` nanoseconds per tick.
 #[cfg_attr(not(target_os = "none"), allow(dead_code, reason = "the host has a clock of its own"))]
 #[inline]
 fn scale(ticks: u64, base: u64, mult: u64) -> u64 {
@@ -66,12 +68,12 @@ fn scale(ticks: u64, base: u64, mult: u64) -> u64 {
     (product >> 32) as u64
 }
 
-/// The instant `ms` milliseconds after `now`, or the end of time.
+/// The time `ms` milliseconds after `now`, at most [`u64::MAX`].
 fn after_ms(now: u64, ms: u64) -> u64 {
     now.saturating_add(ms.saturating_mul(NS_PER_MS))
 }
 
-/// A deadline that sets a bit of a notification, once. Closed on drop.
+/// A timer, which sets a bit of a notification once at its deadline. It is closed on drop.
 ///
 /// ```no_run
 /// use rt::time::{Timer, now_ns};
@@ -80,7 +82,7 @@ fn after_ms(now: u64, ms: u64) -> u64 {
 ///
 /// let timer = Timer::new(TICK)?;
 /// timer.arm_in_ms(20);
-/// // In `notified`, when `TICK.is_in(bits)`: it has fired, and is armed again for the next instant.
+/// // In `notified`, when `TICK.is_in(bits)`: the timer has fired, and is armed again.
 /// timer.arm_at(now_ns() + 20_000_000);
 /// # Ok::<(), rt::Status>(())
 /// ```
@@ -90,8 +92,8 @@ pub struct Timer {
 }
 
 impl Timer {
-    /// A timer on the task's own notification, which sets this [`Bit`](crate::Bit) (or the bit of this number), by custom one of
-    /// [`bits::FREE_MASK`].
+    /// A timer that sets this [`Bit`](crate::Bit) (or the bit with this number) of the task's
+    /// permanent notification; usually one of [`bits::FREE_MASK`].
     ///
     /// # Errors
     /// [`Status::BadArgument`] (bit above 59), [`Status::QuotaObjects`], [`Status::QuotaHandles`].
@@ -99,32 +101,33 @@ impl Timer {
         Timer::on(Notification::own(), bit)
     }
 
-    /// A timer on any notification that the task may signal.
+    /// A timer that sets a bit of any notification that the task may signal.
     ///
     /// # Errors
-    /// As [`Timer::new`], and [`Status::NoRights`].
+    /// The errors of [`Timer::new`], and [`Status::NoRights`].
     pub fn on(notification: Notification, bit: impl BitNumber) -> Result<Timer, Status> {
         syscall::timer_create(notification.0, bit.number()).map(|handle| Timer { handle })
     }
 
-    /// Sets the deadline, in nanoseconds since boot. A deadline in the past fires at the next tick.
+    /// Arms the timer for a deadline in nanoseconds since boot. If that has passed, it expires at
+    /// the next tick.
     pub fn arm_at(&self, ns: u64) {
         self.expect(syscall::timer_arm(self.handle, ns));
     }
 
-    /// Sets the deadline `ms` milliseconds from now.
+    /// Arms the timer for a deadline `ms` milliseconds from now.
     pub fn arm_in_ms(&self, ms: u64) {
         self.arm_at(after_ms(now_ns(), ms));
     }
 
-    /// Takes the deadline away. A bit that it has set already stays set.
+    /// Disarms the timer. A bit that it has set already stays set.
     pub fn disarm(&self) {
         self.expect(syscall::timer_disarm(self.handle));
     }
 
     fn expect(&self, result: Result<(), Status>) {
         if let Err(status) = result {
-            // The handle is the timer's own and lives as long as it does.
+            // The timer owns the handle, which exists as long as the timer does.
             panic!("timer {}: {status}", self.handle);
         }
     }
@@ -132,19 +135,21 @@ impl Timer {
 
 impl Drop for Timer {
     fn drop(&mut self) {
-        // Nothing is to be done about a handle that does not close.
+        // If the handle cannot be closed, nothing can be done about it.
         let _ = syscall::handle_close(self.handle);
     }
 }
 
-/// The runtime's own timer, made when it is first needed; held by the thread that sleeps on it.
+/// The runtime's own timer, made when it is first needed. The thread that sleeps with it holds the
+/// lock.
 static SLEEP: Mutex<Option<Timer>> = Mutex::new(None);
 
-/// Sleeps for `ms` milliseconds at least. Other bits of the task's notification stay where they are, heartbeats included: who
-/// sleeps longer than the supervisor's patience counts as hung. On the host the clock moves on instead.
+/// Sleeps for at least `ms` milliseconds. Other bits of the task's notification stay set,
+/// heartbeats included, so a task that sleeps longer than its heartbeat allows counts as hung. On
+/// the host the clock is advanced instead.
 ///
 /// # Panics
-/// Where the task's quota has no room for a timer.
+/// If the task's quota has no room for a timer.
 pub fn sleep_ms(ms: u64) {
     #[cfg(target_os = "none")]
     sleep_until(after_ms(now_ns(), ms));
@@ -152,18 +157,18 @@ pub fn sleep_ms(ms: u64) {
     set_host_clock(after_ms(now_ns(), ms));
 }
 
-/// Sleeps until `deadline`, in nanoseconds since boot. See [`sleep_ms`].
+/// Sleeps until `deadline`, in nanoseconds since boot: see [`sleep_ms`].
 ///
 /// # Panics
-/// Where the task's quota has no room for a timer.
+/// If the task's quota has no room for a timer.
 pub fn sleep_until(deadline: u64) {
     if let Err(status) = sleep_on_own(deadline).or_else(|_| sleep_on_new(deadline)) {
         panic!("cannot sleep: {status}");
     }
 }
 
-/// Sleeps on the task's own notification; an error where another thread uses it. That is for the first thread alone: others would be in the
-/// way of whoever comes to serve it.
+/// Sleeps on the task's permanent notification; Busy if another thread uses it. Only the first
+/// thread may do so: another one would be in the way of the thread that serves it.
 fn sleep_on_own(deadline: u64) -> Result<(), Status> {
     if !crate::thread::is_first() {
         return Err(Status::Busy);
@@ -176,7 +181,7 @@ fn sleep_on_own(deadline: u64) -> Result<(), Status> {
     sleep_with(timer, Notification::own(), bits::RUNTIME, deadline)
 }
 
-/// Sleeps on a notification and a timer made for the purpose.
+/// Sleeps on a notification and a timer made for this sleep.
 fn sleep_on_new(deadline: u64) -> Result<(), Status> {
     let notification = Notification::create()?;
     let result = Timer::on(notification, 0).and_then(|timer| sleep_with(&timer, notification, 1, deadline));
@@ -184,7 +189,8 @@ fn sleep_on_new(deadline: u64) -> Result<(), Status> {
     result.and(closed)
 }
 
-/// Arms and waits until the deadline has come; a bit left over from before only costs another turn.
+/// Arms the timer and waits until the deadline has passed; a bit left from before only causes
+/// another iteration.
 fn sleep_with(timer: &Timer, notification: Notification, mask: u64, deadline: u64) -> Result<(), Status> {
     while now_ns() < deadline {
         timer.arm_at(deadline);

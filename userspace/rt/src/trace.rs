@@ -1,8 +1,10 @@
-//! The heap of a task whose allocations are recorded: each is told to a debug port, for `cargo xtask bench heap --record`.
+//! The heap of a task whose allocations are recorded: each is written to a debug port, for
+//! `cargo xtask bench heap --record`.
 //!
-//! A line for each: `+ADDRESS SIZE ALIGN`, `-ADDRESS`, `=ADDRESS ADDRESS SIZE` (moved or not), in hexadecimal. It goes to the first of
-//! [`PORTS`] that the task has, straight and without system calls, so that recording the console does not give the console work.
-//! A task that has none of them allocates as ever.
+//! There is a line for each: `+ADDRESS SIZE ALIGN`, `-ADDRESS`, `=ADDRESS ADDRESS SIZE` (moved or
+//! not), in hexadecimal. It is written to the first of [`PORTS`] that the task has, directly and
+//! without system calls, so that recording the console causes no work for the console. If the task
+//! has none of them, nothing is recorded.
 
 use crate::heap::Choice;
 use crate::lock::{Mutex, ThreadLock};
@@ -11,19 +13,19 @@ use crate::print::Cut;
 use core::alloc::{GlobalAlloc, Layout};
 use core::fmt::{self, Write};
 
-/// Where xtask listens.
+/// The ports that xtask records.
 const PORTS: [u16; 2] = [0xEA, 0xEB];
 
-/// A heap that tells.
+/// A heap that records its operations.
 #[derive(Debug)]
 pub struct Global<C: Choice> {
     heap: allocators::Locked<ThreadLock, C::Heap>,
-    /// Held while a line is written.
+    /// Held while a line is written, so that lines of several threads do not mix.
     line: Mutex<()>,
 }
 
 impl<C: Choice> Global<C> {
-    /// As that of [`allocators::Locked`].
+    /// A recording heap around `heap`: see [`allocators::Locked`].
     pub const fn new(heap: C::Heap) -> Self {
         Self { heap: allocators::Locked::new(heap), line: Mutex::new(()) }
     }
@@ -32,7 +34,7 @@ impl<C: Choice> Global<C> {
         let _whole = self.line.lock();
         let Some(mut port) = PORTS.into_iter().find_map(|port| IoPorts::granted(port, 1)) else { return };
         let mut line = Cut::<64>::new();
-        // Three numbers fit.
+        // Three numbers fit into the buffer.
         let _ = line.write_fmt(what);
         for byte in line.as_str().bytes() {
             port.write8(0, byte);
@@ -40,10 +42,10 @@ impl<C: Choice> Global<C> {
     }
 }
 
-// SAFETY: every block comes from the heap inside, and goes back there.
+// SAFETY: every block comes from the inner heap, and is returned to it.
 unsafe impl<C: Choice> GlobalAlloc for Global<C> {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: as the caller vouches.
+        // SAFETY: by the caller's promise.
         let block = unsafe { self.heap.alloc(layout) };
         if !block.is_null() {
             self.tell(format_args!("+{:x} {:x} {:x}\n", block.addr(), layout.size(), layout.align()));
@@ -52,14 +54,14 @@ unsafe impl<C: Choice> GlobalAlloc for Global<C> {
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // Before it can be somebody else's.
+        // Recorded before the block can be allocated again.
         self.tell(format_args!("-{:x}\n", block.addr()));
-        // SAFETY: as the caller vouches.
+        // SAFETY: by the caller's promise.
         unsafe { self.heap.dealloc(block, layout) }
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        // SAFETY: as the caller vouches.
+        // SAFETY: by the caller's promise.
         let new = unsafe { self.heap.realloc(block, layout, new_size) };
         if !new.is_null() {
             self.tell(format_args!("={:x} {:x} {new_size:x}\n", block.addr(), new.addr()));

@@ -1,11 +1,13 @@
-//! Ports as the `uart_16550` crate wants them. Its interface is `unsafe`, which a driver's crate need not be.
+//! An adapter of ports for the `uart_16550` crate. The crate's interface is `unsafe`, which a
+//! driver's crate need not be.
 
 use crate::port::Port;
 use uart_16550::Uart16550;
 use uart_16550::backend::Backend;
 use uart_16550::spec::registers::{LSR, offsets};
 
-/// The registers of a UART behind ports. `uart_16550` waits for the transmitter without bound; here the wait ends.
+/// The registers of a UART behind ports. `uart_16550` waits for the transmitter without a bound;
+/// here the wait ends.
 #[derive(Debug)]
 pub struct Registers<P> {
     ports: P,
@@ -27,9 +29,11 @@ impl<P: Port> Backend for Registers<P> {
     }
 }
 
-/// The UART behind these ports, from offset 0 on. After `patience` reads of the line status the transmitter counts as empty.
+/// The UART behind these ports, from offset 0 on. After `patience` reads of the line status the
+/// transmitter is reported as empty.
 pub fn uart<P: Port>(ports: P, patience: u32) -> Uart16550<Registers<P>> {
-    // SAFETY: the contract asks for access to all eight registers for as long as the value lives. `ports` is a `Port`, all of whose accesses are
-    // safe at any offset, and it is owned (or borrowed exclusively).
+    // SAFETY: the contract requires access to all eight registers for as long as the value exists.
+    // `ports` is a `Port`, whose accesses are safe at any offset, and it is owned (or borrowed
+    // exclusively).
     unsafe { Uart16550::new_with_backend(Registers { ports, patience }) }
 }

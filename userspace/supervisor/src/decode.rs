@@ -1,11 +1,12 @@
-//! Says in words what the instruction was that the processor refused. Knows just those that a program without privilege is
-//! stopped at (Intel SDM vol. 2, opcode map; vol. 3A, section 6.15, #GP), not the whole instruction set.
+//! Describes in words the instruction that raised an exception. Knows only the instructions that a
+//! program without privilege must not execute (Intel SDM vol. 2, opcode map; vol. 3A, section 6.15,
+//! #GP), not the whole instruction set.
 
 use alloc::format;
 use alloc::string::String;
 
-/// What the instruction at the start of `code` wanted to do, with the port named where it is an `in` or `out`; `rdx` is the
-/// register's value. `None` where the bytes are none of the instructions known here.
+/// Describes the instruction at the start of `code`, with the port for an `in` or `out`; `rdx` is
+/// the register's value. `None` if it is not one of the known instructions.
 pub fn refused(code: &[u8], rdx: u64) -> Option<String> {
     let (rex, code) = skip_prefixes(code);
     let byte = |at: usize| code.get(at).copied();
@@ -32,7 +33,7 @@ pub fn refused(code: &[u8], rdx: u64) -> Option<String> {
     Some(text)
 }
 
-/// The opcodes after the escape byte 0x0f.
+/// Describes the instructions with opcodes after the escape byte 0x0f.
 fn two_byte(code: &[u8], rex: u8) -> Option<String> {
     let modrm = code.get(1).copied();
     let digit = modrm.map(|m| m >> 3 & 7);
@@ -62,13 +63,14 @@ fn two_byte(code: &[u8], rex: u8) -> Option<String> {
         0x34 => Some("sysenter: not a way into this kernel".into()),
         0x35 => privileged("sysexit"),
         0xb9 | 0xff => Some("ud1 or ud0".into()),
-        // cmpxchg16b wants an address that is a multiple of 16 (SDM vol. 2A, CMPXCHG8B/CMPXCHG16B).
+        // cmpxchg16b needs an address that is a multiple of 16 (SDM vol. 2A, CMPXCHG8B/CMPXCHG16B).
         0xc7 if digit? == 1 && rex & 8 != 0 => Some("cmpxchg16b with a misaligned or non-canonical address".into()),
         _ => None,
     }
 }
 
-/// Skips legacy prefixes and REX (SDM vol. 2A, sections 2.1.1 and 2.2.1). Returns the REX byte, 0 for none, and the rest.
+/// Skips legacy prefixes and REX (SDM vol. 2A, sections 2.1.1 and 2.2.1). Returns the REX byte, 0
+/// for none, and the rest.
 fn skip_prefixes(code: &[u8]) -> (u8, &[u8]) {
     const LEGACY: [u8; 11] = [0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3];
     let legacy = code.iter().take_while(|byte| LEGACY.contains(byte)).count();

@@ -1,7 +1,8 @@
-//! The supervisor: starts the system's tasks, reports their deaths, restarts them, and kills those that hang.
+//! The supervisor: starts the system's tasks, reports their deaths, restarts them, and kills those
+//! that hang.
 //!
-//! This crate holds its [`protocol`], a client ([`Supervisor`]), and its logic; `main.rs` is the task. The logic touches no system call, so the
-//! host tests it.
+//! This crate has its [`protocol`], a client ([`Supervisor`]), and its logic; `main.rs` is the
+//! task. The logic makes no system call, so it is tested on the host.
 #![no_std]
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -23,46 +24,47 @@ use abi::error::DeathKind;
 use protocol::{Planned, Told};
 use rt::ipc::Endpoint;
 
-/// What is to become of a task.
+/// What the supervisor plans for a task.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Plan {
-    /// Nothing: it has ended and is not restarted, or was never started.
+    /// Nothing: the task has ended and is not restarted, or was never started.
     #[default]
     Nothing,
-    /// It runs.
+    /// The task runs.
     Runs,
-    /// It has died, or could not be started, and is started again.
+    /// The task has died, or could not be started, and will be started again.
     Restart {
         /// Milliseconds from now on.
         in_ms: u64,
     },
-    /// It died, or could not be started, too often, and waits for somebody to ask for it.
+    /// The task died, or could not be started, too often; it is started only on request.
     GivenUp,
 }
 
-/// What [`Supervisor::state`] answers.
+/// The result of [`Supervisor::state`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct State {
-    /// What is to become of it.
+    /// What the supervisor plans for the task.
     pub plan: Plan,
-    /// Lives begun after the first one.
+    /// How many lives were begun after the first one.
     pub restarts: u64,
-    /// It died too often and is not restarted any more.
+    /// Whether the task died too often and is not restarted any more.
     pub given_up: bool,
-    /// The wait before its next life, now or after its next death, in milliseconds.
+    /// Milliseconds until the next life if a restart is planned; otherwise the delay after the next
+    /// death.
     pub backoff_ms: u64,
     /// Generation of the newest life that has ended, 0 for none.
     pub ended: u32,
-    /// [`DeathKind`] of that end.
+    /// [`DeathKind`] of the end of the life `ended`.
     pub kind: u16,
-    /// Its exception vector, where it was an exception.
+    /// Exception vector of the end of the life `ended`, if it was an exception.
     pub vector: u16,
-    /// When that was, in nanoseconds since boot.
+    /// Time of the end of the life `ended`, in nanoseconds since boot.
     pub ended_ns: u64,
 }
 
 impl State {
-    /// As it travels.
+    /// The state in the form of the protocol.
     pub fn tell(self) -> Told {
         let (plan, wait_ms) = match self.plan {
             Plan::Nothing => (Planned::Nothing, self.backoff_ms),
@@ -91,12 +93,12 @@ impl From<Told> for State {
     }
 }
 
-/// The supervisor, as its clients see it.
+/// A client of the supervisor.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Supervisor(pub Endpoint);
 
 impl Supervisor {
-    /// The system's supervisor, if this task may call it.
+    /// The peer `supervisor`, if this task may call it.
     pub fn peer() -> Option<Self> {
         Endpoint::peer("supervisor").map(Supervisor)
     }
@@ -121,13 +123,13 @@ impl Supervisor {
         self.ask().spawn(name.as_bytes(), argument.as_bytes())
     }
 
-    /// Waits until this life has ended and its report is printed, and says how it ended: `Alive` where that was too many
-    /// lives ago to know. Errors: NoSuchTask, NotAllowed.
+    /// Waits until this life has ended and its report is printed, and returns how it ended: `Alive`
+    /// if it ended too many lives ago to be known. Errors: NoSuchTask, NotAllowed.
     pub fn wait(self, task: TaskId) -> Result<DeathKind, Error> {
         self.ask().wait(task)
     }
 
-    /// What the supervisor knows about a row of the task table. Errors: NoSuchTask.
+    /// What the supervisor knows about the task in a row of the task table. Errors: NoSuchTask.
     pub fn state(self, index: usize) -> Result<State, Error> {
         self.ask().state(index).map(State::from)
     }

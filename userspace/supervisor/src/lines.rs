@@ -1,44 +1,46 @@
-//! Source lines for addresses, inlined functions included, from the table `lines/NAME` of the boot archive. xtask makes it of a program's
-//! debug information, which is far too large to be booted.
+//! Source lines for addresses, inlined functions included, from the table `lines/NAME` of the boot
+//! archive. xtask makes the table of a program's debug information, which is far too large for the
+//! boot archive.
 //!
 //! Layout, all numbers little-endian:
 //!
 //! | part | bytes | |
 //! |---|---|---|
 //! | header | [`HEADER`] | [`MAGIC`]; u64 the first address; u32 each: blocks, sites, names, bytes of ranges, bytes of text |
-//! | blocks | [`BLOCK`] each | u32 first address, less that of the header; u32 where its ranges begin. Sorted; each has [`RANGES`] ranges, the last one fewer |
-//! | sites | [`SITE`] each | u16 name of the function; u16 name of the file; u24 line; u24 the site that this one is inlined in, 0 for none. Numbered from 1 |
-//! | names | 4 each | u32 where the name begins in the text; it reaches to where the next one begins |
-//! | ranges | 2 to 8 each | length in bytes; site (0: nothing is known), less that of the range before it in the block, as zigzag. Both LEB128 (DWARF 5, section 7.6) |
+//! | blocks | [`BLOCK`] each | u32 first address, less that of the header; u32 offset of its ranges. Sorted; each has [`RANGES`] ranges, the last one fewer |
+//! | sites | [`SITE`] each | u16 name of the function; u16 name of the file; u24 line; u24 the site in which this one is inlined, 0 for none. Numbered from 1 |
+//! | names | 4 each | u32 offset of the name in the text; it ends where the next one begins |
+//! | ranges | 2 to 8 each | length in bytes; site (0: unknown), less that of the range before it in the block, as zigzag. Both LEB128 (DWARF 5, section 7.6) |
 //! | text | | UTF-8 |
 //!
 //! A site is inlined in one with a smaller number, so that every chain ends.
 
-/// The first bytes.
+/// The first bytes of the table.
 pub const MAGIC: [u8; 4] = *b"LIN1";
-/// Bytes of the header.
+/// Length of the header, in bytes.
 pub const HEADER: usize = 32;
-/// Bytes of a block's entry.
+/// Length of a block's entry, in bytes.
 pub const BLOCK: usize = 8;
-/// Bytes of a site.
+/// Length of a site, in bytes.
 pub const SITE: usize = 10;
-/// Ranges in a block.
+/// Number of ranges in a block.
 pub const RANGES: usize = 64;
-/// Functions inlined in each other for one address, at most: a damaged table gives no longer chain.
+/// Most functions inlined in each other for one address: a damaged table gives no longer chain.
 pub const DEPTH: usize = 32;
 
-/// A function, and the line that it was at.
+/// A function, with the line in it for an address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Line<'a> {
-    /// Demangled name.
+    /// Demangled name of the function.
     pub function: &'a str,
-    /// The file, without what differs between machines; empty where it is not known.
+    /// The file, without the part of the path that differs between machines; empty if unknown.
     pub file: &'a str,
-    /// The line in it, 0 where it is not known.
+    /// The line in the file, 0 if unknown.
     pub line: u32,
 }
 
-/// The lines of one address, the innermost function first: each but the last is inlined in the next.
+/// The lines of one address, the innermost function first: each but the last is inlined in the
+/// next.
 #[derive(Clone, Copy, Debug)]
 pub struct Lines<'a> {
     parts: Option<Parts<'a>>,
@@ -56,7 +58,8 @@ struct Parts<'a> {
     text: &'a [u8],
 }
 
-/// What the table knows of an address: nothing, where the table is damaged or the address is none of the program's code.
+/// The lines of an address; none if the table is damaged or the address is not in the program's
+/// code.
 pub fn find(table: &[u8], address: u64) -> Lines<'_> {
     let parts = split(table);
     let site = parts.and_then(|parts| parts.site_of(address)).unwrap_or(0);
@@ -84,13 +87,13 @@ fn split(table: &[u8]) -> Option<Parts<'_>> {
     })
 }
 
-/// The unsigned number of `size` bytes, at most four, at a place.
+/// The unsigned number of `size` bytes, at most four, at the offset `at`.
 fn number(bytes: &[u8], at: usize, size: usize) -> Option<u32> {
     let bytes = bytes.get(at..at.checked_add(size)?)?;
     Some(bytes.iter().rev().fold(0, |number, &byte| number << 8 | u32::from(byte)))
 }
 
-/// Takes a number off the beginning.
+/// Takes a LEB128 number from the beginning of `bytes`.
 fn leb128(bytes: &mut &[u8]) -> Option<u32> {
     let mut number = 0;
     for shift in (0..32).step_by(7) {
@@ -105,7 +108,7 @@ fn leb128(bytes: &mut &[u8]) -> Option<u32> {
 }
 
 impl<'a> Parts<'a> {
-    /// The site of the range that holds an address.
+    /// The site of the range that contains an address.
     fn site_of(&self, address: u64) -> Option<u32> {
         let address = u32::try_from(address.checked_sub(self.base)?).ok()?;
         let start = |block: usize| number(self.blocks, block * BLOCK, 4);

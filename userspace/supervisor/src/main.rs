@@ -1,8 +1,11 @@
-//! The supervisor task. It owns the right to start, end and clear away tasks, and calls nobody: no driver can block it.
+//! The supervisor task. It has the right to start, end and reap tasks, and makes no calls: no
+//! driver can block it.
 //!
-//! Everything happens in turns. A turn is caused by a notification (a death, the timer) or by a request; it does a bounded amount
-//! of work and arms the timer for what is left, so that requests are served in between. Reports are printed in the timer's turns alone: the next life
-//! of what has died does not wait for them. A report needs nothing of the dead task but the kernel's record, which is copied as soon as it is seen.
+//! It works in turns. A turn is caused by a notification (a death, the timer) or by a request; it
+//! does a bounded amount of work and sets the timer for the rest, so that requests are served in
+//! between. Reports are printed only in turns that the timer causes: the next life of a dead task
+//! does not wait for them. A report needs only the kernel's record of the dead task, which is
+//! copied as soon as the death is noticed.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 extern crate alloc;
@@ -24,12 +27,12 @@ use rt::time::{Timer, now_ns};
 use rt::{Answer, Driver, println};
 use supervisor::Refusal;
 use supervisor::policy::{self, History, Verdict};
-use supervisor::report::{Crash, Next, WIDTH};
+use supervisor::report::{Crash, Next};
 use supervisor::reports::{Death, Due, Reports};
 
 rt::driver!(Supervisor);
 
-/// Notification bit of the one timer.
+/// Notification bit of the supervisor's timer.
 const TIMER_BIT: u32 = 32;
 /// Most calls of `reap` in a turn; each frees a bounded number of frames.
 const REAPS_PER_TURN: usize = 64;
@@ -37,16 +40,17 @@ const REAPS_PER_TURN: usize = 64;
 const REPORTS_PER_TURN: usize = 4;
 const NS_PER_MS: u64 = 1_000_000;
 
-/// What a row of the task table is doing, as far as the supervisor is concerned.
+/// The supervisor's view of the task in a row of the task table.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     /// Dead or never started, and nothing is planned.
     Idle,
-    /// In this life.
+    /// Running, in this life.
     Running(TaskId),
-    /// Dead, or its start failed half-way; its frames are being freed. `respawn_ns`: when it is to be started again.
+    /// Dead, or its start failed half-way; it is being reaped. `respawn_ns`: the time of its next
+    /// start, if one is planned.
     Reaping { respawn_ns: Option<u64> },
-    /// Cleared away; to be started again at this time.
+    /// Reaped; to be started again at this time.
     Waiting { respawn_ns: u64 },
 }
 
@@ -55,19 +59,19 @@ struct Task {
     record: TaskRecord,
     phase: Phase,
     history: History,
-    /// The argument of its last spawn: a restart gets the same.
+    /// The argument of the task's last spawn, which a restart repeats.
     argument: String,
     /// Generation of the newest life, 0 before the first.
     newest: u32,
-    /// How the newest life that has ended did so.
+    /// Generation of the newest life that has ended, and how it ended.
     ended: Option<(u32, DeathKind)>,
-    /// Exception vector of that end, 0 for none.
+    /// Exception vector of that life's end, 0 for none.
     vector: u32,
-    /// When that was, in nanoseconds since boot.
+    /// Time of that life's end, in nanoseconds since boot.
     ended_ns: u64,
-    /// A client that asked for a new life while the old one is still being cleared away.
+    /// The request of a client for a new life while the old one is still being reaped.
     spawn_request: Option<Owed<TaskId, Refusal>>,
-    /// When it was last seen in a call to somebody else, in nanoseconds.
+    /// When the task was last seen in a call to another task, in nanoseconds since boot.
     blocked_ns: u64,
 }
 
@@ -83,14 +87,18 @@ struct Supervisor {
     reports: Reports,
     waiters: Vec<Waiter>,
     timer: Option<Timer>,
-    /// How often to ask for signs of life; `None` where no task is watched.
+    /// Milliseconds between two questions for signs of life; `None` if no task is watched.
     pulse_ms: Option<u64>,
-    /// When to do so next; `None` where no task is watched.
+    /// Time of the next question for signs of life, in nanoseconds since boot; `None` if no task is
+    /// watched.
     heartbeat_ns: Option<u64>,
+    /// The length of the scheduler's period in nanoseconds.
+    period_ns: u64,
 }
 
-/// Has the heap take from the kernel, once, what reports need: their text is made of many small blocks for a moment, and how many of each size depends on the
-/// death. So the memory that the supervisor holds does not depend on what has died.
+/// Lets the heap take the memory for reports from the kernel at the beginning: the text of a report
+/// is built of many small blocks, and their sizes depend on the death. So the supervisor's memory
+/// does not depend on which tasks have died.
 fn make_room_for_reports() {
     let sizes = (4..=11).map(|power| 1_usize << power);
     let blocks: Vec<Vec<u8>> =
@@ -107,11 +115,13 @@ impl Driver for Supervisor {
         }
         let timer = Timer::new(TIMER_BIT).inspect_err(|status| println!("no timer: {status}")).ok();
         let pulse_ms = policy::heartbeat_ms(records.iter().map(|record| record.heartbeat_ms));
+        let period_ns = rt::task::system_info().map_or(0, |info| info.period_ns);
         let heartbeat_ns = pulse_ms.map(|ms| now_ns() + ms * NS_PER_MS);
         let tasks: Vec<_> = records.iter().copied().map(Task::new).collect();
         make_room_for_reports();
         let reports = Reports::new(tasks.len());
-        let mut supervisor = Supervisor { archive, tasks, reports, waiters: Vec::new(), timer, pulse_ms, heartbeat_ns };
+        let mut supervisor =
+            Supervisor { archive, tasks, reports, waiters: Vec::new(), timer, pulse_ms, heartbeat_ns, period_ns };
         rt::described!(supervisor::protocol);
         supervisor.start_all();
         supervisor.turn(false);
@@ -128,7 +138,7 @@ impl Driver for Supervisor {
     }
 
     fn request(&mut self, request: &Request) -> Answer {
-        // A sent message has nobody who could learn what became of it.
+        // A sent message has no caller who could learn its result.
         if request.token == ReplyToken::NONE {
             return Answer::Deferred;
         }
@@ -171,7 +181,7 @@ impl Task {
 }
 
 impl Supervisor {
-    /// Starts what the table says, callees first.
+    /// Starts the tasks that the table marks for it, callees first.
     fn start_all(&mut self) {
         let me = rt::me();
         let order = policy::start_order(self.tasks.len(), |row| {
@@ -185,13 +195,14 @@ impl Supervisor {
                     self.spawn_failed(index, status);
                 }
             } else {
-                // Nobody is to wait for what nobody has asked for.
+                // No caller should wait for a task that is started only on request.
                 self.expect(index, false);
             }
         }
     }
 
-    /// Does what is due, and sets the timer for what is not. Reports are due where the `timer` has caused this turn.
+    /// Does what is due, and sets the timer for the rest. Reports are printed only if the `timer`
+    /// has caused this turn.
     fn turn(&mut self, timer: bool) {
         let mut budget = REAPS_PER_TURN;
         for index in 0..self.tasks.len() {
@@ -219,7 +230,7 @@ impl Supervisor {
     fn arm_timer(&mut self) {
         let plans = self.tasks.iter().filter_map(|task| match task.phase {
             Phase::Idle | Phase::Running(_) => None,
-            // At the next tick: what the budget left over.
+            // The rest, beyond this turn's budget, at the next tick.
             Phase::Reaping { .. } => Some(0),
             Phase::Waiting { respawn_ns } => Some(respawn_ns),
         });
@@ -230,7 +241,7 @@ impl Supervisor {
         }
     }
 
-    /// Begins a life of a task that is cleared away.
+    /// Begins a life of a task that is reaped.
     fn spawn(&mut self, index: usize) -> Result<TaskId, Status> {
         self.expect(index, true);
         let task = &mut self.tasks[index];
@@ -245,7 +256,7 @@ impl Supervisor {
         Ok(id)
     }
 
-    /// The kernel refused to start a task that was to be started or restarted.
+    /// Handles the kernel's refusal to start a task.
     fn spawn_failed(&mut self, index: usize, status: Status) {
         let now = now_ns();
         let task = &mut self.tasks[index];
@@ -264,7 +275,7 @@ impl Supervisor {
         self.clear_up_after_start(index, respawn_ns);
     }
 
-    /// A start that fails half-way leaves what a death leaves.
+    /// Reaps a task after a start that failed half-way, which leaves the same as a death.
     fn clear_up_after_start(&mut self, index: usize, respawn_ns: Option<u64>) {
         self.tasks[index].phase = Phase::Reaping { respawn_ns };
         if respawn_ns.is_none() {
@@ -279,7 +290,8 @@ impl Supervisor {
         }
     }
 
-    /// If the task's life has ended: decides what follows, reports, and begins to clear it away.
+    /// If the task's life has ended: decides what follows, queues the report, and begins to reap
+    /// it.
     fn look_for_death(&mut self, index: usize) {
         let Phase::Running(id) = self.tasks[index].phase else {
             return;
@@ -312,7 +324,8 @@ impl Supervisor {
         self.reports.add(Death { record: FaultRecord { task: id.to_u32(), ..record }, next });
     }
 
-    /// Prints the reports that may be printed now, a few in a turn: restarts and clients come in between. Tells those who waited for them.
+    /// Prints the reports that may be printed now, a few in a turn, so that restarts and clients
+    /// are served in between. Answers clients that waited for them.
     fn print_reports(&mut self) {
         for _ in 0..REPORTS_PER_TURN {
             let Some(due) = self.reports.due(now_ns()) else { break };
@@ -324,15 +337,22 @@ impl Supervisor {
                 }
                 Due::Unreported { row, count } => {
                     let name = self.tasks.get(usize::from(row)).map_or("?", Task::name);
-                    println!("{name} died {count} times more, too fast for reports: `ps` counts its lives");
-                    WIDTH
+                    let line =
+                        alloc::format!("{name} died {count} times more, too fast for reports: `ps` counts its lives");
+                    println!("{line}");
+                    self.cost(&line)
                 }
             };
             self.reports.printed(bytes);
         }
     }
 
-    /// Prints a report; returns how many bytes it has.
+    /// The cost of a line in this task's log allowance, in bytes.
+    fn cost(&self, line: &str) -> usize {
+        supervisor::reports::cost(abi::name_str(&rt::info().name), line)
+    }
+
+    /// Prints a report; returns its cost in this task's log allowance, in bytes.
     fn report(&self, Death { record, next }: &Death) -> usize {
         let Some(task) = self.tasks.get(usize::from(TaskId::from_u32(record.task).index)) else { return 0 };
         let file = |kind: &str| {
@@ -345,10 +365,11 @@ impl Supervisor {
         let lines =
             Crash { name: task.name(), record, symbols, lines, stack_bytes, next: *next, tasks: &names }.lines();
         lines.iter().for_each(|line| println!("{line}"));
-        lines.iter().map(|line| line.len() + 1).sum()
+        lines.iter().map(|line| self.cost(line)).sum()
     }
 
-    /// Frees a dead task's frames, as far as this turn's budget goes. When all are free, whoever waited for that is answered.
+    /// Frees a dead task's frames, within this turn's budget. When all are free, answers the
+    /// clients that waited for that.
     fn reap(&mut self, index: usize, budget: &mut usize) {
         let Phase::Reaping { respawn_ns } = self.tasks[index].phase else {
             return;
@@ -359,7 +380,7 @@ impl Supervisor {
             }
             *budget -= 1;
             match rt::task::reap(index) {
-                // Not dead: a start that failed before anything was made.
+                // Not dead: the start failed before anything was created.
                 Ok(0) | Err(Status::NoSuchTask) => break,
                 Ok(_) => {}
                 Err(status) => {
@@ -374,29 +395,29 @@ impl Supervisor {
             self.release_waiters(TaskId { index: index as u16, generation }, kind);
         }
         if let Some(owed) = self.tasks[index].spawn_request.take() {
-            // A client that died meanwhile needs no answer.
+            // A client that died meanwhile takes no answer.
             let _ = owed.pay(self.spawn_on_request(index));
         }
     }
 
-    /// Answers those who waited for the end of a life, if it is reported and cleared away.
+    /// Answers the clients that wait for the end of a life, if it is reported and reaped.
     fn release_waiters(&mut self, id: TaskId, kind: DeathKind) {
         if !self.is_done_with(id) {
             return;
         }
         for waiter in self.waiters.extract_if(.., |waiter| waiter.id == id) {
-            // A client that died meanwhile needs no answer.
+            // A client that died meanwhile takes no answer.
             let _ = waiter.owed.pay(Ok(kind));
         }
     }
 
-    /// Whether of a life that has ended nothing is left to do: neither to report it nor to free its frames.
+    /// Whether a life that has ended is both reported and reaped.
     fn is_done_with(&self, id: TaskId) -> bool {
         let reaping = |task: &Task| matches!(task.phase, Phase::Reaping { .. }) && task.newest == id.generation;
         !self.reports.holds(id) && !self.tasks.get(usize::from(id.index)).is_some_and(reaping)
     }
 
-    /// Asks a watched task for a sign of life, and kills it where it owes one for too long.
+    /// Asks a watched task for a sign of life, and kills it if it has not answered for too long.
     fn check_pulse(&mut self, index: usize) {
         let task = &mut self.tasks[index];
         let Phase::Running(id) = task.phase else {
@@ -416,20 +437,21 @@ impl Supervisor {
         if in_a_call(&status) {
             task.blocked_ns = now;
         }
-        let result = if policy::is_hung(status.heartbeat_ns, now.saturating_sub(task.blocked_ns), limit_ms) {
-            rt::task::kill(id, DeathKind::Hung)
-        } else if status.heartbeat_ns == 0 {
-            rt::task::signal(index, bits::HEARTBEAT)
-        } else {
-            Ok(())
-        };
+        let result =
+            if policy::is_hung(status.heartbeat_ns, now.saturating_sub(task.blocked_ns), limit_ms, self.period_ns) {
+                rt::task::kill(id, DeathKind::Hung)
+            } else if status.heartbeat_ns == 0 {
+                rt::task::signal(index, bits::HEARTBEAT)
+            } else {
+                Ok(())
+            };
         if let Err(status) = result {
             println!("heartbeat of {}: {status}", task.name());
         }
     }
 }
 
-/// Whether the task waits for somebody else's answer.
+/// Whether the task waits for another task's answer.
 fn in_a_call(status: &TaskStatus) -> bool {
     matches!(Activity::from_u32(status.activity), Activity::Sending | Activity::Replying)
 }

@@ -1,28 +1,33 @@
-//! What to start first, and what to do when a task's life ends. Pure logic over times in nanoseconds; the caller owns the clock.
+//! The order in which tasks are started, and the decision after a task's death. Works on times in
+//! nanoseconds that the caller passes.
 
 use abi::error::DeathKind;
 use abi::manifest::Restart;
 use alloc::vec::Vec;
 
-/// Wait before the second restart in a row, in milliseconds; each further one waits twice as long. The first waits not at all.
+/// Milliseconds before the second restart in a row; each further one waits twice as long. The first
+/// restart is immediate.
 pub const FIRST_DELAY_MS: u64 = 50;
 /// Longest wait before a restart, in milliseconds.
 pub const MAX_DELAY_MS: u64 = 5_000;
-/// A life longer than this, in nanoseconds, was a good one: the delays start over.
+/// Length of a life, in nanoseconds, after which the delays begin anew.
 pub const GOOD_LIFE_NS: u64 = 10_000_000_000;
 /// This many deaths within [`LOOP_WINDOW_NS`] are a crash loop.
 pub const LOOP_DEATHS: usize = 8;
 /// Window of the crash loop, in nanoseconds.
 pub const LOOP_WINDOW_NS: u64 = 30_000_000_000;
-/// Of a task that is restarted for ever: deaths after which it starts again at once, however short its lives are.
+/// For tasks that are restarted for ever: the number of deaths after which the task is still
+/// restarted at once, however short its lives are.
 pub const FOREVER_AT_ONCE: u64 = 50;
-/// Of a task that is restarted for ever: nanoseconds from one life to the next in the long run, at the least. Each life is work for the supervisor, and
-/// for every peer, who is told of it: one that dies at once takes no more of their time than that of so many lives.
+/// For tasks that are restarted for ever: the least average time from one life to the next, in
+/// nanoseconds. Each life is work for the supervisor, and for every peer, which is notified of it:
+/// a task that dies at once takes no more of their time than that of this rate of lives.
 pub const FOREVER_NS: u64 = 20_000_000;
 
-/// Rows of the task table in the order in which to start them: whoever is called comes before its callers, and apart from that the
-/// table's own order is kept. `calls(row)` are the rows that `row` may call; rows out of range are ignored. A cycle, which the
-/// build refuses, does not stop the others: its rows come in table order.
+/// Rows of the task table in the order in which to start them: a callee comes before its callers,
+/// and apart from that the table's own order is kept. `calls(row)` are the rows that `row` may
+/// call; rows out of range are ignored. A cycle, which the build refuses, does not stop the others:
+/// its rows come in table order.
 pub fn start_order<I: Iterator<Item = usize>>(count: usize, calls: impl Fn(usize) -> I) -> Vec<usize> {
     let mut order = Vec::with_capacity(count);
     let mut placed = alloc::vec![false; count];
@@ -39,49 +44,54 @@ pub fn start_order<I: Iterator<Item = usize>>(count: usize, calls: impl Fn(usize
     order
 }
 
-/// How often the supervisor asks for signs of life at least, in milliseconds.
+/// Longest time between two questions of the supervisor for signs of life, in milliseconds.
 pub const HEARTBEAT_MS: u64 = 250;
 
-/// How often to ask where the watched tasks have these limits, in milliseconds: often enough to see a hang within one and a half of the
-/// shortest. `None` where none is watched (a limit of 0).
+/// Milliseconds between two questions for signs of life if the watched tasks have these limits:
+/// short enough to detect a hang within one and a half of the shortest limit. `None` if no task is
+/// watched (a limit of 0).
 pub fn heartbeat_ms(limits: impl Iterator<Item = u32>) -> Option<u64> {
     let shortest = limits.filter(|&limit| limit != 0).min()?;
     Some((u64::from(shortest) / 2).clamp(1, HEARTBEAT_MS))
 }
 
-/// Whether a task that should show a sign of life every `limit_ms` has missed it: `waiting_ns` is how long the question has been
-/// out, `free_ns` for how long the task was not seen in a call to somebody else. A task that waits for an answer is not to blame;
-/// whoever owes the answer is.
-pub fn is_hung(waiting_ns: u64, free_ns: u64, limit_ms: u32) -> bool {
-    limit_ms != 0 && waiting_ns.min(free_ns) > u64::from(limit_ms) * 1_000_000
+/// Whether a task that should show a sign of life every `limit_ms` milliseconds has failed to:
+/// `waiting_ns` is the time since the question, `free_ns` the time for which the task was not seen
+/// in a call to another task. A task that waits for an answer is not hung; the task that owes the
+/// answer may be. Nor is a task hung that had no time to answer: it is sure of its slice only
+/// within each period of the scheduler (`period_ns` nanoseconds), so it has at least two periods.
+pub fn is_hung(waiting_ns: u64, free_ns: u64, limit_ms: u32, period_ns: u64) -> bool {
+    let limit_ns = (u64::from(limit_ms) * 1_000_000).max(period_ns.saturating_mul(2));
+    limit_ms != 0 && waiting_ns.min(free_ns) > limit_ns
 }
 
-/// What happens after a death.
+/// The decision after a death.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
 pub enum Verdict {
-    /// Start it again when this many milliseconds have passed.
+    /// Start the task again after this many milliseconds.
     Restart {
         /// Milliseconds from the death on.
         delay_ms: u64,
     },
-    /// Its restart policy leaves it dead.
+    /// The task stays dead by its restart policy.
     Stay,
-    /// It would be restarted, but dies again and again: given up until somebody asks for it.
+    /// The task would be restarted, but dies again and again: it is started only on request.
     GiveUp,
 }
 
-/// The history of one task that decides about its restarts.
+/// The history of one task, on which its restarts depend.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     started_ns: u64,
-    /// Deaths since the last good life.
+    /// How many deaths there were since the last life longer than [`GOOD_LIFE_NS`].
     in_a_row: u32,
     /// Times of the last deaths, oldest first.
     deaths: Vec<u64>,
-    /// Of a task that is restarted for ever: the time up to which its deaths so far would have lasted at one in [`FOREVER_NS`].
+    /// For a task that is restarted for ever: the time up to which its deaths so far would have
+    /// lasted at one in [`FOREVER_NS`].
     forever_ns: u64,
-    /// Lives begun after the first one.
+    /// How many lives were begun after the first one.
     pub restarts: u64,
     /// Whether the supervisor has given the task up.
     pub given_up: bool,
@@ -89,7 +99,7 @@ pub struct History {
 }
 
 impl History {
-    /// A life begins.
+    /// Records the begin of a life.
     pub fn started(&mut self, now_ns: u64) {
         self.started_ns = now_ns;
         self.restarts = self.lives;
@@ -97,14 +107,15 @@ impl History {
         self.given_up = false;
     }
 
-    /// Somebody asked for the task by name: earlier deaths are forgotten.
+    /// Forgets earlier deaths, because a client asked for the task.
     pub fn pardon(&mut self) {
         self.in_a_row = 0;
         self.deaths.clear();
         self.given_up = false;
     }
 
-    /// A life ended at `now_ns` with this kind and, for an exit, this code.
+    /// Records that a life ended at `now_ns` with this kind and, for an exit, this code; returns
+    /// the decision.
     pub fn died(&mut self, policy: Restart, kind: DeathKind, exit_code: i32, now_ns: u64) -> Verdict {
         let failed = kind != DeathKind::Exited || exit_code != 0;
         match policy {
@@ -120,11 +131,12 @@ impl History {
         self.failed_to_live(now_ns)
     }
 
-    /// The kernel refused to start it at `now_ns`: counts as a death without a life.
+    /// Records that the kernel refused to start the task at `now_ns`, which counts as a death;
+    /// returns the decision.
     pub fn start_failed(&mut self, policy: Restart, now_ns: u64) -> Verdict {
         match policy {
             Restart::Never => return Verdict::Stay,
-            // Frames that are short now come back.
+            // The refusal may be for lack of frames, which are freed later.
             Restart::Forever => return Verdict::Restart { delay_ms: self.forever(now_ns).max(FIRST_DELAY_MS) },
             Restart::OnFailure | Restart::Always => {}
         }
@@ -132,18 +144,18 @@ impl History {
         self.failed_to_live(now_ns)
     }
 
-    /// It will never start again, whatever is tried.
+    /// Gives the task up: it cannot be started at all.
     pub fn give_up(&mut self) -> Verdict {
         self.given_up = true;
         Verdict::GiveUp
     }
 
-    /// The wait that the next death would bring, in milliseconds.
+    /// The delay that the next death would cause, in milliseconds.
     pub fn next_delay_ms(&self) -> u64 {
         delay_ms(self.in_a_row.saturating_add(1))
     }
 
-    /// The wait before a task's next life, of one that is restarted for ever, in milliseconds.
+    /// The delay before the next life of a task that is restarted for ever, in milliseconds.
     fn forever(&mut self, now_ns: u64) -> u64 {
         self.forever_ns = self.forever_ns.max(now_ns).saturating_add(FOREVER_NS);
         self.forever_ns.saturating_sub(now_ns).saturating_sub(FOREVER_AT_ONCE * FOREVER_NS).div_ceil(1_000_000)
@@ -160,7 +172,8 @@ impl History {
     }
 }
 
-/// The wait before the restart that follows the `nth` death in a row (1 for the first), in milliseconds.
+/// The delay before the restart that follows the `nth` death in a row (1 for the first), in
+/// milliseconds.
 fn delay_ms(nth: u32) -> u64 {
     match nth {
         0 | 1 => 0,
@@ -200,11 +213,17 @@ mod tests {
 
     #[test]
     fn only_a_free_task_that_does_not_answer_hangs() {
-        assert!(is_hung(501_000_000, S, 500));
-        assert!(!is_hung(499_000_000, S, 500));
-        assert!(!is_hung(S, 0, 500), "it waits for somebody else");
-        assert!(!is_hung(u64::MAX, u64::MAX, 0), "it is not watched");
-        assert!(is_hung(u64::MAX, u64::MAX, u32::MAX));
+        const PERIOD: u64 = S / 10;
+        assert!(is_hung(501_000_000, S, 500, PERIOD));
+        assert!(!is_hung(499_000_000, S, 500, PERIOD));
+        assert!(!is_hung(S, 0, 500, PERIOD), "it waits for somebody else");
+        assert!(!is_hung(u64::MAX, u64::MAX, 0, PERIOD), "it is not watched");
+        assert!(is_hung(u64::MAX, u64::MAX, u32::MAX, PERIOD));
+        assert!(
+            !is_hung(199_000_000, S, 20, PERIOD),
+            "others were more important for most of a period, and of the next"
+        );
+        assert!(is_hung(201_000_000, S, 20, PERIOD));
     }
 
     #[test]
@@ -229,7 +248,8 @@ mod tests {
         assert!(!history.given_up);
     }
 
-    /// One that dies as soon as it lives: at once for a while, then at a pace; and at once again after a pause.
+    /// A task that dies at the beginning of each life: restarted at once for a while, then at a
+    /// limited rate; and at once again after a pause.
     #[test]
     fn forever_is_no_faster_than_its_peers_can_bear() {
         let (mut history, mut now, mut lives) = (History::default(), 0, 0);
@@ -239,7 +259,7 @@ mod tests {
                 panic!("given up")
             };
             assert_eq!(delay_ms == 0, lives <= FOREVER_AT_ONCE, "life {lives}");
-            // It lives for a tenth of a millisecond.
+            // Each life lasts for a tenth of a millisecond.
             now += delay_ms * 1_000_000 + 100_000;
         }
         let most = FOREVER_AT_ONCE + 10 * S / FOREVER_NS;

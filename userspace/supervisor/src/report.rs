@@ -1,6 +1,7 @@
-//! The crash report: what a task's fault record says, in lines for people.
+//! The crash report: a task's fault record as text for people.
 //!
-//! A line has at most [`WIDTH`] columns, so that it fits on an 80-column screen behind the tag that the log puts before it.
+//! A line has at most [`WIDTH`] columns, so that it fits on an 80-column screen after the tag of
+//! the log.
 
 use crate::lines::{Line, Lines};
 use crate::{decode, lines, symbols};
@@ -15,55 +16,56 @@ use alloc::vec::Vec;
 /// Most columns of a line: 80 less the tag `[supervisor] `.
 pub const WIDTH: usize = 66;
 
-/// Page-fault error code bits (Intel SDM vol. 3A, section 4.7): the page is present, it was a write, it was an instruction fetch.
+/// Bits of a page fault's error code (Intel SDM vol. 3A, section 4.7): the page is present, it was
+/// a write, it was an instruction fetch.
 const PF_PRESENT: u64 = 1 << 0;
 const PF_WRITE: u64 = 1 << 1;
 const PF_FETCH: u64 = 1 << 4;
 
-/// First address of the upper canonical half, where the kernel lives.
+/// First address of the upper canonical half, which is the kernel's.
 const KERNEL_START: u64 = 0xffff_8000_0000_0000;
 
-/// A fault this close to the stack pointer, in bytes, is taken for the stack's end.
+/// A page fault at most this many bytes from the stack pointer counts as a stack overflow.
 const NEAR_STACK: u64 = 2 * abi::PAGE_SIZE as u64;
 
 const REGISTERS: [&str; 15] =
     ["rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15"];
 const RDX: usize = 3;
 
-/// What will happen to the task now.
+/// What the supervisor does with the task after the death.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Next {
-    /// Started again after so many milliseconds.
+    /// The task is started again after this many milliseconds.
     Restart {
         /// Milliseconds from now on.
         delay_ms: u64,
     },
-    /// Left dead, as its restart policy says.
+    /// The task stays dead, as its restart policy says.
     Stay,
-    /// Left dead, because it died too often.
+    /// The task stays dead, because it died too often.
     GivenUp,
 }
 
-/// Everything that a report is made of.
+/// The input of a report.
 pub struct Crash<'a> {
     /// The task's name.
     pub name: &'a str,
-    /// The record of its death.
+    /// The kernel's record of the task's death.
     pub record: &'a FaultRecord,
-    /// Its `sym/NAME` table, empty where there is none.
+    /// The task's `sym/NAME` table, empty if there is none.
     pub symbols: &'a [u8],
-    /// Its `lines/NAME` table, empty where there is none.
+    /// The task's `lines/NAME` table, empty if there is none.
     pub lines: &'a [u8],
-    /// Bytes of its first stack.
+    /// Size of the task's first stack, in bytes.
     pub stack_bytes: u64,
-    /// What comes next.
+    /// What the supervisor does after the death.
     pub next: Next,
-    /// Names of the system's tasks, by row.
+    /// Names of the system's tasks, by row of the task table.
     pub tasks: &'a [&'a str],
 }
 
 impl Crash<'_> {
-    /// The report's lines.
+    /// The lines of the report.
     pub fn lines(&self) -> Vec<String> {
         let mut out = Vec::new();
         let record = self.record;
@@ -81,7 +83,8 @@ impl Crash<'_> {
                 self.messages(&mut out);
             }
             DeathKind::Panicked => {
-                // The task's own words, so marked that they pass for nothing else of the report.
+                // The task's own text, marked so that it cannot look like another part of the
+                // report.
                 for line in record.message().lines() {
                     push_marked(&mut out, "  | ", "  | ", line);
                 }
@@ -113,7 +116,7 @@ impl Crash<'_> {
         }
     }
 
-    /// What an exception means, in words.
+    /// Explains the exception, in words.
     fn circumstances(&self) -> Vec<String> {
         let record = self.record;
         let code = record.code.get(..record.code_len as usize).unwrap_or(&record.code);
@@ -157,7 +160,7 @@ impl Crash<'_> {
         lines
     }
 
-    /// What the address of a page fault suggests.
+    /// A likely cause, by the address of a page fault.
     fn hint(&self) -> Option<&'static str> {
         let FaultRecord { error_code, address, rsp, .. } = *self.record;
         let absent = error_code & PF_PRESENT == 0;
@@ -178,11 +181,12 @@ impl Crash<'_> {
         }
     }
 
-    /// Shows the function to blame for a panic: the innermost one that is neither the language's nor the runtime's, which may be inlined there.
-    /// Returns the frames that called it.
+    /// Shows the function that caused a panic: the innermost one that does not belong to the
+    /// language or the runtime, which may be inlined there. Returns the frames that called it.
     fn culprit(&self, out: &mut Vec<String>) -> &[u64] {
         for (index, &address) in self.frames().iter().enumerate() {
-            // A return address may be the first byte of the next function: the call is before it.
+            // A return address may be the first byte of the next function: the address before it is
+            // in the call.
             let call = address.wrapping_sub(1);
             let mut lines = lines::find(self.lines, call);
             let found = match lines.clone().next() {
@@ -209,12 +213,13 @@ impl Crash<'_> {
         self.record.backtrace.get(..count).unwrap_or_default()
     }
 
-    /// Where the processor was.
+    /// Shows the address at which the exception was raised.
     fn place(&self, out: &mut Vec<String>, address: u64) {
         self.frame(out, "  at ", address, address, lines::find(self.lines, address), 1);
     }
 
-    /// Shows one frame behind `head`: what `lines` has of it, or the function that `looked_up` lies in; and how often it stands there.
+    /// Shows one frame after `head`: the source lines in `lines`, or the function that contains
+    /// `looked_up`; and how many times it repeats.
     fn frame(&self, out: &mut Vec<String>, head: &str, address: u64, looked_up: u64, lines: Lines<'_>, times: usize) {
         let times = if times > 1 { format!(", {times} times") } else { String::new() };
         let mut head = format!("{head}{address:#x} ");
@@ -246,7 +251,8 @@ impl Crash<'_> {
         }
     }
 
-    /// Shows return addresses, the innermost first; where some repeat, as in recursion, each of them once.
+    /// Shows return addresses, the innermost first; frames that repeat, as in recursion, are shown
+    /// once.
     fn backtrace(&self, out: &mut Vec<String>, frames: &[u64]) {
         let mut rest = frames;
         let mut head = "  called from ";
@@ -291,17 +297,17 @@ impl Crash<'_> {
     }
 }
 
-/// Whether a function is the language's or the runtime's, on the way from a panic to its message.
+/// Whether a function belongs to the language or the runtime, between a panic and its message.
 fn is_machinery(name: &str) -> bool {
     let name = name.trim_start_matches('<');
     let machinery = ["core::", "alloc::", "rt::", "__rust", "rust_", "_R", "compiler_builtins"];
     machinery.iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// Most callers that call each other in a circle and are shown as one.
+/// Most frames of a cycle of calls that is recognised as repeating.
 const MOST_PERIOD: usize = 4;
 
-/// How many of the first frames repeat, and how often they stand there: one, once, where they do not.
+/// How many of the first frames repeat, and how many times: (1, 1) if they do not.
 fn repetition(frames: &[u64]) -> (usize, usize) {
     let count = |period: usize| {
         let (first, _) = frames.split_at_checked(period)?;
@@ -314,19 +320,21 @@ fn repetition(frames: &[u64]) -> (usize, usize) {
         .unwrap_or((1, 1))
 }
 
-/// What a report shows of a text, character by character.
+/// A text with the characters replaced that a report must not show.
 fn clean(text: &str) -> Vec<char> {
     text.chars().map(|c| if rt::print::is_plain(c) { c } else { '?' }).collect()
 }
 
-/// Appends `text` behind `indent` spaces, broken into lines of at most [`WIDTH`] columns, at spaces where there are any.
+/// Appends `text` after `indent` spaces, broken into lines of at most [`WIDTH`] columns, at spaces
+/// if possible.
 fn push(out: &mut Vec<String>, indent: usize, text: &str) {
     let spaces = |count: usize| core::iter::repeat_n(' ', count).collect::<String>();
     push_marked(out, &spaces(indent), &spaces(indent.max(4)), text);
 }
 
-/// Appends `text` in lines of at most [`WIDTH`] columns, broken at spaces where there are any, with `first` before the first one and `mark` before all
-/// others. What could forge lines becomes question marks.
+/// Appends `text` in lines of at most [`WIDTH`] columns, broken at spaces if possible, with `first`
+/// before the first line and `mark` before all others. Characters that could forge lines become
+/// question marks.
 fn push_marked(out: &mut Vec<String>, first: &str, mark: &str, text: &str) {
     let clean = clean(text);
     let mut rest = clean.as_slice();
@@ -347,8 +355,8 @@ fn push_marked(out: &mut Vec<String>, first: &str, mark: &str, text: &str) {
     }
 }
 
-/// Appends `head`, `name` and `tail` in one line; where that is too long, the middle of the name goes: its end is the function's own, and matters
-/// more than the modules before it.
+/// Appends `head`, `name` and `tail` in one line; if that is too long, the middle of the name is
+/// cut: its end is the function's own name, and matters more than the modules before it.
 fn push_cut(out: &mut Vec<String>, head: &str, name: &str, tail: &str) {
     let room = WIDTH.saturating_sub(head.len() + tail.len());
     let name = clean(name);
@@ -359,7 +367,8 @@ fn push_cut(out: &mut Vec<String>, head: &str, name: &str, tail: &str) {
     });
 }
 
-/// Appends a function and its line: in one row, where the file's own directories fit or can be left out; else in two.
+/// Appends a function and its line: in one row, if the path of the file fits or can be shortened;
+/// otherwise in two.
 fn push_place(out: &mut Vec<String>, head: &str, line: &Line<'_>, tail: &str) {
     let at = |file: &str| format!(" ({file}:{}){tail}", line.line);
     if line.file.is_empty() {
@@ -367,7 +376,7 @@ fn push_place(out: &mut Vec<String>, head: &str, line: &Line<'_>, tail: &str) {
     }
     let room = WIDTH.saturating_sub(head.len() + line.function.chars().count());
     let starts = line.file.rmatch_indices('/').map(|(start, _)| start + 1);
-    // With one directory at least: most drivers have a main.rs.
+    // At least one directory is kept: most drivers have a main.rs.
     let shorter: Vec<&str> = starts.skip(1).filter_map(|start| line.file.get(start..)).collect();
     let files = core::iter::once(line.file).chain(shorter.into_iter().rev());
     match files.map(at).find(|place| place.chars().count() <= room) {

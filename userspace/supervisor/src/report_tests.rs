@@ -144,10 +144,12 @@ fn a_panic_names_the_function_whose_last_instruction_was_the_call() {
     assert_eq!(report(&record, Next::Stay)[2], "  at 0x201140 fault::kinds::divide_by_zero+0x40");
 }
 
-/// A function, its file, its line, and the number of the one that it is inlined in, counted from 1; 0 for none.
+/// A function, its file, its line, and the number of the one that it is inlined in, counted from 1;
+/// 0 for none.
 type Site = (&'static str, &'static str, u32, u32);
 
-/// A table of lines as `lines` says that it looks: for each of `ranges`, which follow each other from `base` on, its length below 128 and its site.
+/// A table of lines as `lines` says that it looks: for each of `ranges`, which follow each other
+/// from `base` on, its length below 128 and its site.
 fn lines_table(base: u64, ranges: &[(u8, u8)], all: &[Site]) -> Vec<u8> {
     let (mut names, mut text) = (Vec::new(), Vec::new());
     let mut name = |name: &str| {

@@ -1,42 +1,51 @@
-//! The reports that wait to be printed. Many tasks can die in one moment, and the log takes only so much at once: a death that cannot be
-//! reported now is kept and reported later. Each task has room of its own for one death, and all share a queue: so the first death of a task that nobody
-//! has been told of is always reported, whatever dies beside it. Those of its later ones for which the queue has no room are counted, and it is told how
-//! many they were. All room is made at the beginning.
+//! The queue of reports to be printed. Many tasks can die at the same time, and the kernel limits
+//! how fast a log is written: a death that cannot be reported now is kept and reported later. Each
+//! task has room of its own for one death, and all share a queue: so the first unreported death of
+//! a task is always reported, however many other tasks die. Later deaths for which the queue has no
+//! room are counted, and their number is reported. All memory is allocated at the beginning.
 
 use crate::report::Next;
 use abi::TaskId;
 use abi::error::FaultRecord;
-use abi::task::{LOG_BURST, LOG_PER_MS};
+use abi::task::{LOG_BURST, LOG_PER_MS, log_cost};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-/// Most deaths that wait for their report in the common queue.
+/// Most deaths in the common queue.
 pub const MOST: usize = 64;
 
-/// Bytes of reports that are printed at once: what the kernel takes of a task's log, less what the supervisor has to say besides.
+/// Most bytes of reports that are printed at once: the part of the kernel's limit for a log that
+/// the supervisor's other messages do not need.
 pub const BURST: i64 = (LOG_BURST / 4 * 3) as i64;
-/// Bytes of reports that are printed in a millisecond in the long run.
+/// Most bytes of reports that are printed per millisecond in the long run.
 pub const PER_MS: i64 = (LOG_PER_MS / 4 * 3) as i64;
 
 const NS_PER_MS: u64 = 1_000_000;
 
-/// A life that has ended.
+/// The cost of a line that the task `name` prints, in bytes of its log allowance. Each line is
+/// written by a call of its own, and short lines cost more than they are long.
+pub fn cost(name: &str, line: &str) -> usize {
+    // One more for the line feed.
+    log_cost(name.len(), line.as_bytes()) as usize + 1
+}
+
+/// The end of a life.
 #[derive(Clone)]
 pub struct Death {
-    /// What the kernel recorded.
+    /// The kernel's record of the death.
     pub record: FaultRecord,
-    /// What follows.
+    /// What the supervisor does after the death.
     pub next: Next,
 }
 
 impl Death {
-    /// The life.
+    /// The life that has ended.
     pub fn id(&self) -> TaskId {
         TaskId::from_u32(self.record.task)
     }
 }
 
-/// What is due to be printed.
+/// The next text to print.
 #[expect(
     clippy::large_enum_variant,
     reason = "it is handed on at once and never kept: a box would be an allocation for each death"
@@ -44,23 +53,25 @@ impl Death {
 pub enum Due {
     /// The report of this death.
     Report(Death),
-    /// That so many deaths of the task of this row have no report.
+    /// A number of deaths of one task that have no report.
     Unreported {
-        /// Its row in the task table.
+        /// The task's row in the task table.
         row: u16,
-        /// How many.
+        /// How many deaths have no report.
         count: u32,
     },
 }
 
-/// What of a row of the task table is to be told.
+/// The deaths of a row of the task table that are to be reported.
 #[derive(Clone, Default)]
 struct Row {
-    /// The oldest death, with its number: where nothing of the row waits, the next one comes here.
+    /// The oldest death, with its number: if the row has no other unreported death, the next one is
+    /// stored here.
     oldest: Option<(u64, Death)>,
-    /// Deaths of the row in the common queue.
+    /// How many deaths of the row are in the common queue.
     queued: u32,
-    /// Deaths without a report, all later than those with one: the number of the first of them, and how many there are.
+    /// Deaths without a report, all later than those with one: the number of the first, and how
+    /// many there are.
     unreported: Option<(u64, u32)>,
 }
 
@@ -70,7 +81,7 @@ impl Row {
     }
 }
 
-/// Where the next thing to print is.
+/// Where the next text to print is.
 #[derive(Clone, Copy)]
 enum Place {
     Oldest(usize),
@@ -78,21 +89,21 @@ enum Place {
     Unreported(usize),
 }
 
-/// Deaths in their order.
+/// The unreported deaths, in their order.
 pub struct Reports {
     rows: Vec<Row>,
-    /// Deaths, with their numbers, of rows that had one waiting already.
+    /// Deaths, with their numbers, of rows that had an unreported death already.
     queue: VecDeque<(u64, Death)>,
-    /// Deaths so far: numbers them.
+    /// How many deaths there were: the number of the next one.
     deaths: u64,
-    /// Bytes that may be printed now; a report is not cut, so it can be less than nothing afterwards.
+    /// How many bytes may be printed now; a report is not cut, so this can be negative afterwards.
     credit: i64,
-    /// Up to when that was reckoned, in nanoseconds since boot.
+    /// The time as of which `credit` was computed, in nanoseconds since boot.
     reckoned_ns: u64,
 }
 
 impl Reports {
-    /// Nothing to report, of a table of so many tasks.
+    /// An empty queue for a table of this many tasks.
     pub fn new(tasks: usize) -> Self {
         Reports {
             rows: alloc::vec![Row::default(); tasks],
@@ -103,7 +114,7 @@ impl Reports {
         }
     }
 
-    /// A life has ended.
+    /// Adds a death.
     pub fn add(&mut self, death: Death) {
         let Some(row) = self.rows.get_mut(usize::from(death.id().index)) else { return };
         let number = self.deaths;
@@ -114,13 +125,14 @@ impl Reports {
             row.queued += 1;
             self.queue.push_back((number, death));
         } else {
-            // After the first that has no room none of the row has, until that was said: the order stays as it was.
+            // After the first death without room, no death of the row is queued until their number
+            // was reported: this keeps the order.
             let (_, count) = row.unreported.get_or_insert((number, 0));
             *count = count.saturating_add(1);
         }
     }
 
-    /// What is to be printed next: what happened first.
+    /// The place of the earliest unreported death.
     fn first(&self) -> Option<Place> {
         let of_row = |(index, row): (usize, &Row)| {
             let oldest = row.oldest.as_ref().map(|(number, _)| (*number, Place::Oldest(index)));
@@ -131,7 +143,8 @@ impl Reports {
         all.min_by_key(|(number, _)| *number).map(|(_, place)| place)
     }
 
-    /// What to print next, if anything may be printed now; [`Reports::printed`] is to be told how much that was.
+    /// Takes the next text to print, if anything may be printed now; call [`Reports::printed`] with
+    /// its length afterwards.
     pub fn due(&mut self, now_ns: u64) -> Option<Due> {
         let ms = now_ns.saturating_sub(self.reckoned_ns) / NS_PER_MS;
         self.reckoned_ns += ms * NS_PER_MS;
@@ -153,18 +166,18 @@ impl Reports {
         }
     }
 
-    /// So many bytes were printed.
+    /// Counts printed bytes against the limit.
     pub fn printed(&mut self, bytes: usize) {
         self.credit = self.credit.saturating_sub(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
-    /// When there is something to print, in nanoseconds since boot; `None` where nothing waits.
+    /// When the next text may be printed, in nanoseconds since boot; `None` if there is none.
     pub fn next_ns(&self) -> Option<u64> {
         let ms = (1_i64.saturating_sub(self.credit).max(0) as u64).div_ceil(PER_MS as u64);
         self.first().map(|_| self.reckoned_ns.saturating_add(ms.saturating_mul(NS_PER_MS)))
     }
 
-    /// Whether the report of this life's end is still to be printed.
+    /// Whether the report of this life's end is not printed yet.
     pub fn holds(&self, id: TaskId) -> bool {
         let own = self.rows.get(usize::from(id.index)).and_then(|row| row.oldest.as_ref());
         own.into_iter().chain(&self.queue).any(|(_, death)| death.id() == id)
@@ -190,14 +203,24 @@ mod tests {
         Death { record, next: Next::Stay }
     }
 
-    /// What is printed: a row and a life, or a row and how many deaths without a report.
+    /// What is taken for less than it costs is refused, and lost.
+    #[test]
+    fn a_line_is_not_taken_for_less_than_the_kernel_charges() {
+        for len in 0..200 {
+            let line = "x".repeat(len);
+            assert!(cost("supervisor", &line) >= log_cost(10, alloc::format!("{line}\n").as_bytes()) as usize, "{len}");
+        }
+        assert!(cost("supervisor", "  | a") >= 32);
+    }
+
+    /// A text that was printed: a row and a life, or a row and how many deaths without a report.
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     enum Said {
         Life(u16, u32),
         More(u16, u32),
     }
 
-    /// Prints what is due at a time.
+    /// Takes everything that may be printed at this time.
     fn print(reports: &mut Reports, now_ns: u64) -> Vec<Said> {
         let mut said = Vec::new();
         while let Some(due) = reports.due(now_ns) {
@@ -210,7 +233,7 @@ mod tests {
         said
     }
 
-    /// Prints everything, as soon as each may be printed. Returns it, and when it is done.
+    /// Takes everything, each as soon as it may be printed. Returns it, and the time at the end.
     fn print_all(reports: &mut Reports) -> (Vec<Said>, u64) {
         let (mut said, mut now) = (Vec::new(), 0);
         while let Some(next_ns) = reports.next_ns() {
@@ -222,7 +245,8 @@ mod tests {
         (said, now)
     }
 
-    /// That each death of a row is told once, in order: by a report, or by a count after the reports of those before it; and the first by a report.
+    /// Checks that each death of a row is reported once, in order: by a report, or by a count after
+    /// the reports of those before it; and the first by a report.
     fn judge(said: &[Said], deaths: &[u32]) {
         for (row, &count) in deaths.iter().enumerate() {
             let mut told = 0;
@@ -252,7 +276,8 @@ mod tests {
         assert_eq!((reports.next_ns(), reports.holds(TaskId { index: 3, generation: 1 })), (None, false));
     }
 
-    /// However many die in one moment, each has its report, in their order, within the kernel's bound for a log.
+    /// Each of many simultaneous deaths has its report, in order, within the kernel's limit for a
+    /// log.
     #[test]
     fn a_burst_is_reported_whole() {
         for count in [5, 50, MOST as u16] {
@@ -264,7 +289,7 @@ mod tests {
         }
     }
 
-    /// One task that dies again and again takes no other's first report.
+    /// A task that dies again and again does not prevent another task's first report.
     #[test]
     fn the_first_death_of_every_task_is_reported_whatever_others_do() {
         let mut reports = reports();
@@ -279,7 +304,7 @@ mod tests {
         }
         assert!(said.contains(&Said::More(7, lives - 1 - MOST as u32)) && said.contains(&Said::More(8, 2)));
         judge(&said, &core::array::from_fn::<u32, MAX_TASKS, _>(|row| if row == 7 { lives } else { 3 }));
-        // Afterwards it is as it was.
+        // Afterwards deaths are reported as before.
         reports.add(death(7, lives + 1));
         assert_eq!(print(&mut reports, u64::MAX), [Said::Life(7, lives + 1)]);
     }

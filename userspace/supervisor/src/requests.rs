@@ -1,4 +1,4 @@
-//! What clients ask of the supervisor.
+//! The handling of clients' requests.
 
 use crate::{Phase, Supervisor, Task, Waiter};
 use abi::error::DeathKind;
@@ -8,7 +8,7 @@ use rt::time::now_ns;
 use supervisor::protocol::{Call, Outcome, Refusal, Server, Told};
 use supervisor::{Plan, State};
 
-/// Waiting clients beyond which those that died meanwhile are looked for.
+/// Number of waiting clients from which on those that died meanwhile are removed.
 const MANY_WAITERS: usize = 64;
 
 impl Server for Supervisor {
@@ -29,7 +29,7 @@ impl Server for Supervisor {
             Ok(asked) => asked,
             Err(refusal) => return Err(refusal).into(),
         };
-        // A life may have ended without its event having been taken yet.
+        // A life may have ended without a notification having been received yet.
         self.look_for_death(index);
         let task = &mut self.tasks[index];
         match task.phase {
@@ -77,7 +77,7 @@ impl Server for Supervisor {
         if index >= self.tasks.len() {
             return Err(Refusal::NoSuchTask);
         }
-        // A life may have ended without its event having been taken yet.
+        // A life may have ended without a notification having been received yet.
         self.look_for_death(index);
         let task = &self.tasks[index];
         let plan = match task.phase {
@@ -105,7 +105,7 @@ impl Server for Supervisor {
 }
 
 impl Supervisor {
-    /// Begins a life because somebody asked for it: no second try, and old deaths do not count.
+    /// Begins a life at a client's request: without a second try, and earlier deaths do not count.
     pub(crate) fn spawn_on_request(&mut self, index: usize) -> Result<TaskId, Refusal> {
         self.tasks[index].history.pardon();
         self.spawn(index).map_err(|status| {
@@ -125,7 +125,7 @@ impl Supervisor {
         }
     }
 
-    /// The row of the task of this name.
+    /// The row of the task with this name.
     fn named(&self, name: In) -> Result<usize, Refusal> {
         let name = name.text().ok_or(Refusal::BadRequest)?;
         self.tasks.iter().position(|task| task.name() == name).ok_or(Refusal::NoSuchTask)

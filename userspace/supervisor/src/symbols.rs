@@ -1,6 +1,7 @@
-//! Names for addresses, from the text table `sym/NAME` of the boot archive: one function a line, `HEXADDR HEXSIZE name`, sorted by address.
+//! Names for addresses, from the text table `sym/NAME` of the boot archive: one function a line,
+//! `HEXADDR HEXSIZE name`, sorted by address.
 
-/// A function and how far into it an address lies.
+/// A function, and the offset of an address in it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Place<'a> {
     /// Demangled name.
@@ -9,9 +10,11 @@ pub struct Place<'a> {
     pub offset: u64,
 }
 
-/// The function that holds `address`, by binary search over the lines of `table`. Lines that cannot be read hold nothing.
+/// The function that contains `address`, by binary search over the lines of `table`. Lines that
+/// cannot be parsed are ignored.
 pub fn find(table: &[u8], address: u64) -> Option<Place<'_>> {
-    // Invariant: lines that start before `low` lie at or below the address, lines that start at or after `high` lie above it.
+    // Invariant: lines that start before `low` are at or below the address, lines that start at or
+    // after `high` are above it.
     let (mut low, mut high) = (0, table.len());
     let mut best = None;
     while low < high {
@@ -24,13 +27,14 @@ pub fn find(table: &[u8], address: u64) -> Option<Place<'_>> {
                 low = end + 1;
             }
             Some(_) => high = start,
-            // An unreadable line splits nothing: skip it towards the end.
+            // A line that cannot be parsed does not divide the range: it is skipped towards the
+            // end.
             None => low = end + 1,
         }
     }
     let (from, size, name) = best?;
     let offset = address - from;
-    // Hand-written entry code often has no size: it reaches up to the next function.
+    // Hand-written entry code often has no size: it extends to the next function.
     (size == 0 || offset < size).then_some(Place { name, offset })
 }
 

@@ -39,7 +39,9 @@ fn a_driver_of_the_tree_is_entered_everywhere() {
     driver(&paths, "disk-2", Kind::Service, None).expect("a second one does not conflict");
 
     let new = read(dir.path().join("Cargo.toml"));
-    assert_eq!(added(&cargo, &new), ["    \"userspace/drivers/beeper\",", "    \"userspace/drivers/disk-2\","]);
+    // In `members` and in `default-members`.
+    let twice = ["    \"userspace/drivers/beeper\",", "    \"userspace/drivers/disk-2\","].repeat(2);
+    assert_eq!(added(&cargo, &new), twice);
     let new = read(dir.path().join("userspace/system.toml"));
     let lines = added(&system, &new);
     assert!(lines.contains(&"[task.beeper]") && lines.contains(&"package = \"driver-disk-2\""), "{lines:?}");

@@ -19,7 +19,7 @@ fn scene() -> (System, [u16; 3]) {
     assert!(debugger.add(Grant::debug(0)));
     let mut s = system(&[driver, debugger, record("other", 6, &[0])]);
     let threads = [0, 1, 2].map(|row| spawn(&mut s, row));
-    s.lines.claim(4, crate::grants::LineOwner { row: Row::new(0), bits: 1 << 3 });
+    s.lines.claim(4, crate::lines::LineOwner { row: Row::new(0), bits: 1 << 3 });
     (s, threads)
 }
 

@@ -126,8 +126,8 @@ macro_rules! exit {
     };
 }
 
-// SAFETY: none of them returns: they store the registers in the record and return to the caller of
-// `run`.
+// SAFETY: no function returns to the assembly: each stores the registers in the record and returns
+// to the caller of `run`.
 unsafe impl General for Host {
     exit!(on_syscall(&TrapFrame) -> *const TrapFrame, DECLINED);
     exit!(enter_current(&TrapFrame, &mut Host) -> *const TrapFrame, ENTER);

@@ -326,7 +326,7 @@ fn status_says_what_the_first_thread_does() {
 
 #[test]
 fn lines_have_one_owner() {
-    use crate::grants::{LineOwner, Lines};
+    use crate::lines::{LineOwner, Lines};
     let mut lines = Lines::default();
     let owner = |row| LineOwner { row, bits: 1 << row.number() };
     assert!(

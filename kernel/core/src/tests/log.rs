@@ -1,11 +1,12 @@
 //! [`Ring`] against the whole text.
 
-use super::{NOTE, OWN, kill, reap, record, recv, run, sound, spawn, system, woken};
+use super::{NOTE, OWN, kill, reap, record, recv, run, sound, spawn, state, system, woken};
 use crate::Row;
 use crate::System;
 use crate::log::{Allowance, RING_SIZE, Ring};
 use crate::step::Tell;
 use crate::task::Task;
+use crate::thread::State;
 use abi::Status;
 use abi::manifest::TaskRecord;
 use abi::message::bits;
@@ -161,5 +162,23 @@ fn d25_a_reader_of_logs_is_told_once_until_it_looks() {
     let shell = spawn(&mut s, 1);
     written(&mut s);
     assert_eq!(s.poll(shell, NOTE, u64::MAX), Ok(bits::LOG));
+    sound(&s);
+}
+
+/// A task's text on its way to the port comes before that of others: their threads show the rest of it, in its time.
+#[test]
+fn d25_what_a_thread_does_for_another_task_is_charged_to_that() {
+    let (mut s, [console, shell, _]) = readers();
+    run(&mut s, shell);
+    let before = [0, 1].map(|row| s.cpu(Row::new(row)));
+    s.set_now(s.now() + 100);
+    s.charge();
+    s.set_now(s.now() + 5000);
+    s.charge_to(Row::new(0));
+    s.set_now(s.now() + 10);
+    s.charge();
+    let spent = [0, 1].map(|row| s.cpu(Row::new(row)) - before[row as usize]);
+    assert_eq!(spent, [5000, 110], "of the console, and of the shell, which ran");
+    assert_eq!(state(&s, console), State::Ready);
     sound(&s);
 }

@@ -7,8 +7,8 @@ use super::{
 };
 use crate::Row;
 use crate::System;
-use crate::grants::LineOwner;
 use crate::handles::Handle;
+use crate::lines::LineOwner;
 use crate::sched::BACKGROUND;
 use crate::thread::State;
 use abi::Status;

@@ -1,14 +1,42 @@
-//! The faults themselves. They are written in assembly because each has to be exactly the instruction that it is named after:
-//! for the compiler most of them would be undefined behaviour, and it could leave them out.
+//! The functions that cause faults. They are written in assembly because each must be exactly the
+//! instruction after which it is named: for the compiler most of them would be undefined behaviour,
+//! and it could leave them out.
 
 use core::arch::asm;
 use core::hint::black_box;
 use core::sync::atomic::AtomicU64;
 
+/// A kind of fault.
+#[derive(Clone, Copy, Debug)]
+pub struct Kind {
+    /// Its name, as the `fault` command takes it.
+    pub name: &'static str,
+    /// What it does, in a few words.
+    pub what: &'static str,
+    /// Does it.
+    pub commit: fn(),
+}
+
+/// Every kind.
+pub const KINDS: &[Kind] = &[
+    Kind { name: "null-read", what: "read from address 0", commit: read_the_null_page },
+    Kind { name: "write-code", what: "overwrite an instruction", commit: write_to_code },
+    Kind { name: "jump-data", what: "execute a variable", commit: execute_data },
+    Kind { name: "divide", what: "divide by zero", commit: divide_by_zero },
+    Kind { name: "invalid-opcode", what: "execute ud2", commit: execute_no_instruction },
+    Kind { name: "port", what: "read a port that is not granted", commit: read_a_foreign_port },
+    Kind { name: "cli", what: "turn interrupts off", commit: turn_interrupts_off },
+    Kind { name: "kernel-read", what: "read the kernel's memory", commit: read_the_kernel },
+    Kind { name: "stack-overflow", what: "recurse without end", commit: overflow_the_stack },
+    Kind { name: "breakpoint", what: "execute int3", commit: hit_a_breakpoint },
+    Kind { name: "alignment", what: "misaligned access with RFLAGS.AC set", commit: access_misaligned },
+    Kind { name: "panic", what: "panic!", commit: give_up_with_a_panic },
+];
+
 /// First port of the first serial line, which belongs to its driver.
 const FOREIGN_PORT: u16 = 0x3f8;
 
-/// The kernel's image lies in the top 2 GiB.
+/// The kernel's image is in the upper 2 GiB of the address space.
 const KERNEL_ADDRESS: u64 = 0xffff_ffff_8000_0000;
 
 /// RFLAGS.AC (Intel SDM vol. 3A, section 2.3).
@@ -20,7 +48,8 @@ static CODE_IN_DATA: AtomicU64 = AtomicU64::new(0xc3c3_c3c3_c3c3_c3c3);
 /// Reads a byte from address 0: #PF.
 #[inline(never)]
 pub fn read_the_null_page() {
-    // SAFETY: nothing of Rust's lies at address 0, and the value is dropped; the page fault is the purpose.
+    // SAFETY: nothing of Rust's lies at address 0, and the value is dropped; the page fault is the
+    // purpose.
     unsafe {
         asm!("mov {value}, byte ptr [{address}]", address = in(reg) 0_u64, value = out(reg_byte) _, options(readonly, nostack))
     };
@@ -30,16 +59,18 @@ pub fn read_the_null_page() {
 #[inline(never)]
 pub fn write_to_code() {
     let address = write_to_code as fn() as *const u8;
-    // SAFETY: the byte written is the byte read, so that even a writable code page would keep its code; the page fault is the purpose.
+    // SAFETY: the byte written is the byte read, so that even a writable code page would keep its
+    // code; the page fault is the purpose.
     unsafe {
         asm!("mov {value}, byte ptr [{address}]", "mov byte ptr [{address}], {value}", address = in(reg) address, value = out(reg_byte) _, options(nostack))
     };
 }
 
-/// Calls a variable, which holds `ret` instructions: #PF, a fetch.
+/// Calls a variable that holds `ret` instructions: #PF by an instruction fetch.
 #[inline(never)]
 pub fn execute_data() {
-    // SAFETY: were the page executable, the `ret` there would come straight back and change nothing; the page fault is the purpose.
+    // SAFETY: were the page executable, the `ret` there would come straight back and change
+    // nothing; the page fault is the purpose.
     unsafe { asm!("call {target}", target = in(reg) CODE_IN_DATA.as_ptr()) };
 }
 
@@ -59,7 +90,7 @@ pub fn execute_no_instruction() {
     unsafe { asm!("ud2", options(nomem, nostack)) };
 }
 
-/// Reads a port that no task table would give to this task: #GP.
+/// Reads a port that no task table grants to this task: #GP.
 #[inline(never)]
 pub fn read_a_foreign_port() {
     // SAFETY: reads a register of a device into a register; the exception is the purpose.
@@ -103,18 +134,21 @@ pub fn hit_a_breakpoint() {
     unsafe { asm!("int3", options(nomem, nostack)) };
 }
 
-/// Reads at a misaligned address with RFLAGS.AC set: #AC, given that the kernel sets CR0.AM (Intel SDM vol. 3A, section 6.15, #AC).
+/// Reads at a misaligned address with RFLAGS.AC set: #AC, as the kernel sets CR0.AM (Intel SDM vol.
+/// 3A, section 6.15, #AC).
 ///
-/// QEMU's TCG has no alignment check (tried with 7.2, ring 3, AM and AC set: the access just succeeds), so a misaligned `cmpxchg16b`
-/// follows, which it does check: #GP there. On hardware the first access already ends the task.
+/// QEMU's TCG has no alignment check (tested with 7.2, ring 3, AM and AC set: the access just
+/// succeeds), so a misaligned `cmpxchg16b` follows, which TCG does check: #GP there. On hardware
+/// the first access already ends the task.
 #[inline(never)]
 pub fn access_misaligned() {
     #[repr(align(16))]
     struct Aligned([u64; 4]);
     let mut buffer = Aligned([0; 4]);
     let base = buffer.0.as_mut_ptr();
-    // SAFETY: every access lies within `buffer`: 8 bytes at offset 1, 16 bytes at offset 8; flags and stack pointer are put back.
-    // `cmpxchg16b` may write rbx there, whatever that holds. An exception is the purpose.
+    // SAFETY: every access lies within `buffer`: 8 bytes at offset 1, 16 bytes at offset 8; flags
+    // and stack pointer are put back. `cmpxchg16b` may write rbx there, whatever that holds. An
+    // exception is the purpose.
     unsafe {
         asm!(
             "pushfq",
@@ -134,7 +168,7 @@ pub fn access_misaligned() {
     black_box(&buffer.0);
 }
 
-/// Panics.
+/// Panics with a message.
 #[inline(never)]
 pub fn give_up_with_a_panic() {
     panic!("the task was asked to panic");

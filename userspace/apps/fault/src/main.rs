@@ -1,4 +1,4 @@
-//! `fault KIND`: commits a fault of that kind. Without one it lists the kinds.
+//! `fault KIND`: causes a fault of that kind. Without an argument it lists the kinds.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 #![forbid(unsafe_code)]
 
@@ -6,9 +6,9 @@ use rt::println;
 
 rt::entry!(run);
 
-/// Exit code where no kind was given, or one that does not exist.
+/// Exit code if no kind was given, or an unknown one.
 const USAGE: i32 = 2;
-/// Exit code where the fault passed without consequences.
+/// Exit code if the fault did not end the task.
 const SURVIVED: i32 = 3;
 
 fn run() {

@@ -1,4 +1,4 @@
-//! A world made for the tests of the commands.
+//! A fake world for the tests of the commands.
 
 use crate::world::{Answer, World};
 use abi::error::{DeathKind, FaultRecord};
@@ -15,7 +15,7 @@ use rt::exec::Lend;
 use supervisor::Plan;
 use zerocopy::FromZeros;
 
-/// What the commands see, and what they did.
+/// The state that commands see, and a record of their effects.
 #[derive(Default)]
 pub struct Fake {
     pub out: String,
@@ -28,14 +28,14 @@ pub struct Fake {
     pub end: Option<(DeathKind, FaultRecord)>,
     pub trouble: String,
     pub interrupted: bool,
-    /// Ctrl-C was pressed while something ran that does not wait.
+    /// Whether Ctrl-C was pressed while a command ran that does not wait.
     pub pressed: bool,
     pub keymap: u64,
     pub spawned: u32,
     pub plan: Option<Plan>,
-    /// Whether the shell may call everybody.
+    /// Whether the shell may call all tasks.
     pub callable: bool,
-    /// What the world is when a kill has been tried.
+    /// The state of the killed task after a kill.
     pub after_kill: Option<TaskStatus>,
     pub answer: Option<Result<Answer, String>>,
 }
@@ -56,7 +56,7 @@ fn record(name: &str, priority: u8, calls: &[u16]) -> TaskRecord {
     record
 }
 
-/// Six tasks, some of them dead or busy.
+/// A world with six tasks, some of them dead or busy.
 pub fn fake() -> Fake {
     let mut serial = record("serial", 2, &[]);
     assert!(serial.add(Grant::ports("", 0x3f8, 8)) && serial.add(Grant::irq("rx", 4, 0)));
@@ -147,7 +147,7 @@ impl World for Fake {
         let empty = Vec::new();
         let text = self.logs.iter().find(|(of, _)| *of == log).map_or(&empty, |(_, text)| text);
         let rest = text.get(position as usize..).unwrap_or_default();
-        // Short reads, to see that the reader goes on.
+        // Short reads, to test that the reader continues.
         let len = rest.len().min(buf.len()).min(3);
         buf[..len].copy_from_slice(&rest[..len]);
         Ok((len, position))

@@ -1,4 +1,4 @@
-//! How figures and tables look.
+//! The format of figures and tables.
 
 use alloc::format;
 use alloc::string::String;
@@ -6,16 +6,16 @@ use alloc::vec::Vec;
 use core::fmt::Write;
 use rt::print::is_plain;
 
-/// Which side of its column a cell keeps to.
+/// The alignment of a column.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Side {
-    /// Words.
+    /// For words.
     Left,
-    /// Numbers.
+    /// For numbers.
     Right,
 }
 
-/// A table with a heading row, one blank between columns: it has to fit the width of the screen.
+/// A table with a heading row and one blank between columns; it must fit the width of the screen.
 pub fn table(columns: &[(&str, Side)], rows: &[Vec<String>]) -> String {
     let cell = |row: &[String], i: usize| row.get(i).map_or(0, |cell| cell.chars().count());
     let widths: Vec<usize> = columns
@@ -43,7 +43,7 @@ pub fn table(columns: &[(&str, Side)], rows: &[Vec<String>]) -> String {
     out
 }
 
-/// `part` of `whole` in per cent with one digit after the point, rounded down; `-` of nothing.
+/// `part` of `whole` in per cent with one digit after the point, rounded down; `-` if `whole` is 0.
 pub fn percent(part: u64, whole: u64) -> String {
     if whole == 0 {
         return String::from("-");
@@ -52,7 +52,7 @@ pub fn percent(part: u64, whole: u64) -> String {
     format!("{}.{}", permille / 10, permille % 10)
 }
 
-/// Nanoseconds as days, hours, minutes and seconds, as many of them as it takes: `3 min 07.5 s`.
+/// Nanoseconds as days, hours, minutes and seconds, without leading zero units: `3 min 07.5 s`.
 pub fn duration(ns: u64) -> String {
     let tenths = ns / 100_000_000;
     let (seconds, tenth) = (tenths / 10, tenths % 10);
@@ -72,7 +72,7 @@ pub fn duration(ns: u64) -> String {
     text
 }
 
-/// Bytes in the largest unit that loses nothing.
+/// A number of bytes in the largest unit that is exact.
 pub fn bytes(count: u64) -> String {
     match count {
         0 => String::from("0 bytes"),
@@ -82,7 +82,7 @@ pub fn bytes(count: u64) -> String {
     }
 }
 
-/// Frames in KiB.
+/// A number of frames in KiB.
 pub fn frames_kib(frames: u64) -> u64 {
     frames * (abi::PAGE_SIZE as u64 / 1024)
 }
@@ -106,7 +106,8 @@ pub fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     if names.is_empty() { String::from("none") } else { names.join(", ") }
 }
 
-/// Text of a task's, in one line, with everything replaced that a terminal would obey or that could look like a line of its own.
+/// Text of a task in one line. Characters that a terminal would execute, or that could look like a
+/// line of their own, are replaced.
 pub fn plain(text: &str) -> String {
     text.chars().map(|c| if is_plain(c) { c } else { '?' }).collect()
 }

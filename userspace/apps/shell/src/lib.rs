@@ -1,4 +1,4 @@
-//! The shell: a prompt, and commands that show and steer the system.
+//! The shell: a prompt, and commands that show and control the system.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]

@@ -1,4 +1,4 @@
-//! The shell as a task: reads a line, does it, again.
+//! The shell's task: reads lines and runs them.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 extern crate alloc;
@@ -16,7 +16,7 @@ use system::System;
 
 rt::entry!(run);
 
-/// Milliseconds before the console is asked again after it refused.
+/// Milliseconds until the next request after the console refused one.
 const RETRY_MS: u64 = 1000;
 
 fn run() {
@@ -42,7 +42,7 @@ fn run() {
             Err(error) => {
                 println!("cannot read a line: {error}");
                 if error == Error::Call(rt::ipc::CallError::Gone) {
-                    // Until someone begins a new life, which may be the console.
+                    // Waits until a peer begins a new life, which may be the console.
                     Notification::own().wait(bits::PEER);
                 } else {
                     rt::time::sleep_ms(RETRY_MS);

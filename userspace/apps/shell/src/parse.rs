@@ -1,4 +1,4 @@
-//! From a line to commands and their arguments.
+//! Parses a line into commands and their arguments.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -27,9 +27,9 @@ impl fmt::Display for ParseError {
     }
 }
 
-/// Splits a line into commands at semicolons, and each command into words at blanks. Between quotation marks
-/// blanks and semicolons are ordinary characters; a backslash makes any next character ordinary. Commands without a word are
-/// left out.
+/// Splits a line into commands at semicolons, and each command into words at blanks. Between
+/// quotation marks blanks and semicolons are ordinary characters; a backslash makes any next
+/// character ordinary. Commands without a word are left out.
 ///
 /// # Errors
 /// See [`ParseError`].
@@ -81,7 +81,7 @@ pub fn number(text: &str) -> Option<u64> {
     if plain.starts_with(['+', '-']) { None } else { u64::from_str_radix(&plain, radix).ok() }
 }
 
-/// A number of seconds, fractions allowed, in nanoseconds.
+/// A number of seconds, with fractions allowed, converted to nanoseconds.
 pub fn seconds(text: &str) -> Option<u64> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let all_digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
@@ -94,7 +94,7 @@ pub fn seconds(text: &str) -> Option<u64> {
     whole.checked_mul(1_000_000_000)?.checked_add(nanos)
 }
 
-/// The one of `names` that was probably meant, if any is near enough.
+/// The one of `names` that was probably meant, if any is similar enough.
 pub fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let names = names.into_iter();
     let scored = names.filter_map(|name| {
@@ -106,8 +106,8 @@ pub fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Opti
     scored.min_by_key(|(distance, _)| *distance).map(|(_, name)| name)
 }
 
-/// How many insertions, removals, replacements and swaps of neighbours lead from one word to the other
-/// ("optimal string alignment").
+/// How many insertions, removals, replacements and swaps of neighbours change one word into the
+/// other ("optimal string alignment").
 fn distance(from: &str, to: &str) -> usize {
     let to: Vec<char> = to.chars().collect();
     let mut before: Vec<usize> = Vec::new();

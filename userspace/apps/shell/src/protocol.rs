@@ -1,4 +1,4 @@
-//! Protocols as `proto/NAME` of the boot archive tells them: see `rt::described!`.
+//! Protocols as described by the files `proto/NAME` of the boot archive: see `rt::described!`.
 
 use crate::parse::number;
 use alloc::format;
@@ -11,31 +11,31 @@ use rt::exec::Lend;
 /// Most bytes that `call` lends as a buffer.
 pub const MAX_BUFFER: u64 = 4096;
 
-/// A protocol.
+/// The description of a protocol.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Protocol {
-    /// Its operations, in the order of their declaration.
+    /// The operations, in the order of their declaration.
     pub operations: Vec<Operation>,
     refusals: Vec<(u16, String, String)>,
 }
 
-/// An operation.
+/// The description of an operation.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Operation {
-    /// Its label.
+    /// The operation's label.
     pub label: u16,
-    /// Its name.
+    /// The operation's name.
     pub name: String,
     arguments: Vec<(String, String)>,
     handle: Option<String>,
     answer: String,
 }
 
-/// What to send: words, and memory to lend.
+/// A message to send: words, and memory to lend.
 pub type Message = ([u64; 4], Vec<Lend>);
 
 impl Protocol {
-    /// What the text says; lines that make no sense are left out.
+    /// Parses a description; invalid lines are left out.
     pub fn parse(text: &str) -> Protocol {
         let mut protocol = Protocol::default();
         for line in text.lines() {
@@ -48,17 +48,17 @@ impl Protocol {
         protocol
     }
 
-    /// The operation of this name.
+    /// The operation with this name.
     pub fn named(&self, name: &str) -> Option<&Operation> {
         self.operations.iter().find(|operation| operation.name == name)
     }
 
-    /// The operation of this label.
+    /// The operation with this label.
     pub fn labelled(&self, label: u16) -> Option<&Operation> {
         self.operations.iter().find(|operation| operation.label == label)
     }
 
-    /// What this outcome means, with the value that came along.
+    /// The meaning of an outcome, with the value that came with it.
     pub fn refusal(&self, outcome: u16, words: [u64; 4]) -> Option<String> {
         let (_, value, text) = self.refusals.iter().find(|(code, ..)| *code == outcome)?;
         let Some((name, shape)) = value.split_once(':') else { return Some(text.clone()) };
@@ -68,7 +68,7 @@ impl Protocol {
         Some(filled(text, |place| match place.split_once(':').unwrap_or((place, "")) {
             (named, "x" | "#x") if named == name => &hex,
             (named, _) if named == name => &value,
-            // A constant of the driver's, or an expression: its value is not in the declaration.
+            // A constant or an expression of the driver: its value is not in the description.
             _ => "..",
         }))
     }
@@ -83,7 +83,7 @@ impl Protocol {
     }
 }
 
-/// A format string of Rust's with each `{place}` filled in.
+/// A Rust format string with each `{place}` replaced.
 fn filled<'a>(text: &str, value: impl Fn(&str) -> &'a str) -> String {
     let (mut filled, mut rest) = (String::new(), text);
     while let Some((before, from)) = rest.split_once('{') {
@@ -93,7 +93,7 @@ fn filled<'a>(text: &str, value: impl Fn(&str) -> &'a str) -> String {
                 filled.push_str(value(place));
                 rest = after;
             }
-            // Two braces stand for one.
+            // Two braces stand for one brace.
             _ => {
                 filled.push('{');
                 rest = from.strip_prefix('{').unwrap_or(from);
@@ -127,7 +127,7 @@ impl Operation {
         Some(Operation { label, name, arguments, handle, answer: answer.into() })
     }
 
-    /// As it is called: its name and its arguments.
+    /// How the operation is called: its name and its arguments.
     pub fn usage(&self) -> String {
         let mut usage = self.name.clone();
         for (name, shape) in &self.arguments {
@@ -146,7 +146,7 @@ impl Operation {
     /// The message with these arguments.
     ///
     /// # Errors
-    /// What is wrong with them, for people.
+    /// What is wrong with the arguments, as a sentence for people.
     pub fn message(&self, given: &[String]) -> Result<Message, String> {
         if let Some(kind) = &self.handle {
             return Err(format!("`{}` passes a handle ({kind}), which `call` cannot", self.name));
@@ -172,7 +172,7 @@ impl Operation {
         Ok((words.words, lent))
     }
 
-    /// The answer, for people: its fields, and what the buffers got.
+    /// The answer as text for people: its fields, and the contents of the buffers.
     pub fn answer(&self, words: [u64; 4], lent: &[Lend]) -> String {
         let mut text = String::new();
         let mut read = Words { words, at: 0 };
@@ -193,14 +193,14 @@ impl Operation {
     }
 }
 
-/// Words of a message, value by value: each lies in the first word that has room for all of it.
+/// Words of a message, value by value: each value is in the first word that has room for all of it.
 struct Words {
     words: [u64; 4],
     at: u32,
 }
 
 impl Words {
-    /// An argument: a word of its own.
+    /// Appends an argument, which is a word of its own.
     fn put(&mut self, value: u64) {
         if let Some(word) = self.words.get_mut(self.at as usize / 64) {
             *word = value;
@@ -222,7 +222,7 @@ impl Words {
     }
 }
 
-/// Bits of a value that is one number.
+/// Number of bits of a value that is one number.
 fn bits(shape: &str) -> u32 {
     match shape {
         "bool" => 1,
@@ -233,12 +233,12 @@ fn bits(shape: &str) -> u32 {
     }
 }
 
-/// The parts of an enum: names and numbers.
+/// The variants of an enum: names and numbers.
 fn variants(shape: &str) -> impl Iterator<Item = (&str, u64)> {
     shape.split('|').filter_map(|part| part.split_once('=')).filter_map(|(name, raw)| Some((name, number(raw)?)))
 }
 
-/// What a value may be.
+/// Description of the valid values, for an error message.
 fn wanted(shape: &str) -> String {
     if shape.contains('=') {
         return variants(shape).map(|(name, _)| name).collect::<Vec<_>>().join(", ");
@@ -259,7 +259,7 @@ fn value(shape: &str, given: &str) -> Option<u64> {
     }
 }
 
-/// Shows a value of this shape.
+/// Appends the value of this shape as text.
 fn show(shape: &str, from: &mut Words, to: &mut String) {
     let Some(fields) = shape.strip_prefix('{').and_then(|shape| shape.strip_suffix('}')) else {
         let raw = from.take(bits(shape));

@@ -1,4 +1,4 @@
-//! Reads a line as commands and does them.
+//! Parses a line as commands and runs them.
 
 use crate::commands::{self, COMMANDS};
 use crate::format::list;
@@ -9,44 +9,44 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-/// What the shell prints before it reads a line.
+/// The prompt of the shell.
 pub const PROMPT: &str = "enigma> ";
 
-/// How a line ended, as other systems' shells number it.
+/// The status of a finished line, numbered as in other systems' shells.
 pub mod status {
-    /// Every command did what it should.
+    /// All commands succeeded.
     pub const DONE: u8 = 0;
-    /// One did not, or the line is none.
+    /// A command failed, or the line is not valid.
     pub const FAILED: u8 = 1;
-    /// Ctrl-C.
+    /// Ctrl-C ended the line.
     pub const INTERRUPTED: u8 = 130;
 }
 
-/// The shell.
+/// The shell's state.
 pub struct Shell<'w> {
     /// The system around it.
     pub world: &'w mut dyn World,
-    /// What the last `ps` saw.
+    /// Counters at the time of the last `ps`.
     pub previous: Option<Snapshot>,
 }
 
-/// Counters at one moment, for shares since then.
+/// Counters at one moment, from which the shares of the time since are computed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Snapshot {
     /// Nanoseconds since boot.
     pub uptime_ns: u64,
-    /// Of these, without work.
+    /// Nanoseconds since boot in which the processor was idle.
     pub idle_ns: u64,
-    /// Of these, used by each task.
+    /// Nanoseconds of processor time since boot that each task has used.
     pub cpu_ns: Vec<u64>,
 }
 
-/// Why a command did not do what it should.
+/// Why a command failed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Failure {
-    /// Tell the person.
+    /// With this message for the person.
     Say(String),
-    /// Ctrl-C: the rest of the line is given up.
+    /// By Ctrl-C: the rest of the line is not run.
     Interrupted,
 }
 
@@ -57,13 +57,13 @@ impl From<String> for Failure {
 }
 
 impl<'w> Shell<'w> {
-    /// A shell in this world.
+    /// A shell in `world`.
     pub fn new(world: &'w mut dyn World) -> Self {
         Shell { world, previous: None }
     }
 
-    /// Does what a line says, command after command. A command that fails says so; the next one is done all the same. Then the world is told
-    /// how it ended.
+    /// Runs the commands of a line, one after the other. A command that fails prints a message; the
+    /// next one runs all the same. Then reports the line's status to the world.
     pub fn run(&mut self, line: &str) {
         let status = self.line(line);
         self.world.finished(status);
@@ -79,7 +79,8 @@ impl<'w> Shell<'w> {
         };
         let mut status = status::DONE;
         for (number, words) in commands.into_iter().enumerate() {
-            // A command that waits sees it by itself; what comes after one that does not is given up too.
+            // A command that waits ends by Ctrl-C itself; if it did not wait, only the rest of the
+            // line is not run.
             if number > 0 && self.world.interrupted() {
                 return status::INTERRUPTED;
             }
@@ -112,7 +113,7 @@ impl<'w> Shell<'w> {
         (command.run)(self, arguments)
     }
 
-    /// What to say where there is no such command.
+    /// The message for an unknown command.
     pub fn unknown_command(name: &str) -> Failure {
         Failure::Say(match nearest(name, COMMANDS.iter().map(|command| command.name)) {
             Some(near) => format!("there is no command `{name}`: did you mean `{near}`?"),
@@ -120,7 +121,7 @@ impl<'w> Shell<'w> {
         })
     }
 
-    /// The row of the task of this name.
+    /// The row of the task with this name.
     pub fn find_task(&self, name: &str) -> Result<usize, Failure> {
         let tasks = self.world.tasks();
         if tasks.is_empty() {

@@ -1,4 +1,4 @@
-//! The real system around the shell: kernel, supervisor, console, drivers.
+//! The real system: kernel, supervisor, console, drivers.
 
 use abi::error::{DeathKind, FaultRecord};
 use abi::manifest::TaskRecord;
@@ -21,10 +21,11 @@ use supervisor::{Plan, Supervisor, lines, symbols};
 /// Notification bit of Ctrl-C.
 const INTERRUPT: u64 = 1 << 32;
 
-/// Most calls that may be without an answer, those included that Ctrl-C gave up: a further one waits until a thread is free to make it.
+/// Most unanswered calls, those included that Ctrl-C ended: a further call waits until a thread is
+/// free.
 const CALLS: usize = 8;
 
-/// The system.
+/// The real system around the shell.
 pub struct System<'c> {
     console: &'c Client,
     archive: Option<Archive>,
@@ -56,7 +57,7 @@ fn kernel(status: Status) -> String {
 }
 
 impl<'c> System<'c> {
-    /// The system whose console is behind `console`, as this archive describes it.
+    /// The system whose console is behind `console`, described by `archive`.
     pub fn new(console: &'c Client, archive: Option<Archive>) -> Self {
         let tasks = archive.as_ref().map_or(&[][..], Archive::tasks).into();
         let system = System { console, archive, tasks, exec: rt::exec::start(CALLS) };
@@ -64,7 +65,7 @@ impl<'c> System<'c> {
         system
     }
 
-    /// Has the console tell of Ctrl-C.
+    /// Subscribes to the console's Ctrl-C.
     fn subscribe(&self) {
         if let Err(error) = self.console.subscribe_interrupt(Notification::own(), INTERRUPT) {
             rt::println!("Ctrl-C will not end what runs: {error}");
@@ -73,13 +74,14 @@ impl<'c> System<'c> {
 
     /// Waits for Ctrl-C.
     async fn ctrl_c(&self) {
-        // The other bit may be the console's, which begins a new life and has forgotten us.
+        // The PEER bit may stand for a new life of the console, which does not have the
+        // subscription.
         while self.exec.bits(INTERRUPT | bits::PEER).await & INTERRUPT == 0 {
             self.subscribe();
         }
     }
 
-    /// What a future comes to, or nothing where Ctrl-C comes first, or has come since Enter.
+    /// The result of a future, or `None` if Ctrl-C comes first, or has come since Enter.
     fn unless_interrupted<T>(&self, future: impl Future<Output = T>) -> Option<T> {
         match self.exec.block_on(select(self.ctrl_c(), future)) {
             Either::First(()) => None,
@@ -96,7 +98,8 @@ impl World for System<'_> {
     }
 
     fn finished(&mut self, status: u8) {
-        // The mark that terminals know as the end of a command ("semantic prompts", OSC 133 ; D); others swallow it.
+        // The sequence that terminals know as the end of a command ("semantic prompts", OSC 133 ;
+        // D); others ignore it.
         self.print(&format!("\x1b]133;D;{status}\x1b\\"));
     }
 
@@ -190,7 +193,8 @@ impl World for System<'_> {
 
     fn shutdown(&mut self) -> Result<(), String> {
         let power = peer("power").map(driver_power::Client::new)?;
-        // What the serial line has not sent yet would go with the machine. That it cannot be sent is no reason to stay on.
+        // Unsent text would be lost with the power. If it cannot be sent, the machine is powered
+        // off all the same.
         let _ = self.console.flush();
         let Err(error) = power.shutdown();
         Err(error.to_string())
@@ -219,7 +223,8 @@ impl World for System<'_> {
         words: [u64; 4],
         lent: Vec<Lend>,
     ) -> Result<(Answer, Vec<Lend>), String> {
-        // The task may never answer: the thread that waits for it stays behind where Ctrl-C gives the answer up.
+        // The task may never answer: if Ctrl-C ends the wait, the thread that waits for the answer
+        // stays.
         let called = self.unless_interrupted(self.exec.call_with(peer(task)?, label, words, lent));
         let called = called.ok_or_else(|| format!("{task} has not answered; given up by Ctrl-C"))?;
         let reply = called.reply.map_err(|error| error.to_string())?;

@@ -1,4 +1,4 @@
-//! What the shell needs of the rest of the system, so that the commands can be tested without it.
+//! The interface to the rest of the system, so that commands can be tested without it.
 
 use abi::TaskId;
 use abi::error::{DeathKind, FaultRecord};
@@ -15,15 +15,16 @@ pub type Answer = (u16, [u64; 4]);
 
 /// The system around the shell. Errors are sentences for people.
 pub trait World {
-    /// Prints at the console.
+    /// Prints text on the console.
     fn print(&mut self, text: &str);
-    /// Tells whoever reads the console by program that a line is done, and how it ended; a person does not see it.
+    /// Reports that a line is done, with its status, to a program that reads the console; a person
+    /// does not see it.
     fn finished(&mut self, status: u8);
-    /// A line is read next: a Ctrl-C that has come is not meant for it.
+    /// To be called before a line is read: a Ctrl-C that came before is dropped.
     fn begin(&mut self);
-    /// Whether Ctrl-C was pressed since then, and ended nothing yet; it is taken.
+    /// Takes a Ctrl-C that came since [`World::begin`] and has ended nothing yet.
     fn interrupted(&mut self) -> bool;
-    /// A line for each display that does not show what it is given, and why.
+    /// A line of text for each display whose output cannot be seen, with the reason.
     fn trouble(&self) -> String;
     /// Clears the console.
     fn clear(&mut self) -> Result<(), String>;
@@ -31,41 +32,42 @@ pub trait World {
     fn set_color(&mut self, foreground: u8, background: u8) -> Result<(), String>;
     /// The task table.
     fn tasks(&self) -> Rc<[TaskRecord]>;
-    /// What the task of this row does now.
+    /// State of the task in this row.
     fn status(&self, index: usize) -> Result<TaskStatus, String>;
     /// The machine's counters.
     fn system_info(&self) -> Result<SystemInfo, String>;
-    /// Reads the log of a task, or [`abi::syscall::KERNEL_LOG`]: bytes read, position of the first.
+    /// Reads the log of a task, or [`abi::syscall::KERNEL_LOG`], from a position on; returns the
+    /// number of bytes, and the position of the first.
     fn log_read(&self, log: u64, position: u64, buf: &mut [u8]) -> Result<(usize, u64), String>;
-    /// The record of the task's last death.
+    /// The fault record of the last death of the task in this row.
     fn fault(&self, index: usize) -> Option<FaultRecord>;
-    /// The function of `task` that holds an address.
+    /// The function of `task` that contains an address.
     fn function(&self, task: &str, address: u64) -> Option<String>;
-    /// Ends a life.
+    /// Ends a life of a task.
     fn kill(&mut self, id: TaskId) -> Result<(), String>;
-    /// Starts a task.
+    /// Starts a task; returns its new life.
     fn spawn(&mut self, name: &str, argument: &str) -> Result<TaskId, String>;
-    /// Waits for the end of a life and for its report.
+    /// Waits until a life has ended and its report is printed.
     fn wait(&mut self, id: TaskId) -> Result<DeathKind, String>;
-    /// What is to become of the task of this row; `None` where the supervisor cannot be asked.
+    /// The supervisor's plan for the task in this row; `None` if the supervisor cannot be asked.
     fn plan(&self, index: usize) -> Option<Plan>;
     /// The number of the keyboard's layout, see [`crate::commands::KEYMAPS`].
     fn keymap(&mut self) -> Result<u64, String>;
-    /// Sets it.
+    /// Sets the keyboard's layout by its number.
     fn set_keymap(&mut self, number: u64) -> Result<(), String>;
     /// Nanoseconds since boot.
     fn now_ns(&self) -> u64;
-    /// Waits; `true` where Ctrl-C ended it early.
+    /// Waits; `true` if Ctrl-C ended that early.
     fn sleep(&mut self, ns: u64) -> Result<bool, String>;
-    /// Turns the machine off, and returns only where that failed.
+    /// Powers the machine off; returns only if that failed.
     fn shutdown(&mut self) -> Result<(), String>;
-    /// Resets the machine, and returns only where that failed.
+    /// Resets the machine; returns only if that failed.
     fn reboot(&mut self) -> Result<(), String>;
     /// Whether the shell may call this task.
     fn may_call(&self, task: &str) -> bool;
     /// The protocol that a task's program serves, as text: see [`crate::protocol`].
     fn protocol(&self, task: &str) -> Option<String>;
-    /// Calls it, lending memory, which comes back.
+    /// Calls a task, and lends memory, which is returned.
     fn call(&mut self, task: &str, label: u16, words: [u64; 4], lent: Vec<Lend>)
     -> Result<(Answer, Vec<Lend>), String>;
 }

@@ -1,20 +1,22 @@
-//! From scan codes to key events: a step of a state machine whose whole state fits one word.
+//! The decoder of scan codes to key events: a state machine whose whole state fits one word.
 
 use crate::event::{Key, KeyEvent, Mods, Special};
 use crate::layout::{Accent, Layout};
 use pc_keyboard::layouts::AnyLayout;
 use pc_keyboard::{DecodedKey, HandleControl, KeyCode, KeyState, KeyboardLayout, Modifiers, PS2Keyboard, ScancodeSet1};
 
-/// Most events that one scan code makes: an accent left alone, and the character after it.
+/// Most events of one scan code: an accent by itself, and the character after it.
 pub const MOST_EVENTS: usize = 2;
 
-/// First byte of a two-byte code (IBM PS/2 Hardware Interface Technical Reference, "Keyboard", scan code set 1).
+/// First byte of a two-byte code (IBM PS/2 Hardware Interface Technical Reference, "Keyboard", scan
+/// code set 1).
 const EXTENDED: u8 = 0xe0;
 
 /// First byte of the pause key's code, which is longer.
 const EXTENDED_MORE: u8 = 0xe1;
 
-/// Second byte of what the pause key sends while control is held (Break), which the library does not know.
+/// Second byte of the pause key's code while control is held (Break), which the library does not
+/// know.
 const BREAK: u8 = 0x46;
 
 /// Bits of the state word, from the modifiers on.
@@ -26,33 +28,35 @@ const LALT: u32 = 1 << 4;
 const RALT: u32 = 1 << 5;
 const PAUSE: u32 = 1 << 6;
 const CAPS: u32 = 1 << 7;
-/// Set while num lock is off: a fresh keyboard has it on.
+/// Set while num lock is off: it is on after the keyboard's reset.
 const NO_NUM: u32 = 1 << 8;
 const PREFIX_SHIFT: u32 = 9;
 const ACCENT_SHIFT: u32 = 11;
-/// The lock keys themselves: held, they repeat, and must not toggle again.
+/// The lock keys themselves are held: they repeat then, and must not toggle again.
 const CAPS_HELD: u32 = 1 << 14;
 const NUM_HELD: u32 = 1 << 15;
 
-/// Bits that a state word has.
+/// How many bits a state word has.
 pub const STATE_BITS: u32 = 16;
 
-/// The decoder's state: keys held and locked, the prefix of a scan code begun, the accent that waits. 0 at the start.
+/// The decoder's state: keys held and locked, the prefix of an unfinished scan code, the waiting
+/// accent. 0 at the start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct State(u32);
 
 impl State {
-    /// From a word that may be anything.
+    /// The state in a word, which may have any value.
     pub const fn from_bits(bits: u32) -> Self {
         State(bits & ((1 << STATE_BITS) - 1))
     }
 
-    /// The word.
+    /// The state as a word.
     pub const fn bits(self) -> u32 {
         self.0
     }
 
-    /// Without the keys held and what of a scan code has come: codes were lost, which may have been of keys let go. Locks and accent stay.
+    /// The state without the held keys and the prefix of a scan code, for when codes were lost,
+    /// which may have been of released keys. Locks and accent stay.
     pub const fn released(self) -> Self {
         State(self.0 & (CAPS | NO_NUM | 7 << ACCENT_SHIFT))
     }
@@ -90,7 +94,7 @@ impl State {
     }
 }
 
-/// The decoder, with a layout.
+/// The decoder, for one layout.
 pub struct Decoder {
     keyboard: PS2Keyboard<AnyLayout, ScancodeSet1>,
     layout: Layout,
@@ -98,10 +102,10 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// A decoder that goes on from `state`.
+    /// A decoder in the state `state`.
     pub fn new(layout: Layout, state: State) -> Self {
         let mut keyboard = PS2Keyboard::new(ScancodeSet1::new(), layout.table(), HandleControl::MapLettersToUnicode);
-        // The library's state is brought about as it was the first time: by keys.
+        // The library has no setter for its state: it is set by keys.
         let keys = [
             (LSHIFT, KeyCode::LShift),
             (RSHIFT, KeyCode::RShift),
@@ -111,7 +115,7 @@ impl Decoder {
             (RALT, KeyCode::RAltGr),
             (CAPS, KeyCode::CapsLock),
             (NO_NUM, KeyCode::NumpadLock),
-            // Last: it makes num lock mean pause.
+            // This must be the last one: it makes num lock mean pause.
             (PAUSE, KeyCode::RControl2),
         ];
         for (bit, code) in keys {
@@ -127,13 +131,13 @@ impl Decoder {
         if let Some(byte) = prefix {
             let _ = keyboard.add_byte(byte);
         }
-        // What cannot be, such as an unknown accent, is gone from here on.
+        // Invalid parts of the state, such as an unknown accent, are dropped here.
         let prefix = prefix.map_or(0, |_| state.prefix());
         let state = State::new(keyboard.get_modifiers(), state.held(), prefix, state.accent());
         Decoder { keyboard, layout, state }
     }
 
-    /// The state to go on from.
+    /// The state, for [`Decoder::new`].
     pub fn state(&self) -> State {
         self.state
     }
@@ -143,7 +147,8 @@ impl Decoder {
         self.layout
     }
 
-    /// Takes one byte from the keyboard (scan code set 1) and returns the events it makes. Never panics, whatever the byte.
+    /// Takes one byte from the keyboard (scan code set 1) and returns its events. Never panics,
+    /// whatever the byte.
     pub fn add(&mut self, byte: u8) -> [Option<KeyEvent>; MOST_EVENTS] {
         let prefix = match (self.state.prefix(), byte) {
             (0, EXTENDED) => 1,
@@ -154,7 +159,7 @@ impl Decoder {
         let mut held = self.state.held();
         let mut events = [None; MOST_EVENTS];
         let is_break = (self.state.prefix(), byte) == (1, BREAK);
-        // An unknown code is an error of the library's that means nothing to anybody.
+        // The library returns an error for an unknown code, which is ignored.
         let event = self.keyboard.add_byte(byte).unwrap_or_default();
         let event =
             if is_break { Some(pc_keyboard::KeyEvent::new(KeyCode::PauseBreak, KeyState::Down)) } else { event };
@@ -178,17 +183,19 @@ impl Decoder {
         events
     }
 
-    /// What is printed on a key for these modifiers.
+    /// The character on a key with these modifiers.
     fn printed(&self, code: KeyCode, modifiers: &Modifiers) -> DecodedKey {
         self.layout.table().map_keycode(code, modifiers, HandleControl::MapLettersToUnicode)
     }
 
-    /// The modifiers as this key takes them:
+    /// The modifiers that apply to this key:
     ///
-    /// - Shift inverts num lock for the number pad (IBM PS/2 Hardware Interface Technical Reference, "Keyboard").
-    /// - Windows, and with it QEMU and VNC viewers that run there, send AltGr as left control and AltGr. Where the layout has AltGr characters,
-    ///   that control key is not one.
-    /// - Control and left alt together are AltGr on a key that has a character for it, as on Windows.
+    /// - Shift inverts num lock for the number pad (IBM PS/2 Hardware Interface Technical
+    ///   Reference, "Keyboard").
+    /// - Windows, and with it QEMU and VNC viewers that run there, send AltGr as left control and
+    ///   AltGr. If the layout has AltGr characters, that control key does not count.
+    /// - Control and left alt together are AltGr for a key that has a character for it, as on
+    ///   Windows.
     fn modifiers(&self, code: KeyCode) -> Modifiers {
         let mut held = self.keyboard.get_modifiers().clone();
         held.numlock ^= held.is_shifted();
@@ -205,20 +212,22 @@ impl Decoder {
         held
     }
 
-    /// What a key that was pressed means; `None` for one that says nothing by itself. `decoded` is what the library takes it for.
+    /// The meaning of a key that was pressed; `None` for one without a meaning of its own.
+    /// `decoded` is the library's result.
     fn meaning(&self, code: KeyCode, decoded: DecodedKey) -> Option<KeyEvent> {
         let held = self.modifiers(code);
         let mods = mods(&held);
-        // As num lock, the library tells the pause key by what came before it.
+        // The library tells the pause key, which it reports as num lock, by the code before it.
         let decoded = if code == KeyCode::NumpadLock { decoded } else { self.printed(code, &held) };
         let key = match decoded {
-            // In the middle of the number pad there is no arrow.
+            // The middle key of the number pad has no arrow.
             DecodedKey::Unicode(_) if code == KeyCode::Numpad5 && !held.numlock => return None,
             DecodedKey::Unicode('.') if code == KeyCode::NumpadPeriod => Key::Char(self.layout.decimal()),
             DecodedKey::Unicode('\u{7f}') => Key::Special(Special::Delete),
             DecodedKey::Unicode(char) if mods.contains(Mods::CTRL) => Key::Char(control(char)),
             DecodedKey::Unicode(char) => Key::Char(char),
-            // The key between left shift and Z, which the layouts for keyboards without it leave out.
+            // The key between left shift and Z, which the library's layouts for keyboards without
+            // it leave out.
             DecodedKey::RawKey(KeyCode::Oem5) => Key::Char(if mods.contains(Mods::SHIFT) { '>' } else { '<' }),
             DecodedKey::RawKey(KeyCode::PauseBreak) if code == KeyCode::NumpadLock => Key::Special(Special::Pause),
             DecodedKey::RawKey(raw) => Key::Special(special(raw)?),
@@ -226,8 +235,8 @@ impl Decoder {
         Some(KeyEvent { key, mods })
     }
 
-    /// Puts a waiting accent on a letter. On anything else it stands alone, before it; a space, or the accent's own key again,
-    /// makes it a character.
+    /// Combines a waiting accent with a letter. Before any other character the accent becomes an
+    /// event of its own; a space, or the accent's own key again, makes it a character.
     fn compose(&self, code: KeyCode, event: KeyEvent, waiting: &mut Option<Accent>) -> [Option<KeyEvent>; MOST_EVENTS] {
         let KeyEvent { key, mods } = event;
         let with = |char| Some(KeyEvent { key: Key::Char(char), mods });
@@ -251,10 +260,10 @@ impl Decoder {
             (Some(accent), None, Key::Char(char)) if plain && accent.on(char).is_some() => {
                 [accent.on(char).and_then(with), None]
             }
-            // Correcting a slip of the finger takes back the accent alone.
+            // Backspace and escape take back the accent alone.
             (Some(_), None, Key::Char('\u{8}' | '\u{1b}')) => [None, None],
             (Some(accent), None, Key::Char(_)) if plain => [with(accent.alone()), Some(event)],
-            // A command: the accent is forgotten.
+            // The key is a command: the accent is dropped.
             (Some(_), None, _) => [Some(event), None],
         }
     }

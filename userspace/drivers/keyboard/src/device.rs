@@ -1,12 +1,14 @@
 //! The i8042 controller and the keyboard behind it.
 //!
-//! Sources: IBM Personal System/2 Hardware Interface Technical Reference (1988), "Keyboard and Auxiliary Device Controller" (commands,
-//! configuration byte, status bits) and "Keyboard" (commands, scan codes); Intel 8042 data sheet (buffer-full flags).
+//! Sources: IBM Personal System/2 Hardware Interface Technical Reference (1988), "Keyboard and
+//! Auxiliary Device Controller" (commands, configuration byte, status bits) and "Keyboard"
+//! (commands, scan codes); Intel 8042 data sheet (buffer-full flags).
 //!
 //! # Exactly once
-//! A byte leaves the controller with the read of the data port, so a life that ended between that read and the store would lose it.
-//! `insb` does both in one instruction, into a slot of kept memory that is zero while empty: no scan code is zero. What the byte then
-//! means is worked out from kept memory alone and made to count by one store ([`Keep::commit`]), so a death at any instant
+//! The read of the data port removes a byte from the controller, so a life that ended between that
+//! read and the store would lose it. `insb` does both in one instruction, into a slot of kept
+//! memory that is zero while empty: no scan code is zero. The meaning of the byte is then computed
+//! from kept memory alone and committed by one store ([`Keep::commit`]), so a death at any instant
 //! neither loses nor doubles a key.
 
 use crate::decode::{Decoder, MOST_EVENTS};
@@ -22,13 +24,13 @@ pub const DATA: u16 = 0x60;
 pub const CONTROL: u16 = 0x64;
 
 mod status {
-    /// A byte waits in the data port.
+    /// A byte is in the data port.
     pub const OUTPUT_FULL: u8 = 1 << 0;
     /// The controller has not yet taken the last byte written.
     pub const INPUT_FULL: u8 = 1 << 1;
-    /// The byte comes from the mouse.
+    /// The byte in the data port comes from the mouse.
     pub const FROM_MOUSE: u8 = 1 << 5;
-    /// What a bus without a controller reads as.
+    /// The value that is read if there is no controller.
     pub const NOBODY: u8 = 0xff;
 }
 
@@ -59,57 +61,60 @@ mod keyboard {
     pub const ENABLE: u8 = 0xf4;
     pub const ACK: u8 = 0xfa;
     pub const RESEND: u8 = 0xfe;
-    /// More keys came than its buffer holds, or than it can tell apart: codes are lost.
+    /// More keys came than the keyboard can buffer, or distinguish: codes are lost.
     pub const OVERRUN: u8 = 0xff;
 }
 
 const SELF_TEST_PASSED: u8 = 0x55;
 const LINE_TEST_PASSED: u8 = 0x00;
 
-/// Repeat: after 500 ms, 30 a second.
+/// Repeat of held keys: after 500 ms, 30 times a second.
 const TYPEMATIC: u8 = 1 << 5;
 
-/// Most reads of the status that wait for the controller or the keyboard: about a microsecond each, and answers take up to 20 ms.
+/// Most reads of the status while waiting for the controller or the keyboard: about a microsecond
+/// each, and answers take up to 20 ms.
 const PATIENCE: u32 = 30_000;
 
-/// Most reads of the status that wait for the self-test, which may reset the controller.
+/// Most reads of the status while waiting for the self-test, which may reset the controller.
 const TEST_PATIENCE: u32 = 200_000;
 
-/// Most bytes thrown away, or looked through for an answer. A controller holds one; an emulated one, a queue of 16 for each device.
+/// Most bytes that are discarded, or read in search of an answer. A controller holds one; an
+/// emulated one, a queue of 16 for each device.
 const MOST_STALE: usize = 64;
 
-/// Most times that a byte is sent again because the keyboard asks so.
+/// Most times that a byte is sent again at the keyboard's request.
 const MOST_RESENDS: usize = 3;
 
-/// Most bytes taken in one go.
+/// Most bytes that are taken at once.
 const MOST_BYTES: usize = 32;
 
-/// What the set-up found. Anything but a missing controller is tried to live with.
+/// The result of the set-up. The driver works with everything but a missing controller.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Found {
-    /// A controller takes commands.
+    /// Whether a controller takes commands.
     pub controller: bool,
-    /// It passed its self-test.
+    /// Whether the controller passed its self-test.
     pub self_test: bool,
-    /// It found its line to the keyboard in order.
+    /// Whether the controller's test of its line to the keyboard found no fault.
     pub line: bool,
-    /// A keyboard answered.
+    /// Whether a keyboard answered.
     pub keyboard: bool,
-    /// An earlier life has set all this up, and this one went on.
+    /// Whether an earlier life has set up the devices, and this one continues.
     pub warm: bool,
 }
 
-/// What [`Keyboard::service`] did.
+/// The result of [`Keyboard::service`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Serviced {
-    /// There is more to do: call it again before the interrupt is acknowledged.
+    /// Whether there is more to do: call `service` again before the interrupt is acknowledged.
     pub more: bool,
-    /// There are new events.
+    /// Whether there are new events.
     pub events: bool,
-    /// There is no room for the events of another byte: it stays in the controller, which takes no more from the keyboard meanwhile. Call it
-    /// again, and acknowledge the interrupt, when something was read.
+    /// Whether there is no room for the events of another byte. It stays in the controller, which
+    /// takes no more from the keyboard meanwhile. Call `service` again, and acknowledge the
+    /// interrupt, after a read.
     pub full: bool,
-    /// The keyboard says that it has lost codes.
+    /// Whether the keyboard reports that it has lost codes.
     pub overrun: bool,
 }
 
@@ -122,13 +127,14 @@ pub struct Keyboard<D, C> {
     found: Found,
 }
 
-/// A wait for the controller took too long.
+/// The controller did not become ready in time.
 struct Timeout;
 
 impl<D: Port, C: Port> Keyboard<D, C> {
-    /// Sets controller and keyboard up. Where `keep` holds the state of an earlier life, they are set up already, and what they
-    /// hold is for us: nothing is asked or thrown away. Only the controller's configuration is written again, because nobody knows what
-    /// that life did in its last moments. Call [`Keyboard::service`] next.
+    /// Sets up controller and keyboard. If `keep` holds the state of an earlier life, they are set
+    /// up already, and the bytes that they hold are events: no command is sent and no byte
+    /// discarded. Only the controller's configuration is written again, because that life may have
+    /// changed it in its last moments. Call [`Keyboard::service`] next.
     pub fn start(data: D, control: C, keep: &'static Keep) -> Self {
         let warm = keep.resume();
         let decoder = Decoder::new(keep.layout(), keep.decoder());
@@ -136,7 +142,7 @@ impl<D: Port, C: Port> Keyboard<D, C> {
         if warm {
             keyboard.found = Found { controller: true, self_test: true, line: true, keyboard: true, warm };
             keyboard.work();
-            // A controller that takes no commands any more may still have keys.
+            // A controller that takes no more commands may still have keys.
             let _ = keyboard.configure(keep.config());
         } else {
             let mut found = Found::default();
@@ -166,7 +172,8 @@ impl<D: Port, C: Port> Keyboard<D, C> {
         Ok(())
     }
 
-    /// Keyboard and its interrupt on, the mouse off; whatever else the firmware chose stays.
+    /// Enables the keyboard and its interrupt, and disables the mouse; other settings stay as the
+    /// firmware chose them.
     fn configure(&mut self, before: u8) -> Result<(), Timeout> {
         let wanted = (before | config::KEYBOARD_INTERRUPT | config::TRANSLATE | config::MOUSE_OFF)
             & !(config::MOUSE_INTERRUPT | config::KEYBOARD_OFF);
@@ -175,9 +182,11 @@ impl<D: Port, C: Port> Keyboard<D, C> {
         self.command(command::ENABLE_KEYBOARD)
     }
 
-    /// Takes what the keyboard has sent, at most a bounded number of bytes; then it says that there is more.
+    /// Takes the bytes that the keyboard has sent, up to a bounded number; `more` tells if there
+    /// may be more.
     ///
-    /// The line to the interrupt controller is edge-triggered: it must have been seen low before the interrupt is acknowledged.
+    /// The line to the interrupt controller is edge-triggered: it must have been seen low before
+    /// the interrupt is acknowledged.
     pub fn service(&mut self) -> Serviced {
         let mut serviced = Serviced::default();
         if !self.found.controller {
@@ -206,13 +215,13 @@ impl<D: Port, C: Port> Keyboard<D, C> {
         serviced
     }
 
-    /// Works on the byte in the raw slot, if there is one. Returns whether that made events.
+    /// Decodes the byte in the raw slot, if there is one. Returns whether it made events.
     fn work(&mut self) -> bool {
         let Some(byte) = self.keep.raw() else {
             return false;
         };
         let events = match byte {
-            // Not keys: answers to commands.
+            // Answers to commands, not keys.
             keyboard::ACK | keyboard::RESEND => [None; _],
             keyboard::OVERRUN => {
                 self.decoder = Decoder::new(self.decoder.layout(), self.decoder.state().released());
@@ -223,23 +232,23 @@ impl<D: Port, C: Port> Keyboard<D, C> {
         self.keep.commit(events.into_iter().flatten(), self.decoder.state())
     }
 
-    /// Changes the layout; keys held stay held.
+    /// Changes the layout; held keys stay held.
     pub fn set_layout(&mut self, layout: Layout) {
         self.keep.set_layout(layout);
         self.decoder = Decoder::new(layout, self.decoder.state());
     }
 
-    /// The layout.
+    /// The layout in use.
     pub fn layout(&self) -> Layout {
         self.decoder.layout()
     }
 
-    /// What the set-up found.
+    /// The result of the set-up.
     pub fn found(&self) -> Found {
         self.found
     }
 
-    // ---- Words with the controller ----
+    // ---- Communication with the controller ----
 
     fn wait_input(&mut self) -> Result<(), Timeout> {
         let taken = (0..PATIENCE).any(|_| self.control.read8(0) & status::INPUT_FULL == 0);
@@ -258,7 +267,7 @@ impl<D: Port, C: Port> Keyboard<D, C> {
         Ok(())
     }
 
-    /// The next byte that is not the mouse's, waiting for it for a while.
+    /// The next byte that is not from the mouse, or `None` after `patience` reads of the status.
     fn receive(&mut self, patience: u32) -> Option<u8> {
         for _ in 0..patience {
             let status = self.control.read8(0);
@@ -277,7 +286,7 @@ impl<D: Port, C: Port> Keyboard<D, C> {
         Ok(self.receive(patience))
     }
 
-    /// Throws away what waits.
+    /// Discards the bytes that wait.
     fn flush(&mut self) {
         for _ in 0..MOST_STALE {
             if self.control.read8(0) & status::OUTPUT_FULL == 0 {
@@ -287,7 +296,8 @@ impl<D: Port, C: Port> Keyboard<D, C> {
         }
     }
 
-    /// Sends a byte to the keyboard. Returns whether it was acknowledged; keys pressed meanwhile are looked over.
+    /// Sends a byte to the keyboard. Returns whether it was acknowledged; keys pressed meanwhile
+    /// are skipped.
     fn tell(&mut self, byte: u8) -> Result<bool, Timeout> {
         for _ in 0..=MOST_RESENDS {
             self.send(byte)?;

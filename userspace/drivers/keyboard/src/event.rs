@@ -1,4 +1,4 @@
-//! Key events, as clients see them.
+//! Key events in the form in which clients get them.
 
 bitflags::bitflags! {
     /// Keys held, or locked, at the time of an event.
@@ -17,21 +17,21 @@ bitflags::bitflags! {
     }
 }
 
-/// Set in [`KeyEvent::code`] for a key that is no character; the rest is a [`Special`].
+/// Bit of [`KeyEvent::code`] for a key that is not a character; the other bits are a [`Special`].
 pub const SPECIAL: u32 = 0x8000_0000;
 
 macro_rules! specials {
     ($($(#[doc = $doc:literal])* $name:ident = $code:literal,)*) => {
-        /// Keys that are no characters.
+        /// Keys that are not characters.
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
         #[repr(u32)]
         pub enum Special { $($(#[doc = $doc])* $name = $code,)* }
 
         impl Special {
-            /// Every one, in the order of its code.
+            /// All these keys, in the order of their codes.
             pub const ALL: &'static [Special] = &[$(Special::$name,)*];
 
-            /// The key of this code.
+            /// The key with this code.
             pub const fn from_u32(code: u32) -> Option<Special> {
                 match code { $($code => Some(Special::$name),)* _ => None }
             }
@@ -92,27 +92,28 @@ specials! {
     F12 = 28,
 }
 
-/// What a key press means.
+/// The meaning of a key press.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Key {
-    /// A character. Enter is `'\n'`, backspace `'\u{8}'`, tab `'\t'`, escape `'\u{1b}'`; a letter with control is its control
-    /// character, such as `'\u{3}'` for control-C.
+    /// A character. Enter is `'\n'`, backspace `'\u{8}'`, tab `'\t'`, escape `'\u{1b}'`; a letter
+    /// with control is its control character, such as `'\u{3}'` for control-C.
     Char(char),
-    /// A key that is no character.
+    /// A key that is not a character.
     Special(Special),
 }
 
-/// One press of a key, or one repeat of a key held.
+/// One press of a key, or one repeat of a held key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct KeyEvent {
-    /// What it means.
+    /// The meaning of the press.
     pub key: Key,
-    /// What was held.
+    /// The modifier keys that were held or locked.
     pub mods: Mods,
 }
 
 impl KeyEvent {
-    /// Bytes of an event in an answer to READ: the code, little endian, then the modifiers, then three zeros.
+    /// Length of an event in the answer to a read, in bytes: the code, little endian, then the
+    /// modifiers, then three zeros.
     pub const LEN: usize = 8;
 
     /// The code: a Unicode scalar value, or [`SPECIAL`] and a [`Special`].
@@ -123,12 +124,12 @@ impl KeyEvent {
         }
     }
 
-    /// The event in one word, whose little-endian bytes are what READ gives.
+    /// The event in one word, whose little-endian bytes are those that a read gives.
     pub const fn to_u64(self) -> u64 {
         (self.mods.bits() as u64) << 32 | self.code() as u64
     }
 
-    /// The inverse of [`KeyEvent::to_u64`]; `None` where the code is none.
+    /// The inverse of [`KeyEvent::to_u64`]; `None` if the code is not valid.
     pub fn from_u64(raw: u64) -> Option<Self> {
         let code = raw as u32;
         let key = if code & SPECIAL != 0 {

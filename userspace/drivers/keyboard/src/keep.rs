@@ -1,7 +1,9 @@
-//! What outlives the driver: events nobody has read, the layout, the keys held, and the byte being worked on.
+//! The state that outlives the driver: unread events, the layout, the held keys, and the byte being
+//! worked on.
 //!
-//! Whatever one scan code changes (the events it makes, the keys held, the fact that it is done) counts by one store, that of the inbox's head:
-//! before it, the code is worked on again; after it, never.
+//! All changes by one scan code (its events, the held keys, the fact that it is done) are committed
+//! by one store, that of the inbox's head: before it, the next life works on the code again; after
+//! it, never.
 
 use crate::decode::{STATE_BITS, State};
 use crate::event::KeyEvent;
@@ -10,10 +12,11 @@ use abi::TaskId;
 use core::sync::atomic::AtomicU8;
 use rt::keep::{Cell, Inbox, Run};
 
-/// Events that can wait to be read, one less.
+/// Slots for events; one of them is always empty.
 pub const RING: u32 = 256;
 
-/// Bit of the inbox's state that says which of the two raw slots is the next one. Below it the decoder's state.
+/// Bit of the inbox's state that tells which of the two raw slots is the next one. The bits below
+/// it are the decoder's state.
 const SLOT_SHIFT: u32 = STATE_BITS;
 
 rt::kept! {
@@ -30,17 +33,17 @@ rt::kept! {
 const _: () = assert!(STATE_BITS < 32);
 
 impl Keep {
-    /// The controller's configuration, as the set-up made it.
+    /// The controller's configuration byte, as the set-up made it.
     pub fn config(&self) -> u8 {
         self.config.get() as u8
     }
 
-    /// Keeps the controller's configuration.
+    /// Keeps the controller's configuration byte.
     pub fn set_config(&self, config: u8) {
         self.config.put(config.into());
     }
 
-    /// The layout chosen last.
+    /// The layout that was chosen last.
     pub fn layout(&self) -> Layout {
         Layout::from_u32(self.layout.get()).unwrap_or_default()
     }
@@ -55,17 +58,17 @@ impl Keep {
         State::from_bits(self.events.ring().state())
     }
 
-    /// Events lost because nobody read.
+    /// How many events were lost because the buffer was full.
     pub fn lost(&self) -> u32 {
         self.lost.get()
     }
 
-    /// Events that nobody was given yet.
+    /// How many events have been given to no reader yet.
     pub fn unread(&self) -> u32 {
         self.events.unread()
     }
 
-    /// Events that there is room for.
+    /// For how many more events there is room.
     pub fn room(&self) -> usize {
         self.events.ring().room() as usize
     }
@@ -74,17 +77,19 @@ impl Keep {
         (self.events.ring().state() >> SLOT_SHIFT & 1) as usize
     }
 
-    /// The slot for the next byte from the keyboard. It is zero, which is no scan code, until it is filled.
+    /// The slot for the next byte from the keyboard. It is zero, which is no scan code, until it is
+    /// filled.
     pub fn raw_slot(&self) -> &AtomicU8 {
         self.raw[self.slot()].atomic()
     }
 
-    /// The byte that is to be worked on.
+    /// The byte in [`Keep::raw_slot`], if there is one.
     pub fn raw(&self) -> Option<u8> {
         Some(self.raw[self.slot()].get()).filter(|byte| *byte != 0)
     }
 
-    /// The byte in [`Keep::raw_slot`] is done: it has made these events and led to this state. Returns whether there are new events.
+    /// Commits the byte in [`Keep::raw_slot`] as done: it has made these events and led to this
+    /// state. Returns whether there are new events.
     pub fn commit(&self, events: impl IntoIterator<Item = KeyEvent>, state: State) -> bool {
         let ring = self.events.ring();
         let head = ring.head();
@@ -103,10 +108,11 @@ impl Keep {
         end != head
     }
 
-    /// Gives up to `capacity` events to a reader, through `give` (number of the first, bytes), and returns how many: see [`Inbox::read`].
+    /// Gives up to `capacity` events to a reader, through `give` (number of the first, bytes), and
+    /// returns how many: see [`Inbox::read`].
     ///
     /// # Errors
-    /// Those of `give`.
+    /// Any error of `give`.
     pub fn read<E>(
         &self,
         task: TaskId,
@@ -120,7 +126,7 @@ impl Keep {
     /// Gives up to `capacity` events from a position on: see [`Inbox::read_from`].
     ///
     /// # Errors
-    /// Those of `give`.
+    /// Any error of `give`.
     pub fn read_from<E>(
         &self,
         position: u32,
@@ -130,12 +136,12 @@ impl Keep {
         self.events.read_from(position, capacity, as_bytes(give))
     }
 
-    /// Whether there is nothing: everything was taken, and its taking has shown.
+    /// Whether there is nothing to read: everything was taken, and the reader has confirmed that.
     pub fn is_empty(&self) -> bool {
         self.events.is_empty()
     }
 
-    /// Puts a valid stamp before arbitrary contents.
+    /// Marks arbitrary contents as valid.
     #[cfg(test)]
     pub fn scramble(&self, words: &[u64]) {
         let [work, given, tail, layout, ..] = *words else { panic!("four words") };
@@ -146,7 +152,7 @@ impl Keep {
     }
 }
 
-/// Each event as the bytes of which it is made.
+/// Makes a function that takes events as words out of `give`, which takes each event as bytes.
 fn as_bytes<E>(
     mut give: impl FnMut(usize, &[u8; KeyEvent::LEN]) -> Result<(), E>,
 ) -> impl FnMut(usize, &[u64]) -> Result<(), E> {

@@ -1,10 +1,10 @@
-//! Layouts, and the dead keys that some of them have.
+//! Keyboard layouts, and the dead keys that some of them have.
 
 use pc_keyboard::KeyCode;
 use pc_keyboard::layouts::{AnyLayout, Azerty, De105Key, Dvorak104Key, Uk105Key, Us104Key};
 
 rt::words! {
-    /// What is printed on the keys.
+    /// A keyboard layout: the characters on the keys.
     #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
     #[repr(u32)]
     pub enum Layout {
@@ -23,21 +23,21 @@ rt::words! {
 }
 
 impl Layout {
-    /// Every layout with its name, in the order of the numbers.
+    /// All layouts with their names, in the order of their numbers.
     pub const ALL: [(Layout, &'static str); 5] =
         [(Layout::Us, "us"), (Layout::Uk, "uk"), (Layout::De, "de"), (Layout::Fr, "fr"), (Layout::Dvorak, "dvorak")];
 
-    /// The layout of this number.
+    /// The layout with this number.
     pub fn from_u32(number: u32) -> Option<Self> {
         Self::ALL.get(number as usize).map(|(layout, _)| *layout)
     }
 
-    /// The layout of this name.
+    /// The layout with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().find(|(_, known)| *known == name).map(|(layout, _)| *layout)
     }
 
-    /// Its name.
+    /// The layout's name.
     pub fn name(self) -> &'static str {
         Self::ALL.iter().find(|(layout, _)| *layout == self).map_or("?", |(_, name)| name)
     }
@@ -60,7 +60,7 @@ impl Layout {
         }
     }
 
-    /// What is printed on the number pad's decimal key, as Windows and X have it for these layouts.
+    /// The character of the number pad's decimal key, as Windows and X have it for these layouts.
     pub(crate) fn decimal(self) -> char {
         match self {
             Layout::De => ',',
@@ -68,12 +68,12 @@ impl Layout {
         }
     }
 
-    /// The accent, if this key waits for a letter to put it on.
+    /// The accent of this key, if it is a dead key.
     pub(crate) fn dead(self, key: KeyCode, accent: char) -> Option<Accent> {
         let dead = match self {
             Layout::De => matches!(key, KeyCode::Oem8 | KeyCode::OemPlus),
             Layout::Fr => key == KeyCode::Oem4,
-            _ => false,
+            Layout::Us | Layout::Uk | Layout::Dvorak => false,
         };
         Accent::ALL.into_iter().find(|known| dead && known.alone() == accent)
     }
@@ -106,10 +106,10 @@ impl Accent {
         }
     }
 
-    /// `letter` with the accent on it.
+    /// `letter` with the accent; `None` if Latin-1 has no such letter.
     pub(crate) fn on(self, letter: char) -> Option<char> {
         const LETTERS: &str = "aeiouyAEIOUY";
-        // As LETTERS; a space where there is no such letter in Latin-1.
+        // In the order of LETTERS; a space if Latin-1 has no such letter.
         let accented = match self {
             Accent::Circumflex => "âêîôû ÂÊÎÔÛ ",
             Accent::Acute => "áéíóúýÁÉÍÓÚÝ",

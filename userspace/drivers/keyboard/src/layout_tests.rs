@@ -241,7 +241,8 @@ fn alt_gr_sent_with_a_left_control_is_alt_gr_on_every_key() {
             };
             let plain: Vec<Key> = make(&[]).iter().map(|event| event.key).collect();
             let alone = make(&[0xe0, ALT]);
-            // A dead key says nothing by itself, and with AltGr the accent, which is no third character.
+            // A dead key says nothing by itself, and with AltGr the accent, which is no third
+            // character.
             let differs = !plain.is_empty() && alone.iter().map(|event| event.key).ne(plain);
             let has_third = differs && layout.has_alt_gr();
             third += usize::from(has_third);

@@ -1,4 +1,5 @@
-//! The keyboard's protocol, and [`Events`], which a read brings. Events are for one reader: with several, each gets some of them.
+//! The keyboard's protocol, and [`Events`], the result of a read. Only one client should read: with
+//! several, each gets some of the events.
 #![no_std]
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -30,46 +31,50 @@ use rt::keep::Run;
 use rt::notify::Notification;
 
 rt::protocol! {
-    /// The driver, as a client sees it. Every key press comes in exactly once, even if the driver dies meanwhile.
+    /// The keyboard driver's requests. Every key press is delivered exactly once, even if the
+    /// driver dies meanwhile.
     pub protocol keyboard;
 
     refusals {}
 
-    /// Takes the events that wait, [`KeyEvent::LEN`] bytes each, as many as fit; with `wait`, at least one. How many events came. See
-    /// [`Client::events`].
+    /// Takes as many waiting events as fit, [`KeyEvent::LEN`] bytes each; with `wait`, waits for at
+    /// least one. Returns the number of events. See [`Client::events`].
     [2 numbered later] fn read(wait: bool, events: &mut [u8]) -> usize;
 
-    /// Has `bits` set in a notification (which the caller may GRANT) whenever there are events, and at once where some wait. Replaces the
-    /// task's last one. Holds until the driver's death: subscribe again when [`abi::message::bits::PEER`] comes.
+    /// Subscribes: `bits` are set in a notification (which the caller may GRANT) whenever there are
+    /// events, and at once if some wait. Replaces the task's previous subscription. Ends with the
+    /// driver's death: subscribe again when [`abi::message::bits::PEER`] comes.
     [3 idempotent] fn subscribe(bits: u64) passing notification: Notification[SIGNAL];
 
-    /// Chooses a layout, which outlives the driver.
+    /// Chooses a layout, which is kept over the driver's death.
     [4 idempotent] fn set_layout(layout: Layout);
 
-    /// The layout, and how many events were lost since the first boot because nobody read.
+    /// The layout, and the number of events that were lost since the first boot because nobody read
+    /// them.
     [5 idempotent] fn layout() -> LayoutInfo;
 
-    /// Takes events from a position on, as many as fit. What lies before the position is dropped: a reader that keeps the position up to which it has
-    /// taken events, in memory that outlives it, gets each exactly once, whoever of the two dies. Where nothing lies at that position, it begins with
-    /// what there is. See [`Client::events_from`].
+    /// Takes as many events as fit from a position on. The events before the position are dropped:
+    /// a reader that keeps the position up to which it has taken events, in memory that outlives
+    /// it, gets each exactly once, whichever of reader and driver dies. If there is no event at
+    /// that position, begins with the oldest event. See [`Client::events_from`].
     [6 idempotent] fn read_from(position: u32, events: &mut [u8]) -> Run;
 }
 
 rt::words! {
-    /// What [`Client::layout`] tells.
+    /// The result of [`Client::layout`].
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     pub struct LayoutInfo {
-        /// The layout.
+        /// The layout in use.
         pub layout: Layout,
-        /// Events lost.
+        /// How many events were lost since the first boot.
         pub lost: u64,
     }
 }
 
-/// Events that one read takes at most.
+/// Most events of one read.
 const MOST: usize = 32;
 
-/// Events taken by a read, in order.
+/// The events of one read, in order.
 #[derive(Clone, Debug)]
 pub struct Events {
     bytes: [u8; MOST * KeyEvent::LEN],
@@ -78,12 +83,12 @@ pub struct Events {
 }
 
 impl Events {
-    /// How many of the events that the read took have been given by the iterator so far.
+    /// How many of the read's events the iterator has given so far.
     pub fn taken(&self) -> u32 {
         self.next as u32
     }
 
-    /// How many the read took.
+    /// How many events the read took.
     pub fn total(&self) -> usize {
         self.count
     }
@@ -97,7 +102,7 @@ impl Iterator for Events {
             let (events, _) = self.bytes.as_chunks::<{ KeyEvent::LEN }>();
             let raw = events.get(self.next).copied();
             self.next += 1;
-            // A code that is none comes from a driver with other ideas; it means nothing here.
+            // An invalid code is skipped; it may come from a driver of another version.
             if let Some(event) = raw.map(u64::from_le_bytes).and_then(KeyEvent::from_u64) {
                 return Some(event);
             }
@@ -107,10 +112,11 @@ impl Iterator for Events {
 }
 
 impl Client {
-    /// Takes the events from a position on, or the first 32 of them; returns the position of the first, and the events.
+    /// Takes at most 32 events from a position on; returns the position of the first, and the
+    /// events.
     ///
     /// # Errors
-    /// The driver will not come back, or refuses.
+    /// If the driver does not come back, or refuses.
     pub fn events_from(&self, position: u32) -> Result<(u32, Events), Error> {
         let mut events = Events { bytes: [0; _], next: 0, count: 0 };
         let run = self.read_from(position, &mut events.bytes)?;
@@ -118,10 +124,10 @@ impl Client {
         Ok((run.first, events))
     }
 
-    /// Takes the events that wait, or the first 32 of them; with `wait`, at least one.
+    /// Takes at most 32 of the waiting events; with `wait`, waits for at least one.
     ///
     /// # Errors
-    /// The driver will not come back, or refuses.
+    /// If the driver does not come back, or refuses.
     pub fn events(&self, wait: bool) -> Result<Events, Error> {
         let mut events = Events { bytes: [0; _], next: 0, count: 0 };
         events.count = self.read(wait, &mut events.bytes)?.min(MOST);

@@ -1,4 +1,4 @@
-//! A model of the controller and its keyboard, for the tests.
+//! A model of the controller and its keyboard, for tests.
 
 pub use rt::keep::fuse;
 use rt::port::Port;
@@ -13,14 +13,14 @@ pub struct State {
     pub output: VecDeque<(u8, bool)>,
     /// Commands that the controller was given.
     pub commands: Vec<u8>,
-    /// What the keyboard was sent.
+    /// Bytes that were sent to the keyboard.
     pub told: Vec<u8>,
     pub config: u8,
-    /// Answers nothing at all.
+    /// Whether nothing answers at the ports.
     pub absent: bool,
-    /// Takes commands, but answers none.
+    /// Whether the controller takes commands, but answers none.
     pub mute: bool,
-    /// The keyboard asks for this many bytes again first.
+    /// How many bytes the keyboard first asks for again.
     pub resends: usize,
     awaits_config: bool,
 }
@@ -68,7 +68,8 @@ impl State {
     }
 }
 
-/// One of the model's two ports. Each access is one step of the driver's life.
+/// One of the model's two ports. Each access is one step in a test that ends the driver's life at
+/// every step.
 #[derive(Clone)]
 pub struct Model {
     pub state: Rc<RefCell<State>>,
@@ -81,7 +82,7 @@ impl Model {
         Model { state: Rc::default(), is_data: true }.pair()
     }
 
-    /// Both ports of this one's controller.
+    /// Both ports of this port's controller.
     pub fn pair(&self) -> (Model, Model) {
         let port = |is_data| Model { is_data, ..self.clone() };
         (port(true), port(false))

@@ -1,4 +1,5 @@
-//! The same tests over the model of a controller and over QEMU's i8042 with its keyboard and mouse.
+//! Tests that run both over the model of a controller and over QEMU's i8042 with its keyboard and
+//! mouse.
 
 use crate::device::{CONTROL, DATA, Found, Keyboard};
 use crate::keep::Keep;
@@ -15,20 +16,21 @@ const READER: TaskId = TaskId { index: 5, generation: 1 };
 /// The keyboard's interrupt line.
 const LINE: usize = 1;
 
-/// Keys by QEMU's names, with the codes of set 1 that they make (IBM PS/2 Hardware Interface Technical Reference, "Keyboard").
+/// Keys by QEMU's names, with their codes of set 1 (IBM PS/2 Hardware Interface Technical
+/// Reference, "Keyboard").
 const CODES: [(&str, &[u8]); 5] =
     [("shift", &[0x2a]), ("h", &[0x23]), ("i", &[0x17]), ("y", &[0x15]), ("left", &[0xe0, 0x4b])];
 
-/// A controller, and hands at its keyboard and mouse.
+/// A controller, with means to press keys and move the mouse.
 trait Bench {
     type Data: Port;
     type Control: Port;
     fn ports(&self) -> (Self::Data, Self::Control);
-    /// Moves keys.
+    /// Presses and releases keys.
     fn keys(&self, events: &[(&str, bool)]);
     /// Moves the mouse.
     fn mouse(&self);
-    /// Whether the interrupt line has risen since the last time.
+    /// Whether the interrupt line has risen since the previous call.
     fn rose(&mut self) -> bool;
 }
 
@@ -58,7 +60,7 @@ impl Bench for Model {
     }
 }
 
-/// QEMU, and how often the line had risen the last time.
+/// QEMU, and how often the line had risen at the previous call.
 struct Real(Machine, u32);
 
 impl Real {
@@ -80,7 +82,7 @@ impl Bench for Real {
         self.0.move_mouse(3, 5);
     }
     fn rose(&mut self) -> bool {
-        // The controller gives its next byte after a while.
+        // The controller offers its next byte after a while.
         self.0.run(Duration::from_millis(2));
         let before = core::mem::replace(&mut self.1, self.0.rises(LINE));
         self.1 != before
@@ -91,7 +93,7 @@ fn keep() -> &'static Keep {
     rt::keep::damage::memory(0)
 }
 
-/// A life of the driver; the interrupts pending before it are settled.
+/// A life of the driver; the interrupts pending before it are handled.
 fn life<B: Bench>(bench: &mut B, keep: &'static Keep) -> Keyboard<B::Data, B::Control> {
     let (data, control) = bench.ports();
     let mut keyboard = Keyboard::start(data, control, keep);
@@ -100,7 +102,7 @@ fn life<B: Bench>(bench: &mut B, keep: &'static Keep) -> Keyboard<B::Data, B::Co
     keyboard
 }
 
-/// Serves the controller until it has nothing more.
+/// Serves the controller until it has no more bytes.
 fn settle<D: Port, C: Port>(keyboard: &mut Keyboard<D, C>) {
     assert!((0..64).any(|_| !keyboard.service().more), "the bytes come to no end");
 }
@@ -155,7 +157,8 @@ fn keys_become_events(bench: &mut impl Bench) {
     assert_eq!(keep.lost(), 0);
 }
 
-/// A life ends with a key held and codes in the controller, and with its interrupt and the keyboard switched off in its last moments.
+/// Checks that nothing is lost when a life ends with a key held and codes in the controller, and
+/// switches the interrupt and the keyboard off in its last moments.
 fn goes_on_from_life_to_life(bench: &mut impl Bench) {
     let keep = keep();
     let mut keyboard = life(bench, keep);

@@ -1,4 +1,4 @@
-//! The keyboard driver: interrupts on one side, requests on the other, the events in kept memory between them.
+//! The keyboard driver's task: handles interrupts and requests; the events are in kept memory.
 
 use crate::device::{Keyboard, Serviced};
 use crate::keep::Keep;
@@ -12,19 +12,19 @@ use rt::port::IoPorts;
 use rt::proto::{Asker, Out, Owned};
 use rt::{Bit, Driver};
 
-/// Notification bit by which the driver calls itself when an interrupt's work was cut into parts.
+/// Notification bit that the driver sets for itself if it handles an interrupt in several parts.
 const AGAIN: Bit = Bit::new(33);
 
-/// The driver.
+/// The driver's state.
 pub struct Service {
     keyboard: Keyboard<IoPorts, IoPorts>,
     keep: &'static Keep,
     irq: Irq,
     readers: Queue<Read, usize>,
     subscribers: Subscribers,
-    /// The controller keeps a byte for which there is no room, and the interrupt masked.
+    /// Whether the controller holds a byte for which there is no room, and the interrupt is masked.
     full: bool,
-    /// It was said that nobody reads; once more when somebody has.
+    /// Whether the log has said that nobody reads; cleared by the next read.
     said: bool,
 }
 
@@ -103,7 +103,7 @@ impl Server for Service {
     }
 
     fn subscribe(&mut self, from: Asker, bits: u64, notification: Owned<Notification>) -> Result<(), Refusal> {
-        // What was given to a life that is over may not have been taken.
+        // The dead life may not have taken the events that it was given.
         self.subscribers.add_owned(from, bits, notification, !self.keep.is_empty());
         Ok(())
     }
@@ -119,7 +119,7 @@ impl Server for Service {
 }
 
 impl Service {
-    /// Takes what the controller has.
+    /// Handles the bytes that the controller has.
     fn serve(&mut self) {
         let serviced = self.irq.drain(AGAIN, || {
             let serviced = self.keyboard.service();
@@ -147,7 +147,7 @@ fn left(serviced: Serviced) -> Left {
     if serviced.full { Left::Blocked } else { Left::more(serviced.more) }
 }
 
-/// Gives a reader the events that there are; no answer where there is none and it waits.
+/// Gives a reader the waiting events; `None` if there are none and it waits.
 fn give(keep: &Keep, task: TaskId, read: &mut Read) -> Option<Result<usize, Refusal>> {
     let Read { number, events, wait } = *read;
     let capacity = events.len() as usize / KeyEvent::LEN;

@@ -1,4 +1,5 @@
-//! The power driver's protocol. Whoever has the endpoint may ask: who that is, `system.toml` says.
+//! The power driver's protocol. A task that has the endpoint may send these requests; `system.toml`
+//! says which tasks have it.
 #![no_std]
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -17,18 +18,19 @@ mod tests;
 use core::convert::Infallible;
 
 rt::protocol! {
-    /// The driver, as a client sees it. There is no answer from a machine that is off, so every answer is a refusal.
+    /// The power driver's requests. A machine that is off does not answer, so every answer is a
+    /// refusal.
     pub protocol power;
 
     refusals {
-        /// So many ways were tried, and none worked.
+        /// This many registers were tried, and none worked.
         StillRunning(ways: u64) = 1 "the machine is still running, after {ways} ways to change that",
     }
 
-    // A machine that outlives three tries has no wish to stop.
-    /// Turns the machine off.
+    // After three tries there is no reason to expect that another one works.
+    /// Powers the machine off.
     [1 idempotent(3)] fn shutdown() -> Infallible;
 
-    /// Starts the machine anew.
+    /// Resets the machine.
     [2 idempotent(3)] fn reboot() -> Infallible;
 }

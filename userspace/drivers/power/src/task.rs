@@ -1,4 +1,4 @@
-//! The power driver: two requests, three registers.
+//! The power driver's task: two requests, three registers.
 
 use crate::device::{PATIENCE_MS, PM1_CONTROL_LEN, Power};
 use crate::{Refusal, Server};
@@ -7,7 +7,7 @@ use rt::Driver;
 use rt::port::IoPorts;
 use rt::proto::Asker;
 
-/// The driver.
+/// The driver's state.
 pub struct Service {
     power: Power<IoPorts>,
 }

@@ -1,23 +1,29 @@
-//! The UART: set-up, interrupts, and what happened to the byte that was in the hardware's hands when the last life ended.
+//! The UART: set-up, interrupts, and the recovery of the byte that was in transfer when the last
+//! life ended.
 //!
-//! Register numbers and bits: National Semiconductor PC16550D data sheet (1995), section 8; typed by the `uart_16550` crate.
+//! Register numbers and bits: National Semiconductor PC16550D data sheet (1995), section 8; typed
+//! by the `uart_16550` crate.
 //!
 //! # Exactly once
-//! Sending a byte is two steps, the `out` and the store that counts it; so is receiving one. Between the two the driver can die,
-//! and the next life would send it twice or lose it. Nothing in the UART tells afterwards whether a byte went out, so both
-//! steps are made one instruction, with the help of the Interrupt Enable Register, which lies beside the data register:
+//! Sending a byte takes two steps, the `out` and the store that counts it; so does receiving one.
+//! If the driver died between the two, the next life would send the byte twice or lose it. The UART
+//! does not tell afterwards whether a byte was sent, so both steps are made one instruction, with
+//! the help of the Interrupt Enable Register, which is beside the data register:
 //!
-//! - **Sending** writes 16 bits to the data register: the byte, and in the upper half a new value for the IER, in which the
-//!   bit for line status interrupts is the lowest bit of the number of bytes sent. The next life reads the IER back: where the
-//!   bit disagrees with the count in memory, the last byte went out and was not counted. (The bit is free for this use: line
-//!   errors are seen with each byte anyway.)
-//! - **Receiving** reads 16 bits straight from the ports into the ring (`insw`). The upper half is the IER, in which the bit
-//!   for received data is set: a slot that is not zero holds a byte, counted or not.
+//! - **Sending** writes 16 bits to the data register: the byte, and in the upper half a new value
+//!   for the IER, in which the bit for line status interrupts is the lowest bit of the number of
+//!   bytes sent. The next life reads the IER back: if the bit disagrees with the count in memory,
+//!   the last byte was sent and not counted. (The bit is free for this use: line errors are read
+//!   with each byte anyway.)
+//! - **Receiving** reads 16 bits straight from the ports into the ring (`insw`). The upper half is
+//!   the IER, in which the bit for received data is set: a slot that is not zero holds a byte,
+//!   counted or not.
 //!
-//! The bus splits such an access into one per register, low address first (ISA: data size mismatch cycles; Intel LPC interface
-//! specification 1.1, section 5: I/O cycles are 8 bits, larger ones are broken up). Whether it does is tried at the first set-up,
-//! on the divisor latch. Where it does not, two instructions remain, and a life that ends between them doubles the byte being
-//! sent, or loses the byte being received.
+//! The bus splits such an access into one per register, low address first (ISA: data size mismatch
+//! cycles; Intel LPC interface specification 1.1, section 5: I/O cycles are 8 bits, larger ones are
+//! broken up). The first set-up tests this on the divisor latch. If the bus does not, two
+//! instructions remain, and a life that ends between them doubles the byte being sent, or loses the
+//! byte being received.
 
 use crate::keep::{Keep, WIDE};
 use core::sync::atomic::{AtomicU16, Ordering, compiler_fence};
@@ -46,47 +52,49 @@ const DIVISOR: u16 = 1;
 /// The FIFO control register: FIFOs on, interrupt at eight bytes received (PC16550D, section 8.5).
 const FIFOS: u8 = 0x81;
 
-/// Most interrupt causes handled in one go.
+/// Most interrupt causes handled at once.
 const MOST_CAUSES: usize = 64;
 
-/// Most times in one go that the transmitter's FIFO is filled.
+/// Most times that the transmitter's FIFO is filled at once.
 const MOST_BURSTS: usize = 64;
 
-/// Most reads of the line status during set-up that wait for the transmitter to run dry; 16 bytes take 1.4 ms at 115200 baud, or 17 ms
-/// at the 9600 baud that firmware may have left, and a port access takes about a microsecond.
+/// Most reads of the line status during set-up while waiting for the transmitter to become empty;
+/// 16 bytes take 1.4 ms at 115200 baud, or 17 ms at the 9600 baud that firmware may have left, and
+/// a port access takes about a microsecond.
 const PATIENCE: u32 = 40_000;
 
 rt::words! {
-    /// Errors on the line since the driver's start. Counters stop at their ends.
+    /// Errors on the line since the driver's start. The counters saturate.
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
     pub struct Errors {
-        /// The UART's receive FIFO ran over: a byte is lost.
+        /// The UART's receive FIFO overflowed: a byte is lost.
         pub overruns: u16,
         /// A byte came with a wrong parity bit.
         pub parity: u16,
         /// A byte came without its stop bit.
         pub framing: u16,
-        /// The other side held the line down; reads as a zero byte.
+        /// The other side held the line in the space state (a break); read as a zero byte.
         pub breaks: u16,
     }
 }
 
 impl Errors {
-    /// How many bytes were lost or damaged since the counters stood at `before`. Breaks are none: somebody meant them.
+    /// How many bytes were lost or damaged since the counters had the values `before`. Breaks do
+    /// not count: they are sent on purpose.
     pub fn bytes_since(self, before: Errors) -> u32 {
         let pairs = [(self.overruns, before.overruns), (self.parity, before.parity), (self.framing, before.framing)];
         pairs.into_iter().map(|(now, before)| u32::from(now.saturating_sub(before))).sum()
     }
 }
 
-/// What [`Uart::service`] did.
+/// The result of [`Uart::service`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Serviced {
-    /// There is more to do: call it again before the interrupt is acknowledged.
+    /// Whether there is more to do: call `service` again before the interrupt is acknowledged.
     pub more: bool,
-    /// Bytes came in.
+    /// Whether bytes were received.
     pub received: bool,
-    /// Bytes went out: there is room in the transmit ring.
+    /// Whether bytes were sent: there is room in the transmit ring.
     pub sent: bool,
 }
 
@@ -102,8 +110,9 @@ pub struct Uart<P> {
 }
 
 impl<P: Port> Uart<P> {
-    /// Sets the UART up to 115200 baud, 8 data bits, no parity, one stop bit, with its FIFOs on. Where `keep` holds the state of
-    /// an earlier life, goes on from there: nothing in the FIFOs is touched. Call [`Uart::service`] next.
+    /// Sets the UART up to 115200 baud, 8 data bits, no parity, one stop bit, with its FIFOs on. If
+    /// `keep` holds the state of an earlier life, continues from there and leaves the FIFOs as they
+    /// are. Call [`Uart::service`] next.
     pub fn start(port: P, keep: &'static Keep) -> Self {
         let warm = keep.resume();
         let mut uart =
@@ -132,7 +141,8 @@ impl<P: Port> Uart<P> {
         }
     }
 
-    /// Whether a 16-bit access reaches two registers: tried on the two halves of the divisor latch.
+    /// Whether a 16-bit access reaches two registers: tested on the two halves of the divisor
+    /// latch.
     fn try_wide(&mut self) -> bool {
         const PATTERN: u16 = 0x1234;
         self.port.write8(LINE, LCR::DLAB.bits());
@@ -150,7 +160,8 @@ impl<P: Port> Uart<P> {
         wide
     }
 
-    /// Takes over a UART that an earlier life has set up, and settles what became of the byte in flight each way.
+    /// Takes over a UART that an earlier life has set up, and finds out whether the byte in
+    /// transfer in each direction was counted.
     fn resume(&mut self) {
         self.wide = self.keep.flags() & WIDE != 0;
         self.restore();
@@ -160,13 +171,15 @@ impl<P: Port> Uart<P> {
             self.keep.tx.advance();
         }
         self.keep.rx.accept();
-        // An empty transmitter reports itself when its interrupt is turned on, so it must have been off before.
+        // An empty transmitter causes an interrupt when its interrupt is enabled, so it must have
+        // been disabled before.
         self.interrupts = mark(IER::empty(), self.keep.tx.tail());
         self.port.write8(INTERRUPTS, self.interrupts.bits());
     }
 
-    /// Puts the registers back to what the set-up made them: nobody knows what the last life did in its last moments. What is as it should be
-    /// is not touched, so that no byte in flight is harmed.
+    /// Sets the registers to the values of the set-up, as the last life may have changed them in
+    /// its last moments. Registers with the right value are not written, so that no byte in
+    /// transfer is damaged.
     fn restore(&mut self) {
         let mode = LCR::WORD_LENGTH0.union(LCR::WORD_LENGTH1);
         self.port.write8(LINE, mode.union(LCR::DLAB).bits());
@@ -176,11 +189,12 @@ impl<P: Port> Uart<P> {
             self.port.write8(INTERRUPTS, high);
         }
         self.port.write8(LINE, mode.bits());
-        // The FIFOs' bytes stay where they are on already (PC16550D, section 8.5).
+        // The bytes in the FIFOs stay if the FIFOs are enabled already (PC16550D, section 8.5).
         self.port.write8(CAUSE, FIFOS);
     }
 
-    /// The interrupts wanted now: received data where there is room for it, transmitter empty where there is something to send.
+    /// Enables the interrupts wanted now: received data if there is room for it, transmitter empty
+    /// if there is something to send.
     fn write_interrupts(&mut self) {
         let mut wanted = mark(IER::empty(), self.keep.tx.tail());
         wanted.set(IER::DATA_READY, self.keep.rx.room() > 0);
@@ -191,9 +205,11 @@ impl<P: Port> Uart<P> {
         }
     }
 
-    /// Handles interrupt causes until none is pending; at most a bounded number, then it says that there is more.
+    /// Handles interrupt causes until none is pending, up to a bounded number; `more` tells if
+    /// there may be more.
     ///
-    /// The line to the interrupt controller is edge-triggered: it must have been seen low before the interrupt is acknowledged.
+    /// The line to the interrupt controller is edge-triggered: it must have been seen low before
+    /// the interrupt is acknowledged.
     pub fn service(&mut self) -> Serviced {
         let mut serviced = Serviced::default();
         if !self.present {
@@ -208,7 +224,7 @@ impl<P: Port> Uart<P> {
                     let received = self.receive();
                     serviced.received |= received;
                     if !received && self.keep.rx.room() > 0 {
-                        // Some UARTs report a timeout with an empty FIFO; only a read takes that back.
+                        // Some UARTs report a timeout with an empty FIFO; only a read clears it.
                         let _ = self.port.read8(DATA);
                     }
                 }
@@ -226,25 +242,26 @@ impl<P: Port> Uart<P> {
         serviced
     }
 
-    /// Starts to send what was put into the transmit ring. Returns whether bytes went out.
+    /// Starts to send the bytes in the transmit ring. Returns whether bytes were sent.
     pub fn kick(&mut self) -> bool {
         let sent = self.present && !self.keep.tx.is_empty() && self.transmit();
         self.write_interrupts();
         sent
     }
 
-    /// Bytes were taken out of the receive ring: lets more come in.
+    /// To be called after bytes were taken out of the receive ring: enables reception of more.
     pub fn received_room(&mut self) {
         self.write_interrupts();
     }
 
-    /// Whether the byte at `position` (as of the transmit ring's head) and all before it have left the UART.
+    /// Whether the byte at `position` (a position of the transmit ring's head) and all before it
+    /// have left the UART.
     pub fn flushed(&mut self, position: u32) -> bool {
         let since = self.keep.tx.tail().wrapping_sub(position);
         if !self.present {
             return true;
         }
-        // "Negative" where the position is still ahead.
+        // A difference that is negative as a signed number: the position is still ahead.
         if since > u32::MAX / 2 {
             return false;
         }
@@ -256,22 +273,23 @@ impl<P: Port> Uart<P> {
         self.present
     }
 
-    /// Whether this life went on from an earlier one's state.
+    /// Whether this life continued from an earlier one's state.
     pub fn is_warm(&self) -> bool {
         self.warm
     }
 
-    /// Whether a death at any instant neither doubles nor loses a byte: see the module's text.
+    /// Whether a death at any instant neither doubles nor loses a byte: see the module's
+    /// documentation.
     pub fn is_exact(&self) -> bool {
         self.wide
     }
 
-    /// Errors on the line so far.
+    /// Errors on the line since the driver's start.
     pub fn errors(&self) -> Errors {
         self.errors
     }
 
-    /// Reads the line status and counts the errors in it, which the read takes back.
+    /// Reads the line status and counts the errors in it, which the read clears.
     fn line_status(&mut self) -> LSR {
         let status = LSR::from_bits_retain(self.port.read8(STATUS));
         let errors = &mut self.errors;
@@ -288,8 +306,7 @@ impl<P: Port> Uart<P> {
         status
     }
 
-    /// Takes what is in the receive FIFO, as far as there is room. What stays is not lost: the UART, and behind it the sender,
-    /// waits until there is.
+    /// Takes bytes from the receive FIFO, as far as the ring has room. The rest stays in the UART.
     fn receive(&mut self) -> bool {
         let mut received = false;
         for _ in 0..2 * FIFO_SIZE {
@@ -302,7 +319,7 @@ impl<P: Port> Uart<P> {
         received
     }
 
-    /// Fills the transmit FIFO, and again where it is empty at once, as an emulated one is.
+    /// Fills the transmit FIFO, repeatedly if it is empty at once, as an emulated one is.
     fn transmit(&mut self) -> bool {
         let mut sent = false;
         for _ in 0..MOST_BURSTS {
@@ -320,7 +337,7 @@ impl<P: Port> Uart<P> {
         sent
     }
 
-    /// One byte to the transmitter, marked in the IER, and counted.
+    /// Sends one byte to the transmitter, marked in the IER, and counts it.
     fn put_byte(&mut self, byte: u8) {
         let marked = mark(self.interrupts, self.keep.tx.tail().wrapping_add(1));
         compiler_fence(Ordering::SeqCst);
@@ -334,7 +351,8 @@ impl<P: Port> Uart<P> {
         self.keep.tx.advance();
     }
 
-    /// One byte from the receiver into the free slot. The interrupt for received data must be on: it marks the slot as filled.
+    /// Reads one byte from the receiver into the free slot. The interrupt for received data must be
+    /// enabled: it marks the slot as filled.
     fn take_byte(&mut self) {
         compiler_fence(Ordering::SeqCst);
         if self.wide && self.interrupts.contains(IER::DATA_READY) {
@@ -351,7 +369,7 @@ fn odd(count: u32) -> bool {
     count % 2 == 1
 }
 
-/// `interrupts` with the mark for this number of bytes sent.
+/// `interrupts` with the mark for this number of sent bytes.
 fn mark(mut interrupts: IER, sent: u32) -> IER {
     interrupts.set(IER::RECEIVER_LINE_STATUS, odd(sent));
     interrupts

@@ -1,12 +1,13 @@
-//! The line as `embedded-io` and `embedded-io-async` see a stream of bytes.
+//! The serial line as a stream of bytes for `embedded-io` and `embedded-io-async`.
 //!
-//! [`Client`] is both `Read` and `Write` and blocks its thread. [`AsyncClient`] is for futures on an executor. It waits where the line does: a read
-//! until a byte is there, a write until the driver has taken the piece before it, a flush until the last bit is on the wire.
+//! [`Client`] is both `Read` and `Write` and blocks its thread. [`AsyncClient`] is for futures on
+//! an executor. A read waits until a byte is there, a write until the driver has taken the piece
+//! before it, a flush until the last bit is on the wire.
 //!
 //! | cancelled | has done |
 //! |---|---|
 //! | `read` | nothing: bytes that come meanwhile are there for the next one |
-//! | `write` | nothing: it takes bytes in the moment in which it is done |
+//! | `write` | nothing: it takes bytes only at the moment at which it completes |
 //! | `flush` | nothing that the next write or flush would not wait for |
 //! | `read_exact`, `write_all` | a part, as the traits say: they are loops over the others |
 
@@ -18,7 +19,7 @@ use rt::Status;
 use rt::exec::{Called, Exec, Lend, PendingCall};
 use rt::ipc::{CallError, Endpoint};
 
-/// Most bytes of one call, either way.
+/// Most bytes of one read or write.
 pub const PIECE: usize = 512;
 
 impl embedded_io::Error for Error {
@@ -55,29 +56,33 @@ impl embedded_io::Write for Client {
     }
 }
 
-/// The driver, as futures see it: one read and one write under way at once, each of which takes a thread of the executor while it is. Who wants to
-/// read and write side by side has two of them.
+/// The serial driver's client for futures. At most one read and one write are in progress at once,
+/// each of which occupies a thread of the executor. To read and write concurrently, use two
+/// clients.
 ///
-/// Bytes go out, and come in, exactly once, even if the driver dies meanwhile. What a `write` has taken is on its way whatever happens to
-/// this; only [`embedded_io_async::Write::flush`], or the next write, says whether it failed, and asks again where the driver
-/// died. Dropping this gives up bytes that came and were not read: [`AsyncClient::close`] returns them.
+/// Bytes are sent, and received, exactly once, even if the driver dies meanwhile. The bytes that a
+/// `write` has taken are sent even if this client is dropped; only
+/// [`embedded_io_async::Write::flush`], or the next write, reports whether that failed, and repeats
+/// the request if the driver died. Dropping the client drops bytes that were received and not read:
+/// [`AsyncClient::close`] returns them.
 #[derive(Debug)]
 pub struct AsyncClient {
     reading: PendingCall,
     writing: PendingCall,
-    /// Bytes that came, and how many of them were read.
+    /// Bytes that were received, and how many of them were read.
     come: Vec<u8>,
     read: usize,
 }
 
 impl AsyncClient {
-    /// Speaks to the driver behind `endpoint`, such as `Endpoint::peer("serial")`.
+    /// A client of the driver behind `endpoint`, such as `Endpoint::peer("serial")`.
     pub fn new(exec: &Exec, endpoint: Endpoint) -> AsyncClient {
         let standing = || PendingCall::new(exec, endpoint);
         AsyncClient { reading: standing(), writing: standing(), come: Vec::new(), read: 0 }
     }
 
-    /// Ends the read that is under way, and returns what came and was not read. The thread waits for the driver's answer.
+    /// Ends the read in progress, and returns the bytes that were received and not read. The thread
+    /// waits for the driver's answer.
     pub fn close(mut self) -> Vec<u8> {
         self.stop_reading();
         self.come.split_off(self.read)
@@ -85,12 +90,12 @@ impl AsyncClient {
 
     fn stop_reading(&mut self) {
         if let Some(called) = self.reading.cancel(label::cancel) {
-            // An error is that of a read that nobody waits for.
+            // An error belongs to a read for which nobody waits.
             let _ = self.arrived(called);
         }
     }
 
-    /// Takes what a read brought.
+    /// Takes the bytes that a read received.
     fn arrived(&mut self, called: Called) -> Result<(), Error> {
         let count: usize = answer(called.reply)?;
         let bytes = called.lent.into_iter().next().map(Lend::into_inner).unwrap_or_default();
@@ -103,10 +108,10 @@ impl AsyncClient {
         Ok(())
     }
 
-    /// Waits for the end of the write, or flush, that is under way.
+    /// Waits for the end of the write, or flush, in progress.
     async fn written(&mut self) -> Result<(), Error> {
         match self.writing.ended().await {
-            // A write says how much it was, a flush nothing: neither is news.
+            // A write's length is known, and a flush has no result.
             Some(called) => answer::<()>(called.reply),
             None => Ok(()),
         }

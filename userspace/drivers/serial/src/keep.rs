@@ -1,11 +1,12 @@
-//! What outlives the driver: bytes not yet sent, bytes not yet read, and how far each client's last write got.
+//! The state that outlives the driver: unsent bytes, unread bytes, and the progress of each
+//! client's last write.
 //!
-//! Which bytes went through the hardware when a life ended is found out in [`crate::device`].
+//! [`crate::device`] finds out which bytes had passed through the hardware when a life ended.
 
 use abi::TaskId;
 use rt::keep::{Begin, Inbox, Journal, MAX_TASKS, Ring};
 
-/// Bytes that can wait to be sent.
+/// Most bytes that wait to be sent.
 pub const TX_SIZE: u32 = 8192;
 
 /// Slots for bytes that wait to be read; one of them is always empty.
@@ -17,32 +18,32 @@ pub const WIDE: u32 = 1;
 rt::kept! {
     /// The kept state.
     pub struct Keep {
-        /// Whose write is being put into the transmit ring; its steps are the ring's head.
+        /// The write that is being copied into the transmit ring; its steps are the ring's head.
         writes: Journal<MAX_TASKS>,
-        /// Bytes that came in, with any bit of the upper half set.
+        /// Received bytes, each with a bit of the upper half set.
         pub rx: Inbox<u16, { RX_SIZE as usize }>,
-        /// Bytes to send. Its tail counts those sent.
+        /// Bytes to send. The ring's tail counts the sent bytes.
         pub tx: Ring<u8, { TX_SIZE as usize }>,
     }
 }
 
 impl Keep {
-    /// Begins a write, or takes up one that the driver's death cut off.
+    /// Begins a write, or continues one that the driver's death interrupted.
     pub fn begin_write(&self, task: TaskId, number: u64) -> Begin {
         self.writes.begin(task, number, self.tx.head())
     }
 
-    /// Ends a write of which all bytes are in the transmit ring.
+    /// Ends a write all of whose bytes are in the transmit ring.
     pub fn end_write(&self, task: TaskId, number: u64) {
         self.writes.end(task, number);
     }
 
-    /// Ends the running write where it is: its client is gone, or lent no memory.
+    /// Ends the current write at its present length: its client died, or lent no memory.
     pub fn drop_write(&self) {
         self.writes.abandon();
     }
 
-    /// Puts a valid stamp before arbitrary positions.
+    /// Marks arbitrary positions as valid.
     #[cfg(test)]
     pub fn scramble(&self, positions: &[u32]) {
         let [head, tail, rx_head, given, rx_tail, start, ..] = *positions else { panic!("six positions") };

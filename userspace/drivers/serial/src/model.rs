@@ -1,4 +1,4 @@
-//! A model of the UART, for the tests.
+//! A model of the UART, for tests.
 
 pub use rt::keep::fuse;
 use rt::port::Port;
@@ -9,16 +9,16 @@ use std::vec::Vec;
 
 #[derive(Default)]
 pub struct State {
-    /// What went out on the line.
+    /// Bytes that were sent on the line.
     pub line: Vec<u8>,
-    /// What the other side has to send.
+    /// Bytes that the other side has to send.
     pub input: VecDeque<u8>,
-    /// A 16-bit access reaches two registers.
+    /// Whether a 16-bit access reaches two registers.
     pub wide: bool,
-    /// A byte leaves only when the test calls [`State::run`].
+    /// Whether bytes are sent only when the test calls [`State::run`].
     pub slow: bool,
     pub absent: bool,
-    /// Bits of the line status that the next read of it has, and takes back.
+    /// Bits that the next read of the line status has, and clears.
     pub errors: u8,
     rx: VecDeque<u8>,
     tx: VecDeque<u8>,
@@ -29,12 +29,13 @@ pub struct State {
     scratch: u8,
     divisor: [u8; 2],
     thre_pending: bool,
-    /// Receive FIFO resets seen.
+    /// How many resets of the receive FIFO there were.
     pub rx_resets: usize,
 }
 
 impl State {
-    /// The line moves: up to `bytes` go out, and as many come in as the receive FIFO has room for.
+    /// Lets time pass on the line: up to `bytes` are sent, and as many received as the receive FIFO
+    /// has room for.
     pub fn run(&mut self, bytes: usize) {
         for _ in 0..bytes {
             let Some(byte) = self.tx.pop_front() else {
@@ -129,7 +130,7 @@ impl State {
             1 => {
                 let before = self.ier;
                 self.ier = value & 0xf;
-                // An empty transmitter reports itself when its interrupt is turned on.
+                // An empty transmitter causes an interrupt when its interrupt is enabled.
                 if (before ^ self.ier) & 2 != 0 {
                     self.thre_pending = self.ier & 2 != 0 && self.tx.is_empty();
                 }
@@ -154,7 +155,7 @@ impl State {
     }
 }
 
-/// The model's ports. Each access is one step of the driver's life.
+/// The model's ports. Each access is one step in a test that ends the driver's life at every step.
 #[derive(Clone)]
 pub struct Model(pub Rc<RefCell<State>>);
 

@@ -1,4 +1,4 @@
-//! The same tests over the model of a UART and over QEMU's 16550A.
+//! Tests that run both over the model of a UART and over QEMU's 16550A.
 
 use crate::device::Uart;
 use crate::keep::Keep;
@@ -16,17 +16,17 @@ const READER: TaskId = TaskId { index: 5, generation: 1 };
 const COM1: u16 = 0x3f8;
 const LINE: usize = 4;
 
-/// A UART, and the other side of its line.
+/// A UART, with the other side of its line.
 trait Bench {
     type Port: Port;
     fn port(&self) -> Self::Port;
-    /// The other side sends.
+    /// Sends bytes from the other side.
     fn send(&self, bytes: &[u8]);
-    /// What came to the other side since the last time.
+    /// The bytes that the other side received since the previous call.
     fn received(&self) -> Vec<u8>;
     /// Whether the interrupt line is high.
     fn interrupt(&self) -> bool;
-    /// The line moves, and time goes on by some characters' length.
+    /// Lets some characters' length of time pass, with traffic on the line.
     fn pass(&self);
 }
 
@@ -76,7 +76,7 @@ fn text(len: usize, salt: usize) -> Vec<u8> {
     (0..len).map(|i| ((i * 31 + salt) % 251) as u8).collect()
 }
 
-/// A driver that does nothing but what interrupts make it do.
+/// A life of the driver that works only on interrupts.
 struct Life<'a, B: Bench> {
     bench: &'a B,
     keep: &'static Keep,
@@ -91,7 +91,7 @@ impl<'a, B: Bench> Life<'a, B> {
         Life { bench, keep, uart, reads }
     }
 
-    /// Lets time go on, and serves an interrupt if the line is high then.
+    /// Lets time pass, and serves an interrupt if the line is high then.
     fn turn(&mut self) {
         self.bench.pass();
         if self.bench.interrupt() {
@@ -99,7 +99,7 @@ impl<'a, B: Bench> Life<'a, B> {
         }
     }
 
-    /// Takes what came in.
+    /// Reads the bytes that were received.
     fn read(&mut self, got: &mut Vec<u8>) {
         self.reads += 1;
         let copy = |_: usize, part: &[u8]| -> Result<(), Status> {
@@ -116,7 +116,7 @@ fn settle<P: Port>(uart: &mut Uart<P>) {
     assert!((0..64).any(|_| !uart.service().more), "the interrupts come to no end");
 }
 
-/// Asks until `done`; the line may need a moment of the host's time.
+/// Waits until `done`; the line may need a moment of the host's time.
 fn until(what: &str, mut done: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !done() {
@@ -137,7 +137,7 @@ fn set_up(bench: &impl Bench) {
     assert_eq!((port.read8(1) & 0xb, port.read8(2) & 0xc0, port.read8(4)), (1, 0xc0, 0xb));
 }
 
-/// By interrupts alone, as much as does not fit a FIFO at once, and as little as makes only a timeout.
+/// By interrupts alone: more bytes than fit a FIFO, and so few that only a timeout interrupt comes.
 fn sends_and_receives(bench: &impl Bench) {
     let mut life = Life::start(bench, keep(), 0);
     assert!(!bench.interrupt());
@@ -164,7 +164,8 @@ fn sends_and_receives(bench: &impl Bench) {
     assert_eq!(life.uart.errors(), Default::default());
 }
 
-/// Lives that end with bytes in both FIFOs, and nothing said to the UART; what a life does in its last moments is made good.
+/// Checks that nothing is lost when lives end with bytes in both FIFOs and register values changed
+/// in their last moments.
 fn goes_on_from_life_to_life(bench: &impl Bench) {
     let keep = keep();
     let (there, back) = (text(400, 5), text(400, 6));

@@ -1,4 +1,4 @@
-//! The serial driver: interrupts on one side, requests on the other, the rings in kept memory between them.
+//! The serial driver's task: handles interrupts and requests; the rings are in kept memory.
 
 use crate::device::{Errors, PORTS, Uart};
 use crate::keep::Keep;
@@ -14,30 +14,31 @@ use rt::proto::{Asker, In, Out, Owned};
 use rt::time::Timer;
 use rt::{Bit, Driver, Status};
 
-/// Notification bit of the timer that looks whether the transmitter has run dry, of which there is no interrupt.
+/// Notification bit of the timer that checks whether the transmitter is empty, for which there is
+/// no interrupt.
 const FLUSH: Bit = Bit::new(32);
 
-/// Notification bit by which the driver calls itself when an interrupt's work was cut into parts.
+/// Notification bit that the driver sets for itself if it handles an interrupt in several parts.
 const AGAIN: Bit = Bit::new(33);
 
-/// Milliseconds between two looks at the transmitter: the time of about 12 bytes at 115200 baud.
+/// Milliseconds between two checks of the transmitter: the time of about 12 bytes at 115200 baud.
 const FLUSH_MS: u64 = 1;
 
-/// The driver.
+/// The driver's state.
 pub struct Serial {
     line: Line,
     irq: Irq,
     timer: Timer,
     writers: Queue<Write, usize>,
     readers: Queue<Read, usize>,
-    /// Those who wait until all up to a position is sent.
+    /// Requests that wait until all bytes up to a position are sent.
     flushers: Queue<u32>,
     subscribers: Subscribers,
-    /// The errors that were said.
+    /// The errors that have been logged.
     said: Errors,
 }
 
-/// The device, and its rings.
+/// The device and its rings.
 struct Line {
     uart: Uart<IoPorts>,
     keep: &'static Keep,
@@ -47,7 +48,7 @@ struct Line {
 struct Write {
     number: u64,
     bytes: In,
-    /// Bytes in the transmit ring; `None` before its turn has come.
+    /// How many bytes are in the transmit ring; `None` before the write's turn.
     progress: Option<u32>,
 }
 
@@ -96,7 +97,7 @@ impl Driver for Serial {
 
     fn pulse(&mut self) {
         self.interrupt();
-        // The interrupt that was lost may have been the transmitter's, which comes only once.
+        // The interrupt that was lost may have been the transmitter's, which is not repeated.
         if self.line.uart.kick() {
             self.writers.serve(|task, write| self.line.advance(task, write));
             self.answer_flushers();
@@ -128,7 +129,7 @@ impl Server for Serial {
     }
 
     fn subscribe(&mut self, from: Asker, bits: u64, notification: Owned<Notification>) -> Result<(), Refusal> {
-        // What was given to a life that is over may not have been taken.
+        // The dead life may not have taken the bytes that it was given.
         self.subscribers.add_owned(from, bits, notification, !self.line.keep.rx.is_empty());
         Ok(())
     }
@@ -178,7 +179,7 @@ impl Serial {
             self.readers.serve(|task, read| self.line.give(task, read));
         }
         if serviced.sent {
-            // What does not fit now waits for the next interrupt, which comes because the ring is full.
+            // The rest waits for the next interrupt, which comes because the ring is full.
             self.writers.serve(|task, write| self.line.advance(task, write));
             self.answer_flushers();
         }
@@ -189,7 +190,7 @@ impl Serial {
         self.look_again();
     }
 
-    /// Has the timer look again, if somebody waits for that.
+    /// Sets the timer for the next check, if a request waits for that.
     fn look_again(&self) {
         if !self.flushers.is_empty() {
             self.timer.arm_in_ms(FLUSH_MS);
@@ -198,14 +199,14 @@ impl Serial {
 }
 
 impl Line {
-    /// Moves a write on as far as the transmit ring has room; the answer where that ends it.
+    /// Continues a write as far as the transmit ring has room; returns the answer if that ends it.
     fn advance(&mut self, task: TaskId, write: &mut Write) -> Option<Result<usize, Refusal>> {
         let len = write.bytes.len();
         let mut progress = match write.progress {
             Some(progress) => progress,
             None => match self.keep.begin_write(task, write.number) {
                 Begin::Done => return Some(Ok(len as usize)),
-                // More than there is: what was kept is damaged.
+                // More than the write's length: the kept memory is damaged.
                 Begin::From(progress) if progress > len => 0,
                 Begin::From(progress) => progress,
             },
@@ -228,7 +229,7 @@ impl Line {
         answer
     }
 
-    /// Gives a reader what there is; no answer where that is nothing and it waits.
+    /// Gives a reader the received bytes; `None` if there are none and it waits.
     fn give(&mut self, task: TaskId, read: &mut Read) -> Option<Result<usize, Refusal>> {
         let Read { number, buffer, wait } = *read;
         let given = self.keep.rx.read(task, number, buffer.len() as usize, to(buffer));
@@ -240,7 +241,7 @@ impl Line {
     }
 }
 
-/// Gives bytes to who lent this memory.
+/// Writes bytes to the memory that a reader lent.
 fn to(buffer: Out) -> impl FnMut(usize, &[u16]) -> Result<(), Status> {
     low_bytes(move |offset, bytes| buffer.write_all(offset, bytes))
 }

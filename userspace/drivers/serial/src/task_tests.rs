@@ -130,7 +130,8 @@ fn without_a_uart_writes_are_refused_and_the_driver_lives() {
     assert_eq!(driver.lives(), 1);
 }
 
-/// A reader that keeps the position up to which it has taken bytes gets each once, though it numbers nothing.
+/// A reader that keeps the position up to which it has taken bytes gets each once, though it
+/// numbers nothing.
 #[test]
 fn bytes_are_read_once_by_position_whenever_the_driver_dies() {
     every_death(|deaths| {

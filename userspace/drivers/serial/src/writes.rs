@@ -1,16 +1,16 @@
-//! Moves a client's bytes into the transmit ring, as far as it has room.
+//! Copies a client's bytes into the transmit ring, as far as it has room.
 
 use crate::keep::Keep;
 use abi::Status;
 
-/// Bytes copied at a time, through a buffer of this size.
+/// Most bytes that are copied at a time, through a buffer of this size.
 pub const CHUNK: usize = 512;
 
-/// Copies bytes `*progress..len` of a write into the transmit ring, through `copy` (offset, buffer; returns bytes copied), and moves
-/// `progress` along. Returns whether all are in.
+/// Copies bytes `*progress..len` of a write into the transmit ring, through `copy` (offset, buffer;
+/// returns bytes copied), and advances `progress`. Returns whether all bytes are in the ring.
 ///
 /// # Errors
-/// Those of `copy`; [`Status::LeaseBounds`] where it copies nothing.
+/// Any error of `copy`; [`Status::LeaseBounds`] if it copies nothing.
 pub fn feed(
     keep: &Keep,
     len: u32,

@@ -1,4 +1,4 @@
-//! Colours: the 16 of the text mode, and what escape sequences name in other ways.
+//! Colours: the 16 of the text mode, and the conversion of the colours of escape sequences to them.
 
 use crate::mode::PALETTE;
 
@@ -27,7 +27,7 @@ rt::words! {
     }
 }
 
-/// What people call them, in the order of their numbers.
+/// English names of the 16 colours, in the order of their numbers.
 pub const NAMES: [&str; 16] = [
     "black",
     "blue",
@@ -47,19 +47,20 @@ pub const NAMES: [&str; 16] = [
     "white",
 ];
 
-/// A colour number of escape sequences (ECMA-48: red is 1, blue is 4; 8 to 15 are bright) as an attribute's number. Being the swap of
-/// two bits, it is its own inverse.
+/// Converts a colour number of escape sequences (ECMA-48: red is 1, blue is 4; 8 to 15 are bright)
+/// to an attribute's number. It swaps two bits, and is therefore its own inverse.
 pub const fn from_ansi(n: u8) -> u8 {
     n & 0b1010 | (n & 1) << 2 | (n & 4) >> 2
 }
 
-/// The nearest of the 16 colours, by the sum of squared distances.
+/// The nearest of the 16 colours to `rgb`, by the sum of squared distances.
 pub fn nearest(rgb: [u8; 3]) -> u8 {
     let distance = |c: &[u8; 3]| -> u32 { c.iter().zip(rgb).map(|(&a, b)| u32::from(a.abs_diff(b)).pow(2)).sum() };
     PALETTE.iter().enumerate().min_by_key(|(_, c)| distance(c)).map_or(7, |(i, _)| i as u8)
 }
 
-/// A colour of xterm's table of 256: 16 named ones, a cube of 6x6x6, 24 greys.
+/// Converts a colour of xterm's table of 256 (16 named ones, a cube of 6x6x6, 24 greys) to one of
+/// the 16 colours.
 pub fn from_256(n: u8) -> u8 {
     let level = |l: u8| if l == 0 { 0 } else { 55 + 40 * l };
     match n {
@@ -72,26 +73,26 @@ pub fn from_256(n: u8) -> u8 {
     }
 }
 
-/// What text is written with.
+/// The colours and attributes with which text is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Pen {
     /// Foreground, 0 to 15.
     pub fg: u8,
     /// Background, 0 to 15.
     pub bg: u8,
-    /// Dark foregrounds are shown bright.
+    /// Whether dark foregrounds are shown bright.
     pub bold: bool,
-    /// Foreground and background change places.
+    /// Whether foreground and background change places.
     pub inverse: bool,
 }
 
 impl Pen {
-    /// Plain text in these colours (the lower four bits count).
+    /// A pen for plain text in these colours (the lower four bits count).
     pub const fn new(fg: u8, bg: u8) -> Pen {
         Pen { fg: fg & 15, bg: bg & 15, bold: false, inverse: false }
     }
 
-    /// The attribute byte of a character.
+    /// The attribute byte of a character written with this pen.
     pub const fn attribute(self) -> u8 {
         let fg = if self.bold { self.fg | 8 } else { self.fg };
         if self.inverse { fg << 4 | self.bg } else { self.bg << 4 | fg }
@@ -102,12 +103,12 @@ impl Pen {
         (self.bg as u16) << 12 | (self.fg as u16) << 8 | b' ' as u16
     }
 
-    /// Three bytes that [`Pen::decode`] reads.
+    /// The pen as three bytes, which [`Pen::decode`] reads.
     pub const fn encode(self) -> [u8; 3] {
         [self.fg, self.bg, self.bold as u8 | (self.inverse as u8) << 1]
     }
 
-    /// The inverse of [`Pen::encode`]; total.
+    /// The inverse of [`Pen::encode`]; accepts any bytes.
     pub const fn decode([fg, bg, flags]: [u8; 3]) -> Pen {
         Pen { fg: fg & 15, bg: bg & 15, bold: flags & 1 != 0, inverse: flags & 2 != 0 }
     }

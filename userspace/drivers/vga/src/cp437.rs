@@ -1,6 +1,7 @@
-//! Unicode to code page 437 and back (the mapping of the Unicode Consortium's `CP437.TXT`; for 0x01 to 0x1f the usual symbols).
+//! Unicode to code page 437 and back (the mapping of the Unicode Consortium's `CP437.TXT`; for 0x01
+//! to 0x1f the usual symbols).
 
-/// The glyph that stands for a character the code page lacks.
+/// The glyph for characters that the code page lacks.
 pub const REPLACEMENT: u8 = 0;
 
 const LOW: [char; 32] = [
@@ -17,7 +18,7 @@ const HIGH: [char; 129] = [
     '≥', '≤', '⌠', '⌡', '÷', '≈', '°', '∙', '·', '√', 'ⁿ', '²', '■', '\u{a0}',
 ];
 
-/// The character that a glyph shows.
+/// The character that the glyph `code` shows.
 pub const fn to_char(code: u8) -> char {
     match code {
         0..0x20 => LOW[code as usize],
@@ -26,7 +27,7 @@ pub const fn to_char(code: u8) -> char {
     }
 }
 
-/// The glyph for a character: its own, that of a near relation, or [`REPLACEMENT`].
+/// The glyph for a character: the character's own, that of a similar character, or [`REPLACEMENT`].
 pub fn from_char(c: char) -> u8 {
     if matches!(c, ' '..='~') {
         return c as u8;
@@ -67,7 +68,8 @@ fn relation(c: char) -> u8 {
     }
 }
 
-/// Whether a character takes no cell of its own: combining marks, joiners, direction marks, variation selectors.
+/// Whether a character takes no cell of its own: combining marks, joiners, direction marks,
+/// variation selectors.
 pub fn is_zero_width(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{300}'..='\u{36f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2064}'
         | '\u{20d0}'..='\u{20ff}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}')

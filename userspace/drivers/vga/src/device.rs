@@ -1,4 +1,5 @@
-//! The adapter: text mode, font, palette, cursor, cells. Pure logic over ports and two windows into video memory.
+//! The adapter: text mode, font, palette, cursor, cells. Works on ports and two windows into video
+//! memory, which may be fakes.
 
 use crate::font::FONT;
 use crate::mode::*;
@@ -15,7 +16,7 @@ pub trait Window {
     fn read(&mut self, offset: usize) -> u16;
 }
 
-/// What the hardware cursor shows; `None` is hidden.
+/// State of the hardware cursor: its cell and whether it is a block; `None` if hidden.
 type Cursor = Option<(usize, bool)>;
 
 /// Why nothing can be shown.
@@ -23,14 +24,15 @@ type Cursor = Option<(usize, bool)>;
 pub enum Trouble {
     /// No VGA adapter answers: the machine has no display, or one of another kind.
     Absent,
-    /// The adapter's registers answer, but its text window is not the memory of a text screen: what is written at this place, in bytes,
-    /// reads as something else. It has modes of its own that this driver does not know.
+    /// The adapter's registers answer, but its text window is not the memory of a text screen: a
+    /// value that is written reads as another one. The adapter has a mode that this driver does not
+    /// know.
     NoText {
-        /// Where in the window, in bytes.
+        /// Offset in the window, in bytes.
         offset: usize,
-        /// What was written there.
+        /// The value that was written.
         written: u16,
-        /// What was read.
+        /// The value that was read.
         read: u16,
     },
 }
@@ -52,16 +54,17 @@ impl core::fmt::Display for Trouble {
 pub struct Adapter<P, W> {
     ports: P,
     text: W,
-    /// What the cells show.
+    /// The cells as they are shown.
     shown: Box<[u16]>,
     cursor: Option<Cursor>,
 }
 
 impl<P: Port, W: Window> Adapter<P, W> {
-    /// Sets 80x25 text from whatever mode there was, a half-done setting of an earlier life included. The screen is off afterwards:
-    /// fill the cells, then [`Adapter::screen_on`].
+    /// Sets 80x25 text from any mode, a half-done setting of an earlier life included. The screen
+    /// is off afterwards: write the cells, then call [`Adapter::screen_on`].
     ///
-    /// `ports` begins at [`VGA_BASE`], `dispi` at [`DISPI_BASE`]; `font` is the window at 0xa0000, `text` that at 0xb8000.
+    /// `ports` begins at [`VGA_BASE`], `dispi` at [`DISPI_BASE`]; `font` is the window at 0xa0000,
+    /// `text` that at 0xb8000.
     pub fn set_up<D: Port, F: Window>(mut ports: P, dispi: &mut D, font: &mut F, mut text: W) -> Self {
         dispi.write16(0, DISPI_ID);
         if dispi.read16(DISPI_DATA) & 0xfff0 == 0xb0c0 {
@@ -79,8 +82,8 @@ impl<P: Port, W: Window> Adapter<P, W> {
         Adapter { ports, text, shown, cursor: None }
     }
 
-    /// What keeps the adapter from showing text, if anything does: the cursor's place does not read back, or the cells do not. The screen must
-    /// be off.
+    /// What keeps the adapter from showing text, if anything does: the cursor's location, or the
+    /// cells, cannot be read back. The screen must be off.
     pub fn trouble(&mut self) -> Option<Trouble> {
         self.cursor = None;
         let answers = [0x55, 0xaa].map(|probe| {
@@ -104,7 +107,7 @@ impl<P: Port, W: Window> Adapter<P, W> {
         })
     }
 
-    /// Lets the picture be seen.
+    /// Turns the screen on.
     pub fn screen_on(&mut self) {
         let [clocking, ..] = SEQUENCER_VALUES;
         write(&mut self.ports, SEQUENCER, CLOCKING, clocking);
@@ -150,7 +153,8 @@ fn write<P: Port>(ports: &mut P, index_port: u16, index: u8, value: u8) {
     ports.write8(index_port + 1, value);
 }
 
-/// Ends the modes that a chip of Cirrus Logic's has beyond VGA's: in them the text window shows pixels.
+/// Ends the modes that a chip of Cirrus Logic has beyond VGA's, in which the text window shows
+/// pixels.
 fn leave_cirrus<P: Port>(ports: &mut P) {
     let mut unlock = |value| {
         write(ports, SEQUENCER, CIRRUS_UNLOCK, value);
@@ -162,7 +166,8 @@ fn leave_cirrus<P: Port>(ports: &mut P) {
     CIRRUS_SEQUENCER.iter().for_each(|index| write(ports, SEQUENCER, *index, 0));
     CIRRUS_GRAPHICS.iter().for_each(|index| write(ports, GRAPHICS, *index, 0));
     CIRRUS_CRTC.iter().for_each(|index| write(ports, CRTC, *index, 0));
-    // The DAC's hidden register comes after four reads of the pixel mask: 0 is VGA's palette (same manual, "HDR: Hidden DAC Register").
+    // The DAC's hidden register comes after four reads of the pixel mask: 0 is VGA's palette (same
+    // manual, "HDR: Hidden DAC Register").
     (0..4).for_each(|_| _ = ports.read8(DAC_MASK));
     ports.write8(DAC_MASK, 0);
     ports.read8(DAC_INDEX);
@@ -171,7 +176,8 @@ fn leave_cirrus<P: Port>(ports: &mut P) {
 
 fn set_registers<P: Port>(ports: &mut P) {
     let [clocking, rest @ ..] = SEQUENCER_VALUES;
-    // The sequencer stands still while clock and geometry change; the screen stays dark until the cells are filled.
+    // The sequencer is reset while clock and geometry change; the screen stays dark until the cells
+    // are written.
     write(ports, SEQUENCER, 0, 0x01);
     ports.write8(MISC_WRITE, MISC);
     write(ports, SEQUENCER, CLOCKING, clocking | SCREEN_OFF);
@@ -179,7 +185,8 @@ fn set_registers<P: Port>(ports: &mut P) {
         write(ports, SEQUENCER, index, value);
     }
     write(ports, SEQUENCER, 0, 0x03);
-    // The last register of the protected group's lock comes first, open; its own value closes it again.
+    // The register with the lock of the protected group is written first, unlocked; its own value
+    // locks the group again.
     write(ports, CRTC, 0x11, 0x00);
     for (index, value) in (0..).zip(CRTC_VALUES) {
         write(ports, CRTC, index, value);

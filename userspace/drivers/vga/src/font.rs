@@ -1,7 +1,8 @@
 //! The 8x16 font of the text mode, in the order of code page 437.
 //!
-//! Letters and symbols were drawn for this project and stand in `font.txt`, where they can be seen and edited; lines, shades and
-//! blocks are computed, so that they meet at the edges of their cells.
+//! Letters and symbols were drawn for this project and are in `font.txt`, where they can be seen
+//! and edited; lines, shades and blocks are computed, so that they meet at the edges of their
+//! cells.
 
 /// Pixel rows of a glyph, top first; the most significant bit is the leftmost pixel.
 pub type Glyph = [u8; HEIGHT];
@@ -9,14 +10,14 @@ pub type Glyph = [u8; HEIGHT];
 /// Pixel rows in a cell.
 pub const HEIGHT: usize = 16;
 
-/// The font. Glyph 0 is the box with a question mark that stands for every character that code page 437 lacks.
+/// The font. Glyph 0 is the box with a question mark, for characters that code page 437 lacks.
 pub static FONT: [Glyph; 256] = build(include_bytes!("font.txt"));
 
 /// Glyphs side by side on a sheet of `font.txt`.
 const PER_SHEET: usize = 8;
-/// Bytes of a line of `font.txt`: eight cells of eight pixels, seven spaces, line feed.
+/// Length of a line of `font.txt` in bytes: eight cells of eight pixels, seven spaces, line feed.
 const LINE: usize = PER_SHEET * 9;
-/// Bytes of a sheet: a line of codes, then the pixel rows.
+/// Length of a sheet of `font.txt` in bytes: a line of codes, then the pixel rows.
 const SHEET: usize = LINE * (HEIGHT + 1);
 
 const fn build(text: &[u8]) -> [Glyph; 256] {
@@ -71,7 +72,8 @@ const fn pixels(text: &[u8], start: usize) -> u8 {
     bits
 }
 
-/// Weights (0 none, 1 single, 2 double) of the arms up, down, left, right of the glyphs 0xb3 to 0xda.
+/// Weights (0 none, 1 single, 2 double) of the arms up, down, left, right of the glyphs 0xb3 to
+/// 0xda.
 const ARMS: [[u8; 4]; 40] = [
     [1, 1, 0, 0], // │
     [1, 1, 1, 0], // ┤
@@ -131,14 +133,15 @@ const fn drawn(code: usize, row: usize) -> u8 {
     }
 }
 
-/// Pixels 3 and 4: a single vertical line, and the gap of a double one.
+/// Pixels 3 and 4 of a row: a single vertical line, or the gap of a double one.
 const CORE: u8 = 0x18;
-/// Pixels 1 to 6: a double vertical line with its gap.
+/// Pixels 1 to 6 of a row: a double vertical line with its gap.
 const BAND: u8 = 0x7e;
-/// The row of a single horizontal line, and the gap of a double one.
+/// The pixel row of a single horizontal line, or of the gap of a double one.
 const MIDDLE: usize = 7;
 
-/// Every arm is painted as one broad bar from the edge through the crossing; then the gaps of double arms are cut out of the bars.
+/// One pixel row of a line glyph: every arm is painted as one broad bar from the edge through the
+/// crossing; then the gaps of double arms are cut out of the bars.
 const fn lines(arms: [u8; 4], row: usize) -> u8 {
     let [up, down, left, right] = arms;
     let double_v = up == 2 || down == 2;
@@ -154,7 +157,8 @@ const fn lines(arms: [u8; 4], row: usize) -> u8 {
     if row + reach >= MIDDLE && row <= MIDDLE + reach {
         bits |= (if left != 0 { left_of_bar } else { 0 }) | (if right != 0 { right_of_bar } else { 0 });
     }
-    // A gap runs on through the crossing where it meets another gap, or passes straight by a side without an arm.
+    // A gap continues through the crossing if it meets another gap, or passes a side without an
+    // arm.
     let through_v = double_h || up != 0 && down != 0 && !(left != 0 && right != 0);
     let through_h = double_v || left != 0 && right != 0 && !(up != 0 && down != 0);
     if double_v && (up != 0 && row < MIDDLE || down != 0 && row > MIDDLE || row == MIDDLE && through_v) {

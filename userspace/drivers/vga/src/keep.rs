@@ -1,12 +1,14 @@
 //! The state that outlives the driver, and the sessions of its clients.
 //!
-//! The driver can be killed between any two instructions. What it leaves in the kept memory must then be either the state before a
-//! piece of text or the state after it, and must say which. So there are two slots: the one in use is never written. A piece is
-//! applied to a working copy; what changed goes to the other slot, together with how far each client's text has come; then one
-//! aligned word makes that slot the one in use. A client whose write was cut short by the death repeats it with the same number,
-//! and the next life goes on behind the last piece that the word had made count.
+//! The driver can be killed between any two instructions. The kept memory must then hold either the
+//! state before a piece of text or the state after it, and must tell which. So there are two slots:
+//! the one in use is never written. A piece is applied to a working copy; the changes are written
+//! to the other slot, together with each client's progress; then one aligned word makes that slot
+//! the one in use. A client whose write was cut short by the death repeats it with the same number,
+//! and the next life continues after the last piece that was committed by the word.
 //!
-//! A slot is the terminal's state ([`Screen::encode`]), one record per task, the cells. Everything read is checked or cannot be wrong.
+//! A slot is the terminal's state ([`Screen::encode`]), one record per task, and the cells. Values
+//! that are read are checked, or valid whatever the bytes are.
 
 use crate::screen::{ALL_ROWS, COLS, ROWS, STATE_LEN, Screen};
 use crate::stream::{PENDING_MAX, Pending, Stream};
@@ -19,7 +21,7 @@ const RECORD: usize = 64;
 const ROW: usize = COLS * 2;
 
 rt::kept! {
-    /// One of the two.
+    /// One of the two slots: a state of the terminal and of its clients.
     part struct Slot {
         state: Bytes<STATE_LEN>,
         records: [Bytes<RECORD>; MAX_TASKS],
@@ -28,22 +30,22 @@ rt::kept! {
 }
 
 rt::kept! {
-    /// What outlives the driver: `keep` in `system.toml`.
+    /// The state that outlives the driver: `keep` in `system.toml`.
     pub struct Keep {
         slots: Double<Slot>,
     }
 }
 
-/// How far a task's writes have come.
+/// A task's progress with its writes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 struct Record {
-    /// [`TaskId::to_u32`]; another life of the task starts afresh.
+    /// [`TaskId::to_u32`] of the task; a later life of the same task begins with a new record.
     task: u32,
-    /// The last number that was begun.
+    /// Number of the last write that was begun.
     sequence: u64,
     /// Bytes of that write that are on the screen.
     progress: u32,
-    /// The whole write is.
+    /// Whether the whole write is on the screen.
     finished: bool,
     /// The unfinished sequence at the end of the task's text.
     pending: Pending,
@@ -76,30 +78,30 @@ impl Record {
 
 const _: () = assert!(20 + PENDING_MAX == RECORD);
 
-/// The word at `offset`, 0 past the end.
+/// The 32-bit word at `offset`; 0 past the end.
 fn word(bytes: &[u8], offset: usize) -> u32 {
     bytes.get(offset..).and_then(<[u8]>::first_chunk).map_or(0, |b| u32::from_le_bytes(*b))
 }
 
-/// What a numbered write finds.
+/// Where a numbered write is to begin.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Begin {
-    /// All of it is on the screen already.
+    /// The whole write is on the screen already.
     Done,
-    /// This many of its bytes are.
+    /// This many bytes of the write are on the screen already.
     From(usize),
 }
 
-/// The terminal with its clients, and its double in the kept memory.
+/// The terminal and its clients' records, with their copy in the kept memory.
 pub struct Session {
     keep: &'static Keep,
     screen: Screen,
-    /// One per row of the task table.
+    /// The record of each task, one per row of the task table.
     records: Vec<Record>,
     /// The parser of the client that wrote last.
     stream: Stream,
     stream_of: usize,
-    /// Rows and records in which the slot not in use is behind the one in use.
+    /// Rows and records that are older in the slot not in use than in the one in use.
     behind: Changes,
     unpainted: u32,
 }
@@ -107,11 +109,31 @@ pub struct Session {
 #[derive(Clone, Copy, Default)]
 struct Changes {
     rows: u32,
-    records: u64,
+    records: Records,
+}
+
+/// Records of tasks that have changed.
+#[derive(Clone, Copy, Default)]
+enum Records {
+    #[default]
+    None,
+    One(usize),
+    All,
+}
+
+impl Records {
+    fn hold(self, slot: usize) -> bool {
+        match self {
+            Records::None => false,
+            Records::One(changed) => changed == slot,
+            Records::All => true,
+        }
+    }
 }
 
 impl Session {
-    /// Takes up what an earlier life left, or begins. Says whether there was one.
+    /// Continues with the state that an earlier life left, or with a new one. The flag tells
+    /// whether there was an earlier life.
     pub fn open(keep: &'static Keep) -> (Session, bool) {
         let restored = keep.resume();
         let (screen, records) = if restored {
@@ -120,7 +142,7 @@ impl Session {
             (Screen::default(), vec![Record::default(); MAX_TASKS])
         };
         let stream = Stream::resume(records[0].pending.bytes());
-        let everything = Changes { rows: ALL_ROWS, records: u64::MAX };
+        let everything = Changes { rows: ALL_ROWS, records: Records::All };
         let mut session =
             Session { keep, screen, records, stream, stream_of: 0, behind: everything, unpainted: ALL_ROWS };
         if !restored {
@@ -130,18 +152,20 @@ impl Session {
         (session, restored)
     }
 
-    /// The terminal.
+    /// The terminal's state.
     pub fn screen(&self) -> &Screen {
         &self.screen
     }
 
-    /// Rows that changed since the last time this was asked; all of them at first.
+    /// Takes the set of rows that changed since the previous call, one bit each; at first, all
+    /// rows.
     pub fn take_unpainted(&mut self) -> u32 {
         core::mem::take(&mut self.unpainted)
     }
 
-    /// Where a task's write begins. A number again means the same text again; a client repeats its last write and none before that, so
-    /// any other number is a new one, whatever the memory says. 0 is no number: from the start.
+    /// Where a task's write begins. A repeated number means the same text again: a client repeats
+    /// its last write only, so any other number is a new write, whatever the memory has. 0 is not a
+    /// number: such a write begins with its first byte.
     pub fn begin(&self, task: TaskId, sequence: u64) -> Begin {
         let record = self.records[slot_of(task)];
         if sequence == 0 || record.task != task.to_u32() || sequence != record.sequence {
@@ -153,7 +177,8 @@ impl Session {
         }
     }
 
-    /// Applies a piece of a task's write: its bytes from offset `at` on, `last` where none follow. Then it counts.
+    /// Applies a piece of a task's write and commits it: its bytes from offset `at` on; `last` if
+    /// no more follow.
     pub fn feed(&mut self, task: TaskId, sequence: u64, at: usize, bytes: &[u8], last: bool) {
         let slot = slot_of(task);
         let record = &mut self.records[slot];
@@ -172,25 +197,25 @@ impl Session {
             record.progress = u32::try_from(at + bytes.len()).unwrap_or(u32::MAX);
             record.finished = last;
         }
-        self.commit(1 << slot);
+        self.commit(Records::One(slot));
     }
 
-    /// Changes the terminal by other means than text. Doing it twice must be as good as once.
+    /// Changes the terminal other than by text, and commits that. `how` may be applied twice, which
+    /// must have the same result as once.
     pub fn change(&mut self, how: impl FnOnce(&mut Screen)) {
         how(&mut self.screen);
-        self.commit(0);
+        self.commit(Records::None);
     }
 
     /// Brings the other slot up to date and makes it the one in use.
-    fn commit(&mut self, records: u64) {
+    fn commit(&mut self, records: Records) {
         let changes = Changes { rows: self.screen.take_dirty(), records };
         self.unpainted |= changes.rows;
         let rows = changes.rows | self.behind.rows;
-        let records = changes.records | self.behind.records;
         let slot = self.keep.slots.spare();
         slot.state.put(&self.screen.encode());
         for (i, (place, record)) in slot.records.iter().zip(&self.records).enumerate() {
-            if records & 1 << i != 0 {
+            if changes.records.hold(i) || self.behind.records.hold(i) {
                 place.put(&record.encode());
             }
         }
@@ -206,7 +231,7 @@ impl Session {
     }
 }
 
-/// A task's row; the kernel names no task beyond the table.
+/// The row of a task in the task table; the kernel gives no number beyond the table.
 fn slot_of(task: TaskId) -> usize {
     usize::from(task.index) % MAX_TASKS
 }

@@ -1,7 +1,8 @@
 //! The VGA text driver: its protocol, the client's stub, and its logic, which runs on the host too.
 //!
-//! A screen is 80 by 25 cells of 16 colours. Text is UTF-8 with the escape sequences of ECMA-48 as terminals know them; what code page
-//! 437 cannot show becomes a box with a question mark. The screen survives the driver: see [`keep`].
+//! A screen is 80 by 25 cells of 16 colours. Text is UTF-8 with the escape sequences of ECMA-48 as
+//! terminals implement them; a character that code page 437 lacks becomes a box with a question
+//! mark. The screen survives the driver: see [`keep`].
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -27,34 +28,36 @@ pub use device::Trouble;
 pub use font::FONT;
 
 rt::protocol! {
-    /// The driver, as a client sees it. One thread of a task writes at a time. All requests survive the driver's death, but for a driver that dies
-    /// again and again.
+    /// The VGA text driver's requests. One thread of a task writes at a time. All requests survive
+    /// the driver's death, unless the driver dies again and again.
     pub protocol vga;
 
     refusals {}
 
-    /// Writes text; answered when all of it is on the screen. How many bytes these are. Text appears once: a number that was finished already is
-    /// only acknowledged, one that was begun goes on where the dead life stopped.
+    /// Writes text, and returns the number of its bytes when all of it is on the screen. Text
+    /// appears once: a write whose number was finished already is only acknowledged; one that was
+    /// begun continues where the dead life stopped.
     [1 numbered(16) later] fn write(text: &[u8]) -> usize;
 
-    /// Erases the screen; the cursor goes home.
+    /// Erases the screen and moves the cursor home.
     [2 idempotent(16)] fn clear();
 
-    /// Sets the colours of text to come, also for after a "reset" sequence.
+    /// Sets the colours of future text, also for after a "reset" sequence.
     [3 idempotent(16)] fn set_color(foreground: Color, background: Color);
 
-    /// Where the screen and its cursor are.
+    /// Size of the screen, and position of its cursor.
     [4 idempotent(16)] fn info() -> Info;
 
-    /// Copies the cells, as many as fit: two bytes each, row by row, glyph (code page 437) and attribute. How many bytes.
+    /// Copies as many cells as fit: two bytes each, in row order, glyph (code page 437) and
+    /// attribute. Returns the number of bytes.
     [5 idempotent(16)] fn read_cells(cells: &mut [u8]) -> Filled;
 
-    /// Whether anything can be seen: see [`Client::trouble`].
+    /// Whether text can be seen: see [`Client::trouble`].
     [6 idempotent(16)] fn sight() -> Sight;
 }
 
 rt::words! {
-    /// Where the screen and its cursor are.
+    /// Size of the screen, and position of its cursor.
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     pub struct Info {
         /// Columns of the screen.
@@ -69,10 +72,10 @@ rt::words! {
 }
 
 impl Client {
-    /// Why nothing can be seen, if that is so.
+    /// Why text cannot be seen; `None` if it can.
     ///
     /// # Errors
-    /// The driver will not come back.
+    /// [`Error`], if the driver does not come back.
     pub fn trouble(&self) -> Result<Option<Trouble>, Error> {
         self.sight().map(Sight::trouble)
     }
@@ -85,29 +88,29 @@ impl core::fmt::Write for Client {
 }
 
 rt::words! {
-    /// Whether anything can be seen.
+    /// Whether text can be seen.
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     pub struct Sight {
-        /// What is wrong.
+        /// The kind of trouble, or none.
         pub what: Seen,
-        /// Of [`Trouble::NoText`]: what was written.
+        /// For [`Trouble::NoText`]: the value that was written.
         pub written: u16,
-        /// Of [`Trouble::NoText`]: what was read.
+        /// For [`Trouble::NoText`]: the value that was read.
         pub read: u16,
-        /// Of [`Trouble::NoText`]: where in the text window, in bytes.
+        /// For [`Trouble::NoText`]: the offset in the text window, in bytes.
         pub offset: usize,
     }
 }
 
 rt::words! {
-    /// The kinds of [`Trouble`], and none.
+    /// The kinds of [`Trouble`], and no trouble.
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     pub enum Seen {
-        /// The screen shows what is written.
+        /// The screen shows the text.
         Text = 0,
-        /// [`Trouble::Absent`].
+        /// No adapter: [`Trouble::Absent`].
         Nothing = 1,
-        /// [`Trouble::NoText`].
+        /// No text mode: [`Trouble::NoText`].
         Other = 2,
     }
 }
@@ -124,7 +127,7 @@ impl From<Option<Trouble>> for Sight {
 }
 
 impl Sight {
-    /// Why nothing can be seen, if that is so.
+    /// Why text cannot be seen; `None` if it can.
     pub fn trouble(self) -> Option<Trouble> {
         let Sight { what, written, read, offset } = self;
         match what {

@@ -1,4 +1,5 @@
-//! The terminal: 80 by 25 cells, a cursor, a pen, and what text and escape sequences do to them. No hardware here.
+//! The terminal: 80 by 25 cells, a cursor, a pen, and the effect of text and escape sequences on
+//! them. Independent of hardware.
 
 use crate::color::Pen;
 use crate::cp437;
@@ -6,25 +7,26 @@ use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// Columns.
+/// Columns of the screen.
 pub const COLS: usize = 80;
-/// Rows.
+/// Rows of the screen.
 pub const ROWS: usize = 25;
-/// Cells: row by row, each with the glyph in its lower byte and the attribute in its upper.
+/// Cells of the screen, in row order; each has the glyph in its lower byte and the attribute in its
+/// upper.
 pub const CELLS: usize = COLS * ROWS;
-/// Bytes of [`Screen::encode`].
+/// Length of [`Screen::encode`], in bytes.
 pub const STATE_LEN: usize = 64;
-/// Every row, as a set of rows.
+/// The set of all rows, one bit each.
 pub const ALL_ROWS: u32 = (1 << ROWS) - 1;
 
 const TAB: usize = 8;
 
-/// The cursor, and all that goes with it when it is saved.
+/// The cursor, with everything that is saved with it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Cursor {
     col: usize,
     row: usize,
-    /// The last column was written: the next character goes to the next line first.
+    /// Whether the last column was written: the next character goes to the next line first.
     wrap: bool,
     pen: Pen,
 }
@@ -49,17 +51,17 @@ impl Cursor {
 /// The terminal's state.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Screen {
-    /// [`CELLS`] of them, on the heap: a driver has little stack.
+    /// [`CELLS`] cells, on the heap: a driver has a small stack.
     cells: Box<[u16]>,
     dirty: u32,
     cursor: Cursor,
     saved: Cursor,
-    /// The pen after "reset".
+    /// The pen after a "reset" sequence.
     plain: Pen,
     visible: bool,
     block: bool,
     autowrap: bool,
-    /// Line feed goes to the first column.
+    /// Whether a line feed also moves the cursor to the first column.
     newline: bool,
     /// First and last row of the region that scrolls.
     region: (usize, usize),
@@ -84,37 +86,37 @@ impl Default for Screen {
 }
 
 impl Screen {
-    /// All cells.
+    /// All cells, in row order.
     pub fn cells(&self) -> &[u16] {
         &self.cells
     }
 
-    /// The cells of a row; rows past the end read as none.
+    /// The cells of a row; empty for rows past the end.
     pub fn row(&self, row: usize) -> &[u16] {
         self.cells.chunks_exact(COLS).nth(row).unwrap_or_default()
     }
 
-    /// Column and row of the cursor, always on the screen.
+    /// Column and row of the cursor, always within the screen.
     pub fn cursor(&self) -> (usize, usize) {
         (self.cursor.col, self.cursor.row)
     }
 
-    /// Whether the cursor is to be seen.
+    /// Whether the cursor is visible.
     pub fn cursor_visible(&self) -> bool {
         self.visible
     }
 
-    /// Whether the cursor fills its cell; otherwise it underlines it.
+    /// Whether the cursor fills its cell; otherwise it is an underline.
     pub fn cursor_block(&self) -> bool {
         self.block
     }
 
-    /// The rows that changed since the last time this was asked, one bit each.
+    /// Takes the set of rows that changed since the previous call, one bit each.
     pub fn take_dirty(&mut self) -> u32 {
         core::mem::take(&mut self.dirty)
     }
 
-    /// Erases everything; the cursor goes home. Colours and modes stay.
+    /// Erases everything and moves the cursor home. Colours and modes stay.
     pub fn clear(&mut self) {
         self.cursor.col = 0;
         self.cursor.row = 0;
@@ -122,13 +124,13 @@ impl Screen {
         self.erase(0, CELLS);
     }
 
-    /// Sets the colours of text to come, also for after a reset. The lower four bits count.
+    /// Sets the colours of future text, also for after a reset. The lower four bits count.
     pub fn set_color(&mut self, fg: u8, bg: u8) {
         self.plain = Pen::new(fg, bg);
         self.cursor.pen = self.plain;
     }
 
-    /// Everything but the cells.
+    /// The state without the cells, for memory that outlives the driver.
     pub fn encode(&self) -> [u8; STATE_LEN] {
         let mut out = [0; STATE_LEN];
         let flags = u8::from(self.visible)
@@ -143,8 +145,8 @@ impl Screen {
         out
     }
 
-    /// The inverse of [`Screen::encode`]. Total: whatever the bytes, the screen is a possible one. Missing cells are black, those
-    /// beyond [`CELLS`] are dropped.
+    /// The inverse of [`Screen::encode`]. Accepts any bytes: the result is always a valid screen.
+    /// Missing cells are black, those beyond [`CELLS`] are dropped.
     pub fn decode(state: &[u8; STATE_LEN], mut cells: Vec<u16>) -> Screen {
         cells.resize(CELLS, 0);
         let part = |i: usize| core::array::from_fn::<u8, 6, _>(|j| state[i * 6 + j]);
@@ -165,7 +167,7 @@ impl Screen {
         }
     }
 
-    /// Writes one character at the cursor, wrapping first where that is due.
+    /// Writes one character at the cursor; wraps first if the last column was written.
     fn put(&mut self, c: char) {
         if c.is_control() || cp437::is_zero_width(c) {
             return;
@@ -186,7 +188,7 @@ impl Screen {
         }
     }
 
-    /// Control characters (ECMA-48, C0).
+    /// Executes a control character (ECMA-48, C0).
     fn control(&mut self, byte: u8) {
         match byte {
             0x08 => self.go(self.cursor.col.saturating_sub(1), self.cursor.row),
@@ -202,7 +204,7 @@ impl Screen {
         }
     }
 
-    /// Moves the cursor, as far as the screen goes.
+    /// Moves the cursor, at most to the screen's edge.
     fn go(&mut self, col: usize, row: usize) {
         self.cursor.col = col.min(COLS - 1);
         self.cursor.row = row.min(ROWS - 1);
@@ -217,7 +219,7 @@ impl Screen {
         self.go(self.cursor.col.div_ceil(TAB).saturating_sub(count) * TAB, self.cursor.row);
     }
 
-    /// One row up, but not out of the scrolling region.
+    /// Moves the cursor up by `count` rows, but not out of the scrolling region.
     fn up(&mut self, count: usize) {
         let limit = if self.cursor.row >= self.region.0 { self.region.0 } else { 0 };
         self.go(self.cursor.col, self.cursor.row.saturating_sub(count).max(limit));
@@ -228,7 +230,7 @@ impl Screen {
         self.go(self.cursor.col, self.cursor.row.saturating_add(count).min(limit));
     }
 
-    /// Down one row; at the end of the region its text moves up.
+    /// Moves the cursor down one row; at the end of the region, scrolls the region up instead.
     fn index(&mut self) {
         self.cursor.wrap = false;
         if self.cursor.row == self.region.1 {
@@ -264,7 +266,7 @@ impl Screen {
         self.erase(top * COLS, (top + count) * COLS);
     }
 
-    /// Whether the cursor is where lines can be inserted and deleted.
+    /// Whether the cursor is in the scrolling region, where lines can be inserted and deleted.
     fn in_region(&self) -> bool {
         (self.region.0..=self.region.1).contains(&self.cursor.row)
     }
@@ -298,7 +300,8 @@ impl Screen {
         }
     }
 
-    /// Characters from the cursor on move right (`insert`) or left within their line.
+    /// Moves the characters from the cursor on to the right (`insert`) or to the left within their
+    /// line.
     fn shift(&mut self, count: usize, insert: bool) {
         let here = self.cursor.row * COLS + self.cursor.col;
         let end = (self.cursor.row + 1) * COLS;

@@ -1,8 +1,9 @@
-//! "Select graphic rendition" (ECMA-48, section 8.3.117; colours above 37 as in xterm's control sequences).
+//! "Select graphic rendition" (ECMA-48, section 8.3.117; colours above 37 as in xterm's control
+//! sequences).
 
 use crate::color::{Pen, from_256, from_ansi, nearest};
 
-/// Changes `pen` as the parameters say; `plain` is what a reset leads to.
+/// Changes `pen` by the sequence's parameters; `plain` is the pen after a reset.
 pub(crate) fn apply(pen: &mut Pen, plain: Pen, params: &vte::Params) {
     let mut params = params.iter();
     while let Some(group) = params.next() {
@@ -42,7 +43,7 @@ pub(crate) fn apply(pen: &mut Pen, plain: Pen, params: &vte::Params) {
     }
 }
 
-/// `5;n` or `2;r;g;b`.
+/// Parses the rest of an extended colour, `5;n` or `2;r;g;b`, to one of the 16 colours.
 fn extended(next: &mut dyn FnMut() -> Option<u16>) -> Option<u8> {
     let channel = |v: u16| v.min(255) as u8;
     match next()? {

@@ -1,19 +1,21 @@
-//! A byte stream on its way into the terminal: the `vte` parser, and beside it the few bytes that bring a fresh parser into the same
-//! state. They are what can be kept when the parser's owner dies in the middle of a sequence.
+//! A byte stream for the terminal: the `vte` parser, and the few bytes that bring a fresh parser
+//! into the same state. These bytes are kept for the case that the driver dies in the middle of a
+//! sequence.
 
 use vte::{Parser, Perform};
 
-/// Most bytes of an unfinished sequence. A longer one is read to its end, but not obeyed.
+/// Most bytes of an unfinished sequence. A longer one is parsed to its end, but has no effect.
 pub const PENDING_MAX: usize = 44;
 
 const ESC: u8 = 0x1b;
 const CAN: u8 = 0x18;
 const SUB: u8 = 0x1a;
 const BEL: u8 = 0x07;
-/// Leads the parser to where it skips a control sequence up to its final byte.
+/// Bytes after which the parser skips a control sequence up to its final byte.
 const IGNORED: &[u8] = b"\x1b[0<";
 
-/// The unfinished sequence at the end of a stream: part of a UTF-8 character or of an escape sequence; empty between them.
+/// The unfinished sequence at the end of a stream: part of a UTF-8 character or of an escape
+/// sequence; empty between them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Pending {
     len: usize,
@@ -27,7 +29,7 @@ impl Default for Pending {
 }
 
 impl Pending {
-    /// The bytes.
+    /// The bytes of the unfinished sequence.
     pub fn bytes(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or_default()
     }
@@ -48,11 +50,11 @@ impl Pending {
     }
 }
 
-/// Takes everything, does nothing: for bytes whose effect has happened already.
+/// Has no effect for any input: for bytes whose effect has happened already.
 struct Nothing;
 impl Perform for Nothing {}
 
-/// The stream of one client.
+/// The byte stream of one client.
 #[derive(Default)]
 pub struct Stream {
     parser: Parser<16>,
@@ -60,19 +62,20 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// A stream that stands where another stood when its pending bytes were these. Any bytes are accepted.
+    /// A stream in the state of another one that had these pending bytes. Any bytes are accepted.
     pub fn resume(pending: &[u8]) -> Stream {
         let mut stream = Stream::default();
         stream.feed(&mut Nothing, pending);
         stream
     }
 
-    /// The unfinished sequence at the end.
+    /// The unfinished sequence at the end of the stream.
     pub fn pending(&self) -> &Pending {
         &self.pending
     }
 
-    /// Takes bytes. How a text is cut into pieces makes no difference.
+    /// Parses bytes, with their effect on `to`. The result does not depend on how a text is cut
+    /// into pieces.
     pub fn feed<P: Perform>(&mut self, to: &mut P, mut bytes: &[u8]) {
         while let Some(&first) = bytes.first() {
             let plain = |b: u8| b < 0x80 && b != ESC;
@@ -92,7 +95,8 @@ impl Stream {
 
     fn step<P: Perform>(&mut self, to: &mut P, byte: u8) {
         match *self.pending.bytes() {
-            // The text of a string sequence (OSC, DCS, SOS, PM, APC) is of no use here: only its end counts.
+            // The text of a string sequence (OSC, DCS, SOS, PM, APC) is of no use here: only its
+            // end counts.
             [ESC, b']'] if !matches!(byte, ESC | CAN | SUB | BEL) => {}
             [ESC, b'P' | b'X' | b'^' | b'_'] if !matches!(byte, ESC | CAN | SUB) => {}
             [ESC, b'[', ..] if matches!(byte, 0x20..=0x3f) => {
@@ -111,7 +115,7 @@ impl Stream {
         }
     }
 
-    /// Follows the parser's state where that is not done by [`Stream::step`].
+    /// Follows the parser's state in the cases that [`Stream::step`] does not handle.
     fn track(&mut self, byte: u8) {
         match (self.pending.bytes(), byte) {
             (_, ESC) => self.pending.set(&[ESC]),
@@ -120,7 +124,8 @@ impl Stream {
             ([ESC, b'[', ..], 0x40..=0x7e) => self.pending.set(&[]),
             ([ESC, b']'], BEL) => self.pending.set(&[]),
             ([ESC], b'[' | b']' | b'P' | b'X' | b'^' | b'_') => _ = self.pending.push(byte),
-            // Two such bytes are obeyed, three or more are not: keeping three tells these cases apart.
+            // Two such bytes are obeyed, three or more are not: keeping three tells these cases
+            // apart.
             ([ESC, rest @ ..], 0x20..=0x2f) if rest.len() < 3 => _ = self.pending.push(byte),
             ([ESC, ..], 0x20..=0x2f) => {}
             ([ESC, ..], 0x30..=0x7e) => self.pending.set(&[]),
@@ -133,7 +138,8 @@ impl Stream {
             |bytes: &[u8]| core::str::from_utf8(bytes).is_err_and(|e| e.valid_up_to() == 0 && e.error_len().is_none());
         if !self.pending.push(byte) || !unfinished(self.pending.bytes()) {
             let alone = [byte];
-            // Either the character is complete, or the byte ended a broken one and may begin the next.
+            // Either the character is complete, or the byte ended a broken one and may begin the
+            // next.
             let begins = unfinished(&alone);
             self.pending.set(if begins { &alone } else { &[] });
         }
@@ -148,8 +154,8 @@ pub(crate) mod tests {
     use proptest::prelude::*;
     use std::fmt::Write;
 
-    /// Writes down what the parser asks for. C1 characters are left out: the parser prints or executes them as the cut has it, and
-    /// the screen ignores both.
+    /// Records the parser's calls. C1 characters are left out: whether the parser prints or
+    /// executes them depends on how the text is cut, and the screen ignores both.
     #[derive(Default, PartialEq, Debug)]
     struct Log(String);
 
@@ -178,7 +184,8 @@ pub(crate) mod tests {
         log.0
     }
 
-    /// Bytes as terminals get them: text, escapes, and rubbish, with the interesting ones often.
+    /// Byte streams as terminals get them: text, escape sequences and random bytes, with the bytes
+    /// of special meaning often.
     pub(crate) fn traffic() -> impl Strategy<Value = Vec<u8>> {
         let piece = prop_oneof![
             4 => any::<u8>().prop_map(|b| alloc::vec![b]),

@@ -1,7 +1,7 @@
 //! The VGA text driver as a task.
 //!
-//! Authority: the ports `vga` (0x3c0 to 0x3df) and `dispi` (0x1ce to 0x1d0), the physical ranges `font` (0xa0000, 64 KiB) and `text` (0xb8000, 32 KiB),
-//! four pages of memory that outlive it.
+//! Authority: the ports `vga` (0x3c0 to 0x3df) and `dispi` (0x1ce to 0x1d0), the physical ranges
+//! `font` (0xa0000, 64 KiB) and `text` (0xb8000, 32 KiB), four pages of memory that outlive it.
 
 use crate::device::{Adapter, Trouble, Window};
 use crate::keep::{Begin, Keep, Session};
@@ -17,14 +17,14 @@ use rt::proto::{Asker, In, Out, Owed};
 use rt::time::{Timer, now_ns};
 use rt::{Bit, Driver, Status, println};
 
-/// Bytes that are applied, and made to outlive the driver, in one go.
+/// Most bytes that are applied and committed to the kept memory at once.
 const PIECE: usize = 512;
 
-/// How long a write goes on before others get their turn, in nanoseconds.
+/// How long a write continues before other clients get their turn, in nanoseconds.
 const TURN_NS: u64 = 2_000_000;
 
-/// The bit of the timer that gives the waiting writes their turns. Time passes between two turns so that requests come through:
-/// notifications go before messages.
+/// The timer's notification bit for the next turn of the waiting writes. Time passes between two
+/// turns so that requests are received: notifications are delivered before messages.
 const TURN: Bit = Bit::new(32);
 
 /// Video memory, mapped.
@@ -46,7 +46,7 @@ struct Write {
     task: TaskId,
     number: u64,
     text: In,
-    /// Bytes of it that are on the screen, as far as this life knows.
+    /// Bytes of the write that are on the screen, as far as this life knows.
     at: Option<usize>,
 }
 
@@ -56,10 +56,10 @@ impl Job for Write {
     }
 }
 
-/// The driver.
+/// The driver's state.
 pub struct Vga {
     session: Session,
-    /// Where there is none that shows text, only the session is kept.
+    /// The adapter; if none shows text, only the session is kept.
     adapter: Result<Adapter<IoPorts, Mapped>, Trouble>,
     turns: Turns<Write>,
     timer: Timer,
@@ -108,7 +108,7 @@ impl Server for Vga {
         if self.turns.is_empty() {
             self.turn(job);
         } else if let Err(job) = self.turns.add(job) {
-            // A caller that is gone wants no answer.
+            // The caller may have died, and then takes no answer.
             let _ = job.owed.pay(Err(Refusal::Busy));
         }
         self.wake();
@@ -147,7 +147,7 @@ impl Server for Vga {
 }
 
 impl Vga {
-    /// Goes on with a write for one turn; answers when it is done, queues it again when it is not.
+    /// Continues a write for one turn; answers when it is done, and queues it again otherwise.
     fn turn(&mut self, mut job: Write) {
         let deadline = now_ns().saturating_add(TURN_NS);
         let done = loop {
@@ -160,13 +160,13 @@ impl Vga {
         };
         self.paint();
         match done {
-            // The caller may be gone by now: then nobody waits for this.
+            // The caller may have died meanwhile, and then takes no answer.
             Some(result) => _ = job.owed.pay(result),
             None => self.turns.again(job),
         }
     }
 
-    /// Applies one piece. `Some` length of the whole write where that was the last.
+    /// Applies one piece; returns the length of the whole write if that was the last.
     fn piece(&mut self, job: &mut Write) -> Result<Option<usize>, Status> {
         let len = job.text.len() as usize;
         let at = match job.at {
@@ -192,7 +192,7 @@ impl Vga {
         }
     }
 
-    /// Has the next turn come at the next tick, if somebody waits for it.
+    /// Sets the timer for the next turn, if a write waits.
     fn wake(&self) {
         if !self.turns.is_empty() {
             self.timer.arm_at(now_ns());
@@ -200,7 +200,7 @@ impl Vga {
     }
 }
 
-/// The adapter, in text mode and still dark, or why nothing can be shown.
+/// The adapter, in text mode with the screen off, or why nothing can be shown.
 fn adapter() -> Result<Adapter<IoPorts, Mapped>, Trouble> {
     let named = |name, len| IoPorts::named(name).filter(|ports| ports.len() >= len).ok_or(Trouble::Absent);
     let (ports, mut dispi) = (named("vga", VGA_LEN)?, named("dispi", DISPI_LEN)?);

@@ -1,4 +1,5 @@
-//! The whole driver, by its clients, on a card that is memory and a few registers, with deaths before its steps.
+//! The whole driver, by its clients, on a card that is memory and a few registers, with deaths
+//! before its steps.
 
 use crate::keep::Keep;
 use crate::mode::{CRTC, DISPI_BASE, DISPI_LEN, VGA_BASE, VGA_LEN};

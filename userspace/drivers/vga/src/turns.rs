@@ -1,18 +1,18 @@
-//! Whose turn it is: writes that are too long for one turn, of several clients.
+//! A round-robin queue of the writes of several clients that are too long for one turn.
 
 use abi::TaskId;
 use alloc::collections::VecDeque;
 
-/// Most writes that wait.
+/// Most writes in the queue.
 pub const MAX_WAITING: usize = abi::task::MAX_TASKS;
 
-/// Something of which a task has its pieces done one after the other.
+/// A job that is done in pieces, and belongs to a task.
 pub trait Job {
-    /// Whose it is.
+    /// The task to which the job belongs.
     fn task(&self) -> TaskId;
 }
 
-/// The waiting jobs. Tasks take turns; the jobs of one task keep their order.
+/// The queue of jobs. Tasks take turns; the jobs of one task keep their order.
 #[derive(Debug)]
 pub struct Turns<J> {
     jobs: VecDeque<J>,
@@ -25,20 +25,20 @@ impl<J: Job> Default for Turns<J> {
 }
 
 impl<J: Job> Turns<J> {
-    /// Whether nobody waits.
+    /// Whether the queue is empty.
     pub fn is_empty(&self) -> bool {
         self.jobs.is_empty()
     }
 
-    /// Whether there is no room for another.
+    /// Whether the queue has no room for another job.
     pub fn is_full(&self) -> bool {
         self.jobs.len() >= MAX_WAITING
     }
 
-    /// A new job.
+    /// Adds a new job.
     ///
     /// # Errors
-    /// The job itself, where there is no room.
+    /// The job itself, if there is no room.
     pub fn add(&mut self, job: J) -> Result<(), J> {
         if self.is_full() {
             return Err(job);
@@ -47,13 +47,13 @@ impl<J: Job> Turns<J> {
         Ok(())
     }
 
-    /// The job whose turn it is, taken out.
+    /// Takes out the job whose turn it is.
     pub fn take(&mut self) -> Option<J> {
         self.jobs.pop_front()
     }
 
-    /// A job whose turn has ended before it was done: behind the other tasks' jobs, and before later ones of its own, which go there
-    /// with it.
+    /// Adds a job again whose turn ended before it was done: after the other tasks' jobs, and
+    /// before later jobs of its own task, which are moved with it.
     pub fn again(&mut self, job: J) {
         let task = job.task();
         self.jobs.push_front(job);

@@ -1,4 +1,5 @@
-//! Outgoing calls as futures. A call blocks a thread, so another thread makes it, where this one has anything else to wait for: see `pool.rs`.
+//! Outgoing calls as futures. A call blocks a thread, so another thread makes it, unless the
+//! executor's thread has nothing else to wait for: see `pool.rs`.
 
 use super::state::Exec;
 use crate::ipc::{CallError, Endpoint, Handle, Loan, Reply};
@@ -9,19 +10,19 @@ use core::fmt;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 
-/// Memory that a call lends: the call owns it until it returns.
+/// Memory that a call lends and owns until it returns.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Lend {
-    /// The server may read it.
+    /// The server may read the memory.
     Read(Vec<u8>),
-    /// The server may write it.
+    /// The server may write to the memory.
     Write(Vec<u8>),
-    /// The server may do both.
+    /// The server may read the memory and write to it.
     Both(Vec<u8>),
 }
 
 impl Lend {
-    /// The memory.
+    /// The memory itself.
     pub fn into_inner(self) -> Vec<u8> {
         match self {
             Lend::Read(bytes) | Lend::Write(bytes) | Lend::Both(bytes) => bytes,
@@ -37,18 +38,19 @@ impl Lend {
     }
 }
 
-/// What a call came to, and the memory that was lent.
+/// The result of a call, and the memory that was lent.
 #[derive(Debug)]
 pub struct Called {
-    /// The reply.
+    /// The reply, or the error.
     pub reply: Result<Reply, CallError>,
-    /// In the order in which it was lent.
+    /// The memory, in the order in which it was lent.
     pub lent: Vec<Lend>,
 }
 
-/// Where the caller's side stands.
+/// The progress of a call, shared by its future and its thread.
 enum Progress {
-    /// For the waker's owner, if it was polled; told whether a thread has begun to make the call.
+    /// The future waits, with a waker if it was polled; the flag tells whether a thread has begun
+    /// to make the call.
     Waiting(Option<Waker>, bool),
     Done(Called),
     /// The future was dropped.
@@ -57,7 +59,7 @@ enum Progress {
 
 type Shared = Arc<Mutex<Progress>>;
 
-/// A call to be made.
+/// A call that is to be made.
 pub struct Job {
     endpoint: Endpoint,
     label: u16,
@@ -78,7 +80,7 @@ impl Job {
         Job { endpoint, label, words, lent, handle, progress: Arc::new(Mutex::new(Progress::Waiting(None, false))) }
     }
 
-    /// What is asked.
+    /// The label.
     pub fn label(&self) -> u16 {
         self.label
     }
@@ -88,17 +90,17 @@ impl Job {
         self.words
     }
 
-    /// The handle passed along.
+    /// The handle that is sent.
     pub fn handle(&self) -> Option<Handle> {
         self.handle
     }
 
-    /// The memory lent.
+    /// The memory that is lent.
     pub fn lent(&mut self) -> &mut [Lend] {
         &mut self.lent
     }
 
-    /// Says that it is being made from now on; false where nobody wants it any more.
+    /// Marks the call as begun; returns false if it was abandoned.
     pub fn begin(&self) -> bool {
         match &mut *self.progress.lock() {
             Progress::Waiting(_, begun) => {
@@ -109,12 +111,13 @@ impl Job {
         }
     }
 
-    /// Whether nobody wants it any more.
+    /// Whether the call was abandoned: its future was dropped.
     pub fn is_abandoned(&self) -> bool {
         matches!(*self.progress.lock(), Progress::Abandoned)
     }
 
-    /// Makes the call, on the thread that runs this, and tells the future. One that nobody wants is not made.
+    /// Makes the call on the present thread, and passes the result to the future. An abandoned call
+    /// is not made.
     pub fn perform(mut self) {
         if !self.begin() {
             return;
@@ -131,7 +134,7 @@ impl Job {
         self.finish(reply);
     }
 
-    /// Tells the future what it came to. Where nobody wants to know, what came is given up.
+    /// Passes the result to the future. If the call was abandoned, a handle in the reply is closed.
     pub fn finish(self, reply: Result<Reply, CallError>) {
         let mut progress = self.progress.lock();
         if let Progress::Waiting(waker, _) = &mut *progress {
@@ -142,13 +145,13 @@ impl Job {
                 waker.wake();
             }
         } else if let Ok(Reply { handle: Some(handle), .. }) = reply {
-            // It is the task's own handle now, so closing it cannot fail in a way that matters.
+            // The task owns the handle now, so closing it cannot fail in a way that matters.
             let _ = crate::ipc::close(handle.number);
         }
     }
 }
 
-/// See [`Exec::call`]. The call is made when this is first polled.
+/// The future of [`Exec::call`]. The call is made when it is first polled.
 #[must_use = "futures do nothing unless awaited"]
 pub struct CallFuture {
     exec: Exec,
@@ -169,15 +172,15 @@ impl CallFuture {
 }
 
 impl CallFuture {
-    /// Has the call made, if it is not under way yet.
+    /// Submits the call, unless that was done before.
     pub(super) fn begin(&mut self) {
         if let Some(job) = self.job.take() {
             self.exec.submit(job);
         }
     }
 
-    /// What it came to, if it has ended. Else, and where no thread has begun it, it is abandoned, and that is the end: `Ok(None)`. The
-    /// error says that it is being made.
+    /// Ends the wait: returns the result if the call has ended, and otherwise abandons it if no
+    /// thread has begun it (`Ok(None)`). The error means that a thread is making the call.
     pub(super) fn end(&mut self) -> Result<Option<Called>, ()> {
         let mut progress = self.progress.lock();
         if matches!(*progress, Progress::Waiting(_, true)) {
@@ -202,7 +205,7 @@ impl Future for CallFuture {
         match core::mem::replace(&mut *progress, Progress::Abandoned) {
             Progress::Done(called) => return Poll::Ready(called),
             Progress::Waiting(_, begun) => *progress = Progress::Waiting(Some(context.waker().clone()), begun),
-            // It was ready before; nobody is left to say anything.
+            // It was ready before, and has no other result.
             Progress::Abandoned => {}
         }
         Poll::Pending
@@ -215,7 +218,7 @@ impl Drop for CallFuture {
         match before {
             Progress::Waiting(..) if self.job.is_none() => self.exec.tidy(),
             Progress::Done(Called { reply: Ok(Reply { handle: Some(handle), .. }), .. }) => {
-                // As in `Job::finish`.
+                // The task owns the handle now, so closing it cannot fail in a way that matters.
                 let _ = crate::ipc::close(handle.number);
             }
             _ => {}

@@ -1,4 +1,4 @@
-//! Futures out of futures.
+//! Futures that combine other futures.
 
 use super::state::Exec;
 use alloc::boxed::Box;
@@ -7,20 +7,20 @@ use core::future::poll_fn;
 use core::pin::{Pin, pin};
 use core::task::Poll;
 
-/// What came first.
+/// The result of the future that was ready first.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Either<A, B> {
-    /// The first of the two.
+    /// The first future was.
     First(A),
-    /// The second.
+    /// The second future was.
     Second(B),
 }
 
-/// A future took longer than it might.
+/// The error of [`timeout`]: the future was not ready in time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Elapsed;
 
-/// Both, side by side.
+/// Runs both futures concurrently, until both are ready.
 pub async fn join<A: Future, B: Future>(first: A, second: B) -> (A::Output, B::Output) {
     let (mut first, mut second) = (pin!(first), pin!(second));
     let (mut a, mut b) = (None, None);
@@ -46,14 +46,14 @@ pub async fn join<A: Future, B: Future>(first: A, second: B) -> (A::Output, B::O
     .await
 }
 
-/// All of them, side by side; their values in the order of the futures.
+/// Runs all futures concurrently until all are ready; the values are in the order of the futures.
 pub async fn join_all<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F::Output> {
     enum Part<F: Future> {
         Running(Pin<Box<F>>),
         Done(F::Output),
     }
     let mut parts: Vec<_> = futures.into_iter().map(|future| Part::Running(Box::pin(future))).collect();
-    // Nothing is pinned but what is in its own box.
+    // Only the futures are pinned, each in a box of its own.
     poll_fn(|context| {
         let mut running = false;
         for part in &mut parts {
@@ -74,7 +74,8 @@ pub async fn join_all<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F:
     parts.into_iter().filter_map(value).collect()
 }
 
-/// Whichever is done first, the first one where both are; the other one is dropped.
+/// Runs both futures until one is ready, and drops the other. If both are ready, the first is
+/// chosen.
 pub async fn select<A: Future, B: Future>(first: A, second: B) -> Either<A::Output, B::Output> {
     let (mut first, mut second) = (pin!(first), pin!(second));
     poll_fn(|context| {
@@ -86,10 +87,11 @@ pub async fn select<A: Future, B: Future>(first: A, second: B) -> Either<A::Outp
     .await
 }
 
-/// The future's value if it comes within `ms` milliseconds; else the future is dropped.
+/// The value of the future if it is ready within `ms` milliseconds; otherwise the future is
+/// dropped.
 ///
 /// # Errors
-/// [`Elapsed`].
+/// [`Elapsed`] if it was not ready in time.
 pub async fn timeout<F: Future>(exec: &Exec, ms: u64, future: F) -> Result<F::Output, Elapsed> {
     match select(future, exec.sleep_ms(ms)).await {
         Either::First(value) => Ok(value),
@@ -97,7 +99,7 @@ pub async fn timeout<F: Future>(exec: &Exec, ms: u64, future: F) -> Result<F::Ou
     }
 }
 
-/// Lets the others that are ready go first, once.
+/// Lets the other ready futures run first, once.
 pub async fn yield_now() {
     let mut yielded = false;
     poll_fn(|context| {

@@ -1,4 +1,5 @@
-//! The executor's platform in a task: the task's notification and endpoint, one timer, threads for calls.
+//! The executor's platform in a task: the task's notification and endpoint, one timer, and threads
+//! for calls.
 
 use super::calls::Job;
 use super::pool::Pool;
@@ -9,29 +10,34 @@ use crate::time::{Timer, now_ns};
 use abi::message::bits;
 use alloc::boxed::Box;
 
-/// How many calls [`run`] has under way at once at the most.
+/// The most calls that [`run`] makes at the same time.
 pub const MAX_CALLS: usize = 8;
 
-/// Runs the future that `main` makes, and what it spawns, until it is done. The thread is the one that waits on the task's own
-/// notification; a task has one such executor.
+/// Runs the future that `main` makes, and those that it spawns, until it is ready. The calling
+/// thread waits on the task's permanent notification, so a task has only one such executor.
 ///
 /// # Panics
-/// Where the task's quota has no room for a timer when one is first needed, and where another thread waits on the notification.
+/// If the task's quota has no room for a timer when one is first needed, or if another thread waits
+/// on the notification. Where the task's quota has no room for a timer when one is first needed,
+/// and where another thread waits on the notification.
 pub fn run<F: Future>(main: impl FnOnce(Exec) -> F) -> F::Output {
     run_with(MAX_CALLS, main)
 }
 
-/// Runs a future and all that it starts, with at most `calls` calls under way at once, each of which takes a thread (3 pages of stack, 3 objects).
+/// Runs a future and those that it spawns, with at most `calls` calls at the same time, each of
+/// which takes a thread (3 pages of stack, 3 objects).
 ///
 /// # Panics
-/// As [`run`].
+/// If the task's quota has no room for a timer when one is first needed, or if another thread waits
+/// on the notification.
 pub fn run_with<F: Future>(calls: usize, main: impl FnOnce(Exec) -> F) -> F::Output {
     let exec = start(calls);
     exec.block_on(main(exec.clone()))
 }
 
-/// An executor for a program that is no server, and waits for several things now and then: [`Exec::block_on`] runs one future after the
-/// other on it. Calls that have begun stay under way between them, also those that nobody wants any more.
+/// Makes an executor for a program that is not a server and waits for several things now and then:
+/// [`Exec::block_on`] runs one future after another on it. Calls that have begun continue between
+/// them, even if they are abandoned.
 pub fn start(calls: usize) -> Exec {
     Exec::new(Kernel { timer: None, armed: None, pool: Pool::new(calls) })
 }
@@ -43,7 +49,7 @@ struct Kernel {
 }
 
 impl Kernel {
-    /// Has the runtime's bit set at the deadline.
+    /// Arms the timer to set the runtime's bit at the deadline, or disarms it.
     fn arm(&mut self, deadline: Option<u64>) {
         if deadline == self.armed {
             return;
@@ -79,7 +85,7 @@ impl Platform for Kernel {
         } else {
             Notification::own().try_wait(u64::MAX).map(Event::Notified)
         };
-        // A timer that has fired is not armed any more.
+        // A timer that has expired is no longer armed.
         self.armed = self.armed.filter(|armed| *armed > now_ns());
         match event {
             Ok(event) => event,
@@ -88,7 +94,7 @@ impl Platform for Kernel {
     }
 
     fn kick(&self) -> Box<dyn Fn() + Send + Sync> {
-        // The task's own notification lives as long as the task.
+        // The task's permanent notification exists as long as the task.
         Box::new(|| {
             let _ = Notification::own().signal(bits::RUNTIME);
         })

@@ -9,17 +9,18 @@ use core::future::poll_fn;
 use core::pin::Pin;
 use core::task::Poll;
 
-/// How often [`PendingCall::cancel`] asks the server, a millisecond apart.
+/// The most attempts of [`PendingCall::cancel`], a millisecond apart.
 const TRIES: usize = 1_000;
 
-/// Room for one call. While the server dies over it, it is asked again, as the policy of its request says. Whoever waits for its end may be
-/// cancelled: the call stays under way, and the next one to wait has what it came to. So a client that keeps one is cancel-safe: what a
-/// server took or gave is never lost with a future.
+/// Holds one call. If the server dies over it, it is repeated as its policy says. A future that
+/// waits for its end may be cancelled: the call continues, and the next future to wait gets the
+/// result. So a client that keeps one is cancel-safe: nothing that a server took or gave is lost
+/// with a future.
 #[derive(Debug)]
 pub struct PendingCall {
     exec: Exec,
     call: Option<CallFuture>,
-    /// What is asked.
+    /// The server, and the arguments of the call.
     endpoint: Endpoint,
     label: u16,
     words: [u64; 4],
@@ -28,11 +29,11 @@ pub struct PendingCall {
     tried: u32,
 }
 
-/// Of a request that may be repeated as often as it takes.
+/// The policy of a request that may be repeated any number of times.
 const REPEATED: Policy = Policy { tries: u32::MAX, numbered: false };
 
 impl PendingCall {
-    /// To this server, without a call.
+    /// A holder for calls of this server, without a call.
     pub fn new(exec: &Exec, endpoint: Endpoint) -> PendingCall {
         PendingCall {
             exec: exec.clone(),
@@ -46,20 +47,21 @@ impl PendingCall {
         }
     }
 
-    /// Whether no call is under way, nor any whose end nobody has seen.
+    /// Whether there is no call, neither in progress nor ended without its result being taken.
     pub fn is_free(&self) -> bool {
         self.call.is_none()
     }
 
-    /// Has a call made from now on, as [`Exec::call_with`], of a request that may be repeated. One that is there already is abandoned: see
-    /// [`PendingCall::ended`].
+    /// Begins a call like [`Exec::call_with`], of a request that may be repeated. An earlier call
+    /// is abandoned, unless [`PendingCall::ended`] has returned its result.
     pub fn begin(&mut self, label: u16, words: [u64; 4], lent: Vec<Lend>) {
         (self.label, self.words, self.handle) = (label, words, None);
         (self.policy, self.tried) = (REPEATED, 0);
         self.make(lent);
     }
 
-    /// Has a protocol's request made from now on, as [`PendingCall::begin`]. It is repeated as its operation's declaration says.
+    /// Begins the call of a protocol's request. It is repeated as its operation declares. An
+    /// earlier call is abandoned.
     pub fn ask<A, R>(&mut self, ask: Ask<A, R>) {
         (self.label, self.words, self.handle) = (ask.label, ask.words, ask.handle);
         (self.policy, self.tried) = (ask.policy, 0);
@@ -72,7 +74,8 @@ impl PendingCall {
         self.call.insert(call).begin();
     }
 
-    /// Waits for the end of the call; `None` at once where there is none. Cancelled, it has changed nothing.
+    /// Waits for the end of the call and returns its result; returns `None` at once if there is no
+    /// call. If this is cancelled, the call continues.
     pub async fn ended(&mut self) -> Option<Called> {
         poll_fn(|context| {
             while let Some(call) = &mut self.call {
@@ -88,8 +91,10 @@ impl PendingCall {
         .await
     }
 
-    /// Ends the call from outside a future, which a `drop` may have to: where it is with the server, a request of this label, answered with outcome 0,
-    /// has the server answer it, and the thread waits for that. Returns what the call came to, where it came to anything.
+    /// Ends the call without a future, such as in a `drop`. If the server has received it, a
+    /// request with this label, which the server must answer with outcome 0, makes the server
+    /// answer the call, and the thread waits for that. Returns the result of the call, if it has
+    /// one.
     pub fn cancel(&mut self, label: u16) -> Option<Called> {
         let mut call = self.call.take()?;
         for _ in 0..TRIES {
@@ -104,7 +109,7 @@ impl PendingCall {
             if let Ok(end) = call.end() {
                 return end;
             }
-            // The thread that makes it has not come so far, or has not come back.
+            // The thread that makes the call has not sent it yet, or has not returned from it.
             crate::time::sleep_ms(1);
         }
         None

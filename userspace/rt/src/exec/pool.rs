@@ -1,4 +1,5 @@
-//! The threads that make calls: as many as there are calls under way at once, up to a limit; further calls wait their turn.
+//! The threads that make calls: one for each call at the same time, up to a limit; further calls
+//! wait.
 
 use super::calls::Job;
 use crate::ipc::CallError;
@@ -10,42 +11,44 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-/// Stack of such a thread, in pages.
+/// The size of the stack of such a thread in pages.
 const STACK: usize = 3;
 
-/// The bit by which a thread is told to look.
+/// The bit that tells a thread to look for a call.
 const LOOK: u64 = 1;
 
 #[derive(Default)]
 struct State {
     jobs: VecDeque<Job>,
-    /// Threads that have nothing to do.
+    /// The notifications of threads without a call.
     idle: Vec<Notification>,
     stop: bool,
 }
 
-/// The threads. Dropping it waits until calls that have begun have ended.
+/// The threads. Dropping the pool waits until the calls that have begun have ended.
 pub struct Pool {
     limit: usize,
-    /// Jobs that no thread knows of yet.
+    /// Calls that were submitted and not yet given to a thread.
     fresh: VecDeque<Job>,
     state: Arc<Mutex<State>>,
     threads: Vec<(JoinHandle, Notification)>,
 }
 
 impl Pool {
-    /// A pool without threads, which will have `limit` at the most.
+    /// A pool of at most `limit` threads, at first none.
     pub fn new(limit: usize) -> Pool {
         Pool { limit, fresh: VecDeque::new(), state: Arc::default(), threads: Vec::new() }
     }
 
-    /// Takes a call, to be made from the next [`Pool::start`] on.
+    /// Accepts a call, which is made after the next [`Pool::start`].
     pub fn submit(&mut self, job: Job) {
         self.fresh.push_back(job);
     }
 
-    /// The only call there is, where none is under way and the task has no threads but its first, which asks, and these. The supervisor sees the first
-    /// one wait for an answer, and wants no other sign of life meanwhile.
+    /// The only call, if no other is being made, and the task has no threads besides its first one,
+    /// which must be the calling thread, and those of the pool. So the first thread can make the
+    /// call itself: the supervisor sees it wait for a reply, and expects no other sign of life
+    /// meanwhile.
     pub fn alone(&mut self) -> Option<Job> {
         if self.fresh.len() != 1 || !thread::is_first() || thread::spawned() != self.threads.len() {
             return None;
@@ -55,8 +58,8 @@ impl Pool {
         if idle { self.fresh.pop_front() } else { None }
     }
 
-    /// Has the calls that were submitted made, each by a thread that is idle, else by a new one, else by the first that has time. Where there
-    /// can be no thread at all, they fail.
+    /// Starts the submitted calls, each on an idle thread, else on a new one, else on the first
+    /// that becomes idle. If no thread can be made at all, they fail.
     pub fn start(&mut self) {
         while let Some(job) = self.fresh.pop_front() {
             if let Err(status) = self.hand_out(job) {
@@ -81,7 +84,7 @@ impl Pool {
             if self.threads.is_empty() {
                 return Err(status);
             }
-            // There is room for no more: this is the limit.
+            // There is no room for more threads, so this becomes the limit.
             self.limit = self.threads.len();
         }
         Ok(())
@@ -103,7 +106,7 @@ impl Pool {
         }
     }
 
-    /// Forgets calls that nobody wants and that have not begun.
+    /// Drops abandoned calls that have not begun.
     pub fn tidy(&mut self) {
         self.fresh.retain(|job| !job.is_abandoned());
         let mut state = self.state.lock();
@@ -115,7 +118,7 @@ impl Pool {
     }
 }
 
-/// Makes calls until it is told to stop.
+/// The code of a thread: makes calls until it is told to stop.
 fn work(state: &Mutex<State>, wake: Notification) {
     loop {
         let next = {

@@ -1,4 +1,5 @@
-//! The executor itself. What it needs of the system is behind [`Platform`], so that it is tested on the host.
+//! The executor itself. Its access to the system is behind [`Platform`], so that it can be tested
+//! on the host.
 
 use super::calls::{CallFuture, Job, Lend};
 use super::waits::{Bits, NextRequest, ReceivedRequest, Sleep};
@@ -19,33 +20,35 @@ use core::pin::{Pin, pin};
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Poll, Waker};
 
-/// The bits that stay with the runtime.
+/// The bits that the runtime handles itself.
 const RUNTIME_BITS: u64 = bits::HEARTBEAT | bits::RUNTIME;
 
-/// What the executor needs of the system.
+/// The access to the system that the executor needs.
 pub trait Platform {
     /// Nanoseconds since boot.
     fn now(&self) -> u64;
-    /// Takes what bits are set, without waiting.
+    /// Takes the bits that are set, without waiting.
     fn poll(&mut self) -> u64;
-    /// Waits for bits, for requests where they are `wanted`, until `deadline` at the latest.
+    /// Waits for bits, and for requests if `wanted`, until `deadline` (nanoseconds since boot) at
+    /// the latest.
     fn wait(&mut self, wanted: bool, deadline: Option<u64>) -> Event;
-    /// What ends a `wait` from another thread.
+    /// Makes a function that ends a `wait` from another thread.
     fn kick(&self) -> Box<dyn Fn() + Send + Sync>;
-    /// Has a call made, from the next `poll` or `wait` on.
+    /// Submits a call, which is made after the next `poll` or `wait`.
     fn submit(&mut self, job: Job);
-    /// The one call that is to be made, if no other is under way, and the task has no other thread that could wake a future meanwhile.
+    /// The only submitted call, if no other is being made and the task has no other thread that
+    /// could wake a future meanwhile.
     fn alone(&mut self) -> Option<Job> {
         None
     }
-    /// Forgets jobs that were abandoned and have not begun.
+    /// Drops abandoned calls that have not begun.
     fn tidy(&mut self);
 }
 
-/// What is ready to be polled. Wakers of all threads put it here.
+/// The queue of futures that are ready to be polled. Wakers of all threads append to it.
 struct Ready {
     queue: Mutex<VecDeque<u64>>,
-    /// The executor is about to wait, or does.
+    /// Whether the executor is waiting, or about to wait.
     idle: AtomicBool,
     kick: Box<dyn Fn() + Send + Sync>,
 }
@@ -62,7 +65,7 @@ impl Ready {
 /// The waker of one future.
 struct Alarm {
     id: u64,
-    /// It is in the queue already.
+    /// Whether the future is in the queue already.
     queued: AtomicBool,
     ready: Arc<Ready>,
 }
@@ -79,7 +82,7 @@ impl Wake for Alarm {
     }
 }
 
-/// A future and how it is woken; no future while it is polled.
+/// A spawned future and its waker; without the future while that is being polled.
 struct Spawned {
     future: Option<Pin<Box<dyn Future<Output = ()>>>>,
     alarm: Arc<Alarm>,
@@ -87,19 +90,19 @@ struct Spawned {
 
 #[derive(Default)]
 pub(super) struct State {
-    /// For names of futures, sleeps and waiters; 0 is the main future.
+    /// The last number used to name a future, a sleep or a waiter; 0 names the main future.
     last: u64,
     spawned: BTreeMap<u64, Spawned>,
     pub(super) timers: BTreeMap<(u64, u64), Waker>,
-    /// Bits that came and were not taken.
+    /// Bits that have arrived and were not taken.
     pub(super) bits: u64,
     pub(super) bit_waiters: Waiters<(u64, Waker)>,
-    /// Requests that came and were not taken.
+    /// Requests that have arrived and were not taken.
     pub(super) requests: VecDeque<Request>,
     pub(super) request_waiters: Waiters<Waker>,
 }
 
-/// Who waits, by name, in the order in which they came. They are few.
+/// Futures that wait, by name, in the order of their arrival. They are few.
 pub(super) struct Waiters<T>(Vec<(u64, T)>);
 
 impl<T> Default for Waiters<T> {
@@ -109,7 +112,7 @@ impl<T> Default for Waiters<T> {
 }
 
 impl<T> Waiters<T> {
-    /// Enters a waiter, or what it has become.
+    /// Adds a waiter, or replaces it.
     pub(super) fn enter(&mut self, name: u64, waiter: T) {
         match self.0.iter_mut().find(|(other, _)| *other == name) {
             Some((_, old)) => *old = waiter,
@@ -127,7 +130,7 @@ impl<T> Waiters<T> {
 }
 
 impl State {
-    /// Whether nothing but a thread can make a future ready.
+    /// Whether only another thread can make a future ready.
     fn waits_for_threads_alone(&self) -> bool {
         self.timers.is_empty() && self.bit_waiters.0.is_empty() && self.request_waiters.0.is_empty()
     }
@@ -159,7 +162,7 @@ struct Core<P: ?Sized> {
     platform: RefCell<P>,
 }
 
-/// The way from a future to its executor. Clones are the same one.
+/// A handle to the executor, by which futures access it. Clones refer to the same executor.
 #[derive(Clone)]
 pub struct Exec(Rc<Core<dyn Platform>>);
 
@@ -170,20 +173,21 @@ impl fmt::Debug for Exec {
 }
 
 impl Exec {
-    /// An executor over a platform.
+    /// An executor on a platform.
     pub fn new(platform: impl Platform + 'static) -> Exec {
         let ready =
             Arc::new(Ready { queue: Mutex::new(VecDeque::new()), idle: AtomicBool::new(false), kick: platform.kick() });
         Exec(Rc::new(Core { state: RefCell::default(), ready, platform: RefCell::new(platform) }))
     }
 
-    /// Runs `main`, and what it spawns, until `main` is done. What was spawned and is not done then is cancelled.
+    /// Runs `main`, and the futures that it spawns, until `main` is ready. Spawned futures that are
+    /// not ready then are cancelled.
     pub fn block_on<T>(&self, main: impl Future<Output = T>) -> T {
         let mut main = pin!(main);
         let alarm = self.alarm(0);
         let waker = Waker::from(alarm.clone());
         alarm.wake_by_ref();
-        // The queue's two halves take turns, so that neither is allocated again.
+        // The two queues are swapped, so that neither is allocated again.
         let mut ready = VecDeque::new();
         loop {
             mem::swap(&mut ready, &mut *self.0.ready.queue.lock());
@@ -202,14 +206,15 @@ impl Exec {
         }
     }
 
-    /// Takes what has happened; waits where nothing is ready.
+    /// Delivers the events that have happened; waits for one if no future is ready.
     fn next_events(&self) {
         let ready = &self.0.ready;
         if ready.queue.lock().is_empty()
             && self.state().waits_for_threads_alone()
             && let Some(job) = self.alone()
         {
-            // Its end is the only thing that can happen, so this thread makes it, and no other has to be woken.
+            // Only the end of this call can wake a future, so this thread makes it, which saves
+            // waking another one.
             return job.perform();
         }
         let mut platform = self.0.platform.borrow_mut();
@@ -241,7 +246,8 @@ impl Exec {
     }
 
     fn poll_spawned(&self, id: u64) {
-        // A future may look at the executor while it is polled or dropped, so nothing is borrowed then.
+        // A future may use the executor while it is polled or dropped, so the state must not be
+        // borrowed then.
         let found = self.0.state.borrow_mut().spawned.get_mut(&id).and_then(|spawned| {
             spawned.alarm.queued.store(false, Ordering::SeqCst);
             spawned.future.take().map(|future| (future, Waker::from(spawned.alarm.clone())))
@@ -257,7 +263,7 @@ impl Exec {
                     spawned.future = Some(future);
                     return;
                 }
-                // It was cancelled while it ran.
+                // The future was cancelled while it was polled.
                 None => (Some(future), None),
             }
         };
@@ -270,7 +276,8 @@ impl Exec {
         drop(spawned);
     }
 
-    /// Drops every future, also those that others spawn while they are dropped; answers requests that nobody took.
+    /// Drops every future, including those that others spawn while they are dropped, and answers
+    /// requests that were not taken.
     fn cancel_all(&self) {
         loop {
             let one = self.0.state.borrow_mut().spawned.pop_first();
@@ -283,7 +290,7 @@ impl Exec {
         drop(left.into_iter().map(ReceivedRequest::from).collect::<Vec<_>>());
     }
 
-    /// Runs a future beside the others. Dropping the [`Task`] cancels it.
+    /// Runs a future concurrently with the others. Dropping the [`Task`] cancels it.
     pub fn spawn<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> Task<T> {
         let slot = Rc::new(RefCell::new(Slot { value: None, waker: None }));
         let result = slot.clone();
@@ -311,22 +318,23 @@ impl Exec {
         self.0.platform.borrow().now()
     }
 
-    /// Waits until that time, in nanoseconds since boot.
+    /// Waits until `deadline`, in nanoseconds since boot.
     pub fn sleep_until(&self, deadline: u64) -> Sleep {
         Sleep { exec: self.clone(), deadline, name: None }
     }
 
-    /// Waits that long.
+    /// Waits for `ms` milliseconds.
     pub fn sleep_ms(&self, ms: u64) -> Sleep {
         self.sleep_until(self.now_ns().saturating_add(ms.saturating_mul(1_000_000)))
     }
 
-    /// Waits for bits of the task's notification: takes and returns those of the mask that are set. Bits that nobody waits for are kept.
+    /// Waits for bits of the task's notification; takes and returns those of the mask that are set.
+    /// Bits that no future waits for are kept.
     pub fn bits(&self, mask: u64) -> Bits {
         Bits { exec: self.clone(), mask, name: None }
     }
 
-    /// Takes and returns those bits of the mask that are set, without waiting.
+    /// Takes and returns the bits of the mask that are set, without waiting.
     pub fn take_bits(&self, mask: u64) -> u64 {
         let set = self.0.platform.borrow_mut().poll();
         let mut state = self.0.state.borrow_mut();
@@ -336,27 +344,28 @@ impl Exec {
         taken
     }
 
-    /// Waits for a line to fire. It stays masked until [`Irq::ack`].
+    /// Waits for an interrupt of a line, which stays masked until [`Irq::ack`].
     pub fn interrupt(&self, irq: Irq) -> Bits {
         self.bits(irq.bits())
     }
 
-    /// Waits for the next request on the task's own endpoint.
+    /// Waits for the next request at the task's permanent endpoint.
     pub fn request(&self) -> NextRequest {
         NextRequest { exec: self.clone(), name: None }
     }
 
-    /// Calls a server: four words each way.
+    /// Calls a server: four words in each direction.
     pub fn call(&self, endpoint: Endpoint, label: u16, words: [u64; 4]) -> CallFuture {
         self.call_with(endpoint, label, words, Vec::new())
     }
 
-    /// Calls a server with four words each way, and lends it memory, which comes back with the result.
+    /// Calls a server with four words in each direction, and lends it memory, which is returned
+    /// with the result.
     pub fn call_with(&self, endpoint: Endpoint, label: u16, words: [u64; 4], lent: Vec<Lend>) -> CallFuture {
         self.call_passing(endpoint, label, words, lent, None)
     }
 
-    /// Makes a call that lends memory, as [`Exec::call_with`], and passes a handle along.
+    /// Calls a server, lends it memory as [`Exec::call_with`] does, and sends a handle.
     pub fn call_passing(
         &self,
         endpoint: Endpoint,
@@ -380,7 +389,8 @@ impl Exec {
         self.0.platform.borrow_mut().tidy();
     }
 
-    /// How many futures, sleeps, waiters and requests it holds: nothing may be left of what was dropped.
+    /// The numbers of futures, sleeps, waiters and requests that it holds: nothing may be left of a
+    /// dropped one.
     #[cfg(test)]
     pub(super) fn held(&self) -> [usize; 5] {
         let state = self.0.state.borrow();
@@ -399,7 +409,8 @@ struct Slot<T> {
     waker: Option<Waker>,
 }
 
-/// A future that runs beside the others; awaiting it gives its value. Dropping it cancels it.
+/// A future that runs concurrently with the others; awaiting it returns its value. Dropping it
+/// cancels the future.
 #[must_use = "dropping it cancels the future; `detach` lets it run"]
 pub struct Task<T> {
     exec: Option<Exec>,
@@ -408,7 +419,7 @@ pub struct Task<T> {
 }
 
 impl<T> Task<T> {
-    /// Lets it run on its own, to its end or the executor's.
+    /// Lets the future run until it is ready, or until the executor ends.
     pub fn detach(mut self) {
         self.exec = None;
     }

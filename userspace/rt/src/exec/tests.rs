@@ -277,7 +277,7 @@ fn a_dropped_task_is_cancelled_also_while_it_runs() {
         yield_now().await;
         drop(task);
         assert_eq!(*marks.borrow(), [1]);
-        // It drops its own handle.
+        // The task drops its own handle.
         let own: Rc<RefCell<Option<Task<()>>>> = Rc::default();
         let (handle, mark) = (own.clone(), Mark(marks.clone(), 2));
         *own.borrow_mut() = Some(exec.spawn(async move {

@@ -1,4 +1,5 @@
-//! What a future of the executor waits for: time, bits, requests. Each enters itself where it is polled, and takes itself out when it is dropped.
+//! What futures of the executor wait for: time, bits, requests. Each adds itself to the waiters
+//! when it is polled, and removes itself when it is dropped.
 
 use super::state::Exec;
 use crate::ipc::{Handle, Request};
@@ -13,7 +14,7 @@ use core::task::{Context, Poll};
 /// The outcome of a request whose handler was cancelled.
 pub const OUTCOME_CANCELLED: u16 = 0xfffe;
 
-/// See [`Exec::sleep_until`].
+/// The future of [`Exec::sleep_until`].
 #[derive(Debug)]
 #[must_use = "futures do nothing unless awaited"]
 pub struct Sleep {
@@ -44,7 +45,7 @@ impl Drop for Sleep {
     }
 }
 
-/// See [`Exec::bits`].
+/// The future of [`Exec::bits`].
 #[derive(Debug)]
 #[must_use = "futures do nothing unless awaited"]
 pub struct Bits {
@@ -77,7 +78,7 @@ impl Drop for Bits {
     }
 }
 
-/// See [`Exec::request`].
+/// The future of [`Exec::request`].
 #[derive(Debug)]
 #[must_use = "futures do nothing unless awaited"]
 pub struct NextRequest {
@@ -107,8 +108,8 @@ impl Drop for NextRequest {
     }
 }
 
-/// A request that is to be answered, whenever that may be. Dropped, it is answered with [`OUTCOME_CANCELLED`], and a handle
-/// that came along and was not taken is closed.
+/// A request that is to be answered at some time. If it is dropped, it is answered with
+/// [`OUTCOME_CANCELLED`], and a handle that it brought and that was not taken is closed.
 #[derive(Debug)]
 #[must_use = "dropping it refuses the request"]
 pub struct ReceivedRequest(Request);
@@ -127,16 +128,16 @@ impl Deref for ReceivedRequest {
 }
 
 impl ReceivedRequest {
-    /// Answers.
+    /// Answers the request.
     ///
     /// # Errors
-    /// [`Status::StaleReply`] where the caller is gone.
+    /// [`Status::StaleReply`] if the caller no longer waits.
     pub fn answer(mut self, label: u16, words: [u64; 4]) -> Result<(), Status> {
         let token = mem::replace(&mut self.0.token, ReplyToken::NONE);
         syscall::reply(token, Header::new(label), words, 0)
     }
 
-    /// The handle that came along, now the taker's.
+    /// Takes the handle that the request brought, which then belongs to the caller of this.
     pub fn take_handle(&mut self) -> Option<Handle> {
         self.0.handle.take()
     }
@@ -145,7 +146,7 @@ impl ReceivedRequest {
 impl Drop for ReceivedRequest {
     fn drop(&mut self) {
         if self.0.token != ReplyToken::NONE {
-            // A caller that is gone wants no answer.
+            // A caller that no longer waits needs no reply.
             let _ = syscall::reply(self.0.token, Header::new(OUTCOME_CANCELLED), [0; 4], 0);
         }
         if let Some(handle) = self.0.handle {

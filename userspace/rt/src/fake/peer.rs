@@ -1,4 +1,4 @@
-//! Servers on this thread, for clients on the host that block.
+//! Fake servers that run on the calling thread, for blocking clients on the host.
 
 use crate::driver::Answer;
 use crate::ipc::{CallError, Endpoint, Handle, Reply, Request};
@@ -9,28 +9,29 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 
-/// A server that answers, on this thread, what is asked of an endpoint without an executor.
+/// A server that answers blocking calls to an endpoint on the calling thread.
 pub type FakePeer = Box<dyn FnMut(&Request) -> Result<Answer, CallError>>;
 
 #[derive(Default)]
 struct Peers {
     peers: BTreeMap<u32, FakePeer>,
-    /// The calls under way, and what they lend.
+    /// The calls in progress, and what they lend.
     calls: Vec<(ReplyToken, Vec<Lease>)>,
     last: u64,
 }
 
 std::thread_local!(static PEERS: RefCell<Peers> = RefCell::default());
 
-/// Who asks, in calls to a [`FakePeer`].
+/// The sender of calls to a [`FakePeer`].
 pub const FAKE_CLIENT: TaskId = TaskId { index: 5, generation: 1 };
 
-/// Has `peer` answer the blocking calls of this thread to this endpoint. An answer that comes later never comes: the call fails.
+/// Makes `peer` answer the blocking calls of this thread to this endpoint. A deferred reply never
+/// comes: the call fails.
 pub fn fake_peer(endpoint: Endpoint, peer: impl FnMut(&Request) -> Result<Answer, CallError> + 'static) {
     PEERS.with_borrow_mut(|peers| peers.peers.insert(endpoint.0, Box::new(peer)));
 }
 
-/// What the peer behind this endpoint answers, if there is one.
+/// The answer of the peer at this endpoint, if there is one.
 pub(crate) fn answer(
     endpoint: Endpoint,
     header: Header,
@@ -65,7 +66,7 @@ pub(crate) fn answer(
     })
 }
 
-/// A lease of a call under way.
+/// A lease of a call in progress.
 pub(crate) fn lease(token: ReplyToken, lease: usize) -> Option<Lease> {
     PEERS.with_borrow(|peers| peers.calls.iter().find(|call| call.0 == token)?.1.get(lease).copied())
 }
@@ -92,7 +93,8 @@ pub(crate) fn lease_read(
 ) -> Option<Result<usize, Status>> {
     let part = part(token, lease, offset, buf.len(), Lease::READ)?;
     Some(part.map(|(from, len)| {
-        // SAFETY: the lease is of a call under way on this thread, which borrows the memory until it returns; `part` keeps to it.
+        // SAFETY: the lease belongs to a call in progress on this thread, which borrows the memory
+        // until it returns; `part` stays within it.
         unsafe { core::ptr::copy_nonoverlapping(from as *const u8, buf.as_mut_ptr(), len) };
         len
     }))
@@ -101,7 +103,8 @@ pub(crate) fn lease_read(
 pub(crate) fn lease_write(token: ReplyToken, lease: usize, offset: usize, buf: &[u8]) -> Option<Result<usize, Status>> {
     let part = part(token, lease, offset, buf.len(), Lease::WRITE)?;
     Some(part.map(|(to, len)| {
-        // SAFETY: the lease is of a call under way on this thread, which borrows the memory for writing until it returns.
+        // SAFETY: the lease belongs to a call in progress on this thread, which borrows the memory
+        // for writing until it returns; `part` stays within it.
         unsafe { core::ptr::copy_nonoverlapping(buf.as_ptr(), to as *mut u8, len) };
         len
     }))

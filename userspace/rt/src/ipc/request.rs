@@ -1,4 +1,5 @@
-//! For those who answer: what is received, and the memory that is lent with it.
+//! The server's side of messages: received requests, and access to the memory that is lent with
+//! them.
 
 use super::{Handle, Kind};
 use crate::syscall;
@@ -6,10 +7,10 @@ use abi::message::{Header, MAX_COPY, ReplyToken, Sender};
 use abi::{Status, TaskId};
 use core::ops::Range;
 
-/// What [`Endpoint::receive`](super::Endpoint::receive) returns.
+/// The result of [`Endpoint::receive`](super::Endpoint::receive).
 #[derive(Debug)]
 pub enum Event {
-    /// Bits of the bound notification, taken.
+    /// Bits of the bound notification, which are taken.
     Notified(u64),
     /// A call, or a sent message.
     Request(Request),
@@ -35,106 +36,116 @@ impl From<syscall::Received> for Event {
     }
 }
 
-/// A received call, or a sent message (whose token is [`ReplyToken::NONE`]).
+/// A received call, or a sent message, whose token is [`ReplyToken::NONE`].
 #[derive(Debug)]
 pub struct Request {
-    /// Who asks, as the kernel vouches.
+    /// The sender, as the kernel guarantees.
     pub sender: Sender,
-    /// What for.
+    /// The label, which names the operation.
     pub label: u16,
     /// The data words.
     pub words: [u64; 4],
-    /// How many leases came along.
+    /// The number of leases.
     pub leases: usize,
-    /// The handle that the caller takes with the answer. Others do not reach it.
+    /// The kind of the handle that the reply may bring, if any. The caller does not get others.
     pub wants: Option<Kind>,
-    /// The handle that came along: the receiver's now, to keep or to [`close`](super::close).
+    /// The handle that the request brought, which now belongs to the receiver, to keep or to
+    /// [`close`](super::close).
     pub handle: Option<Handle>,
-    /// Names the waiting caller.
+    /// The token for the reply.
     pub token: ReplyToken,
 }
 
 impl Request {
-    /// The task that asks.
+    /// The sending task.
     pub fn task(&self) -> TaskId {
         self.sender.task
     }
 
-    /// Length of a lease in bytes.
+    /// The length of a lease in bytes.
     ///
     /// # Errors
-    /// [`Status::LeaseBounds`] where there is none of this number, [`Status::StaleReply`] where the caller is gone.
+    /// [`Status::LeaseBounds`] if there is no lease of this number, [`Status::StaleReply`] if the
+    /// caller no longer waits.
     pub fn lease_len(&self, lease: usize) -> Result<usize, Status> {
         lease_len(self.token, lease)
     }
 
-    /// Copies from a lease, from `offset` on, as much as fits `buf` and the lease has; returns how many bytes.
+    /// Copies from a lease, from `offset` on, until `buf` is full or the lease ends; returns the
+    /// number of bytes.
     ///
     /// # Errors
-    /// [`Status::LeaseBounds`] (no such lease, or not for reading, or `offset` beyond its end), [`Status::LeaseFault`], [`Status::StaleReply`].
+    /// [`Status::LeaseBounds`] (no such lease, no read access, or `offset` beyond its end),
+    /// [`Status::LeaseFault`], [`Status::StaleReply`].
     pub fn read(&self, lease: usize, offset: usize, buf: &mut [u8]) -> Result<usize, Status> {
         read(self.token, lease, offset, buf)
     }
 
-    /// Copies to a lease, from `offset` on, as much of `buf` as the lease has room for; returns how many bytes.
+    /// Copies to a lease, from `offset` on, until all of `buf` is copied or the lease ends; returns
+    /// the number of bytes.
     ///
     /// # Errors
-    /// [`Status::LeaseBounds`] (no such lease, or not for writing, or `offset` beyond its end), [`Status::LeaseFault`], [`Status::StaleReply`].
+    /// [`Status::LeaseBounds`] (no such lease, no write access, or `offset` beyond its end),
+    /// [`Status::LeaseFault`], [`Status::StaleReply`].
     pub fn write(&self, lease: usize, offset: usize, buf: &[u8]) -> Result<usize, Status> {
         write(self.token, lease, offset, buf)
     }
 
-    /// The right to answer later. Whoever takes it returns [`crate::Answer::Deferred`].
+    /// The right to answer later. Code that takes it must return [`crate::Answer::Deferred`].
     pub fn pending(&self) -> Pending {
         Pending { token: self.token }
     }
 }
 
-/// The right to answer one call, kept for later. Its caller waits until then.
+/// The right to answer one call later. Its caller waits until then.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "the caller waits for the reply"]
 pub struct Pending {
-    /// Names the waiting caller.
+    /// The token for the reply.
     pub token: ReplyToken,
 }
 
 impl Pending {
-    /// Answers.
+    /// Answers the call.
     ///
     /// # Errors
-    /// [`Status::StaleReply`] where the caller is gone.
+    /// [`Status::StaleReply`] if the caller no longer waits.
     pub fn reply(self, label: u16, words: [u64; 4]) -> Result<(), Status> {
         syscall::reply(self.token, Header::new(label), words, 0)
     }
 
-    /// Answers, passing a handle on. It arrives where the caller asked for one of its kind and has room for it.
+    /// Answers the call and sends a handle, which the caller gets if it asked for one of its kind
+    /// and has room for it.
     ///
     /// # Errors
-    /// [`Status::StaleReply`] where the caller is gone, [`Status::BadHandle`], [`Status::WrongKind`], [`Status::NoRights`].
+    /// [`Status::StaleReply`] if the caller no longer waits, [`Status::BadHandle`],
+    /// [`Status::WrongKind`], [`Status::NoRights`].
     pub fn reply_handle(self, label: u16, words: [u64; 4], handle: Handle) -> Result<(), Status> {
         syscall::reply(self.token, Header::new(label).with_handle(handle.kind), words, handle.pack())
     }
 
-    /// Bytes of a lease.
+    /// The length of a lease in bytes.
     ///
     /// # Errors
-    /// Those of [`Request::lease_len`].
+    /// The errors of [`Request::lease_len`].
     pub fn lease_len(&self, lease: usize) -> Result<usize, Status> {
         lease_len(self.token, lease)
     }
 
-    /// Copies from a lease, as much as fits both; returns how many bytes.
+    /// Copies from a lease, from `offset` on, until `buf` is full or the lease ends; returns the
+    /// number of bytes.
     ///
     /// # Errors
-    /// Those of [`Request::read`].
+    /// The errors of [`Request::read`].
     pub fn read(&self, lease: usize, offset: usize, buf: &mut [u8]) -> Result<usize, Status> {
         read(self.token, lease, offset, buf)
     }
 
-    /// Copies to a lease, as much as fits both; returns how many bytes.
+    /// Copies to a lease, from `offset` on, until all of `buf` is copied or the lease ends; returns
+    /// the number of bytes.
     ///
     /// # Errors
-    /// Those of [`Request::write`].
+    /// The errors of [`Request::write`].
     pub fn write(&self, lease: usize, offset: usize, buf: &[u8]) -> Result<usize, Status> {
         write(self.token, lease, offset, buf)
     }
@@ -142,7 +153,8 @@ impl Pending {
     /// Copies all of `buf` to a lease.
     ///
     /// # Errors
-    /// Those of [`Request::write`]; [`Status::LeaseBounds`] also where the lease ends before.
+    /// The errors of [`Request::write`]; also [`Status::LeaseBounds`] if the lease ends before all
+    /// is copied.
     pub fn write_all(&self, lease: usize, offset: usize, buf: &[u8]) -> Result<(), Status> {
         if self.write(lease, offset, buf)? == buf.len() { Ok(()) } else { Err(Status::LeaseBounds) }
     }
@@ -152,7 +164,7 @@ fn lease_len(token: ReplyToken, lease: usize) -> Result<usize, Status> {
     lease_info(token, lease).map(|(len, _)| len)
 }
 
-/// Length and access of a lease.
+/// The length in bytes and the access of a lease.
 pub(crate) fn lease_info(token: ReplyToken, lease: usize) -> Result<(usize, u32), Status> {
     #[cfg(not(target_os = "none"))]
     if let Some(lease) = crate::fake::peer::lease(token, lease) {
@@ -183,7 +195,8 @@ fn write(token: ReplyToken, lease: usize, offset: usize, buf: &[u8]) -> Result<u
     })
 }
 
-/// Copies `total` bytes in pieces of at most [`MAX_COPY`], until a piece comes back short: the lease ends there.
+/// Copies `total` bytes in pieces of at most [`MAX_COPY`], until a piece is copied only in part
+/// because the lease ends there. Returns the number of bytes.
 pub(super) fn in_pieces(
     total: usize,
     mut copy: impl FnMut(Range<usize>) -> Result<usize, Status>,

@@ -1,10 +1,11 @@
-//! State that changes in many places at once, and plain bytes.
+//! Kept state that changes in many places at once, and plain bytes.
 
 use super::{Cell, Kept, mix};
 use alloc::vec::Vec;
 use core::cell::UnsafeCell;
 
-/// Two of the same, one of which counts. The other one may be written in any order; one store makes it the one that counts.
+/// Two copies of a state, one of which is current. The spare one may be written in any order; one
+/// store makes it the current one.
 #[repr(C)]
 pub struct Double<T> {
     in_use: Cell<u32>,
@@ -17,23 +18,24 @@ impl<T: Kept> Double<T> {
         (self.in_use.get() & 1) as usize
     }
 
-    /// The one that counts.
+    /// The current copy.
     pub fn current(&self) -> &T {
         &self.slots[self.number()]
     }
 
-    /// The other one: what it holds is older than the one that counts, or was left half written by a death.
+    /// The spare copy: its contents are older than the current one's, or were left partly written
+    /// by a death.
     pub fn spare(&self) -> &T {
         &self.slots[1 - self.number()]
     }
 
-    /// Makes the spare one count.
+    /// Makes the spare copy the current one, by one store.
     pub fn turn(&self) {
         self.in_use.put(1 - self.number() as u32);
     }
 }
 
-// SAFETY: it is made of two cells and an array, which are all of this kind, in C's layout.
+// SAFETY: it consists of two cells and an array, which all have these properties, in C's layout.
 unsafe impl<T: Kept> Kept for Double<T> {
     const SHAPE: u64 = mix(5, T::SHAPE);
     fn clear(&self) {
@@ -45,20 +47,23 @@ unsafe impl<T: Kept> Kept for Double<T> {
     }
 }
 
-/// Bytes, stored in any order: what they are is told by something else, such as the [`Double`] in which they lie.
+/// Bytes that are stored in any order. Something else tells whether they are valid, such as the
+/// [`Double`] that contains them.
 #[repr(transparent)]
 pub struct Bytes<const N: usize>(UnsafeCell<[u8; N]>);
 
 impl<const N: usize> Bytes<N> {
-    /// All of them.
+    /// A copy of all bytes.
     pub fn get(&self) -> [u8; N] {
-        // SAFETY: all accesses are in this module and end before they return. The value is not `Sync`, so only this thread makes them.
+        // SAFETY: all accesses are in this module and end before they return. The value is not
+        // `Sync`, so only this thread makes them.
         unsafe { *self.0.get() }
     }
 
-    /// Stores as many as there are, from the first on, in any order.
+    /// Stores these bytes (at most `N`) from the first position on, in any order.
     pub fn put(&self, bytes: &[u8]) {
-        // SAFETY: as in `get`.
+        // SAFETY: all accesses are in this module and end before they return. The value is not
+        // `Sync`, so only this thread makes them.
         let place = unsafe { &mut *self.0.get() };
         let count = bytes.len().min(N);
         #[cfg(target_os = "none")]
@@ -71,15 +76,16 @@ impl<const N: usize> Bytes<N> {
         }
     }
 
-    /// The first `count` of them.
+    /// A copy of the first `count` bytes.
     fn first(&self, count: usize) -> Vec<u8> {
-        // SAFETY: as in `get`.
+        // SAFETY: all accesses are in this module and end before they return. The value is not
+        // `Sync`, so only this thread makes them.
         let place = unsafe { &*self.0.get() };
         place[..count.min(N)].to_vec()
     }
 }
 
-// SAFETY: every bit pattern is bytes, and they lie in an `UnsafeCell`.
+// SAFETY: every bit pattern is valid, and the bytes are in an `UnsafeCell`.
 unsafe impl<const N: usize> Kept for Bytes<N> {
     const SHAPE: u64 = mix(6, N as u64);
     fn clear(&self) {
@@ -87,7 +93,7 @@ unsafe impl<const N: usize> Kept for Bytes<N> {
     }
 }
 
-/// Bytes of any number up to `N`, such as a text. A life that ends while they are set leaves none.
+/// Up to `N` bytes, such as a text. If the task dies while they are set, there are none.
 #[repr(C)]
 pub struct Blob<const N: usize> {
     len: Cell<u32>,
@@ -96,7 +102,7 @@ pub struct Blob<const N: usize> {
 }
 
 impl<const N: usize> Blob<N> {
-    /// Sets them; with more than `N`, sets none, and returns false.
+    /// Sets the bytes. If there are more than `N`, sets none and returns false.
     pub fn set(&self, bytes: &[u8]) -> bool {
         self.len.put(0);
         let fits = bytes.len() <= N;
@@ -107,19 +113,19 @@ impl<const N: usize> Blob<N> {
         fits
     }
 
-    /// What was set; nothing where the number makes no sense.
+    /// The bytes that were set; none if their number is invalid.
     pub fn get(&self) -> Vec<u8> {
         let len = self.len.get() as usize;
         if len > N { Vec::new() } else { self.bytes.first(len) }
     }
 
-    /// What was set, as text; nothing where it is none.
+    /// The bytes that were set, as text; an empty text if they are not UTF-8.
     pub fn text(&self) -> alloc::string::String {
         alloc::string::String::from_utf8(self.get()).unwrap_or_default()
     }
 }
 
-// SAFETY: it is made of cells and of bytes, which are all of this kind, in C's layout.
+// SAFETY: it consists of cells and bytes, which all have these properties, in C's layout.
 unsafe impl<const N: usize> Kept for Blob<N> {
     const SHAPE: u64 = mix(7, N as u64);
     fn clear(&self) {

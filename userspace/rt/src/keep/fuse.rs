@@ -1,4 +1,5 @@
-//! Ends a life before any chosen store to kept memory, or port access of a model that calls [`tick`]. On the host alone.
+//! Simulates a death before any chosen store to kept memory, or before a port access of a model
+//! that calls [`tick`]. Only on the host.
 
 use alloc::boxed::Box;
 use core::cell::Cell;
@@ -6,16 +7,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 std::thread_local!(static LEFT: Cell<Option<u64>> = const { Cell::new(None) });
 
-/// What a blown fuse panics with.
+/// The payload of the panic that simulates a death.
 #[derive(Debug)]
 pub struct Blown;
 
-/// The life ends before its step number `steps`; `None`: it does not.
+/// Makes the life end before its step number `steps`; never if `None`.
 pub fn set(steps: Option<u64>) {
     LEFT.set(steps);
 }
 
-/// One step.
+/// Counts one step, and ends the life if it is the chosen one.
 pub fn tick() {
     match LEFT.get() {
         None => {}
@@ -27,7 +28,8 @@ pub fn tick() {
     }
 }
 
-/// Runs `life` until its end or until the fuse blows; says whether it came to its end.
+/// Runs `life` until its end, or until it dies before step number `steps`. Returns whether it
+/// reached its end.
 pub fn live(steps: Option<u64>, life: impl FnOnce()) -> bool {
     set(steps);
     let outcome = catch_unwind(AssertUnwindSafe(life));

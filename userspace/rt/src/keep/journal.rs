@@ -1,9 +1,10 @@
-//! Requests done exactly once.
+//! Requests that are done exactly once.
 
 use super::{Cell, Kept, mix};
 use abi::TaskId;
 
-/// Bits of a request's number that are kept; the rest of the word is the client's generation.
+/// The number of bits of a request's number that are kept; the other bits of the word are the
+/// client's generation.
 const NUMBER_BITS: u32 = u64::BITS - TaskId::GENERATION_BITS;
 const NUMBER: u64 = (1 << NUMBER_BITS) - 1;
 
@@ -11,18 +12,18 @@ fn key(task: TaskId, number: u64) -> u64 {
     (task.generation as u64) << NUMBER_BITS | number & NUMBER
 }
 
-/// The number of the last request that was done, of each client.
+/// For each client, the number of its last request that was done.
 #[repr(transparent)]
 pub struct LastDone<const CLIENTS: usize>([Cell<u64>; CLIENTS]);
 
 impl<const CLIENTS: usize> LastDone<CLIENTS> {
-    /// Whether this request is done. A client repeats its last request and none before that, so no other number can be, whatever the
-    /// memory says. Number 0 is none.
+    /// Whether this request is done. A client repeats only its last request, so no other number is
+    /// done, whatever the memory holds. Number 0 is never done.
     pub fn is_done(&self, task: TaskId, number: u64) -> bool {
         number & NUMBER != 0 && self.0.get(task.index as usize).is_some_and(|last| last.get() == key(task, number))
     }
 
-    /// It is done.
+    /// Notes that the request is done.
     pub fn set(&self, task: TaskId, number: u64) {
         if number & NUMBER != 0
             && let Some(last) = self.0.get(task.index as usize)
@@ -43,17 +44,18 @@ unsafe impl<const CLIENTS: usize> Kept for LastDone<CLIENTS> {
 /// What is left to do of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Begin {
-    /// Nothing: an earlier life, or this one, has done it.
+    /// Nothing: this life or an earlier one has done it.
     Done,
     /// Everything from this step on.
     From(u32),
 }
 
-/// Numbered requests, of which one at a time is being done, in steps that something else counts: the head of a ring, say. A promise says
-/// which request that is, and where the count stood; so how far it came needs no store of its own. Done is one store.
+/// Numbered requests that are done in steps, one request at a time. Something else counts the
+/// steps, such as the head of a ring. A promise records which request is being done and the count
+/// at its start, so its progress needs no store of its own. One store marks it as done.
 #[repr(C)]
 pub struct Journal<const CLIENTS: usize> {
-    /// The promise: whose, or 0.
+    /// The client of the promised request, as [`TaskId::to_u32`]; 0 if none is promised.
     task: Cell<u32>,
     pub(super) start: Cell<u32>,
     number: Cell<u64>,
@@ -61,18 +63,18 @@ pub struct Journal<const CLIENTS: usize> {
     aside: [Aside; CLIENTS],
 }
 
-/// A request that was cut off by a death, and overtaken by another one.
+/// The progress of a request that a death interrupted, and that another request has overtaken.
 #[repr(C)]
 struct Aside {
-    /// As in [`LastDone`]; 0 for none.
+    /// The client's generation and the request's number, as in [`LastDone`]; 0 for none.
     key: Cell<u64>,
     progress: Cell<u32>,
     reserved: Cell<u32>,
 }
 
 impl<const CLIENTS: usize> Journal<CLIENTS> {
-    /// Promises a request, or takes up one that a death cut off. `count` is where the steps stand. A request without a number is done from
-    /// the start whenever it is asked for.
+    /// Begins a request, or continues one that a death interrupted. `count` is the present count of
+    /// steps. A request with number 0 is always done from the start.
     pub fn begin(&self, task: TaskId, number: u64, count: u32) -> Begin {
         let number = number & NUMBER;
         let Some(aside) = self.aside.get(task.index as usize).filter(|_| number != 0) else {
@@ -88,7 +90,7 @@ impl<const CLIENTS: usize> Journal<CLIENTS> {
         self.put_aside(task, count);
         let progress = if aside.key.get() == key(task, number) { aside.progress.get() } else { 0 };
         if progress == 0 {
-            // An older one, which its client has given up.
+            // The entry is that of an older request, which its client has given up.
             aside.key.put(0);
         }
         self.number.put(number);
@@ -97,19 +99,20 @@ impl<const CLIENTS: usize> Journal<CLIENTS> {
         Begin::From(progress)
     }
 
-    /// All steps of the request are done.
+    /// Marks the request as done, after all its steps.
     pub fn end(&self, task: TaskId, number: u64) {
         self.done.set(task, number);
         self.task.put(0);
     }
 
-    /// Takes the promise back: its client is gone, or refused.
+    /// Cancels the promise, as its client has died or was refused.
     pub fn abandon(&self) {
         self.task.put(0);
     }
 
-    /// Puts the promise aside, with its progress, before the count grows by other steps. Not one of `asking`, who asks for another: what a
-    /// client does not repeat, it has given up.
+    /// Saves the progress of the promised request, before other steps increase the count. Not if
+    /// `asking` itself is its client and asks for another request: a client has given up a request
+    /// that it does not repeat.
     fn put_aside(&self, asking: TaskId, count: u32) {
         let promised = self.task.get();
         if promised == 0 {
@@ -125,7 +128,7 @@ impl<const CLIENTS: usize> Journal<CLIENTS> {
     }
 }
 
-// SAFETY: it is made of cells and of arrays of cells, in C's layout.
+// SAFETY: it consists of cells and arrays of cells, in C's layout.
 unsafe impl<const CLIENTS: usize> Kept for Journal<CLIENTS> {
     const SHAPE: u64 = mix(4, CLIENTS as u64);
     fn clear(&self) {

@@ -1,11 +1,12 @@
-//! [`kept!`](crate::kept).
+//! The macro [`kept!`](crate::kept).
 
-/// Declares kept memory: a struct of [`Kept`](crate::keep::Kept) fields behind a [`Stamp`](crate::keep::Stamp), which implements
-/// [`State`](crate::keep::State) and has its methods: `resume`, `set_ready(flags)`, `flags`, `clear`, `found`, `is_stamp(word)`.
+/// Declares kept memory: a struct of [`Kept`](crate::keep::Kept) fields after a
+/// [`Stamp`](crate::keep::Stamp), which implements [`State`](crate::keep::State) and has the
+/// methods `resume`, `set_ready(flags)`, `flags`, `clear`, `is_sound`, `found`, `is_stamp(word)`.
 ///
-/// `part struct` declares a field made of fields, without a stamp of its own.
+/// `part struct` declares a field that consists of fields, without a stamp of its own.
 ///
-/// Fields may be appended in a later version; then the others keep what they hold.
+/// Fields may be appended in a later version of the program; the others then keep their values.
 #[macro_export]
 macro_rules! kept {
     (
@@ -19,10 +20,11 @@ macro_rules! kept {
             $($(#[$field_meta])* $field_vis $field: $type,)+
         }
 
-        // What is wrong with a field shows here, and not only where it is used.
+        // An error in a field is reported here, and not only where the struct is used.
         const _: u64 = <$name as $crate::keep::Kept>::SHAPE;
 
-        // SAFETY: a struct in C's layout is as its fields are; those are `Kept`, since their methods are called.
+        // SAFETY: a struct in C's layout has these properties if its fields have; they are `Kept`,
+        // since their methods are called.
         unsafe impl $crate::keep::Kept for $name {
             const SHAPE: u64 = {
                 let shapes = <Self as $crate::keep::State>::SHAPES;
@@ -70,17 +72,18 @@ macro_rules! kept {
 
         #[allow(dead_code)]
         impl $name {
-            /// Takes up what an earlier life left, and says whether there was anything to go on from; else everything is empty.
+            /// Takes over what an earlier life left, and returns whether there was a valid state;
+            /// otherwise the state is reset.
             $vis fn resume(&self) -> bool {
                 $crate::keep::State::resume(self)
             }
 
-            /// Forgets everything.
+            /// Resets the state to empty.
             $vis fn clear(&self) {
                 $crate::keep::Kept::clear(self);
             }
 
-            /// Whether an earlier life has left a state to go on from: set up, and with positions that fit together.
+            /// Whether an earlier life has left a valid state: ready, and with consistent values.
             $vis fn is_sound(&self) -> bool {
                 $crate::keep::Kept::is_sound(self)
             }
@@ -90,7 +93,8 @@ macro_rules! kept {
                 $crate::keep::State::found(self)
             }
 
-            /// Says that the device is set up: from here on a next life goes on instead of starting over. `flags`: four bits to keep.
+            /// Marks the state as valid, after the device was initialised: from here on a next life
+            /// continues with it. `flags` are four bits to keep.
             $vis fn set_ready(&self, flags: u32) {
                 let fields = <Self as $crate::keep::State>::SHAPES.len() - 1;
                 self.stamp.set(fields, <Self as $crate::keep::Kept>::SHAPE, flags);
@@ -101,7 +105,7 @@ macro_rules! kept {
                 self.stamp.flags()
             }
 
-            /// Whether this is the first word of such memory that is ready, with any flags.
+            /// Whether this word is the stamp of such memory that is ready, with any flags.
             $vis const fn is_stamp(word: u64) -> bool {
                 let fields = <Self as $crate::keep::State>::SHAPES.len() - 1;
                 $crate::keep::Stamp::is_of(fields, <Self as $crate::keep::Kept>::SHAPE, word)
@@ -116,7 +120,8 @@ macro_rules! kept {
         #[repr(C)]
         $vis struct $name { $($(#[$field_meta])* $field_vis $field: $type,)+ }
 
-        // SAFETY: a struct in C's layout is as its fields are; those are `Kept`, since their methods are called.
+        // SAFETY: a struct in C's layout has these properties if its fields have; they are `Kept`,
+        // since their methods are called.
         unsafe impl $crate::keep::Kept for $name {
             const SHAPE: u64 = {
                 let hash = 0;

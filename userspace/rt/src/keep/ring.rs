@@ -1,13 +1,14 @@
-//! Elements on their way.
+//! Queues of elements in kept memory.
 
 use super::{Cell, Kept, Word, mix};
 use abi::TaskId;
 
-/// Elements between one who appends and one who takes, `N` at most. Appending is many stores that nobody sees and one that makes
-/// them count, along with 32 bits of state of the one who appends.
+/// A queue of at most `N` elements between one writer and one reader. Elements are stored to cells
+/// that are not in use yet; one store then appends them, together with 32 bits of state of the
+/// writer.
 #[repr(C)]
 pub struct Ring<T: Word, const N: usize> {
-    /// Position after the last element; in the upper half the state.
+    /// The position after the last element; in the upper 32 bits the writer's state.
     head: Cell<u64>,
     tail: Cell<u32>,
     reserved: Cell<u32>,
@@ -20,40 +21,40 @@ impl<T: Word, const N: usize> Ring<T, N> {
         N as u32
     };
 
-    /// Elements in it.
+    /// The number of elements.
     pub fn len(&self) -> u32 {
         self.head().wrapping_sub(self.tail())
     }
 
-    /// Whether there are none.
+    /// Whether there is no element.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How many more fit.
+    /// How many more elements fit.
     pub fn room(&self) -> u32 {
         Self::SIZE.saturating_sub(self.len())
     }
 
-    /// Position after the last element: how many were appended.
+    /// The position after the last element: how many were appended.
     pub fn head(&self) -> u32 {
         self.head.get() as u32
     }
 
-    /// Position of the first element: how many were taken.
+    /// The position of the first element: how many were removed.
     pub fn tail(&self) -> u32 {
         self.tail.get()
     }
 
-    /// What was stored with the head.
+    /// The state that was stored with the head.
     pub fn state(&self) -> u32 {
         (self.head.get() >> 32) as u32
     }
 
-    /// The cell of a position.
+    /// The cell at a position.
     #[inline]
     pub fn cell(&self, position: u32) -> &Cell<T> {
-        // Never out of bounds, and the compiler sees it: `SIZE` is `N`, and a power of two.
+        // The index is in range, which the compiler knows: `SIZE` is `N`, and a power of two.
         &self.cells[(position % Self::SIZE) as usize]
     }
 
@@ -62,19 +63,19 @@ impl<T: Word, const N: usize> Ring<T, N> {
         (!self.is_empty()).then(|| self.cell(self.tail()).get())
     }
 
-    /// Takes the first element away.
+    /// Removes the first element.
     pub fn advance(&self) {
         if !self.is_empty() {
             self.tail.put(self.tail().wrapping_add(1));
         }
     }
 
-    /// Takes away all before this position.
+    /// Removes all elements before this position.
     pub fn advance_to(&self, position: u32) {
         self.tail.put(position);
     }
 
-    /// Appends what fits, and says how many that is. One store makes them count.
+    /// Appends as many elements as fit, and returns their number. One store appends them all.
     pub fn push(&self, elements: &[T]) -> usize {
         let head = self.head();
         let count = elements.len().min(self.room() as usize);
@@ -85,19 +86,20 @@ impl<T: Word, const N: usize> Ring<T, N> {
         count
     }
 
-    /// Makes count what was stored in the cells up to this position, and a new state, by one store.
+    /// Appends the elements that were stored to the cells up to position `head`, and sets a new
+    /// state, by one store.
     pub fn publish(&self, head: u32, state: u32) {
         self.head.put((state as u64) << 32 | head as u64);
     }
 }
 
-// SAFETY: it is made of cells, in C's layout.
+// SAFETY: it consists of cells, in C's layout.
 unsafe impl<T: Word, const N: usize> Kept for Ring<T, N> {
     const SHAPE: u64 = mix(mix(1, T::BITS), Self::SIZE as u64);
     fn clear(&self) {
         self.head.put(0);
         self.tail.put(0);
-        // The free cell of an inbox; the others are written before they count.
+        // This is the free cell of an inbox; the others are written before they are in use.
         self.cell(0).put(T::default());
     }
     fn is_sound(&self) -> bool {
@@ -106,21 +108,22 @@ unsafe impl<T: Word, const N: usize> Kept for Ring<T, N> {
 }
 
 crate::words! {
-    /// Elements of a stream that were given.
+    /// Elements of a stream that were given to a reader.
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
     pub struct Run {
         /// The position of the first: how many came before it since the first boot, modulo 2^32.
         pub first: u32,
-        /// How many.
+        /// The number of elements.
         pub count: u32,
     }
 }
 
-/// Most elements that [`Inbox::read`] gives at a time.
+/// The most elements that [`Inbox::read`] passes to `give` at a time.
 pub const CHUNK: usize = 256;
 
-/// A ring whose readers number their reads: what is given stays until a read with another number shows that the answer arrived.
-/// One cell is always free, and zero, for who stores an element by one instruction ([`Inbox::slot`]).
+/// A queue whose readers number their reads: elements that were given stay until a read with
+/// another number shows that the reply was received. One cell is always free and zero, for code
+/// that stores an element by one instruction ([`Inbox::slot`]).
 #[repr(C)]
 pub struct Inbox<T: Word, const N: usize> {
     last: Cell<u64>,
@@ -130,32 +133,32 @@ pub struct Inbox<T: Word, const N: usize> {
 }
 
 impl<T: Word, const N: usize> Inbox<T, N> {
-    /// The ring.
+    /// The queue itself.
     pub fn ring(&self) -> &Ring<T, N> {
         &self.ring
     }
 
-    /// Whether there is nothing: everything was taken, and its taking has shown.
+    /// Whether there is no element, not even one that was given and not confirmed.
     pub fn is_empty(&self) -> bool {
         self.ring.is_empty()
     }
 
-    /// Elements that nobody was given yet.
+    /// The number of elements that were not given to any reader yet.
     pub fn unread(&self) -> u32 {
         self.ring.head().wrapping_sub(self.given.get())
     }
 
-    /// How many more fit.
+    /// How many more elements fit.
     pub fn room(&self) -> u32 {
         self.ring.room().saturating_sub(1)
     }
 
-    /// The free cell. It is zero, and whoever fills it stores something else.
+    /// The free cell. It is zero, and only other values are stored to it.
     pub fn slot(&self) -> &Cell<T> {
         self.ring.cell(self.ring.head())
     }
 
-    /// Appends what is in [`Inbox::slot`], if anything is. Returns whether it was.
+    /// Appends the element in [`Inbox::slot`], if there is one. Returns whether there was.
     pub fn accept(&self) -> bool {
         if self.slot().get() == T::default() || self.room() == 0 {
             return false;
@@ -166,11 +169,12 @@ impl<T: Word, const N: usize> Inbox<T, N> {
         true
     }
 
-    /// Gives up to `capacity` elements to a reader, through `give` (number of the first, elements), and returns how many. A read with the number of
-    /// the last one is given the same again, and whatever came after it; number 0 is none.
+    /// Gives up to `capacity` elements to a reader by calling `give` (index of the first,
+    /// elements), and returns their number. A read with the number of the last one is given the
+    /// same elements again, and those that have arrived since; number 0 is never a repetition.
     ///
     /// # Errors
-    /// Those of `give`.
+    /// Any error of `give`.
     pub fn read<E>(
         &self,
         task: TaskId,
@@ -186,22 +190,24 @@ impl<T: Word, const N: usize> Inbox<T, N> {
         self.give(capacity, give)
     }
 
-    /// Gives up to `capacity` elements from a position on, through `give` (number of the first, elements), to a reader who keeps the position up to which it has
-    /// taken them, in memory that outlives it: what lies before is dropped. Where nothing lies at that position, since another reader has taken
-    /// it or an earlier life of this driver has lost it, it begins with what there is.
+    /// Gives up to `capacity` elements from a position on by calling `give` (index of the first,
+    /// elements), to a reader that keeps the position up to which it has taken elements in memory
+    /// that outlives it. Elements before the position are removed. If there is no element at the
+    /// position, since another reader has taken it or an earlier life of this driver has lost it,
+    /// the run begins with the first element.
     ///
     /// # Errors
-    /// Those of `give`.
+    /// Any error of `give`.
     pub fn read_from<E>(
         &self,
         position: u32,
         capacity: usize,
         give: impl FnMut(usize, &[T]) -> Result<(), E>,
     ) -> Result<Run, E> {
-        // A numbered read is not repeated by this one.
+        // A later numbered read is not a repetition of this one.
         self.last.put(0);
         if position.wrapping_sub(self.ring.tail()) <= self.ring.len() {
-            // Stored before the tail: a position before the tail would be damage.
+            // Stored before the tail, since a position before the tail would be inconsistent.
             if self.given.get().wrapping_sub(self.ring.tail()) < position.wrapping_sub(self.ring.tail()) {
                 self.given.put(position);
             }
@@ -230,7 +236,7 @@ impl<T: Word, const N: usize> Inbox<T, N> {
     }
 }
 
-// SAFETY: it is made of cells, in C's layout.
+// SAFETY: it consists of cells, in C's layout.
 unsafe impl<T: Word, const N: usize> Kept for Inbox<T, N> {
     const SHAPE: u64 = mix(2, Ring::<T, N>::SHAPE);
     fn clear(&self) {
@@ -244,7 +250,8 @@ unsafe impl<T: Word, const N: usize> Kept for Inbox<T, N> {
     }
 }
 
-/// For [`Inbox::read`] and [`Inbox::read_from`] of elements that are bytes with flags above them: gives the bytes alone.
+/// Adapts a `give` for bytes to [`Inbox::read`] and [`Inbox::read_from`] of elements that are bytes
+/// with flags in the upper bits: passes on only the bytes.
 pub fn low_bytes<E>(mut give: impl FnMut(usize, &[u8]) -> Result<(), E>) -> impl FnMut(usize, &[u16]) -> Result<(), E> {
     move |offset, part| {
         let mut bytes = [0; CHUNK];

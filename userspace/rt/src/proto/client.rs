@@ -1,4 +1,4 @@
-//! What a client is made of.
+//! The client side of protocols.
 
 use super::{BAD_REQUEST, Words, from_words};
 use crate::driver::Answer;
@@ -10,42 +10,43 @@ use alloc::vec::Vec;
 use core::marker::PhantomData;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-/// What a client does when the server died over a request.
+/// What a client does when the server dies over a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy {
-    /// How often it asks at most; `u32::MAX`: as often as it takes.
+    /// The most tries of a request; `u32::MAX` for any number.
     pub tries: u32,
-    /// The request carries a number by which the server's next life knows it again.
+    /// Whether the request has a number by which the server's next life recognises it.
     pub numbered: bool,
 }
 
 impl Policy {
-    /// Whether it asks again, after this many tries of which the server died over each.
+    /// Whether the request is repeated after `tried` tries over each of which the server died.
     pub const fn asks_again(self, tried: u32) -> bool {
         self.tries == u32::MAX || tried < self.tries
     }
 }
 
-/// Draws the numbers of an operation: one sequence for all clients of a task, since servers tell clients apart by task.
+/// Generates the numbers of an operation's requests: one sequence for all clients of a task, since
+/// servers distinguish clients by task.
 #[derive(Debug, Default)]
 pub struct Numbers(AtomicU64);
 
 impl Numbers {
-    /// From 1 on: 0 is no number.
+    /// A sequence that starts at 1; 0 is not a number of a request.
     pub const fn new() -> Numbers {
         Numbers(AtomicU64::new(0))
     }
 
-    /// The next one.
+    /// The next number.
     pub fn draw(&self) -> u64 {
         self.0.fetch_add(1, Ordering::Relaxed) + 1
     }
 }
 
-/// Makes a call, and again while the server dies over it, as the policy says.
+/// Makes a call, and repeats it while the server dies over it, as the policy says.
 ///
 /// # Errors
-/// See [`CallError`]; `Died` only where the last try ended so.
+/// See [`CallError`]; `Died` only if the server died over the last try, too.
 #[inline(always)]
 pub fn call<const N: usize>(
     endpoint: Endpoint,
@@ -55,7 +56,7 @@ pub fn call<const N: usize>(
     handle: Option<Handle>,
     policy: Policy,
 ) -> Result<Reply, CallError> {
-    // Known where this is inlined, as is most of what follows.
+    // Both are known where this is inlined, as is most of what follows.
     if N == 0 && handle.is_none() {
         return repeat(policy, || endpoint.call(label, words));
     }
@@ -65,12 +66,13 @@ pub fn call<const N: usize>(
     for (lease, loan) in leases.iter_mut().zip(loans.iter_mut()) {
         *lease = loan.lease().ok_or(CallError::Failed(Status::BadArgument))?;
     }
-    // SAFETY: the leases were made from borrows that `loans` holds until this returns, for the same access.
+    // SAFETY: the leases were made from borrows that `loans` holds until this returns, for the same
+    // access.
     unsafe { call_lending(endpoint, header, words, &leases, transfer, policy) }
 }
 
 /// # Safety
-/// As of [`Endpoint::call_leased`].
+/// The errors of [`Endpoint::call_leased`].
 unsafe fn call_lending(
     endpoint: Endpoint,
     header: Header,
@@ -79,7 +81,7 @@ unsafe fn call_lending(
     transfer: u64,
     policy: Policy,
 ) -> Result<Reply, CallError> {
-    // SAFETY: as the caller's.
+    // SAFETY: the caller's promise is the same.
     repeat(policy, || unsafe { endpoint.call_leased(header, words, leases, transfer) })
 }
 
@@ -94,32 +96,33 @@ fn repeat<T>(policy: Policy, mut ask: impl FnMut() -> Result<T, CallError>) -> R
     }
 }
 
-/// A request that is ready to be asked, with memory of its own: what futures ask.
+/// A request that is ready to be made and owns the memory that it lends, for futures.
 #[derive(Debug)]
 #[must_use = "it is asked by `Ask::of`, or by a `PendingCall`"]
 pub struct Ask<A, R> {
-    /// What is asked.
+    /// The label.
     pub label: u16,
     /// The data words.
     pub words: [u64; 4],
-    /// The memory lent.
+    /// The memory that is lent.
     pub lent: Vec<Lend>,
-    /// The handle passed along.
+    /// The handle that is sent.
     pub handle: Option<Handle>,
-    /// What to do when the server dies over it.
+    /// What to do when the server dies over the request.
     pub policy: Policy,
-    /// The answer says how much of the memory was filled.
+    /// Whether the answer is the number of bytes of the memory that were filled.
     filled: bool,
     answer: PhantomData<fn() -> (A, R)>,
 }
 
 impl<A: Words, R: Refuse> Ask<A, R> {
-    /// A request.
+    /// A request with this label and these arguments.
     pub fn new(label: u16, words: [u64; 4], lent: Vec<Lend>, handle: Option<Handle>, policy: Policy) -> Self {
         Ask { label, words, lent, handle, policy, filled: false, answer: PhantomData }
     }
 
-    /// The answer of this request says how much of the memory was filled: never more than there is.
+    /// Marks the answer as the number of bytes of the memory that were filled; it is limited to the
+    /// size of the memory.
     pub fn filling(self) -> Self {
         Ask { filled: true, ..self }
     }
@@ -129,10 +132,11 @@ impl<A: Words, R: Refuse> Ask<A, R> {
         if self.filled { answer.at_most(self.lent.iter().map(room).sum()) } else { answer }
     }
 
-    /// Asks this server, and waits for the answer; returns the memory that was lent as well.
+    /// Makes the request to this server, and waits for the answer. Also returns the memory that was
+    /// lent.
     ///
     /// # Errors
-    /// The call failed, or the server refuses.
+    /// The call failed, or the server refused the request.
     pub async fn of(mut self, exec: &Exec, endpoint: Endpoint) -> (Result<A, Failure<R>>, Vec<Lend>) {
         let mut tried = 1_u32;
         loop {
@@ -146,27 +150,27 @@ impl<A: Words, R: Refuse> Ask<A, R> {
     }
 }
 
-/// Why a request was refused, as a protocol's enum says it.
+/// The reasons for which a server refuses a request: the enum that a protocol declares.
 pub trait Refuse: Sized {
-    /// Outcome and words.
+    /// The reply with this refusal: outcome and words.
     fn encode(self) -> Answer;
-    /// The inverse.
+    /// The refusal in a reply, the inverse of `encode`.
     fn decode(outcome: u16, words: [u64; 4]) -> Self;
 }
 
-/// Why there is no answer.
+/// The reason why a request has no answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Failure<R> {
     /// The call failed.
     Call(CallError),
-    /// The server refused.
+    /// The server refused the request.
     Refused(R),
 }
 
-/// What a call came to.
+/// The answer in a reply.
 ///
 /// # Errors
-/// The call failed; or the server refused, or answered with what is no answer.
+/// The call failed, the server refused the request, or the reply is not a valid answer.
 #[inline]
 pub fn answer<A: Words, R: Refuse>(reply: Result<Reply, CallError>) -> Result<A, Failure<R>> {
     match reply {

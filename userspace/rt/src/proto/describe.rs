@@ -1,16 +1,17 @@
-//! A protocol as text, for people: the shell's `call` names operations, arguments and refusals by it.
+//! The description of a protocol as text, from which the shell's `call` knows operations, arguments
+//! and refusals.
 //!
-//! One line each, of words with one blank between them:
+//! It has one line for each part, of words separated by one blank:
 //!
-//! | line | says |
+//! | line | meaning |
 //! |---|---|
-//! | `protocol NAME` | the first one |
-//! | `op LABEL NAME [ARGUMENT:TYPE]... [+KIND] [#] -> TYPE` | an operation: `&` is memory to read, `&mut` memory to write, `+KIND` a handle, `#` a number; `filled` is how much of the memory was written |
-//! | `no NUMBER [VALUE:TYPE] TEXT` | a refusal; `VALUE:TYPE` is `-` where it has none |
+//! | `protocol NAME` | the first line |
+//! | `op LABEL NAME [ARGUMENT:TYPE]... [+KIND] [#] -> TYPE` | an operation: `&` is memory to read, `&mut` memory to write, `+KIND` a handle, `#` a number; `filled` is the number of bytes of the memory that were written |
+//! | `no NUMBER [VALUE:TYPE] TEXT` | a refusal; `VALUE:TYPE` is `-` if it has none |
 //!
 //! A struct is `{field:TYPE,...}`, an enum `Variant=NUMBER|...`.
 
-/// How long these texts are together.
+/// The length of these texts together, in bytes.
 pub const fn length(parts: &[&str]) -> usize {
     let (mut length, mut at) = (0, 0);
     while at < parts.len() {
@@ -20,7 +21,7 @@ pub const fn length(parts: &[&str]) -> usize {
     length
 }
 
-/// These texts, one behind the other.
+/// The concatenation of these texts.
 pub const fn join<const N: usize>(parts: &[&str]) -> [u8; N] {
     let mut joined = [0; N];
     let (mut to, mut at) = (0, 0);
@@ -37,7 +38,7 @@ pub const fn join<const N: usize>(parts: &[&str]) -> [u8; N] {
     joined
 }
 
-/// Joins constant texts, at compile time.
+/// Concatenates constant texts at compile time.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __joined {
@@ -51,8 +52,10 @@ macro_rules! __joined {
     }};
 }
 
-/// Puts the description of the protocol that a program serves into a section of its own, `.protocol`, where `cargo xtask` finds it for the
-/// boot archive (`proto/NAME`). `rt::driver!(D, serves MODULE)` does it. Returns a reference, which keeps the linker from leaving it out.
+/// Puts the description of the protocol that a program serves into a section `.protocol`, from
+/// which `cargo xtask` copies it to the boot archive (`proto/NAME`).
+/// `rt::driver!(D, serves MODULE)` does this. It uses a reference to the text, so that the linker
+/// keeps it.
 #[macro_export]
 macro_rules! described {
     ($($protocol:ident)::+) => {{

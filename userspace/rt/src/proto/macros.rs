@@ -1,8 +1,9 @@
-//! [`protocol!`](crate::protocol).
+//! The macro [`protocol!`](crate::protocol).
 
 mod parts;
 
-/// Declares a protocol: labels, refusals, a client, requests for futures, a server's trait, and what calls its methods. One in each module.
+/// Declares a protocol: labels, refusals, a client, requests for futures, a trait for the server,
+/// and the code that calls its methods. A module can have only one.
 ///
 /// ```
 /// use rt::notify::Notification;
@@ -69,26 +70,32 @@ mod parts;
 /// # Ok::<(), Error>(())
 /// ```
 ///
-/// `protocol NAME;` says what the task is called that serves it; where that is no name of Rust's, `protocol my_lamp = "my-lamp";`.
+/// `protocol NAME;` is the name of the task that serves it; if that is not a Rust identifier,
+/// `protocol my_lamp = "my-lamp";`.
 ///
-/// A refusal has a name, perhaps a value, a number below 0xfffc, and its text, as for `format!`; what else the text needs stands in parentheses
-/// behind it.
+/// A refusal has a name, optionally a value, a number below 0xfffc, and a text as for `format!`,
+/// whose further arguments are in parentheses after it.
 ///
 /// In brackets:
 /// - the label, a number below 0xffff;
-/// - what a client does when the server dies over the request: `once` (it tells its caller), `idempotent` (it asks again, as often as it takes),
-///   `idempotent(3)` (it asks three times in all), `numbered` (it asks again with the same number, as often as it takes: the server's next life
-///   knows it by that, see [`rt::keep`](crate::keep)), `numbered(16)` likewise;
-/// - `later`, where the answer may come later: the method is given a [`Call`](crate::proto::Call) and returns an
-///   [`Outcome`](crate::proto::Outcome), which cannot be had without an answer, or the proof that one is owed.
+/// - what a client does when the server dies over the request: `once` (it returns the error),
+///   `idempotent` (it repeats the request, any number of times), `idempotent(3)` (at most three
+///   tries), `numbered` (it repeats the request with the same number, any number of times, by which
+///   the server's next life recognises it: see [`rt::keep`](crate::keep)), `numbered(16)` (at most
+///   16 tries);
+/// - `later` if the reply may be deferred: the method is given a [`Call`](crate::proto::Call) and
+///   returns an [`Outcome`](crate::proto::Outcome), which is made either from an answer or by
+///   deferring the reply.
 ///
-/// Arguments are values of [`Words`](crate::proto::Words), each of which begins a word of the four that there are (a number takes the one after
-/// them), or memory: `&[u8]` is lent for reading, `&mut [u8]` for writing, with `; BOUNDS` behind `u8` for its length in bytes. `passing` names
-/// one handle that travels along, its kind and the rights that the server gets. The answer is one such value; `Filled` stands for a `usize`, the
-/// number of bytes of the operation's one `&mut [u8]` that the server has filled, of which the client believes no more than it lent.
+/// Arguments are values of [`Words`](crate::proto::Words), each of which begins one of the four
+/// words (a number takes the word after them), or memory: `&[u8]` is lent for reading, `&mut [u8]`
+/// for writing, with `; BOUNDS` after `u8` for its length in bytes. `passing` declares a handle
+/// that the request brings, its kind and the rights that the server gets. The answer is one value;
+/// `Filled` stands for a `usize`, the number of bytes of the operation's only `&mut [u8]` that the
+/// server has filled, which the client limits to the length that it lent.
 ///
-/// What is not as declared (label, number of leases, their access and bounds, kind and rights of the handle, values of enums) is refused before
-/// a method is called.
+/// A request that is not as declared (label, number of leases, their access and bounds, kind and
+/// rights of the handle, values of enums) is refused before a method is called.
 #[macro_export]
 macro_rules! protocol {
     (
@@ -156,13 +163,14 @@ macro_rules! protocol {
             $(pub(super) const $op: $crate::proto::Policy = $crate::__protocol!(@policy $policy $(($tries))?);)*
         }
 
-        /// The numbers of this task's requests.
+        /// The numbers of this task's requests, for each numbered operation.
         #[allow(non_upper_case_globals, unused)]
         mod number {
             $(pub(super) static $op: $crate::proto::Numbers = $crate::proto::Numbers::new();)*
         }
 
-        /// A hash of the protocol: labels, arguments, answers and refusals. What is not the same on both sides shows.
+        /// A hash of the protocol: labels, arguments, answers and refusals. It differs if client
+        /// and server were built from different declarations.
         $vis const HASH: u64 = {
             let hash = $crate::proto::mix_text(0, stringify!($protocol));
             $(
@@ -188,7 +196,7 @@ macro_rules! protocol {
             hash
         };
 
-        /// The protocol as text, for people: see `rt::described!`.
+        /// The description of the protocol as text, for people: see `rt::described!`.
         $vis const DESCRIPTION: &str = $crate::__joined!(
             concat!("protocol ", stringify!($protocol), "\n"),
             $(
@@ -210,24 +218,24 @@ macro_rules! protocol {
             )*
         );
 
-        /// Why a request was not done.
+        /// The reasons for which the server refuses a request.
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
         $vis enum Refusal {
             $($(#[$refusal_meta])* $refusal $(($payload_type))?,)*
-            /// A request of the same kind of this task waits already.
+            /// A request of the same kind by the same task already waits.
             Busy,
-            /// The memory lent is missing, too short or too long, or cannot be reached.
+            /// The lent memory is missing, too short or too long, or not accessible.
             BadLease,
-            /// The server has given the request up.
+            /// The server has abandoned the request.
             Cancelled,
             /// The server does not know the operation, or not with these arguments.
             BadRequest,
-            /// For a reason that this side does not know.
+            /// The server gave a reason that this client does not know.
             Unknown(u16),
         }
 
         impl Refusal {
-            /// The label of the answer.
+            /// The outcome in the reply.
             pub const fn code(self) -> u16 {
                 match self {
                     $(Refusal::$refusal { .. } => $code,)*
@@ -278,12 +286,12 @@ macro_rules! protocol {
             }
         }
 
-        /// Why a client got no answer.
+        /// The reasons for which a client has no answer.
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
         $vis enum Error {
-            /// The call failed; `CallError::Died` only where the operation may not be asked again.
+            /// The call failed; `CallError::Died` only if the operation may not be repeated.
             Call($crate::ipc::CallError),
-            /// The server refused.
+            /// The server refused the request.
             Refused(Refusal),
         }
 
@@ -307,10 +315,10 @@ macro_rules! protocol {
             }
         }
 
-        /// What a call of this protocol came to.
+        /// The answer in a reply of this protocol.
         ///
         /// # Errors
-        /// The call failed, or the server refused.
+        /// The call failed, or the server refused the request.
         $vis fn answer<A: $crate::proto::Words>(
             reply: Result<$crate::ipc::Reply, $crate::ipc::CallError>,
         ) -> Result<A, Error> {
@@ -325,17 +333,19 @@ macro_rules! protocol {
 
         #[allow(dead_code)]
         impl Client {
-            /// Speaks to the server behind this endpoint.
+            /// A client of the server at this endpoint.
             pub const fn new(endpoint: $crate::ipc::Endpoint) -> Self {
                 Client { endpoint }
             }
 
-            /// The server, where `system.toml` lets this task call a task of the protocol's name.
+            /// A client of the task with the protocol's name, if `system.toml` lets this task call
+            /// it.
             pub fn peer() -> Option<Self> {
                 $crate::ipc::Endpoint::peer($crate::__protocol!(@peer $protocol $($peer)?)).map(Client::new)
             }
 
-            /// The protocol that the server speaks: the same as [`HASH`], if it was built from the same declaration.
+            /// The hash of the server's protocol, which equals [`HASH`] if it was built from the
+            /// same declaration.
             ///
             /// # Errors
             /// The call failed.
@@ -377,7 +387,8 @@ macro_rules! protocol {
             )*
         }
 
-        /// Requests for futures: each owns the memory that it lends. Its method `of` asks one; so does a `PendingCall`.
+        /// Requests for futures: each owns the memory that it lends. Its method `of` makes it, as
+        /// does a `PendingCall`.
         #[allow(dead_code)]
         $vis struct Requests;
 
@@ -405,14 +416,14 @@ macro_rules! protocol {
             )*
         }
 
-        /// A call that is answered later with an `A`.
+        /// A call with an answer `A` whose reply may be deferred.
         $vis type Call<A> = $crate::proto::Call<A, Refusal>;
-        /// What becomes of a call now.
+        /// What a method returns for a call: an answer, or the proof that the reply is deferred.
         $vis type Outcome<A> = $crate::proto::Outcome<A, Refusal>;
-        /// Calls that wait for an `A`, and what each of them wants.
+        /// Calls with an answer `A` that wait for deferred replies, with data `W` of the server's.
         $vis type Queue<W, A = ()> = $crate::proto::Queue<W, A, Refusal>;
 
-        /// The server, as its requests see it. [`dispatch`] calls the methods.
+        /// The server's methods, one for each operation. [`dispatch`] calls them.
         $vis trait Server {
             $(
                 $(#[$meta])*
@@ -426,7 +437,7 @@ macro_rules! protocol {
             )*
         }
 
-        /// Takes a request apart, checks its arguments, and calls the server's method.
+        /// Decodes a request, checks its arguments, and calls the server's method.
         #[inline]
         $vis fn dispatch<S: Server>(server: &mut S, request: &$crate::ipc::Request) -> $crate::Answer {
             let done = match request.label {
@@ -436,7 +447,8 @@ macro_rules! protocol {
                         #[allow(unused_mut, unused_variables)]
                         fn serve<S: Server>(server: &mut S, request: &$crate::ipc::Request) -> Result<$crate::Answer, u16> {
                             const LEASES: &[&str] = &[$($(stringify!($byte),)?)*];
-                            // First of all: it is closed where anything else is not as declared.
+                            // The handle is taken first, so that it is closed if anything else is
+                            // not as declared.
                             $(let $handle = $crate::proto::taken::<$kind>(request, $crate::__protocol!(@rights $($right)+));)?
                             let mut args = $crate::proto::Args::new(request, LEASES.len())?;
                             $(let $handle = $handle.ok_or($crate::proto::BAD_REQUEST)?;)?
@@ -459,7 +471,7 @@ macro_rules! protocol {
             }
         }
 
-        /// The protocol, as `rt::proto::Served` names it.
+        /// The protocol as a type, for `rt::proto::Served`.
         #[derive(Clone, Copy, Debug)]
         #[allow(dead_code)]
         $vis struct Protocol;
@@ -475,11 +487,11 @@ macro_rules! protocol {
             }
         }
 
-        /// The kinds of handles that requests bring.
+        /// The kinds of handles that requests may bring.
         $vis const TAKES: $crate::proto::Kinds = $crate::proto::Kinds::empty()
             $($(.union($crate::proto::Kinds::of(Some(<$kind as $crate::proto::Passable>::KIND))))?)*;
 
-        /// Whether requests of this label bring a handle.
+        /// Whether requests with this label may bring a handle.
         $vis const fn takes_handle(label: u16) -> bool {
             match label {
                 $($(label::$op => { let _ = stringify!($kind); true })?)*

@@ -1,21 +1,23 @@
-//! A driver and the protocol that it serves.
+//! A driver together with the protocol that it serves.
 
 use crate::driver::{Answer, Driver};
 use crate::ipc::Request;
 use abi::message::Kinds;
 use core::marker::PhantomData;
 
-/// A protocol, as what calls the methods of its server `S`. [`protocol!`](crate::protocol) implements it for its `Protocol`.
+/// A protocol that calls the methods of its server `S`. [`protocol!`](crate::protocol) implements
+/// it for its `Protocol`.
 pub trait Dispatch<S> {
-    /// The kinds of handles that requests bring.
+    /// The kinds of handles that requests may bring.
     const TAKES: Kinds;
-    /// Whether requests of this label bring a handle.
+    /// Whether requests with this label may bring a handle.
     fn takes_handle(label: u16) -> bool;
-    /// Takes a request apart, checks its arguments, and calls the server's method.
+    /// Decodes a request, checks its arguments, and calls the server's method.
     fn dispatch(server: &mut S, request: &Request) -> Answer;
 }
 
-/// A driver `D` whose requests are those of the protocol `P`: a [`Driver`] itself. `rt::driver!(D, serves MODULE)` makes it the task.
+/// A driver `D` that serves the requests of the protocol `P`. It is a [`Driver`] itself, which
+/// `rt::driver!(D, serves MODULE)` makes the task.
 #[derive(Debug)]
 pub struct Served<D, P> {
     /// The driver.

@@ -1,4 +1,4 @@
-//! What a server is made of.
+//! The server side of protocols.
 
 use super::client::Refuse;
 use super::words::{Unpack, Words, to_words};
@@ -14,51 +14,52 @@ use alloc::vec::Vec;
 use core::marker::PhantomData;
 use core::ops::RangeBounds;
 
-/// Who asks.
+/// The sender of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Asker {
-    /// The task, in this life.
+    /// The sending task, in its life.
     pub task: TaskId,
-    /// The badge of the handle that it used.
+    /// The badge of the handle that the sender used.
     pub badge: u32,
-    /// The number of the request, where its operation is numbered; 0 for none.
+    /// The number of the request, if its operation is numbered; otherwise 0.
     pub number: u64,
 }
 
-/// A call that may be answered later.
+/// A call whose reply may be deferred.
 #[derive(Debug)]
 #[must_use = "the caller waits for the answer"]
 pub struct Call<A, R> {
-    /// Who asks.
+    /// The sender.
     pub from: Asker,
     pending: Pending,
     answer: PhantomData<fn(A, R)>,
 }
 
-/// The answer that is owed to a call, kept for later. Dropped, it is answered with [`CANCELLED`]: no caller waits for one that was forgotten.
+/// The right to answer a call whose reply was deferred. If it is dropped, the call is answered with
+/// [`CANCELLED`], so that no caller waits for ever.
 #[derive(Debug)]
 #[must_use = "the caller waits for the answer"]
 pub struct Owed<A, R> {
-    /// `None` once it is answered.
+    /// `None` once the call is answered.
     pending: Option<Pending>,
     answer: PhantomData<fn(A, R)>,
 }
 
 impl<A, R> Drop for Owed<A, R> {
     fn drop(&mut self) {
-        // On the host, a life that is ended unwinds; a task that ends runs nothing more.
+        // On the host a simulated death unwinds; a task that dies runs no destructors.
         #[cfg(not(target_os = "none"))]
         if std::thread::panicking() {
             return;
         }
         if let Some(pending) = self.pending.take() {
-            // A caller that is gone wants no answer.
+            // A caller that no longer waits needs no reply.
             let _ = pending.reply(CANCELLED, [0; 4]);
         }
     }
 }
 
-/// What becomes of a call now: an answer, or the proof that it is owed one.
+/// What a method returns for a call: an answer, or the proof that the reply is deferred.
 #[derive(Debug)]
 #[must_use = "the caller waits for the answer"]
 pub struct Outcome<A, R> {
@@ -75,7 +76,7 @@ fn encoded<A: Words, R: Refuse>(result: Result<A, R>) -> Answer {
 }
 
 impl<A: Words, R: Refuse> Call<A, R> {
-    /// Keeps it for later.
+    /// Defers the reply: returns the right to answer later, and what the method must return.
     pub fn owe(self) -> (Owed<A, R>, Outcome<A, R>) {
         let owed = Owed { pending: Some(self.pending), answer: PhantomData };
         (owed, Outcome { now: Answer::Deferred, answer: PhantomData })
@@ -88,10 +89,10 @@ impl<A: Words, R: Refuse> Owed<A, R> {
         self.pending.as_ref().is_some_and(|pending| pending.lease_len(0) != Err(Status::StaleReply))
     }
 
-    /// Answers it.
+    /// Answers the call.
     ///
     /// # Errors
-    /// [`Status::StaleReply`] where the caller is gone.
+    /// [`Status::StaleReply`] if the caller no longer waits.
     pub fn pay(mut self, result: Result<A, R>) -> Result<(), Status> {
         match (self.pending.take(), encoded(result)) {
             (Some(pending), Answer::Reply(label, words)) => pending.reply(label, words),
@@ -107,9 +108,9 @@ impl<A: Words, R: Refuse> From<Result<A, R>> for Outcome<A, R> {
     }
 }
 
-/// What a server's method may return.
+/// A type that a server's method may return.
 pub trait Respond {
-    /// As the loop wants it.
+    /// The answer for the driver's loop.
     fn respond(self) -> Answer;
 }
 
@@ -127,9 +128,9 @@ impl<A, R> Respond for Outcome<A, R> {
     }
 }
 
-/// How a method is told who asks: [`Asker`], or a [`Call`].
+/// A type by which a method may take the sender: [`Asker`], or a [`Call`].
 pub trait FromCall {
-    /// Of a request and its number.
+    /// Makes it from a request and its number.
     fn from_call(request: &Request, number: u64) -> Self;
 }
 
@@ -148,11 +149,11 @@ impl<A, R> FromCall for Call<A, R> {
     }
 }
 
-/// Memory that the caller lends for reading, until it has its answer.
+/// Memory that the caller lends for reading until its call is answered.
 #[derive(Clone, Copy, Debug)]
 pub struct In(Lent);
 
-/// Memory that the caller lends for writing, until it has its answer.
+/// Memory that the caller lends for writing until its call is answered.
 #[derive(Clone, Copy, Debug)]
 pub struct Out(Lent);
 
@@ -164,28 +165,29 @@ struct Lent {
 }
 
 impl In {
-    /// Bytes lent.
+    /// The number of bytes lent.
     pub fn len(&self) -> u32 {
         self.0.len
     }
 
-    /// Whether there are none.
+    /// Whether no byte is lent.
     pub fn is_empty(&self) -> bool {
         self.0.len == 0
     }
 
-    /// Copies from `offset` on, as much as fits both; returns how many bytes.
+    /// Copies from `offset` on, until `buffer` is full or the memory ends; returns the number of
+    /// bytes.
     ///
     /// # Errors
-    /// Those of [`Pending::read`].
+    /// The errors of [`Pending::read`].
     pub fn read(&self, offset: usize, buffer: &mut [u8]) -> Result<usize, Status> {
         crate::ipc::read(self.0.token, self.0.lease, offset, buffer)
     }
 
-    /// A copy of all of it. How much that is, the bounds of its declaration say.
+    /// A copy of all bytes. Its size is within the bounds that the operation declares.
     ///
     /// # Errors
-    /// Those of [`Pending::read`].
+    /// The errors of [`Pending::read`].
     pub fn to_vec(&self) -> Result<Vec<u8>, Status> {
         let mut bytes = vec![0; self.0.len as usize];
         let read = self.read(0, &mut bytes)?;
@@ -193,38 +195,38 @@ impl In {
         Ok(bytes)
     }
 
-    /// The text in it; `None` where it is not UTF-8, or cannot be read.
+    /// The bytes as text; `None` if they are not UTF-8, or cannot be read.
     pub fn text(&self) -> Option<String> {
         String::from_utf8(self.to_vec().ok()?).ok()
     }
 }
 
 impl Out {
-    /// Bytes lent.
+    /// The number of bytes lent.
     pub fn len(&self) -> u32 {
         self.0.len
     }
 
-    /// Whether there are none.
+    /// Whether no byte is lent.
     pub fn is_empty(&self) -> bool {
         self.0.len == 0
     }
 
-    /// Whether the caller still waits: else the memory is no longer lent.
+    /// Whether the memory is still lent, which is until the caller no longer waits.
     pub fn is_lent(&self) -> bool {
         crate::ipc::lease_info(self.0.token, self.0.lease).is_ok()
     }
 
-    /// Copies all of `bytes` to `offset`.
+    /// Copies all of `bytes` to the memory from `offset` on.
     ///
     /// # Errors
-    /// Those of [`Pending::write_all`].
+    /// The errors of [`Pending::write_all`].
     pub fn write_all(&self, offset: usize, bytes: &[u8]) -> Result<(), Status> {
         Pending { token: self.0.token }.write_all(self.0.lease, offset, bytes)
     }
 }
 
-/// The arguments of a request, being taken. What is not as declared is refused.
+/// Decodes the arguments of a request, and refuses those that are not as declared.
 #[derive(Debug)]
 pub struct Args<'a> {
     request: &'a Request,
@@ -233,10 +235,10 @@ pub struct Args<'a> {
 }
 
 impl<'a> Args<'a> {
-    /// Of a request with so many leases.
+    /// Begins with a request, which must have this number of leases.
     ///
     /// # Errors
-    /// [`BAD_REQUEST`] where it has another number of them.
+    /// [`BAD_REQUEST`] if it has another number of leases.
     #[inline(always)]
     pub fn new(request: &'a Request, leases: usize) -> Result<Self, u16> {
         if request.leases != leases {
@@ -245,10 +247,10 @@ impl<'a> Args<'a> {
         Ok(Args { request, words: Unpack::new(request.words), leases: 0 })
     }
 
-    /// The next value: each argument begins with a word.
+    /// The next value; each argument begins a new word.
     ///
     /// # Errors
-    /// [`BAD_REQUEST`] where it is none of its type.
+    /// [`BAD_REQUEST`] if it is not a valid value of the type.
     #[inline(always)]
     pub fn word<T: Words>(&mut self) -> Result<T, u16> {
         self.words.whole();
@@ -265,7 +267,7 @@ impl<'a> Args<'a> {
     /// The next lease, for reading.
     ///
     /// # Errors
-    /// [`BAD_LEASE`] where it is not, or its length is out of bounds.
+    /// [`BAD_LEASE`] if it is not readable, or its length is out of bounds.
     #[inline(always)]
     pub fn lent_in(&mut self, bounds: impl RangeBounds<usize>) -> Result<In, u16> {
         self.lent(Lease::READ, bounds).map(In)
@@ -274,14 +276,14 @@ impl<'a> Args<'a> {
     /// The next lease, for writing.
     ///
     /// # Errors
-    /// [`BAD_LEASE`] where it is not, or its length is out of bounds.
+    /// [`BAD_LEASE`] if it is not writable, or its length is out of bounds.
     #[inline(always)]
     pub fn lent_out(&mut self, bounds: impl RangeBounds<usize>) -> Result<Out, u16> {
         self.lent(Lease::WRITE, bounds).map(Out)
     }
 }
 
-/// A lease of a request. Arguments that are taken stay in registers, since this is not given them.
+/// A lease of a request. It does not take `Args`, so that the arguments can stay in registers.
 fn lent(token: ReplyToken, lease: usize, access: u32, bounds: impl RangeBounds<usize>) -> Result<Lent, u16> {
     match crate::ipc::lease_info(token, lease) {
         Ok((len, granted)) if granted & access == access && bounds.contains(&len) => {
@@ -291,8 +293,9 @@ fn lent(token: ReplyToken, lease: usize, access: u32, bounds: impl RangeBounds<u
     }
 }
 
-/// Calls of one operation that wait, in the order in which they came: typed [`Callers`]. One of each task. [`protocol!`](crate::protocol) declares a
-/// `Queue` that knows the protocol's refusals.
+/// Calls of one operation that wait for deferred replies, in the order of their arrival: a typed
+/// form of [`Callers`], by default with one call of each task. [`protocol!`](crate::protocol)
+/// declares a `Queue` with the protocol's refusals.
 ///
 /// ```
 /// use rt::proto::Asker;
@@ -349,7 +352,7 @@ impl<W, A, R> Default for Queue<W, A, R> {
 }
 
 impl<W, A, R> Queue<W, A, R> {
-    /// As [`Callers::several`]: up to `most` calls of each task may wait.
+    /// Allows up to `most` waiting calls of each task: see [`Callers::several`].
     pub fn several(most: usize) -> Self {
         Queue { callers: Callers::several(most), answer: PhantomData }
     }
@@ -363,12 +366,13 @@ fn ready<A: Words, R: Refuse>(result: Option<Result<A, R>>) -> Option<Ready> {
 }
 
 impl<W, A: Words, R: Refuse> Queue<W, A, R> {
-    /// Whether nobody waits.
+    /// Whether no call waits.
     pub fn is_empty(&self) -> bool {
         self.callers.is_empty()
     }
 
-    /// Answers a call at once where `serve` has an answer; else it waits for [`Queue::serve`]. See [`Callers::ask`].
+    /// Answers a call at once if `serve` returns an answer; otherwise the reply is deferred until
+    /// [`Queue::serve`]. See [`Callers::ask`].
     pub fn ask(
         &mut self,
         call: Call<A, R>,
@@ -380,7 +384,8 @@ impl<W, A: Words, R: Refuse> Queue<W, A, R> {
         Outcome { now, answer: PhantomData }
     }
 
-    /// As [`Queue::ask`], for what is done in the order in which it is asked for: a call waits behind all that wait before it.
+    /// Does what [`Queue::ask`] does, for calls that are served in the order of their arrival: a
+    /// call waits behind all that wait already.
     pub fn ask_in_turn(
         &mut self,
         call: Call<A, R>,
@@ -391,12 +396,13 @@ impl<W, A: Words, R: Refuse> Queue<W, A, R> {
         self.ask(call, what, |task, what| if first { serve(task, what) } else { None })
     }
 
-    /// Answers those who wait, in their order, up to the first for whom `serve` has no answer yet.
+    /// Answers the waiting calls in their order, up to the first for which `serve` returns no
+    /// answer yet.
     pub fn serve(&mut self, mut serve: impl FnMut(TaskId, &mut W) -> Option<Result<A, R>>) {
         self.callers.serve(|own| ready(serve(own.task, &mut own.what)));
     }
 
-    /// Answers the call of the task that has waited longest with this, if one waits.
+    /// Answers the task's longest-waiting call with `result`, if there is one.
     pub fn end(&mut self, task: TaskId, result: Result<A, R>) {
         if let Some(own) = self.callers.take(task) {
             let _ = Owed { pending: Some(own.pending), answer: PhantomData }.pay(result);

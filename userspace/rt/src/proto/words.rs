@@ -1,11 +1,11 @@
-//! Values in the words of a message.
+//! Encodes values in the words of a message.
 
 use super::{mix, mix_text};
 use abi::error::DeathKind;
 use abi::{Status, TaskId};
 use core::convert::Infallible;
 
-/// A value in at most four words.
+/// A value that fits into four words.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not travel in the words of a message",
     label = "not a value of a protocol",
@@ -13,19 +13,19 @@ use core::convert::Infallible;
             memory is lent as `&[u8]` or `&mut [u8]`, handles are passed as in `passing name: Notification[SIGNAL]`"
 )]
 pub trait Words: Sized {
-    /// How many bits it takes.
+    /// The number of bits of the value.
     const BITS: u32;
-    /// It begins with a word.
+    /// Whether the value begins a new word.
     const WHOLE: bool;
-    /// A hash of its layout.
+    /// A hash of the layout.
     const SHAPE: u64;
-    /// Its type, for people: see [`crate::described!`].
+    /// The type as text, for people: see [`crate::described!`].
     const TEXT: &'static str = "?";
-    /// Appends it.
+    /// Appends the value.
     fn pack(&self, to: &mut Pack);
-    /// Takes it; `None` where the bits are no such value.
+    /// Takes the value; `None` if the bits are not a valid value.
     fn unpack(from: &mut Unpack) -> Option<Self>;
-    /// A number of bytes, of which there are no more than `room`. Anything else is what it is.
+    /// If the value is a number of bytes, limits it to `room`; other values stay the same.
     #[doc(hidden)]
     #[inline(always)]
     fn at_most(self, room: usize) -> Self {
@@ -34,7 +34,8 @@ pub trait Words: Sized {
     }
 }
 
-/// Where a value of this type lies that comes after `at` bits: in one word, if it fits there.
+/// The bit position of a value of this type that follows `at` bits: it is within one word if the
+/// value fits there.
 pub const fn place<T: Words>(at: u32) -> u32 {
     place_bits(at, T::BITS, T::WHOLE)
 }
@@ -44,7 +45,7 @@ const fn place_bits(at: u32, bits: u32, whole: bool) -> u32 {
     if whole || at % 64 + bits > 64 { at.next_multiple_of(64) } else { at }
 }
 
-/// Four words, being filled.
+/// Four words that are being filled.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Pack {
     words: [u64; 4],
@@ -52,18 +53,18 @@ pub struct Pack {
 }
 
 impl Pack {
-    /// Four zeros.
+    /// Four words of zeros.
     pub const fn new() -> Pack {
         Pack { words: [0; 4], at: 0 }
     }
 
-    /// From the next word on.
+    /// Continues with the next word, unless at the beginning of one.
     #[inline(always)]
     pub fn whole(&mut self) {
         self.at = self.at.next_multiple_of(64);
     }
 
-    /// Appends the low bits of `value`.
+    /// Appends a number of `bits` bits, which must not be larger.
     #[inline(always)]
     pub fn push(&mut self, bits: u32, value: u64) {
         self.at = place_bits(self.at, bits, false);
@@ -79,7 +80,7 @@ impl Pack {
     }
 }
 
-/// Four words, being read.
+/// Four words that are being decoded.
 #[derive(Clone, Copy, Debug)]
 pub struct Unpack {
     words: [u64; 4],
@@ -87,18 +88,18 @@ pub struct Unpack {
 }
 
 impl Unpack {
-    /// Reads these.
+    /// Begins to decode these words.
     pub const fn new(words: [u64; 4]) -> Unpack {
         Unpack { words, at: 0 }
     }
 
-    /// From the next word on.
+    /// Continues with the next word, unless at the beginning of one.
     #[inline(always)]
     pub fn whole(&mut self) {
         self.at = self.at.next_multiple_of(64);
     }
 
-    /// Takes so many bits.
+    /// Takes a number of `bits` bits.
     #[inline(always)]
     pub fn pull(&mut self, bits: u32) -> u64 {
         self.at = place_bits(self.at, bits, false);
@@ -175,7 +176,7 @@ impl Words for () {
     }
 }
 
-/// The answer of an operation that never succeeds.
+/// The answer type of an operation that never succeeds.
 impl Words for Infallible {
     const BITS: u32 = 0;
     const WHOLE: bool = false;
@@ -248,8 +249,9 @@ impl<A: Words, B: Words> Words for (A, B) {
     }
 }
 
-/// Declares a struct, or an enum without data, that travels in the words of a message ([`Words`](crate::proto::Words)). Fields lie in their
-/// order, each in the first word that has room for all of it. An enum's numbers are literals.
+/// Declares a struct, or an enum without data, that can be passed in the words of a message
+/// ([`Words`](crate::proto::Words)). Fields are in their order, each in the first word that has
+/// room for all of it. An enum's numbers are literals.
 #[macro_export]
 macro_rules! words {
     (
@@ -325,7 +327,7 @@ macro_rules! words {
     };
 }
 
-/// A value as the words of a message.
+/// The words that encode a value.
 #[inline(always)]
 pub fn to_words<T: Words>(value: &T) -> [u64; 4] {
     let mut pack = Pack::new();
@@ -333,7 +335,7 @@ pub fn to_words<T: Words>(value: &T) -> [u64; 4] {
     pack.words()
 }
 
-/// The inverse of [`to_words`].
+/// The value that these words encode, the inverse of [`to_words`]; `None` if it is not valid.
 #[inline(always)]
 pub fn from_words<T: Words>(words: [u64; 4]) -> Option<T> {
     T::unpack(&mut Unpack::new(words))

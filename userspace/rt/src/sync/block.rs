@@ -1,4 +1,4 @@
-//! A thread that waits for one future.
+//! Blocking a thread on one future.
 
 use crate::parker::Parker;
 use alloc::sync::Arc;
@@ -7,10 +7,11 @@ use core::pin::pin;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Poll, Waker};
 
-/// Polls the future on this thread until it is done; in between the thread waits on a notification, which it makes when it first has to.
-/// Where the task's quota has no room for one, it lets other threads run instead and looks again.
+/// Polls the future on this thread until it is ready. In between the thread waits on a
+/// notification, which is made when it is first needed. If the task's quota has no room for one,
+/// the thread yields and polls again.
 ///
-/// Futures of [`crate::exec`] want their executor and are not for this; those of [`crate::sync`] are.
+/// This is for the futures of [`crate::sync`]; those of [`crate::exec`] need their executor.
 pub fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     let waiter = Arc::new(Waiter { woken: AtomicBool::new(false), parker: Parker::new() });
@@ -24,7 +25,7 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// Who waits: what a waker of its future wakes.
+/// The state of a waiting thread, which the future's waker refers to.
 struct Waiter {
     woken: AtomicBool,
     parker: Parker,
@@ -32,7 +33,7 @@ struct Waiter {
 
 impl Waiter {
     fn wait(&self) {
-        // Prepared first, looked at then: whoever wakes after that look finds it ready to be unparked.
+        // Prepare first, then check: a waker that comes after the check can already unpark.
         let prepared = self.parker.prepare();
         while !self.woken.swap(false, Ordering::SeqCst) {
             if prepared {
@@ -58,7 +59,7 @@ impl Wake for Waiter {
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        // The last waker is gone with it.
+        // No waker is left.
         self.parker.close();
     }
 }

@@ -1,4 +1,4 @@
-//! Values from senders to receivers, in order, a bounded number of them under way.
+//! Channels: queues of a bounded number of values from senders to receivers.
 
 use super::{Acquire, Closed, Semaphore, block_on};
 use crate::lock::Mutex;
@@ -9,10 +9,11 @@ use core::pin::Pin;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use core::task::{Context, Poll};
 
-/// Makes a channel with room for `capacity` values, 1 at least. The room is allocated now, so that sending allocates none.
+/// Makes a channel with room for `capacity` values, at least 1. The room is allocated now, so that
+/// sending allocates nothing.
 ///
-/// A sender waits while the channel is full: whoever produces faster than others consume is slowed down. Both sides can be cloned;
-/// each value goes to one receiver.
+/// A sender waits while the channel is full, so a fast producer is slowed down. Both sides can be
+/// cloned; each value goes to one receiver.
 pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     let capacity = capacity.max(1);
     let shared = Arc::new(Shared {
@@ -27,7 +28,7 @@ pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
 
 struct Shared<T> {
     queue: Mutex<VecDeque<T>>,
-    /// A permit for each value that there is room for, and one for each value that is there.
+    /// One permit for each value that has room, and one for each value in the queue.
     room: Semaphore,
     items: Semaphore,
     senders: AtomicUsize,
@@ -35,13 +36,13 @@ struct Shared<T> {
 }
 
 impl<T> Shared<T> {
-    /// Puts a value where there is room for it.
+    /// Appends a value, for which there must be room.
     fn put(&self, value: T) {
         self.queue.lock().push_back(value);
         self.items.release();
     }
 
-    /// Takes a value that is there.
+    /// Removes the first value, which must exist.
     fn take(&self) -> Option<T> {
         let value = self.queue.lock().pop_front();
         self.room.release();
@@ -53,36 +54,37 @@ impl<T> Shared<T> {
     }
 }
 
-/// All receivers are gone; here is the value.
+/// All receivers are dropped; the value is returned.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SendError<T>(pub T);
 
-/// Why a value was not sent; here it is.
+/// The reason why a value was not sent; the value is returned.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TrySendError<T> {
-    /// There is no room, or others wait for it.
+    /// There is no room.
     Full(T),
-    /// All receivers are gone.
+    /// All receivers are dropped.
     Closed(T),
 }
 
-/// Why there is no value.
+/// The reason why there is no value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TryRecvError {
-    /// None is there, or it is for those who wait.
+    /// The channel is empty, or its values are granted to waiting receivers.
     Empty,
-    /// None is there, and all senders are gone.
+    /// The channel is empty, and all senders are dropped.
     Closed,
 }
 
-/// The side that sends. When the last one is dropped, receivers get what is there, and then [`Closed`].
+/// The sending side. When the last sender is dropped, receivers get the remaining values, and then
+/// [`Closed`].
 pub struct Sender<T>(Arc<Shared<T>>);
 
 impl<T> Sender<T> {
-    /// Sends, where there is room now.
+    /// Sends a value if there is room now.
     ///
     /// # Errors
-    /// With the value: see [`TrySendError`].
+    /// See [`TrySendError`]; the value is returned.
     pub fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
         if self.0.is_deaf() {
             return Err(TrySendError::Closed(value));
@@ -97,10 +99,11 @@ impl<T> Sender<T> {
         }
     }
 
-    /// Sends as soon as there is room, as a future. Cancelled, it has sent nothing, and the value is dropped.
+    /// Sends a value as soon as there is room, as a future. If it is cancelled, nothing is sent,
+    /// and the value is dropped.
     ///
     /// # Errors
-    /// With the value, where all receivers are gone.
+    /// All receivers are dropped; the value is returned.
     pub async fn send_async(&self, value: T) -> Result<(), SendError<T>> {
         let permit = self.0.room.acquire().await;
         match permit {
@@ -113,10 +116,10 @@ impl<T> Sender<T> {
         }
     }
 
-    /// Blocks the thread until there is room, and sends.
+    /// Blocks the thread until there is room, and sends a value.
     ///
     /// # Errors
-    /// With the value, where all receivers are gone.
+    /// All receivers are dropped; the value is returned.
     pub fn send(&self, value: T) -> Result<(), SendError<T>> {
         match self.try_send(value) {
             Ok(()) => Ok(()),
@@ -141,11 +144,12 @@ impl<T> Drop for Sender<T> {
     }
 }
 
-/// The side that receives. When the last one is dropped, senders get their values back, and values under way are dropped.
+/// The receiving side. When the last receiver is dropped, senders get their values back, and values
+/// in the queue are dropped.
 pub struct Receiver<T>(Arc<Shared<T>>);
 
 impl<T> Receiver<T> {
-    /// The next value, if it is there.
+    /// The next value, if there is one now.
     ///
     /// # Errors
     /// See [`TryRecvError`].
@@ -161,15 +165,15 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// Waits for the next value, as a future. Cancelled, it has taken none.
+    /// Waits for the next value, as a future. If it is cancelled, none is taken.
     pub fn recv_async(&self) -> Recv<'_, T> {
         Recv { shared: &self.0, acquire: self.0.items.acquire() }
     }
 
-    /// Blocks the thread until the next value is there.
+    /// Blocks the thread until there is a value, and returns it.
     ///
     /// # Errors
-    /// [`Closed`], where none is there and all senders are gone.
+    /// [`Closed`] if the channel is empty, and all senders are dropped.
     pub fn recv(&self) -> Result<T, Closed> {
         match self.try_recv() {
             Ok(value) => Ok(value),
@@ -178,7 +182,8 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// How many wait on either side, and turns that were given and not taken.
+    /// For room and for values: the number of waiters, and of turns that were granted and not
+    /// taken.
     #[cfg(test)]
     pub(super) fn held(&self) -> [[usize; 2]; 2] {
         [self.0.room.held(), self.0.items.held()]
@@ -202,7 +207,7 @@ impl<T> Drop for Receiver<T> {
     }
 }
 
-/// See [`Receiver::recv_async`].
+/// The future of [`Receiver::recv_async`].
 #[must_use = "futures do nothing unless awaited"]
 pub struct Recv<'a, T> {
     shared: &'a Shared<T>,

@@ -5,18 +5,18 @@ use allocators::lock_api::{self, GuardSend, RawMutex};
 use core::fmt;
 use core::ops::{Deref, DerefMut};
 
-/// A semaphore with one permit, as a lock.
+/// A raw lock made of a semaphore with one permit.
 #[derive(Debug)]
 struct Turnstile(Semaphore);
 
-// SAFETY: the semaphore has one permit: who holds the lock has it, and unlocking gives it back.
+// SAFETY: the semaphore has one permit: the holder of the lock has it, and unlocking gives it back.
 unsafe impl RawMutex for Turnstile {
     #[allow(clippy::declare_interior_mutable_const, reason = "the initial value, as the trait wants it")]
     const INIT: Turnstile = Turnstile(Semaphore::new(1));
     type GuardMarker = GuardSend;
 
     fn lock(&self) {
-        // Nobody closes it.
+        // The semaphore is never closed.
         if let Ok(permit) = self.0.acquire_blocking() {
             permit.forget();
         }
@@ -31,10 +31,11 @@ unsafe impl RawMutex for Turnstile {
     }
 }
 
-/// A value that one future, or thread, at a time has: the one that came first. It may be held over an `await`.
+/// A value that one future or thread has at a time, in the order of arrival. It may be held over an
+/// `await`.
 pub struct AsyncMutex<T>(lock_api::Mutex<Turnstile, T>);
 
-/// The value, until this is dropped.
+/// Access to the value, until this is dropped.
 #[must_use = "dropping it gives the value back"]
 pub struct AsyncMutexGuard<'a, T>(lock_api::MutexGuard<'a, Turnstile, T>);
 
@@ -58,28 +59,29 @@ impl<T: fmt::Debug> fmt::Debug for AsyncMutexGuard<'_, T> {
 }
 
 impl<T> AsyncMutex<T> {
-    /// Puts a value behind a mutex.
+    /// A mutex with this value.
     pub const fn new(value: T) -> AsyncMutex<T> {
         AsyncMutex(lock_api::Mutex::new(value))
     }
 
     /// Waits for the value, as a future.
     pub async fn lock(&self) -> AsyncMutexGuard<'_, T> {
-        // SAFETY: of the raw lock, only its queue is used, to wait for the permit that makes its holder the lock's.
+        // SAFETY: of the raw lock only the semaphore is used, to wait for the permit of its holder.
         let turnstile = unsafe { self.0.raw() };
         if let Ok(permit) = turnstile.0.acquire().await {
             permit.forget();
         }
-        // SAFETY: the permit is ours, and with it the lock; the semaphore is private to it and never closed, so there was one.
+        // SAFETY: this future has the permit and so the lock. The semaphore is private and never
+        // closed, so there was one.
         AsyncMutexGuard(unsafe { self.0.make_guard_unchecked() })
     }
 
-    /// The value, if nobody has it.
+    /// The value, if no one else has it.
     pub fn try_lock(&self) -> Option<AsyncMutexGuard<'_, T>> {
         self.0.try_lock().map(AsyncMutexGuard)
     }
 
-    /// Blocks the thread until the value can be had.
+    /// Blocks the thread until the value is available.
     pub fn lock_blocking(&self) -> AsyncMutexGuard<'_, T> {
         match self.try_lock() {
             Some(guard) => guard,
@@ -87,7 +89,7 @@ impl<T> AsyncMutex<T> {
         }
     }
 
-    /// The value, of which there is no other user.
+    /// The value itself.
     pub fn into_inner(self) -> T {
         self.0.into_inner()
     }

@@ -1,4 +1,4 @@
-//! So many at a time.
+//! A semaphore for threads and futures.
 
 use super::block_on;
 use crate::lock::Mutex;
@@ -7,7 +7,7 @@ use core::fmt;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 
-/// It was closed: no permit will come.
+/// The semaphore was closed: no more permits are released.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Closed;
 
@@ -19,23 +19,24 @@ impl fmt::Display for Closed {
 
 impl core::error::Error for Closed {}
 
-/// A number of permits. Who finds none waits; those who wait get them in the order in which they came, and nobody overtakes them.
+/// A semaphore: a number of permits. Waiters get permits in the order of arrival, and none is
+/// overtaken.
 ///
-/// Waiting takes a few words of the heap.
+/// Waiting allocates a few words.
 pub struct Semaphore(Mutex<State>);
 
 struct State {
     permits: usize,
     closed: bool,
-    /// For names of waiters.
+    /// The last number used to name a waiter.
     last: u64,
     waiting: BTreeMap<u64, Waker>,
-    /// Waiters that were given a permit and have not been polled since.
+    /// Waiters that were granted a permit and have not been polled since.
     granted: BTreeSet<u64>,
 }
 
 impl Semaphore {
-    /// A semaphore with so many permits.
+    /// A semaphore with this many permits.
     pub const fn new(permits: usize) -> Semaphore {
         Semaphore(Mutex::new(State {
             permits,
@@ -46,7 +47,7 @@ impl Semaphore {
         }))
     }
 
-    /// A permit, if there is one and nobody waits for it.
+    /// A permit, if one is available.
     pub fn try_acquire(&self) -> Option<Permit<'_>> {
         let mut state = self.0.lock();
         if state.permits == 0 {
@@ -61,10 +62,10 @@ impl Semaphore {
         Acquire { semaphore: self, name: None }
     }
 
-    /// Blocks the thread until there is a permit.
+    /// Blocks the thread until a permit is available.
     ///
     /// # Errors
-    /// [`Closed`].
+    /// [`Closed`] if the semaphore is closed and has no permit.
     pub fn acquire_blocking(&self) -> Result<Permit<'_>, Closed> {
         match self.try_acquire() {
             Some(permit) => Ok(permit),
@@ -72,7 +73,7 @@ impl Semaphore {
         }
     }
 
-    /// One more permit: for the one who has waited longest, if somebody waits.
+    /// Adds a permit, which is granted to the longest-waiting waiter if there is one.
     pub fn release(&self) {
         let mut state = self.0.lock();
         let Some((name, waker)) = state.waiting.pop_first() else {
@@ -84,7 +85,7 @@ impl Semaphore {
         waker.wake();
     }
 
-    /// No permit will come any more: who waits is told. Permits that are left can still be had.
+    /// Closes the semaphore: waiters get [`Closed`], and permits that are left remain available.
     pub fn close(&self) {
         let waiting = {
             let mut state = self.0.lock();
@@ -94,12 +95,12 @@ impl Semaphore {
         waiting.into_values().for_each(Waker::wake);
     }
 
-    /// Permits that can be had at once.
+    /// The number of permits that are available at once.
     pub fn permits(&self) -> usize {
         self.0.lock().permits
     }
 
-    /// How many wait, and how many of those who did have been given a permit that they have not taken.
+    /// The number of waiters, and of waiters that were granted a permit and have not taken it.
     #[cfg(test)]
     pub(super) fn held(&self) -> [usize; 2] {
         let state = self.0.lock();
@@ -113,13 +114,13 @@ impl fmt::Debug for Semaphore {
     }
 }
 
-/// A permit. Dropping it gives it back.
+/// A permit, which is given back on drop.
 #[derive(Debug)]
 #[must_use = "dropping it gives the permit back"]
 pub struct Permit<'a>(&'a Semaphore);
 
 impl Permit<'_> {
-    /// Takes the permit away for good; [`Semaphore::release`] makes another.
+    /// Removes the permit for good; [`Semaphore::release`] adds another.
     pub fn forget(self) {
         core::mem::forget(self);
     }
@@ -131,7 +132,7 @@ impl Drop for Permit<'_> {
     }
 }
 
-/// See [`Semaphore::acquire`].
+/// The future of [`Semaphore::acquire`].
 #[derive(Debug)]
 #[must_use = "futures do nothing unless awaited"]
 pub struct Acquire<'a> {
@@ -144,7 +145,7 @@ impl<'a> Future for Acquire<'a> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let semaphore = self.semaphore;
         let mut state = semaphore.0.lock();
-        // A permit that is free while somebody waits cannot be: it would have been given to that one.
+        // No permit is free while a waiter exists: it would have been granted to the waiter.
         let granted = self.name.is_some_and(|name| state.granted.remove(&name));
         if granted || state.permits > 0 {
             if !granted {
@@ -184,7 +185,7 @@ impl Drop for Acquire<'_> {
         drop(state);
         drop(waker);
         if granted {
-            // It was given and not taken: the next one's.
+            // The permit was granted and not taken, so the next waiter gets it.
             self.semaphore.release();
         }
     }

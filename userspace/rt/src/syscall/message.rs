@@ -1,4 +1,4 @@
-//! The system calls that carry messages: call, send, recv, reply, reply-and-recv, with their nine registers.
+//! The system calls that pass messages: call, send, recv, reply, reply_recv.
 
 #[cfg(target_os = "none")]
 use super::check;
@@ -10,49 +10,51 @@ use abi::message::{Header, Lease, ReplyToken, Sender};
 #[cfg(target_os = "none")]
 use core::arch::asm;
 
-/// A message as it came out of the registers.
+/// A message from the registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// Label, leases, what else came along.
+    /// The header: label, number of leases, and the kind of the handle.
     pub header: Header,
     /// The data words.
     pub words: [u64; 4],
-    /// The handle that came along, where the header says so.
+    /// The handle that the message brought, packed, if the header says that it did.
     pub handle: u64,
 }
 
 impl Message {
-    /// The handle that came along.
+    /// The handle that the message brought.
     #[inline(always)]
     pub fn handle(&self) -> Option<Handle> {
         self.header.handle().map(|kind| Handle::unpack(kind, self.handle))
     }
 }
 
-/// What [`recv`] and [`reply_recv`] return.
+/// The result of [`recv`] and [`reply_recv`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Received {
-    /// Who sent it, as the kernel vouches.
+    /// The sender, as the kernel guarantees.
     pub sender: Sender,
-    /// Whom to answer; [`ReplyToken::NONE`] for a sent message and for a notification.
+    /// The token for the reply; [`ReplyToken::NONE`] for a sent message or a notification.
     pub token: ReplyToken,
     /// The message, or the notification bits in its first word.
     pub message: Message,
 }
 
-/// Why a call failed, with the value that comes with it (the first word: for [`Status::PeerDied`] the generation that died).
+/// The status of a failed call, and a value (the first word: for [`Status::PeerDied`] the
+/// generation that died).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallFailure {
     /// The status.
     pub status: Status,
-    /// The value beside it.
+    /// The value that belongs to the status.
     pub value: u64,
 }
 
-/// Calls an endpoint without leases and without a handle: the fast path, a dozen instructions when inlined.
+/// Calls an endpoint without leases and without a handle. This is the fast path, of a dozen
+/// instructions when inlined.
 ///
 /// # Errors
-/// As [`abi::Syscall::Call`].
+/// The errors of [`abi::Syscall::Call`].
 #[inline(always)]
 pub fn call(endpoint: u32, header: Header, words: [u64; 4]) -> Result<Message, CallFailure> {
     let header = header.0 & 0xffff;
@@ -60,8 +62,9 @@ pub fn call(endpoint: u32, header: Header, words: [u64; 4]) -> Result<Message, C
     {
         let (mut out, [mut w0, mut w1, mut w2, mut w3]) = (header, words);
         let (status, handle): (u64, u64);
-        // SAFETY: registers as `abi::syscall` lists them for `call`. The header names neither leases nor a handle, so `r8`
-        // is not read and `r10` is an output only. The task's memory is untouched but for what other code may do meanwhile.
+        // SAFETY: registers as `abi::syscall` lists them for `call`. The header has neither leases
+        // nor a handle, so `r8` is not read and `r10` is only an output. The kernel does not access
+        // the task's memory, but other threads may.
         unsafe {
             asm!(
                 "syscall",
@@ -89,13 +92,14 @@ pub fn call(endpoint: u32, header: Header, words: [u64; 4]) -> Result<Message, C
     }
 }
 
-/// Calls an endpoint with everything that a call can carry. `transfer` counts only where the header says so.
+/// Calls an endpoint with leases and a handle. `transfer` is used only if the header says that the
+/// message brings a handle.
 ///
 /// # Errors
-/// As [`abi::Syscall::Call`].
+/// The errors of [`abi::Syscall::Call`].
 ///
 /// # Safety
-/// The memory that the leases name must be the caller's to lend, for the access that they say, until the call returns.
+/// The caller must own the memory that the leases name, for their access, until the call returns.
 #[inline]
 pub unsafe fn call_leased(
     endpoint: u32,
@@ -109,8 +113,8 @@ pub unsafe fn call_leased(
     {
         let (mut out, [mut w0, mut w1, mut w2, mut w3], mut handle) = (header.0, words, transfer);
         let status: u64;
-        // SAFETY: registers as `abi::syscall` lists them for `call`; `r8` addresses as many leases as the header says; the
-        // caller vouches for what they name.
+        // SAFETY: registers as `abi::syscall` lists them for `call`; `r8` is the address of as many
+        // leases as the header says; the caller ensures that they are valid.
         unsafe {
             asm!(
                 "syscall",
@@ -147,19 +151,20 @@ fn finish_call(status: u64, header: u64, words: [u64; 4], handle: u64) -> Result
     }
 }
 
-/// Sends a message without waiting. `transfer` counts only where the header says so.
+/// Sends a message without waiting. `transfer` is used only if the header says that the message
+/// brings a handle.
 ///
 /// # Errors
-/// As [`abi::Syscall::Send`].
+/// The errors of [`abi::Syscall::Send`].
 #[inline]
 pub fn send(endpoint: u32, header: Header, words: [u64; 4], transfer: u64) -> Result<(), Status> {
     one_way(abi::Syscall::Send, endpoint as u64, header, words, transfer)
 }
 
-/// Answers a caller. `transfer` counts only where the header says so.
+/// Answers a caller. `transfer` is used only if the header says that the message brings a handle.
 ///
 /// # Errors
-/// As [`abi::Syscall::Reply`].
+/// The errors of [`abi::Syscall::Reply`].
 #[inline]
 pub fn reply(token: ReplyToken, header: Header, words: [u64; 4], transfer: u64) -> Result<(), Status> {
     one_way(abi::Syscall::Reply, token.0, header, words, transfer)
@@ -170,7 +175,8 @@ fn one_way(call: abi::Syscall, to: u64, header: Header, words: [u64; 4], transfe
     #[cfg(target_os = "none")]
     {
         let status: u64;
-        // SAFETY: registers as `abi::syscall` lists them for `send` and `reply`, neither of which returns a message.
+        // SAFETY: registers as `abi::syscall` lists them for `send` and `reply`, neither of which
+        // returns a message.
         unsafe {
             asm!(
                 "syscall",
@@ -199,10 +205,11 @@ fn one_way(call: abi::Syscall, to: u64, header: Header, words: [u64; 4], transfe
     }
 }
 
-/// Waits for a message or for one of the bits in `mask` of the notification that is bound to the endpoint.
+/// Waits for a message, or for one of the bits in `mask` of the notification that is bound to the
+/// endpoint.
 ///
 /// # Errors
-/// As [`abi::Syscall::Recv`].
+/// The errors of [`abi::Syscall::Recv`].
 #[inline]
 pub fn recv(endpoint: u32, mask: u64) -> Result<Received, Status> {
     #[cfg(target_os = "none")]
@@ -238,10 +245,10 @@ pub fn recv(endpoint: u32, mask: u64) -> Result<Received, Status> {
     }
 }
 
-/// Answers the caller that `token` names, if any, and waits as [`recv`] does, in one step.
+/// Answers the caller that `token` names, if any, and waits like [`recv`], in one step.
 ///
 /// # Errors
-/// As [`abi::Syscall::ReplyRecv`].
+/// The errors of [`abi::Syscall::ReplyRecv`].
 #[inline]
 pub fn reply_recv(
     endpoint: u32,

@@ -1,4 +1,4 @@
-//! When a driver under test dies.
+//! Plans of when a driver under test dies.
 
 use alloc::rc::Rc;
 use alloc::vec::Vec;
@@ -19,34 +19,36 @@ struct Plan {
 }
 
 impl Deaths {
-    /// None.
+    /// No death.
     pub fn none() -> Deaths {
         Deaths::before(&[])
     }
 
-    /// The first life ends before its step of the first number, counted from 0, and so on; the life behind the last goes on.
+    /// The first life ends before its step number `steps[0]`, counted from 0, the second before its
+    /// step number `steps[1]`, and so on; the life after the last one does not end.
     pub fn before(steps: &[u64]) -> Deaths {
         Deaths(Rc::new(Plan { steps: steps.to_vec(), ..Plan::default() }))
     }
 
-    /// How many there were.
+    /// The number of deaths that have happened.
     pub fn count(&self) -> usize {
         self.0.happened.get()
     }
 
-    /// A life begins: where it ends.
+    /// The step before which the life that now begins ends, if any.
     pub(super) fn next(&self) -> Option<u64> {
         let number = self.0.begun.replace(self.0.begun.get() + 1);
         self.0.steps.get(number).copied()
     }
 
-    /// A life has ended.
+    /// Counts a death.
     pub(super) fn happened(&self) {
         self.0.happened.set(self.0.happened.get() + 1);
     }
 }
 
-/// Runs `trial`, telling of the deaths that it came through if it fails; how many there were.
+/// Runs `trial` with deaths before these steps, and returns the number of deaths that happened. If
+/// it fails, prints the plan.
 fn tried(steps: &[u64], trial: &mut impl FnMut(&Deaths)) -> usize {
     let deaths = Deaths::before(steps);
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| trial(&deaths))) {
@@ -59,34 +61,37 @@ fn tried(steps: &[u64], trial: &mut impl FnMut(&Deaths)) -> usize {
     deaths.count()
 }
 
-/// Runs a trial without a death, and then with one before each step of the driver in turn, until one comes to its end before the step. Each trial
-/// starts a [`Harness`](super::Harness) with the deaths that it is given, and judges for itself. Returns how many steps there are.
+/// Runs a trial without a death, then with a death before each step of the driver in turn, until a
+/// trial ends before that step. Each trial starts a [`Harness`](super::Harness) with the given
+/// deaths, and makes its own assertions. Returns the number of steps.
 ///
 /// # Panics
-/// Where a trial does; what is printed before says which step it was.
+/// If a trial does, after printing which step it was.
 pub fn every_death(trial: impl FnMut(&Deaths)) -> u64 {
     every_nth_death(1, trial)
 }
 
-/// As [`every_death`], before each `stride`th step: for drivers with thousands of them.
+/// Does what [`every_death`] does, but only before each `stride`th step, for drivers with thousands
+/// of steps.
 ///
 /// # Panics
-/// As [`every_death`].
+/// If a trial does, after printing which step it was.
 pub fn every_nth_death(stride: usize, mut trial: impl FnMut(&Deaths)) -> u64 {
     tried(&[], &mut trial);
     (0..).step_by(stride.max(1)).find(|&step| tried(&[step], &mut trial) == 0).unwrap_or(u64::MAX)
 }
 
-/// Runs a trial with two deaths: before each step of the first life in strides of `stride`, and before each of the first `second` steps of the next.
+/// Runs a trial with two deaths: before each `stride`th step of the first life, and before each of
+/// the first `second` steps of the next.
 ///
 /// # Panics
-/// As [`every_death`].
+/// If a trial does, after printing which steps they were.
 pub fn every_two_deaths(stride: usize, second: u64, mut trial: impl FnMut(&Deaths)) {
     for first in (0..).step_by(stride.max(1)) {
         for then in 0..second {
             match tried(&[first, then], &mut trial) {
                 0 => return,
-                // The second life came to the end of the trial before.
+                // The second life reached the end of the trial before its death.
                 1 => break,
                 _ => {}
             }

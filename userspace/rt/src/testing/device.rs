@@ -1,4 +1,4 @@
-//! What is granted to a driver under test: ports, memory of devices, interrupt lines.
+//! The hardware of a driver under test: ports, device memory, interrupt lines.
 
 use super::kernel;
 use crate::port::Port;
@@ -8,25 +8,27 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 
-/// A device behind memory: each access of the driver's by a [`Mapping`](crate::memory::Mapping)'s reads and writes comes to it.
+/// A device behind memory, which gets each access that the driver makes by the reads and writes of
+/// a [`Mapping`](crate::memory::Mapping).
 pub trait Device {
-    /// A read of `width` bytes (1, 2, 4 or 8) at this offset from the range's beginning.
+    /// Returns the value of a read of `width` bytes (1, 2, 4 or 8) at this offset in the range.
     fn read(&mut self, offset: usize, width: usize) -> u64;
-    /// A write of `width` bytes.
+    /// Handles a write of `width` bytes (1, 2, 4 or 8) at this offset in the range.
     fn write(&mut self, offset: usize, width: usize, value: u64);
 }
 
-/// A [`Device`] that is memory, as a text screen is; clones are the same memory, so that a test sees what the driver has written.
+/// A [`Device`] that is plain memory, like a text screen. Clones share the memory, so a test can
+/// read what the driver has written.
 #[derive(Clone, Debug)]
 pub struct Ram(Rc<RefCell<Vec<u8>>>);
 
 impl Ram {
-    /// `len` zeroed bytes.
+    /// Memory of `len` zeroed bytes.
     pub fn new(len: usize) -> Ram {
         Ram(Rc::new(RefCell::new(vec![0; len])))
     }
 
-    /// What is in it now.
+    /// A copy of the present contents.
     pub fn bytes(&self) -> Vec<u8> {
         self.0.borrow().clone()
     }
@@ -49,7 +51,7 @@ impl Device for Ram {
     }
 }
 
-/// Ports, and the device behind them.
+/// A range of ports, and the device behind it.
 pub struct PortRange {
     pub name: String,
     pub base: u16,
@@ -62,7 +64,7 @@ pub struct Line {
     pub name: String,
     level: Rc<dyn Fn() -> bool>,
     high: bool,
-    /// It rose, has not fallen since, and the driver was not told.
+    /// Whether the line rose, has not fallen since, and the driver was not notified.
     rose: bool,
     open: bool,
 }
@@ -72,19 +74,19 @@ impl Line {
         Line { name: String::from(name), level, high: false, rose: false, open: false }
     }
 
-    /// A life begins: the line is open, and what rose before was for the life before.
+    /// Unmasks the line for a new life. An earlier rise was for the earlier life.
     pub fn open_at_birth(&mut self) {
         (self.open, self.rose) = (true, false);
     }
 
-    /// The level is this now; true where the driver is to be told.
+    /// Sets the present level; returns true if the driver is to be notified.
     fn is(&mut self, high: bool) -> bool {
         self.rose = high && (self.rose || !self.high);
         self.high = high;
         self.fires()
     }
 
-    /// The driver acknowledges: the line is open again; true where it fires at once.
+    /// Unmasks the line, as the driver acknowledges; returns true if it interrupts at once.
     pub fn ack(&mut self) -> bool {
         self.open = true;
         self.fires()
@@ -99,12 +101,12 @@ impl Line {
     }
 }
 
-/// Looks at all interrupt lines: a device may have moved one.
+/// Samples all interrupt lines, as a device may have changed one.
 pub fn sample_lines() {
     let levels: Vec<_> =
         kernel::with(|kernel| kernel.lines.iter().map(|line| line.level.clone()).collect()).unwrap_or_default();
     for (number, level) in levels.iter().enumerate() {
-        // Not while the kernel is borrowed: the level is the test's to say.
+        // The kernel must not be borrowed meanwhile, as the level is the test's code.
         let high = level();
         kernel::with(|kernel| {
             let fires = kernel.lines.get_mut(number).is_some_and(|line| line.is(high));

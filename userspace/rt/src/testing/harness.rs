@@ -1,4 +1,5 @@
-//! A driver under test: the harness grants, asks, lets time go by, and ends lives.
+//! A driver under test: the harness grants it hardware, sends requests, advances time, and ends
+//! lives.
 
 use super::deaths::Deaths;
 use super::device::{Device, Line, PortRange, sample_lines};
@@ -20,13 +21,14 @@ use core::cell::{Cell, RefCell};
 use core::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-/// Most turns of a driver in which nothing comes to an end.
+/// The most turns of a driver in which no request is completed.
 const MOST_TURNS: usize = 100_000;
 
-/// Endpoints of clients have numbers from here on.
+/// The lowest number of an endpoint of a client.
 const ENDPOINTS: u32 = 0x4000_0000;
 
-/// What a driver under test is granted, as in its table of `system.toml`; [`Harness::start`] starts it.
+/// What a driver under test is granted, as in its table of `system.toml`. [`Harness::start`] starts
+/// the driver.
 pub struct Harness {
     kernel: Kernel,
     outside: Box<dyn FnMut() -> bool>,
@@ -34,32 +36,35 @@ pub struct Harness {
 }
 
 impl Harness {
-    /// Nothing yet, for the task of this name.
+    /// A harness for the task with this name, without any grants.
     pub fn new(name: &str) -> Harness {
         Harness { kernel: Kernel::new(name), outside: Box::new(|| false), deaths: Deaths::none() }
     }
 
-    /// `ports = { NAME = { base = BASE, len = LEN } }`: these, with `device` behind them: a model, [`FakePorts`](crate::port::FakePorts), or
-    /// [`Ports`](super::qemu::Ports) of QEMU's. Offsets count from `base`.
+    /// Grants ports, as `ports = { NAME = { base = BASE, len = LEN } }` does. `device` is the
+    /// device behind them: a model, [`FakePorts`](crate::port::FakePorts), or QEMU's
+    /// [`Ports`](super::qemu::Ports). Offsets count from `base`.
     pub fn ports(mut self, name: &str, base: u16, len: u16, device: impl Port + 'static) -> Harness {
         let device = Rc::new(RefCell::new(device));
         self.kernel.ports.push(PortRange { name: String::from(name), base, len, device });
         self
     }
 
-    /// `irqs = { NAME = ... }`: a line whose level `level` tells. It is asked after each access to a device, and whenever the world outside has
-    /// moved; the driver is told when it rises, and then not again before it has acknowledged.
+    /// Grants an interrupt line, as `irqs = { NAME = ... }` does. `level` returns its level. It is
+    /// called after each access to a device, and when the outside has done something. The driver is
+    /// notified when the line rises, and not again before it has acknowledged.
     pub fn irq(mut self, name: &str, level: impl Fn() -> bool + 'static) -> Harness {
         self.kernel.lines.push(Line::new(name, Rc::new(level)));
         self
     }
 
-    /// `ranges = [{ name = NAME, len = LEN }]`: memory, zeroed at first.
+    /// Grants a range of plain memory, zeroed at first, as `ranges = [{ name = NAME, len = LEN }]`
+    /// does.
     pub fn range(self, name: &str, len: usize) -> Harness {
         self.add_range(name, len, None)
     }
 
-    /// As [`Harness::range`], with a device behind it.
+    /// Grants a range with a device behind it, as `ranges = [{ name = NAME, len = LEN }]` does.
     pub fn device(self, name: &str, len: usize, device: impl Device + 'static) -> Harness {
         self.add_range(name, len, Some(Rc::new(RefCell::new(device))))
     }
@@ -70,35 +75,37 @@ impl Harness {
         self
     }
 
-    /// `keep = LEN`: memory that outlives the driver.
+    /// Gives the driver kept memory, which outlives it, as `keep = LEN` does.
     pub fn keep(mut self, len: usize) -> Harness {
         self.kernel.keep = Some(Rc::new(RefCell::new(Frames::new(len))));
         self
     }
 
-    /// `calls = [NAME]`: a peer that answers each request (label and words) with a label and words.
+    /// Lets the driver call a peer, as `calls = [NAME]` does. `answer` answers each request (label
+    /// and words) with a label and words.
     pub fn peer(mut self, name: &str, answer: impl FnMut(u16, [u64; 4]) -> (u16, [u64; 4]) + 'static) -> Harness {
         self.kernel.peers.push((String::from(name), Rc::new(RefCell::new(Box::new(answer)))));
         self
     }
 
-    /// What goes on in the world when the driver has nothing to do and somebody waits: the model of a line moves, say. It says whether
-    /// anything did; when nothing does, the time goes on to the next timer.
+    /// Sets what happens outside when the driver has nothing to do and a client waits: for
+    /// instance, the model of a serial line transfers a byte. `moves` returns whether anything
+    /// happened; if not, time advances to the next timer.
     pub fn outside(mut self, moves: impl FnMut() -> bool + 'static) -> Harness {
         self.outside = Box::new(moves);
         self
     }
 
-    /// When the driver dies: see [`every_death`](super::every_death).
+    /// Sets when the driver dies: see [`every_death`](super::every_death).
     pub fn deaths(mut self, deaths: &Deaths) -> Harness {
         self.deaths = deaths.clone();
         self
     }
 
-    /// Starts the driver, on this thread; its `init` has run then, unless it died over that.
+    /// Starts the driver on this thread and runs its `init`, unless it dies in that.
     ///
     /// # Panics
-    /// Where this thread runs one already.
+    /// If this thread runs a driver already.
     pub fn start<D: Driver + 'static>(self) -> Running {
         let Harness { kernel, outside, deaths } = self;
         kernel::install(kernel);
@@ -112,12 +119,12 @@ impl Harness {
     }
 }
 
-/// Clients of a driver under test.
+/// The number of clients of a driver under test.
 pub const CLIENTS: usize = 8;
 
 std::thread_local! {
     static RUNNER: Cell<Option<Rc<RefCell<Runner>>>> = const { Cell::new(None) };
-    /// Each client's generation.
+    /// The generation of each client.
     static CALLERS: Cell<[u32; CLIENTS]> = const { Cell::new([1; CLIENTS]) };
 }
 
@@ -127,7 +134,7 @@ fn runner() -> Option<Rc<RefCell<Runner>>> {
     runner
 }
 
-/// A life, whatever driver it is of.
+/// A driver's lives, whatever type the driver has.
 trait Lives {
     fn step(&mut self, received: Received) -> Outgoing;
 }
@@ -149,7 +156,7 @@ struct Runner {
 }
 
 impl Runner {
-    /// Lets one thing happen; false where nothing can, until somebody asks.
+    /// Lets one event happen; returns false if none can, until a client makes a request.
     fn turn(&mut self) -> bool {
         if self.driver.is_none() {
             kernel::with(Kernel::begin_life);
@@ -185,7 +192,7 @@ impl Runner {
     }
 
     fn step(&mut self, received: Received) {
-        // A life that ends runs no destructor of what it holds.
+        // A life that ends runs no destructors.
         let Some(mut driver) = self.driver.take().map(ManuallyDrop::new) else { return };
         let lives = self.live(|| {
             let out = driver.step(received);
@@ -201,7 +208,7 @@ impl Runner {
         }
     }
 
-    /// Runs the driver's code; nothing comes back where its life ends over it.
+    /// Runs code of the driver; returns `None` if its life ends in it.
     fn live<T>(&mut self, code: impl FnOnce() -> T) -> Option<T> {
         let result = catch_unwind(AssertUnwindSafe(|| kernel::run_driver(code)));
         match result {
@@ -216,13 +223,14 @@ impl Runner {
     }
 }
 
-/// Bits of the driver's notification, as it receives them.
+/// A notification with these bits, as the driver receives it.
 fn notified(set: u64) -> Received {
     let message = Message { header: Header(Header::NOTIFICATION), words: [set, 0, 0, 0], handle: 0 };
     Received { sender: Sender { task: TaskId { index: 0, generation: 0 }, badge: 0 }, token: ReplyToken::NONE, message }
 }
 
-/// A client's blocking call, as the stubs of protocols make it. `None` where the endpoint is none of the harness's.
+/// Makes a client's blocking call, for the clients of protocols. `None` if the endpoint is not one
+/// of the harness.
 pub fn call(endpoint: u32, header: Header, words: [u64; 4], leases: &[Lease], transfer: u64) -> Option<Outcome> {
     let client = endpoint.checked_sub(ENDPOINTS)? as usize;
     let runner = runner()?;
@@ -249,22 +257,24 @@ fn sender(client: usize) -> Sender {
     Sender { task: TaskId { index: FIRST_CLIENT + client as u16, generation }, badge: 0 }
 }
 
-/// A request that was made without waiting: [`Running::answer`] has what came of it.
+/// A request that was made without waiting: [`Running::answer`] returns its result.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ClientCall(ReplyToken);
 
-/// What came of a request.
+/// The result of a request.
 #[derive(Debug)]
 pub struct Answered {
-    /// The answer; [`CallError::Died`] where the driver died over it.
+    /// The reply; [`CallError::Died`] if the driver died over the request.
     pub reply: Result<Reply, CallError>,
-    /// The memory lent, in the order of the loans.
+    /// The memory that was lent, in the order of the loans.
     pub lent: Vec<Vec<u8>>,
 }
 
-/// A driver under test, which runs whenever the test asks something of it, on the test's thread. It ends with this value.
+/// A driver under test. It runs on the test's thread whenever the test needs it to, and ends when
+/// this is dropped.
 ///
-/// A test is its clients: those of the driver's own crate work on [`Running::client`]'s endpoints, waits, retries and all.
+/// The test takes the role of the clients: those of the driver's own crate work with the endpoints
+/// of [`Running::client`], including waiting and repeating.
 pub struct Running {
     generations: Cell<[u32; CLIENTS]>,
 }
@@ -273,18 +283,19 @@ impl Running {
     /// The endpoint by which one of [`CLIENTS`] tasks calls the driver.
     ///
     /// # Panics
-    /// Where there is no client of this number.
+    /// If there is no client of this number.
     pub fn client(&self, number: usize) -> Endpoint {
         assert!(number < CLIENTS, "there are {CLIENTS} clients");
         Endpoint(ENDPOINTS + number as u32)
     }
 
-    /// One of those tasks, as the driver is told who asks.
+    /// The identifier of a client, as the driver gets it.
     pub fn task(&self, client: usize) -> TaskId {
         sender(client).task
     }
 
-    /// Asks without waiting; the memory is the harness's until [`Running::answer`] returns it.
+    /// Makes a request without waiting; the harness owns the memory until [`Running::answer`]
+    /// returns it.
     pub fn ask(&self, client: usize, label: u16, words: [u64; 4], lent: Vec<Lend>) -> ClientCall {
         let lent = lent.into_iter().map(|lend| {
             let access = match &lend {
@@ -299,7 +310,8 @@ impl Running {
         ClientCall(token.expect("the harness runs"))
     }
 
-    /// What came of a request, if anything has yet; once. Nothing ever does of one whose client has died.
+    /// The result of a request, if there is one yet; it is returned only once. A request whose
+    /// client has died never has one.
     pub fn answer(&self, asked: ClientCall) -> Option<Answered> {
         let (outcome, lent) = kernel::with(|kernel| kernel.take(asked.0)).flatten()?;
         let reply = match outcome {
@@ -310,16 +322,16 @@ impl Running {
         Some(Answered { reply, lent })
     }
 
-    /// Lets one thing happen: a life begins, the driver is told of bits or gets a request, the world outside moves, or the time goes on to the
-    /// next timer. False where nothing can.
+    /// Lets one event happen: a life begins, the driver gets bits or a request, the outside does
+    /// something, or time advances to the next timer. Returns false if none can.
     pub fn turn(&self) -> bool {
         runner().is_some_and(|runner| runner.borrow_mut().turn())
     }
 
-    /// Lets everything happen until nothing can.
+    /// Lets events happen until none can.
     ///
     /// # Panics
-    /// Where it never ends.
+    /// If that never ends.
     pub fn settle(&self) {
         assert!(
             (0..MOST_TURNS).any(|_| !self.turn()),
@@ -327,28 +339,29 @@ impl Running {
         );
     }
 
-    /// Sets bits of the driver's notification, and lets it take them.
+    /// Sets bits of the driver's notification, and lets the driver take them.
     pub fn notify(&self, set: u64) {
         kernel::with(|kernel| kernel.bits |= set);
         self.turn();
     }
 
-    /// The supervisor wants a sign of life: [`Driver::pulse`] looks after a device whose interrupt was lost.
+    /// Sends a heartbeat: [`Driver::pulse`] checks a device whose interrupt may have been lost.
     pub fn pulse(&self) {
         self.notify(bits::HEARTBEAT);
     }
 
-    /// A peer that the driver calls has begun a new life.
+    /// Notifies the driver that a peer that it calls has begun a new life.
     pub fn peer_died(&self) {
         self.notify(bits::PEER);
     }
 
-    /// Time goes by; timers that are due ring at the driver's next turn.
+    /// Advances the time by `ms` milliseconds; timers that are due expire at the driver's next
+    /// turn.
     pub fn pass(&self, ms: u64) {
         kernel::with(|kernel| kernel.now += ms * 1_000_000);
     }
 
-    /// A client dies, and with it what it asked for and its notifications; its next life asks as the same row of the task table.
+    /// Ends a client's life, its requests and its notifications; its next life has the same row.
     pub fn client_dies(&self, client: usize) {
         kernel::with(|kernel| kernel.forget_client(FIRST_CLIENT + client as u16));
         let mut generations = self.generations.get();
@@ -359,7 +372,7 @@ impl Running {
         CALLERS.set(generations);
     }
 
-    /// The driver is killed, whatever it does.
+    /// Kills the driver, whatever it is doing.
     pub fn kill(&self) {
         if let Some(runner) = runner() {
             core::mem::forget(runner.borrow_mut().driver.take());
@@ -367,7 +380,7 @@ impl Running {
         }
     }
 
-    /// How many lives have begun.
+    /// The number of lives that have begun.
     pub fn lives(&self) -> u32 {
         kernel::with(|kernel| kernel.generation).unwrap_or(0)
     }
@@ -377,7 +390,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         fuse::set(None);
         if let Some(runner) = RUNNER.take() {
-            // Its destructors would ask a kernel that is gone.
+            // Its destructors would call a kernel that no longer exists.
             if let Ok(mut runner) = runner.try_borrow_mut() {
                 core::mem::forget(runner.driver.take());
             }

@@ -1,5 +1,5 @@
-//! The kernel as one driver sees it, on the thread of a test: what the system calls of [`crate::syscall`] do on the host while a
-//! [`Harness`](super::Harness) runs there.
+//! A simulated kernel for one driver, on the thread of a test: it implements the system calls of
+//! [`crate::syscall`] on the host while a [`Harness`](super::Harness) runs there.
 
 mod calls;
 
@@ -20,18 +20,18 @@ use alloc::vec::Vec;
 use core::cell::{RefCell, UnsafeCell};
 use core::sync::atomic::{AtomicU32, Ordering};
 
-/// The driver's row of the task table, and the first of its clients'.
+/// The driver's row in the task table; the rows of its clients follow.
 pub const DRIVER: u16 = 2;
 pub const FIRST_CLIENT: u16 = 10;
 
-/// Nanoseconds that go by with each look at the clock.
+/// Nanoseconds by which time advances with each reading of the clock.
 const LOOK_NS: u64 = 1000;
 
-/// A page of memory. Who has mapped it changes it.
+/// A page of memory, which whoever has mapped it may change.
 #[repr(C, align(4096))]
 struct Page(UnsafeCell<[u8; PAGE_SIZE]>);
 
-/// A memory object. Nobody holds a reference to its bytes but who has mapped it.
+/// The frames of a memory object. Only whoever has mapped it has references to its bytes.
 pub struct Frames(Box<[Page]>);
 
 impl Frames {
@@ -44,13 +44,13 @@ impl Frames {
     }
 }
 
-/// What a handle names.
+/// The object that a handle names.
 #[derive(Clone)]
 enum Object {
     Line(usize),
     Memory(Rc<RefCell<Frames>>),
     Timer(u32),
-    /// A notification, and the bits that can be set by the handle.
+    /// A notification, and the bits that can be set through the handle.
     Notification(u32, u64),
     Peer(usize),
 }
@@ -61,11 +61,11 @@ struct Timer {
     deadline: Option<u64>,
 }
 
-/// Memory that came with a call.
+/// Memory that a call lends.
 enum Lent {
-    /// The caller's own, which it lends until the call returns.
+    /// The caller's own memory, which it lends until the call returns.
     Borrowed(Lease),
-    /// The harness's, until the answer is taken.
+    /// Memory that the harness owns until the answer is taken.
     Owned(Vec<u8>, u32),
 }
 
@@ -80,10 +80,10 @@ impl Lent {
     }
 }
 
-/// How a call ended.
+/// The result of a call.
 pub type Outcome = Result<Message, CallFailure>;
 
-/// A call to the driver.
+/// A call of the driver.
 pub struct Call {
     pub token: ReplyToken,
     pub sender: Sender,
@@ -91,12 +91,12 @@ pub struct Call {
     words: [u64; 4],
     handle: u64,
     lent: Vec<Lent>,
-    /// Whether the driver has it.
+    /// Whether the driver has received the call.
     received: bool,
     pub outcome: Option<Outcome>,
 }
 
-/// What a peer of the driver's does with a request: words and label of its answer.
+/// A peer of the driver: it answers a request (label and words) with a label and words.
 pub type Peer = Box<dyn FnMut(u16, [u64; 4]) -> (u16, [u64; 4])>;
 
 /// A range of physical memory that is granted to the driver.
@@ -106,18 +106,18 @@ pub struct Range {
     pub device: Option<Rc<RefCell<dyn Device>>>,
 }
 
-/// The kernel's state, as far as one driver and its clients meet it.
+/// The state of the simulated kernel, as far as one driver and its clients use it.
 pub struct Kernel {
     name: String,
     pub generation: u32,
     info: Option<&'static TaskInfo>,
-    /// Whether the driver runs, and not the test.
+    /// Whether the driver's code runs, not the test's.
     running: bool,
     pub now: u64,
-    /// The driver's own notification.
+    /// The bits of the driver's permanent notification.
     pub bits: u64,
     objects: BTreeMap<u32, Object>,
-    /// Handles of the test's, and not the driver's.
+    /// Handles of the test, which the driver does not have.
     foreign: BTreeMap<u32, Object>,
     timers: BTreeMap<u32, Timer>,
     notifications: BTreeMap<u32, u64>,
@@ -132,37 +132,38 @@ pub struct Kernel {
 
 std::thread_local!(static KERNEL: RefCell<Option<Kernel>> = const { RefCell::new(None) });
 
-/// Numbers of handles and objects: no two are alike, on any thread, since the runtime's list of what is mapped is one for all.
+/// A new number for a handle or an object. All are different, even on several threads, since the
+/// runtime has one list of mapped handles for all.
 fn fresh() -> u32 {
     static LAST: AtomicU32 = AtomicU32::new(1000);
     LAST.fetch_add(1, Ordering::Relaxed)
 }
 
-/// Does something with this thread's kernel, if there is one.
+/// Runs `work` on this thread's simulated kernel, if there is one.
 pub fn with<T>(work: impl FnOnce(&mut Kernel) -> T) -> Option<T> {
     KERNEL.with_borrow_mut(|kernel| kernel.as_mut().map(work))
 }
 
-/// Makes `kernel` this thread's.
+/// Makes `kernel` the simulated kernel of this thread.
 ///
 /// # Panics
-/// Where there is one: a thread has one driver under test at a time.
+/// If there is one already: a thread has one driver under test at a time.
 pub fn install(kernel: Kernel) {
     let before = KERNEL.replace(Some(kernel));
     assert!(before.is_none(), "this thread runs a driver already: one harness at a time");
 }
 
-/// Takes this thread's kernel away.
+/// Removes this thread's simulated kernel.
 pub fn remove() {
     drop(KERNEL.take());
 }
 
-/// The info page of the driver, while it runs.
+/// The information page of the driver, while its code runs.
 pub fn info() -> Option<&'static TaskInfo> {
     with(|kernel| kernel.info.filter(|_| kernel.running)).flatten()
 }
 
-/// The time, a little later with each look of the driver's.
+/// The time in nanoseconds, which advances a little with each reading by the driver.
 pub fn now() -> Option<u64> {
     with(|kernel| {
         kernel.now += if kernel.running { LOOK_NS } else { 0 };
@@ -170,12 +171,12 @@ pub fn now() -> Option<u64> {
     })
 }
 
-/// Sets the time; false where there is nobody's.
+/// Sets the time in nanoseconds; returns false if there is no simulated kernel.
 pub fn set_now(now: u64) -> bool {
     with(|kernel| kernel.now = now).is_some()
 }
 
-/// Runs the driver's code, as the kernel does.
+/// Runs code of the driver.
 pub fn run_driver<T>(work: impl FnOnce() -> T) -> T {
     with(|kernel| kernel.running = true);
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
@@ -210,7 +211,7 @@ impl Kernel {
         }
     }
 
-    /// Begins a life: its info page, with new handles; its lines open.
+    /// Begins a life with an information page and new handles, and unmasks its lines.
     pub fn begin_life(&mut self) {
         self.generation += 1;
         let mut entries = Vec::new();
@@ -252,7 +253,8 @@ impl Kernel {
         })));
     }
 
-    /// Ends a life: nothing that it held is left, and who waited for its answer learns of its death.
+    /// Ends a life: its handles and objects are freed, and callers that wait for its answer get
+    /// PeerDied.
     pub fn end_life(&mut self) {
         self.objects.clear();
         self.timers.clear();
@@ -263,7 +265,7 @@ impl Kernel {
         }
     }
 
-    /// Takes a call on, for the driver's next turn.
+    /// Queues a call for the driver.
     pub fn enqueue(
         &mut self,
         sender: Sender,
@@ -276,7 +278,7 @@ impl Kernel {
         self.enqueue_lent(sender, header, words, handle, lent)
     }
 
-    /// As [`Kernel::enqueue`], with memory that the harness keeps: bytes, and the access to them.
+    /// Queues a call for the driver whose memory the harness owns: bytes, and the access to them.
     pub fn enqueue_owned(
         &mut self,
         sender: Sender,
@@ -303,7 +305,8 @@ impl Kernel {
         token
     }
 
-    /// The next call that the driver has not got, as it gets it. Handles become its own.
+    /// The next call that the driver has not received, in the form in which it receives it. Handles
+    /// are added to the driver's.
     pub fn receive(&mut self, takes: Kinds) -> Option<crate::syscall::Received> {
         let place = self.calls.iter().position(|call| !call.received && call.outcome.is_none())?;
         let Kernel { calls, objects, foreign, .. } = self;
@@ -331,7 +334,7 @@ impl Kernel {
         Some(crate::syscall::Received { sender: call.sender, token: call.token, message })
     }
 
-    /// The driver answers.
+    /// Delivers the driver's answer.
     pub fn answer(&mut self, token: ReplyToken, header: Header, words: [u64; 4], transfer: u64) -> Result<(), Status> {
         let Kernel { calls, objects, foreign, .. } = self;
         let call = calls.iter_mut().find(|call| call.token == token && call.received && call.outcome.is_none());
@@ -352,7 +355,7 @@ impl Kernel {
         Ok(())
     }
 
-    /// Takes a call that has ended away: how, and the memory that the harness lent.
+    /// Removes a call that has ended: returns its result, and the memory that the harness lent.
     pub fn take(&mut self, token: ReplyToken) -> Option<(Outcome, Vec<Vec<u8>>)> {
         let place = self.calls.iter().position(|call| call.token == token && call.outcome.is_some())?;
         let call = self.calls.remove(place);
@@ -363,7 +366,8 @@ impl Kernel {
         Some((call.outcome?, owned.collect()))
     }
 
-    /// A client dies: nobody waits for an answer to its calls any more, and its notifications are gone.
+    /// Ends a client's life: its calls no longer wait for answers, and its notifications no longer
+    /// exist.
     pub fn forget_client(&mut self, index: u16) {
         self.calls.retain(|call| call.sender.task.index != index);
         self.notifications.clear();
@@ -398,7 +402,7 @@ fn name_of(text: &str) -> [u8; NAME_LEN] {
     name
 }
 
-/// A plain system call: status, `rdx`, `rsi`.
+/// Performs a plain system call; returns status, `rdx` and `rsi`.
 pub fn plain(call: Syscall, args: &[u64]) -> (u64, u64, u64) {
     if is_running() {
         fuse::tick();
@@ -412,7 +416,7 @@ pub fn plain(call: Syscall, args: &[u64]) -> (u64, u64, u64) {
     }
 }
 
-/// A reply of the driver's.
+/// Performs the driver's `reply`.
 pub fn reply(token: ReplyToken, header: Header, words: [u64; 4], transfer: u64) -> Result<(), Status> {
     if is_running() {
         fuse::tick();
@@ -420,7 +424,7 @@ pub fn reply(token: ReplyToken, header: Header, words: [u64; 4], transfer: u64) 
     with(|kernel| kernel.answer(token, header, words, transfer)).unwrap_or(Err(Status::BadSyscall))
 }
 
-/// A call, the driver's to a peer or the test's to the driver.
+/// Performs a call, by the driver to a peer or by the test to the driver.
 pub fn call(endpoint: u32, header: Header, words: [u64; 4], leases: &[Lease], transfer: u64) -> Outcome {
     let failed = |status| Err(CallFailure { status, value: 0 });
     if !is_running() {
@@ -443,7 +447,7 @@ pub fn call(endpoint: u32, header: Header, words: [u64; 4], leases: &[Lease], tr
     }
 }
 
-/// The device behind a port that is granted to the driver, and the port's offset there.
+/// The device behind a port that is granted to the driver, and the port's offset in it.
 fn port(port: u16) -> Option<(Rc<RefCell<dyn Port>>, u16)> {
     with(|kernel| {
         let range = kernel.ports.iter().find(|range| (range.base..=range.base + (range.len - 1)).contains(&port))?;
@@ -452,10 +456,10 @@ fn port(port: u16) -> Option<(Rc<RefCell<dyn Port>>, u16)> {
     .flatten()
 }
 
-/// An access of the driver's to a port.
+/// Performs the driver's access to a port.
 ///
 /// # Panics
-/// Where no harness runs here that grants it.
+/// If no harness on this thread grants the port.
 pub fn at_port<T>(number: u16, access: impl FnOnce(&mut dyn Port, u16) -> T) -> T {
     let Some((device, offset)) = port(number) else { panic!("no port is granted on the host: {number:#x}") };
     fuse::tick();
@@ -464,12 +468,12 @@ pub fn at_port<T>(number: u16, access: impl FnOnce(&mut dyn Port, u16) -> T) -> 
     result
 }
 
-/// Something may have changed at a device: an interrupt line, for one.
+/// Samples the interrupt lines after an access to a device.
 pub fn device_was_reached() {
     super::device::sample_lines();
 }
 
-/// An access of the driver's to mapped memory at this address: the device that is there, if it is one, and the offset in it.
+/// The device in mapped memory at this address, if there is one, and the offset in it.
 pub fn at_address(address: u64) -> Option<(Rc<RefCell<dyn Device>>, usize)> {
     if !is_running() {
         return None;

@@ -1,7 +1,9 @@
-//! QEMU's models of real devices, without a kernel: device logic runs on the host, and each access to a port or to memory goes to QEMU.
+//! QEMU's models of real devices, without a kernel: device logic runs on the host, and each access
+//! to a port or to memory is passed to QEMU.
 //!
-//! A device that a test makes up does what its author believes of the chip. QEMU's have been driven by every operating system there is. So a test
-//! is written once, over [`Port`] or a trait of the driver's, and runs over both.
+//! A device that a test defines behaves as its author believes the chip does, while QEMU's models
+//! have been used with every operating system. So a test is written once, over [`Port`] or a trait
+//! of the driver's, and runs with both.
 //!
 //! ```
 //! use rt::port::Port;
@@ -17,15 +19,17 @@
 //! ```
 //!
 //! # The machine
-//! A `pc` (PIIX3) with 16 MiB of memory, without a disk or an operating system: interrupt controllers, 8254, clock chip, i8042, and a UART at COM1.
-//! Its clock chip shows 2026-01-02 03:04:05 at the start. More devices come by QEMU's arguments, such as `["-vga", "std"]`.
+//! A `pc` (PIIX3) with 16 MiB of memory, without a disk or an operating system: interrupt
+//! controllers, 8254, clock chip, i8042, and a UART at COM1. Its clock chip shows 2026-01-02
+//! 03:04:05 at the start. QEMU's arguments add more devices, such as `["-vga", "std"]`.
 //!
 //! # Time
-//! The machine's clock stands still, and with it every timer of a device, until [`Machine::run`] lets it go on. What needs no timer happens at once.
+//! The machine's clock, and with it every timer of a device, stands still until [`Machine::run`]
+//! lets it advance. Effects that need no timer happen at once.
 //!
 //! # Source
-//! QEMU's "QTest Device Emulation Testing Framework" (docs/devel/testing/qtest.rst and the protocol in softmmu/qtest.c), "QEMU Machine Protocol
-//! Specification" and "QEMU QMP Reference Manual".
+//! QEMU's "QTest Device Emulation Testing Framework" (docs/devel/testing/qtest.rst and the protocol
+//! in softmmu/qtest.c), "QEMU Machine Protocol Specification" and "QEMU QMP Reference Manual".
 
 use crate::port::Port;
 use alloc::format;
@@ -49,23 +53,26 @@ pub use picture::Picture;
 use process::Process;
 use talk::{Control, Lines};
 
-/// How long QEMU may take to start, to answer, or to do what a test waits for. It needs milliseconds, unless the host has much else to do.
+/// How long QEMU may take to start, to answer, or to do what a test waits for. It needs
+/// milliseconds, unless the host is heavily loaded.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The interrupt lines that are watched: the 8259s' sixteen.
+/// The number of interrupt lines that are watched: those of the 8259s.
 const LINES: usize = 16;
 
-/// A machine whose devices a test reaches. It ends with the last of its [`Ports`] and [`Memory`], also when the test panics or is killed.
+/// A machine whose devices a test accesses. It ends with the last of its [`Ports`] and [`Memory`],
+/// also if the test panics or is killed.
 ///
 /// # Panics
-/// Everything here panics where QEMU fails, refuses, or does not answer within [`PATIENCE`], with what it said: a test can only fail then.
+/// Everything here panics with QEMU's message if QEMU fails, refuses, or does not answer within
+/// [`PATIENCE`], as a test can only fail then.
 #[derive(Clone)]
 pub struct Machine(Rc<RefCell<Running>>);
 
 struct Running {
     registers: Lines,
     control: Control,
-    /// The other end of the serial line.
+    /// The other end of the machine's serial line.
     line: UnixStream,
     levels: [bool; LINES],
     rises: [u32; LINES],
@@ -73,10 +80,11 @@ struct Running {
 }
 
 impl Machine {
-    /// A machine with these further arguments of QEMU's. `qemu-system-x86_64` is the first on `PATH`, as for `cargo xtask run`.
+    /// Starts a machine with these additional arguments of QEMU's. `qemu-system-x86_64` is the
+    /// first on `PATH`, as for `cargo xtask run`.
     ///
     /// # Panics
-    /// Where there is no QEMU, or it does not start.
+    /// If there is no QEMU, or it does not start.
     pub fn start(arguments: &[&str]) -> Machine {
         let dir = process::directory();
         let listen = |name: &str| {
@@ -91,7 +99,8 @@ impl Machine {
         let firmware = dir.join("firmware").display().to_string();
         let [to_registers, to_control, to_line] = ["registers", "control", "line"].map(socket);
         let words = [
-            // Each instruction takes 1024 ns, so time goes on exactly as far as the firmware counts.
+            // Each instruction takes 1024 ns, so time advances exactly as far as the firmware
+            // counts.
             &["-accel", "tcg", "-icount", "shift=10", "-S"][..],
             &["-machine", "pc", "-m", "16", "-nodefaults", "-no-user-config", "-display", "none"],
             // A write to the port of this device stops the machine.
@@ -105,7 +114,7 @@ impl Machine {
         .concat();
         let mut process = Process::start(&words, dir);
         let mut accept = |listener| accept(listener, &mut process);
-        // In the order in which QEMU comes to them.
+        // In the order in which QEMU connects.
         let (line, control, registers) = (accept(line), accept(control), accept(registers));
         line.set_nonblocking(true).expect("a socket can be set not to block");
         let machine = Machine(Rc::new(RefCell::new(Running {
@@ -117,22 +126,23 @@ impl Machine {
             process,
         })));
         machine.ask("irq_intercept_in ioapic");
-        // The firmware comes to where it stops.
+        // The firmware runs to the point at which it stops.
         machine.run(Duration::ZERO);
         machine
     }
 
-    /// `len` I/O ports from `base` on.
+    /// `len` I/O ports from number `base` on.
     pub fn ports(&self, base: u16, len: u16) -> Ports {
         Ports { machine: self.clone(), base, len }
     }
 
-    /// `len` bytes of physical memory from `base` on: a device's, or RAM.
+    /// `len` bytes of physical memory from address `base` on, of a device or RAM.
     pub fn memory(&self, base: u64, len: usize) -> Memory {
         Memory { machine: self.clone(), base, len }
     }
 
-    /// Lets the machine's time go on: by `time` at least, and by little more, which is what it takes to stop the machine.
+    /// Advances the machine's time by at least `time`, plus the little that it takes to stop the
+    /// machine.
     pub fn run(&self, time: Duration) {
         self.resume(time);
         self.0.borrow_mut().control.event("STOP");
@@ -144,13 +154,14 @@ impl Machine {
         self.0.borrow().levels.get(line).copied().unwrap_or(false)
     }
 
-    /// How often an interrupt line has risen since the start, which is how often an edge-triggered controller would have seen it.
+    /// How often an interrupt line has risen since the start, which is how often an edge-triggered
+    /// controller would have noticed.
     pub fn rises(&self, line: usize) -> u32 {
         self.look();
         self.0.borrow().rises.get(line).copied().unwrap_or(0)
     }
 
-    /// Has the other side of the serial line send bytes. The UART takes them when it has room.
+    /// Sends bytes from the other end of the serial line. The UART takes them when it has room.
     pub fn send(&self, bytes: &[u8]) {
         let mut rest = bytes;
         self.until("QEMU takes the bytes sent over the serial line", || {
@@ -163,7 +174,8 @@ impl Machine {
         });
     }
 
-    /// What came to the other side of the serial line since the last time, as far as it has arrived: see [`Machine::until`].
+    /// The bytes that have arrived at the other end of the serial line since the last call: see
+    /// [`Machine::until`].
     pub fn received(&self) -> Vec<u8> {
         let (mut all, mut buffer) = (Vec::new(), [0; 4096]);
         loop {
@@ -176,14 +188,16 @@ impl Machine {
         }
     }
 
-    /// Presses keys and lets them go, one after the other, by QEMU's names for them ("a", "shift", "kp_4", "left"; type `QKeyCode` of the QMP
-    /// reference), while 100 ms of the machine's time go by: a machine that stands still takes no keys.
+    /// Presses and releases keys one after the other, by QEMU's names for them ("a", "shift",
+    /// "kp_4", "left"; type `QKeyCode` of the QMP reference), while 100 ms of the machine's time
+    /// pass, since a machine that stands still takes no keys.
     pub fn press(&self, keys: &[&str]) {
         let events: Vec<_> = keys.iter().flat_map(|key| [(*key, true), (*key, false)]).collect();
         self.keys(&events);
     }
 
-    /// Moves keys: down where the second is true, else up. As [`Machine::press`].
+    /// Presses keys (where the flag is true) or releases them, while 100 ms of the machine's time
+    /// pass.
     pub fn keys(&self, events: &[(&str, bool)]) {
         let event = |&(key, down): &(&str, bool)| {
             format!(r#"{{"type":"key","data":{{"down":{down},"key":{{"type":"qcode","data":"{key}"}}}}}}"#)
@@ -192,7 +206,7 @@ impl Machine {
         self.input(&events.join(","));
     }
 
-    /// Moves the mouse, as [`Machine::press`] presses keys.
+    /// Moves the mouse, while 100 ms of the machine's time pass.
     pub fn move_mouse(&self, x: i32, y: i32) {
         let axis = |axis, by| format!(r#"{{"type":"rel","data":{{"axis":"{axis}","value":{by}}}}}"#);
         self.input(&[axis("x", x), axis("y", y)].join(","));
@@ -200,7 +214,8 @@ impl Machine {
 
     fn input(&self, events: &str) {
         let command = format!(r#"{{"execute":"input-send-event","arguments":{{"events":[{events}]}}}}"#);
-        // Time is counted by the machine's own instructions: it may be over before the command comes. Then it has to be given again.
+        // Time is counted by the machine's own instructions, and may be over before the command
+        // arrives. Then the command must be repeated.
         self.until("the machine takes input while it runs", || {
             self.resume(Duration::from_millis(100));
             let done = self.0.borrow_mut().control.try_ask(&command);
@@ -209,7 +224,7 @@ impl Machine {
         });
     }
 
-    /// What the screen shows.
+    /// The picture on the screen.
     pub fn picture(&self) -> Picture {
         let file = self.0.borrow().process.dir().join("picture");
         let command = format!(r#"{{"execute":"screendump","arguments":{{"filename":"{}"}}}}"#, file.display());
@@ -218,19 +233,21 @@ impl Machine {
         Picture::parse(&bytes).expect("QEMU's picture of the screen is a portable pixmap")
     }
 
-    /// Runs a command of QEMU's control protocol, given as one line of JSON, and returns the line of its answer.
+    /// Runs a command of QEMU's control protocol, given as one line of JSON, and returns the line
+    /// of its answer.
     ///
     /// # Panics
-    /// Also where QEMU answers with an error.
+    /// Also if QEMU answers with an error.
     pub fn control(&self, command: &str) -> String {
         self.0.borrow_mut().control.ask(command)
     }
 
-    /// Asks again until the answer is yes: what goes through QEMU's main loop, such as the serial line, takes a moment of the host's time. The
-    /// machine's time stands still meanwhile.
+    /// Calls `done` repeatedly until it returns true: what goes through QEMU's main loop, such as
+    /// the serial line, takes a moment of the host's time. The machine's time stands still
+    /// meanwhile.
     ///
     /// # Panics
-    /// After [`PATIENCE`], with `what` was waited for.
+    /// After [`PATIENCE`]; the message contains `what`.
     pub fn until(&self, what: &str, mut done: impl FnMut() -> bool) {
         let end = Instant::now() + PATIENCE;
         while !done() {
@@ -239,18 +256,18 @@ impl Machine {
         }
     }
 
-    /// Has the firmware count as long as `time`, and start to.
+    /// Makes the firmware count for `time`, and lets it run.
     fn resume(&self, time: Duration) {
         self.ask(&format!("writel {:#x} {:#x}", firmware::COUNT, firmware::count(time)));
         self.0.borrow_mut().control.ask(r#"{"execute":"cont"}"#);
     }
 
-    /// Learns how the interrupt lines are: what QEMU says of them comes before its next answer.
+    /// Updates the levels of the interrupt lines: QEMU reports changes before its next answer.
     fn look(&self) {
         self.ask(&format!("readb {:#x}", firmware::COUNT));
     }
 
-    /// Has one command of the test protocol done; its value, 0 where it has none.
+    /// Performs a command of the test protocol; returns its value, or 0 if it has none.
     fn ask(&self, command: &str) -> u64 {
         let Running { registers, levels, rises, .. } = &mut *self.0.borrow_mut();
         registers.put(command);
@@ -278,7 +295,7 @@ impl Machine {
     }
 }
 
-/// One who comes to `listener`.
+/// Accepts a connection to `listener`.
 fn accept(listener: UnixListener, process: &mut Process) -> UnixStream {
     let end = Instant::now() + PATIENCE;
     loop {
@@ -306,7 +323,7 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// The port at `offset`, if `width` ports fit there.
+    /// The number of the port at `offset`. Panics if `width` ports do not fit there.
     #[track_caller]
     fn at(&self, offset: u16, width: u32) -> u16 {
         let (base, len) = (self.base, self.len);
@@ -338,7 +355,7 @@ ports! {
     read32 write32 u32, "inl" "outl";
 }
 
-/// Physical memory of a [`Machine`]. Offsets count bytes.
+/// Physical memory of a [`Machine`], accessed by offsets in bytes.
 #[derive(Clone)]
 pub struct Memory {
     machine: Machine,
@@ -349,7 +366,7 @@ pub struct Memory {
 macro_rules! memory {
     ($($read:ident $write:ident $type:ty, $load:literal $store:literal;)*) => {
         impl Memory {
-            /// The address at `offset`, if `width` bytes fit there.
+            /// The address at `offset`. Panics if `width` bytes do not fit there.
             #[track_caller]
             fn at(&self, offset: usize, width: usize) -> u64 {
                 let fits = offset.is_multiple_of(width) && self.len.checked_sub(width).is_some_and(|last| offset <= last);
@@ -357,20 +374,20 @@ macro_rules! memory {
                 self.base + offset as u64
             }
         $(
-            /// Reads from `offset`, once.
+            /// Reads a number at `offset`, by one access.
             ///
             /// # Panics
-            /// Where the offset is beyond the range or not a multiple of the width.
+            /// If the offset is beyond the range, or not a multiple of the width.
             #[track_caller]
             pub fn $read(&mut self, offset: usize) -> $type {
                 let address = self.at(offset, size_of::<$type>());
                 self.machine.ask(&format!("{} {address:#x}", $load)) as $type
             }
 
-            /// Writes to `offset`, once.
+            /// Writes a number to `offset`, by one access.
             ///
             /// # Panics
-            /// Where the offset is beyond the range or not a multiple of the width.
+            /// If the offset is beyond the range, or not a multiple of the width.
             #[track_caller]
             pub fn $write(&mut self, offset: usize, value: $type) {
                 let address = self.at(offset, size_of::<$type>());

@@ -1,4 +1,4 @@
-//! What the console does for its clients: prints their text, and gives each line to whoever reads one.
+//! The console's services for its clients: printing text, and reading lines.
 
 use crate::{Console, PIECE, Reader};
 use abi::TaskId;
@@ -12,10 +12,10 @@ use rt::println;
 use rt::proto::{Asker, In, Out};
 
 impl Console {
-    /// Prints a client's text, piece by piece, remembering how far each device has it.
+    /// Prints a client's text piece by piece, and stores its progress for each device.
     pub fn print(&mut self, from: Asker, text: In) -> Result<usize, Refusal> {
         let total = text.len() as usize;
-        // As it is kept: the upper bits of a number tell nothing that its repetition does not.
+        // The number as it is kept: the upper bits are not needed to recognise a repetition.
         let (client, number) = (from.task, from.number & u64::from(u32::MAX >> 1));
         let mut progress = Progress { number, ..Progress::default() };
         if number != 0
@@ -72,7 +72,9 @@ impl Console {
         }
     }
 
-    /// Tells whom it concerns, after the display shows it. What it is told is safe before: it may be told twice only to one who tells that it is the same.
+    /// Reports an event to the reader or the subscriber, after the display shows it. The state is
+    /// stored before, so a report may be repeated, but only to a client that can tell the
+    /// repetition.
     pub fn deliver(&mut self, event: Event) {
         let ending = match event {
             Event::Signal => {
@@ -97,7 +99,7 @@ impl Console {
         }
     }
 
-    /// Tells who wants to know that Ctrl-C came, where that is known: else it is told when somebody wants to.
+    /// Reports Ctrl-C to the subscriber; if there is none, the next task that subscribes gets it.
     pub fn interrupt(&mut self) {
         if let Some((notification, bits)) = &self.interrupt {
             match notification.signal(*bits) {
@@ -107,7 +109,8 @@ impl Console {
         }
     }
 
-    /// Gives the reader the line that has ended. One that has died meanwhile has no use for it, but its next life wants the line.
+    /// Gives the reader the line that has ended. If the reader has died meanwhile, the line is kept
+    /// for its next life.
     fn answer(&mut self, Reader { owed, line: room, .. }: Reader) {
         let line = self.left_over.text.as_str();
         let answer = match self.ending {
@@ -126,18 +129,19 @@ impl Console {
         self.save();
     }
 
-    /// The line that has ended has arrived.
+    /// The line that has ended has arrived at its reader.
     fn ended(&mut self) {
         (self.left_over, self.ending, self.given) = (Draft::default(), None, None);
     }
 
-    /// Gives up the line that this task reads. What was typed is the beginning of the next one.
+    /// Ends the reading of a line by this task. The typed text becomes the beginning of the next
+    /// line.
     pub fn give_up_line(&mut self, task: TaskId) {
         if let Some(Reader { owed, .. }) = self.reader.take_if(|reader| reader.task == task) {
             self.left_over = self.session.editor.draft();
             self.session.stop(&mut self.out);
             self.put_out();
-            // A reader that has died needs no answer.
+            // A reader that has died takes no answer.
             let _ = owed.pay(Err(Refusal::Cancelled));
         }
     }
@@ -145,19 +149,19 @@ impl Console {
     /// Begins to read a line for this caller.
     pub fn begin_line(&mut self, call: Call<Entered>, number: u32, prompt: &str, line: Out) -> Outcome<Entered> {
         let task = call.from.task;
-        // A reader that has died leaves its place; so does a former life of the same task.
+        // A dead reader does not count; neither does a former life of the same task.
         let others = |reader: &Reader| reader.task.index != task.index && reader.owed.is_awaited();
         if self.reader.as_ref().is_some_and(others) {
             return Err(Refusal::Taken).into();
         }
         if self.session.is_reading() {
-            // Half a line that was typed for one that has died.
+            // The unfinished line of a reader that has died.
             self.left_over = self.session.editor.draft();
         }
         let (owed, outcome) = call.owe();
         let reader = Reader { task, number, owed, line };
         match (self.ending, self.given) {
-            // It asks for the next one, so it has that.
+            // It asks for the next line, so it has the last one.
             (Some(_), Some((before, last))) if before == task && last != number && last != 0 => self.ended(),
             (Some(_), Some((before, last))) if before == task && last == number => {
                 self.answer(reader);

@@ -1,9 +1,9 @@
-//! What Tab can add to a line.
+//! The completion of words by Tab.
 
 use alloc::string::String;
 use alloc::vec::Vec;
 
-/// Most entries; the rest of a longer list is ignored.
+/// Most entries of a list; the others are ignored.
 pub const MAX_ENTRIES: usize = 512;
 
 /// The words that can be completed: commands, and arguments of commands.
@@ -14,22 +14,22 @@ pub struct Completions {
 
 #[derive(Debug)]
 struct Entry {
-    /// Empty where `word` is a command itself.
+    /// The command whose argument `word` is; empty if `word` is a command itself.
     command: String,
     word: String,
 }
 
-/// The word to complete and the words that begin like it.
+/// The word to complete and the possible completions.
 #[derive(PartialEq, Eq, Debug)]
 pub struct Candidates<'a> {
     /// The part of the word that is typed already.
     pub typed: &'a str,
-    /// Sorted, without duplicates.
+    /// The words that begin with the typed part, sorted, without duplicates.
     pub words: Vec<&'a str>,
 }
 
 impl Completions {
-    /// From a list with one entry a line, each `command` or `command argument`.
+    /// Parses a list with one entry a line, each `command` or `command argument`.
     pub fn parse(list: &str) -> Completions {
         let mut entries = Vec::new();
         for line in list.lines().take(MAX_ENTRIES) {
@@ -48,7 +48,8 @@ impl Completions {
         Completions { entries }
     }
 
-    /// What fits at the end of `before`, the part of the line before the cursor. A semicolon begins a new command.
+    /// The words that complete the end of `before`, the part of the line before the cursor. A
+    /// semicolon begins a new command.
     pub fn candidates<'a>(&'a self, before: &'a str) -> Candidates<'a> {
         let part = match before.rfind(';') {
             Some(at) => before.get(at + 1..).unwrap_or_default(),
@@ -76,7 +77,7 @@ impl Completions {
 }
 
 impl<'a> Candidates<'a> {
-    /// What all candidates have in common beyond what is typed.
+    /// The longest common part of all candidates after the typed part.
     pub fn common_rest(&self) -> &'a str {
         let Some((first, others)) = self.words.split_first() else {
             return "";
@@ -90,7 +91,7 @@ impl<'a> Candidates<'a> {
         first.get(self.typed.len()..len).unwrap_or_default()
     }
 
-    /// The candidates in columns that fit `columns`, lines closed by CR LF.
+    /// The candidates in columns, at most `columns` wide, each line closed by CR LF.
     pub fn listing(&self, columns: usize) -> String {
         let widest = self.words.iter().map(|word| word.chars().count()).max().unwrap_or(0);
         let per_row = (columns / (widest + 2)).max(1);

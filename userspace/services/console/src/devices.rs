@@ -1,5 +1,6 @@
-//! The drivers that the console joins. Each is asked by threads of its own, so that one that is dead, hung or waits for something keeps
-//! nobody else waiting: a driver's death is over in milliseconds, but one that dies again and again is restarted later and later.
+//! The drivers that the console uses. Each is called by threads of its own, so that a driver that
+//! is dead, hung or waiting does not delay the others: a driver is usually restarted within
+//! milliseconds, but after longer and longer times if it dies again and again.
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -16,36 +17,37 @@ use rt::println;
 use rt::sync::Mutex;
 use rt::time::{Timer, now_ns};
 
-/// The bits that the threads set in the task's notification, and that of the timer which ends a wait for them.
+/// Bits that the threads set in the task's notification, and the bit of the timer that ends a wait
+/// for them.
 pub mod bits {
-    /// A reader has something.
+    /// A reader has new input.
     pub const INPUT: u64 = 1 << 32;
-    /// Who waits for a display may look again.
+    /// A display has printed a piece: those that wait for it check again.
     pub const PRINTED: u64 = 1 << 33;
-    /// The bit of the timer that ends such a wait.
+    /// The bit of the timer that ends a wait for a display.
     pub const LATE: rt::Bit = rt::Bit::new(35);
 }
 
-/// The bits of a thread's own notification.
+/// Bits of a thread's own notification.
 mod wake {
     /// The driver may have begun a new life.
     pub const RENEW: u64 = 1;
-    /// There is something to print, or something may be read.
+    /// There is output to print, or input may be read.
     pub const WORK: u64 = 2;
-    /// The device has something to read.
+    /// The device has input.
     pub const DATA: u64 = 4;
 }
 
-/// Longest time that a flush waits for a serial line that sends nothing, in nanoseconds.
+/// Longest wait of a flush for a serial line that sends nothing, in nanoseconds.
 const FLUSH_NS: u64 = 2_000_000_000;
 
 /// Pages of a thread's stack.
 const STACK_PAGES: usize = 8;
 
-/// Bytes that one read of the serial line takes.
+/// Most bytes of one read of the serial line.
 const BYTES: usize = 128;
 
-/// Events that the keyboard's stub takes at once: fewer mean that none is left.
+/// Most events of one read of the keyboard: fewer mean that none is left.
 const EVENTS: usize = 32;
 
 /// VGA's colours by number.
@@ -68,7 +70,8 @@ const COLORS: [Color; 16] = [
     Color::White,
 ];
 
-/// Runs `f` on a thread of its own, which is given a notification; `None` where that cannot be had.
+/// Runs `f` on a thread of its own, with a notification of its own; `None` if that could not be
+/// created.
 fn thread(name: &str, f: impl FnOnce(Notification) + Send + 'static) -> Option<Notification> {
     let wake = Notification::create();
     let priority = rt::info().priority as u8;
@@ -76,17 +79,17 @@ fn thread(name: &str, f: impl FnOnce(Notification) + Send + 'static) -> Option<N
     started.inspect_err(|status| println!("{name} is left out: {status}")).ok()
 }
 
-/// Sets bits in a notification of this task's.
+/// Sets bits in a notification of this task.
 fn signal(notification: Notification, bits: u64) {
-    // Refused only to handles without the right, which one's own has.
+    // Fails only without the right, which the task's own handle has.
     let _ = notification.signal(bits);
 }
 
-/// A device that prints.
+/// A device that prints text.
 trait Display: Send + 'static {
     fn print(&mut self, piece: &Piece) -> Result<(), Box<dyn core::error::Error>>;
 
-    /// Why nobody sees what is printed there, where the driver says so.
+    /// Why its output cannot be seen, if the driver reports that.
     fn trouble(&mut self) -> Result<Option<String>, Box<dyn core::error::Error>> {
         Ok(None)
     }
@@ -127,7 +130,8 @@ impl Display for Line {
     }
 }
 
-/// A display, the text that waits for it, what its driver says is wrong with it, and the thread that prints.
+/// A display with its waiting text, its trouble as its driver reports it, and the thread that
+/// prints.
 struct Output {
     name: &'static str,
     outbox: &'static Mutex<Outbox>,
@@ -144,14 +148,14 @@ impl Output {
         Some(Output { name, outbox, trouble, wake })
     }
 
-    /// Gives the display something, and waits for it until it is late.
+    /// Adds a piece of output, and waits until it is printed or the display is late.
     fn put(&self, piece: Piece, limit_ns: u64, timer: Option<&Timer>) {
         if self.outbox.lock().push(piece, now_ns()) {
             signal(self.wake, wake::WORK);
         }
         loop {
             let until = self.outbox.lock().wait_until(now_ns(), limit_ns);
-            // Without a timer there would be no end to it.
+            // Without a timer the wait would not end.
             let Some((until, timer)) = until.zip(timer) else { break };
             timer.arm_at(until);
             Notification::own().wait(bits::PRINTED | bits::LATE.mask());
@@ -163,7 +167,7 @@ impl Output {
         signal(self.wake, wake::WORK);
     }
 
-    /// What is wrong with it, as a line of text, if anything is.
+    /// What is wrong with the display, as a line of text, if anything is.
     fn trouble(&self) -> Option<String> {
         let stands_still = self.outbox.lock().trouble();
         let what = stands_still.map(|what| format!("{} {what}\n", self.name));
@@ -171,7 +175,7 @@ impl Output {
     }
 }
 
-/// Prints what there is, for ever.
+/// Prints the waiting text, without end.
 fn print_all(
     name: &str,
     mut display: impl Display,
@@ -182,7 +186,7 @@ fn print_all(
     loop {
         let asks = outbox.lock().asks();
         if asks {
-            // Who cannot be asked fails to print too, and that is said.
+            // A display that does not answer fails to print too, which is reported.
             let said = display.trouble().unwrap_or_default();
             *trouble.lock() = said;
         }
@@ -199,31 +203,33 @@ fn print_all(
             }
             Err(error) => {
                 outbox.lock().give_up();
-                // It appears in the log, and so on whatever device is left.
+                // This message is in the log, and so on the other devices.
                 println!("{name} is left out: {error}");
             }
         }
     }
 }
 
-/// What a reader has read, and whether it may read on.
+/// Input that was read, and whether the reader may read more.
 struct Inbox<T> {
-    /// Each with the position behind it.
+    /// Items of input, each with the position after it.
     items: Vec<(u32, T)>,
-    /// The position up to which all is safe, where it is to read on from there.
+    /// The position from which to read next, if a read is wanted; everything before it is stored.
     from: Option<u32>,
 }
 
-/// A device that is read, and the thread that reads it: once each time it is asked to, so that what is not wanted yet stays with the driver. Everything that it
-/// gives has a position, and stays with the driver too until a later read says that it is safe.
+/// An input device, and the thread that reads it: once for each request, so that input that is not
+/// wanted yet stays with the driver. Each item of input has a position, and the driver keeps it
+/// until a later read says that it is stored.
 pub struct Input<T: 'static> {
     inbox: &'static Mutex<Inbox<T>>,
     wake: Notification,
 }
 
 impl<T: Send> Input<T> {
-    /// `subscribe` has a notification's bits set whenever there is something; `read` appends what there is from a position on, each with the position
-    /// behind it, and returns whether there may be more.
+    /// Starts the thread. `subscribe` has a notification's bits set whenever there is input; `read`
+    /// appends the input from a position on, each item with the position after it, and returns
+    /// whether there may be more.
     fn start<E: core::fmt::Display>(
         name: &'static str,
         mut subscribe: impl FnMut(Notification) -> Result<(), E> + Send + 'static,
@@ -237,7 +243,7 @@ impl<T: Send> Input<T> {
                 more |= bits & wake::DATA != 0;
                 let mut ask = || -> Result<(), E> {
                     if bits & wake::RENEW != 0 {
-                        // It is told at once where something is there.
+                        // The notification is set at once if there is input.
                         subscribe(wake)?;
                         present = true;
                     }
@@ -261,20 +267,21 @@ impl<T: Send> Input<T> {
         Some(Input { inbox, wake })
     }
 
-    /// Whether something was read that nobody has taken.
+    /// Whether input was read that was not taken.
     pub fn has_items(&self) -> bool {
         !self.inbox.lock().items.is_empty()
     }
 
-    /// What was read since the last time, each with the position behind it.
+    /// Takes the input that was read since the previous call, each item with the position after it.
     pub fn take(&self) -> Vec<(u32, T)> {
         core::mem::take(&mut self.inbox.lock().items)
     }
 
-    /// Has the device read once more, from this position on: what lies before is safe, and the driver may forget it.
+    /// Requests one more read from this position on: everything before it is stored, and the driver
+    /// may drop it.
     pub fn ask(&self, from: u32) {
         let mut inbox = self.inbox.lock();
-        // What was read and not taken comes first.
+        // Input that was read and not taken comes first.
         if inbox.items.is_empty() && inbox.from.replace(from).is_none() {
             drop(inbox);
             signal(self.wake, wake::WORK);
@@ -282,19 +289,19 @@ impl<T: Send> Input<T> {
     }
 }
 
-/// All devices. One that `system.toml` does not let the console call is missing.
+/// All devices. A device that `system.toml` does not let the console call is missing.
 pub struct Devices {
     screen: Option<Output>,
     line: Option<Output>,
     /// Bytes from the serial line.
     pub serial: Option<Input<u8>>,
-    /// Keys from the keyboard; events that are no key of a line are `None`.
+    /// Keys from the keyboard; events without a use in a line are `None`.
     pub keyboard: Option<Input<Option<Key>>>,
     timer: Option<Timer>,
 }
 
 impl Devices {
-    /// The peers `display`, `serial` and `keyboard`: whatever task serves as that.
+    /// The peers `display`, `serial` and `keyboard`, whichever tasks they are.
     pub fn peers() -> Devices {
         let peer = rt::ipc::Endpoint::peer;
         let serial = peer("serial").map(driver_serial::Client::new);
@@ -336,7 +343,7 @@ impl Devices {
         devices
     }
 
-    /// A peer has begun a new life: whatever was gone may be back, and has forgotten who subscribed.
+    /// A peer has begun a new life: a device may be back, and has no subscriptions.
     pub fn renew(&self) {
         self.screen.iter().chain(&self.line).for_each(Output::renew);
         let inputs = [self.serial.as_ref().map(|input| input.wake), self.keyboard.as_ref().map(|input| input.wake)];
@@ -353,20 +360,21 @@ impl Devices {
         self.put(&self.line, Piece::Text(text.into()), LATE_NS);
     }
 
-    /// Waits until the serial line has sent everything. Returns whether it has; it has not where it sends nothing for two seconds.
+    /// Waits until the serial line has sent everything. Returns false if it sends nothing for two
+    /// seconds.
     pub fn flush(&self) -> bool {
         self.put(&self.line, Piece::Flush, FLUSH_NS);
         self.line.as_ref().is_none_or(|line| line.outbox.lock().is_idle())
     }
 
-    /// Sets the colours of text to come on both; 0 to 15 each.
+    /// Sets the colours of future text on screen and serial line; 0 to 15 each.
     pub fn set_color(&self, foreground: u8, background: u8) {
         for output in [&self.screen, &self.line] {
             self.put(output, Piece::Color(foreground, background), LATE_NS);
         }
     }
 
-    /// One line for each display that does not show what it is given.
+    /// One line of text for each display whose output cannot be seen.
     pub fn trouble(&self) -> String {
         self.screen.iter().chain(&self.line).filter_map(Output::trouble).collect()
     }

@@ -1,7 +1,8 @@
-//! The line editor: keys in, terminal output out. Nothing here knows a device or makes a system call.
+//! The line editor: takes keys, and produces terminal output. Independent of devices and system
+//! calls.
 //!
-//! Output is plain text with the escape sequences `CSI A B C D J` (ECMA-48, sections 8.3.18 to 8.3.22, 8.3.39), so that
-//! the screen and the terminal on the serial line show the same.
+//! Output is plain text with the escape sequences `CSI A B C D J` (ECMA-48, sections 8.3.18 to
+//! 8.3.22, 8.3.39), so that the screen and the terminal on the serial line show the same.
 
 use crate::complete::Completions;
 use crate::history::History;
@@ -10,8 +11,9 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write;
 
-/// Columns that a line uses before it goes on in the next row. One less than the screen has: in the last column terminals
-/// differ in when the cursor wraps, and an explicit line break before it means the same to all, wider ones included.
+/// Columns of a row that a line uses. One less than the screen has: terminals differ in when the
+/// cursor wraps in the last column, and an explicit line break before it has the same effect on
+/// all, wider ones included.
 pub const COLUMNS: usize = 79;
 
 /// Most bytes of a line.
@@ -20,25 +22,26 @@ pub const MAX_LINE: usize = 1000;
 /// Most characters of a prompt.
 pub const MAX_PROMPT: usize = 60;
 
-/// A line that was begun.
+/// An unfinished line.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Draft {
-    /// What is typed of it.
+    /// The text of the line.
     pub text: String,
-    /// Where the cursor is, in characters from its beginning; beyond its end, at the end.
+    /// Position of the cursor, in characters from the beginning; a position beyond the end means
+    /// the end.
     pub cursor: usize,
-    /// Characters of it were left out: it is not to be run.
+    /// Whether characters were left out: the line must not be run.
     pub is_cut: bool,
 }
 
 impl From<&str> for Draft {
-    /// The cursor is at the end.
+    /// A draft of this text with the cursor at the end.
     fn from(text: &str) -> Draft {
         Draft { text: text.into(), cursor: usize::MAX, is_cut: false }
     }
 }
 
-/// What a key did.
+/// The result of a key.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Outcome {
     /// The line goes on.
@@ -51,36 +54,39 @@ pub enum Outcome {
     EndOfInput,
 }
 
-/// A line being edited, the history and the completions.
+/// A line being edited, with the history and the completions.
 #[derive(Default, Debug)]
 pub struct Editor {
     prompt: Vec<char>,
     line: Vec<char>,
-    /// Length of `line` in UTF-8.
+    /// Length of `line` in UTF-8, in bytes.
     bytes: usize,
     /// Index into `line`.
     cursor: usize,
-    /// Lines typed before.
+    /// The lines typed before.
     pub history: History,
-    /// What Tab offers.
+    /// The words that Tab completes.
     pub completions: Completions,
-    /// The key before was Tab and had nothing to add: the next one lists.
+    /// Whether the key before was Tab and had nothing to add: another Tab lists the candidates.
     tabbed: bool,
-    /// Characters of this line that were left out. It is not run then: half a command could do anything.
+    /// How many characters of this line were left out. The line is not run then: a part of a
+    /// command could do anything.
     left_out: usize,
 }
 
-/// What is said when the first character of a line is left out.
+/// The message for the first character of a line that is left out because the line is full.
 const FULL: &str = "[console] the line is full: 1000 bytes; what comes beyond them is left out\r\n";
-/// See [`FULL`].
+/// The message for the first character of a line that is left out because displays show it in
+/// different widths.
 const UNKNOWN: &str = "[console] a character is left out that displays show in different widths\r\n";
-/// What is said in the place of running a line of which characters were left out.
+/// The message instead of running a line of which characters were left out.
 const NOT_RUN: &str = "[console] not run, because characters were left out; the Up key brings it back\r\n";
 
 const _: () = assert!(FULL.len() < COLUMNS + 2 && UNKNOWN.len() < COLUMNS + 2 && NOT_RUN.len() < COLUMNS + 2);
 
-/// Whether `c` takes exactly one column on the screen and on a terminal alike. Others cannot be edited where two
-/// different displays have to agree on the place of the cursor (Unicode Standard Annex 11, wide and zero-width ranges).
+/// Whether `c` takes exactly one column on the screen and on a terminal. Other characters cannot be
+/// edited, as two different displays must agree on the position of the cursor (Unicode Standard
+/// Annex 11, wide and zero-width ranges).
 pub fn is_single_column(c: char) -> bool {
     !c.is_control()
         && !matches!(c,
@@ -118,7 +124,7 @@ fn sequence(count: usize, letter: char, out: &mut String) {
     };
 }
 
-/// Prints characters whose first one stands in cell `at`.
+/// Prints characters; the first one is in cell `at`.
 fn put(chars: &[char], mut at: usize, out: &mut String) {
     for &c in chars {
         out.push(c);
@@ -130,7 +136,8 @@ fn put(chars: &[char], mut at: usize, out: &mut String) {
 }
 
 impl Editor {
-    /// Begins a line: shows the prompt, and what was begun to edit. The display's cursor must be in the first column.
+    /// Begins a line: shows the prompt and `draft`. The display's cursor must be in the first
+    /// column.
     pub fn begin(&mut self, prompt: &str, draft: &Draft, out: &mut String) {
         self.prompt = prompt.chars().filter(|&c| is_single_column(c)).take(MAX_PROMPT).collect();
         self.line.clear();
@@ -148,29 +155,30 @@ impl Editor {
         self.show(out);
     }
 
-    /// The line as it is.
+    /// The text of the line.
     pub fn text(&self) -> String {
         self.line.iter().collect()
     }
 
-    /// The line as a later [`Editor::begin`] can take it up.
+    /// The line as a draft for a later [`Editor::begin`].
     pub fn draft(&self) -> Draft {
         Draft { text: self.text(), cursor: self.cursor, is_cut: self.left_out > 0 }
     }
 
-    /// Where the cursor is, in characters from the beginning of the line.
+    /// Position of the cursor, in characters from the beginning of the line.
     pub fn cursor(&self) -> usize {
         self.cursor
     }
 
-    /// Moves the cursor to this character, or to the end.
+    /// Moves the cursor to this character, or to the end if there is none.
     pub fn set_cursor(&mut self, cursor: usize, out: &mut String) {
         let cursor = cursor.min(self.line.len());
         travel(self.cell(self.cursor), self.cell(cursor), out);
         self.cursor = cursor;
     }
 
-    /// Takes prompt and line off the display; the cursor is where the prompt began. [`Editor::show`] brings them back.
+    /// Removes prompt and line from the display; the cursor is then where the prompt began.
+    /// [`Editor::show`] shows them again.
     pub fn hide(&self, out: &mut String) {
         travel(self.cell(self.cursor), 0, out);
         out.push_str("\x1b[J");
@@ -183,7 +191,7 @@ impl Editor {
         travel(self.cell(self.line.len()), self.cell(self.cursor), out);
     }
 
-    /// Does what `key` means.
+    /// Executes a key.
     pub fn key(&mut self, key: Key, out: &mut String) -> Outcome {
         let tabbed = core::mem::take(&mut self.tabbed);
         match key {
@@ -258,11 +266,11 @@ impl Editor {
         self.left_out = 0;
     }
 
-    /// To the first column of a fresh row after the line.
+    /// Moves the cursor to the first column of a new row after the line.
     fn leave(&mut self, out: &mut String) {
         self.set_cursor(usize::MAX, out);
         let end = self.cell(self.line.len());
-        // A line that fills its last row has opened the next one already.
+        // A line that fills its last row has begun the next one already.
         if end == 0 || !end.is_multiple_of(COLUMNS) {
             out.push_str("\r\n");
         }
@@ -278,7 +286,7 @@ impl Editor {
         }
     }
 
-    /// Counts a character that is left out, and says so the first time.
+    /// Counts a character that is left out, and shows `note` for the first one.
     fn leave_out(&mut self, note: &str, out: &mut String) {
         if self.left_out == 0 {
             self.hide(out);
@@ -293,7 +301,7 @@ impl Editor {
         self.left_out = 0;
     }
 
-    /// Puts `with` in the place of the characters `from..to`, the cursor after it.
+    /// Replaces the characters `from..to` by `with`, and puts the cursor after it.
     fn splice(&mut self, from: usize, to: usize, with: &[char], out: &mut String) {
         let old_len = self.line.len();
         travel(self.cell(self.cursor), self.cell(from), out);
@@ -323,7 +331,8 @@ impl Editor {
         self.cursor + word + rest.iter().position(|c| *c == ' ').unwrap_or(rest.len())
     }
 
-    /// Completes the word before the cursor as far as all candidates agree; `list` shows them where they do not.
+    /// Completes the word before the cursor as far as all candidates agree; with `list`, shows the
+    /// candidates if there are several.
     fn complete(&mut self, list: bool, out: &mut String) {
         let before: String = self.line.iter().take(self.cursor).collect();
         let found = self.completions.candidates(&before);

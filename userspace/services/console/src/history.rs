@@ -1,27 +1,28 @@
-//! The lines typed before.
+//! The history of lines.
 
 use alloc::collections::VecDeque;
 use alloc::string::String;
 
-/// Most bytes kept, one for the end of each line included.
+/// Most bytes of the history, with one for the end of each line.
 pub const MAX_BYTES: usize = 4096;
 
-/// Most lines kept.
+/// Most lines of the history.
 pub const MAX_LINES: usize = 200;
 
-/// Lines typed before, oldest first, and where in them the person is.
+/// Lines typed before, oldest first, and the position while browsing.
 #[derive(Default, Debug)]
 pub struct History {
     lines: VecDeque<String>,
     bytes: usize,
-    /// Which line is shown: `lines.len()` for the one being typed.
+    /// Index of the line that is shown: `lines.len()` for the one being typed.
     at: usize,
     /// The line that was being typed when browsing began.
     draft: String,
 }
 
 impl History {
-    /// Adds a line as the newest; an older copy of it goes, and so do the oldest lines where room is short.
+    /// Adds a line as the newest; removes an older copy of it, and the oldest lines if there is no
+    /// room.
     pub fn add(&mut self, line: &str) {
         let fits = line.len() < MAX_BYTES;
         if fits && !line.trim().is_empty() && !line.contains('\n') {
@@ -41,13 +42,14 @@ impl History {
         self.rest();
     }
 
-    /// Goes back to the line being typed.
+    /// Returns to the line being typed.
     pub fn rest(&mut self) {
         self.at = self.lines.len();
         self.draft.clear();
     }
 
-    /// The line before the one shown; `current` is what is shown now. `None` at the oldest.
+    /// Moves to the line before the one that is shown, and returns it; `current` is the text that
+    /// is shown now. `None` at the oldest.
     pub fn older(&mut self, current: &str) -> Option<&str> {
         if self.at == self.lines.len() {
             self.draft = String::from(current);
@@ -56,7 +58,8 @@ impl History {
         self.lines.get(self.at).map(String::as_str)
     }
 
-    /// The line after the one shown; past the newest comes the line that was being typed. `None` there.
+    /// Moves to the line after the one that is shown, and returns it; after the newest comes the
+    /// line that was being typed. `None` after that.
     pub fn newer(&mut self) -> Option<&str> {
         if self.at >= self.lines.len() {
             return None;
@@ -65,7 +68,7 @@ impl History {
         Some(self.lines.get(self.at).unwrap_or(&self.draft))
     }
 
-    /// All lines, each closed by a line feed: at most [`MAX_BYTES`].
+    /// All lines, each closed by a line feed: at most [`MAX_BYTES`] bytes.
     pub fn text(&self) -> String {
         let mut text = String::with_capacity(self.bytes);
         for line in &self.lines {
@@ -75,7 +78,8 @@ impl History {
         text
     }
 
-    /// The history of which `text` was the [`History::text`]; whatever does not fit is left out.
+    /// The history of which `text` is the [`History::text`]; lines for which there is no room are
+    /// left out.
     pub fn from_text(text: &str) -> History {
         let mut history = History::default();
         for line in text.lines() {

@@ -1,73 +1,81 @@
-//! Decoding: bytes from a terminal on the serial line, and key events from the keyboard, become [`Key`]s.
+//! Decoding of bytes from a terminal on the serial line, and of key events from the keyboard, to
+//! [`Key`]s.
 
 use crate::key::Key;
 use driver_keyboard::{KeyEvent, Mods, Special};
 
-/// How long a sequence begun may go without its next byte, in nanoseconds. A terminal sends one in one go, and a network may cut it; a person
-/// who presses Escape by mistake pauses longer, and so does one whose typing is not shown.
+/// How long the decoder waits for the next byte of an unfinished sequence, in nanoseconds. A
+/// terminal sends a sequence at once, and a network may split it; a person who presses Escape by
+/// mistake pauses longer, and so does one whose typing is not shown.
 pub const SEQUENCE_NS: u64 = 500_000_000;
 
-/// How long a sequence begun may go without its next byte where what came may have been typed, in nanoseconds: Alt and a punctuation mark, of which many begin a sequence too.
+/// How long the decoder waits for the next byte of an unfinished sequence that may have been typed,
+/// in nanoseconds: many sequences begin with the same bytes as Alt and a punctuation mark.
 pub const TYPED_NS: u64 = 50_000_000;
 
-/// Most intermediate bytes of an escape sequence that is no control sequence; real ones have one.
+/// Most intermediate bytes of an escape sequence that is not a control sequence; real ones have
+/// one.
 const MOST_INTERMEDIATES: usize = 3;
 
-/// Where the decoder is in a sequence. Names of forms and bytes: ECMA-48, sections 5.3 to 5.6; what terminals make of them: xterm's
-/// "XTerm Control Sequences". (The crate `vte`, which the screen uses, decodes what programs send to terminals. What terminals send has forms
-/// that it does not know: SS3, mouse reports with bytes after the end, the Linux console's function keys, and an escape key by itself.)
+/// The decoder's position in a sequence. Names of forms and bytes: ECMA-48, sections 5.3 to 5.6;
+/// their use by terminals: xterm's "XTerm Control Sequences". (The crate `vte`, which the screen
+/// uses, decodes what programs send to terminals. Terminals send forms that it does not support:
+/// SS3, mouse reports with bytes after the end, the Linux console's function keys, and an escape
+/// key by itself.)
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 enum State {
     #[default]
     Ground,
     /// After ESC.
     Escape,
-    /// After ESC and this many intermediate bytes, which are kept.
+    /// After ESC and this many intermediate bytes, which are remembered.
     Intermediate(usize),
     /// In a control sequence.
     Control,
     /// After SS3: a key, perhaps with parameters.
     Single,
-    /// In a string that a control opened (DCS, SOS, OSC, PM, APC): up to ST, or BEL as xterm has it. In it, after this first byte of a
-    /// character of several.
+    /// In a string that a control opened (DCS, SOS, OSC, PM, APC): up to ST, or BEL as xterm has
+    /// it. `Some` inside a character of several bytes, with its first byte.
     Text(Option<u8>),
-    /// After ESC in such a string.
+    /// After ESC in a string.
     TextEscape,
-    /// This many bytes belong to the sequence still, whatever they are.
+    /// This many further bytes belong to the sequence, whatever they are.
     Skip(u8),
 }
 
-/// What stands between the beginning of a control sequence and its last byte.
+/// The parameters between the beginning of a control sequence and its last byte.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 struct Parameters {
     values: [u16; 2],
-    /// Which of them is next.
+    /// Index of the current parameter.
     at: usize,
-    /// There was anything at all.
+    /// Whether there was any byte.
     any: bool,
-    /// There was something that no key of a terminal has: a private marker, an intermediate byte, a part of a parameter, a third parameter.
+    /// Whether there was a byte that no key of a terminal has: a private marker, an intermediate
+    /// byte, a part of a parameter, a third parameter.
     foreign: bool,
 }
 
-/// Decodes what a terminal sends. What is no key is swallowed whole: reports, answers, mouse clicks, pasting's brackets (whose content is typed
-/// like any other, line feeds included). What is no text, that is damaged UTF-8, becomes U+FFFD, which can be seen.
+/// Decodes the bytes that a terminal sends. Sequences that are not keys are dropped as a whole:
+/// reports, answers, mouse clicks, the brackets of a paste (whose content counts as typed, line
+/// feeds included). Damaged UTF-8 becomes U+FFFD, which is visible.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct SerialDecoder {
     state: State,
-    /// The byte before was CR: an LF right after it belongs to it.
+    /// Whether the byte before was CR: an LF directly after it belongs to it.
     after_cr: bool,
     parameters: Parameters,
     intermediates: [u8; MOST_INTERMEDIATES],
-    /// Bytes of the sequence so far.
+    /// How many bytes of the sequence have come.
     length: u64,
-    /// The bytes of a character that is not whole yet.
+    /// The bytes of an unfinished character.
     utf8: [u8; 4],
     utf8_len: usize,
     utf8_need: usize,
 }
 
 impl SerialDecoder {
-    /// The decoder as numbers, for memory that outlives it.
+    /// The decoder's state as numbers, for memory that outlives it.
     pub fn to_words(&self) -> [u64; 3] {
         let (state, value) = match self.state {
             State::Ground => (0, 0),
@@ -92,7 +100,8 @@ impl SerialDecoder {
         ]
     }
 
-    /// The decoder of which these are the [`SerialDecoder::to_words`]; a new one where they are of none.
+    /// The decoder with the state of which these are the [`SerialDecoder::to_words`]; a new one if
+    /// they are not valid.
     pub fn from_words(words: [u64; 3]) -> SerialDecoder {
         let [state, value, flags, at, utf8_len, utf8_need, low, high] = words[0].to_le_bytes();
         let [second_low, second_high, a, b, c, ..] = words[1].to_le_bytes();
@@ -130,7 +139,8 @@ impl SerialDecoder {
         if sound { decoder } else { SerialDecoder::default() }
     }
 
-    /// How long the line may be silent, in nanoseconds, before [`SerialDecoder::pause`] is to be told. `None` where nothing is unfinished.
+    /// How long the line may be silent, in nanoseconds, before [`SerialDecoder::pause`] must be
+    /// called. `None` if there is no unfinished sequence.
     pub fn patience(&self) -> Option<u64> {
         match self.state {
             State::Ground => None,
@@ -139,8 +149,9 @@ impl SerialDecoder {
         }
     }
 
-    /// The line was silent for longer than [`SerialDecoder::patience`]: what was begun is over. Returns how many bytes of it are lost, which
-    /// nobody has typed as far as can be told.
+    /// Ends an unfinished sequence, after the line was silent for longer than
+    /// [`SerialDecoder::patience`]. Returns how many of its bytes are dropped because they cannot
+    /// have been typed.
     pub fn pause(&mut self, mut emit: impl FnMut(Key)) -> u64 {
         let state = core::mem::take(&mut self.state);
         match state {
@@ -157,7 +168,8 @@ impl SerialDecoder {
         }
     }
 
-    /// Takes one byte and calls `emit` for every key that it finishes: none, one, or more where it shows that what came before it was typed.
+    /// Takes one byte and calls `emit` for every key that it completes: none, one, or several if it
+    /// shows that the bytes before it were typed.
     pub fn feed(&mut self, byte: u8, mut emit: impl FnMut(Key)) {
         let after_cr = core::mem::take(&mut self.after_cr);
         self.length = self.length.saturating_add(1);
@@ -174,12 +186,14 @@ impl SerialDecoder {
                 }
             },
             State::Control => match byte {
-                // With one parameter it is a key with shift of rxvt's, where it stands last; reports have two (DECRPM).
+                // With one parameter and `$` as the last byte it is a key with shift (rxvt);
+                // reports have two parameters (DECRPM).
                 b'$' if self.parameters.is_one() => self.state = State::Ground,
                 0x20..=0x3f => self.parameters.add(byte),
                 0x40..=0x7e => {
                     self.state = match byte {
-                        // X10's mouse report, highlight tracking's two (xterm), and the Linux console's function keys.
+                        // X10's mouse report, two of highlight tracking (xterm), and the Linux
+                        // console's function keys.
                         b'M' if !self.parameters.any => State::Skip(3),
                         b't' if !self.parameters.any => State::Skip(2),
                         b'T' if !self.parameters.any => State::Skip(6),
@@ -199,7 +213,8 @@ impl SerialDecoder {
                 }
                 _ => self.break_off(byte, emit),
             },
-            // No part of a report is a control character, but for the zero that stands for a place too far away.
+            // No byte of a report is a control character, except the zero for a position too far
+            // away.
             State::Skip(_) if (0x01..0x20).contains(&byte) => self.break_off(byte, emit),
             State::Skip(left) => self.state = if left > 1 { State::Skip(left - 1) } else { State::Ground },
             State::Text(lead) => self.text(byte, lead, emit),
@@ -220,7 +235,8 @@ impl SerialDecoder {
         self.length = 1;
     }
 
-    /// A byte that can be in no sequence of this kind ends it, and counts: Ctrl-C always comes through.
+    /// Ends the sequence by a byte that cannot be part of it, and handles the byte by itself:
+    /// Ctrl-C always has its effect.
     fn break_off(&mut self, byte: u8, emit: impl FnMut(Key)) {
         self.state = State::Ground;
         self.ground(byte, false, emit);
@@ -233,7 +249,7 @@ impl SerialDecoder {
         self.state = State::Intermediate(count + 1);
     }
 
-    /// The escape key and these characters, since no sequence has come of them.
+    /// Emits the escape key and these characters, since they did not become a sequence.
     fn typed(&self, count: usize, mut emit: impl FnMut(Key)) {
         emit(Key::Escape);
         self.intermediates.iter().take(count).for_each(|byte| emit(Key::Char(char::from(*byte))));
@@ -260,7 +276,8 @@ impl SerialDecoder {
         }
     }
 
-    /// In a string. Line ends may be part of it (ECMA-48, section 5.6), and a title may hold any character.
+    /// Takes a byte of a string. Line ends may be part of it (ECMA-48, section 5.6), and a title
+    /// may hold any character.
     fn text(&mut self, byte: u8, lead: Option<u8>, mut emit: impl FnMut(Key)) {
         self.state = match (byte, lead) {
             (0x9c, None | Some(0xc2)) | (0x07 | 0x18 | 0x1a, _) => State::Ground,
@@ -270,7 +287,7 @@ impl SerialDecoder {
             }
             (0x1b, _) => State::TextEscape,
             (0xc2..=0xf4, _) => State::Text(Some(byte)),
-            // A character goes on: there 0x9c is part of it, which by itself is ST.
+            // The character continues: 0x9c is part of it here, and not ST.
             (0x80..=0xbf, Some(0xf0..)) => State::Text(Some(0xe0)),
             (0x80..=0xbf, Some(0xe0..)) => State::Text(Some(0xc3)),
             _ => State::Text(None),
@@ -303,7 +320,7 @@ impl SerialDecoder {
         }
     }
 
-    /// One more byte of a character of several.
+    /// Takes one more byte of a character of several bytes.
     fn continued(&mut self, byte: u8, mut emit: impl FnMut(Key)) {
         if let Some(slot) = self.utf8.get_mut(self.utf8_len) {
             *slot = byte;
@@ -321,7 +338,8 @@ impl SerialDecoder {
         }
     }
 
-    /// A control of the upper set, as one byte or as a character. Those that open nothing mean nothing here.
+    /// Takes a control of the upper set (C1), as one byte or as a character. Those that do not open
+    /// a sequence have no effect.
     fn c1(&mut self, control: u8) {
         match control {
             0x8f => self.open(State::Single),
@@ -354,7 +372,8 @@ impl Parameters {
         }
     }
 
-    /// The key of a control sequence with this last byte (xterm's and the VT220's; `CSI 1;5 X` is X with Ctrl).
+    /// The key of a control sequence with this last byte (as xterm and the VT220 have them;
+    /// `CSI 1;5 X` is X with Ctrl).
     fn key(&self, last: u8) -> Option<Key> {
         let [first, modifiers] = self.values;
         let word = matches!(modifiers, 3 | 5);
@@ -376,7 +395,7 @@ impl Parameters {
     }
 }
 
-/// The key of an event of the keyboard; `None` where it means nothing to a line.
+/// The key for an event of the keyboard; `None` if it has no use in a line.
 pub fn key_of_event(event: KeyEvent) -> Option<Key> {
     let word = event.mods.intersects(Mods::CTRL | Mods::ALT);
     let special = match event.key {

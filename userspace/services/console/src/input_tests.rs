@@ -109,7 +109,8 @@ fn the_keyboard_says_the_same_as_a_terminal() {
     assert_eq!(key(Other(Special::F1), none), None);
 }
 
-/// What terminals send that is no key, one of each kind and more of those that have parts of their own.
+/// What terminals send that is no key, one of each kind and more of those that have parts of their
+/// own.
 const FOREIGN: &[&[u8]] = &[
     // Cursor place, state, device attributes, version, modes, sizes, colours (xterm).
     b"\x1b[24;80R",
@@ -158,7 +159,8 @@ const FOREIGN: &[&[u8]] = &[
     b"\x1b[3@",
     b"\x1b[P",
     b"\x1b[E",
-    // Keys by number: xterm's modifyOtherKeys, kitty's, with events, releases and texts; the answer to the question for them.
+    // Keys by number: xterm's modifyOtherKeys, kitty's, with events, releases and texts; the answer
+    // to the question for them.
     b"\x1b[27;5;13~",
     b"\x1b[13u",
     b"\x1b[13;5u",
@@ -221,7 +223,8 @@ const FOREIGN: &[&[u8]] = &[
 const BEFORE: &str = "ls -l é";
 const AFTER: &str = "world €";
 
-/// `BEFORE`, the sequence, `AFTER`, with a pause after this many bytes of the sequence, where the rest of it is left out, or none.
+/// `BEFORE`, the sequence, `AFTER`, with a pause after this many bytes of the sequence, where the
+/// rest of it is left out, or none.
 fn around(sequence: &[u8], cut: Option<usize>) -> Vec<Key> {
     let mut decoder = SerialDecoder::default();
     let mut keys = Vec::new();

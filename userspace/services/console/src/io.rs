@@ -1,11 +1,13 @@
-//! The console as `embedded-io` and `embedded-io-async` see a stream: text out, lines in.
+//! The console as a stream for `embedded-io` and `embedded-io-async`: text out, lines in.
 //!
-//! A read waits for a line that a person has edited, and gives its bytes and a line feed, in as many reads as it takes; Ctrl-D on an empty line
-//! reads as the end of the stream, Ctrl-C as [`ErrorKind::Interrupted`]. A write is text in UTF-8, which may be cut anywhere. Both sides
-//! wait where the console does; a flush, until the serial line has sent everything.
+//! A read waits for a line that a person has edited, and gives its bytes and a line feed, in as
+//! many reads as necessary; Ctrl-D on an empty line reads as the end of the stream, Ctrl-C as
+//! [`ErrorKind::Interrupted`]. A write is text in UTF-8, which may be cut anywhere. Read and write
+//! wait as the console's requests do; a flush waits until the serial line has sent everything.
 //!
-//! Cancelling a read, a write or a flush of [`AsyncClient`] has done nothing: the line goes on being edited and is there for the next read, and a
-//! write takes bytes in the moment in which it is done. `read_exact` and `write_all` are loops over those.
+//! Cancelling a read, a write or a flush of [`AsyncClient`] has no effect: the line is edited
+//! further and is there for the next read, and a write takes bytes only at the moment at which it
+//! completes. `read_exact` and `write_all` are loops over those.
 
 use crate::protocol::{Entered, Requests, answer};
 use crate::{Client, Error, Line, Refusal, editor, label, next_read};
@@ -32,11 +34,12 @@ impl embedded_io::Error for Error {
     }
 }
 
-/// How many bytes at the beginning are whole characters, or none at all: a character may be cut only at the end.
+/// How many bytes at the beginning are whole characters or invalid: a character may be cut only at
+/// the end.
 fn whole(text: &[u8]) -> usize {
     match core::str::from_utf8(text) {
         Err(error) if error.error_len().is_none() => error.valid_up_to(),
-        // Looked at from behind, since what is no text may stand before the cut.
+        // Searched from the end, since invalid bytes may precede the cut.
         Err(_) => (1..text.len().min(4))
             .find_map(|back| {
                 let tail = text.get(text.len() - back..)?;
@@ -49,7 +52,7 @@ fn whole(text: &[u8]) -> usize {
     }
 }
 
-/// Moves bytes to the buffer, as many as it has room for.
+/// Moves as many bytes to the buffer as it has room for.
 fn give(unread: &mut Vec<u8>, buffer: &mut [u8]) -> usize {
     let count = unread.len().min(buffer.len());
     for (to, from) in buffer.iter_mut().zip(unread.drain(..count)) {
@@ -79,7 +82,7 @@ impl embedded_io::Read for Client {
 }
 
 impl embedded_io::Write for Client {
-    /// Leaves a character that is cut at the end to the next write, unless it is all that there is.
+    /// Leaves a character that is cut at the end to the next write, unless there is nothing else.
     fn write(&mut self, text: &[u8]) -> Result<usize, Error> {
         let text = match whole(text) {
             0 => text,
@@ -93,29 +96,32 @@ impl embedded_io::Write for Client {
     }
 }
 
-/// The console, as futures see it: one read and one write under way at once, each of which takes a thread of the executor while it is.
+/// The console's client for futures. At most one read and one write are in progress at once, each
+/// of which occupies a thread of the executor.
 ///
-/// What a `write` has taken is on its way whatever happens to this; a flush, or the next write, says whether it failed, and asks
-/// again where the console died. Dropping this gives up the line that is being read, to the next who reads one.
+/// The text that a `write` has taken is printed even if this client is dropped; a flush, or the
+/// next write, reports whether that failed, and repeats the request if the console died. Dropping
+/// the client ends the reading of a line; the typed text goes to the next reader.
 #[derive(Debug)]
 pub struct AsyncClient {
     prompt: String,
     reading: PendingCall,
     writing: PendingCall,
     unread: Vec<u8>,
-    /// The beginning of a character that is not whole yet.
+    /// The bytes of an unfinished character.
     cut: Vec<u8>,
 }
 
 impl AsyncClient {
-    /// Speaks to the console behind `endpoint`, such as `Endpoint::peer("console")`; lines are edited after `prompt`.
+    /// A client of the console behind `endpoint`, such as `Endpoint::peer("console")`; lines are
+    /// edited after `prompt`.
     pub fn new(exec: &Exec, endpoint: Endpoint, prompt: &str) -> AsyncClient {
         let standing = || PendingCall::new(exec, endpoint);
         let (unread, cut) = (Vec::new(), Vec::new());
         AsyncClient { prompt: prompt.into(), reading: standing(), writing: standing(), unread, cut }
     }
 
-    /// Takes what a READ_LINE brought; false at the end of the stream.
+    /// Takes the result of a READ_LINE; false at the end of the stream.
     fn arrived(&mut self, Called { reply, lent }: Called) -> Result<bool, Error> {
         match answer::<Entered>(reply) {
             Ok(Entered { written, .. }) => {
@@ -129,10 +135,10 @@ impl AsyncClient {
         }
     }
 
-    /// Waits for the end of the write, or flush, that is under way.
+    /// Waits for the end of the write, or flush, in progress.
     async fn written(&mut self) -> Result<(), Error> {
         match self.writing.ended().await {
-            // A write says how much it was, a flush nothing: neither is news.
+            // A write's length is known, and a flush has no result.
             Some(called) => answer::<()>(called.reply),
             None => Ok(()),
         }
@@ -148,7 +154,7 @@ impl embedded_io_async::Read for AsyncClient {
         while self.unread.is_empty() && !buffer.is_empty() {
             if self.reading.is_free() {
                 let lent = vec![Lend::Read(self.prompt.clone().into_bytes()), Lend::Write(vec![0; editor::MAX_LINE])];
-                // Again, if the console dies: here is nothing that it would have forgotten.
+                // If the console dies, the request is repeated; it needs nothing else.
                 self.reading.begin(label::read_line, [next_read().into(), 0, 0, 0], lent);
             }
             if let Some(called) = self.reading.ended().await
@@ -279,7 +285,8 @@ mod tests {
     }
 
     proptest! {
-        /// However text is cut into writes, and whichever of them are cancelled, all of it is printed once, in whole characters.
+        /// However text is cut into writes, and whichever of them are cancelled, all of it is
+        /// printed once, in whole characters.
         #[test]
         fn text_is_printed_whole(text in "[ -~\u{e9}\u{2500}\u{1f600}]{1,400}", sizes in prop::collection::vec(1..60_usize, 1..9)) {
             let printed = Rc::new(RefCell::new(String::new()));

@@ -1,7 +1,8 @@
-//! What outlives the console.
+//! The state that outlives the console.
 //!
-//! Whatever one byte from the serial line, or one event of the keyboard, changes (the line, the keys typed ahead, the position up to which the
-//! device has been read) counts by one store: before it, the next life reads that byte again; after it, never.
+//! All changes by one byte from the serial line, or by one event of the keyboard (the line, the
+//! keys typed ahead, the position up to which the device has been read) are committed by one store:
+//! before it, the next life reads that byte again; after it, never.
 
 use crate::editor::{Draft, MAX_LINE};
 use crate::history::MAX_BYTES;
@@ -12,18 +13,19 @@ use alloc::string::String;
 use core::ops::Range;
 use rt::keep::{Blob, Cell, Double, MAX_TASKS};
 
-/// Flag of a write's number: all of it is done.
+/// Flag of a write's number: the whole write is done.
 const FINISHED: u32 = 1 << 31;
 
-/// Places for keys typed ahead: those of before stay until those of after count, also where all of them get new numbers.
+/// Places for keys typed ahead: the previous keys stay in their places until the new ones are
+/// committed, even if all get new numbers.
 const PLACES: usize = 2 * MOST_AHEAD;
 
 rt::kept! {
-    /// How far the last write of a task has come.
+    /// A task's progress with its last write.
     part struct Writer {
-        /// [`TaskId::to_u32`]; 0 for none.
+        /// [`TaskId::to_u32`] of the task; 0 for none.
         client: Cell<u32>,
-        /// The lower 31 bits of its number, and [`FINISHED`].
+        /// The lower 31 bits of the write's number, and [`FINISHED`].
         number: Cell<u32>,
         screen: Cell<u32>,
         serial: Cell<u32>,
@@ -31,21 +33,22 @@ rt::kept! {
 }
 
 rt::kept! {
-    /// An [`Input`].
+    /// The kept form of an [`Input`].
     part struct KeptInput {
-        /// The numbers of the keys typed ahead: the first, and the one behind the last.
+        /// The range of the numbers of the keys typed ahead: the first, and one after the last.
         first: Cell<u64>,
         end: Cell<u64>,
         decoder: [Cell<u64>; 3],
-        /// By [`Source`](crate::typed::Source).
+        /// Positions up to which the devices were read, by [`Source`](crate::typed::Source).
         positions: [Cell<u32>; 2],
         skipping: Cell<u32>,
         cursor: Cell<u32>,
-        /// [`CUT`], [`MISSED`].
+        /// [`CUT`] and [`MISSED`].
         flags: Cell<u32>,
         /// 0, or the number of an [`Ending`].
         ending: Cell<u32>,
-        /// Who was given the line that has ended: [`TaskId::to_u32`], and the number of the request.
+        /// The reader to which the ended line was given: [`TaskId::to_u32`], and the number of its
+        /// request.
         reader: Cell<u32>,
         request: Cell<u32>,
         line: Blob<MAX_LINE>,
@@ -54,7 +57,7 @@ rt::kept! {
 
 /// Flag: characters of the line were left out.
 const CUT: u32 = 1;
-/// Flag: see [`Input::missed`].
+/// Flag: Ctrl-C has not been reported yet, see [`Input::missed`].
 const MISSED: u32 = 2;
 
 rt::kept! {
@@ -64,7 +67,8 @@ rt::kept! {
         writers: [Double<Writer>; MAX_TASKS],
         input: Double<KeptInput>,
         history: Double<Blob<MAX_BYTES>>,
-        /// The code of the key of number N is at place N modulo their number.
+        /// Codes of the keys typed ahead: the key with number N is at N modulo the number of
+        /// places.
         keys: [Cell<u32>; PLACES],
     }
 }
@@ -76,7 +80,7 @@ pub enum Ending {
     Line = 1,
     /// By Ctrl-C.
     Interrupted = 2,
-    /// By Ctrl-D, with nothing in it.
+    /// By Ctrl-D on an empty line.
     EndOfInput = 3,
 }
 
@@ -86,52 +90,54 @@ impl Ending {
     }
 }
 
-/// All that keys change.
+/// The state that keys change.
 #[derive(Default, Debug)]
 pub struct Input {
     /// The line being typed, or the one that has ended.
     pub draft: Draft,
-    /// How it ended, where it has and its reader's answer has not shown to have arrived.
+    /// How the line ended, if it has ended and it is not known whether the answer arrived at its
+    /// reader.
     pub ending: Option<Ending>,
-    /// Who was given it: a task, and the number of its request.
+    /// The reader to which the ended line was given: a task, and the number of its request.
     pub given: Option<(TaskId, u32)>,
     /// The keys typed ahead.
     pub typed: TypeAhead,
-    /// The position up to which the devices have been read, by [`Source`](crate::typed::Source).
+    /// The positions up to which the devices have been read, by [`Source`](crate::typed::Source).
     pub positions: [u32; 2],
-    /// The sequence that the serial line has begun.
+    /// The decoder of the serial line, with its unfinished sequence.
     pub decoder: SerialDecoder,
-    /// Ctrl-C came that nobody was told of: who wants to know has not subscribed again.
+    /// Whether Ctrl-C came and was reported to no task, because the subscriber has not subscribed
+    /// again.
     pub missed: bool,
 }
 
-/// How far a numbered write of a client has come.
+/// A client's progress with a numbered write.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Progress {
     /// The number of the write.
     pub number: u64,
-    /// Bytes of its text that the screen has.
+    /// Bytes of the text that the screen has.
     pub screen: u32,
-    /// Bytes of its text that the serial line has.
+    /// Bytes of the text that the serial line has.
     pub serial: u32,
-    /// All is done.
+    /// Whether the whole write is done.
     pub finished: bool,
 }
 
 impl Keep {
-    /// How far the logs were printed.
+    /// The positions up to which the logs were printed, by task.
     pub fn positions(&self) -> [u64; MAX_TASKS] {
         self.positions.each_ref().map(Cell::get)
     }
 
-    /// Remembers how far the logs are printed.
+    /// Stores the positions up to which the logs were printed, by task.
     pub fn set_positions(&self, positions: &[u64; MAX_TASKS]) {
         for (place, position) in self.positions.iter().zip(positions) {
             place.put(*position);
         }
     }
 
-    /// What the keys have led to.
+    /// The state that the keys led to.
     pub fn input(&self) -> Input {
         let kept = self.input.current();
         let (numbers, flags) = (kept.numbers(), kept.flags.get());
@@ -152,18 +158,18 @@ impl Keep {
         }
     }
 
-    /// Remembers it, all at once.
+    /// Stores the state that the keys led to, at once.
     pub fn set_input(&self, input: &Input) {
         let (old, new) = (self.input.current().numbers(), input.typed.numbers());
         if new.end.saturating_sub(old.start) > PLACES as u64 {
-            // Places of what counts now would be used again. [`Keep::is_far`] says so before it comes to this.
+            // Places of keys that count now would be used again. [`Keep::is_far`] prevents this.
             let none = TypeAhead::from_codes(new.start..new.start, core::iter::empty(), input.typed.skipping());
             self.put(input, &none);
         }
         self.put(input, &input.typed);
     }
 
-    /// Whether it is time for [`Keep::set_input`], before more keys come.
+    /// Whether [`Keep::set_input`] must be called before more keys come.
     pub fn is_far(&self, typed: &TypeAhead) -> bool {
         typed.numbers().end.saturating_sub(self.input.current().first.get()) > MOST_AHEAD as u64
     }
@@ -171,7 +177,7 @@ impl Keep {
     fn put(&self, input: &Input, typed: &TypeAhead) {
         let (old, new) = (self.input.current().numbers(), typed.numbers());
         let from = old.end.max(new.start);
-        // Those before are there: a number stands for the same key for ever.
+        // The keys before are stored already: a number stands for the same key for ever.
         for (number, code) in (from..new.end).zip(typed.codes_from(from)) {
             self.place(number).put(code);
         }
@@ -196,7 +202,7 @@ impl Keep {
         self.input.turn();
     }
 
-    /// Where the key of this number is.
+    /// The place of the key with this number.
     fn place(&self, number: u64) -> &Cell<u32> {
         &self.keys[(number % PLACES as u64) as usize]
     }
@@ -206,13 +212,13 @@ impl Keep {
         self.history.current().text()
     }
 
-    /// Remembers the history.
+    /// Stores the history.
     pub fn set_history(&self, text: &str) {
         self.history.spare().set(text.as_bytes());
         self.history.turn();
     }
 
-    /// What is known of the last write of this client.
+    /// The progress of this client's last write.
     pub fn writer(&self, client: TaskId) -> Option<Progress> {
         let writer = self.writers.get(client.index as usize)?.current();
         (client.generation != 0 && writer.client.get() == client.to_u32()).then(|| Progress {
@@ -223,7 +229,8 @@ impl Keep {
         })
     }
 
-    /// Remembers how far the write of a client has come. A later life of the same task takes the place of the one before.
+    /// Stores the progress of a client's write. A later life of the same task replaces the earlier
+    /// one.
     pub fn set_writer(&self, client: TaskId, progress: Progress) {
         let Some(writer) = self.writers.get(client.index as usize) else { return };
         let spare = writer.spare();
@@ -236,7 +243,7 @@ impl Keep {
 }
 
 impl KeptInput {
-    /// The numbers of the keys typed ahead; none where what stands there makes no sense.
+    /// The range of the numbers of the keys typed ahead; empty if the stored one is not valid.
     fn numbers(&self) -> Range<u64> {
         let (first, end) = (self.first.get(), self.end.get());
         let sound = end < 1 << 60 && end.checked_sub(first).is_some_and(|count| count <= MOST_AHEAD as u64);

@@ -126,7 +126,8 @@ fn a_death_leaves_the_progress_of_before_or_that_of_after() {
     }
 }
 
-/// A line without the position of its last byte would be typed twice; a position without the line, never.
+/// A line without the position of its last byte would be typed twice; a position without the line,
+/// never.
 #[test]
 fn a_death_leaves_the_input_of_before_or_that_of_after() {
     let before = Input { draft: "ec".into(), positions: [0, 2], typed: typed_text("later\n"), ..Input::default() };
@@ -172,7 +173,8 @@ fn what_is_too_long_is_not_kept() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(16))]
 
-    /// Each life of a console types, takes and forgets keys, and ends anywhere; the next one has what was there before or after.
+    /// Each life of a console types, takes and forgets keys, and ends anywhere; the next one has
+    /// what was there before or after.
     #[test]
     fn keys_typed_ahead_outlive_any_number_of_lives(
         lives in prop::collection::vec((prop::collection::vec((0..5_u8, any::<bool>(), 0..600_usize), 0..5), 0..400_u64), 1..5),
@@ -249,7 +251,8 @@ proptest! {
             let before = keys.len();
             one.feed(byte, |key| keys.push(key));
             other.feed(byte, |key| again.push(key));
-            // Only the last key of a byte ends a line, or is told to somebody: what comes of the byte before that counts along with it.
+            // Only the last key of a byte ends a line, or is told to somebody: what comes of the
+            // byte before that counts along with it.
             let all_but_last = keys.get(before..keys.len().saturating_sub(1)).unwrap_or_default();
             prop_assert!(!all_but_last.iter().any(|key| matches!(key, Key::Enter | Key::Ctrl(_))));
         }

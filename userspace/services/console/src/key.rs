@@ -1,4 +1,4 @@
-//! What a person can press, however it arrived.
+//! The keys of a line editor, independent of the device.
 
 /// One key press, from the PS/2 keyboard or from the terminal on the serial line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -9,35 +9,35 @@ pub enum Key {
     Enter,
     /// Completes.
     Tab,
-    /// Removes the character before the cursor.
+    /// Completes the word before the cursor.
     Backspace,
     /// Removes the character under the cursor.
     Delete,
-    /// One character to the left.
+    /// Moves the cursor one character to the left.
     Left,
-    /// One character to the right.
+    /// Moves the cursor one character to the right.
     Right,
-    /// The line before in the history.
+    /// Shows the previous line of the history.
     Up,
-    /// The line after in the history.
+    /// Shows the next line of the history.
     Down,
-    /// To the beginning of the line.
+    /// Moves the cursor to the beginning of the line.
     Home,
-    /// To the end of the line.
+    /// Moves the cursor to the end of the line.
     End,
-    /// One word to the left.
+    /// Moves the cursor one word to the left.
     WordLeft,
-    /// One word to the right.
+    /// Moves the cursor one word to the right.
     WordRight,
-    /// Ctrl with this lower-case letter, where it is none of the above.
+    /// Ctrl with this lower-case letter, unless that is one of the other keys.
     Ctrl(char),
     /// The escape key by itself.
     Escape,
 }
 
 impl Key {
-    /// The key of this character, control characters included (ASCII, ANSI X3.4-1986, section 5.2): what
-    /// a terminal sends for Ctrl and a letter is the letter's number in the alphabet.
+    /// The key for this character, control characters included (ASCII, ANSI X3.4-1986, section
+    /// 5.2): for Ctrl and a letter, a terminal sends the letter's number in the alphabet.
     pub fn from_char(c: char) -> Option<Key> {
         Some(match c {
             '\r' | '\n' => Key::Enter,

@@ -1,6 +1,8 @@
-//! The console: keyboard and serial line in, screen and serial line out, joined into one session with a line editor.
+//! The console: keyboard and serial line in, screen and serial line out, joined into one session
+//! with a line editor.
 //!
-//! Here are its protocol ([`protocol`]), the stub by which clients speak it, and its logic, which knows no device and runs on the host.
+//! This crate has its protocol ([`protocol`]), the client's side of it, and its logic, which is
+//! independent of devices and runs on the host.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -23,7 +25,7 @@ pub(crate) mod terminal;
 pub mod text;
 pub mod typed;
 
-/// What people call the 16 colours of the display, in the order of their numbers.
+/// English names of the display's 16 colours, in the order of their numbers.
 pub use driver_vga::color::NAMES as COLORS;
 pub use protocol::{Error, Refusal, label};
 
@@ -37,7 +39,7 @@ use rt::sync::Mutex;
 /// Most bytes of a list of completions.
 pub const MAX_COMPLETIONS: usize = 16 * 1024;
 
-/// What a person entered.
+/// The result of reading a line.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Line {
     /// A line, without its end.
@@ -48,23 +50,26 @@ pub enum Line {
     EndOfInput,
 }
 
-/// The number of this task's last reading of a line. The console tells by it whether a line has arrived, and tells clients apart by task.
+/// The number of this task's last request for a line. The console tells by it whether the previous
+/// line has arrived; it distinguishes clients by task.
 static READS: AtomicU32 = AtomicU32::new(0);
 
 fn next_read() -> u32 {
-    // 0 is no number.
+    // 0 means no number.
     READS.fetch_add(1, Ordering::Relaxed).wrapping_add(1).max(1)
 }
 
-/// The console, as a client sees it who edits lines; [`io::AsyncClient`] is for futures, [`protocol::Client`] has the bare requests. All requests
-/// survive its death: they are asked again, writes with their number, so that text appears once.
+/// The console's client for tasks that read lines; [`io::AsyncClient`] is for futures,
+/// [`protocol::Client`] has the bare requests. All requests survive the console's death: they are
+/// repeated, writes with their number, so that text appears once.
 #[derive(Debug)]
 pub struct Client {
     console: protocol::Client,
-    /// Told again to a console that died while it read a line, as is who wants to know of Ctrl-C.
+    /// The completions, which are set again if the console died while it read a line, as is the
+    /// subscription to Ctrl-C.
     completions: String,
     interrupt: Mutex<Option<(Notification, u64)>>,
-    /// What of a line was not read yet, for those to whom it is a stream.
+    /// The unread rest of a line, for the stream traits.
     unread: Vec<u8>,
 }
 
@@ -75,7 +80,7 @@ impl Client {
         Client { console, completions: String::new(), interrupt: Mutex::new(None), unread: Vec::new() }
     }
 
-    /// The peer `console`, where `system.toml` lets this task call it.
+    /// A client of the peer `console`, if `system.toml` lets this task call it.
     pub fn peer() -> Option<Client> {
         Endpoint::peer("console").map(Client::new)
     }
@@ -92,8 +97,9 @@ impl Client {
         if text.is_empty() { Ok(()) } else { self.console.write(text).map(drop) }
     }
 
-    /// Lets a person edit a line after `prompt`, and waits for it. Should the console die meanwhile, its next life goes on
-    /// with what was typed. Each line is read once, whenever that happens.
+    /// Lets a person edit a line after `prompt`, and waits for it. If the console dies meanwhile,
+    /// its next life continues with the typed text. Each line is returned once, whenever the
+    /// console dies.
     ///
     /// # Errors
     /// See [`Error`].
@@ -108,7 +114,7 @@ impl Client {
                 }
                 Err(Error::Refused(Refusal::Interrupted)) => return Ok(Line::Interrupted),
                 Err(Error::Refused(Refusal::EndOfInput)) => return Ok(Line::EndOfInput),
-                // It has forgotten them with its life.
+                // The console's next life does not have them.
                 Err(Error::Call(CallError::Died { .. })) => {
                     self.send_completions()?;
                     let interrupt = *self.interrupt.lock();
@@ -121,7 +127,8 @@ impl Client {
         }
     }
 
-    /// Sets what Tab offers: one `command` or `command argument` a line, at most [`MAX_COMPLETIONS`] bytes.
+    /// Sets the words that Tab completes: one `command` or `command argument` a line, at most
+    /// [`MAX_COMPLETIONS`] bytes.
     ///
     /// # Errors
     /// See [`Error`].
@@ -142,7 +149,7 @@ impl Client {
         self.console.clear()
     }
 
-    /// Sets the colours of text to come, 0 to 15 each as VGA numbers them.
+    /// Sets the colours of future text, 0 to 15 each as VGA numbers them.
     ///
     /// # Errors
     /// See [`Error`].
@@ -150,8 +157,9 @@ impl Client {
         self.console.set_color(foreground, background)
     }
 
-    /// Has `bits` set in `notification` on Ctrl-C while nobody reads a line: the console can set no others. Holds until the console's death,
-    /// and beyond it where this client was reading a line. A Ctrl-C that came between that death and this is told of now.
+    /// Has `bits` set in `notification` on Ctrl-C while no task reads a line; the console can set
+    /// no other bits. Ends with the console's death, unless this client was reading a line then. A
+    /// Ctrl-C that came between that death and this call is reported now.
     ///
     /// # Errors
     /// See [`Error`].
@@ -161,7 +169,8 @@ impl Client {
         Ok(())
     }
 
-    /// A line for each display that does not show what it is given, and why; empty where all do.
+    /// A line of text for each display whose output cannot be seen, with the reason; empty if there
+    /// is none.
     ///
     /// # Errors
     /// See [`Error`].

@@ -102,7 +102,8 @@ fn a_line_waits_for_its_end() {
 fn what_the_ring_has_lost_is_counted() {
     let (mut fake, mut logs) = (Fake::new(&["a"], 32), logs());
     fake.write(0, &"0123456789\n".repeat(10));
-    // 110 bytes written, 32 kept: "9\n" and what is before it are lost, two whole lines and "0123456789\n" remain.
+    // 110 bytes written, 32 kept: "9\n" and what is before it are lost, two whole lines and
+    // "0123456789\n" remain.
     assert_eq!(turn(&mut logs, &mut fake).0, "[a] ... 88 bytes skipped\n[a] 0123456789\n[a] 0123456789\n");
     assert_eq!(logs.positions()[0], 110);
 }
@@ -134,7 +135,8 @@ fn a_turn_is_bounded_and_fair() {
 fn a_flood_is_shown_in_part_and_keeps_nobody_from_being_heard() {
     let (mut fake, mut logs) = (Fake::new(&["noisy", "supervisor", "quiet"], 8192), logs());
     let mut shown = [0; 3];
-    // Ten seconds, in which the first two print 100 bytes a millisecond, and the third a line a second.
+    // Ten seconds, in which the first two print 100 bytes a millisecond, and the third a line a
+    // second.
     for ms in 0..10_000_u64 {
         let line = format!("{}\n", "n".repeat(99));
         fake.write(0, &line);
@@ -204,7 +206,8 @@ fn the_pace_slows_down_for_a_flood_alone() {
     assert_eq!(pace.after_turn(9 + 9 * PAUSE_NS, true, true), Some(9 + 10 * PAUSE_NS), "more to come");
 }
 
-/// One that writes a byte each microsecond and never ends its line: told of each, the console looks some times in each pause, not thousands.
+/// One that writes a byte each microsecond and never ends its line: told of each, the console looks
+/// some times in each pause, not thousands.
 #[test]
 fn d25_half_a_line_at_a_time_is_a_flood_too() {
     let (mut pace, mut timer_ns, mut looks) = (Pace::default(), u64::MAX, 0);
@@ -278,8 +281,9 @@ proptest! {
         prop_assert_eq!(seen, written);
     }
 
-    /// Whatever tasks print and however they split it: on a terminal of eighty columns, of either kind, every row begins with the name of
-    /// a task, and holds nothing but what that task printed.
+    /// Whatever tasks print and however they split it: on a terminal of eighty columns, of either
+    /// kind, every row begins with the name of a task, and holds nothing but what that task
+    /// printed.
     #[test]
     fn no_row_of_the_screen_passes_for_another_tasks(
         writes in prop::collection::vec((0usize..3, prop_oneof![
@@ -313,4 +317,21 @@ proptest! {
             prop_assert!(!others.into_iter().any(|(_, letter)| row.contains(letter)), "{:?}", row);
         }
     }
+}
+
+/// A line feed is one byte in a task's log and a row of twenty on a screen and a serial line.
+#[test]
+fn d25_empty_lines_are_a_flood_too() {
+    let mut fake = Fake::new(&["flood"], 4096);
+    let mut logs = Logs::new([0; MAX_TASKS]);
+    let mut shown = 0;
+    for ms in 0..10_000_u64 {
+        fake.write(0, "\n\n\n\n\n\n\n\n\n\n");
+        if ms % 20 == 0 {
+            shown += turn_at(&mut logs, &mut fake, ms * 1_000_000).0.len() as u64;
+        }
+    }
+    // A chunk that is taken whole may be more than there was credit for; what is too much is waited for.
+    let row = "[flood] \n".len() as u64;
+    assert!((BURST..BURST + 11 * RATE + CHUNK as u64 * row + 1000).contains(&shown), "{shown} bytes in ten seconds");
 }

@@ -1,4 +1,4 @@
-//! The console as a task: devices and log rings on one side, clients on the other, the session between them.
+//! The console's task: connects devices and log rings with clients through the session.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 extern crate alloc;
@@ -34,15 +34,15 @@ use rt::{Bit, Driver};
 
 rt::driver!(Console, serves console::protocol);
 
-/// It is time for the next look at the logs. Other bits: [`devices::bits`].
+/// Notification bit of the timer for the next turn at the logs. Other bits: [`devices::bits`].
 const LOG_TIMER: Bit = Bit::new(34);
-/// An escape sequence on the serial line has gone without its end for long enough.
+/// Notification bit of the timer that ends an unfinished escape sequence on the serial line.
 const SEQUENCE: Bit = Bit::new(36);
 
 /// Most turns at the logs before a client's text: more than the largest ring holds.
 const CATCH_UP: usize = 2 * abi::task::LOG_BURST as usize / TURN_BYTES;
 
-/// Bytes of a client's text printed at once.
+/// Most bytes of a client's text that are printed at once.
 const PIECE: usize = 1024;
 
 struct Console {
@@ -53,26 +53,28 @@ struct Console {
     keep: &'static Keep,
     decoder: SerialDecoder,
     sequence_timer: Option<Timer>,
-    /// The line that a dead life was reading, or a reader that has died, until somebody reads again.
+    /// The line that a dead life, or a reader that has died, was reading, until the next read.
     left_over: Draft,
-    /// How that line ended, where it has, and who was given it: it is not certain that it has arrived.
+    /// How that line ended, if it has ended, and the reader to which it was given: it is not known
+    /// whether it has arrived.
     ending: Option<Ending>,
     given: Option<(TaskId, u32)>,
-    /// The position up to which the devices have been read, by [`Source`].
+    /// The positions up to which the devices have been read, by [`Source`].
     positions: [u32; 2],
-    /// Ctrl-C came that nobody was told of.
+    /// Whether a Ctrl-C came that was reported to no task.
     missed: bool,
-    /// It was said that the serial line waits; once more when all that was typed ahead is done.
+    /// Whether the log has said that the serial line waits; cleared when all keys typed ahead are
+    /// used.
     said: bool,
     reader: Option<Reader>,
     interrupt: Option<(Owned<Notification>, u64)>,
     log_timer: Option<Timer>,
     pace: Pace,
-    /// What the devices are to print next.
+    /// Text that the devices are to print next.
     out: String,
 }
 
-/// Who waits for a line.
+/// A request that waits for a line.
 struct Reader {
     task: TaskId,
     number: u32,
@@ -93,7 +95,7 @@ impl Rings for TaskRings<'_> {
     }
 
     fn is_trusted(&self, index: usize) -> bool {
-        // The reports of deaths come from the one with control.
+        // The task with the right of control prints the reports of deaths.
         self.0.get(index).is_some_and(|task| task.flags & TaskRecord::CONTROL != 0)
     }
 
@@ -205,7 +207,7 @@ impl Server for Console {
     }
 
     fn flush(&mut self, _: Asker) -> Result<(), Refusal> {
-        // What the tasks have said up to now is part of it.
+        // The text that tasks have logged up to now is part of it.
         self.print_logs();
         if self.devices.flush() { Ok(()) } else { Err(Refusal::Stalled) }
     }
@@ -224,10 +226,10 @@ impl Server for Console {
 }
 
 impl Console {
-    /// Prints what has gathered.
+    /// Prints the collected text.
     fn put_out(&mut self) {
         if !self.out.is_empty() {
-            // What was taken from the devices is safe before anything is waited for.
+            // Input that was taken from the devices is stored before anything is waited for.
             self.save();
             self.devices.screen(&self.out);
             self.devices.line(&self.out);
@@ -235,8 +237,9 @@ impl Console {
         }
     }
 
-    /// Prints what the tasks have logged, a bounded piece of it, and has itself called again where that was not all; `told` where somebody has
-    /// written something. Returns whether there is more that may be printed now.
+    /// Prints a bounded piece of the tasks' new log text, and sets the timer if that was not all;
+    /// `told` if a notification said that there is new text. Returns whether there is more that may
+    /// be printed now.
     fn look_at_logs(&mut self, told: bool) -> bool {
         let Some(archive) = &self.archive else { return false };
         let mut lines = String::new();
@@ -244,19 +247,20 @@ impl Console {
         let more = self.logs.turn(&mut TaskRings(archive.tasks()), rt::time::now_ns(), &mut lines);
         self.keep.set_positions(self.logs.positions());
         self.session.print_apart(&lines, &mut self.out);
-        // Half a line prints nothing, and is work all the same.
+        // A part of a line prints nothing, but counts as work.
         let had_work = told || before != *self.logs.positions();
         let again = self.pace.after_turn(rt::time::now_ns(), had_work, more);
         match (again, &self.log_timer) {
             (Some(deadline), Some(timer)) => timer.arm_at(deadline),
-            // Without a timer there is no pause, and what is left waits for the next line.
+            // Without a timer there is no pause, and the rest waits for the next line.
             (Some(_), None) => self.pace = Pace::default(),
             (None, _) => {}
         }
         more && !lines.is_empty()
     }
 
-    /// Prints all that the tasks have logged up to now, but for what a flood goes on with meanwhile.
+    /// Prints all text that the tasks have logged up to now, except the text of a task beyond its
+    /// rate.
     fn print_logs(&mut self) {
         for _ in 0..CATCH_UP {
             let more = self.look_at_logs(false);
@@ -267,14 +271,15 @@ impl Console {
         }
     }
 
-    /// Prints the logs that wait for the timer: what a client does next comes after what happened before.
+    /// Prints the log text that waits for the timer, so that it comes before the effect of a
+    /// client's next request.
     fn catch_up(&mut self) {
         if self.pace.is_paused() {
             self.print_logs();
         }
     }
 
-    /// Remembers what the keys so far have led to.
+    /// Stores the state that the keys so far have led to.
     fn save(&mut self) {
         let draft = if self.session.is_reading() { self.session.editor.draft() } else { self.left_over.clone() };
         let typed = core::mem::take(&mut self.session.typed);
@@ -291,8 +296,8 @@ impl Console {
         self.session.typed = input.typed;
     }
 
-    /// Takes what was typed, and has the devices read on where more is wanted. A byte, or an event, counts along with all that its keys lead to: only
-    /// the last of these does anything that is told to somebody.
+    /// Takes the input, and requests more if wanted. A byte, or an event, is committed with the
+    /// effects of all its keys: only the last of these keys can cause a report to a client.
     fn take_input(&mut self) {
         let keys = self.devices.keyboard.as_ref().map(Input::take).unwrap_or_default();
         for (position, key) in keys {
@@ -314,7 +319,7 @@ impl Console {
         self.ask();
     }
 
-    /// Has the devices read on where more is wanted; says so where it is not.
+    /// Requests more input if wanted; logs if the serial line has to wait.
     fn ask(&mut self) {
         if let Some(keyboard) = &self.devices.keyboard {
             keyboard.ask(self.positions[Source::Keyboard as usize]);
@@ -332,7 +337,7 @@ impl Console {
         }
     }
 
-    /// Takes keys that came together.
+    /// Takes the keys of one byte or event.
     fn keys(&mut self, source: Source, keys: impl IntoIterator<Item = Key>) {
         for key in keys {
             if let Some(event) = self.session.key(source, key, &mut self.out) {
@@ -344,11 +349,11 @@ impl Console {
         }
     }
 
-    /// Ends the sequence that the serial line has begun, if nothing has come since.
+    /// Ends an unfinished sequence on the serial line, if nothing has come since.
     fn end_sequence(&mut self) {
         let waits = self.devices.serial.as_ref().is_some_and(Input::has_items) || !self.session.takes(Source::Serial);
         if waits {
-            // The rest may be among what is not read yet.
+            // The rest may be in the unread input.
             return self.take_input();
         }
         let mut keys = Vec::new();
@@ -368,7 +373,7 @@ fn lent_text(text: In) -> Result<String, Refusal> {
     Ok(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
 }
 
-/// What the console says once, at boot.
+/// The console's text at boot.
 fn banner(tasks: &[TaskRecord]) -> String {
     let mut text =
         format!("Enigma {}: a microkernel for x86_64 in which a driver is just a crate\n", env!("CARGO_PKG_VERSION"));

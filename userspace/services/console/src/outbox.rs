@@ -1,31 +1,32 @@
-//! What one display has yet to print. Its driver may be busy, dead, hung, or wait for a line that nobody reads: the others do not wait for it.
+//! The text that a display has not printed yet. Its driver may be busy, dead, hung, or wait for a
+//! line that is not read: the other displays do not wait for it.
 
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::String;
 
-/// Most bytes that are kept for a display. What comes beyond them is left out, up to the time when all of them are printed; then it is said
-/// how much that was.
+/// Most bytes that are kept for a display. Further text is left out until all kept text is printed;
+/// then a message says how much was left out.
 pub const KEPT: usize = 64 * 1024;
 
-/// Most bytes of a piece, unless it comes as one.
+/// Most bytes of a piece, unless it was added as one.
 pub const PIECE: usize = 1024;
 
-/// What a piece counts in addition to its text, in bytes: about what it takes in memory.
+/// What a piece counts in addition to its text, in bytes: about its size in memory.
 const COST: usize = 64;
 
-/// How long a display may take over a piece, in nanoseconds, before nobody waits for it any more: then text is kept. A serial line at 115,200
-/// baud takes 89 ms.
+/// How long a display may take to print a piece, in nanoseconds, before it counts as late: then
+/// text is kept for it without waiting. A serial line at 115,200 baud takes 89 ms.
 pub const LATE_NS: u64 = 300_000_000;
 
-/// Something for a display.
+/// A piece of output for a display.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Piece {
     /// Text to print.
     Text(String),
-    /// Foreground and background of text to come, 0 to 15 as VGA numbers them.
+    /// Foreground and background of future text, 0 to 15 as VGA numbers them.
     Color(u8, u8),
-    /// Wait until everything before has left the device.
+    /// Wait until all earlier output has left the device.
     Flush,
 }
 
@@ -38,31 +39,32 @@ impl Piece {
     }
 }
 
-/// The pieces that wait, one being printed, and what was left out. Times are nanoseconds since boot.
+/// The pieces that wait, the piece being printed, and a count of what was left out. Times are
+/// nanoseconds since boot.
 #[derive(Debug, Default)]
 pub struct Outbox {
     pieces: VecDeque<Piece>,
     bytes: usize,
-    /// A piece is being printed.
+    /// Whether a piece is being printed.
     busy: bool,
-    /// When the display last moved on, or was given something after it had nothing.
+    /// When the display last finished a piece, or got one after it had none.
     moved_ns: u64,
     late: bool,
     left_out: u64,
-    /// The colours set last among what was left out.
+    /// The last colours that were set by the pieces that were left out.
     color: Option<(u8, u8)>,
     gone: bool,
-    /// This life of the device was asked what it can do.
+    /// Whether the device was asked in its present life what it can do.
     asked: bool,
 }
 
 impl Outbox {
-    /// Whether there is nothing left to print.
+    /// Whether everything is printed.
     pub fn is_idle(&self) -> bool {
         self.pieces.is_empty() && !self.busy
     }
 
-    /// Appends something, or counts it as left out. Returns whether it is there.
+    /// Appends a piece, or counts it as left out. Returns whether it was appended.
     pub fn push(&mut self, piece: Piece, now_ns: u64) -> bool {
         if self.gone {
             return false;
@@ -89,7 +91,7 @@ impl Outbox {
         true
     }
 
-    /// The next piece to print; [`Outbox::done`] follows.
+    /// The next piece to print; call [`Outbox::done`] after it.
     pub fn take(&mut self) -> Option<Piece> {
         let piece = self.pieces.pop_front()?;
         self.bytes = self.bytes.saturating_sub(piece.len() + COST);
@@ -97,10 +99,11 @@ impl Outbox {
         Some(piece)
     }
 
-    /// The piece taken is printed. Returns how many bytes were left out, once, when all that was kept before them is printed.
+    /// To be called when the piece taken is printed. Returns how many bytes were left out, once,
+    /// when all text that was kept before them is printed.
     pub fn done(&mut self, now_ns: u64) -> Option<u64> {
         self.busy = false;
-        // Who takes its pieces in time again is waited for again.
+        // A display that prints in time again is waited for again.
         if now_ns.saturating_sub(self.moved_ns) < LATE_NS || self.pieces.is_empty() {
             self.late = false;
         }
@@ -114,35 +117,36 @@ impl Outbox {
         (left_out > 0).then_some(left_out)
     }
 
-    /// Until when whoever prints waits for the display, which may take `limit_ns` over a piece; `None` where there is nothing to wait for.
+    /// The time until which a caller waits for the display, which may take `limit_ns` to print a
+    /// piece; `None` if there is nothing to wait for.
     pub fn wait_until(&mut self, now_ns: u64, limit_ns: u64) -> Option<u64> {
         let until = self.moved_ns.saturating_add(limit_ns);
         self.late |= !self.is_idle() && now_ns >= until;
         (!self.is_idle() && !self.late).then_some(until)
     }
 
-    /// Whether the display is not waited for.
+    /// Whether the display is late, so that no caller waits for it.
     pub fn is_late(&self) -> bool {
         self.late
     }
 
-    /// The device is gone: nothing is kept for it until [`Outbox::renew`].
+    /// The device does not come back: nothing is kept for it until [`Outbox::renew`].
     pub fn give_up(&mut self) {
         *self = Outbox { gone: true, ..Outbox::default() };
     }
 
-    /// The device may be back, or have begun a new life.
+    /// The device may have come back, or have begun a new life.
     pub fn renew(&mut self) {
         self.gone = false;
         self.asked = false;
     }
 
-    /// Whether the device is to be asked what it can do: once in each of its lives.
+    /// Whether the device must be asked what it can do: once in each of its lives.
     pub fn asks(&mut self) -> bool {
         !self.gone && !core::mem::replace(&mut self.asked, true)
     }
 
-    /// What keeps the display from printing what it is given, in words, if anything does.
+    /// What keeps the display from printing, in words, if anything does.
     pub fn trouble(&self) -> Option<String> {
         match (self.gone, self.late) {
             (true, _) => Some(String::from("is gone; what would be printed there is left out")),
@@ -192,11 +196,11 @@ mod tests {
         assert!(outbox.is_late() && !outbox.is_idle());
         outbox.push(text("y"), 3 * LATE_NS);
         assert_eq!(outbox.wait_until(3 * LATE_NS, LATE_NS), None, "later text does not wait again");
-        // It moves, but slowly.
+        // The display prints, but slowly.
         outbox.push(text(&"z".repeat(PIECE)), 3 * LATE_NS);
         outbox.done(4 * LATE_NS);
         assert!(outbox.is_late());
-        // And then as it should.
+        // Then it prints in time.
         outbox.take();
         outbox.done(4 * LATE_NS + 5);
         assert!(!outbox.is_late());

@@ -1,11 +1,11 @@
-//! The session: one line being edited, what is printed above it, and what is typed before anyone asks.
+//! The session: one line being edited, the text printed above it, and the keys typed ahead.
 
 use crate::editor::{Draft, Editor, Outcome};
 use crate::key::Key;
 use crate::typed::{Source, TypeAhead};
 use alloc::string::String;
 
-/// Clears the display and puts the cursor in its first cell.
+/// Sequence that clears the display and puts the cursor in its first cell.
 pub const CLEAR: &str = "\x1b[2J\x1b[H";
 
 /// The state of the session.
@@ -14,32 +14,32 @@ pub struct Session {
     /// The line being edited, and the history.
     pub editor: Editor,
     reading: bool,
-    /// What was typed while nobody read a line.
+    /// Keys that were typed while no task read a line.
     pub typed: TypeAhead,
     /// Whether the cursor is not in the first column. Only meaningful while no line is read.
     mid_row: bool,
     scan: Scan,
 }
 
-/// How far the text printed last has come.
+/// State of the scanner of printed text.
 #[derive(Default, Debug)]
 struct Scan {
     after_cr: bool,
     sequence: Sequence,
 }
 
-/// Whether the text printed last is in the middle of an escape sequence.
+/// Whether the text printed last ends in the middle of an escape sequence.
 #[derive(Clone, Copy, Default, Debug)]
 enum Sequence {
     #[default]
     None,
     Escape,
     Control,
-    /// A string for the terminal alone (ECMA-48, section 8.3.89, OSC), up to BEL or to ESC \\.
+    /// In a string for the terminal alone (ECMA-48, section 8.3.89, OSC), up to BEL or to ESC \\.
     String,
 }
 
-/// What a key led to that someone has to be told.
+/// The result of a key that must be reported to a task.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
     /// The reader gets a line.
@@ -48,7 +48,7 @@ pub enum Event {
     Interrupted,
     /// The reader gets the end of input.
     EndOfInput,
-    /// Ctrl-C while nobody reads.
+    /// Ctrl-C while no task reads a line.
     Signal,
 }
 
@@ -63,13 +63,13 @@ impl Session {
         self.reading
     }
 
-    /// Whether keys of this source are wanted now, or have to wait where they are.
+    /// Whether keys of this source are wanted now, or must wait at the device.
     pub fn takes(&self, source: Source) -> bool {
         self.reading || self.typed.has_room(source)
     }
 
-    /// Begins to read a line of which this was typed already, Enter included if it was `entered`; then come the keys typed ahead, which may finish it
-    /// at once.
+    /// Begins to read a line with `draft` as its text, with Enter already if `entered`. The keys
+    /// typed ahead are then used, which may complete the line at once.
     pub fn read_line(&mut self, prompt: &str, draft: &Draft, entered: bool, out: &mut String) -> Option<Event> {
         self.stop(out);
         if core::mem::take(&mut self.mid_row) {
@@ -88,7 +88,8 @@ impl Session {
         }
     }
 
-    /// The reader is gone: the line is given up where it stands.
+    /// Ends the reading of a line, because its reader has died; the line stays on the display as it
+    /// is.
     pub fn stop(&mut self, out: &mut String) {
         if core::mem::take(&mut self.reading) {
             self.editor.set_cursor(usize::MAX, out);
@@ -96,7 +97,7 @@ impl Session {
         }
     }
 
-    /// Takes a key.
+    /// Takes a key; returns the event that it causes.
     pub fn key(&mut self, source: Source, key: Key, out: &mut String) -> Option<Event> {
         if self.reading {
             return self.edit(key, out);
@@ -124,8 +125,8 @@ impl Session {
         Some(event)
     }
 
-    /// Prints text as it is, escape sequences included, but for line feeds, which become CR LF. Where a line is being read,
-    /// the text goes above it.
+    /// Prints text unchanged, escape sequences included, except that line feeds become CR LF. If a
+    /// line is being read, the text is printed above it.
     pub fn print(&mut self, text: &str, out: &mut String) {
         if !text.is_empty() {
             self.print_begin(out);
@@ -134,7 +135,7 @@ impl Session {
         }
     }
 
-    /// Makes room for text that comes in parts.
+    /// Begins to print text in parts: hides the line being read.
     pub fn print_begin(&mut self, out: &mut String) {
         if self.reading {
             self.editor.hide(out);
@@ -143,7 +144,7 @@ impl Session {
         self.scan = Scan::default();
     }
 
-    /// Prints a part, which may end anywhere between two characters.
+    /// Prints a part, which may end between any two characters.
     pub fn print_part(&mut self, text: &str, out: &mut String) {
         for c in text.chars() {
             if c == '\n' && !self.scan.after_cr {
@@ -154,7 +155,7 @@ impl Session {
         }
     }
 
-    /// After the last part: shows the line being read again.
+    /// Ends the printing in parts: shows the line being read again.
     pub fn print_end(&mut self, out: &mut String) {
         if self.reading {
             if core::mem::take(&mut self.mid_row) {
@@ -164,7 +165,7 @@ impl Session {
         }
     }
 
-    /// Follows the text to know where it leaves the cursor.
+    /// Follows the printed text, to know where it leaves the cursor.
     fn scan(&mut self, c: char) {
         self.scan.after_cr = c == '\r';
         match self.scan.sequence {
@@ -180,7 +181,7 @@ impl Session {
             },
             Sequence::Control if !('@'..='~').contains(&c) => {}
             Sequence::Escape | Sequence::Control => {
-                // Home: the usual companion of clearing the screen.
+                // The cursor's home position, usually together with clearing the screen.
                 if c == 'H' {
                     self.mid_row = false;
                 }
@@ -189,7 +190,8 @@ impl Session {
         }
     }
 
-    /// Prints whole lines that have nothing to do with what stands on the display: they begin in a row of their own.
+    /// Prints whole lines that are independent of the text on the display: they begin in a row of
+    /// their own.
     pub fn print_apart(&mut self, lines: &str, out: &mut String) {
         if !lines.is_empty() && !self.reading && core::mem::take(&mut self.mid_row) {
             out.push_str("\r\n");
@@ -255,7 +257,7 @@ mod tests {
         for (text, apart) in
             [("ab\n\x1b]133;D;0\x1b\\", false), ("ab\n\x1b]133;D;0\x07", false), ("\x1b]0;t\x07ab", true)]
         {
-            // Cut anywhere.
+            // The text is cut at any byte.
             for at in 0..=text.len() {
                 let (mut session, mut out) = (Session::default(), String::new());
                 session.print_begin(&mut out);
@@ -297,7 +299,7 @@ mod tests {
             let (mut session, mut out) = (Session::default(), String::new());
             session.print(text, &mut out);
             assert_eq!(session.mid_row, mid_row, "{text:?}");
-            // However it is cut, it comes out the same.
+            // The output does not depend on the cut.
             for cut in 0..=text.len() {
                 let (mut session, mut parts) = (Session::default(), String::new());
                 session.print_begin(&mut parts);

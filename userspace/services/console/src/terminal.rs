@@ -5,11 +5,12 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// A terminal that knows what the editor emits.
+/// A terminal that supports the editor's output.
 #[derive(Clone)]
 pub(crate) struct Terminal {
     width: usize,
-    /// Whether the cursor goes to the next row with the character in the last column, or only with the one after.
+    /// Whether the cursor moves to the next row with the character in the last column, or only with
+    /// the following one.
     eager: bool,
     rows: Vec<Vec<char>>,
     row: usize,
@@ -106,7 +107,8 @@ impl Terminal {
         lines
     }
 
-    /// Checks that the display ends with prompt and line, and that the cursor stands where it should.
+    /// Checks that the display ends with prompt and line, and that the cursor is at the right
+    /// position.
     pub(crate) fn check(&self, prompt: &str, line: &str, cursor: usize) {
         let cells: Vec<char> = prompt.chars().chain(line.chars()).collect();
         let at = prompt.chars().count() + cursor;

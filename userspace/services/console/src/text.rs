@@ -1,10 +1,10 @@
-//! Text that comes in pieces, and colours as escape sequences.
+//! Text in pieces, and colours as escape sequences.
 
 use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::String;
 
-/// How many bytes at the end of `bytes` are the beginning of a character that goes on after them: 0 to 3.
+/// How many bytes at the end of `bytes` are the beginning of an unfinished character: 0 to 3.
 pub fn unfinished(bytes: &[u8]) -> usize {
     for back in 1..=bytes.len().min(3) {
         let Some(byte) = bytes.get(bytes.len() - back) else {
@@ -22,23 +22,24 @@ pub fn unfinished(bytes: &[u8]) -> usize {
     0
 }
 
-/// The first piece of `bytes` that is whole characters: its text, and how many bytes it took. `last` says that nothing comes
-/// after them, so that half a character is one damaged.
+/// The first piece of `bytes` that consists of whole characters: its text, and how many bytes it
+/// took. `last` means that no bytes follow, so that an unfinished character is a damaged one.
 pub fn piece(bytes: &[u8], last: bool) -> (Cow<'_, str>, usize) {
     let cut = if last { 0 } else { unfinished(bytes) };
     let whole = bytes.get(..bytes.len() - cut).unwrap_or_default();
     (String::from_utf8_lossy(whole), whole.len())
 }
 
-/// The sequence that sets colours on a terminal (ECMA-48, section 8.3.117, and the customary 90 to 107 for the bright ones).
-/// VGA numbers have blue in bit 0 and red in bit 2, ANSI's the other way round.
+/// The sequence that sets colours on a terminal (ECMA-48, section 8.3.117, and the customary 90 to
+/// 107 for the bright ones). In VGA's numbers blue is bit 0 and red bit 2; in ANSI's it is the
+/// opposite.
 pub fn color_sequence(foreground: u8, background: u8) -> String {
     let swap = |color: u8| color & 2 | color << 2 & 4 | color >> 2 & 1;
     let code = |color: u8, base: u8| base + swap(color) + if color & 8 != 0 { 60 } else { 0 };
     format!("\x1b[0;{};{}m", code(foreground, 30), code(background, 40))
 }
 
-/// The longest beginning of `text` that has at most `room` bytes.
+/// The longest beginning of `text` that has at most `room` bytes and ends between characters.
 pub fn truncated(text: &str, room: usize) -> &str {
     let end = (0..=room.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
     text.get(..end.unwrap_or(0)).unwrap_or_default()

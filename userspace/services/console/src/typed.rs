@@ -1,36 +1,41 @@
-//! What is typed before anybody reads a line.
+//! Keys that are typed while no task reads a line.
 
 use crate::key::Key;
 use alloc::collections::VecDeque;
 use core::ops::{Range, RangeInclusive};
 
-/// Where a key comes from.
+/// The device from which a key comes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Source {
-    /// The keyboard, which does not wait: keys that nobody takes in time are lost in it.
+    /// The keyboard. It cannot be made to wait: keys that are not taken in time are lost in it.
     Keyboard,
-    /// The serial line, which waits: what is not read stays in the driver, in the UART, and then with the sender.
+    /// The serial line. It can be made to wait: unread bytes stay in the driver, in the UART, and
+    /// then with the sender.
     Serial,
 }
 
-/// Keys from the serial line that are taken before it has to wait; what one read brings may come in addition. So many that an interrupt is found at
-/// once behind what anybody has typed ahead, and behind a paste that is not large: what waits in the line hides it.
+/// How many keys from the serial line are taken before it has to wait; those of one read may come
+/// in addition. It is so large that a Ctrl-C is found at once after typed keys and after a moderate
+/// paste: it cannot be seen while it waits in the line.
 pub const SERIAL_AHEAD: usize = 16 * 1024;
 
 /// Most keys of each source that are kept.
 const MOST_OF: [usize; 2] = [1000, SERIAL_AHEAD + 1000];
 
-/// Most keys that are kept.
+/// Most keys that are kept, of all sources.
 pub const MOST_AHEAD: usize = MOST_OF[0] + MOST_OF[1];
 
-/// The keys, oldest first. A line of which keys had to be left out is left out whole: half a command could do anything.
+/// The keys, oldest first. A line of which keys had to be left out is left out as a whole: a part
+/// of a command could do anything.
 #[derive(Default, Debug)]
 pub struct TypeAhead {
-    /// As [`code`] has them.
+    /// The keys in the form of [`code`].
     keys: VecDeque<u32>,
-    /// The number of the oldest. Each key has the number after that of the one before it; keys that close a gap get new ones.
+    /// The number of the oldest key. Keys are numbered consecutively; if some are removed, those
+    /// after them get new numbers.
     first: u64,
-    /// Of each source: how many there are, and whether keys up to its next Enter are left out.
+    /// For each source: how many keys there are, and whether keys up to its next Enter are left
+    /// out.
     counts: [usize; 2],
     skipping: [bool; 2],
     lost: u64,
@@ -47,12 +52,14 @@ impl TypeAhead {
         self.keys.is_empty()
     }
 
-    /// Whether more is wanted from this source. The keyboard cannot wait: see [`TypeAhead::push`].
+    /// Whether more keys are wanted from this source. The keyboard cannot wait: see
+    /// [`TypeAhead::push`].
     pub fn has_room(&self, source: Source) -> bool {
         source == Source::Keyboard || self.counts[source as usize] < SERIAL_AHEAD
     }
 
-    /// Appends a key. Where there is no room, the line that it belongs to is lost, from its first key to the Enter that is still to come.
+    /// Appends a key. If there is no room, its line is lost, from its first key to the Enter that
+    /// is still to come.
     pub fn push(&mut self, source: Source, key: Key) {
         let of = source as usize;
         if self.skipping[of] {
@@ -67,7 +74,7 @@ impl TypeAhead {
         }
     }
 
-    /// Takes the keys of this source after its last Enter out, and returns how many those were.
+    /// Removes the keys of this source after its last Enter, and returns their number.
     fn cut(&mut self, source: Source) -> u64 {
         let enter = code(source, Key::Enter);
         let whole = self.keys.iter().rposition(|key| *key == enter).map_or(0, |last| last + 1);
@@ -82,7 +89,7 @@ impl TypeAhead {
         cut as u64
     }
 
-    /// The oldest key.
+    /// Removes and returns the oldest key.
     pub fn pop(&mut self) -> Option<(Source, Key)> {
         let raw = self.keys.pop_front()?;
         self.first += 1;
@@ -91,7 +98,8 @@ impl TypeAhead {
         key(raw).map(|key| (source, key))
     }
 
-    /// Forgets all keys, because somebody at `source` wants so. What another source has of a line goes on to be left out up to its end.
+    /// Removes all keys, at the request of the person at `source`. If the other source was in the
+    /// middle of a line, the rest of that line is left out.
     pub fn clear(&mut self, source: Source) {
         for other in [Source::Keyboard, Source::Serial] {
             let last = self.keys.iter().rev().find(|key| source_of(**key) == other);
@@ -104,29 +112,32 @@ impl TypeAhead {
         self.counts = [0; 2];
     }
 
-    /// How many keys were lost since the last time.
+    /// How many keys were lost since the previous call.
     pub fn take_lost(&mut self) -> u64 {
         core::mem::take(&mut self.lost)
     }
 
-    /// The numbers of the keys: from that of the oldest to behind that of the newest. A number stands for the same key for ever.
+    /// The numbers of the keys: from that of the oldest to one after that of the newest. A number
+    /// stands for the same key for ever.
     pub fn numbers(&self) -> Range<u64> {
         self.first..self.first + self.keys.len() as u64
     }
 
-    /// The keys from this number on, as codes for memory that outlives this one.
+    /// The keys from this number on, as codes for memory that outlives this object.
     pub fn codes_from(&self, number: u64) -> impl Iterator<Item = u32> {
         let skipped = usize::try_from(number.saturating_sub(self.first)).unwrap_or(usize::MAX);
         self.keys.iter().skip(skipped).copied()
     }
 
-    /// Whether the keys of the keyboard, and those of the serial line, are left out up to the next Enter: bits 0 and 1.
+    /// Whether keys of the keyboard, and those of the serial line, are left out up to the next
+    /// Enter: bits 0 and 1.
     pub fn skipping(&self) -> u32 {
         u32::from(self.skipping[0]) | u32::from(self.skipping[1]) << 1
     }
 
-    /// The keys of which these are the [`TypeAhead::numbers`], the [`TypeAhead::codes_from`] and the [`TypeAhead::skipping`]. What is no key is left
-    /// out; then the others have new numbers.
+    /// The keys of which these are the [`TypeAhead::numbers`], the [`TypeAhead::codes_from`] and
+    /// the [`TypeAhead::skipping`]. Invalid codes are left out; then the other keys have new
+    /// numbers.
     pub fn from_codes(numbers: Range<u64>, codes: impl Iterator<Item = u32>, skipping: u32) -> TypeAhead {
         let mut typed = TypeAhead { first: numbers.start, ..TypeAhead::default() };
         for raw in codes {
@@ -148,7 +159,7 @@ fn source_of(code: u32) -> Source {
     if code & SERIAL_BIT == 0 { Source::Keyboard } else { Source::Serial }
 }
 
-/// Keys that are no characters have numbers behind the last character.
+/// Keys that are not characters; their codes follow the last character.
 const OTHERS: [Key; 13] = [
     Key::Enter,
     Key::Tab,
@@ -178,7 +189,7 @@ fn code(source: Source, key: Key) -> u32 {
     key | if source == Source::Serial { SERIAL_BIT } else { 0 }
 }
 
-/// The key in a [`code`].
+/// The source and key of a [`code`].
 fn key(code: u32) -> Option<Key> {
     let code = code & !SERIAL_BIT;
     if code < FIRST_OTHER {
@@ -224,7 +235,8 @@ mod tests {
         let many: String = (0..200).map(line).collect();
         type_text(&mut typed, Source::Keyboard, &many);
         assert!(typed.has_room(Source::Keyboard));
-        // A hundred and eleven lines of nine keys and one key fit; that key is of a line which is lost whole.
+        // There is room for 111 lines of nine keys and one key; that key belongs to a line that is
+        // lost as a whole.
         let kept: String = (0..111).map(line).collect();
         assert_eq!((typed.take_lost(), typed.take_lost()), ((200 - 111) * 9, 0));
         type_text(&mut typed, Source::Serial, "from elsewhere\n");

@@ -6,7 +6,7 @@ use super::values::unknown_word;
 use super::{At, Call, KernelRight, RESTARTS, Task};
 use abi::PAGE_SIZE;
 use abi::manifest::rules::{HEARTBEAT_MS, MAX_FRAMES, MAX_HANDLES, MAX_KEEP_FRAMES, MAX_STACK_FRAMES, OBJECTS};
-use abi::manifest::{Grant, GrantKind, Restart};
+use abi::manifest::{Grant, GrantKind, LINES, Restart};
 use toml_edit::{Document, TableLike};
 
 const TASK_KEYS: [&str; 20] = [
@@ -275,7 +275,7 @@ impl<'a> Reader<'a> {
             if let Err(wrong) = valid_name(name) {
                 self.problem(offset, format!("the interrupt name `{name}` {wrong}"));
             }
-            let line = self.integer(lines, name, 0, 15, 0).value as u8;
+            let line = self.integer(lines, name, 0, i64::from(LINES) - 1, 0).value as u8;
             irqs.push(self.at(offset, Grant::irq(name, line, bit as u32)));
         }
         irqs

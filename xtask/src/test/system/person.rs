@@ -157,9 +157,7 @@ fn authority(guest: &mut Guest) -> Result<()> {
 
 /// Every kind of fault ends only the task that commits it, and is reported with task and function.
 fn faults(guest: &mut Guest) -> Result<()> {
-    let kinds = "null-read write-code jump-data divide invalid-opcode port cli kernel-read stack-overflow breakpoint \
-        alignment panic";
-    for kind in kinds.split_whitespace() {
+    for kind in fault::NAMES {
         let printed = guest.run(&format!("fault {kind}"), COMMAND)?;
         let report = printed.lines.join("\n");
         ensure!(printed.prompt, "`fault {kind}` ended the machine");

@@ -1,4 +1,4 @@
-//! Commands about the machine as a whole, and `help`.
+//! Commands for the machine as a whole, and `help`.
 
 use super::{COMMANDS, find};
 use crate::format::{bytes, duration, frames_kib, grouped, percent, plain};
@@ -100,8 +100,9 @@ pub fn dmesg(shell: &mut Shell<'_>, _: &[String]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Appends a line of the kernel's in rows of at most [`ROW`] columns, of which all but the first begin with two blanks: so no terminal breaks
-/// it where the rest could be taken for a line of its own. Beyond ASCII each character is counted as two columns.
+/// Appends a line of the kernel's log in rows of at most [`ROW`] columns, of which all but the
+/// first begin with two blanks, so that no terminal breaks it where the rest could be taken for
+/// another line. Each character beyond ASCII counts as two columns.
 fn push_rows(line: &str, out: &mut String) {
     let mut left = ROW;
     for c in line.chars() {
@@ -124,11 +125,11 @@ pub fn shutdown(shell: &mut Shell<'_>, _: &[String]) -> Result<(), Failure> {
     Ok(shell.world.shutdown()?)
 }
 
-/// Most bytes of a log that one command shows: more than any ring holds, so that a task that never stops printing does not
-/// keep the shell busy for ever.
+/// Most bytes of a log that one command shows: more than any ring holds, so that a task that logs
+/// without end does not keep the shell busy for ever.
 const MOST_LOG: usize = 256 * 1024;
 
-/// Everything that a log holds. A task can have written anything there: nothing of it is to be printed as it is.
+/// The contents of a log. A task can have written anything there: it must not be printed unchanged.
 pub fn read_log(shell: &mut Shell<'_>, log: u64) -> Result<String, Failure> {
     let mut text = vec![];
     let mut buf = [0; 2048];

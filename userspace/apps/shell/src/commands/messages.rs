@@ -1,4 +1,4 @@
-//! `call`: a message to any peer.
+//! The command `call`, which sends a message to any peer.
 
 use super::tasks::unless_running;
 use crate::format::list;
@@ -10,7 +10,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write;
 
-/// What an outcome label says in every protocol; the others are the protocol's own.
+/// The meaning of an outcome label that is the same in every protocol.
 pub fn sentence_of_outcome(label: u16) -> &'static str {
     match label {
         0 => "done",
@@ -72,7 +72,7 @@ pub fn call(shell: &mut Shell<'_>, arguments: &[String]) -> Result<(), Failure> 
     Ok(())
 }
 
-/// The label of an operation that is named by its number.
+/// The label of an operation that is given by its number.
 fn label(task: &str, protocol: &Protocol, label: &str) -> Result<u16, Failure> {
     number(label).and_then(|label| u16::try_from(label).ok()).ok_or_else(|| {
         let names = list(protocol.operations.iter().map(|operation| operation.name.as_str()));
@@ -83,7 +83,7 @@ fn label(task: &str, protocol: &Protocol, label: &str) -> Result<u16, Failure> {
     })
 }
 
-/// Words as they are.
+/// Words of a message, given as numbers.
 fn words(given: &[String]) -> Result<[u64; 4], Failure> {
     let mut values = [0; 4];
     if let Some(more) = given.get(values.len()) {

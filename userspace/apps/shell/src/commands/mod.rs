@@ -1,4 +1,4 @@
-//! The commands: one row each.
+//! The table of commands.
 
 mod machine;
 mod messages;
@@ -13,10 +13,10 @@ pub use messages::sentence_of_outcome;
 pub use screen::{COLORS, KEYMAPS};
 pub use tasks::FAULTS;
 
-/// What Tab offers for the arguments of a command.
+/// The words that Tab completes as arguments of a command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Completes {
-    /// Nothing.
+    /// No words.
     Nothing,
     /// Names of tasks.
     Tasks,
@@ -28,19 +28,20 @@ pub enum Completes {
 
 /// A command.
 pub struct Command {
-    /// The word that calls it.
+    /// The command's name.
     pub name: &'static str,
-    /// Its arguments as people write them: upper case for what is to be replaced, brackets for what may be left out.
+    /// The arguments as in usage messages: upper case for what is to be replaced, brackets for
+    /// optional ones.
     pub arguments: &'static str,
-    /// How many arguments it takes, at least and at most.
+    /// Least and largest number of arguments.
     pub count: (usize, usize),
-    /// What it does, in a line.
+    /// What the command does, in a line.
     pub summary: &'static str,
-    /// What else there is to know, in whole lines; may be empty.
+    /// Further details in whole lines; may be empty.
     pub details: &'static str,
-    /// What Tab offers for its arguments.
+    /// The words that Tab completes as its arguments.
     pub completes: Completes,
-    /// Does it.
+    /// The function that runs the command.
     pub run: fn(&mut Shell<'_>, &[String]) -> Result<(), Failure>,
 }
 
@@ -171,8 +172,8 @@ pub const COMMANDS: &[Command] = &[
         name: "keymap",
         arguments: "[LAYOUT]",
         count: (0, 1),
-        summary: "shows or sets the layout: us uk de fr dvorak",
-        details: "",
+        summary: "shows or sets the keyboard layout",
+        details: "Without an argument it lists those that are known.\n",
         completes: Completes::Words(&KEYMAPS),
         run: screen::keymap,
     },
@@ -224,7 +225,7 @@ pub const COMMANDS: &[Command] = &[
 ];
 
 impl Command {
-    /// Name and arguments.
+    /// The command's name and arguments.
     pub fn usage(&self) -> String {
         let mut usage = String::from(self.name);
         if !self.arguments.is_empty() {
@@ -235,12 +236,13 @@ impl Command {
     }
 }
 
-/// The command of this name.
+/// The command with this name.
 pub fn find(name: &str) -> Option<&'static Command> {
     COMMANDS.iter().find(|command| command.name == name)
 }
 
-/// What Tab offers, one `command` or `command argument` a line, as [`console::Client::set_completions`] wants it.
+/// The words that Tab completes, one `command` or `command argument` a line, as
+/// [`console::Client::set_completions`] takes them.
 pub fn completions(tasks: &[TaskRecord]) -> String {
     let mut text = String::new();
     let mut entry = |command: &str, argument: &str| {

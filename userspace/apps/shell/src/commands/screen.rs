@@ -1,4 +1,4 @@
-//! Commands about the display and the keyboard.
+//! Commands for the display and the keyboard.
 
 use crate::format::list;
 use crate::parse::nearest;
@@ -29,7 +29,7 @@ pub fn clear(shell: &mut Shell<'_>, _: &[String]) -> Result<(), Failure> {
     Ok(shell.world.clear()?)
 }
 
-/// The number of a word among `words`, or a sentence that names them.
+/// The index of `word` in `words`, or a message that lists them.
 fn choose(word: &str, words: &[&str], what: &str) -> Result<usize, Failure> {
     words.iter().position(|known| *known == word).ok_or_else(|| {
         Failure::Say(match nearest(word, words.iter().copied()) {

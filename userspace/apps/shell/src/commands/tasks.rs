@@ -16,10 +16,10 @@ use core::fmt::Write;
 use rt::print::push_tagged;
 use supervisor::Plan;
 
-/// What the task `fault` can do wrong.
+/// The kinds of faults that the task `fault` can cause.
 pub const FAULTS: &[&str] = &fault::NAMES;
 
-/// The task that commits faults.
+/// The task that causes faults.
 const FAULT_TASK: &str = "fault";
 
 /// Vector of a page fault (Intel SDM vol. 3A, table 6-1).
@@ -107,7 +107,7 @@ fn runs(status: &TaskStatus) -> bool {
     TaskState::from_u32(status.state) == Some(TaskState::Running)
 }
 
-/// What there is to add to the failure of something that needed the task of this row to run.
+/// An addition to an error message, for a command that needs the task in this row to run.
 pub fn unless_running(shell: &Shell<'_>, index: usize, name: &str) -> Result<String, Failure> {
     Ok(match runs(&shell.world.status(index)?) {
         true => String::new(),
@@ -115,7 +115,8 @@ pub fn unless_running(shell: &Shell<'_>, index: usize, name: &str) -> Result<Str
     })
 }
 
-/// What the task of this row is doing, and what can be done about it where it does not run: goes on from its name.
+/// State of the task in this row, and how to start it if it does not run; continues a sentence that
+/// begins with its name.
 fn condition(shell: &Shell<'_>, index: usize, name: &str) -> Result<String, Failure> {
     let status = shell.world.status(index)?;
     let life = TaskId::from_u32(status.id).generation;
@@ -148,7 +149,7 @@ pub fn caps(shell: &mut Shell<'_>, arguments: &[String]) -> Result<(), Failure> 
     Ok(())
 }
 
-/// Everything that the manifest says about a task; of what it may hold at most, what it has got on this machine.
+/// Everything in the manifest about a task, with the limits that apply on this machine.
 fn authority(index: usize, task: &TaskRecord, tasks: &[TaskRecord], status: &TaskStatus) -> String {
     let mut text = format!("{}\n", name_str(&task.name));
     let mut line = |what: &str, value: String| {
@@ -253,7 +254,7 @@ pub fn kill(shell: &mut Shell<'_>, arguments: &[String]) -> Result<(), Failure> 
     }
     let id = TaskId::from_u32(status.id);
     if let Err(why) = shell.world.kill(id) {
-        // It may have died meanwhile by itself.
+        // The task may have died by itself meanwhile.
         let now = shell.world.status(index)?;
         let why = match now.id != status.id || now.state != status.state {
             true => format!("life {} has ended by itself; {name} {}", id.generation, condition(shell, index, name)?),
@@ -303,7 +304,7 @@ pub fn fault(shell: &mut Shell<'_>, arguments: &[String]) -> Result<(), Failure>
     Ok(())
 }
 
-/// The end of a life, in words.
+/// How a life ended, in words.
 fn how_it_ended(kind: DeathKind, record: Option<&FaultRecord>, function: Option<&str>) -> String {
     let place = |record: &FaultRecord| match function {
         Some(function) => format!("at 0x{:x} in {function}", record.rip),
@@ -321,7 +322,8 @@ fn how_it_ended(kind: DeathKind, record: Option<&FaultRecord>, function: Option<
         (DeathKind::Panicked, None) => String::from("panicked"),
         (DeathKind::Exception, None) => String::from("died of an exception"),
         (DeathKind::Exception, Some(record)) if record.vector == PAGE_FAULT => {
-            // The error code of a page fault (Intel SDM vol. 3A, section 4.7): bit 1 write, bit 4 instruction fetch.
+            // The error code of a page fault (Intel SDM vol. 3A, section 4.7): bit 1 write, bit 4
+            // instruction fetch.
             let access = match record.error_code {
                 code if code & 1 << 4 != 0 => "executing",
                 code if code & 1 << 1 != 0 => "writing",

@@ -1,4 +1,5 @@
-//! The same tests over fakes and over QEMU's graphics cards, and what can be seen on the latter's screens.
+//! Tests that run both over fakes and over QEMU's graphics cards, and tests of the picture on the
+//! latter's screens.
 
 use super::*;
 use crate::screen::ALL_ROWS;
@@ -11,7 +12,7 @@ use rt::testing::qemu::{Machine, Memory, Picture, Ports};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Pixels of a cell.
+/// Width of a cell, in pixels.
 const WIDTH: usize = 9;
 const HEIGHT: usize = 16;
 
@@ -23,7 +24,7 @@ trait Card {
     fn parts(&self) -> (Self::Ports, Self::Ports, Self::Window, Self::Window);
 }
 
-/// A card of which only the cursor's place and the cells can be read back.
+/// A card of which only the cursor's location and the cells can be read back.
 struct Fake;
 
 #[derive(Default)]
@@ -85,7 +86,7 @@ fn card(kind: &str) -> Machine {
     Machine::start(&["-vga", kind])
 }
 
-/// A card in text mode that shows this.
+/// Puts a card into text mode and shows `text`.
 fn shows<C: Card>(card: &C, text: &[u8]) -> (Screen, Adapter<C::Ports, C::Window>) {
     let (ports, mut dispi, mut font, window) = card.parts();
     let mut adapter = Adapter::set_up(ports, &mut dispi, &mut font, window);
@@ -109,7 +110,7 @@ fn cells_and_cursor(card: &impl Card) {
     assert_eq!((register(CURSOR_HIGH) << 8 | register(CURSOR_LOW), register(CURSOR_START) & 0x20), (11 * 80 + 41, 0));
 }
 
-/// Every glyph in some colour on another.
+/// A screen with every glyph and every combination of colours.
 fn all_glyphs() -> Screen {
     let mut screen = Screen::default();
     Stream::default().feed(&mut screen, b"\x1b[?25l");
@@ -120,20 +121,23 @@ fn all_glyphs() -> Screen {
     Screen::decode(&screen.encode(), cells)
 }
 
-/// What the DAC makes of a colour: six bits, the lowest of which is also the lowest of the other two.
+/// The 8-bit value that the DAC makes of a colour: six bits, the lowest of which is also the lowest
+/// of the other two.
 fn shade(value: u8) -> u8 {
     let six = value >> 2;
     (six << 2) | ((six & 1) << 1) | (six & 1)
 }
 
-/// The first pixel that is not as the font and the palette want it: where it is, what it should be, and what it is.
+/// The first pixel that differs from the font and the palette: its position, the expected and the
+/// actual colour.
 fn first_wrong(picture: &Picture, screen: &Screen) -> Option<String> {
     for (i, cell) in screen.cells().iter().enumerate() {
         let ([glyph, attribute], (col, row)) = (cell.to_le_bytes(), (i % COLS, i / COLS));
         for (y, line) in FONT[usize::from(glyph)].iter().enumerate() {
             for x in 0..WIDTH {
-                // The ninth column goes on with the eighth where lines are drawn (bit 2 of register 0x10 of the attribute controller): for the
-                // glyphs from 0xc0 on in IBM's VGA, from 0xb0 on in QEMU's.
+                // The ninth column goes on with the eighth where lines are drawn (bit 2 of register
+                // 0x10 of the attribute controller): for the glyphs from 0xc0 on in IBM's VGA, from
+                // 0xb0 on in QEMU's.
                 let lit = if x < 8 { line & 0x80 >> x != 0 } else { matches!(glyph, 0xb0..=0xdf) && line & 1 != 0 };
                 let color = PALETTE[usize::from(if lit { attribute & 0xf } else { attribute >> 4 })].map(shade);
                 let (x, y) = (col * WIDTH + x, row * HEIGHT + y);
@@ -147,7 +151,7 @@ fn first_wrong(picture: &Picture, screen: &Screen) -> Option<String> {
     None
 }
 
-/// The screen shows every glyph and colour, whatever the card showed before.
+/// Checks that the screen shows every glyph and colour, whatever the card showed before.
 fn every_pixel_is_right(machine: &Machine) {
     let (_, mut adapter) = shows(machine, b"");
     let screen = all_glyphs();
@@ -199,7 +203,8 @@ mod qemu {
     fn a_cirrus_graphics_mode_ends() {
         let machine = card("cirrus");
         let mut ports = machine.ports(crate::mode::VGA_BASE, crate::mode::VGA_LEN);
-        // Unlocked, 8 bits a pixel, the memory laid out for it, 15-bit colours in the hidden register.
+        // Unlocked, 8 bits a pixel, the memory laid out for it, 15-bit colours in the hidden
+        // register.
         for (controller, index, value) in
             [(SEQUENCER, 6, 0x12), (SEQUENCER, 7, 0x11), (GRAPHICS, 0x0b, 0x0c), (CRTC, 0x1b, 0x22)]
         {
@@ -210,14 +215,15 @@ mod qemu {
         every_pixel_is_right(&machine);
     }
 
-    /// A cursor is drawn in its cell's foreground, on lines 13 and 14, and as a block on all.
+    /// A cursor is drawn in its cell's foreground, on lines 13 and 14, or, as a block, on all
+    /// lines.
     #[test]
     fn the_cursor_is_seen_where_it_is_and_as_it_is() {
         let machine = card("std");
         let (mut screen, mut adapter) = shows(&machine, b"\x1b[3;6H");
         let mut lines = |screen: &Screen| {
             adapter.paint(screen, ALL_ROWS);
-            // It blinks, a few times a second.
+            // The cursor blinks, a few times a second.
             let seen = |picture: &Picture| -> Vec<_> {
                 (0..HEIGHT).filter(|y| picture.pixel(5 * WIDTH + 3, 2 * HEIGHT + y) != Some([0; 3])).collect()
             };

@@ -17,5 +17,6 @@ fn run() {
             Notification::own().wait(1 << BIT);
         }
     }
-    panic!("this is the end");
+    // Many short lines, each of which costs its writer more than it is long.
+    panic!("this is the end\n{}", "a\n".repeat(24));
 }

@@ -92,7 +92,8 @@ macro_rules! __protocol {
         $crate::proto::from_words::<$type>($words).map(Refusal::$refusal)
     };
 
-    // What of a declaration that is none is wrong: the first thing that is not as it should be is named.
+    // What of a declaration that is none is wrong: the first thing that is not as it should be is
+    // named.
     (@check
         $(#[$meta:meta])*
         $vis:vis protocol $protocol:ident $(= $peer:literal)?;

@@ -69,8 +69,9 @@ impl Kernel {
         match call {
             Syscall::LeaseRead => {
                 let (from, count) = self.piece(args, Lease::READ)?;
-                // SAFETY: `from` and `count` lie in memory lent until its call ends, which it has not; the fourth argument is a buffer of
-                // at least as many bytes that the caller of `lease_read` borrows for writing. The two are different borrows.
+                // SAFETY: `from` and `count` lie in memory lent until its call ends, which it has
+                // not; the fourth argument is a buffer of at least as many bytes that the caller of
+                // `lease_read` borrows for writing. The two are different borrows.
                 unsafe {
                     core::ptr::copy_nonoverlapping(from, core::ptr::with_exposed_provenance_mut(d as usize), count)
                 };
@@ -78,7 +79,8 @@ impl Kernel {
             }
             Syscall::LeaseWrite => {
                 let (to, count) = self.piece(args, Lease::WRITE)?;
-                // SAFETY: as for reading, with the buffer read and memory written that was lent for writing.
+                // SAFETY: as for reading, with the buffer read and memory written that was lent for
+                // writing.
                 unsafe { core::ptr::copy_nonoverlapping(core::ptr::with_exposed_provenance(d as usize), to, count) };
                 Ok((count as u64, 0))
             }

@@ -1,4 +1,5 @@
-//! The program that the machine runs: it counts, and stops the machine. So a test says how far the machine's time goes.
+//! The program that the machine runs: it counts, and stops the machine. So a test says how far the
+//! machine's time goes.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -10,10 +11,12 @@ pub const COUNT: u64 = 0x500;
 /// Nanoseconds of one count: two instructions of 1024 ns each (`-icount shift=10`).
 const COUNT_NS: u128 = 2048;
 
-/// Size of the image: it ends where the 4 GiB that the processor starts below end, and is seen at 0xf0000 too.
+/// Size of the image: it ends where the 4 GiB that the processor starts below end, and is seen at
+/// 0xf0000 too.
 const SIZE: usize = 64 * 1024;
 
-/// Where in it the processor starts (Intel SDM vol. 3A, section 10.1.4, "First Instruction Executed").
+/// Where in it the processor starts (Intel SDM vol. 3A, section 10.1.4, "First Instruction
+/// Executed").
 const RESET: usize = SIZE - 16;
 
 /// A jump to the image's first byte, by its address below 1 MiB.

@@ -1,4 +1,5 @@
-//! QEMU as a process that never outlives the test, nor do its files: not on return, not on panic, not when the test is killed.
+//! QEMU as a process that never outlives the test, nor do its files: not on return, not on panic,
+//! not when the test is killed.
 
 use alloc::format;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -17,7 +18,8 @@ const WORDS: &str = "words";
 /// Longest path of a Unix socket: `sun_path` has 108 bytes, the last of which is 0 (unix(7)).
 const LONGEST: usize = 107;
 
-/// Waits until the test's end of its input closes, which it does with the test. A line before that says that there is nothing left to do.
+/// Waits until the test's end of its input closes, which it does with the test. A line before that
+/// says that there is nothing left to do.
 const GUARD: &str = r#"trap '' INT TERM HUP; read -r done && exit; kill -9 "$1"; rm -rf -- "$2""#;
 
 /// A directory of its own for a machine's sockets and files.

@@ -9,8 +9,8 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 
-/// A connection over which lines go. What comes is taken at once, by a thread of its own: QEMU stands still while nobody takes what it says, and it
-/// tells of each edge of an interrupt line.
+/// A connection over which lines go. What comes is taken at once, by a thread of its own: QEMU
+/// stands still while nobody takes what it says, and it tells of each edge of an interrupt line.
 pub struct Lines {
     stream: UnixStream,
     come: Receiver<String>,
@@ -52,7 +52,8 @@ impl Lines {
     }
 }
 
-/// The control protocol: a JSON object a line. What it says is told apart by its first key, and not read further.
+/// The control protocol: a JSON object a line. What it says is told apart by its first key, and not
+/// read further.
 pub struct Control {
     lines: Lines,
     events: VecDeque<String>,

@@ -1,26 +1,27 @@
-//! Who owns which interrupt line, and whether it may fire.
+//! The owners of the interrupt lines.
 
 use crate::row::{Row, RowSet};
 
-/// Lines of the two 8259 interrupt controllers.
-pub const LINES: usize = 16;
+/// The number of interrupt lines.
+pub const LINES: usize = abi::manifest::LINES as usize;
 
-/// A line's owner.
+/// The owner of an interrupt line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LineOwner {
-    /// Row of the task.
+    /// The row of the owner.
     pub row: Row,
-    /// The bits it sets in that task's notification.
+    /// The bits that an interrupt sets in the owner's notification.
     pub bits: u64,
 }
 
-/// Where the bits of a line go, as the general path has found it.
+/// A cached lookup: where the bits of a line are set, as the general path found it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LineCache {
-    /// The bits.
+    /// The bits that an interrupt sets.
     pub(crate) bits: u64,
-    /// [`Id::place`](crate::arena::Id::place) of the owner's notification; [`u64::MAX`] where the general path is to look.
+    /// The [`Id::place`](crate::arena::Id::place) of the owner's notification; [`u64::MAX`] if
+    /// nothing is cached, so that the general path must look.
     pub(crate) place: u64,
 }
 
@@ -34,18 +35,18 @@ impl Default for LineCache {
     }
 }
 
-/// All lines.
+/// The owners of all interrupt lines.
 #[derive(Debug, Default)]
 pub struct Lines {
     owners: [Option<LineOwner>; LINES],
-    /// The rows that own some.
+    /// The rows that own at least one line.
     rows: RowSet,
-    /// Where the bits of each go, for the assembly.
+    /// The cached lookup of each line, for the assembly.
     pub(crate) caches: [LineCache; LINES],
 }
 
 impl Lines {
-    /// Gives a line to a task; false where it has another owner or does not exist.
+    /// Gives a line to a task. Returns false if another task owns it or it does not exist.
     pub fn claim(&mut self, line: u8, owner: LineOwner) -> bool {
         match self.owners.get_mut(line as usize) {
             Some(slot) if slot.is_none_or(|o| o.row == owner.row) => {
@@ -58,14 +59,14 @@ impl Lines {
         }
     }
 
-    /// Notes where a line's bits go.
+    /// Stores the cached lookup of a line.
     pub(crate) fn note(&mut self, line: u8, cache: LineCache) {
         if let Some(slot) = self.caches.get_mut(usize::from(line)) {
             *slot = cache;
         }
     }
 
-    /// Forgets where the bits of a row's lines go.
+    /// Drops the cached lookups of a row's lines.
     pub(crate) fn forget(&mut self, row: Row) {
         for (owner, cache) in self.owners.iter().zip(&mut self.caches) {
             if owner.is_some_and(|o| o.row == row) {
@@ -74,12 +75,12 @@ impl Lines {
         }
     }
 
-    /// Who owns a line.
+    /// The owner of a line.
     pub fn owner(&self, line: u8) -> Option<LineOwner> {
         self.owners.get(line as usize).copied().flatten()
     }
 
-    /// Takes all lines from a task; returns them as a set of bits, to be masked.
+    /// Takes all lines from a task. Returns them as a bit set: the caller masks them.
     pub fn release(&mut self, row: Row) -> u16 {
         let mut released = 0;
         if !self.rows.contains(row) {
