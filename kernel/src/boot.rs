@@ -1,11 +1,9 @@
 //! The frame allocator of the boot: before the kernel's own frame table and heap exist, it hands
 //! out frames from the boot memory map.
 
-use crate::arch::paging::{self, Zeroed};
 use crate::arch::ram;
 use bootloader_api::info::{MemoryRegionKind, MemoryRegions};
 use core::ops::Range;
-use kernel_core::addr::PhysAddr;
 use kernel_core::ram::Regions;
 use x86_64::structures::paging::{FrameAllocator, PhysFrame, Size4KiB};
 
@@ -70,13 +68,6 @@ impl BootFrames {
     #[unsafe(link_section = "boot_text")]
     pub fn take(&mut self) -> u64 {
         self.take_run(1)
-    }
-
-    /// Takes one frame and fills it with zeros.
-    #[unsafe(link_section = "boot_text")]
-    pub fn take_zeroed(&mut self) -> Zeroed {
-        // SAFETY: the frame is handed out once, so nobody else uses it.
-        unsafe { paging::zero_at(PhysAddr::new(self.take())) }
     }
 
     /// The frames that are left, as ranges of frame numbers in ascending order.

@@ -1,6 +1,7 @@
 //! The system calls by which a debugger accesses a task's memory, registers and ports.
 //! [`kernel_core::debug`] decides who may.
 
+use crate::arch::ports;
 use crate::kernel::Kernel;
 use crate::usermem;
 use abi::Status;
@@ -95,7 +96,7 @@ impl Kernel {
     pub fn debug_port(&mut self, thread: u16, id: u64, port: u64, access: u64, value: u64) -> Result<u64, Status> {
         let row = self.sys.debuggee(thread, id)?;
         let (width, writes) = self.sys.debug_port(row, port, access)?;
-        crate::latency::ports(1);
+        ports::count(1);
         let port = port as u16;
         // SAFETY: the ports belong to a task and never to the kernel, which the check of the task
         // table and the loader ensure, and the debugger may do all that the task may.

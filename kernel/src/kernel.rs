@@ -213,7 +213,7 @@ pub fn leave_running(kernel: &mut Kernel) -> *const TrapFrame {
     match kernel.sys.running() {
         Some(thread) if cfg!(not(feature = "plain")) => {
             latency::end();
-            resume(&thread.frame)
+            resume::<Kernel>(&thread.frame)
         }
         _ => enter_running(kernel),
     }
@@ -221,7 +221,8 @@ pub fn leave_running(kernel: &mut Kernel) -> *const TrapFrame {
 
 /// Prepares the core for the running thread, called by the assembly when the thread has
 /// floating-point registers, ports or a step to do. Returns its frame.
-pub extern "C" fn enter_current(_: &TrapFrame, kernel: &mut Kernel) -> *const TrapFrame {
+#[inline(always)]
+pub fn enter_current(_: &TrapFrame, kernel: &mut Kernel) -> *const TrapFrame {
     latency::begin(abi::Syscall::Call as u64);
     enter_running(kernel)
 }

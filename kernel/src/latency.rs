@@ -38,19 +38,12 @@ pub fn again() {
     noted::again();
 }
 
-/// Counts port accesses in the present stretch.
-#[inline(always)]
-pub fn ports(_count: u64) {
-    #[cfg(feature = "latency")]
-    noted::ports(_count);
-}
-
 #[cfg(feature = "latency")]
 pub use noted::call;
 
 #[cfg(feature = "latency")]
 mod noted {
-    use crate::arch::cpu;
+    use crate::arch::{cpu, ports};
     use crate::kernel::Kernel;
     use abi::Status;
     use abi::syscall::{LATENCY_CAUSES, LATENCY_READ};
@@ -63,32 +56,27 @@ mod noted {
 
     static BEGAN: AtomicU64 = AtomicU64::new(0);
     static CAUSE: AtomicU64 = AtomicU64::new(0);
-    static PORTS: AtomicU64 = AtomicU64::new(0);
     static LONGEST: [AtomicU64; LATENCY_CAUSES as usize] = [const { AtomicU64::new(0) }; LATENCY_CAUSES as usize];
     static MOST_PORTS: [AtomicU64; LATENCY_CAUSES as usize] = [const { AtomicU64::new(0) }; LATENCY_CAUSES as usize];
 
     pub fn begin(cause: u64) {
         CAUSE.store(cause, Relaxed);
-        PORTS.store(0, Relaxed);
+        ports::take();
         BEGAN.store(cpu::now(), Relaxed);
     }
 
     pub fn again() {
-        PORTS.store(0, Relaxed);
+        ports::take();
         BEGAN.store(cpu::now(), Relaxed);
     }
 
     pub fn end() {
         let took = cpu::now().saturating_sub(BEGAN.load(Relaxed)) + STUBS;
         let cause = CAUSE.load(Relaxed) as usize;
-        if let (Some(longest), Some(ports)) = (LONGEST.get(cause), MOST_PORTS.get(cause)) {
+        if let (Some(longest), Some(most_ports)) = (LONGEST.get(cause), MOST_PORTS.get(cause)) {
             longest.fetch_max(took, Relaxed);
-            ports.fetch_max(PORTS.load(Relaxed), Relaxed);
+            most_ports.fetch_max(ports::take(), Relaxed);
         }
-    }
-
-    pub fn ports(count: u64) {
-        PORTS.fetch_add(count, Relaxed);
     }
 
     /// The system call that reads an entry of the table, and sets it to 0. Only the controller may

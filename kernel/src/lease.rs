@@ -3,21 +3,23 @@
 //! The entry stubs call these functions directly: the running thread stays the same, so nothing is
 //! scheduled and no frame is loaded.
 
+use crate::arch::handlers::Returned;
 use crate::kernel::Kernel;
 use crate::latency;
-use crate::syscall::Returned;
 use crate::usermem::{self, Side};
 use abi::message::{Lease, MAX_COPY, ReplyToken};
 use abi::{Status, Syscall};
 
 /// Performs `lease_read`. The parameters are the argument registers, in their order.
-pub extern "C" fn on_read(token: u64, number: u64, offset: u64, to: u64, len: u64, kernel: &mut Kernel) -> Returned {
+#[inline(always)]
+pub fn on_read(token: u64, number: u64, offset: u64, to: u64, len: u64, kernel: &mut Kernel) -> Returned {
     latency::begin(Syscall::LeaseRead as u64);
     returned(kernel.lease_copy(ReplyToken(token), number, offset, to, len, Lease::READ), offset)
 }
 
 /// Performs `lease_write`. The parameters are the argument registers, in their order.
-pub extern "C" fn on_write(token: u64, number: u64, offset: u64, from: u64, len: u64, kernel: &mut Kernel) -> Returned {
+#[inline(always)]
+pub fn on_write(token: u64, number: u64, offset: u64, from: u64, len: u64, kernel: &mut Kernel) -> Returned {
     latency::begin(Syscall::LeaseWrite as u64);
     returned(kernel.lease_copy(ReplyToken(token), number, offset, from, len, Lease::WRITE), offset)
 }

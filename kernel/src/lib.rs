@@ -29,6 +29,8 @@ pub mod arch;
 pub mod boot;
 #[expect(unsafe_code, reason = "a port of the task that is debugged, which was checked to be its own")]
 pub mod debug;
+#[expect(unsafe_code, reason = "says what the entry stubs rely on")]
+pub mod entries;
 #[expect(unsafe_code, reason = "memory for the allocator, before the first task runs")]
 #[expect(
     clippy::disallowed_types,
@@ -49,6 +51,7 @@ pub mod loader;
     reason = "its lock is let go of before each line is written, and no other is taken under it"
 )]
 pub mod log;
+pub mod memory;
 #[expect(unsafe_code, reason = "after the last task has run: reads the stack, and stops the machine")]
 pub mod panic;
 #[expect(unsafe_code, reason = "before the first task runs")]

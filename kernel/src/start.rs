@@ -8,7 +8,7 @@ use crate::arch::{
 };
 use crate::boot::BootFrames;
 use crate::kernel::{self, Kernel, Locked};
-use crate::{heap, klog, loader, log};
+use crate::{entries, heap, klog, loader, log};
 use abi::PAGE_SIZE;
 use abi::manifest::{Grant, GrantKind, TaskRecord};
 use bootloader_api::config::Mapping;
@@ -79,14 +79,13 @@ pub fn init_memory(boot: &'static mut BootInfo) -> Ready {
     if ecam.size() != 0 {
         units.add(Found { unit: Unit::PciConfiguration, start: ecam.start, len: ecam.size() });
     }
-    let tables = firmware_tables.and_then(|at| firmware::read(at, &mut || frames.take_zeroed(), &mut units));
+    let tables = firmware_tables.and_then(|at| firmware::read(at, &mut frames, &mut units));
     gdt::init();
-    idt::init();
+    idt::init::<Kernel>();
     let features = cpu::features();
-    let syscall_entry = VirtAddr::new(entry::syscall_entry as *const () as u64);
-    state::set(&features, VirtAddr::from_ptr(percore::addr()), syscall_entry);
+    state::set(&features, VirtAddr::from_ptr(percore::addr()), entries::syscall_entry());
     // SAFETY: this is the only core that runs, and it is initialised here, once.
-    let mut core = unsafe { Core::first() };
+    let mut core = unsafe { Core::first(&const { entry::table::<Kernel>() }) };
     core.record().kernel_stack = stacks::Stack::Kernel.top().as_u64();
     let archive = archive_virt.map(|start| {
         // SAFETY: the loader mapped the archive there permanently, in the upper half, which the
@@ -103,13 +102,13 @@ pub fn init_memory(boot: &'static mut BootInfo) -> Ready {
     let heap_start = frames.take_run(heap_size / PAGE);
     // SAFETY: these frames were just taken, and the direct map covers all usable memory
     // permanently.
-    unsafe { heap::init((paging::DIRECT_MAP + heap_start) as usize, heap_size as usize) };
+    unsafe { heap::init((ram::DIRECT_MAP + heap_start) as usize, heap_size as usize) };
     log::init();
     let table_len = (frames.end() / PAGE) as usize;
     let table_start = frames.take_run((table_len as u64 * size_of::<Link>() as u64).div_ceil(PAGE));
     // SAFETY: these frames were just taken and are in the direct map; every bit pattern is a valid
     // `Link`, and the table is page-aligned.
-    let links = unsafe { core::slice::from_raw_parts_mut((paging::DIRECT_MAP + table_start) as *mut Link, table_len) };
+    let links = unsafe { core::slice::from_raw_parts_mut((ram::DIRECT_MAP + table_start) as *mut Link, table_len) };
     let mut all = Frames::new(links);
     for range in frames.rest() {
         all.add(range);
@@ -200,6 +199,30 @@ pub fn disable(sys: &mut System, units: &Units) {
     });
 }
 
+/// Logs the bus masters that were found, and are off now.
+#[unsafe(link_section = "boot_text")]
+fn say_bus_masters(found: pci::Masters) {
+    if found.functions != 0 {
+        klog!("PCI: {} functions, {} were bus masters; none is", found.functions, found.were_on);
+    }
+    if let Some(address) = found.stuck {
+        let (bus, device, function) = (address >> 8, address >> 3 & 31, address & 7);
+        klog!("PCI: but {bus:02x}:{device:02x}.{function} stays one, and reaches all memory");
+    }
+}
+
+/// Logs the result of reading the firmware's tables.
+#[unsafe(link_section = "boot_text")]
+fn say_firmware(walked: Option<Walked>) {
+    match walked {
+        Some(Walked { tables, broken: 0 }) => klog!("ACPI: {tables} tables say where devices are that no task gets"),
+        Some(Walked { tables, broken }) => {
+            klog!("ACPI: {tables} tables say where devices are that no task gets; {broken} are broken and left out");
+        }
+        None => klog!("ACPI: no tables; devices that no task gets are looked for in their usual places"),
+    }
+}
+
 /// Starts the system in the boot archive. It never returns: from then on the kernel is entered by
 /// interrupts and system calls.
 #[expect(clippy::panic, clippy::indexing_slicing, reason = "before the first task runs")]
@@ -228,8 +251,8 @@ pub fn run(ready: Ready, entered_at: u64) -> ! {
         features.umip,
         features.pcid,
     );
-    bus_masters.say();
-    firmware::say(tables);
+    say_bus_masters(bus_masters);
+    say_firmware(tables);
     let mut sys = System::with_most(records, most, frames, clock);
     disable(&mut sys, &units);
     if most < records.iter().map(|r| r.handle_quota.max(r.object_quota)).max().unwrap_or(0) {
@@ -279,5 +302,5 @@ fn leave(mut kernel: Locked) -> ! {
     let frame = kernel::next(kernel);
     // SAFETY: `next` returned the frame of a thread that was made ready to run, and nothing on this
     // stack is needed any more.
-    unsafe { core::arch::asm!("jmp {leave}", leave = sym entry::leave, in("rax") frame, options(noreturn)) }
+    unsafe { entry::leave::<Kernel>(frame) }
 }

@@ -2,6 +2,8 @@
 //! the result in the frame. All user memory is accessed through [`crate::usermem`].
 
 use crate::arch::cpu;
+use crate::arch::fast::General;
+use crate::arch::handlers::Returned;
 use crate::kernel::{self, Kernel};
 use crate::{latency, loader, log, usermem};
 use abi::error::{DeathKind, MESSAGE_LEN};
@@ -10,67 +12,16 @@ use abi::message::{Header, Lease, MAX_LEASES, ReplyToken, Rights};
 use abi::task::{LEVELS, TaskState, USER_END};
 use abi::{Status, Syscall, TaskId};
 use kernel_core::Row;
-use kernel_core::addr::{PhysAddr, TableRoot};
+use kernel_core::addr::TableRoot;
 use kernel_core::direct::{LABEL, LEASES};
 use kernel_core::handles::{Handle, Object};
-use kernel_core::memory::Backing;
-use kernel_core::step::{Clear, Fill, Step};
+use kernel_core::step::Step;
 use kernel_core::task::Task;
 use kernel_core::thread::TrapFrame;
 use zerocopy::IntoBytes;
 
 /// The most bytes of one `log_write` or `log_read`.
 const MAX_LOG: usize = 1024;
-/// The most pages of one `memory_create`.
-const MAX_PAGES: u64 = 256;
-
-/// Performs any system call, by the general path. The entry stub has saved the registers in the
-/// running thread's frame.
-#[expect(clippy::unreachable, reason = "who makes a system call is the running thread")]
-#[expect(clippy::disallowed_methods, reason = "goes to `next`")]
-pub extern "C" fn on_syscall(frame: &TrapFrame) -> *const TrapFrame {
-    latency::begin(latency::cause(frame));
-    let (number, args) = (frame.rax, Args::of(frame));
-    let mut kernel = kernel::lock();
-    let Some(thread) = kernel.sys.current() else { unreachable!("a system call without a thread") };
-    let outcome = match Syscall::from_u64(number) {
-        Some(call) => dispatch(&mut kernel, thread, call, args),
-        #[cfg(feature = "verify")]
-        None => kernel
-            .sys
-            .row_of(thread)
-            .and_then(|row| crate::verify::call(&kernel, row, number))
-            .and_then(|(rdx, rsi)| pair(rdx, rsi)),
-        #[cfg(feature = "latency")]
-        None => kernel
-            .sys
-            .row_of(thread)
-            .and_then(|row| latency::call(&kernel, row, number, args.rdi))
-            .and_then(|(rdx, rsi)| pair(rdx, rsi)),
-        #[cfg(not(any(feature = "verify", feature = "latency")))]
-        None => Err(Status::BadSyscall),
-    };
-    kernel.conclude(thread, outcome);
-    #[cfg(feature = "verify")]
-    crate::verify::count(&kernel, thread, number);
-    kernel::next(kernel)
-}
-
-/// The results of a system call, in `rax` and `rdx`, for entry stubs that return to the caller
-/// without [`on_syscall`].
-#[repr(C)]
-pub struct Returned {
-    status: u64,
-    value: u64,
-}
-
-impl Returned {
-    /// A status and a value.
-    #[inline(always)]
-    pub fn new(status: Status, value: u64) -> Self {
-        Returned { status: status as u64, value }
-    }
-}
 
 /// Tries a fast path (see [`kernel_core::direct`]) on the state that the entry stub passes. If that
 /// is not possible, takes the general path.
@@ -78,12 +29,13 @@ impl Returned {
 fn directly(frame: &TrapFrame, kernel: &mut Kernel, call: impl FnOnce(&mut Kernel) -> bool) -> *const TrapFrame {
     latency::begin(latency::cause(frame));
     kernel.sys.set_now(cpu::now());
-    if call(kernel) { kernel::leave_running(kernel) } else { on_syscall(frame) }
+    if call(kernel) { kernel::leave_running(kernel) } else { Kernel::on_syscall(frame) }
 }
 
 /// Performs `call` and `reply_recv`. Where there is assembly for these, it has found that it cannot
 /// do this one.
-pub extern "C" fn on_message(frame: &TrapFrame, kernel: &mut Kernel) -> *const TrapFrame {
+#[inline(always)]
+pub fn on_message(frame: &TrapFrame, kernel: &mut Kernel) -> *const TrapFrame {
     let plain = cfg!(feature = "plain");
     directly(frame, kernel, |kernel| match frame.rax {
         CALL => lend(kernel, frame) && kernel.sys.direct_call_lending(),
@@ -94,12 +46,14 @@ pub extern "C" fn on_message(frame: &TrapFrame, kernel: &mut Kernel) -> *const T
 const CALL: u64 = Syscall::Call as u64;
 
 /// Performs `signal`.
-pub extern "C" fn on_signal(frame: &TrapFrame, kernel: &mut Kernel) -> *const TrapFrame {
+#[inline(always)]
+pub fn on_signal(frame: &TrapFrame, kernel: &mut Kernel) -> *const TrapFrame {
     directly(frame, kernel, |kernel| kernel.sys.direct_signal())
 }
 
 /// Performs `yield`.
-pub extern "C" fn on_yield(frame: &TrapFrame, kernel: &mut Kernel) -> *const TrapFrame {
+#[inline(always)]
+pub fn on_yield(frame: &TrapFrame, kernel: &mut Kernel) -> *const TrapFrame {
     directly(frame, kernel, |kernel| kernel.sys.direct_yield())
 }
 
@@ -117,8 +71,9 @@ fn lend(kernel: &mut Kernel, frame: &TrapFrame) -> bool {
     thread.leases.get_mut(..count).is_some_and(|leases| usermem::read_in_page(root, frame.r8, leases.as_mut_bytes()))
 }
 
-/// Performs `poll`. The parameters are the argument registers, in their order.
-pub extern "C" fn on_poll(handle: u64, mask: u64, rdx: u64, _: u64, _: u64, kernel: &mut Kernel) -> Returned {
+/// Performs `poll`. The parameters are the first three argument registers, in their order.
+#[inline(always)]
+pub fn on_poll(handle: u64, mask: u64, rdx: u64, kernel: &mut Kernel) -> Returned {
     if cfg!(not(feature = "latency")) && kernel.sys.finds_nothing(handle, mask) {
         return Returned::new(Status::Ok, 0);
     }
@@ -126,7 +81,7 @@ pub extern "C" fn on_poll(handle: u64, mask: u64, rdx: u64, _: u64, _: u64, kern
 }
 
 #[inline(never)]
-extern "C" fn poll(handle: u64, mask: u64, rdx: u64, kernel: &mut Kernel) -> Returned {
+fn poll(handle: u64, mask: u64, rdx: u64, kernel: &mut Kernel) -> Returned {
     latency::begin(Syscall::Poll as u64);
     let outcome = kernel.sys.poll_running(handle, mask);
     latency::end();
@@ -137,8 +92,9 @@ extern "C" fn poll(handle: u64, mask: u64, rdx: u64, kernel: &mut Kernel) -> Ret
 }
 
 /// Performs `task_fault` on a path of its own, as it delays a supervisor's reaction to a death. The
-/// parameters are the argument registers, in their order.
-pub extern "C" fn on_task_fault(system: u64, row: u64, to: u64, _: u64, _: u64, kernel: &mut Kernel) -> Returned {
+/// parameters are the first three argument registers, in their order.
+#[inline(always)]
+pub fn on_task_fault(system: u64, row: u64, to: u64, kernel: &mut Kernel) -> Returned {
     latency::begin(Syscall::TaskFault as u64);
     let outcome = kernel.task_fault(system, row, to);
     latency::end();
@@ -150,8 +106,8 @@ pub extern "C" fn on_task_fault(system: u64, row: u64, to: u64, _: u64, _: u64, 
 
 /// The argument registers of a system call, in their order.
 #[derive(Clone, Copy)]
-struct Args {
-    rdi: u64,
+pub(crate) struct Args {
+    pub(crate) rdi: u64,
     rsi: u64,
     rdx: u64,
     r10: u64,
@@ -160,7 +116,7 @@ struct Args {
 }
 
 impl Args {
-    fn of(f: &TrapFrame) -> Self {
+    pub(crate) fn of(f: &TrapFrame) -> Self {
         Args { rdi: f.rdi, rsi: f.rsi, rdx: f.rdx, r10: f.r10, r8: f.r8, r9: f.r9 }
     }
 }
@@ -184,7 +140,7 @@ pub(crate) fn value(rdx: impl Into<u64>) -> Outcome {
     Ok(Done::Value(Some(rdx.into()), None))
 }
 
-fn pair(rdx: u64, rsi: u64) -> Outcome {
+pub(crate) fn pair(rdx: u64, rsi: u64) -> Outcome {
     Ok(Done::Value(Some(rdx), Some(rsi)))
 }
 
@@ -196,7 +152,8 @@ fn elsewhere(result: Result<(), Status>) -> Outcome {
     result.map(|()| Done::Elsewhere)
 }
 
-fn dispatch(k: &mut Kernel, thread: u16, call: Syscall, a: Args) -> Outcome {
+/// Performs a system call of a thread, by the general path.
+pub(crate) fn dispatch(k: &mut Kernel, thread: u16, call: Syscall, a: Args) -> Outcome {
     match call {
         Syscall::Yield => {
             k.finish(thread, Status::Ok, None, None);
@@ -258,11 +215,7 @@ fn dispatch(k: &mut Kernel, thread: u16, call: Syscall, a: Args) -> Outcome {
         Syscall::MemoryCreate => k.memory_create(thread, a.rdi, a.rsi != 0),
         Syscall::MemoryMap => k.memory_map(thread, a.rdi, a.rsi, a.rdx != 0),
         Syscall::MemoryUnmap => k.memory_unmap(thread, a.rdi),
-        Syscall::MemoryInfo => {
-            let Object::Memory(id) = k.sys.handle(thread, a.rdi)?.object else { return Err(Status::WrongKind) };
-            let memory = k.sys.memory(id)?;
-            pair(memory.pages.into(), memory.physical.map_or(u64::MAX, PhysAddr::number))
-        }
+        Syscall::MemoryInfo => k.memory_info(thread, a.rdi),
 
         Syscall::IrqAck => {
             let Object::Interrupt(line) = k.sys.handle(thread, a.rdi)?.object else { return Err(Status::WrongKind) };
@@ -413,31 +366,6 @@ impl Kernel {
         }
         self.sys.set_priority(index, priority as u8);
         Ok(())
-    }
-
-    fn memory_create(&mut self, thread: u16, pages: u64, contiguous: bool) -> Outcome {
-        let row = self.sys.row_of(thread)?;
-        if pages == 0 || pages > MAX_PAGES {
-            return Err(Status::BadArgument);
-        }
-        let create = self.sys.memory_begin(row, pages as u32, contiguous)?;
-        self.create_step(row, create)
-    }
-
-    fn memory_map(&mut self, thread: u16, handle: u64, addr: u64, writable: bool) -> Outcome {
-        let row = self.sys.row_of(thread)?;
-        let mapping = self.sys.memory_map(row, handle, addr, writable)?;
-        let next = self.sys.memory(mapping.memory).ok().and_then(|memory| match &memory.backing {
-            Backing::Frames(chain) => chain.first(),
-            Backing::Physical { .. } => None,
-        });
-        self.fill_step(row, Fill { addr: mapping.addr, writable, done: 0, next })
-    }
-
-    fn memory_unmap(&mut self, thread: u16, addr: u64) -> Outcome {
-        let row = self.sys.row_of(thread)?;
-        self.sys.memory_leave(row, addr)?;
-        self.clear_step(row, Clear { addr, done: 0, status: Status::Ok })
     }
 
     fn log_write(&mut self, thread: u16, addr: u64, len: u64) -> Outcome {

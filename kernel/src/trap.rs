@@ -1,7 +1,7 @@
 //! Exceptions and interrupts: an exception in ring 3 ends the task, an interrupt of a line sets
 //! notification bits, and an exception in the kernel ends the machine with a report.
 
-use crate::arch::{cpu, pic, pit, stacks};
+use crate::arch::{cpu, pic, pit, ports, stacks};
 use crate::kernel::{self, Kernel};
 use crate::latency;
 use crate::panic::report;
@@ -18,7 +18,8 @@ pub static KERNEL_BREAKPOINTS: AtomicU64 = AtomicU64::new(0);
 
 /// Handles an exception or interrupt in ring 3. The registers are in the running thread's frame.
 #[expect(clippy::disallowed_methods, reason = "goes to `next`")]
-pub extern "C" fn from_user(frame: &TrapFrame, kernel: &mut Kernel) -> *const TrapFrame {
+#[inline(always)]
+pub fn from_user(frame: &TrapFrame, kernel: &mut Kernel) -> *const TrapFrame {
     latency::begin(latency::cause(frame));
     let (vector, address) = (frame.vector, if frame.vector == 14 { Cr2::read_raw() } else { 0 });
     if vector >= 32 {
@@ -46,7 +47,8 @@ fn exception(kernel: &mut Kernel, address: u64) {
 /// Handles an interrupt in ring 0, which may occur where the kernel lets interrupts in, or an
 /// exception in ring 0, which is a defect.
 #[expect(clippy::disallowed_methods, reason = "let go of when the interrupt has been noted: the idle loop goes on")]
-pub extern "C" fn from_kernel(frame: &TrapFrame) {
+#[inline(always)]
+pub fn from_kernel(frame: &TrapFrame) {
     match frame.vector {
         32.. => {
             latency::begin(latency::cause(frame));
@@ -63,7 +65,7 @@ pub extern "C" fn from_kernel(frame: &TrapFrame) {
 }
 
 /// Reports an exception in ring 0 and stops the machine.
-pub extern "C" fn fatal(frame: &TrapFrame) -> ! {
+pub fn fatal(frame: &TrapFrame) -> ! {
     let name = exception_name(frame.vector as u32);
     let address = Cr2::read_raw();
     // An overflow of the kernel's stack touches the guard page. The processor cannot push the frame
@@ -121,9 +123,10 @@ fn interrupt(kernel: &mut Kernel, vector: u64) -> bool {
 /// Handles an interrupt of a line in ring 3, after the stub has masked the line, ended the
 /// interrupt at the controllers and counted it.
 #[expect(clippy::disallowed_methods, reason = "goes to `next`")]
-pub extern "C" fn line_from_user(frame: &TrapFrame, kernel: &mut Kernel) -> *const TrapFrame {
+#[inline(always)]
+pub fn line_from_user(frame: &TrapFrame, kernel: &mut Kernel) -> *const TrapFrame {
     latency::begin(latency::cause(frame));
-    latency::ports(STUB_PORTS);
+    ports::count(STUB_PORTS);
     let line = (frame.vector - u64::from(pic::BASE)) as u8;
     kernel.sys.set_now(cpu::now());
     if !kernel.sys.interrupt(line) {

@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 use bootloader_api::{BootInfo, entry_point};
 use core::cell::RefCell;
 use kernel::arch::paging::{self, UserFlags};
-use kernel::arch::ram::Ram;
+use kernel::arch::ram::{self, Ram};
 use kernel::usermem::{self, Side};
 use kernel::{BOOT_CONFIG, start, testing};
 use kernel_core::addr::PhysAddr;
@@ -221,7 +221,7 @@ fn bad() -> Vec<(u64, usize)> {
         DATA | 1 << 63,
         0xffff_7fff_ffff_ffff,
         // The kernel's.
-        paging::DIRECT_MAP,
+        ram::DIRECT_MAP,
         0xffff_ff00_0000_1000,
         kernel_code,
         (&raw const MINE) as u64,

@@ -14,6 +14,7 @@ use core::arch::asm;
 use core::cell::RefCell;
 use kernel::arch::cpu::Features;
 use kernel::arch::paging::{self, UserFlags};
+use kernel::arch::ram;
 use kernel::testing::{Report, expect_report};
 use kernel::{BOOT_CONFIG, klog, start, testing};
 use kernel_core::addr::AddressSpace;
@@ -175,7 +176,7 @@ fn nx(features: Features) {
     let code = just_return as *const () as u64;
     just_return();
     let (phys, ..) = paging::inspect(paging::kernel_root(), code).expect("code is mapped");
-    let alias = paging::DIRECT_MAP + phys.number();
+    let alias = ram::DIRECT_MAP + phys.number();
     assert_eq!(read(alias), read(code));
     page_fault(&expect_report(|| call(alias)), alias, PRESENT | FETCH);
     // With the bit gone from the entry it runs: so it is NX alone that forbids it.

@@ -17,11 +17,11 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use archive::{BASE, parts, program, record, tar};
 use bootloader_api::{BootInfo, entry_point};
-use core::arch::{asm, global_asm, naked_asm};
+use core::arch::{global_asm, naked_asm};
 use kernel::arch::gdt::KERNEL_CODE;
 use kernel::arch::paging::{self, UserFlags};
 use kernel::arch::{entry, ram::Ram};
-use kernel::kernel as state;
+use kernel::kernel::{self as state, Kernel};
 use kernel::loader::{self, SpawnError};
 use kernel::{BOOT_CONFIG, start, testing};
 use kernel_core::Row;
@@ -113,7 +113,7 @@ fn main(boot: &'static mut BootInfo) -> ! {
     come_back_by_breakpoint();
     let frame = state::next(kernel);
     // SAFETY: the frame of a thread that was made ready to run; nothing on this stack is needed any more.
-    unsafe { asm!("jmp {leave}", leave = sym entry::leave, in("rax") frame, options(noreturn)) }
+    unsafe { entry::leave::<Kernel>(frame) }
 }
 
 /// Maps all pages below [`PROGRAM_BASE`] but the first for the task, past all checks, and fills them with call gates (AMD64 Architecture Programmer's Manual

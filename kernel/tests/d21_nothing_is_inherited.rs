@@ -9,8 +9,8 @@ use alloc::vec::Vec;
 use bootloader_api::{BootInfo, entry_point};
 use core::arch::asm;
 use kernel::arch::cpu::{Register, offers};
-use kernel::arch::{entry, gdt, pci, percore};
-use kernel::{BOOT_CONFIG, klog, start, testing};
+use kernel::arch::{gdt, pci, percore};
+use kernel::{BOOT_CONFIG, entries, klog, start, testing};
 use x86_64::VirtAddr;
 use x86_64::instructions::port::Port;
 use x86_64::instructions::tables::{lgdt, sgdt, sidt};
@@ -29,7 +29,7 @@ type Answer = (u32, u32, Register, u32);
 fn registers() -> [(u32, u64, u64, Answer); 13] {
     use Register::{Ecx, Edx};
     let every = (0, 0, Edx, !0);
-    let entry = entry::syscall_entry as *const () as u64;
+    let entry = entries::syscall_entry().as_u64();
     [
         (0x174, 8, 0, (1, 0, Edx, 1 << 11)),
         (0x175, 0x1000, 0, (1, 0, Edx, 1 << 11)),

@@ -10,7 +10,7 @@ use bootloader_api::info::{MemoryRegionKind, MemoryRegions};
 use bootloader_api::{BootInfo, entry_point};
 use core::cell::RefCell;
 use kernel::arch::paging;
-use kernel::arch::ram::Ram;
+use kernel::arch::ram::{self, Ram};
 use kernel::{BOOT_CONFIG, klog, start, testing};
 use kernel_core::frames::Frame;
 use kernel_core::frames::{Chain, Frames};
@@ -153,7 +153,7 @@ fn not_in_use(frames: &mut Frames) {
         assert!(!given.has(frame), "frame {frame:#x} was given out, and the kernel uses it");
     });
     assert!(count > 50, "the kernel uses only {count} frames");
-    let heap = (&raw const given.0[0]) as u64 - paging::DIRECT_MAP;
+    let heap = (&raw const given.0[0]) as u64 - ram::DIRECT_MAP;
     assert!(!given.has(heap / PAGE), "a frame of the heap was given out");
     give_all(frames, chain);
 }

@@ -180,8 +180,8 @@ impl System {
         }
     }
 
-    /// Charges the time since the last charge to the task of `row`: a thread of another task has done
-    /// in it what was the row's to do.
+    /// Charges the time since the last charge to the task of `row`: a thread of another task has
+    /// done in it what was the row's to do.
     pub fn charge_to(&mut self, row: Row) {
         let spent = self.now.saturating_sub(self.sched.charged_to);
         self.sched.charged_to = self.now;

@@ -3,9 +3,9 @@
 
 use super::paging::{self, KernelFlags, Zeroed};
 use super::{cpu, stacks};
-use crate::klog;
 use kernel_core::acpi::{self, Physical, Units, Walked};
 use kernel_core::addr::PhysAddr;
+use x86_64::structures::paging::{FrameAllocator, Size4KiB};
 
 /// The address at which a page of the tables is mapped: in the part of the top table that has the
 /// kernel's stacks, far from these.
@@ -16,25 +16,13 @@ const PAGE: u64 = abi::PAGE_SIZE as u64;
 /// `None` if there is no valid root pointer. `frames` provides page tables for the temporary
 /// mapping.
 #[unsafe(link_section = "boot_text")]
-pub fn read(rsdp: u64, frames: &mut dyn FnMut() -> Zeroed, units: &mut Units) -> Option<Walked> {
-    let mut window = Window { frames, bits: cpu::physical_bits() };
+pub fn read(rsdp: u64, frames: &mut impl FrameAllocator<Size4KiB>, units: &mut Units) -> Option<Walked> {
+    let mut window = Window { frames: &mut || paging::take_zeroed(frames), bits: cpu::physical_bits() };
     let walked = acpi::walk(&mut window, rsdp, &mut |found| units.add(found));
     // SAFETY: nothing else lies at this address, and from now on nothing does.
     unsafe { paging::map_kernel(WINDOW, PhysAddr::default(), KernelFlags::NONE, window.frames) };
     paging::flush_page(WINDOW);
     walked
-}
-
-/// Logs the result of [`read`].
-#[unsafe(link_section = "boot_text")]
-pub fn say(walked: Option<Walked>) {
-    match walked {
-        Some(Walked { tables, broken: 0 }) => klog!("ACPI: {tables} tables say where devices are that no task gets"),
-        Some(Walked { tables, broken }) => {
-            klog!("ACPI: {tables} tables say where devices are that no task gets; {broken} are broken and left out");
-        }
-        None => klog!("ACPI: no tables; devices that no task gets are looked for in their usual places"),
-    }
 }
 
 struct Window<'a> {

@@ -1,13 +1,16 @@
 //! The interrupt descriptor table (Intel SDM vol. 3A, section 6.14).
 
-use super::entry::{fatal, stub, stub_with_error};
 #[cfg(feature = "plain")]
-use super::entry::{stub as line, timer};
+use super::entry::stub as line;
+use super::entry::{fatal, stub, stub_with_error};
+use super::fast::Core;
 use super::gdt::{IST_DOUBLE_FAULT, IST_MACHINE_CHECK, IST_NMI, KERNEL_CODE};
+use super::handlers::Handlers;
 #[cfg(not(feature = "plain"))]
-use super::notify::{line, timer};
-use super::{pic, pit};
+use super::interrupt::line;
+use super::{interrupt, pic, pit};
 use core::cell::UnsafeCell;
+use core::marker::PhantomData;
 use x86_64::VirtAddr;
 use x86_64::structures::DescriptorTablePointer;
 
@@ -27,7 +30,7 @@ static TABLE: Table = Table(UnsafeCell::new([[0; 2]; COUNT]));
 type Stub = extern "C" fn();
 
 macro_rules! stubs {
-    ($($kind:ident $vector:literal),* $(,)?) => { [$(($vector as usize, $kind::<$vector> as Stub)),*] };
+    ($($kind:ident $vector:literal),* $(,)?) => { [$(($vector as usize, $kind::<H, $vector> as Stub)),*] };
 }
 
 /// A gate to `handler` that turns interrupts off, on the stack of IST slot `ist` unless that is 0
@@ -42,29 +45,36 @@ fn gate(handler: Stub, ist: u16, attributes: u64) -> [u64; 2] {
     [low, addr >> 32]
 }
 
-/// The stubs of the vectors that use the kernel's stack, except the timer's. Vector 34, the
-/// cascade, never occurs; 39 and 47 may be spurious. This is a static table because code that
-/// builds one is larger.
-static STUBS: [(usize, Stub); COUNT - 4] = stubs!(
-    stub 0, stub 1, stub 3, stub 4, stub 5, stub 6, stub 7, stub 9, stub_with_error 10, stub_with_error 11,
-    stub_with_error 12, stub_with_error 13, stub_with_error 14, stub 15, stub 16, stub_with_error 17, stub 19, stub 20,
-    stub_with_error 21, stub 22, stub 23, stub 24, stub 25, stub 26, stub 27, stub 28, stub_with_error 29, stub_with_error 30, stub 31,
-    line 33, stub 34, line 35, line 36, line 37, line 38, stub 39, line 40, line 41,
-    line 42, line 43, line 44, line 45, line 46, stub 47,
-);
+/// The stubs that continue in the functions `H`.
+struct Stubs<H>(PhantomData<H>);
 
-/// Fills and loads the table.
+impl<H: Handlers> Stubs<H> {
+    /// The stubs of the vectors that use the kernel's stack, except the timer's. Vector 34, the
+    /// cascade, never occurs; 39 and 47 may be spurious. This is a constant table because code that
+    /// builds one is larger.
+    const STUBS: &[(usize, Stub); COUNT - 4] = &stubs!(
+        stub 0, stub 1, stub 3, stub 4, stub 5, stub 6, stub 7, stub 9, stub_with_error 10, stub_with_error 11,
+        stub_with_error 12, stub_with_error 13, stub_with_error 14, stub 15, stub 16, stub_with_error 17, stub 19, stub 20,
+        stub_with_error 21, stub 22, stub 23, stub 24, stub 25, stub 26, stub 27, stub 28, stub_with_error 29, stub_with_error 30, stub 31,
+        line 33, stub 34, line 35, line 36, line 37, line 38, stub 39, line 40, line 41,
+        line 42, line 43, line 44, line 45, line 46, stub 47,
+    );
+}
+
+/// Fills and loads the table: from now on exceptions and interrupts are handled by the functions of
+/// `H`.
 #[expect(clippy::indexing_slicing, reason = "vectors of the table above, before the first task runs")]
-pub fn init() {
+pub fn init<H: Handlers>() {
     let mut table = [[0; 2]; COUNT];
-    for (vector, handler) in &STUBS {
+    for (vector, handler) in Stubs::<H>::STUBS {
         // Ring 3 may use `int3`, and no other vector.
         table[*vector] = gate(*handler, 0, if *vector == 3 { GATE_FROM_RING_3 } else { GATE });
     }
+    let timer = if cfg!(feature = "plain") { H::timer } else { interrupt::timer::<H> };
     table[usize::from(pic::BASE + pit::LINE)] = gate(timer, 0, GATE);
-    table[2] = gate(fatal::<2, false>, IST_NMI, GATE);
-    table[8] = gate(fatal::<8, true>, IST_DOUBLE_FAULT, GATE);
-    table[18] = gate(fatal::<18, false>, IST_MACHINE_CHECK, GATE);
+    table[2] = gate(fatal::<H, 2, false>, IST_NMI, GATE);
+    table[8] = gate(fatal::<H, 8, true>, IST_DOUBLE_FAULT, GATE);
+    table[18] = gate(fatal::<H, 18, false>, IST_MACHINE_CHECK, GATE);
     // SAFETY: called once, with interrupts off; the table is static, and every gate leads to a stub
     // that saves all registers that it changes.
     unsafe {

@@ -23,67 +23,27 @@
 //! | extras, RSP0, CR3, counter | 9 | 9 |
 //! | registers, exit | 11 | 13 |
 //!
-//! This file is also compiled into a host test of `kernel-core`, which compares both pieces with
-//! their specification; the few instructions that only ring 0 may execute are left out there.
+//! [`super::fast`] describes the places at which they continue, and the host test that runs them
+//! and compares them with their specification; the few instructions that only ring 0 may execute
+//! are left out there.
 
+use super::fast::Core;
 use core::arch::naked_asm;
 use core::mem::offset_of;
 use kernel_core::direct::LABEL;
 use kernel_core::layout::{self, register};
 use kernel_core::thread::TrapFrame;
 
-/// The core's record, to which gs points, and the code at which the pieces continue by a jump.
-///
-/// # Safety
-/// All functions must be naked and take the registers as described. The constants must be the
-/// offsets in the record of fields of eight bytes each (`EXTRAS`: of one).
-pub unsafe trait Core {
-    /// Whether this is ring 0. If not, the time is read from `USER_STACK` of the record, and a
-    /// thread that is switched to continues at [`Core::out`].
-    const KERNEL: bool;
-    /// Offset of the running thread's frame end: TSS.RSP0.
-    const FRAME_END: usize;
-    /// Offset of the address of the [`kernel_core::System`].
-    const SYSTEM: usize;
-    /// Offset of the address of the frame end of the first thread slot.
-    const THREADS: usize;
-    /// Offset of the number of thread slots.
-    const SLOTS: usize;
-    /// Offset of the address of the first endpoint slot.
-    const ENDPOINTS: usize;
-    /// Offset of what the core is prepared for besides the address space.
-    const EXTRAS: usize;
-    /// Offset of the number of changes of the address space.
-    const SPACE_SWITCHES: usize;
-    /// Offset of a word that is not used otherwise meanwhile.
-    const USER_STACK: usize;
-
-    /// Continues here if a system call brings more than a label: nothing has changed, and no
-    /// register either, except that `swapgs` is done.
-    extern "C" fn general();
-    /// Continues here if the piece cannot do the system call: nothing has changed but the account.
-    /// The number of the system call is in `eax`, the running thread's frame end in `r10`, and that
-    /// frame has `rip`, `rsp`, flags, `rbx` and `rbp`. `rbx rbp rcx rdx r11` and the flags hold
-    /// nothing; all other registers are as they were.
-    extern "C" fn refused();
-    /// Continues here if another thread runs for which more must be prepared: its frame end is in
-    /// `rdx`, its message in `rdi rsi r12 r13 r14 r15 r8` as after the system call;
-    /// `rax rbx rbp rcx r9 r10 r11` and the flags hold nothing.
-    extern "C" fn extras();
-    /// Continues here outside ring 0: another thread runs, with its registers.
-    extern "C" fn out();
-}
-
 /// Assembly with names for all operands. The piece's own operands follow after a semicolon.
 macro_rules! piece {
     ($($line:expr),+ $(,)?; $($operand:tt)*) => {
         naked_asm!(
             $($line,)+
-            general = sym C::general,
+            general = sym C::message,
             refused = sym C::refused,
             extras = sym C::extras,
             out = sym C::out,
-            kernel = const C::KERNEL as u8,
+            ring_0 = const C::RING_0 as u8,
             frame_end = const C::FRAME_END,
             system = const C::SYSTEM,
             threads = const C::THREADS,
@@ -146,7 +106,7 @@ macro_rules! save {
 macro_rules! charge {
     () => {
         "mov rbp, gs:[{system}]
-        .if {kernel}
+        .if {ring_0}
         rdtsc
         .else
         mov eax, gs:[{now}]
@@ -211,7 +171,7 @@ macro_rules! go {
             mov rcx, [rdx + {space}]
             cmp rcx, [r10 + {space}]
             je 8f
-            .if {kernel}
+            .if {ring_0}
             mov cr3, rcx
             inc qword ptr gs:[{space_switches}]
             .endif
@@ -226,7 +186,7 @@ macro_rules! go {
             xor r9d, r9d
             xor r10d, r10d\n", $($clear,)?
             "
-            .if {kernel}
+            .if {ring_0}
             swapgs
             sysretq
             .else

@@ -1,20 +1,27 @@
 //! The processor and the chips that every PC has. Nearly all of the kernel's `unsafe` code is here.
+//! It uses no name of the kernel above it: the entry stubs are given that kernel's functions at
+//! start (see [`handlers`]).
 
 pub mod cpu;
 pub mod debugcon;
 pub mod entry;
+pub mod fast;
 pub mod firmware;
 pub mod float;
 pub mod gdt;
+pub mod handlers;
 pub mod idt;
-pub mod message;
 #[cfg_attr(feature = "plain", expect(dead_code, reason = "the kernel without it takes the general path"))]
+mod interrupt;
+mod message;
 mod notify;
 pub mod paging;
 pub mod pci;
 pub mod percore;
 pub mod pic;
 pub mod pit;
+pub mod ports;
 pub mod ram;
 pub mod stacks;
 pub mod state;
+mod switch;

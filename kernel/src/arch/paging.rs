@@ -8,8 +8,9 @@
 mod direct_map;
 
 pub use direct_map::init;
+pub(super) use direct_map::{take, take_zeroed};
 
-use super::ram::Ram;
+use super::ram::{DIRECT_MAP, Ram};
 use abi::Status;
 use core::sync::atomic::{AtomicU64, Ordering};
 use kernel_core::Row;
@@ -19,9 +20,6 @@ use kernel_core::memory::Caching;
 use x86_64::VirtAddr;
 use x86_64::registers::control::Cr3;
 
-/// First address of the direct map: RAM, and no other physical memory, is mapped from here on (see
-/// [`super::ram`]), non-executable. It has 64 TiB.
-pub const DIRECT_MAP: u64 = 0xffff_8000_0000_0000;
 /// The slot of the top table through which the boot loader maps the page tables recursively.
 pub const RECURSIVE: u64 = 508;
 /// First address of the recursive slot.
@@ -344,8 +342,8 @@ pub fn table_for(
 #[inline(always)]
 pub fn set_user(table: Table, page: u64, frame: PhysAddr, flags: UserFlags) {
     let frame = frame.number() & ADDRESS;
-    // A device's page is never RAM: the regions of RAM, of which firmware may name many, are searched
-    // only for the others.
+    // A device's page is never RAM: the regions of RAM, of which firmware may name many, are
+    // searched only for the others.
     let is_cached = matches!(flags.caching, Caching::WriteBack);
     let is_ram = if is_cached && Ram::at(frame, PAGE).is_some() { IS_RAM } else { 0 };
     write(table, slot(page, 0), frame | flags.bits() | is_ram);

@@ -4,7 +4,6 @@
 //! 3.2.2.3.2), which no task gets; nor does a task get configuration space in memory, where a
 //! machine has it.
 
-use crate::klog;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use kernel_core::ram::Region;
 use x86_64::instructions::port::Port;
@@ -40,20 +39,6 @@ pub struct Masters {
     /// A function that is still a bus master, by its address: the bus in the upper byte, device and
     /// function in the lower.
     pub stuck: Option<u16>,
-}
-
-impl Masters {
-    /// Logs the result.
-    #[unsafe(link_section = "boot_text")]
-    pub fn say(&self) {
-        if self.functions != 0 {
-            klog!("PCI: {} functions, {} were bus masters; none is", self.functions, self.were_on);
-        }
-        if let Some(address) = self.stuck {
-            let (bus, device, function) = (address >> 8, address >> 3 & 31, address & 7);
-            klog!("PCI: but {bus:02x}:{device:02x}.{function} stays one, and reaches all memory");
-        }
-    }
 }
 
 /// The value that selects four bytes of a function's configuration.

@@ -1,9 +1,14 @@
 //! The state of one core, which the entry stubs access through gs.
 
-use super::entry;
+use abi::Syscall;
+use core::arch::naked_asm;
 use core::cell::UnsafeCell;
 use kernel_core::arena::Id;
 use kernel_core::thread::FloatState;
+
+/// The number of system calls that have an entry in the table; those of larger numbers use the
+/// general entry.
+pub(super) const SYSTEM_CALLS: usize = Syscall::TaskFault as usize + 1;
 
 /// The record of a core, which the entry stubs access through gs.
 #[repr(C)]
@@ -33,7 +38,7 @@ pub struct PerCore {
     /// The owner of the floating-point registers in the processor; `None` if their use faults.
     pub float: Option<Id<FloatState>>,
     /// The entry of each system call, by its number.
-    pub entries: [extern "C" fn(); entry::ENTRIES],
+    pub entries: [extern "C" fn(); SYSTEM_CALLS],
     /// The segments and the TSS, whose RSP0 is the running thread's frame end.
     pub tables: super::gdt::Tables,
 }
@@ -66,6 +71,12 @@ pub const SPACE_SWITCHES: usize = core::mem::offset_of!(PerCore, space_switches)
 /// Offset of [`PerCore::entries`] in the record.
 pub const ENTRIES: usize = core::mem::offset_of!(PerCore, entries);
 
+/// The entry of all system calls before [`Core::first`] is called; there are none by then.
+#[unsafe(naked)]
+extern "C" fn no_entry() {
+    naked_asm!("ud2")
+}
+
 struct Cell(UnsafeCell<PerCore>);
 
 // SAFETY: there is one core, it runs the kernel with interrupts off, and `Core` hands out one
@@ -84,7 +95,7 @@ static CORE: Cell = Cell(UnsafeCell::new(PerCore {
     space_switches: 0,
     extras: 0,
     float: None,
-    entries: entry::TABLE,
+    entries: [no_entry; SYSTEM_CALLS],
     tables: super::gdt::Tables::NEW,
 }));
 
@@ -99,13 +110,16 @@ pub fn addr() -> *mut PerCore {
 pub struct Core(());
 
 impl Core {
-    /// The access right to the record.
+    /// The access right to the record, with these entries of system calls.
     ///
     /// # Safety
-    /// It may be called once for each core, by the code that initialises the core.
+    /// It may be called once for each core, by the code that initialises the core. The entries are
+    /// a table made by [`super::entry::table`].
     #[must_use]
-    pub const unsafe fn first() -> Self {
-        Core(())
+    pub unsafe fn first(entries: &[extern "C" fn(); SYSTEM_CALLS]) -> Self {
+        let mut core = Core(());
+        core.record().entries = *entries;
+        core
     }
 
     /// The record of this core.

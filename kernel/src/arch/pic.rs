@@ -2,8 +2,9 @@
 //! line, and is ended at the controllers at once; the line is unmasked when its driver acknowledges
 //! the interrupt.
 
-use crate::latency;
-use core::sync::atomic::{AtomicU16, Ordering::Relaxed};
+use super::interrupt::MASK;
+use super::ports;
+use core::sync::atomic::Ordering::Relaxed;
 use pic8259::ChainedPics;
 use x86_64::instructions::port::Port;
 
@@ -15,9 +16,6 @@ pub(super) const COMMAND: [u16; 2] = [0x20, 0xa0];
 pub(super) const END: u8 = 0x20;
 /// OCW3: read the in-service register.
 const READ_ISR: u8 = 0x0b;
-
-/// The bit set of masked lines. The entry stubs mask some lines themselves.
-pub(super) static MASK: AtomicU16 = AtomicU16::new(0xffff);
 
 /// The controllers.
 pub struct Pic {
@@ -39,7 +37,7 @@ impl Pic {
 
     fn write_mask(&mut self, mask: u16) {
         MASK.store(mask, Relaxed);
-        latency::ports(2);
+        ports::count(2);
         let [low, high] = mask.to_le_bytes();
         // SAFETY: masking only decides which lines interrupt.
         unsafe { self.chips.write_masks(low, high) };
@@ -75,7 +73,7 @@ impl Pic {
         if line != 7 && line != 15 {
             return true;
         }
-        latency::ports(3);
+        ports::count(3);
         let second = line >= 8;
         let mut port = Port::<u8>::new(if second { COMMAND[1] } else { COMMAND[0] });
         // SAFETY: OCW3 only selects which register the next read returns.
@@ -93,7 +91,7 @@ impl Pic {
 
     /// Ends an interrupt at the controllers.
     pub fn end(&mut self, line: u8) {
-        latency::ports(2);
+        ports::count(2);
         // SAFETY: called once for each real interrupt, with its vector.
         unsafe { self.chips.notify_end_of_interrupt(BASE + line) };
     }

@@ -2,10 +2,13 @@
 //! regions of RAM, and memory that the firmware keeps are never in the direct map, and no [`Ram`]
 //! can be made for them.
 
-use super::paging::DIRECT_MAP;
 use bootloader_api::info::{MemoryRegionKind, MemoryRegions};
 use core::cell::UnsafeCell;
 use kernel_core::ram::Regions;
+
+/// First address of the direct map: RAM, and no other physical memory, is mapped from here on by
+/// [`super::paging::init`], non-executable. It has 64 TiB.
+pub const DIRECT_MAP: u64 = 0xffff_8000_0000_0000;
 
 struct Cell(UnsafeCell<Regions>);
 

@@ -3,9 +3,8 @@
 //! faults and is reported.
 
 use super::paging::{self, KernelFlags};
-use crate::boot::BootFrames;
-use kernel_core::addr::PhysAddr;
 use x86_64::VirtAddr;
+use x86_64::structures::paging::{FrameAllocator, Size4KiB};
 
 /// The address from which the stacks are mapped, each in a slot of [`SLOT`] bytes.
 pub const BASE: u64 = 0xffff_fe80_0000_0000;
@@ -46,13 +45,13 @@ pub fn guard_of(addr: u64) -> Option<Stack> {
 }
 
 /// Maps all stacks. Called once, before one of them is used.
-pub fn init(frames: &mut BootFrames) {
+pub fn init(frames: &mut impl FrameAllocator<Size4KiB>) {
     for stack in [Stack::Kernel, Stack::DoubleFault, Stack::Nmi, Stack::MachineCheck] {
         let mut page = stack.bottom();
         while page < stack.top().as_u64() {
-            let frame = PhysAddr::new(frames.take());
+            let frame = paging::take(frames);
             // SAFETY: nothing else lies in the stacks' slots, and the frame was just taken.
-            unsafe { paging::map_kernel(page, frame, KernelFlags::DATA, &mut || frames.take_zeroed()) };
+            unsafe { paging::map_kernel(page, frame, KernelFlags::DATA, &mut || paging::take_zeroed(frames)) };
             page += 4096;
         }
     }

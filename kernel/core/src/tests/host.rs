@@ -9,10 +9,18 @@ use crate::thread::TrapFrame;
 use core::arch::{asm, naked_asm};
 use core::mem::offset_of;
 
+#[path = "../../../src/arch/fast.rs"]
+mod fast;
+#[path = "../../../src/arch/interrupt.rs"]
+mod interrupt;
 #[path = "../../../src/arch/message.rs"]
 mod message;
 #[path = "../../../src/arch/notify.rs"]
 mod notify;
+#[path = "../../../src/arch/switch.rs"]
+mod switch;
+
+use fast::{Core, General};
 
 /// What gs leads to: the core's record, and the registers as they come out.
 #[repr(C)]
@@ -61,7 +69,7 @@ const OUT: u64 = 1;
 const EXTRAS: u64 = 2;
 const REFUSED: u64 = 3;
 const GENERAL: u64 = 4;
-/// Of the assembly of `notify`: to the way out with the frame in `rax`.
+/// Of the assembly of `notify`, `interrupt` and `switch`: to the way out with the frame in `rax`.
 const LEAVE: u64 = 5;
 /// To the general path of a system call with the frame in `rdi`.
 const DECLINED: u64 = 6;
@@ -72,6 +80,10 @@ const INTERRUPT: u64 = 8;
 const LINE: u64 = 9;
 
 struct Host;
+
+/// The vector of line 0, and the timer's line.
+const LINES: u8 = 32;
+const TIMER: u8 = 0;
 
 macro_rules! register_asm {
     ($($line:expr),*; $($operand:tt)*) => {
@@ -100,90 +112,59 @@ macro_rules! register_asm {
 }
 
 macro_rules! exit {
-    ($visible:vis $name:ident $(<const $generic:ident: u8>)?, $number:expr) => {
+    ($name:ident($($argument:ty),*) $(-> $result:ty)?, $number:expr) => {
         #[unsafe(naked)]
-        $visible extern "C" fn $name$(<const $generic: u8>)?() {
-            core::arch::naked_asm!(
+        extern "C" fn $name($(_: $argument),*) $(-> $result)? {
+            naked_asm!(
                 "mov qword ptr gs:[{exit}], {number}",
                 "jmp {stored}",
-                exit = const core::mem::offset_of!($crate::tests::host::Record, exit),
+                exit = const offset_of!(Record, exit),
                 number = const $number,
-                stored = sym $crate::tests::host::stored,
+                stored = sym stored,
             )
         }
     };
 }
 
-/// Where the assembly of `notify` goes on.
-mod entry {
-    use super::{DECLINED, ENTER, EXTRAS, GENERAL, INTERRUPT, LEAVE, LINE, OUT, REFUSED};
-    pub const RING_0: bool = false;
-    pub const USER_FLAGS: u32 = crate::thread::TrapFrame::USER_FLAGS;
-    pub const USER_FLAGS_SET: u32 = crate::thread::TrapFrame::USER_FLAGS_SET;
-    exit!(pub general, GENERAL);
-    exit!(pub poll, REFUSED);
-    exit!(pub out, OUT);
-    exit!(pub extras_of_message, EXTRAS);
-    exit!(pub leave, LEAVE);
-    exit!(pub on_syscall, DECLINED);
-    exit!(pub enter_current, ENTER);
-    exit!(pub common, INTERRUPT);
-    exit!(pub stub<const VECTOR: u8>, INTERRUPT);
-    exit!(pub line_from_user, LINE);
-}
-
-/// Where the core's record has what the assembly of `notify` needs.
-mod percore {
-    use super::Record;
-    use core::mem::offset_of;
-    pub const FRAME_END: usize = offset_of!(Record, frame_end);
-    pub const SYSTEM: usize = offset_of!(Record, system);
-    pub const THREADS: usize = offset_of!(Record, threads);
-    pub const ENDPOINTS: usize = offset_of!(Record, endpoints);
-    pub const NOTIFICATIONS: usize = offset_of!(Record, notifications);
-    pub const EXTRAS: usize = offset_of!(Record, extras);
-    pub const USER_STACK: usize = offset_of!(Record, now);
-    pub const SPACE_SWITCHES: usize = offset_of!(Record, space_switches);
-    pub const KERNEL: usize = offset_of!(Record, kernel);
-    pub const KERNEL_STACK: usize = offset_of!(Record, kernel_stack);
-    pub const TABLES: usize = 0;
-}
-
-mod gdt {
-    use super::Record;
-    use core::mem::offset_of;
-    pub const IOMAP: usize = offset_of!(Record, iomap);
-    pub const OWNER: usize = offset_of!(Record, owner);
-    pub const TSS_BODY: usize = 104;
-    pub const NO_BITMAP: u16 = 0xffff;
-}
-
-mod pic {
-    pub const BASE: u8 = 32;
-    pub const COMMAND: [u16; 2] = [0x20, 0xa0];
-    pub const END: u8 = 0x20;
-    pub static MASK: core::sync::atomic::AtomicU16 = core::sync::atomic::AtomicU16::new(0);
-}
-
-mod pit {
-    pub const LINE: u8 = 0;
+// SAFETY: no function returns to the assembly: each stores the registers in the record and returns
+// to the caller of `run`.
+unsafe impl General for Host {
+    exit!(on_syscall(&TrapFrame) -> *const TrapFrame, DECLINED);
+    exit!(enter_current(&TrapFrame, &mut Host) -> *const TrapFrame, ENTER);
+    exit!(line_from_user(&TrapFrame, &mut Host) -> *const TrapFrame, LINE);
 }
 
 // SAFETY: the places are those of the record; all exits store the registers there and return to the caller of `run`.
-unsafe impl message::Core for Host {
-    const KERNEL: bool = false;
+unsafe impl Core for Host {
+    const RING_0: bool = false;
     const FRAME_END: usize = offset_of!(Record, frame_end);
+    const KERNEL_STACK: usize = offset_of!(Record, kernel_stack);
+    const STATE: usize = offset_of!(Record, kernel);
     const SYSTEM: usize = offset_of!(Record, system);
     const THREADS: usize = offset_of!(Record, threads);
     const SLOTS: usize = offset_of!(Record, slots);
     const ENDPOINTS: usize = offset_of!(Record, endpoints);
+    const NOTIFICATIONS: usize = offset_of!(Record, notifications);
     const EXTRAS: usize = offset_of!(Record, extras);
     const SPACE_SWITCHES: usize = offset_of!(Record, space_switches);
     const USER_STACK: usize = offset_of!(Record, now);
-    exit!(general, GENERAL);
-    exit!(refused, REFUSED);
-    exit!(extras, EXTRAS);
-    exit!(out, OUT);
+    const IOMAP: usize = offset_of!(Record, iomap);
+    const OWNER: usize = offset_of!(Record, owner);
+    const BITMAP: usize = 104;
+    const NO_BITMAP: u16 = 0xffff;
+    const LINES: u8 = LINES;
+    const PIC: [u16; 2] = [0x20, 0xa0];
+    const END: u8 = 0x20;
+    exit!(general(), GENERAL);
+    exit!(message(), GENERAL);
+    exit!(poll(), REFUSED);
+    exit!(refused(), REFUSED);
+    exit!(extras(), EXTRAS);
+    exit!(extras_of_message(), EXTRAS);
+    exit!(leave() -> !, LEAVE);
+    exit!(timer(), INTERRUPT);
+    exit!(common(), INTERRUPT);
+    exit!(out(), OUT);
 }
 
 /// Loads the registers from the record, which is what gs leads to, and jumps to a piece.
@@ -401,7 +382,7 @@ pub fn reply_recv(s: &mut System, by: By) -> bool {
 /// In the frame for a register that has not been saved.
 const NOT_SAVED: u64 = 0xdead_dead_dead_dead;
 
-/// How a piece of `notify` is come to.
+/// How a piece of assembly that is no message is come to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Entry {
     Call(abi::Syscall),
@@ -461,7 +442,7 @@ fn notified(s: &mut System, piece: extern "C" fn(), entry: Entry) -> bool {
     if all_saved {
         let vector = match entry {
             Entry::Call(_) => TrapFrame::SYSCALL,
-            Entry::Line(line) => (pic::BASE + line).into(),
+            Entry::Line(line) => (LINES + line).into(),
         };
         assert_eq!(saved, TrapFrame { rax, vector, ..before }, "what has been saved");
     } else {
@@ -541,7 +522,7 @@ fn notified(s: &mut System, piece: extern "C" fn(), entry: Entry) -> bool {
 /// `signal` as its frame says.
 pub fn signal(s: &mut System, by: By) -> bool {
     match by {
-        By::Assembly => notified(s, notify::signal, Entry::Call(abi::Syscall::Signal)),
+        By::Assembly => notified(s, notify::signal::<Host>, Entry::Call(abi::Syscall::Signal)),
         _ => s.direct_signal(),
     }
 }
@@ -550,7 +531,7 @@ pub fn signal(s: &mut System, by: By) -> bool {
 pub fn poll(s: &mut System, by: By) -> bool {
     let Some(TrapFrame { rdi, rsi, .. }) = s.running().map(|t| t.frame) else { return false };
     match by {
-        By::Assembly => notified(s, notify::poll, Entry::Call(abi::Syscall::Poll)),
+        By::Assembly => notified(s, notify::poll::<Host>, Entry::Call(abi::Syscall::Poll)),
         _ => s.finds_nothing(rdi, rsi),
     }
 }
@@ -558,7 +539,7 @@ pub fn poll(s: &mut System, by: By) -> bool {
 /// `yield`.
 pub fn take_turns(s: &mut System, by: By) -> bool {
     match by {
-        By::Assembly => notified(s, notify::give_way, Entry::Call(abi::Syscall::Yield)),
+        By::Assembly => notified(s, switch::give_way::<Host>, Entry::Call(abi::Syscall::Yield)),
         _ => s.direct_yield(),
     }
 }
@@ -574,11 +555,11 @@ pub fn interrupt(s: &mut System, line: u8, by: By) -> bool {
         s.note_line(line, owner);
     }
     let piece = match line {
-        3 => notify::line::<{ pic::BASE + 3 }>,
-        4 => notify::line::<{ pic::BASE + 4 }>,
-        5 => notify::line::<{ pic::BASE + 5 }>,
-        6 => notify::line::<{ pic::BASE + 6 }>,
-        12 => notify::line::<{ pic::BASE + 12 }>,
+        3 => interrupt::line::<Host, { LINES + 3 }>,
+        4 => interrupt::line::<Host, { LINES + 4 }>,
+        5 => interrupt::line::<Host, { LINES + 5 }>,
+        6 => interrupt::line::<Host, { LINES + 6 }>,
+        12 => interrupt::line::<Host, { LINES + 12 }>,
         _ => panic!("line {line}"),
     };
     notified(s, piece, Entry::Line(line))
@@ -587,7 +568,7 @@ pub fn interrupt(s: &mut System, line: u8, by: By) -> bool {
 /// A tick of the timer while a thread runs.
 pub fn tick(s: &mut System, by: By) -> bool {
     match by {
-        By::Assembly => notified(s, notify::timer, Entry::Line(pit::LINE)),
+        By::Assembly => notified(s, interrupt::timer::<Host>, Entry::Line(TIMER)),
         _ => s.direct_tick(),
     }
 }

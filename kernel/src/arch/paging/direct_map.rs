@@ -2,17 +2,35 @@
 //! the kernel's own.
 
 use super::{
-    DIRECT_MAP, GLOBAL, HUGE, KERNEL_ROOT, PAGE, PRESENT, RECURSIVE, RECURSIVE_ADDR, Table, read, slot,
-    switch_to_kernel, write,
+    GLOBAL, HUGE, KERNEL_ROOT, PAGE, PRESENT, RECURSIVE, RECURSIVE_ADDR, Table, Zeroed, read, slot, switch_to_kernel,
+    write, zero_at,
 };
-use crate::arch::ram;
-use crate::boot::BootFrames;
+use crate::arch::ram::{self, DIRECT_MAP};
 use core::sync::atomic::Ordering;
+use kernel_core::addr::PhysAddr;
 use x86_64::VirtAddr;
 use x86_64::registers::control::Cr3;
 use x86_64::structures::paging::mapper::Mapper;
 use x86_64::structures::paging::page::PageSize;
-use x86_64::structures::paging::{Page, PageTable, PageTableFlags, PhysFrame, RecursivePageTable, Size2MiB, Size4KiB};
+use x86_64::structures::paging::{
+    FrameAllocator, Page, PageTable, PageTableFlags, PhysFrame, RecursivePageTable, Size2MiB, Size4KiB,
+};
+
+/// Takes one frame, which is handed out to nobody else.
+#[expect(clippy::expect_used, reason = "before the first task runs")]
+#[unsafe(link_section = "boot_text")]
+pub fn take(frames: &mut impl FrameAllocator<Size4KiB>) -> PhysAddr {
+    let frame = frames.allocate_frame().expect("there is no frame left at boot");
+    PhysAddr::new(frame.start_address().as_u64())
+}
+
+/// Takes one frame and fills it with zeros.
+#[unsafe(link_section = "boot_text")]
+pub fn take_zeroed(frames: &mut impl FrameAllocator<Size4KiB>) -> Zeroed {
+    // SAFETY: the frame is handed out once, by the contract of [`FrameAllocator`], so nobody else
+    // uses it.
+    unsafe { zero_at(take(frames)) }
+}
 
 /// Maps RAM from physical address `phys` up to `end` in pages of one size, up to the end of one
 /// page table; returns the number of bytes mapped. The boot loader's tables are accessed through
@@ -20,7 +38,12 @@ use x86_64::structures::paging::{Page, PageTable, PageTableFlags, PhysFrame, Rec
 /// entries are written.
 #[expect(clippy::panic, reason = "before the first task runs")]
 #[unsafe(link_section = "boot_text")]
-fn map_ram<'a, S: PageSize>(mapper: &mut RecursivePageTable<'a>, phys: u64, end: u64, frames: &mut BootFrames) -> u64
+fn map_ram<'a, S: PageSize>(
+    mapper: &mut RecursivePageTable<'a>,
+    phys: u64,
+    end: u64,
+    frames: &mut impl FrameAllocator<Size4KiB>,
+) -> u64
 where
     RecursivePageTable<'a>: Mapper<S>,
 {
@@ -55,7 +78,7 @@ where
 /// Builds the direct map and the kernel's top table, and switches to it. [`ram::init`] must have
 /// been called.
 #[expect(clippy::expect_used, reason = "before the first task runs")]
-pub fn init(frames: &mut BootFrames) {
+pub fn init(frames: &mut impl FrameAllocator<Size4KiB>) {
     let p4 = (RECURSIVE_ADDR | RECURSIVE << 30 | RECURSIVE << 21 | RECURSIVE << 12) as *mut PageTable;
     // SAFETY: the loader was asked to map its tables recursively in this slot, and there is no
     // other reference to the top table.
@@ -74,7 +97,7 @@ pub fn init(frames: &mut BootFrames) {
         }
     }
     let old = Table(Cr3::read().0.start_address().as_u64());
-    let top = frames.take_zeroed();
+    let top = take_zeroed(frames);
     let (root, table) = (top.0, Table(top.0.number()));
     for index in 256..512 {
         if index != RECURSIVE {
@@ -82,7 +105,7 @@ pub fn init(frames: &mut BootFrames) {
         }
     }
     // This slot must exist before the first task's top table copies the upper half.
-    write(table, slot(crate::arch::stacks::BASE, 3), frames.take_zeroed().table().entry());
+    write(table, slot(crate::arch::stacks::BASE, 3), take_zeroed(frames).table().entry());
     make_global(table, 3, slot(0xffff_ffff_8000_0000, 3));
     KERNEL_ROOT.store(root.number(), Ordering::Relaxed);
     switch_to_kernel();

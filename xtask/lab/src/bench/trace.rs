@@ -36,19 +36,19 @@ pub const FOLLOWED: [&str; 9] = [
 const MARK: u64 = u64::from_le_bytes(*b"bench-me");
 
 /// The interrupt of the driver that is timed: line 3, as the kernel's stub for its vector is called.
-const INTERRUPT: (&str, &str) = ("irq_to_driver", "kernel::arch::notify::line::<35>");
+const INTERRUPT: (&str, &str) = ("irq_to_driver", "kernel::arch::interrupt::line::<kernel::kernel::Kernel, 35>");
 
 /// Where the stubs of the kernel's entry are: what is done there is entry before, and switch and exit after all else.
-const STUBS: [&str; 5] = [
+const STUBS: [&str; 4] = [
     "kernel::arch::entry::",
-    "<kernel::arch::entry::",
-    "kernel::arch::notify::returned",
-    "kernel::arch::notify::resumed",
-    "kernel::arch::notify::handed_over",
+    "<kernel::kernel::Kernel as kernel::arch::fast::Core>::",
+    "kernel::arch::switch::resumed",
+    "kernel::arch::switch::handed_over",
 ];
 
 /// Where the assembly is that decides: what it does up to its last conditional jump, but those at the switch, changes nothing.
-const FAST: [&str; 2] = ["kernel::arch::message::", "kernel::arch::notify::"];
+const FAST: [&str; 4] =
+    ["kernel::arch::message::", "kernel::arch::notify::", "kernel::arch::interrupt::", "kernel::arch::switch::"];
 
 /// Most instructions of an operation.
 const MOST: usize = 200_000;

@@ -30,9 +30,9 @@ pub fn run(wanted: &Wanted, report: &Report) -> Result<()> {
         let stops = task.matches("\t\"keyboard\"").count();
         ensure!(stops == 2, "it stopped in the right task {stops} times instead of twice:\n{task}");
         ensure!(task.contains("in driver_keyboard::"), "the backtrace names no function of the task:\n{task}");
-        let kernel = said(&["debug", "--batch", "break kernel::syscall::on_syscall; continue; bt"])?;
+        let kernel = said(&["debug", "--batch", "break kernel::kernel::next; continue; bt"])?;
         std::fs::write(logs.join("kernel.txt"), &kernel).context("cannot keep the log")?;
-        ensure!(kernel.contains("#0  kernel::syscall::on_syscall"), "gdb did not stop in the kernel:\n{kernel}");
+        ensure!(kernel.contains("#0  kernel::kernel::next"), "gdb did not stop in the kernel:\n{kernel}");
         Ok(())
     };
     let outcome: Outcome = attempt().map_err(|error: anyhow::Error| format!("{error:#}"));

@@ -9,8 +9,11 @@ fn step(task: Option<&str>, function: &str, text: &str) -> Step {
 
 #[test]
 fn each_instruction_is_in_its_phase() {
-    let (stubs, fast) =
-        ("kernel::arch::entry::syscall_entry", "kernel::arch::message::call::<kernel::arch::entry::Kernel>");
+    let (stubs, fast) = (
+        "kernel::arch::entry::syscall_entry::<kernel::kernel::Kernel>",
+        "kernel::arch::message::call::<kernel::kernel::Kernel>",
+    );
+    let leave = "<kernel::kernel::Kernel as kernel::arch::fast::Core>::leave";
     let lines = [
         (Some("bench"), "bench::go", "syscall", Phase::Task),
         (None, stubs, "swapgs", Phase::Entry),
@@ -28,8 +31,8 @@ fn each_instruction_is_in_its_phase() {
         (None, fast, "sysretq", Phase::Exit),
         (Some("peer"), "peer::go", "cmp rax, 1", Phase::Task),
         (None, stubs, "swapgs", Phase::Entry),
-        (None, "kernel::syscall::on_syscall", "cmp rax, 9", Phase::Work),
-        (None, "kernel::arch::entry::leave", "sysretq", Phase::Exit),
+        (None, "<kernel::kernel::Kernel as kernel::arch::fast::General>::on_syscall", "cmp rax, 9", Phase::Work),
+        (None, leave, "sysretq", Phase::Exit),
     ];
     let mut steps: Vec<_> = lines.iter().map(|(task, function, text, _)| step(*task, function, text)).collect();
     phases(&mut steps);
@@ -60,10 +63,13 @@ fn operands_are_found() {
 #[test]
 fn listings_hold_no_addresses() {
     assert_eq!(
-        shown("jne 0xffffffff80004e90 <kernel::arch::message::call::<kernel::arch::entry::Kernel>+0x110>"),
+        shown("jne 0xffffffff80004e90 <kernel::arch::message::call::<kernel::kernel::Kernel>+0x110>"),
         "jne message::call +"
     );
-    assert_eq!(shown("je 0xffffffff800053ec <kernel::arch::entry::signal>"), "je entry::signal");
+    assert_eq!(
+        shown("je 0xffffffff800053ec <kernel::arch::notify::signal::<kernel::kernel::Kernel>>"),
+        "je notify::signal"
+    );
     assert_eq!(shown("mov qword ptr [rip + 0x1234], rbp"), "mov qword ptr [rip], rbp");
     assert_eq!(shown("mov cr3, rbx"), "mov cr3, rbx");
 }
