@@ -58,11 +58,12 @@ impl Kernel {
     /// A step of `log_write`: shows some of the text on the port. When all is shown, begins to
     /// signal the tasks that read logs.
     pub(crate) fn show_step(&mut self, row: Row, mut show: Show) -> Outcome {
-        // Another task's text that comes first is that task's to pay for.
-        self.sys.set_now(cpu::now());
-        self.sys.charge();
+        let begun = cpu::now();
         let (owner, done) = log::show(self.sys.tasks(), row, &mut show);
+        // Another task's text that comes first is that task's to pay for.
         if owner != row {
+            self.sys.set_now(begun);
+            self.sys.charge();
             self.sys.set_now(cpu::now());
             self.sys.charge_to(owner);
         }

@@ -8,9 +8,9 @@
 //! 16,384; in a table that is half free, after about two thousand million handles.
 
 use crate::arena::Id;
+use crate::endpoint::Endpoint;
 use crate::memory::Memory;
 use crate::notify::Notification;
-use crate::system::Endpoint;
 use crate::thread::Thread;
 use crate::timer::Timer;
 use abi::Status;

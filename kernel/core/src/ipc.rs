@@ -8,11 +8,12 @@
 use crate::account::Account;
 use crate::arena::Id;
 use crate::direct::next_call;
+use crate::endpoint::Endpoint;
 use crate::handles::{Handle, Object};
 use crate::queue::Queue;
 use crate::release::IN_THE_WAY;
 use crate::row::Row;
-use crate::system::{Endpoint, System};
+use crate::system::System;
 use crate::task::Task;
 use crate::thread::{EndpointCache, State, Thread, TrapFrame};
 use abi::Status;

@@ -140,13 +140,13 @@ impl System {
 
     /// Ends a thread in any state.
     pub(crate) fn thread_remove(&mut self, index: u16) {
-        self.remove_thread(index);
+        self.thread_remove_inlined(index);
     }
 
     /// Ends a thread in any state. It is inlined in the path of a task's death, which should reach
     /// the supervisor soon.
     #[inline(always)]
-    pub(crate) fn remove_thread(&mut self, index: u16) {
+    pub(crate) fn thread_remove_inlined(&mut self, index: u16) {
         let Some(t) = self.threads.at(index) else { return };
         let (row, extras, state) = (t.task, t.extras, t.state);
         self.calls = self.calls.max(t.token.0 & !0xffff);

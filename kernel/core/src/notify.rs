@@ -2,10 +2,11 @@
 
 use crate::account::Account;
 use crate::arena::Id;
+use crate::endpoint::Endpoint;
 use crate::handles::{Handle, Object};
 use crate::queue::Queue;
 use crate::row::Row;
-use crate::system::{Endpoint, System};
+use crate::system::System;
 use crate::thread::{NotificationCache, State};
 use abi::Status;
 use abi::message::{Header, Rights, bits};

@@ -10,9 +10,10 @@
 
 use crate::addr::LifeSpace;
 use crate::arena::Id;
+use crate::endpoint::Endpoint;
 use crate::handles::{Handle, Object};
 use crate::row::Row;
-use crate::system::{Endpoint, System};
+use crate::system::System;
 use crate::task::Task;
 use abi::Status;
 use abi::message::bits;
@@ -137,7 +138,7 @@ impl System {
         if let Some(index) = self.current()
             && self.row_of(index) == Ok(row)
         {
-            self.remove_thread(index);
+            self.thread_remove_inlined(index);
         }
         if let Some(account) = self.sched.accounts.get_mut(row.index()) {
             account.withhold();

@@ -13,6 +13,7 @@
 
 use crate::account::{Account, Budget};
 use crate::clock::Clock;
+use crate::period::{TURN_NS, shares};
 use crate::queue::{NIL, Queue};
 use crate::release::IN_THE_WAY;
 use crate::row::Row;
@@ -36,32 +37,6 @@ pub const PARKED: u8 = BACKGROUND + 1;
 /// A level below all others that never has a thread, so that the search for the best level always
 /// ends.
 const NOBODY: u8 = 63;
-
-/// Processor time in nanoseconds that a task may use at its priorities in one period, where there
-/// are few tasks.
-pub const SLICE_NS: u64 = 10_000_000;
-/// The least processor time in nanoseconds that a task may use at its priorities in one period,
-/// however many tasks there are.
-pub const LEAST_SLICE_NS: u64 = 4_000_000;
-
-/// Length in nanoseconds of a task's turn at the background level.
-pub const TURN_NS: u64 = 4_000_000;
-
-/// Length of a period in nanoseconds, where there are few tasks.
-pub const PERIOD_NS: u64 = 100_000_000;
-
-/// The most by which a slice or turn is exceeded, in nanoseconds: a running thread's time is
-/// checked at timer ticks, which are so far apart.
-pub const TICK_NS: u64 = 1_000_000;
-
-/// Slice and period for `tasks` tasks, in nanoseconds. All slices together, each exceeded by a
-/// tick, take nine tenths of the period. So every task gets its slice even if all others are more
-/// important and spin, and threads at the background level run, too.
-pub fn shares(tasks: usize) -> (u64, u64) {
-    let tasks = (tasks as u64).max(1);
-    let slice = (PERIOD_NS * 8 / 10 / tasks).clamp(LEAST_SLICE_NS, SLICE_NS);
-    (slice, (tasks * (slice + TICK_NS) * 10 / 9).max(PERIOD_NS))
-}
 
 /// The most threads or tasks that are moved in one tick, and the most threads that are examined
 /// before interrupts are let in while none has been found to run.
@@ -94,7 +69,7 @@ pub struct Scheduler {
     pub(crate) next_row: usize,
     pub(crate) slice: i64,
     pub(crate) turn: i64,
-    period: u64,
+    pub(crate) period: u64,
 }
 
 impl Scheduler {
@@ -149,7 +124,7 @@ impl Scheduler {
     }
 
     /// The first thread of a level.
-    fn front(&self, level: u8) -> Option<u16> {
+    pub(crate) fn front(&self, level: u8) -> Option<u16> {
         self.ready.get(usize::from(level))?.front()
     }
 }
@@ -209,7 +184,7 @@ impl System {
         self.sched.accounts.get(row.index()).map_or(0, Account::used)
     }
 
-    fn account(&mut self, row: Row) -> Option<&mut Account> {
+    pub(crate) fn account(&mut self, row: Row) -> Option<&mut Account> {
         self.sched.accounts.get_mut(row.index())
     }
 
@@ -300,7 +275,7 @@ impl System {
     }
 
     /// Returns a thread, whose task has a new slice, to its priority.
-    fn bring_back(&mut self, index: u16) {
+    pub(crate) fn bring_back(&mut self, index: u16) {
         self.leave(index, RETURNING, false);
         let Some(t) = self.threads.at_mut(index) else { return };
         let Some(account) = self.sched.accounts.get_mut(t.task.index()) else { return };
@@ -459,7 +434,7 @@ impl System {
 
     /// Does for the levels below all priorities what [`System::runs`] does: returns whether the
     /// thread runs, or moves it where it belongs.
-    fn has_turn(&mut self, index: u16, level: u8) -> bool {
+    pub(crate) fn has_turn(&mut self, index: u16, level: u8) -> bool {
         let Some(row) = self.threads.at(index).map(|t| t.task) else { return false };
         let Some(account) = self.sched.accounts.get(row.index()) else { return false };
         if account.has_slice() {
@@ -512,49 +487,6 @@ impl System {
             let index = core::mem::replace(&mut self.sched.current, NIL);
             self.park(index);
             self.turn_over(row);
-        }
-    }
-
-    /// Begins a new period when the last one is over: gives tasks their slices and returns their
-    /// waiting threads to their priorities, a bounded number at each tick.
-    #[cold]
-    fn fill_slices(&mut self) {
-        let end = self.sched.period_end;
-        if self.now >= end {
-            // If the machine stood still for longer than a period, the missed periods are skipped.
-            let next = end.saturating_add(self.sched.period);
-            self.sched.period_end = if next > self.now { next } else { self.now.saturating_add(self.sched.period) };
-            self.sched.next_row = 0;
-        }
-        self.sched.look_at = 0;
-        for _ in 0..STEPS {
-            let row = self.sched.next_row;
-            if row < self.sched.rows {
-                self.sched.next_row += 1;
-                self.fill_slice(Row::new(row as u16));
-            } else if let Some(index) = self.sched.front(RETURNING) {
-                self.has_turn(index, RETURNING);
-            } else {
-                self.sched.look_at = self.sched.period_end;
-                return;
-            }
-        }
-    }
-
-    /// Gives a task its slice, and returns the first of its waiting threads to its priority.
-    fn fill_slice(&mut self, row: Row) {
-        let slice = self.sched.slice;
-        let Some(account) = self.account(row) else { return };
-        account.refill(slice);
-        let waiting = account.waiting;
-        if waiting != NIL {
-            self.bring_back(waiting);
-        }
-        // Also a thread of the task that was preempted during its turn.
-        if let Some(first) = self.sched.front(BACKGROUND)
-            && self.row_of(first) == Ok(row)
-        {
-            self.bring_back(first);
         }
     }
 }

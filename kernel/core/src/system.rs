@@ -2,6 +2,7 @@
 
 use crate::arena::{Arena, Id};
 use crate::clock::Clock;
+use crate::endpoint::Endpoint;
 use crate::frames::{Chain, Frames};
 use crate::handles::{Handle, Object};
 use crate::lines::Lines;
@@ -18,31 +19,6 @@ use abi::manifest::TaskRecord;
 use abi::message::{Kinds, Rights, bits};
 #[cfg(test)]
 use alloc::vec::Vec;
-
-/// An endpoint, at which servers receive the calls of clients.
-#[repr(C)]
-#[derive(Debug)]
-pub struct Endpoint {
-    /// Threads that wait in `recv`.
-    pub receivers: Queue,
-    /// Threads in calls that have not been received yet.
-    pub senders: Queue,
-    /// The row that made the endpoint, or to which the task table gives it.
-    pub owner: Row,
-    /// Whether the endpoint belongs to the row over all lives.
-    pub permanent: bool,
-    /// The kinds of handles that requests may bring.
-    pub takes: Kinds,
-    /// Whether a task has received here or has set `takes`. Until then calls wait, whatever they
-    /// bring.
-    pub served: bool,
-    /// The notification whose bits `recv` returns as well.
-    pub bound: Option<Id<Notification>>,
-    /// A copy of the bound notification's word, which is kept equal to it; 0 where none is bound.
-    pub(crate) bits: u64,
-    /// The number of handles that name the endpoint.
-    pub handles: u32,
-}
 
 /// Counters for statistics.
 #[derive(Clone, Copy, Debug, Default)]
@@ -296,18 +272,6 @@ impl System {
         self.task(row)?.handles.get(number)
     }
 
-    /// The endpoint and badge of a handle that must have this right. Errors: BadHandle, WrongKind,
-    /// NoRights.
-    #[inline]
-    pub fn endpoint_handle(&self, thread: u16, number: u64, right: Rights) -> Result<(Id<Endpoint>, u32), Status> {
-        let handle = self.handle(thread, number)?;
-        let Object::Endpoint(id) = handle.object else { return Err(Status::WrongKind) };
-        if !handle.rights.contains(right) {
-            return Err(Status::NoRights);
-        }
-        Ok((id, handle.badge))
-    }
-
     /// The notification of a handle that must have this right, and the bits that can be set through
     /// it. Errors: BadHandle, WrongKind, NoRights.
     #[inline]
@@ -343,35 +307,6 @@ impl System {
             return Err(Status::WrongKind);
         }
         if handle.rights.contains(right) { Ok(()) } else { Err(Status::NoRights) }
-    }
-
-    /// Makes an endpoint for a thread's task, and returns its handle. Errors: QuotaObjects,
-    /// QuotaHandles.
-    pub fn endpoint_create(&mut self, thread: u16) -> Result<u32, Status> {
-        let row = self.row_of(thread)?;
-        let task = self.tasks.get_mut(row)?;
-        if !task.handles.has_room() {
-            return Err(Status::QuotaHandles);
-        }
-        task.objects.take(1, Status::QuotaObjects)?;
-        let endpoint = Endpoint {
-            owner: row,
-            permanent: false,
-            senders: Queue::default(),
-            receivers: Queue::default(),
-            takes: Kinds::empty(),
-            served: true,
-            bound: None,
-            bits: 0,
-            handles: 1,
-        };
-        let Some(id) = self.endpoints.insert(endpoint) else {
-            task.objects.give(1);
-            return Err(Status::QuotaObjects);
-        };
-        task.made += 1;
-        let rights = Rights::CALL | Rights::RECV | Rights::GRANT;
-        task.handles.insert(Handle::new(Object::Endpoint(id), rights))
     }
 
     /// Adds a handle to a task's table, and counts it at its object. Errors: NoSuchTask,
@@ -490,20 +425,6 @@ impl System {
                 }
             }
             Object::Interrupt(_) | Object::Thread(_) | Object::System => {}
-        }
-    }
-
-    /// Frees an endpoint: all threads that wait there get an error.
-    pub(crate) fn endpoint_destroy(&mut self, id: Id<Endpoint>) {
-        while self.endpoint_drain(id) {}
-        if let Some(e) = self.endpoints.remove(id) {
-            if let Some(n) = e.bound.and_then(|n| self.notifications.get_mut(n)) {
-                n.bind(None);
-            }
-            if let Some(task) = self.tasks.at_mut(e.owner) {
-                task.objects.give(1);
-                task.made -= 1;
-            }
         }
     }
 

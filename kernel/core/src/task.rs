@@ -2,6 +2,7 @@
 
 use crate::addr::{LifeSpace, PhysAddr};
 use crate::arena::Id;
+use crate::endpoint::Endpoint;
 use crate::frames::Chain;
 use crate::handles::HandleTable;
 use crate::log::{Allowance, CONTROL_RING_SIZE, RING_SIZE, Ring};
@@ -10,7 +11,7 @@ use crate::memory::Memory;
 use crate::notify::Notification;
 use crate::release::Release;
 use crate::row::Row;
-use crate::system::{Endpoint, System};
+use crate::system::System;
 use crate::thread::Thread;
 use abi::error::FaultRecord;
 use abi::manifest::{GrantKind, TaskRecord};

@@ -3,11 +3,11 @@
 use crate::account::Budget;
 use crate::addr::AddressSpace;
 use crate::arena::Id;
+use crate::endpoint::Endpoint;
 use crate::notify::Notification;
 use crate::queue::{Link, Queue};
 use crate::row::Row;
 use crate::step::Step;
-use crate::system::Endpoint;
 use abi::TaskId;
 use abi::message::{Lease, MAX_LEASES, ReplyToken};
 

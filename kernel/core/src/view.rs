@@ -4,15 +4,16 @@
 use crate::addr::{AddressSpace, LifeSpace, TableRoot};
 use crate::arena::{Arena, Id};
 use crate::clock::Clock;
+use crate::endpoint::Endpoint;
 use crate::frames::{Chain, Frame};
 use crate::handles::Handle;
 use crate::lines::LineOwner;
 use crate::log::Ring;
 use crate::memory::{Mapping, Memory};
+use crate::period::shares;
 use crate::row::{Row, Tasks};
-use crate::sched::shares;
 use crate::step::Show;
-use crate::system::{Endpoint, System};
+use crate::system::System;
 use crate::task::{Start, Task};
 use crate::thread::{FloatState, State, Thread};
 use abi::error::FaultRecord;

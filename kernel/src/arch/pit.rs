@@ -7,7 +7,7 @@ use x86_64::instructions::port::Port;
 /// The input frequency in hertz.
 const HERTZ: u64 = 1_193_182;
 /// The number of ticks per second.
-pub const TICK_HERTZ: u64 = 1_000_000_000 / kernel_core::sched::TICK_NS;
+pub const TICK_HERTZ: u64 = 1_000_000_000 / kernel_core::period::TICK_NS;
 /// The interrupt line of channel 0.
 pub const LINE: u8 = 0;
 

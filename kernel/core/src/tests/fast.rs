@@ -6,9 +6,9 @@ use super::{
 };
 use crate::Row;
 use crate::System;
+use crate::endpoint::Endpoint;
 use crate::handles::{Handle, Object};
 use crate::queue::Queue;
-use crate::system::Endpoint;
 use crate::thread::State;
 use abi::Status;
 use abi::message::{Header, Lease, ReplyToken, Rights};

@@ -16,7 +16,7 @@ use abi::error::DeathKind;
 use abi::message::{Header, ReplyToken, Rights, bits};
 
 const MS: u64 = HERTZ / 1_000;
-const SLICE_NS: u64 = crate::sched::SLICE_NS;
+const SLICE_NS: u64 = crate::period::SLICE_NS;
 
 /// The trio, of which the last two may signal the first; the handle by which they do.
 fn with_notification() -> (System, [u16; 3], u64) {

@@ -1,7 +1,8 @@
 //! Who runs, and for how long.
 
 use super::*;
-use crate::sched::{BACKGROUND, LEAST_SLICE_NS, PERIOD_NS, SLICE_NS, shares};
+use crate::period::{LEAST_SLICE_NS, PERIOD_NS, SLICE_NS, shares};
+use crate::sched::BACKGROUND;
 
 const MS: u64 = 1_000_000;
 

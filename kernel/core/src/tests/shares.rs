@@ -5,7 +5,7 @@
 //! at what each task got.
 
 use super::*;
-use crate::sched::{PERIOD_NS, SLICE_NS};
+use crate::period::{PERIOD_NS, SLICE_NS};
 use abi::task::LEVELS;
 use proptest::prelude::*;
 use std::collections::HashMap;
