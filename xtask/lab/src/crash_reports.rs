@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use driver_vga::FONT;
 use machine::build::{Config, SYSTEM_TOML, build_system, with_loader};
 use machine::guest::Guest;
-use machine::harness::{BOOT, LIMIT, Outcome, Report, Wanted, image};
+use machine::harness::{BOOT, LIMIT, Report, Wanted, image};
 use machine::loader::Firmware;
 use machine::qemu::Machine;
 use machine::script::Script;
@@ -52,21 +52,16 @@ pub fn test(config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) ->
         if !wanted.matches(name) {
             return Ok(());
         }
-        let logs = report.logs(name)?;
-        let begun = Instant::now();
-        let attempt = || {
+        report.perform(name, |logs| {
             let with = [config.paths.root.join("userspace/lab/crash-reports").join(system)];
             let config = Config { with: &with, ..*config };
             let build = || build_system(&config, SYSTEM_TOML, &format!("{system}.tar"));
             let (builder, built) = with_loader(&config, Firmware::Pvh, build)?;
             let image = image(config.paths, &builder, &built, Firmware::Pvh, &format!("test-{system}"))?;
-            let machine = Machine { memory: "128M".to_owned(), ..wanted.machine(image, logs.clone()) };
+            let machine = Machine { memory: "128M".to_owned(), ..wanted.machine(image, logs.to_owned()) };
             let mut guest = Guest::boot(&machine, &ready.programs, Some(&built.kernel), LIMIT)?;
             judge(&mut guest)
-        };
-        let outcome: Outcome = attempt().map_err(|error: anyhow::Error| format!("{error:#}"));
-        report.verdict(name, &outcome, Some(begun.elapsed()), &logs);
-        Ok(())
+        })
     };
     let [rows, lines, states, deaths, scribbles] = NAMES;
     one(rows, "reports", &unforged)?;

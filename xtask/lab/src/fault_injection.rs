@@ -158,20 +158,11 @@ pub(crate) fn system(config: &Config) -> Result<(Built, PathBuf)> {
     Ok((built, image))
 }
 
-/// The batches: the first has the seed itself, the others have seeds that follow from it.
+/// The batches, each with all of `drivers`.
 #[must_use]
 pub(crate) fn batches(seed: u64, count: u32, drivers: &[Driver]) -> Vec<Batch> {
-    let mut seeds = Random::new(seed);
-    let mut left = count;
-    let mut batches = Vec::new();
-    while left > 0 {
-        let count = left.min(BATCH);
-        // Short enough to be typed.
-        let seed = if batches.is_empty() { seed } else { seeds.next() >> 24 };
-        batches.push(Batch { seed, count, drivers: drivers.to_vec() });
-        left -= count;
-    }
-    batches
+    let batches = crate::batches(seed, count.into(), BATCH.into()).into_iter();
+    batches.map(|(seed, count)| Batch { seed, count: count as u32, drivers: drivers.to_vec() }).collect()
 }
 
 /// Runs the batches; tells of each as it ends.

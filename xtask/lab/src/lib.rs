@@ -20,6 +20,8 @@
 
 #![warn(missing_docs)]
 
+use ::fault_injection::Random;
+
 pub mod bench;
 pub mod conformance;
 pub mod crash_reports;
@@ -32,6 +34,21 @@ pub mod processor_time;
 pub mod request_fuzz;
 pub mod syscall_fuzz;
 pub mod with;
+
+/// A run from a seed in batches of at most `most`: the seed and the count of each. The first has the seed itself, the others have seeds that
+/// follow from it.
+fn batches(seed: u64, count: u64, most: u64) -> Vec<(u64, u64)> {
+    let mut seeds = Random::new(seed);
+    let (mut left, mut batches) = (count, Vec::new());
+    while left > 0 {
+        let count = left.min(most);
+        // Short enough to be typed.
+        let seed = if batches.is_empty() { seed } else { seeds.next() >> 24 };
+        batches.push((seed, count));
+        left -= count;
+    }
+    batches
+}
 
 #[cfg(test)]
 mod tests {

@@ -4,12 +4,11 @@ use crate::{conformance, noisy_neighbours};
 use anyhow::Result;
 use machine::build::{Built, Config};
 use machine::hardware::{Board, Hardware};
-use machine::harness::{Outcome, Report, Wanted, in_parallel};
+use machine::harness::{Report, Wanted, in_parallel};
 use machine::loader::Firmware;
 use machine::qemu::Machine;
 use machine::toolchain::install::{Needs, Ready, ensure};
 use std::path::PathBuf;
-use std::time::Instant;
 
 /// A machine of the matrix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,11 +144,10 @@ fn on(
         }
     }
     if wanted.matches(&outside_name) {
-        let (logs, begun) = (report.logs(&outside_name)?, Instant::now());
-        let machine = one.machine(wanted, outside.1.clone(), logs.clone());
-        let done = noisy_neighbours::harm_nobody(&machine, ready, &outside.0);
-        let outcome: Outcome = done.map_err(|error| format!("{error:#}"));
-        report.verdict(&outside_name, &outcome, Some(begun.elapsed()), &logs);
+        report.perform(&outside_name, |logs| {
+            let machine = one.machine(wanted, outside.1.clone(), logs.to_owned());
+            noisy_neighbours::harm_nobody(&machine, ready, &outside.0)
+        })?;
     }
     Ok(())
 }

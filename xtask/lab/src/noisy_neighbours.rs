@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use driver_vga::FONT;
 use machine::build::{Built, Config, build_system, with_loader};
 use machine::guest::Guest;
-use machine::harness::{BOOT, Outcome, Report, Wanted, image};
+use machine::harness::{BOOT, Report, Wanted, image};
 use machine::loader::Firmware;
 use machine::qemu::Machine;
 use machine::toolchain::install::Ready;
@@ -29,16 +29,11 @@ pub fn test(config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) ->
     if !wanted.matches(NAME) {
         return Ok(());
     }
-    let logs = report.logs(NAME)?;
-    let begun = Instant::now();
-    let attempt = || {
+    report.perform(NAME, |logs| {
         let (built, image) = build(config, Firmware::Pvh)?;
-        let machine = Machine { memory: "96M".to_owned(), ..wanted.machine(image, logs.clone()) };
+        let machine = Machine { memory: "96M".to_owned(), ..wanted.machine(image, logs.to_owned()) };
         harm_nobody(&machine, ready, &built)
-    };
-    let outcome: Outcome = attempt().map_err(|error: anyhow::Error| format!("{error:#}"));
-    report.verdict(NAME, &outcome, Some(begun.elapsed()), &logs);
-    Ok(())
+    })
 }
 
 /// Builds the real system with them in it.

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail, ensure};
 use driver_vga::FONT;
 use machine::build::{Config, SYSTEM_TOML, build_system, with_loader};
 use machine::guest::Guest;
-use machine::harness::{BOOT, Outcome, Report, Wanted, image};
+use machine::harness::{BOOT, Report, Wanted, image};
 use machine::loader::Firmware;
 use machine::paths;
 use machine::toolchain::install::Ready;
@@ -37,21 +37,17 @@ pub fn test(config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) ->
     if !wanted.matches(NAME) {
         return Ok(());
     }
-    let logs = report.logs(NAME)?;
-    let begun = Instant::now();
-    let attempt = || {
+    report.perform(NAME, |logs| {
         let system = system(config)?;
         let with = [config.paths.root.join(CRATE)];
         let config = Config { with: &with, ..*config };
         let (builder, built) = with_loader(&config, Firmware::Pvh, || build_system(&config, &system, "siege.tar"))?;
         let image = image(config.paths, &builder, &built, Firmware::Pvh, "test-siege")?;
-        let mut guest = Guest::boot(&wanted.machine(image, logs.clone()), &ready.programs, Some(&built.kernel), LIMIT)?;
+        let mut guest =
+            Guest::boot(&wanted.machine(image, logs.to_owned()), &ready.programs, Some(&built.kernel), LIMIT)?;
         guest.wait_prompt(BOOT)?;
         unharmed(&mut guest)
-    };
-    let outcome: Outcome = attempt().map_err(|error: anyhow::Error| format!("{error:#}"));
-    report.verdict(NAME, &outcome, Some(begun.elapsed()), &logs);
-    Ok(())
+    })
 }
 
 /// The real system's file, agreeing that tasks from outside call its servers. Returns its path.

@@ -5,7 +5,6 @@
 
 mod system_tests;
 
-use ::syscall_fuzz::Random;
 use anyhow::Result;
 use machine::build::{Built, Config, build_verified, with_loader, write_image};
 use machine::harness::{in_parallel, machine};
@@ -162,20 +161,10 @@ pub(crate) fn system(config: &Config) -> Result<(Built, PathBuf)> {
     Ok((built, image))
 }
 
-/// The batches: the first has the seed itself, the others have seeds that follow from it.
+/// The batches.
 #[must_use]
 pub(crate) fn batches(seed: u64, count: u64) -> Vec<Batch> {
-    let mut seeds = Random::new(seed);
-    let mut left = count;
-    let mut batches = Vec::new();
-    while left > 0 {
-        let count = left.min(BATCH);
-        // Short enough to be typed.
-        let seed = if batches.is_empty() { seed } else { seeds.next() >> 24 };
-        batches.push(Batch { seed, count });
-        left -= count;
-    }
-    batches
+    crate::batches(seed, count, BATCH).into_iter().map(|(seed, count)| Batch { seed, count }).collect()
 }
 
 impl Batch {

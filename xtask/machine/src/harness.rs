@@ -11,7 +11,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long the system may take from power-on to the prompt. It takes three seconds, and much more on a busy machine.
 pub const BOOT: Duration = Duration::from_secs(60);
@@ -116,6 +116,18 @@ impl Report {
         let _ = std::fs::remove_dir_all(&dir);
         paths::create_dir(&dir)?;
         Ok(dir)
+    }
+
+    /// Performs a test, which gets the directory for its logs, and prints its line.
+    ///
+    /// # Errors
+    /// When the logs cannot be kept. A test that fails is no error.
+    pub fn perform(&self, name: &str, test: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+        let logs = self.logs(name)?;
+        let begun = Instant::now();
+        let outcome = test(&logs).map_err(|error| format!("{error:#}"));
+        self.verdict(name, &outcome, Some(begun.elapsed()), &logs);
+        Ok(())
     }
 
     /// Prints the line of a test, and below it what a failure has to say.

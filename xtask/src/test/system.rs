@@ -9,14 +9,12 @@ mod program;
 use anyhow::Result;
 use machine::build::{Config, build, with_loader};
 use machine::guest::Guest;
-use machine::harness::{BOOT, LIMIT, Outcome, Report, Wanted, image, in_parallel};
+use machine::harness::{BOOT, LIMIT, Report, Wanted, image, in_parallel};
 use machine::loader::Firmware;
 use machine::paths::Paths;
 use machine::qemu::Machine;
 use machine::toolchain::install::{Needs, Ready, ensure};
-use person::{TESTS, Test};
-use std::path::Path;
-use std::time::Instant;
+use person::TESTS;
 
 /// Builds the systems and runs the tests that are wanted.
 ///
@@ -53,25 +51,16 @@ pub fn run(paths: &Paths, wanted: &Wanted, report: &Report, ready: &Ready) -> Re
         let (builder, built) = with_loader(&config, firmware, || build(&config))?;
         let image = image(paths, &builder, &built, firmware, "test-system")?;
         in_parallel(&tests, wanted.jobs, |test| {
-            let logs = report.logs(&test.full())?;
-            let mut machine =
-                Machine { firmware, memory: test.memory.to_owned(), ..wanted.machine(image.clone(), logs.clone()) };
-            // Before the words of whoever runs the tests, which win.
-            machine.hardware.qemu.insert(0, format!("-vga {}", test.display));
-            let begun = Instant::now();
-            let outcome = perform(test, &machine, ready, &built.kernel);
-            report.verdict(&test.full(), &outcome, Some(begun.elapsed()), &logs);
-            Ok(())
+            report.perform(&test.full(), |logs| {
+                let usual = wanted.machine(image.clone(), logs.to_owned());
+                let mut machine = Machine { firmware, memory: test.memory.to_owned(), ..usual };
+                // Before the words of whoever runs the tests, which win.
+                machine.hardware.qemu.insert(0, format!("-vga {}", test.display));
+                let mut guest = Guest::boot(&machine, &ready.programs, Some(&built.kernel), LIMIT)?;
+                guest.wait_prompt(BOOT)?;
+                (test.run)(&mut guest)
+            })
         })?;
     }
     Ok(())
-}
-
-fn perform(test: &Test, machine: &Machine, ready: &Ready, kernel: &Path) -> Outcome {
-    let attempt = || {
-        let mut guest = Guest::boot(machine, &ready.programs, Some(kernel), LIMIT)?;
-        guest.wait_prompt(BOOT)?;
-        (test.run)(&mut guest)
-    };
-    attempt().map_err(|error: anyhow::Error| format!("{error:#}"))
 }

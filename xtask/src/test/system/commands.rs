@@ -3,7 +3,7 @@
 use crate::new;
 use anyhow::{Context, Result, ensure};
 use machine::build::SYSTEM_TOML;
-use machine::harness::{Outcome, Report, Wanted, in_parallel};
+use machine::harness::{Report, Wanted, in_parallel};
 use machine::manifest::System;
 use machine::paths::Paths;
 use machine::toolchain::METAL;
@@ -12,7 +12,6 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Instant;
 
 /// A test: its name, and what it does in a directory of its own.
 type Test = (&'static str, fn(&Path) -> Result<()>);
@@ -32,13 +31,7 @@ pub const TESTS: [Test; 5] = [
 /// When the logs cannot be kept.
 pub fn run(wanted: &Wanted, report: &Report) -> Result<()> {
     let tests: Vec<_> = TESTS.iter().filter(|(name, _)| wanted.matches(name)).collect();
-    in_parallel(&tests, wanted.jobs, |(name, test)| {
-        let logs = report.logs(name)?;
-        let begun = Instant::now();
-        let outcome: Outcome = test(&logs).map_err(|error| format!("{error:#}"));
-        report.verdict(name, &outcome, Some(begun.elapsed()), &logs);
-        Ok(())
-    })
+    in_parallel(&tests, wanted.jobs, |(name, test)| report.perform(name, test))
 }
 
 /// What a run of this program came to.

@@ -1,10 +1,9 @@
 //! `cargo xtask debug` as a script uses it: gdb stops in the kernel and in one task, and knows the names of both.
 
 use anyhow::{Context, Result, ensure};
-use machine::harness::{Outcome, Report, Wanted};
+use machine::harness::{Report, Wanted};
 use machine::toolchain::install::ensure_gdb;
 use std::process::{Command, Stdio};
-use std::time::Instant;
 
 /// The test's name.
 pub const NAME: &str = "system::debugger::gdb_stops_in_the_kernel_and_in_one_task_alone";
@@ -17,9 +16,7 @@ pub fn run(wanted: &Wanted, report: &Report) -> Result<()> {
     if !wanted.matches(NAME) {
         return Ok(());
     }
-    let logs = report.logs(NAME)?;
-    let begun = Instant::now();
-    let attempt = || {
+    report.perform(NAME, |logs| {
         ensure_gdb(wanted.install)?;
         let name = format!("x/s {:#x}", abi::task::INFO_ADDR + std::mem::offset_of!(abi::info::TaskInfo, name) as u64);
         // Every task runs this function; only the keyboard's life is to stop there, and in its own code.
@@ -34,10 +31,7 @@ pub fn run(wanted: &Wanted, report: &Report) -> Result<()> {
         std::fs::write(logs.join("kernel.txt"), &kernel).context("cannot keep the log")?;
         ensure!(kernel.contains("#0  kernel::kernel::next"), "gdb did not stop in the kernel:\n{kernel}");
         Ok(())
-    };
-    let outcome: Outcome = attempt().map_err(|error: anyhow::Error| format!("{error:#}"));
-    report.verdict(NAME, &outcome, Some(begun.elapsed()), &logs);
-    Ok(())
+    })
 }
 
 /// What this program prints when it is run with these words.

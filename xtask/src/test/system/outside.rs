@@ -5,7 +5,7 @@ use crate::new::{self, Kind};
 use anyhow::{Context, Result, ensure};
 use machine::build::{Config, SYSTEM_TOML, build_system, with_loader};
 use machine::guest::Guest;
-use machine::harness::{BOOT, LIMIT, Outcome, Report, Wanted, image};
+use machine::harness::{BOOT, LIMIT, Report, Wanted, image};
 use machine::loader::Firmware;
 use machine::paths;
 use machine::qemu::Machine;
@@ -59,9 +59,7 @@ pub fn run(config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> 
             if !wanted.matches(name) {
                 return Ok(());
             }
-            let logs = report.logs(name)?;
-            let begun = Instant::now();
-            let attempt = || {
+            report.perform(name, |logs| {
                 let dir = tempfile::tempdir().context("cannot make a temporary directory")?;
                 let driver = dir.path().join("metronome");
                 new::driver(config.paths, "metronome", kind, Some(&driver))?;
@@ -75,14 +73,11 @@ pub fn run(config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> 
                 let build = || build_system(&config, SYSTEM_TOML, "outside.tar");
                 let (builder, built) = with_loader(&config, Firmware::Pvh, build)?;
                 let image = image(config.paths, &builder, &built, Firmware::Pvh, "test-outside")?;
-                let machine = Machine { memory: memory.to_owned(), ..wanted.machine(image, logs.clone()) };
+                let machine = Machine { memory: memory.to_owned(), ..wanted.machine(image, logs.to_owned()) };
                 let mut guest = Guest::boot(&machine, &ready.programs, Some(&built.kernel), LIMIT)?;
                 guest.wait_prompt(BOOT)?;
                 judge(&mut guest)
-            };
-            let outcome: Outcome = attempt().map_err(|error: anyhow::Error| format!("{error:#}"));
-            report.verdict(name, &outcome, Some(begun.elapsed()), &logs);
-            Ok(())
+            })
         };
     one(answering, Kind::Service, None, "128M", answers)?;
     one(answering_ports, Kind::Port, None, "128M", answers)?;

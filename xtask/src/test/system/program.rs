@@ -1,14 +1,13 @@
 //! What the kernel's finished program holds. Lints keep panics out of its sources (`kernel/core/src/lib.rs`); what the compiler and libraries put
 //! in, overflows, divisions by zero and failed assertions, shows only here.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use goblin::elf::{Elf, section_header::SHF_ALLOC};
 use lab::bench::code::Code;
 use machine::build::{Config, build, with_loader};
-use machine::harness::{Outcome, Report, Wanted};
+use machine::harness::{Report, Wanted};
 use machine::loader::Firmware;
 use std::path::Path;
-use std::time::Instant;
 
 const PANICS: &str = "system::program::d20_what_the_kernel_can_panic_with_is_known";
 const SMAP: &str = "system::program::d03_nothing_suspends_smap";
@@ -45,17 +44,14 @@ pub fn run(config: &Config, wanted: &Wanted, report: &Report) -> Result<()> {
     if ![PANICS, SMAP].iter().any(|name| wanted.matches(name)) {
         return Ok(());
     }
-    let logs = report.logs("system::program")?;
     let (_, built) = with_loader(config, Firmware::Pvh, || build(config))?;
     for (name, look) in [(PANICS, messages as fn(&Path) -> Result<Vec<String>>), (SMAP, suspending)] {
         if wanted.matches(name) {
-            let begun = Instant::now();
-            let outcome: Outcome = match look(&built.kernel) {
-                Ok(found) if found.is_empty() => Ok(()),
-                Ok(found) => Err(found.join("\n")),
-                Err(error) => Err(format!("{error:#}")),
-            };
-            report.verdict(name, &outcome, Some(begun.elapsed()), &logs);
+            report.perform(name, |_| {
+                let found = look(&built.kernel)?;
+                ensure!(found.is_empty(), "{}", found.join("\n"));
+                Ok(())
+            })?;
         }
     }
     Ok(())
