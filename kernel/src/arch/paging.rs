@@ -264,6 +264,8 @@ pub fn switch_to_kernel() {
 /// # Safety
 /// The kernel must not use what was mapped in the page, and the frame must belong to whoever writes
 /// to it.
+// Inlined, so that what takes the frames stays code of the boot.
+#[inline(always)]
 pub unsafe fn map_kernel(page: u64, frame: PhysAddr, flags: KernelFlags, frames: &mut dyn FnMut() -> Zeroed) {
     let mut table = Table::from(kernel_root());
     for level in [3, 2, 1] {

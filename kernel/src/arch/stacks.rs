@@ -45,6 +45,7 @@ pub fn guard_of(addr: u64) -> Option<Stack> {
 }
 
 /// Maps all stacks. Called once, before one of them is used.
+#[unsafe(link_section = "boot_text")]
 pub fn init(frames: &mut impl FrameAllocator<Size4KiB>) {
     for stack in [Stack::Kernel, Stack::DoubleFault, Stack::Nmi, Stack::MachineCheck] {
         let mut page = stack.bottom();
