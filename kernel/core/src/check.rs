@@ -194,18 +194,23 @@ fn caches(s: &System) -> Result<(), String> {
         let closed = s.sched.accounts[t.task.index()].closed();
         if own.is_alive() {
             for (cache, right) in [(&t.calls, Rights::CALL), (&t.receives, Rights::RECV)] {
-                if cache.closed == closed {
+                if cache.found.closed == closed {
                     cache_leads(s, index, cache, right)?;
                 }
             }
             for (cache, right) in [(&t.signals, Rights::SIGNAL), (&t.polls, Rights::WAIT)] {
-                if cache.closed == closed && s.releasing == 0 {
-                    let to = s.notification_handle(index, cache.handle, right);
+                if cache.found.closed == closed && s.releasing == 0 {
+                    let to = s.notification_handle(index, cache.found.handle, right);
                     let to =
                         to.or_else(|e| if e == Status::BadHandle { Ok((cache.to(), !cache.never)) } else { Err(e) });
-                    let (to, bits) = to.map_err(|e| format!("thread {index} goes by {:#x}: {e}", cache.handle))?;
-                    ensure!(cache.to() == to, "thread {index} would go elsewhere than by {:#x}", cache.handle);
-                    ensure!(cache.never == !bits, "thread {index} would set other bits than by {:#x}", cache.handle);
+                    let (to, bits) =
+                        to.map_err(|e| format!("thread {index} goes by {:#x}: {e}", cache.found.handle))?;
+                    ensure!(cache.to() == to, "thread {index} would go elsewhere than by {:#x}", cache.found.handle);
+                    ensure!(
+                        cache.never == !bits,
+                        "thread {index} would set other bits than by {:#x}",
+                        cache.found.handle
+                    );
                 }
             }
         }
@@ -235,13 +240,13 @@ fn caches(s: &System) -> Result<(), String> {
 fn cache_leads(s: &System, index: u16, cache: &EndpointCache, right: Rights) -> Result<(), String> {
     let Some(to) = cache.endpoint() else { return Ok(()) };
     ensure!(
-        (cache.place, cache.generation) == (to.place(), to.generation()),
+        (cache.found.place, cache.found.generation) == (to.place(), to.generation()),
         "thread {index} has a cached lookup of {to:?} that is another for the assembly"
     );
     let (endpoint, badge) = s
-        .endpoint_handle(index, cache.handle, right)
-        .map_err(|e| format!("thread {index} would go by {:#x}: {e}", cache.handle))?;
-    ensure!(endpoint == to, "thread {index} would go elsewhere than handle {:#x} leads", cache.handle);
+        .endpoint_handle(index, cache.found.handle, right)
+        .map_err(|e| format!("thread {index} would go by {:#x}: {e}", cache.found.handle))?;
+    ensure!(endpoint == to, "thread {index} would go elsewhere than handle {:#x} leads", cache.found.handle);
     if right == Rights::RECV {
         ensure!(cache.waits == State::Receiving(to), "thread {index} would wait as {:?}", cache.waits);
         return Ok(());
@@ -251,7 +256,7 @@ fn cache_leads(s: &System, index: u16, cache: &EndpointCache, right: Rights) -> 
     ensure!(cache.waits == State::Sending(to) && cache.tells == tells, "thread {index} would call as somebody else");
     match s.check_order(index, endpoint) {
         Ok(()) | Err(Status::PeerGone | Status::BadHandle) => Ok(()),
-        Err(e) => Err(format!("thread {index} would call by {:#x}: {e}", cache.handle)),
+        Err(e) => Err(format!("thread {index} would call by {:#x}: {e}", cache.found.handle)),
     }
 }
 

@@ -35,7 +35,7 @@ use crate::row::Row;
 use crate::sched::{BACKGROUND, RETURNING, Scheduler};
 use crate::system::System;
 use crate::task::Task;
-use crate::thread::{EndpointCache, NotificationCache, State, Thread};
+use crate::thread::{Lookup, State, Thread};
 use abi::Status;
 use abi::message::{Header, MAX_LEASES, ReplyToken, bits};
 use abi::task::MAX_TASKS;
@@ -72,18 +72,11 @@ impl Scheduler {
         self.has_left(t) && t.effective < self.best()
     }
 
-    /// Whether a cached lookup of a thread of this row is for this handle, and no handle has been
-    /// closed since.
+    /// Whether a lookup by a thread of this row is of this handle, and no handle has been closed
+    /// since.
     #[inline(always)]
-    fn leads(&self, row: Row, cache: &EndpointCache, handle: u64) -> bool {
-        cache.handle == handle && self.account_of(row).is_some_and(|a| a.closed() == cache.closed)
-    }
-
-    /// Whether a cached lookup of a thread of this row is for this handle, and no handle has been
-    /// closed since.
-    #[inline(always)]
-    pub(crate) fn is_of(&self, row: Row, cache: &NotificationCache, handle: u64) -> bool {
-        cache.handle == handle && self.account_of(row).is_some_and(|a| a.closed() == cache.closed)
+    pub(crate) fn is_valid(&self, row: Row, found: &Lookup, handle: u64) -> bool {
+        found.handle == handle && self.account_of(row).is_some_and(|a| a.closed() == found.closed)
     }
 }
 
@@ -108,7 +101,7 @@ impl System {
         let current = sched.current;
         let Some(me) = threads.at(current) else { return false };
         let (number, header, words, cache) = (me.frame.rdi, me.frame.rsi, me.frame.words(), me.calls);
-        if !sched.leads(me.task, &cache, number) {
+        if !sched.is_valid(me.task, &cache.found, number) {
             return false;
         }
         let Some(endpoint) = cache.endpoint().and_then(|id| endpoints.get_mut(id)) else { return false };
@@ -139,7 +132,7 @@ impl System {
         let Some(me) = threads.at(current) else { return false };
         let (number, header, words, cache) = (me.frame.rdi, me.frame.rsi, me.frame.words(), me.receives);
         let (token, mask, awaited, alone) = (ReplyToken(me.frame.r8), me.frame.r9, me.awaited, me.alone);
-        if !sched.leads(me.task, &cache, number) {
+        if !sched.is_valid(me.task, &cache.found, number) {
             return false;
         }
         let Some(endpoint) = cache.endpoint().and_then(|id| endpoints.get_mut(id)) else { return false };
@@ -165,7 +158,7 @@ impl System {
         let Some(me) = threads.at(current) else { return false };
         let (number, header, cache) = (me.frame.rdi, me.frame.rsi, me.calls);
         let best = sched.best();
-        let there = self.releasing == 0 && best < RETURNING && sched.leads(me.task, &cache, number);
+        let there = self.releasing == 0 && best < RETURNING && sched.is_valid(me.task, &cache.found, number);
         let Some(endpoint) = cache.endpoint().filter(|_| there).and_then(|id| endpoints.get_mut(id)) else {
             return false;
         };
@@ -195,7 +188,7 @@ impl System {
         let Some(me) = threads.at(current) else { return false };
         let (number, header, words, cache) = (me.frame.rdi, me.frame.rsi, me.frame.words(), me.receives);
         let (token, mask, awaited, level) = (ReplyToken(me.frame.r8), me.frame.r9, me.awaited, me.effective);
-        if header > LABEL || self.releasing != 0 || !sched.leads(me.task, &cache, number) {
+        if header > LABEL || self.releasing != 0 || !sched.is_valid(me.task, &cache.found, number) {
             return false;
         }
         let Some(endpoint) = cache.endpoint().and_then(|id| endpoints.get_mut(id)) else { return false };
@@ -228,7 +221,7 @@ impl System {
     pub fn direct_signal(&mut self) -> bool {
         let Some(me) = self.threads.at(self.sched.current) else { return false };
         let (current, number, set, cache) = (self.sched.current, me.frame.rdi, me.frame.rsi, me.signals);
-        let may = set & cache.never == 0 && self.sched.is_of(me.task, &cache, number);
+        let may = set & cache.never == 0 && self.sched.is_valid(me.task, &cache.found, number);
         let done = may && self.ring(cache.to(), set);
         if done && let Some(me) = self.threads.at_mut(current) {
             me.frame.rax = Status::Ok as u64;

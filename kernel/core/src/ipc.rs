@@ -5,7 +5,6 @@
 //! and its leases. So a queue needs no memory, and a reply token is only a name for a thread in a
 //! certain call.
 
-use crate::account::Account;
 use crate::arena::Id;
 use crate::direct::next_call;
 use crate::endpoint::Endpoint;
@@ -15,7 +14,7 @@ use crate::release::IN_THE_WAY;
 use crate::row::Row;
 use crate::system::System;
 use crate::task::Task;
-use crate::thread::{EndpointCache, State, Thread, TrapFrame};
+use crate::thread::{EndpointCache, Lookup, State, Thread, TrapFrame};
 use abi::Status;
 use abi::message::{Header, Kinds, LISTENERS, Lease, MAX_LEASES, ReplyToken, Rights, Sender, pack_transfer};
 
@@ -248,10 +247,9 @@ impl System {
         let (id, badge) = self.endpoint_handle(thread, number, Rights::CALL)?;
         self.check_order(thread, id)?;
         let t = self.threads.at_mut(thread).ok_or(Status::BadHandle)?;
-        let closed = self.sched.accounts.get(t.task.index()).map_or(0, Account::closed);
+        let found = Lookup::of(number, self.sched.accounts.get(t.task.index()), id);
         let tells = Sender { task: t.id, badge }.to_u64();
-        let (place, generation) = (id.place(), id.generation());
-        t.calls = EndpointCache { handle: number, closed, place, generation, tells, waits: State::Sending(id) };
+        t.calls = EndpointCache { found, tells, waits: State::Sending(id) };
         Ok((id, tells))
     }
 
@@ -260,9 +258,8 @@ impl System {
         let (id, _) = self.endpoint_handle(thread, number, Rights::RECV)?;
         self.endpoints.get_mut(id).ok_or(Status::BadHandle)?.served = true;
         let t = self.threads.at_mut(thread).ok_or(Status::BadHandle)?;
-        let closed = self.sched.accounts.get(t.task.index()).map_or(0, Account::closed);
-        let (place, generation) = (id.place(), id.generation());
-        t.receives = EndpointCache { handle: number, closed, place, generation, tells: 0, waits: State::Receiving(id) };
+        let found = Lookup::of(number, self.sched.accounts.get(t.task.index()), id);
+        t.receives = EndpointCache { found, tells: 0, waits: State::Receiving(id) };
         Ok(id)
     }
 

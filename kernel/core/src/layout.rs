@@ -12,7 +12,7 @@ use crate::notify::Notification;
 use crate::queue::Queue;
 use crate::sched::Scheduler;
 use crate::system::{Counters, System};
-use crate::thread::{EndpointCache, NotificationCache, State, Thread, TrapFrame};
+use crate::thread::{EndpointCache, Lookup, NotificationCache, State, Thread, TrapFrame};
 use crate::timer::Timers;
 use core::mem::offset_of;
 
@@ -77,15 +77,15 @@ pub const IS_WAITING: u16 = State::WAITING;
 pub const SIGNALS: isize = at(offset_of!(Thread, signals));
 /// Offset from the frame end of `polls`, a [`NotificationCache`].
 pub const POLLS: isize = at(offset_of!(Thread, polls));
-/// Offset of the handle in a [`NotificationCache`]: eight bytes.
-pub const NOTIFICATION_CACHE_HANDLE: usize = offset_of!(NotificationCache, handle);
-/// Offset of the number of closed handles in a [`NotificationCache`]: eight bytes.
-pub const NOTIFICATION_CACHE_CLOSED: usize = offset_of!(NotificationCache, closed);
-/// Offset of the notification's place in a [`NotificationCache`]: four bytes.
-pub const NOTIFICATION_CACHE_PLACE: usize = offset_of!(NotificationCache, place);
-/// Offset of the notification's generation in a [`NotificationCache`]: four bytes.
-pub const NOTIFICATION_CACHE_GENERATION: usize = offset_of!(NotificationCache, generation);
-
+/// Offset of the handle in a cached lookup of either kind: eight bytes.
+pub const LOOKUP_HANDLE: usize = offset_of!(Lookup, handle);
+/// Offset of the number of closed handles in a cached lookup: eight bytes.
+pub const LOOKUP_CLOSED: usize = offset_of!(Lookup, closed);
+/// Offset of the object's place in a cached lookup: four bytes.
+pub const LOOKUP_PLACE: usize = offset_of!(Lookup, place);
+/// Offset of the object's generation in a cached lookup: four bytes.
+pub const LOOKUP_GENERATION: usize = offset_of!(Lookup, generation);
+const _: () = assert!(offset_of!(NotificationCache, found) == 0 && offset_of!(EndpointCache, found) == 0);
 /// Offset of the bits that cannot be set in a [`NotificationCache`]: eight bytes.
 pub const NOTIFICATION_CACHE_NEVER: usize = offset_of!(NotificationCache, never);
 
@@ -93,14 +93,6 @@ pub const NOTIFICATION_CACHE_NEVER: usize = offset_of!(NotificationCache, never)
 pub const CALLS: isize = at(offset_of!(Thread, calls));
 /// Offset from the frame end of `receives`, an [`EndpointCache`].
 pub const RECEIVES: isize = at(offset_of!(Thread, receives));
-/// Offset of the handle in an [`EndpointCache`]: eight bytes.
-pub const ENDPOINT_CACHE_HANDLE: usize = offset_of!(EndpointCache, handle);
-/// Offset of the number of closed handles in an [`EndpointCache`]: eight bytes.
-pub const ENDPOINT_CACHE_CLOSED: usize = offset_of!(EndpointCache, closed);
-/// Offset of the endpoint's place in an [`EndpointCache`]: four bytes.
-pub const ENDPOINT_CACHE_PLACE: usize = offset_of!(EndpointCache, place);
-/// Offset of the endpoint's generation in an [`EndpointCache`]: four bytes.
-pub const ENDPOINT_CACHE_GENERATION: usize = offset_of!(EndpointCache, generation);
 /// Offset of the sender value for the server in an [`EndpointCache`]: eight bytes.
 pub const ENDPOINT_CACHE_TELLS: usize = offset_of!(EndpointCache, tells);
 /// Offset of the state of a waiting thread in an [`EndpointCache`]: eight bytes.

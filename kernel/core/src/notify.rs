@@ -1,13 +1,12 @@
 //! Notifications: a word of 64 bits that holders of handles set, and for which a thread waits.
 
-use crate::account::Account;
 use crate::arena::Id;
 use crate::endpoint::Endpoint;
 use crate::handles::{Handle, Object};
 use crate::queue::Queue;
 use crate::row::Row;
 use crate::system::System;
-use crate::thread::{NotificationCache, State};
+use crate::thread::{Lookup, NotificationCache, State};
 use abi::Status;
 use abi::message::{Header, Rights, bits};
 
@@ -194,10 +193,9 @@ impl System {
     ) -> Result<(Id<Notification>, u64), Status> {
         let (to, bits) = self.notification_handle(thread, number, right)?;
         let t = self.threads.at_mut(thread).ok_or(Status::BadHandle)?;
-        let closed = self.sched.accounts.get(t.task.index()).map_or(0, Account::closed);
-        let bell =
-            NotificationCache { handle: number, closed, place: to.place(), generation: to.generation(), never: !bits };
-        *if right == Rights::SIGNAL { &mut t.signals } else { &mut t.polls } = bell;
+        let found = Lookup::of(number, self.sched.accounts.get(t.task.index()), to);
+        let cache = if right == Rights::SIGNAL { &mut t.signals } else { &mut t.polls };
+        *cache = NotificationCache { found, never: !bits };
         Ok((to, bits))
     }
 
@@ -271,7 +269,9 @@ impl System {
     /// slot but no longer exist.
     #[inline(always)]
     pub fn finds_nothing(&self, handle: u64, mask: u64) -> bool {
-        let Some(t) = self.running().filter(|t| self.sched.is_of(t.task, &t.polls, handle)) else { return false };
+        let Some(t) = self.running().filter(|t| self.sched.is_valid(t.task, &t.polls.found, handle)) else {
+            return false;
+        };
         self.releasing == 0 && self.notifications.get(t.polls.to()).is_some_and(|n| n.word & mask == 0)
     }
 

@@ -1,5 +1,6 @@
 //! Threads: a register file, a priority and a state.
 
+use crate::account::Account;
 use crate::account::Budget;
 use crate::addr::AddressSpace;
 use crate::arena::Id;
@@ -142,19 +143,39 @@ impl State {
     }
 }
 
-/// A cached lookup: the endpoint that a handle was found to name, so that its next use needs no
-/// lookup. It is valid while the task has closed no handle since and the endpoint still exists.
+/// A lookup of a handle, so that its next use needs none: what the handle was found to name, and
+/// when. It is valid while the task has closed no handle since.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lookup {
+    /// The number of the handle; [`u64::MAX`] if nothing is cached.
+    pub handle: u64,
+    /// The value of [`Account::closed`] at the time of the lookup.
+    pub closed: u64,
+    /// The [`Id::place`] of the object.
+    pub place: u32,
+    /// The generation of the object's slot.
+    pub generation: u32,
+}
+
+impl Lookup {
+    /// No lookup. Its `closed` never matches, as no task closes so many handles.
+    pub(crate) const NONE: Lookup = Lookup { handle: u64::MAX, closed: u64::MAX, place: 0, generation: 0 };
+
+    /// The lookup of a handle of the task with this account, which was just found to name `id`.
+    pub(crate) fn of<T>(handle: u64, account: Option<&Account>, id: Id<T>) -> Lookup {
+        let closed = account.map_or(0, Account::closed);
+        Lookup { handle, closed, place: id.place(), generation: id.generation() }
+    }
+}
+
+/// A cached lookup: the endpoint that a handle was found to name. It is valid while its [`Lookup`]
+/// is and the endpoint still exists.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EndpointCache {
-    /// The number of the handle; [`u64::MAX`] if nothing is cached.
-    pub handle: u64,
-    /// The value of [`Account::closed`](crate::account::Account::closed) at the time of the lookup.
-    pub closed: u64,
-    /// The [`Id::place`] of the endpoint.
-    pub place: u32,
-    /// The generation of the endpoint's slot.
-    pub generation: u32,
+    /// The lookup.
+    pub found: Lookup,
     /// The sender value that the server is given with a call through this handle.
     pub tells: u64,
     /// The state of a thread that waits at the endpoint: [`State::Sending`] in a cached lookup for
@@ -163,9 +184,8 @@ pub(crate) struct EndpointCache {
 }
 
 impl EndpointCache {
-    /// No cached lookup. Its `closed` never matches, as no task closes so many handles.
-    pub(crate) const NONE: EndpointCache =
-        EndpointCache { handle: u64::MAX, closed: u64::MAX, place: 0, generation: 0, tells: 0, waits: State::Ready };
+    /// No cached lookup.
+    pub(crate) const NONE: EndpointCache = EndpointCache { found: Lookup::NONE, tells: 0, waits: State::Ready };
 
     /// The endpoint that the handle was found to name.
     #[inline(always)]
@@ -177,32 +197,25 @@ impl EndpointCache {
     }
 }
 
-/// A cached lookup: the notification that a handle was found to name. It is valid while the task
-/// has closed no handle since.
+/// A cached lookup: the notification that a handle was found to name. It is valid while its
+/// [`Lookup`] is.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NotificationCache {
-    /// The number of the handle; [`u64::MAX`] if nothing is cached.
-    pub handle: u64,
-    /// The value of [`Account::closed`](crate::account::Account::closed) at the time of the lookup.
-    pub closed: u64,
-    /// The [`Id::place`] of the notification.
-    pub place: u32,
-    /// The generation of the notification's slot.
-    pub generation: u32,
+    /// The lookup.
+    pub found: Lookup,
     /// The bits that cannot be set through the handle.
     pub never: u64,
 }
 
 impl NotificationCache {
-    /// No cached lookup. Its `closed` never matches, as no task closes so many handles.
-    pub(crate) const NONE: NotificationCache =
-        NotificationCache { handle: u64::MAX, closed: u64::MAX, place: 0, generation: 0, never: u64::MAX };
+    /// No cached lookup.
+    pub(crate) const NONE: NotificationCache = NotificationCache { found: Lookup::NONE, never: u64::MAX };
 
     /// The notification that the handle was found to name.
     #[inline(always)]
     pub(crate) fn to(&self) -> Id<Notification> {
-        Id::at_place(self.place, self.generation)
+        Id::at_place(self.found.place, self.found.generation)
     }
 }
 

@@ -133,7 +133,7 @@ macro_rules! code {
             "# {frame_end}{kernel_stack}{kernel}{system}{threads}{endpoints}{notes}{core_extras}{iomap}{owner}{bitmap}{no_bitmap}{special}{task}",
             "# {slot}{budget}{left}{closed}{charged_to}{effective}{levels}{ready}{current}{alone}{state}{running}{is_ready}{mask}{space}{extras}",
             "# {nobody}{queues}{bits}{note_generation}{word}{waiter}{bound}{releasing}{signals}{polls}",
-            "# {notification_cache_handle}{notification_cache_closed}{notification_cache_place}{notification_cache_generation}{notification_cache_never}",
+            "# {lookup_handle}{lookup_closed}{lookup_place}{lookup_generation}{notification_cache_never}",
             "# {ring_0}{now}{out}{switches}{space_switches}",
             ring_0 = const C::RING_0 as u8,
             now = const C::USER_STACK,
@@ -202,10 +202,10 @@ macro_rules! code {
             releasing = const layout::RELEASING,
             signals = const layout::SIGNALS,
             polls = const layout::POLLS,
-            notification_cache_handle = const layout::NOTIFICATION_CACHE_HANDLE,
-            notification_cache_closed = const layout::NOTIFICATION_CACHE_CLOSED,
-            notification_cache_place = const layout::NOTIFICATION_CACHE_PLACE,
-            notification_cache_generation = const layout::NOTIFICATION_CACHE_GENERATION,
+            lookup_handle = const layout::LOOKUP_HANDLE,
+            lookup_closed = const layout::LOOKUP_CLOSED,
+            lookup_place = const layout::LOOKUP_PLACE,
+            lookup_generation = const layout::LOOKUP_GENERATION,
             notification_cache_never = const layout::NOTIFICATION_CACHE_NEVER,
             $($operand)*
         )

@@ -65,10 +65,10 @@ macro_rules! piece {
             awaited = const layout::AWAITED,
             space = const layout::SPACE,
             thread_extras = const layout::EXTRAS,
-            endpoint_cache_handle = const layout::ENDPOINT_CACHE_HANDLE,
-            endpoint_cache_closed = const layout::ENDPOINT_CACHE_CLOSED,
-            endpoint_cache_place = const layout::ENDPOINT_CACHE_PLACE,
-            endpoint_cache_generation = const layout::ENDPOINT_CACHE_GENERATION,
+            lookup_handle = const layout::LOOKUP_HANDLE,
+            lookup_closed = const layout::LOOKUP_CLOSED,
+            lookup_place = const layout::LOOKUP_PLACE,
+            lookup_generation = const layout::LOOKUP_GENERATION,
             queues = const layout::QUEUES,
             generation = const layout::ENDPOINT_GENERATION,
             left = const layout::LEFT,
@@ -122,14 +122,14 @@ macro_rules! charge {
 /// jumps to 9 if that is not valid.
 macro_rules! endpoint {
     () => {
-        "cmp rdi, [r10 + {cache} + {endpoint_cache_handle}]
+        "cmp rdi, [r10 + {cache} + {lookup_handle}]
         jne 9f
-        mov rcx, [r10 + {cache} + {endpoint_cache_closed}]
+        mov rcx, [r10 + {cache} + {lookup_closed}]
         cmp rcx, [rbp + r11 + {closed}]
         jne 9f
-        mov r11d, [r10 + {cache} + {endpoint_cache_place}]
+        mov r11d, [r10 + {cache} + {lookup_place}]
         add r11, gs:[{endpoints}]
-        mov ecx, [r10 + {cache} + {endpoint_cache_generation}]
+        mov ecx, [r10 + {cache} + {lookup_generation}]
         cmp ecx, [r11 + {generation}]
         jne 9f"
     };
