@@ -4,37 +4,41 @@
 use alloc::vec::Vec;
 use core::marker::PhantomData;
 
-/// The name of a `T` in an [`Arena`]: six bytes, aligned to two.
+/// The name of a `T` in an [`Arena`]: eight bytes, aligned to two. The lower 16 bits are the index of
+/// the slot, the upper 48 its generation.
 #[repr(C, packed(2))]
 pub struct Id<T> {
-    pub(crate) index: u16,
-    pub(crate) generation: u32,
+    name: u64,
     kind: PhantomData<fn() -> T>,
 }
 
 impl<T> Id<T> {
     /// The number of the slot. Two live objects never have the same.
+    #[inline(always)]
     pub const fn index(self) -> u16 {
-        self.index
+        self.name as u16
     }
 
     /// Byte offset of the object's slot from the first slot of the arena.
     pub(crate) const fn place(self) -> u32 {
-        self.index as u32 * size_of::<Slot<T>>() as u32
+        self.index() as u32 * size_of::<Slot<T>>() as u32
     }
 
-    /// The name of the object at byte offset [`Id::place`] with this generation.
-    pub(crate) const fn at_place(place: u32, generation: u32) -> Self {
-        Id::of((place / size_of::<Slot<T>>() as u32) as u16, generation)
+    /// The index as it is kept where the object is not removed before this is forgotten.
+    pub(crate) const fn held(self) -> Held<T> {
+        Held { index: self.index(), kind: PhantomData }
     }
 
-    const fn of(index: u16, generation: u32) -> Self {
-        Id { index, generation, kind: PhantomData }
+    /// The name as a number.
+    #[inline(always)]
+    pub(crate) const fn name(self) -> u64 {
+        self.name
     }
 
-    #[inline]
-    pub(crate) const fn generation(self) -> u32 {
-        self.generation
+    /// The name with this number.
+    #[inline(always)]
+    pub(crate) const fn of(name: u64) -> Self {
+        Id { name, kind: PhantomData }
     }
 }
 
@@ -46,13 +50,46 @@ impl<T> Clone for Id<T> {
 impl<T> Copy for Id<T> {}
 impl<T> PartialEq for Id<T> {
     fn eq(&self, other: &Self) -> bool {
-        self.index() == other.index() && self.generation() == other.generation()
+        self.name() == other.name()
     }
 }
 impl<T> Eq for Id<T> {}
 impl<T> core::fmt::Debug for Id<T> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "#{}.{}", self.index(), self.generation())
+        write!(f, "#{}.{}", self.index(), self.name() >> INDEX_BITS)
+    }
+}
+
+/// The index of a `T` that is not removed while this is kept, such as the endpoint at which a thread
+/// waits: two bytes.
+#[repr(transparent)]
+pub struct Held<T> {
+    index: u16,
+    kind: PhantomData<fn() -> T>,
+}
+
+impl<T> Held<T> {
+    /// The number of the slot.
+    pub const fn index(self) -> u16 {
+        self.index
+    }
+}
+
+impl<T> Clone for Held<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Held<T> {}
+impl<T> PartialEq for Held<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.index == other.index
+    }
+}
+impl<T> Eq for Held<T> {}
+impl<T> core::fmt::Debug for Held<T> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "#{}", self.index)
     }
 }
 
@@ -60,10 +97,35 @@ impl<T> core::fmt::Debug for Id<T> {
 #[repr(C)]
 pub(crate) struct Slot<T> {
     pub(crate) value: Option<T>,
-    /// Odd while there is a value. It is incremented whenever a value is inserted or removed, so no
-    /// name of a value matches a free slot.
-    pub(crate) generation: u32,
-    next_free: u16,
+    /// The [`Id::name`] of the value. Where there is none, the lower 16 bits are the index of the
+    /// next free slot instead of this one's. The generation is odd while there is a value, and is
+    /// incremented whenever one is inserted or removed, so no name of a value matches a free slot.
+    pub(crate) name: u64,
+}
+
+/// Number of low bits of a name that are an index.
+const INDEX_BITS: u32 = u16::BITS;
+/// The last generation of a slot that has a value. A slot of which a value was removed with it is
+/// not used again, so no name recurs. At a million values a second in one slot, that is after four
+/// years.
+const LAST: u64 = u64::MAX >> INDEX_BITS;
+
+impl<T> Slot<T> {
+    /// The name of the next value in this slot, whose index is `index`.
+    #[inline(always)]
+    const fn next(&self, index: u16) -> u64 {
+        ((self.name >> INDEX_BITS) + 1) << INDEX_BITS | index as u64
+    }
+
+    /// Makes the slot, from which a value has been removed, the first of the free ones. Returns false
+    /// if it is used up.
+    #[inline(always)]
+    fn retire(&mut self, free: u16) -> bool {
+        let used_up = self.name >> INDEX_BITS == LAST;
+        // Of a slot that is used up, the generation is even as that of any free one.
+        self.name = if used_up { (LAST - 1) << INDEX_BITS | NONE as u64 } else { self.next(free) };
+        !used_up
+    }
 }
 
 const NONE: u16 = u16::MAX;
@@ -87,7 +149,7 @@ impl<T> Arena<T> {
     /// An arena of `capacity` slots, less than 65,534.
     pub fn new(capacity: u16) -> Self {
         let slots = (0..capacity)
-            .map(|i| Slot { generation: 0, value: None, next_free: if i + 1 == capacity { NONE } else { i + 1 } })
+            .map(|i| Slot { value: None, name: u64::from(if i + 1 == capacity { NONE } else { i + 1 }) })
             .collect();
         Arena { slots, free: if capacity == 0 { NONE } else { 0 }, live: 0, touched: 0 }
     }
@@ -96,12 +158,20 @@ impl<T> Arena<T> {
     pub fn insert(&mut self, value: T) -> Option<Id<T>> {
         let index = self.free;
         let slot = self.slots.get_mut(index as usize)?;
-        self.free = slot.next_free;
-        slot.generation = slot.generation.wrapping_add(1);
+        self.free = slot.name as u16;
+        slot.name = slot.next(index);
         slot.value = Some(value);
         self.live += 1;
         self.touched = self.touched.max(index + 1);
-        Some(Id::of(index, slot.generation))
+        Some(Id::of(slot.name))
+    }
+
+    /// Lets the free slots have this generation, as if they had been used so often.
+    #[cfg(any(test, feature = "verify"))]
+    pub(crate) fn age(&mut self, generation: u64) {
+        for slot in self.slots.iter_mut().filter(|s| s.value.is_none()) {
+            slot.name = (generation & !1) << INDEX_BITS | slot.name & u64::from(u16::MAX);
+        }
     }
 
     /// Whether another value fits.
@@ -111,11 +181,11 @@ impl<T> Arena<T> {
 
     /// Removes a value and returns it; its name is stale from now on. `None` if the name is stale.
     pub fn remove(&mut self, id: Id<T>) -> Option<T> {
-        let slot = self.slots.get_mut(id.index as usize).filter(|s| s.generation == id.generation())?;
+        let slot = self.slots.get_mut(id.index() as usize).filter(|s| s.name == id.name())?;
         let value = slot.value.take()?;
-        slot.generation = slot.generation.wrapping_add(1);
-        slot.next_free = self.free;
-        self.free = id.index;
+        if slot.retire(self.free) {
+            self.free = id.index();
+        }
         self.live -= 1;
         Some(value)
     }
@@ -126,9 +196,9 @@ impl<T> Arena<T> {
     pub(crate) fn clear(&mut self, index: u16) {
         if let Some(slot) = self.slots.get_mut(index as usize).filter(|s| s.value.is_some()) {
             slot.value = None;
-            slot.generation = slot.generation.wrapping_add(1);
-            slot.next_free = self.free;
-            self.free = index;
+            if slot.retire(self.free) {
+                self.free = index;
+            }
             self.live -= 1;
         }
     }
@@ -136,13 +206,13 @@ impl<T> Arena<T> {
     /// The value of this name; `None` if the name is stale.
     #[inline]
     pub fn get(&self, id: Id<T>) -> Option<&T> {
-        self.slots.get(id.index as usize).filter(|s| s.generation == id.generation())?.value.as_ref()
+        self.slots.get(id.index() as usize).filter(|s| s.name == id.name())?.value.as_ref()
     }
 
     /// The value of this name, mutable; `None` if the name is stale.
     #[inline]
     pub fn get_mut(&mut self, id: Id<T>) -> Option<&mut T> {
-        self.slots.get_mut(id.index as usize).filter(|s| s.generation == id.generation())?.value.as_mut()
+        self.slots.get_mut(id.index() as usize).filter(|s| s.name == id.name())?.value.as_mut()
     }
 
     /// The values in two different slots, mutable, whatever their generations; `None` if one has no
@@ -176,7 +246,7 @@ impl<T> Arena<T> {
     pub fn id_at(&self, index: u16) -> Option<Id<T>> {
         let slot = self.slots.get(index as usize)?;
         slot.value.as_ref()?;
-        Some(Id::of(index, slot.generation))
+        Some(Id::of(slot.name))
     }
 
     /// Number of values.
@@ -221,9 +291,9 @@ impl<T> Arena<T> {
 
     /// All values with their names.
     pub fn iter(&self) -> impl Iterator<Item = (Id<T>, &T)> {
-        self.slots.iter().take(self.touched.into()).enumerate().filter_map(|(i, s)| {
-            let id = Id::of(i as u16, s.generation);
-            s.value.as_ref().map(|v| (id, v))
-        })
+        self.slots
+            .iter()
+            .take(self.touched.into())
+            .filter_map(|s| s.value.as_ref().map(|v| (Id::of(s.name), v)))
     }
 }

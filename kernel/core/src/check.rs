@@ -84,10 +84,10 @@ fn threads(s: &System) -> Result<(), String> {
     }
     for (id, e) in s.endpoints.iter() {
         for index in members(s, e.senders)? {
-            put(index, State::Sending(id))?;
+            put(index, State::Sending(id.held()))?;
         }
         for index in members(s, e.receivers)? {
-            put(index, State::Receiving(id))?;
+            put(index, State::Receiving(id.held()))?;
             ensure!(s.row_of(index) == Ok(e.owner), "thread {index} receives at another task's endpoint");
         }
         let owner = &s.tasks[e.owner];
@@ -103,7 +103,7 @@ fn threads(s: &System) -> Result<(), String> {
     for (id, n) in s.notifications.iter() {
         ensure!(members(s, n.waiter)?.len() < 2, "several wait at {id:?}");
         if let Some(waiter) = n.waiter.front() {
-            put(waiter, State::Waiting(id))?;
+            put(waiter, State::Waiting(id.held()))?;
         }
     }
     // The release of a dead row has not reached this thread yet.
@@ -238,9 +238,9 @@ fn caches(s: &System) -> Result<(), String> {
 /// Checks that a valid cached lookup of a live thread names the endpoint that its handle names, or
 /// one that no longer exists.
 fn cache_leads(s: &System, index: u16, cache: &EndpointCache, right: Rights) -> Result<(), String> {
-    let Some(to) = cache.endpoint() else { return Ok(()) };
+    let to = cache.endpoint();
     ensure!(
-        (cache.found.place, cache.found.generation) == (to.place(), to.generation()),
+        cache.found.place == to.place(),
         "thread {index} has a cached lookup of {to:?} that is another for the assembly"
     );
     let (endpoint, badge) = s
@@ -248,12 +248,12 @@ fn cache_leads(s: &System, index: u16, cache: &EndpointCache, right: Rights) -> 
         .map_err(|e| format!("thread {index} would go by {:#x}: {e}", cache.found.handle))?;
     ensure!(endpoint == to, "thread {index} would go elsewhere than handle {:#x} leads", cache.found.handle);
     if right == Rights::RECV {
-        ensure!(cache.waits == State::Receiving(to), "thread {index} would wait as {:?}", cache.waits);
+        ensure!(cache.waits == State::Receiving(to.held()), "thread {index} would wait as {:?}", cache.waits);
         return Ok(());
     }
     let Some(t) = s.threads.at(index) else { return Ok(()) };
     let tells = Sender { task: s.tasks[t.task].id(t.task), badge }.to_u64();
-    ensure!(cache.waits == State::Sending(to) && cache.tells == tells, "thread {index} would call as somebody else");
+    ensure!(cache.waits == State::Sending(to.held()) && cache.tells == tells, "thread {index} would call as somebody else");
     match s.check_order(index, endpoint) {
         Ok(()) | Err(Status::PeerGone | Status::BadHandle) => Ok(()),
         Err(e) => Err(format!("thread {index} would call by {:#x}: {e}", cache.found.handle)),

@@ -14,7 +14,7 @@
 //! The fast paths rely on these rules, each of which [`crate::check`] verifies:
 //!
 //! - A cached [`EndpointCache`] is valid while its task has closed no handle since, and the
-//!   endpoint has the same generation.
+//!   endpoint has the same name.
 //! - A queue holds only threads that exist. A dead task's account is withheld, so none of its
 //!   threads has processor time left.
 //! - A blocked thread is charged to the slice of its task's account, at its priority, or to the
@@ -104,7 +104,7 @@ impl System {
         if !sched.is_valid(me.task, &cache.found, number) {
             return false;
         }
-        let Some(endpoint) = cache.endpoint().and_then(|id| endpoints.get_mut(id)) else { return false };
+        let Some(endpoint) = endpoints.get_mut(cache.endpoint()) else { return false };
         let Some(receiver) = endpoint.receivers.only() else { return false };
         let Some(token) = next_call(me.token) else { return false };
         let Some([me, next]) = threads.pair_mut(current, receiver).filter(|[_, next]| sched.may_follow(next)) else {
@@ -135,7 +135,7 @@ impl System {
         if !sched.is_valid(me.task, &cache.found, number) {
             return false;
         }
-        let Some(endpoint) = cache.endpoint().and_then(|id| endpoints.get_mut(id)) else { return false };
+        let Some(endpoint) = endpoints.get_mut(cache.endpoint()) else { return false };
         if !endpoint.receivers.is_empty() || !endpoint.senders.is_empty() || endpoint.bits & mask != 0 {
             return false;
         }
@@ -159,9 +159,7 @@ impl System {
         let (number, header, cache) = (me.frame.rdi, me.frame.rsi, me.calls);
         let best = sched.best();
         let there = self.releasing == 0 && best < RETURNING && sched.is_valid(me.task, &cache.found, number);
-        let Some(endpoint) = cache.endpoint().filter(|_| there).and_then(|id| endpoints.get_mut(id)) else {
-            return false;
-        };
+        let Some(endpoint) = endpoints.get_mut(cache.endpoint()).filter(|_| there) else { return false };
         let served = tasks.at(endpoint.owner).is_some_and(Task::is_alive);
         let Some(token) = next_call(me.token).filter(|_| served && endpoint.receivers.is_empty()) else { return false };
         let Some(ready) = sched.ready.get(usize::from(best)).and_then(Queue::front) else { return false };
@@ -191,7 +189,7 @@ impl System {
         if header > LABEL || self.releasing != 0 || !sched.is_valid(me.task, &cache.found, number) {
             return false;
         }
-        let Some(endpoint) = cache.endpoint().and_then(|id| endpoints.get_mut(id)) else { return false };
+        let Some(endpoint) = endpoints.get_mut(cache.endpoint()) else { return false };
         let Some(first) = endpoint.senders.front().filter(|_| endpoint.bits & mask == 0) else { return false };
         let Some(sender) = threads.at(first).filter(|s| !Header(s.frame.rsi).has_handle()) else { return false };
         let (tells, sent, request, call) = (sender.sender, sender.frame.rsi, sender.frame.words(), sender.token.0);

@@ -66,7 +66,7 @@ impl System {
                 self.make_ready(receiver);
             }
             None => {
-                self.block(thread, State::Sending(id));
+                self.block(thread, State::Sending(id.held()));
                 if let Some(e) = self.endpoints.get_mut(id) {
                     e.senders.push(&mut self.threads, thread);
                 }
@@ -133,7 +133,7 @@ impl System {
                 if let Some(t) = self.threads.at_mut(thread) {
                     t.mask = mask;
                 }
-                self.block(thread, State::Receiving(id));
+                self.block(thread, State::Receiving(id.held()));
                 if let Some(e) = self.endpoints.get_mut(id) {
                     match behind {
                         Some(next) => e.receivers.insert(&mut self.threads, thread, next),
@@ -249,7 +249,7 @@ impl System {
         let t = self.threads.at_mut(thread).ok_or(Status::BadHandle)?;
         let found = Lookup::of(number, self.sched.accounts.get(t.task.index()), id);
         let tells = Sender { task: t.id, badge }.to_u64();
-        t.calls = EndpointCache { found, tells, waits: State::Sending(id) };
+        t.calls = EndpointCache { found, tells, waits: State::Sending(id.held()) };
         Ok((id, tells))
     }
 
@@ -259,7 +259,7 @@ impl System {
         self.endpoints.get_mut(id).ok_or(Status::BadHandle)?.served = true;
         let t = self.threads.at_mut(thread).ok_or(Status::BadHandle)?;
         let found = Lookup::of(number, self.sched.accounts.get(t.task.index()), id);
-        t.receives = EndpointCache { found, tells: 0, waits: State::Receiving(id) };
+        t.receives = EndpointCache { found, tells: 0, waits: State::Receiving(id.held()) };
         Ok(id)
     }
 

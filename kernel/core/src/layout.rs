@@ -34,25 +34,25 @@ pub const fn register(offset: usize) -> isize {
 // These options have no tag of their own, so the value is at offset 0 of the slot's `Option`.
 const _: () = assert!(size_of::<Option<Thread>>() == size_of::<Thread>());
 const _: () = assert!(size_of::<Option<Endpoint>>() == size_of::<Endpoint>());
-const _: () = assert!(size_of::<State>() == 8 && offset_of!(Endpoint, senders) == size_of::<Queue>());
+const _: () = assert!(size_of::<State>() == 4 && offset_of!(Endpoint, senders) == size_of::<Queue>());
 
 /// Size of a thread's slot.
 pub const THREAD_SLOT: usize = size_of::<Slot<Thread>>();
-/// Offset from the frame end of the generation of a thread's slot: four bytes, odd while there is a
-/// thread.
-pub const THREAD_GENERATION: isize = offset_of!(Slot<Thread>, generation) as isize - FRAME_END as isize;
+/// Offset from the frame end of the lowest byte of the generation of a thread's slot: odd while
+/// there is a thread.
+pub const THREAD_GENERATION: isize = (offset_of!(Slot<Thread>, name) + size_of::<u16>()) as isize - FRAME_END as isize;
 /// Offset from the frame end of `budget`: four bytes, an offset from the first account.
 pub const BUDGET: isize = at(offset_of!(Thread, budget));
 /// Offset from the frame end of `effective`: one byte.
 pub const EFFECTIVE: isize = at(offset_of!(Thread, effective));
 /// Offset from the frame end of `token`: eight bytes.
 pub const TOKEN: isize = at(offset_of!(Thread, token));
-/// Offset from the frame end of `state`: eight bytes.
+/// Offset from the frame end of `state`: four bytes.
 pub const STATE: isize = at(offset_of!(Thread, state));
 /// The first two bytes of the `state` of a running thread.
 pub const RUNNING: u16 = State::RUNNING;
 /// Offset from the frame end of `awaited`: the state of a thread that waits for an answer of this
-/// thread's task, of which the first four bytes are compared.
+/// thread's task: four bytes.
 pub const AWAITED: isize = at(offset_of!(Thread, awaited));
 /// Offset from the frame end of `alone`: four bytes, the queue that holds this thread alone.
 pub const ALONE: isize = at(offset_of!(Thread, alone));
@@ -83,8 +83,8 @@ pub const LOOKUP_HANDLE: usize = offset_of!(Lookup, handle);
 pub const LOOKUP_CLOSED: usize = offset_of!(Lookup, closed);
 /// Offset of the object's place in a cached lookup: four bytes.
 pub const LOOKUP_PLACE: usize = offset_of!(Lookup, place);
-/// Offset of the object's generation in a cached lookup: four bytes.
-pub const LOOKUP_GENERATION: usize = offset_of!(Lookup, generation);
+/// Offset of the object's name in a cached lookup: eight bytes.
+pub const LOOKUP_NAME: usize = offset_of!(Lookup, name);
 const _: () = assert!(offset_of!(NotificationCache, found) == 0 && offset_of!(EndpointCache, found) == 0);
 /// Offset of the bits that cannot be set in a [`NotificationCache`]: eight bytes.
 pub const NOTIFICATION_CACHE_NEVER: usize = offset_of!(NotificationCache, never);
@@ -95,7 +95,7 @@ pub const CALLS: isize = at(offset_of!(Thread, calls));
 pub const RECEIVES: isize = at(offset_of!(Thread, receives));
 /// Offset of the sender value for the server in an [`EndpointCache`]: eight bytes.
 pub const ENDPOINT_CACHE_TELLS: usize = offset_of!(EndpointCache, tells);
-/// Offset of the state of a waiting thread in an [`EndpointCache`]: eight bytes.
+/// Offset of the state of a waiting thread in an [`EndpointCache`]: four bytes.
 pub const ENDPOINT_CACHE_WAITS: usize = offset_of!(EndpointCache, waits);
 
 /// Offset in an endpoint's slot of its two queues, receivers first: four bytes each.
@@ -107,14 +107,14 @@ pub const TAIL: usize = QUEUES + offset_of!(Queue, tail);
 pub const NOBODY: u32 = Queue::NOBODY.head as u32 | (Queue::NOBODY.tail as u32) << 16;
 /// Offset in an endpoint's slot of its copy of the notification's word: eight bytes.
 pub const BITS: usize = offset_of!(Slot<Endpoint>, value) + offset_of!(Endpoint, bits);
-/// Offset in an endpoint's slot of its generation: four bytes.
-pub const ENDPOINT_GENERATION: usize = offset_of!(Slot<Endpoint>, generation);
+/// Offset in an endpoint's slot of its name: eight bytes.
+pub const ENDPOINT_NAME: usize = offset_of!(Slot<Endpoint>, name);
 
 /// Size of an endpoint's slot in words of eight bytes.
 pub const ENDPOINT_WORDS: usize = size_of::<Slot<Endpoint>>() / 8;
 
-/// Offset in a notification's slot of its generation: four bytes.
-pub const NOTE_GENERATION: usize = offset_of!(Slot<Notification>, generation);
+/// Offset in a notification's slot of its name: eight bytes.
+pub const NOTE_NAME: usize = offset_of!(Slot<Notification>, name);
 /// Offset in a notification's slot of its word: eight bytes.
 pub const NOTE_WORD: usize = offset_of!(Slot<Notification>, value) + offset_of!(Notification, word);
 /// Offset in a notification's slot of the queue of its waiter: four bytes.

@@ -185,18 +185,18 @@ impl System {
         self.charge();
         match state {
             State::Ready => self.unschedule(index),
-            State::Sending(id) => {
-                if let Some(e) = self.endpoints.get_mut(id) {
+            State::Sending(at) => {
+                if let Some(e) = self.endpoints.at_mut(at.index()) {
                     e.senders.remove(&mut self.threads, index);
                 }
             }
-            State::Receiving(id) => {
-                if let Some(e) = self.endpoints.get_mut(id) {
+            State::Receiving(at) => {
+                if let Some(e) = self.endpoints.at_mut(at.index()) {
                     e.receivers.remove(&mut self.threads, index);
                 }
             }
-            State::Waiting(id) => {
-                if let Some(n) = self.notifications.get_mut(id) {
+            State::Waiting(at) => {
+                if let Some(n) = self.notifications.at_mut(at.index()) {
                     n.waiter = Queue::default();
                 }
             }
@@ -237,8 +237,8 @@ impl System {
                 State::Running => Activity::Running,
                 State::Ready => Activity::Ready,
                 State::Receiving(_) | State::Waiting(_) => Activity::Waiting,
-                State::Sending(id) => {
-                    waits_for = self.endpoints.get(id).map_or(u32::MAX, |e| e.owner.number().into());
+                State::Sending(at) => {
+                    waits_for = self.endpoints.at(at.index()).map_or(u32::MAX, |e| e.owner.number().into());
                     Activity::Sending
                 }
                 State::Replying(server) => {

@@ -252,7 +252,7 @@ impl System {
             if let Some(t) = self.threads.at_mut(thread) {
                 t.mask = mask;
             }
-            self.block(thread, State::Waiting(id));
+            self.block(thread, State::Waiting(id.held()));
             return Ok(());
         }
         let left = n.word & !mask;

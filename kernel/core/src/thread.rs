@@ -3,7 +3,7 @@
 use crate::account::Account;
 use crate::account::Budget;
 use crate::addr::AddressSpace;
-use crate::arena::Id;
+use crate::arena::{Held, Id};
 use crate::endpoint::Endpoint;
 use crate::notify::Notification;
 use crate::queue::{Link, Queue};
@@ -110,7 +110,7 @@ impl Default for FloatState {
 }
 
 /// What a thread is doing. The assembly depends on this layout: a tag of two bytes, then a payload
-/// of up to six.
+/// of two. A thread that waits for an object is woken before the object is removed.
 #[repr(u16)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
@@ -119,13 +119,13 @@ pub enum State {
     /// The thread is in a ready queue.
     Ready = 1,
     /// The thread is in a call, and waits in this endpoint's queue of senders.
-    Sending(Id<Endpoint>) = 2,
+    Sending(Held<Endpoint>) = 2,
     /// The thread is in a call that the task in this row has received and not answered.
     Replying(Row) = 3,
     /// The thread is in `recv`, and waits in this endpoint's queue of receivers.
-    Receiving(Id<Endpoint>) = 4,
+    Receiving(Held<Endpoint>) = 4,
     /// The thread waits on this notification.
-    Waiting(Id<Notification>) = Self::WAITING,
+    Waiting(Held<Notification>) = Self::WAITING,
 }
 
 impl State {
@@ -154,18 +154,18 @@ pub(crate) struct Lookup {
     pub closed: u64,
     /// The [`Id::place`] of the object.
     pub place: u32,
-    /// The generation of the object's slot.
-    pub generation: u32,
+    /// The [`Id::name`] of the object; 0, which no object has, if nothing is cached.
+    pub name: u64,
 }
 
 impl Lookup {
     /// No lookup. Its `closed` never matches, as no task closes so many handles.
-    pub(crate) const NONE: Lookup = Lookup { handle: u64::MAX, closed: u64::MAX, place: 0, generation: 0 };
+    pub(crate) const NONE: Lookup = Lookup { handle: u64::MAX, closed: u64::MAX, place: 0, name: 0 };
 
     /// The lookup of a handle of the task with this account, which was just found to name `id`.
     pub(crate) fn of<T>(handle: u64, account: Option<&Account>, id: Id<T>) -> Lookup {
         let closed = account.map_or(0, Account::closed);
-        Lookup { handle, closed, place: id.place(), generation: id.generation() }
+        Lookup { handle, closed, place: id.place(), name: id.name() }
     }
 }
 
@@ -189,11 +189,8 @@ impl EndpointCache {
 
     /// The endpoint that the handle was found to name.
     #[inline(always)]
-    pub(crate) fn endpoint(&self) -> Option<Id<Endpoint>> {
-        match self.waits {
-            State::Sending(id) | State::Receiving(id) => Some(id),
-            _ => None,
-        }
+    pub(crate) fn endpoint(&self) -> Id<Endpoint> {
+        Id::of(self.found.name)
     }
 }
 
@@ -215,7 +212,7 @@ impl NotificationCache {
     /// The notification that the handle was found to name.
     #[inline(always)]
     pub(crate) fn to(&self) -> Id<Notification> {
-        Id::at_place(self.found.place, self.found.generation)
+        Id::of(self.found.name)
     }
 }
 

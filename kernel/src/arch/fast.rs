@@ -132,8 +132,8 @@ macro_rules! code {
             "# {r15}{r14}{r13}{r12}{r10}{r9}{r8}{rdi}{rsi}{rbp}{rbx}{rdx}{rcx}{rax}{vector}{syscall}{rip}{rflags}{rsp}{flags}{flags_set}{size}",
             "# {frame_end}{kernel_stack}{kernel}{system}{threads}{endpoints}{notes}{core_extras}{iomap}{owner}{bitmap}{no_bitmap}{special}{task}",
             "# {slot}{budget}{left}{closed}{charged_to}{effective}{levels}{ready}{current}{alone}{state}{running}{is_ready}{mask}{space}{extras}",
-            "# {nobody}{queues}{bits}{note_generation}{word}{waiter}{bound}{releasing}{signals}{polls}",
-            "# {lookup_handle}{lookup_closed}{lookup_place}{lookup_generation}{notification_cache_never}",
+            "# {nobody}{queues}{bits}{note_name}{word}{waiter}{bound}{releasing}{signals}{polls}",
+            "# {lookup_handle}{lookup_closed}{lookup_place}{lookup_name}{notification_cache_never}",
             "# {ring_0}{now}{out}{switches}{space_switches}",
             ring_0 = const C::RING_0 as u8,
             now = const C::USER_STACK,
@@ -195,7 +195,7 @@ macro_rules! code {
             nobody = const layout::NOBODY,
             queues = const layout::QUEUES,
             bits = const layout::BITS,
-            note_generation = const layout::NOTE_GENERATION,
+            note_name = const layout::NOTE_NAME,
             word = const layout::NOTE_WORD,
             waiter = const layout::NOTE_WAITER,
             bound = const layout::NOTE_BOUND,
@@ -205,7 +205,7 @@ macro_rules! code {
             lookup_handle = const layout::LOOKUP_HANDLE,
             lookup_closed = const layout::LOOKUP_CLOSED,
             lookup_place = const layout::LOOKUP_PLACE,
-            lookup_generation = const layout::LOOKUP_GENERATION,
+            lookup_name = const layout::LOOKUP_NAME,
             notification_cache_never = const layout::NOTIFICATION_CACHE_NEVER,
             $($operand)*
         )

@@ -68,9 +68,9 @@ macro_rules! piece {
             lookup_handle = const layout::LOOKUP_HANDLE,
             lookup_closed = const layout::LOOKUP_CLOSED,
             lookup_place = const layout::LOOKUP_PLACE,
-            lookup_generation = const layout::LOOKUP_GENERATION,
+            lookup_name = const layout::LOOKUP_NAME,
             queues = const layout::QUEUES,
-            generation = const layout::ENDPOINT_GENERATION,
+            name = const layout::ENDPOINT_NAME,
             left = const layout::LEFT,
             closed = const layout::CLOSED,
             charged_to = const layout::CHARGED_TO,
@@ -129,8 +129,8 @@ macro_rules! endpoint {
         jne 9f
         mov r11d, [r10 + {cache} + {lookup_place}]
         add r11, gs:[{endpoints}]
-        mov ecx, [r10 + {cache} + {lookup_generation}]
-        cmp ecx, [r11 + {generation}]
+        mov rcx, [r10 + {cache} + {lookup_name}]
+        cmp rcx, [r11 + {name}]
         jne 9f"
     };
 }
@@ -270,8 +270,8 @@ pub extern "C" fn reply_recv<C: Core>() {
         may_follow!(),
         // This thread waits for a message, the other runs.
         "mov [r10 + {mask}], r9",
-        "mov rcx, [r10 + {cache} + {endpoint_cache_waits}]",
-        "mov [r10 + {state}], rcx",
+        "mov ecx, [r10 + {cache} + {endpoint_cache_waits}]",
+        "mov [r10 + {state}], ecx",
         "mov ecx, [r10 + {alone}]",
         "mov [r11 + {queues}], ecx",
         go!("xor edi, edi\nxor r8d, r8d");

@@ -21,6 +21,46 @@ fn a_stale_name_is_refused_when_the_slot_is_in_use_again() {
 }
 
 #[test]
+fn a_stale_name_is_refused_however_often_its_slot_was_used() {
+    let mut arena = Arena::new(2);
+    let mut names = vec![arena.insert(0).unwrap()];
+    for shift in [8, 16, 31, 32, 33, 40, 47] {
+        arena.remove(*names.last().unwrap()).unwrap();
+        // The lower bits of the generation are those of the first name again.
+        arena.age((names[0].name() >> 16) + (1 << shift) - 1);
+        let next = arena.insert(shift).unwrap();
+        assert_eq!(next.index(), names[0].index());
+        assert!(names.iter().all(|name| *name != next && arena.get(*name).is_none()), "2^{shift} generations later");
+        assert_eq!(arena.get(next), Some(&shift));
+        names.push(next);
+    }
+}
+
+#[test]
+fn a_slot_that_is_used_up_is_not_used_again() {
+    for clear in [false, true] {
+        let mut arena = Arena::new(2);
+        let kept = arena.insert("kept").unwrap();
+        arena.age(u64::MAX >> 16);
+        let last = arena.insert("last").unwrap();
+        assert_eq!((last.name() >> 16, arena.get(last)), (u64::MAX >> 16, Some(&"last")));
+        if clear {
+            arena.clear(last.index());
+        } else {
+            assert_eq!(arena.remove(last), Some("last"));
+        }
+        assert!(!arena.has_room() && arena.insert("more").is_none(), "its names would be given a second time");
+        assert_eq!(arena.remove(last), None);
+        assert_eq!((arena.get(last), arena.at(last.index())), (None, None));
+        assert_eq!((arena.get(kept), arena.live()), (Some(&"kept"), 1));
+        // The other slot is used as before.
+        arena.remove(kept).unwrap();
+        assert_eq!(arena.insert("next").map(|id| id.index()), Some(kept.index()));
+        assert!(!arena.has_room());
+    }
+}
+
+#[test]
 fn an_arena_without_slots_takes_nothing() {
     let mut arena = Arena::new(0);
     assert_eq!(arena.insert(1), None);

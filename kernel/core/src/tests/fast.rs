@@ -179,7 +179,7 @@ fn a_call_goes_fast_only_by_the_handle_it_went_by() {
         (s.tasks[Row::new(2)].id(Row::new(2)).to_u32().into(), 7)
     );
     assert!(!try_call(&mut s, server, 3, 7), "nothing is cached");
-    assert_eq!(state(&s, client), State::Receiving(s.tasks[Row::new(1)].endpoint.unwrap()));
+    assert_eq!(state(&s, client), State::Receiving(s.tasks[Row::new(1)].endpoint.unwrap().held()));
     super::sound(&s);
 }
 
@@ -268,8 +268,13 @@ fn a_way_ends_with_what_it_leads_by() {
     reply(&mut s, server, token, Message::default()).unwrap();
     recv(&mut s, server, OWN, 0).unwrap();
     s.endpoint_destroy(id);
-    s.endpoints.insert(Endpoint { receivers: Queue::of(server), ..another_endpoint() }).unwrap();
+    let next = s.endpoints.insert(Endpoint { receivers: Queue::of(server), ..another_endpoint() }).unwrap();
+    assert_eq!(next.index(), id.index());
     assert!(!try_call(&mut s, other, theirs, 7), "another is in its place");
+    s.endpoints.remove(next).unwrap();
+    s.endpoints.age((id.name() >> 16) + (1 << 32) - 1);
+    s.endpoints.insert(Endpoint { receivers: Queue::of(server), ..another_endpoint() }).unwrap();
+    assert!(!try_call(&mut s, other, theirs, 7), "another is in its place, 2^31 uses later");
 
     // The caller is gone: nobody is answered in its place, whether the place is empty or taken.
     let (mut s, [server, _, other]) = acquainted();

@@ -54,7 +54,7 @@ fn record(s: &mut System, current: u16) -> Record {
 /// Ends a thread in such a way that all that the assembly looks at in its place is as it was, but for the generation.
 pub fn end_without_trace(s: &mut System, thread: u16) {
     const PARTS: [(isize, usize); 4] =
-        [(layout::TOKEN, 8), (layout::STATE, 8), (layout::BUDGET, 4), (layout::EFFECTIVE, 1)];
+        [(layout::TOKEN, 8), (layout::STATE, 4), (layout::BUDGET, 4), (layout::EFFECTIVE, 1)];
     let frame_end = frame_end(s, thread) as *mut u8;
     // SAFETY: the parts lie in the thread's slot, of which only the tag says whether there is one, and that is in none of them: see below.
     let kept = PARTS.map(|(at, len)| unsafe { core::slice::from_raw_parts(frame_end.offset(at), len) }.to_vec());

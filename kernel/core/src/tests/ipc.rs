@@ -18,7 +18,7 @@ fn a_call_waits_for_a_receiver_and_then_for_the_reply() {
     let (mut s, [server, client, _]) = trio();
     call(&mut s, client, PEER, Message::words(WORDS)).unwrap();
     let endpoint = s.tasks[Row::new(0)].endpoint.unwrap();
-    assert_eq!(state(&s, client), State::Sending(endpoint));
+    assert_eq!(state(&s, client), State::Sending(endpoint.held()));
     recv(&mut s, server, OWN, 0).unwrap();
     let f = *frame(&mut s, server);
     assert_eq!((f.words(), f.rsi, f.r10), (WORDS, 7, 0));

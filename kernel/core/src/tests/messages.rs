@@ -166,7 +166,7 @@ impl World {
                 self.others(&before, &[t, receiver])
             }
             Ok(None) => {
-                ensure!(self.s.threads.at(t).unwrap().state == State::Sending(id), "the caller is not queued");
+                ensure!(self.s.threads.at(t).unwrap().state == State::Sending(id.held()), "the caller is not queued");
                 let queue = crate::check::members(&self.s, self.s.endpoints.get(id).unwrap().senders)?;
                 ensure!(queue.last() == Some(&t), "the caller is not the last of {queue:?}");
                 self.others(&before, &[t])
@@ -219,7 +219,7 @@ impl World {
             return self.others(&before, &[t]);
         }
         let Some(sender) = sender else {
-            ensure!(self.s.threads.at(t).unwrap().state == State::Receiving(id), "the receiver does not wait");
+            ensure!(self.s.threads.at(t).unwrap().state == State::Receiving(id.held()), "the receiver does not wait");
             return self.others(&before, &[t]);
         };
         let sent = before.0[sender as usize].ok_or("no sender")?.2;
@@ -259,7 +259,7 @@ impl World {
         };
         self.delivered(sent, t, caller, true, Kinds::empty())?;
         if went == Went::Over {
-            ensure!(self.s.threads.at(t).unwrap().state == State::Receiving(id), "the receiver does not wait");
+            ensure!(self.s.threads.at(t).unwrap().state == State::Receiving(id.held()), "the receiver does not wait");
             return self.others(&before, &[t, caller]);
         }
         let first = senders.front().ok_or("a call out of nothing")?;

@@ -7,8 +7,9 @@ use super::{
 };
 use crate::Row;
 use crate::System;
-use crate::handles::Handle;
+use crate::handles::{Handle, Object};
 use crate::lines::LineOwner;
+use crate::notify::Notification;
 use crate::sched::BACKGROUND;
 use crate::thread::State;
 use abi::Status;
@@ -348,7 +349,24 @@ fn a_way_to_a_notification_ends_where_it_does() {
     s.cache_notification(server, n, Rights::SIGNAL).unwrap();
     s.handle_close(server, n).unwrap();
     assert!(!signals(&mut s, server, n, 1), "it is gone");
-    sound(&s);
+    // Another task's, which ends with its maker, and others are made in its slot.
+    let n = u64::from(s.notification_create(server).unwrap());
+    let object = s.handle(server, n).unwrap().object;
+    let theirs = u64::from(s.handle_insert(Row::new(1), Handle::new(object, Rights::SIGNAL | Rights::WAIT)).unwrap());
+    let Object::Notification(id) = object else { unreachable!() };
+    s.cache_notification(client, theirs, Rights::SIGNAL).unwrap();
+    s.cache_notification(client, theirs, Rights::WAIT).unwrap();
+    run(&mut s, client);
+    assert!(polls(&mut s, client, theirs, 1) && signals(&mut s, client, theirs, 2), "nothing is in the way");
+    s.notification_destroy(id);
+    for uses in [0, 1 << 32] {
+        s.notifications.age((id.name() >> 16) + uses + 1 - u64::from(uses != 0) * 2);
+        let next = s.notifications.insert(Notification::new(Row::new(0), true)).unwrap();
+        assert_eq!(next.index(), id.index());
+        assert!(!polls(&mut s, client, theirs, 1), "another is in its place, {uses:#x} generations later");
+        assert!(!signals(&mut s, client, theirs, 2), "another is in its place, {uses:#x} generations later");
+        s.notifications.remove(next).unwrap();
+    }
 }
 
 #[test]

@@ -95,7 +95,7 @@ fn d24_dead_callers_are_taken_out_of_a_servers_way_and_the_living_one_is_receive
         goes += 1;
         sound(&s);
     }
-    assert_eq!((goes, state(&s, server)), (3, State::Receiving(e)), "49 callers, 16 in one go");
+    assert_eq!((goes, state(&s, server)), (3, State::Receiving(e.held())), "49 callers, 16 in one go");
     assert!(s.threads.at(client).is_some(), "the others are where they were");
     sound(&s);
     reaped(&mut s, Row::new(2));
@@ -156,7 +156,7 @@ fn d13_who_waits_for_a_large_servers_answer_hears_of_its_death_and_a_next_life_c
     assert_eq!(woken(&s, client), None);
     call(&mut s, second, PEER, Message::default()).unwrap();
     let e = s.tasks[Row::new(1)].endpoint.unwrap();
-    assert_eq!(state(&s, second), State::Sending(e), "it waits for the next life");
+    assert_eq!(state(&s, second), State::Sending(e.held()), "it waits for the next life");
     assert_eq!(s.begin(Row::new(1)), Err(Status::NotReaped));
     while woken(&s, client).is_none() {
         assert_eq!(s.begin(Row::new(1)), Err(Status::NotReaped));
@@ -182,7 +182,7 @@ fn d13_the_threads_of_a_dead_server_receive_nothing() {
     assert_eq!(s.endpoints.get(e).unwrap().receivers.front(), Some(server), "it has been released already");
     assert_eq!(send(&mut s, client, PEER, Message::default()), Err(Status::WouldBlock));
     call(&mut s, client, PEER, Message::default()).unwrap();
-    assert_eq!(state(&s, client), State::Sending(e), "it waits for the next life");
+    assert_eq!(state(&s, client), State::Sending(e.held()), "it waits for the next life");
     sound(&s);
     reaped(&mut s, Row::new(1));
     let server = spawn(&mut s, 1);

@@ -102,7 +102,7 @@ fn one_who_is_never_there_at_the_tick_uses_up_its_budget_too() {
     s.charge();
     let (victims, all) = (s.cpu(Row::new(1)), 1_000 * MS);
     assert!(victims > all / 4, "the victim had {victims} of {all} ns");
-    assert!(state(&s, victim) != State::Waiting(note(&s, 1)));
+    assert!(state(&s, victim) != State::Waiting(note(&s, 1).held()));
 }
 
 #[test]

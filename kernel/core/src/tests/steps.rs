@@ -211,7 +211,7 @@ fn d24_so_many_listen_and_no_more() {
         .filter(|&i| {
             i != 99
                 && woken(&s, threads[i]).is_some()
-                && state(&s, threads[i]) != State::Receiving(s.tasks[Row::new(0)].endpoint.unwrap())
+                && state(&s, threads[i]) != State::Receiving(s.tasks[Row::new(0)].endpoint.unwrap().held())
         })
         .collect();
     assert!(woken_now.contains(&24) && woken_now.contains(&21), "{woken_now:?}");

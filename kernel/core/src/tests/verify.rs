@@ -223,9 +223,9 @@ impl World {
             }
             let t = self.s.threads.get(id).ok_or(format!("thread {index} vanished"))?;
             let gone = match state {
-                State::Sending(e) if self.s.endpoints.get(e).is_none() => Some(Status::PeerGone),
-                State::Receiving(e) if self.s.endpoints.get(e).is_none() => Some(Status::BadHandle),
-                State::Waiting(n) if self.s.notifications.get(n).is_none() => Some(Status::BadHandle),
+                State::Sending(e) if self.s.endpoints.at(e.index()).is_none() => Some(Status::PeerGone),
+                State::Receiving(e) if self.s.endpoints.at(e.index()).is_none() => Some(Status::BadHandle),
+                State::Waiting(n) if self.s.notifications.at(n.index()).is_none() => Some(Status::BadHandle),
                 // One by one, before the endpoint goes itself.
                 State::Sending(_) if self.s.releasing != 0 && runs(t.state) => Some(Status::PeerGone),
                 State::Receiving(_) if self.s.releasing != 0 && runs(t.state) => Some(Status::BadHandle),
@@ -256,7 +256,7 @@ impl World {
         match was {
             None => ensure!(result == Err(Status::BadHandle), "a notification that is gone: {result:?}"),
             Some((0, true)) => ensure!(result == Err(Status::Busy), "a second waiter: {result:?}"),
-            Some((0, false)) => ensure!(result == Ok(()) && state == State::Waiting(id), "{result:?}, {state:?}"),
+            Some((0, false)) => ensure!(result == Ok(()) && state == State::Waiting(id.held()), "{result:?}, {state:?}"),
             Some((bits, _)) => {
                 let got = self.s.threads.at(t).unwrap().frame.rdx;
                 ensure!(result == Ok(()) && runs(state) && got == bits, "{result:?}, took {got} of {bits}");
@@ -378,7 +378,7 @@ impl World {
                     ensure!(t.frame.r12 == task.generation.into(), "thread {index} hears of another life");
                     Status::PeerDied
                 }
-                State::Sending(e) if Some(e) == task.endpoint && !task.expected => Status::PeerGone,
+                State::Sending(e) if Some(e) == task.endpoint.map(Id::held) && !task.expected => Status::PeerGone,
                 _ => continue,
             };
             ensure!(t.frame.rax == status as u64, "thread {index} was {state:?}, and ends with {:#x}", t.frame.rax);
