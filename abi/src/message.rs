@@ -218,7 +218,8 @@ impl ReplyToken {
 pub struct Sender {
     /// The sending task, in its life.
     pub task: crate::TaskId,
-    /// The badge of the handle that it used; 0 unless the handle was duplicated with another.
+    /// The badge of the handle that it used; 0 unless the handle was duplicated with another. A
+    /// badge of a permanent endpoint may have been given by an earlier life of the server.
     pub badge: u32,
 }
 

@@ -79,7 +79,8 @@ syscalls! {
     /// Sends a message without waiting: it is delivered only if a receiver waits now. `rdi`
     /// endpoint (CALL), message without leases, whose header wants no handle, as there is no reply.
     /// Errors: BadHandle, WrongKind, NoRights (these three also for the handle that is sent),
-    /// BadArgument (header), HandleRefused, PeerGone, WouldBlock (no receiver waits).
+    /// BadArgument (header), HandleRefused, PeerGone, WouldBlock (no receiver waits). Priorities
+    /// do not matter, as they do for `call`, because the sender waits for nobody.
     Send = 9, "send";
     /// Waits for a call, a sent message or a notification. `rdi` endpoint (RECV), `rsi` which bits
     /// of the bound notification to take. Returns `rdi` the sender ([`crate::message::Sender`]),
@@ -182,8 +183,10 @@ syscalls! {
     /// for an endpoint the copy's badge (only if the handle has badge 0), for a notification the
     /// bits that the copy allows, of those that the handle allows; 0 keeps badge or bits. No copy,
     /// and no handle that is sent, allows bits of a permanent notification other than
-    /// [`crate::message::bits::FREE_MASK`]. Returns `rdx` the copy. Errors: BadHandle, NoRights,
-    /// BadArgument, QuotaHandles, QuotaFrames.
+    /// [`crate::message::bits::FREE_MASK`]. A copy is valid as long as the object exists: what a
+    /// life made ends with it, but a permanent endpoint or notification is also that of the next
+    /// life, and so are badges and bits of copies that were given away. Returns `rdx` the copy.
+    /// Errors: BadHandle, NoRights, BadArgument, QuotaHandles, QuotaFrames.
     HandleDup = 33, "handle_dup";
 
     /// Appends text to the task's log ring, overwriting the oldest. `rdi` address, `rsi` length (at

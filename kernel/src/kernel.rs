@@ -19,13 +19,13 @@ use kernel_core::arena::{Arena, Id};
 use kernel_core::layout;
 use kernel_core::memory::Memory;
 use kernel_core::row::Tasks;
+use kernel_core::sched::SEARCHED;
 use kernel_core::task::Task;
 use kernel_core::thread::{FLOAT, FloatState, PORTS, STEP, Thread, TrapFrame, WHOLE};
 use lock_api::{MappedMutexGuard, MutexGuard};
 use spin::lock_api::Mutex;
 
-/// The number of steps of freeing garbage frames at each exit of the kernel. It is small, so that
-/// no exit takes long.
+/// The number of steps of freeing garbage frames at an exit of the kernel.
 const COLLECT_STEP: u32 = 24;
 
 /// The state of the kernel that does not belong to one core.
@@ -97,16 +97,31 @@ pub fn lock() -> Locked {
 }
 
 /// Decides which thread runs, halting while none is ready, prepares the core for it, and returns
-/// the frame to leave the kernel with. If the thread's system call is not done, a step of it is
-/// done first. Interrupts are let in before each step, and when it takes long to find a thread: see
-/// [`kernel_core::step`] and [`System::undecided`].
+/// the frame to leave the kernel with. Before that, some garbage is freed, and if the thread's
+/// system call is not done, a step of it is done.
+///
+/// What may take long is done right after interrupts were let in, one such thing at a time: freeing
+/// garbage, looking for a thread among many that cannot run, or a step of a system call. So a
+/// stretch with interrupts off never has two of them, nor one and what the kernel was entered for.
+/// See [`kernel_core::step`] and [`System::undecided`].
 #[expect(clippy::unreachable, reason = "the scheduler lets go of a thread before it is removed")]
 #[expect(clippy::disallowed_methods, reason = "let go of when this is called again, or the frame is returned")]
 pub fn next(mut kernel: Locked) -> *const TrapFrame {
-    let mut let_in = false;
+    // Whether nothing that may take long was done since interrupts were let in.
+    let mut fresh = false;
+    // Whether garbage is to be freed before a thread runs.
+    let mut collects = true;
     loop {
-        kernel.sys.collect(COLLECT_STEP);
-        let chosen = kernel.sys.schedule();
+        collects &= kernel.sys.has_garbage();
+        if fresh && collects {
+            kernel.sys.collect(COLLECT_STEP);
+            (fresh, collects) = (false, false);
+        }
+        let mut chosen = if collects { None } else { kernel.sys.schedule_among(1) };
+        if fresh && chosen.is_none() && kernel.sys.undecided() {
+            chosen = kernel.sys.schedule_among(SEARCHED);
+            fresh = false;
+        }
         if let Some(index) = chosen {
             let Kernel { core, sys, .. } = &mut *kernel;
             let (threads, tasks, floats) = sys.entering();
@@ -119,13 +134,19 @@ pub fn next(mut kernel: Locked) -> *const TrapFrame {
                 latency::end();
                 return frame;
             }
-            if core::mem::take(&mut let_in) {
+            if fresh {
                 latency::begin(latency::cause(&thread.frame));
                 kernel.go_on(index);
+                (fresh, collects) = (false, true);
                 continue;
             }
         }
-        let go_on = chosen.is_some() || kernel.sys.undecided();
+        let mut go_on = collects || chosen.is_some() || kernel.sys.undecided();
+        if !go_on {
+            // All garbage is freed before the processor halts.
+            collects = kernel.sys.has_garbage();
+            go_on = collects;
+        }
         drop(kernel);
         latency::end();
         if go_on {
@@ -134,7 +155,7 @@ pub fn next(mut kernel: Locked) -> *const TrapFrame {
             halt_until_interrupt()
         }
         latency::again();
-        let_in = true;
+        fresh = true;
         kernel = lock();
     }
 }

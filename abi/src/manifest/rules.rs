@@ -33,26 +33,30 @@ const fn line(line: u64) -> Claim {
     Claim::new(Space::Lines, line, 1)
 }
 
-/// The ports, lines and physical addresses that no task gets, and the reasons.
-pub const KERNELS: [(Claim, &str); 20] = [
+/// The ports, lines and physical addresses that no task gets, and the reasons. Chipsets decode some
+/// address lines only in part, so the controllers answer at further ports, too (Intel ICH9 data
+/// sheet, section 9.3.1).
+pub const KERNELS: [(Claim, &str); 22] = [
     (line(0), "the timer, which the kernel needs"),
     (line(2), "where the second interrupt controller is attached"),
-    (ports(0x20, 2), "the first interrupt controller (8259), which the kernel drives"),
-    (ports(0xA0, 2), "the second interrupt controller (8259), which the kernel drives"),
+    (ports(0x20, 14), "the first interrupt controller (8259), which the kernel drives"),
+    (ports(0x30, 16), "the first interrupt controller (8259), which answers here on many chipsets, too"),
+    (ports(0xB2, 2), "the way into system management mode, where firmware runs above the kernel"),
+    (ports(0xA0, 0x20), "the second interrupt controller (8259), which the kernel drives"),
     (ports(0x4D0, 2), "the interrupt controllers' trigger modes, which the kernel sets"),
     (ports(0x40, 4), "the timer (8254), which the kernel drives"),
+    (ports(0x50, 4), "the timer (8254), which answers here on many chipsets, too"),
     (ports(0xE9, 1), "the kernel's log"),
     (ports(0xF4, 4), "the way in which a test kernel ends QEMU"),
     (
         ports(0xCF8, 8),
         "PCI configuration, through which any device can be made to reach any memory (but 0xCF9 alone, the reset register, may be had)",
     ),
-    (ports(0x00, 0x10), "the first DMA controller (8237), which can be made to write anywhere below 16 MiB"),
+    (ports(0x00, 0x20), "the first DMA controller (8237), which can be made to write anywhere below 16 MiB"),
     (ports(0xC0, 0x20), "the second DMA controller (8237), which can be made to write anywhere below 16 MiB"),
-    (ports(0x81, 15), "the pages of the DMA controllers (8237)"),
-    (ports(0xB2, 2), "the way into system management mode, where firmware runs above the kernel"),
-    (ports(0x514, 8), "by which QEMU's fw_cfg can be made to write anywhere in memory"),
     (ports(0x92, 1), "system control port A, which can switch off address line 20 for everyone"),
+    (ports(0x81, 31), "the pages of the DMA controllers (8237)"),
+    (ports(0x514, 8), "by which QEMU's fw_cfg can be made to write anywhere in memory"),
     (memory(0xFEC0_0000, 0xFEC0_1000), "the I/O APIC, which decides what interrupts do"),
     (memory(0xFED0_0000, 0xFED0_1000), "the HPET, whose interrupts can be made to write anywhere in memory"),
     (memory(0xFED9_0000, 0xFED9_4000), "the IOMMU, which decides where devices reach"),

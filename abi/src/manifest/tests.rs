@@ -2,7 +2,7 @@
 
 extern crate std;
 
-use super::rules::parse;
+use super::rules::{kernels, parse};
 use super::{Grant, GrantKind, MAGIC, MAX_GRANTS, ManifestHeader, Restart, TaskRecord};
 use crate::task::{LEVELS, MAX_TASKS};
 use crate::{ABI_HASH, PAGE_SIZE, name_from};
@@ -263,8 +263,12 @@ fn sound(records: &[TaskRecord]) {
         }
         for p in r.of(Ports) {
             let (base, end) = (p.base, p.base + p.len);
+            // Controllers answer at further ports, as chipsets decode some address lines only in part.
+            let further = [0x10, 0x1f, 0x24, 0x2d, 0x30, 0x3d, 0x50, 0x53, 0x90, 0x9f, 0xa4, 0xb1, 0xbd];
             for chip in
                 [0x0, 0xf, 0x20, 0x43, 0x81, 0x92, 0xa1, 0xb2, 0xc0, 0xdf, 0xe9, 0xf4, 0xf7, 0x4d0, 0x514, 0xcf8, 0xcff]
+                    .into_iter()
+                    .chain(further)
             {
                 let reset = (p.base, p.len) == (0xcf9, 1);
                 assert!(reset || !(base..end).contains(&chip), "port {chip:#x} of the kernel's");
@@ -370,5 +374,21 @@ fn grants_read_as_people_write_them() {
         ),
     ] {
         assert_eq!((format!("{grant}").as_str(), format!("{grant:#}").as_str()), (short, long));
+    }
+}
+
+#[test]
+fn d25_the_kernels_controllers_are_refused_wherever_they_answer() {
+    let of = |base| Grant { kind: Ports as u32, base, len: 1, ..Grant::default() };
+    let controllers =
+        [0x20, 0x24, 0x28, 0x2c, 0x30, 0x34, 0x38, 0x3c].map(|low| [low, low | 1, low | 0x80, low | 0x81]);
+    let timers = (0x40..0x44).chain(0x50..0x54);
+    let dma = (0x00..0x20).chain(0x81..0xa0).chain(0xc0..0xe0);
+    for port in controllers.into_iter().flatten().chain(timers).chain(dma) {
+        assert!(kernels(&of(port)).is_some(), "a task may have port {port:#x}");
+    }
+    // What drivers of other devices need is left: the keyboard, the clock, the chipset's own chip, a serial line.
+    for port in [0x2e, 0x2f, 0x60, 0x64, 0x70, 0x71, 0x80, 0x3f8, 0xcf9] {
+        assert!(kernels(&of(port)).is_none(), "no task may have port {port:#x}");
     }
 }

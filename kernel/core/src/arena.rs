@@ -291,9 +291,6 @@ impl<T> Arena<T> {
 
     /// All values with their names.
     pub fn iter(&self) -> impl Iterator<Item = (Id<T>, &T)> {
-        self.slots
-            .iter()
-            .take(self.touched.into())
-            .filter_map(|s| s.value.as_ref().map(|v| (Id::of(s.name), v)))
+        self.slots.iter().take(self.touched.into()).filter_map(|s| s.value.as_ref().map(|v| (Id::of(s.name), v)))
     }
 }

@@ -253,7 +253,10 @@ fn cache_leads(s: &System, index: u16, cache: &EndpointCache, right: Rights) -> 
     }
     let Some(t) = s.threads.at(index) else { return Ok(()) };
     let tells = Sender { task: s.tasks[t.task].id(t.task), badge }.to_u64();
-    ensure!(cache.waits == State::Sending(to.held()) && cache.tells == tells, "thread {index} would call as somebody else");
+    ensure!(
+        cache.waits == State::Sending(to.held()) && cache.tells == tells,
+        "thread {index} would call as somebody else"
+    );
     match s.check_order(index, endpoint) {
         Ok(()) | Err(Status::PeerGone | Status::BadHandle) => Ok(()),
         Err(e) => Err(format!("thread {index} would call by {:#x}: {e}", cache.found.handle)),

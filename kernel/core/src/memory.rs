@@ -182,7 +182,7 @@ impl System {
         if create.zeroed == create.pages {
             return Ok(None);
         }
-        self.collect(1);
+        self.frames.free_some(&mut self.garbage, 1);
         let frame = match create.first {
             Some(first) => Fresh::of_run(first, create.zeroed),
             None if create.contiguous => {

@@ -3,7 +3,7 @@
 
 use crate::queue::NIL;
 use crate::row::Row;
-use crate::sched::{BACKGROUND, RETURNING, STEPS};
+use crate::sched::{BACKGROUND, RETURNING};
 use crate::system::System;
 
 /// Processor time in nanoseconds that a task may use at its priorities in one period, where there
@@ -34,9 +34,9 @@ pub fn shares(tasks: usize) -> (u64, u64) {
 
 impl System {
     /// Begins a new period when the last one is over: gives tasks their slices and returns their
-    /// waiting threads to their priorities, a bounded number at each tick.
+    /// waiting threads to their priorities, `most` at this tick.
     #[cold]
-    pub(crate) fn fill_slices(&mut self) {
+    pub(crate) fn fill_slices(&mut self, most: usize) {
         let end = self.sched.period_end;
         if self.now >= end {
             // If the machine stood still for longer than a period, the missed periods are skipped.
@@ -45,7 +45,7 @@ impl System {
             self.sched.next_row = 0;
         }
         self.sched.look_at = 0;
-        for _ in 0..STEPS {
+        for _ in 0..most {
             let row = self.sched.next_row;
             if row < self.sched.rows {
                 self.sched.next_row += 1;

@@ -373,22 +373,28 @@ impl System {
         Ok(task.chain.len())
     }
 
-    /// Frees frames of memory objects that no longer exist, in about `steps` steps. Where the
-    /// supervisor is dead, also releases what dead tasks held.
+    /// Whether [`System::collect`] has something to do.
     #[inline(always)]
-    pub fn collect(&mut self, steps: u32) {
-        if !self.garbage.is_empty() || self.releasing != 0 || !self.untold.is_empty() {
-            self.collect_some(steps);
-        }
+    pub fn has_garbage(&self) -> bool {
+        !self.garbage.is_empty() || !self.untold.is_empty() || self.releasing != 0 && self.has_orphans()
     }
 
-    fn collect_some(&mut self, steps: u32) {
+    /// Whether no supervisor releases what dead tasks held, as it is dead itself.
+    #[cold]
+    fn has_orphans(&self) -> bool {
+        self.controller.is_some_and(|row| !self.is_alive(row))
+    }
+
+    /// Frees frames of memory objects that no longer exist, in about `steps` steps. Where the
+    /// supervisor is dead, also releases what dead tasks held.
+    #[cold]
+    pub fn collect(&mut self, steps: u32) {
         self.frames.free_some(&mut self.garbage, steps);
         if let Some(row) = self.untold.pop() {
             self.signal_task(row, bits::LOG);
         }
         if self.releasing != 0
-            && self.controller.is_some_and(|row| !self.is_alive(row))
+            && self.has_orphans()
             && let Some(row) = self.tasks.find(|t| t.release != Release::Done)
         {
             self.release(row, WORK_OF_ORPHANS);

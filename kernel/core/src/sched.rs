@@ -38,11 +38,14 @@ pub const PARKED: u8 = BACKGROUND + 1;
 /// ends.
 const NOBODY: u8 = 63;
 
-/// The most threads or tasks that are moved in one tick, and the most threads that are examined
-/// before interrupts are let in while none has been found to run.
+/// The most threads that are examined before interrupts are let in while none has been found to run.
+pub const SEARCHED: usize = 32;
+
+/// The most threads or tasks that are moved in one tick, and half as many where timers are due.
 pub(crate) const STEPS: usize = 32;
 
-/// The most timers that set their bits in one tick. Tasks with timers that are due take turns.
+/// The most timers that set their bits in one tick, and half as many where tasks get new slices.
+/// Tasks with timers that are due take turns.
 pub const EXPIRES: usize = 4;
 
 /// The ready queues, the accounts, and the running thread.
@@ -138,56 +141,6 @@ pub(crate) fn place(t: &mut Thread, account: &Account) {
 }
 
 impl System {
-    /// Charges the time since the last charge to the running thread's task, or counts it as idle
-    /// time.
-    #[inline]
-    pub fn charge(&mut self) {
-        let spent = self.now.saturating_sub(self.sched.charged_to);
-        self.sched.charged_to = self.now;
-        match self.threads.at(self.sched.current) {
-            Some(t) => {
-                let of_turn = t.effective == BACKGROUND;
-                if let Some(account) = self.sched.accounts.get_mut(t.task.index()) {
-                    account.charge(of_turn, spent);
-                }
-            }
-            None => self.counters.idle += spent,
-        }
-    }
-
-    /// Charges the time since the last charge to the task of `row`: a thread of another task has
-    /// done in it what was the row's to do.
-    pub fn charge_to(&mut self, row: Row) {
-        let spent = self.now.saturating_sub(self.sched.charged_to);
-        self.sched.charged_to = self.now;
-        if let Some(account) = self.account(row) {
-            account.charge(false, spent);
-        }
-    }
-
-    /// Charges the running thread's task for the lower 32 bits of the time since the last charge,
-    /// exactly as the assembly does. The rest is left for the next charge; no thread runs that long
-    /// without a tick.
-    #[inline(always)]
-    pub(crate) fn charge_short(&mut self) {
-        let spent = u64::from((self.now as u32).wrapping_sub(self.sched.charged_to as u32));
-        self.sched.charged_to = self.sched.charged_to.wrapping_add(spent);
-        if let Some(t) = self.threads.at(self.sched.current)
-            && let Some(account) = self.sched.accounts.get_mut(t.task.index())
-        {
-            account.charge(t.effective == BACKGROUND, spent);
-        }
-    }
-
-    /// Cycles of processor time that a row has used over all lives, up to the last charge.
-    pub fn cpu(&self, row: Row) -> u64 {
-        self.sched.accounts.get(row.index()).map_or(0, Account::used)
-    }
-
-    pub(crate) fn account(&mut self, row: Row) -> Option<&mut Account> {
-        self.sched.accounts.get_mut(row.index())
-    }
-
     /// Makes a thread ready that is in no queue and not running. If no thread runs and no ready
     /// thread is as important, it runs at once, as [`System::schedule`] would decide.
     pub fn make_ready(&mut self, index: u16) {
@@ -364,11 +317,18 @@ impl System {
         self.sched.resched = true;
     }
 
-    /// Decides which thread runs now. `None` means that none is ready and the processor may halt,
-    /// or, if [`System::undecided`], that the caller must let interrupts in and then call this
-    /// again.
+    /// Decides which thread runs now, as [`System::schedule_among`] does for as many threads as fit
+    /// in one stretch with interrupts off.
     #[must_use]
     pub fn schedule(&mut self) -> Option<u16> {
+        self.schedule_among(SEARCHED)
+    }
+
+    /// Decides which thread runs now, and examines at most `most` for that. `None` means that none
+    /// is ready and the processor may halt, or, if [`System::undecided`], that the caller must let
+    /// interrupts in and then call this again.
+    #[must_use]
+    pub fn schedule_among(&mut self, most: usize) -> Option<u16> {
         if !self.sched.resched {
             return self.sched.current();
         }
@@ -388,8 +348,7 @@ impl System {
         } else {
             self.charge();
         }
-        let steps = if self.releasing == 0 { STEPS } else { IN_THE_WAY };
-        for _ in 0..steps {
+        for _ in 0..if self.releasing == 0 { most } else { most.min(IN_THE_WAY) } {
             let best = self.sched.best();
             let Some(index) = self.sched.front(best) else {
                 self.sched.resched = false;
@@ -468,12 +427,15 @@ impl System {
     pub fn tick(&mut self) {
         self.charge();
         let now_ns = self.clock.ns(self.now);
-        for _ in 0..EXPIRES {
+        let fills = self.now >= self.sched.look_at;
+        let mut expired = false;
+        for _ in 0..if fills { EXPIRES / 2 } else { EXPIRES } {
             let Some((notification, bits)) = self.timers.expire(now_ns) else { break };
             self.signal(notification, bits);
+            expired = true;
         }
-        if self.now >= self.sched.look_at {
-            self.fill_slices();
+        if fills {
+            self.fill_slices(if expired { STEPS / 2 } else { STEPS });
         }
         let Some(t) = self.threads.at_mut(self.sched.current) else { return };
         let Some(account) = self.sched.accounts.get_mut(t.task.index()) else { return };

@@ -256,7 +256,9 @@ impl World {
         match was {
             None => ensure!(result == Err(Status::BadHandle), "a notification that is gone: {result:?}"),
             Some((0, true)) => ensure!(result == Err(Status::Busy), "a second waiter: {result:?}"),
-            Some((0, false)) => ensure!(result == Ok(()) && state == State::Waiting(id.held()), "{result:?}, {state:?}"),
+            Some((0, false)) => {
+                ensure!(result == Ok(()) && state == State::Waiting(id.held()), "{result:?}, {state:?}")
+            }
             Some((bits, _)) => {
                 let got = self.s.threads.at(t).unwrap().frame.rdx;
                 ensure!(result == Ok(()) && runs(state) && got == bits, "{result:?}, took {got} of {bits}");

@@ -1,4 +1,5 @@
-//! Many threads that do nothing but wait, or nothing but call `scale`: its argument says how many of which. Or none, and it listens for all bits.
+//! Many threads that do nothing but wait, nothing but call `scale`, or nothing but give way (`spin`): its argument says how many of which. Or none, and it
+//! listens for all bits.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 use rt::ipc::Endpoint;
@@ -14,7 +15,7 @@ fn run() {
     let mut words = rt::arg().split(' ');
     let what = words.next().unwrap_or_default();
     let count = words.next().and_then(|word| word.parse().ok()).unwrap_or(0);
-    if let Err(status) = threads(what == "call", count) {
+    if let Err(status) = threads(what, count) {
         println!("failed crowd {status}");
     }
     let bits = if what == "listen" { u64::MAX } else { 0 };
@@ -24,11 +25,15 @@ fn run() {
 }
 
 #[cfg(target_os = "none")]
-fn threads(call: bool, count: u32) -> Result<(), rt::Status> {
+fn threads(what: &str, count: u32) -> Result<(), rt::Status> {
     let scale = Endpoint::peer("scale").map_or(0, |peer| peer.0);
-    let entry = if call { bare::caller as *const () } else { bare::waiter as *const () };
+    let entry = match what {
+        "call" => bare::caller as *const (),
+        "spin" => bench::stackless::spinner as *const (),
+        _ => bare::waiter as *const (),
+    };
     for _ in 0..count {
-        // SAFETY: both are made to be a thread's first function, and use neither stack nor memory.
+        // SAFETY: each is made to be a thread's first function, and uses neither stack nor memory.
         let thread =
             unsafe { rt::syscall::thread_create(entry as u64, abi::PAGE_SIZE as u64, scale.into(), PRIORITY)? };
         let _ = rt::ipc::close(thread);
@@ -37,7 +42,7 @@ fn threads(call: bool, count: u32) -> Result<(), rt::Status> {
 }
 
 #[cfg(not(target_os = "none"))]
-fn threads(_: bool, _: u32) -> Result<(), rt::Status> {
+fn threads(_: &str, _: u32) -> Result<(), rt::Status> {
     Ok(())
 }
 

@@ -23,6 +23,8 @@ use rt::{syscall, task};
 mod fast;
 #[path = "latency/lives.rs"]
 mod lives;
+#[path = "latency/together.rs"]
+mod together;
 
 rt::entry!(run);
 
@@ -42,7 +44,7 @@ const LATER: u8 = 20;
 type Scene = fn() -> Result<(), Status>;
 
 /// What is provoked, by its name.
-const SCENES: [(&str, Scene); 20] = [
+const SCENES: [(&str, Scene); 23] = [
     ("wide_range", wide_range),
     ("memory", memory),
     ("scattered_frames", scattered_frames),
@@ -63,6 +65,9 @@ const SCENES: [(&str, Scene); 20] = [
     ("debugger", debugger),
     ("questions", questions),
     ("table_full", table_full),
+    ("all_spin", together::all_spin),
+    ("dead_spinners", together::dead_spinners),
+    ("steps_and_deaths", together::steps_and_deaths),
 ];
 
 fn run() {

@@ -54,6 +54,18 @@ pub extern "C" fn listener() -> ! {
     )
 }
 
+/// Gives way again and again.
+#[unsafe(naked)]
+pub extern "C" fn spinner() -> ! {
+    naked_asm!(
+        "2:",
+        "mov eax, {give_way}",
+        "syscall",
+        "jmp 2b",
+        give_way = const Syscall::Yield as u32,
+    )
+}
+
 /// Gives way, then ends.
 #[unsafe(naked)]
 pub extern "C" fn passer() -> ! {

@@ -1,6 +1,6 @@
 //! What `burden` and `plain` do: the argument says what they have, and how they end.
 //!
-//! `lines`: has its lines interrupt it, and ends. `call N`: N threads call `server`. `hold WAY KIND`: takes every object and handle that it can get, of
+//! `lines`: has its lines interrupt it, and ends. `call N`: N threads call `server`. `spin N`: N threads give way again and again. `hold WAY KIND`: takes every object and handle that it can get, of
 //! one kind, and then does as WAY says.
 
 use abi::message::Rights;
@@ -26,7 +26,7 @@ pub fn run() -> ! {
     let argument = words.next().unwrap_or_default();
     let kind = words.next().unwrap_or_default();
     let done = match what {
-        "call" => callers(argument.parse().unwrap_or(0)),
+        "call" | "spin" => many(what == "spin", argument.parse().unwrap_or(0)),
         "hold" => hold(kind).and_then(|()| end(argument)),
         "lines" => lines::run(),
         _ => Err(Status::BadArgument),
@@ -170,24 +170,20 @@ fn end(_: &str) -> Result<(), Status> {
 }
 
 #[cfg(target_os = "none")]
-fn callers(count: u32) -> Result<(), Status> {
+fn many(spin: bool, count: u32) -> Result<(), Status> {
+    use bench::stackless::{caller, spinner};
     let server = Endpoint::peer("server").map_or(0, |peer| peer.0);
+    let entry = if spin { spinner as *const () } else { caller as *const () };
     for _ in 0..count {
         // SAFETY: it is made to be a thread's first function, and uses neither stack nor memory.
-        let thread = unsafe {
-            rt::syscall::thread_create(
-                bench::stackless::caller as *const () as u64,
-                abi::PAGE_SIZE as u64,
-                server.into(),
-                PRIORITY,
-            )?
-        };
+        let thread =
+            unsafe { rt::syscall::thread_create(entry as u64, abi::PAGE_SIZE as u64, server.into(), PRIORITY)? };
         let _ = rt::ipc::close(thread);
     }
     Ok(())
 }
 
 #[cfg(not(target_os = "none"))]
-fn callers(_: u32) -> Result<(), Status> {
+fn many(_: bool, _: u32) -> Result<(), Status> {
     Ok(())
 }
