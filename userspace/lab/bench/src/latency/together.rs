@@ -1,6 +1,6 @@
 //! Several things at once, each of which alone takes the kernel long.
 
-use super::{BURDEN, IDLE, LATER, PERIOD_MS, finish, timers};
+use super::{BURDEN, IDLE, LATER, PERIOD_MS, PLAIN, finish, timers};
 use abi::TaskId;
 use abi::error::DeathKind;
 use alloc::format;
@@ -44,17 +44,20 @@ pub fn steps_and_deaths() -> Result<(), Status> {
     let steps = || {
         while !ENDS.load(Ordering::Relaxed) {
             let made = [false, true].map(|contiguous| syscall::memory_create(200, contiguous));
-            made.into_iter().flatten().for_each(|memory| drop(close(memory)));
+            for memory in made.into_iter().flatten() {
+                let _ = close(memory);
+            }
         }
     };
     let thread = rt::thread::spawn(steps, 8, LATER)?;
-    for spinners in 36..60 {
-        let life = task::spawn(BURDEN, &format!("spin {spinners}"))?;
-        // It gets no more than a slice of each period.
-        sleep_ms(PERIOD_MS);
+    for spinners in 44..72 {
+        let life = task::spawn(PLAIN, &format!("spin {spinners}"))?;
+        // Its slice is not used up yet, so all of them are ready.
+        sleep_ms(2);
         task::kill(life, DeathKind::Killed)?;
         sleep_ms(1);
         reaped(life)?;
+        sleep_ms(PERIOD_MS);
     }
     ENDS.store(true, Ordering::Relaxed);
     thread.join();
