@@ -99,65 +99,94 @@ pub fn lock() -> Locked {
 /// Decides which thread runs, halting while none is ready, prepares the core for it, and returns
 /// the frame to leave the kernel with. Before that, some garbage is freed, and if the thread's
 /// system call is not done, a step of it is done.
-///
-/// What may take long is done right after interrupts were let in, one such thing at a time: freeing
-/// garbage, looking for a thread among many that cannot run, or a step of a system call. So a
-/// stretch with interrupts off never has two of them, nor one and what the kernel was entered for.
-/// See [`kernel_core::step`] and [`System::undecided`].
-#[expect(clippy::unreachable, reason = "the scheduler lets go of a thread before it is removed")]
-#[expect(clippy::disallowed_methods, reason = "let go of when this is called again, or the frame is returned")]
+#[inline(never)]
 pub fn next(mut kernel: Locked) -> *const TrapFrame {
-    // Whether nothing that may take long was done since interrupts were let in.
-    let mut fresh = false;
+    if !kernel.sys.has_garbage()
+        && let Some(Chosen::Runs(frame)) = choose(&mut kernel)
+    {
+        return frame;
+    }
+    next_in_stretches(kernel)
+}
+
+/// Does what [`next`] does where it may take long. Each thing that may is done right after
+/// interrupts were let in, one at a time: freeing garbage, looking for a thread among many that
+/// cannot run, or a step of a system call. So a stretch with interrupts off never has two of them,
+/// nor one and what the kernel was entered for. See [`kernel_core::step`] and
+/// [`System::undecided`].
+#[expect(clippy::disallowed_methods, reason = "let go of when this is called again, or the frame is returned")]
+#[inline(never)]
+fn next_in_stretches(mut kernel: Locked) -> *const TrapFrame {
     // Whether garbage is to be freed before a thread runs.
-    let mut collects = true;
+    let mut collects = kernel.sys.has_garbage();
     loop {
-        collects &= kernel.sys.has_garbage();
-        if fresh && collects {
-            kernel.sys.collect(COLLECT_STEP);
-            (fresh, collects) = (false, false);
-        }
-        let mut chosen = if collects { None } else { kernel.sys.schedule_among(1) };
-        if fresh && chosen.is_none() && kernel.sys.undecided() {
-            chosen = kernel.sys.schedule_among(SEARCHED);
-            fresh = false;
-        }
-        if let Some(index) = chosen {
-            let Kernel { core, sys, .. } = &mut *kernel;
-            let (threads, tasks, floats) = sys.entering();
-            let Some(thread) = threads.at_mut(index) else { unreachable!("the scheduler chose a thread that is gone") };
-            // The steps, too, are done in the thread's address space, so that what they change in
-            // it is flushed.
-            let stays = thread.extras & STEP != 0;
-            let frame = enter(core.record(), thread, tasks, floats);
-            if !stays {
-                latency::end();
-                return frame;
-            }
-            if fresh {
-                latency::begin(latency::cause(&thread.frame));
-                kernel.go_on(index);
-                (fresh, collects) = (false, true);
-                continue;
-            }
-        }
-        let mut go_on = collects || chosen.is_some() || kernel.sys.undecided();
-        if !go_on {
-            // All garbage is freed before the processor halts.
-            collects = kernel.sys.has_garbage();
-            go_on = collects;
-        }
+        let runs = kernel.sys.current().is_some() || kernel.sys.undecided();
+        // All garbage is freed before the processor halts.
+        collects |= !runs && kernel.sys.has_garbage();
         drop(kernel);
         latency::end();
-        if go_on {
+        if runs || collects {
             let_interrupts_in()
         } else {
             halt_until_interrupt()
         }
         latency::again();
-        fresh = true;
         kernel = lock();
+        let freed = core::mem::take(&mut collects);
+        if freed {
+            kernel.sys.collect(COLLECT_STEP);
+        }
+        let chosen = match choose_now(&mut kernel) {
+            Some(Chosen::Steps(index)) if !freed => {
+                if let Some(thread) = kernel.sys.running() {
+                    latency::begin(latency::cause(&thread.frame));
+                }
+                kernel.go_on(index);
+                collects = kernel.sys.has_garbage();
+                if collects { None } else { choose_now(&mut kernel) }
+            }
+            None if !freed && kernel.sys.undecided() => {
+                kernel.sys.schedule_among(SEARCHED).and_then(|_| choose_now(&mut kernel))
+            }
+            chosen => chosen,
+        };
+        if let Some(Chosen::Runs(frame)) = chosen {
+            return frame;
+        }
     }
+}
+
+/// [`choose`], where it need not be fast.
+#[inline(never)]
+fn choose_now(kernel: &mut Kernel) -> Option<Chosen> {
+    choose(kernel)
+}
+
+/// The thread that was chosen, which is the running one now.
+enum Chosen {
+    /// It is to run with this frame: nothing more is to be done.
+    Runs(*const TrapFrame),
+    /// A step of this thread's system call is to be done.
+    Steps(u16),
+}
+
+/// Decides which thread runs, looking at no more than one, and prepares the core for it: for a step,
+/// too, which is done in the thread's address space so that what it changes there is flushed. `None`
+/// if that is not decided yet, or no thread is ready.
+#[expect(clippy::unreachable, reason = "the scheduler lets go of a thread before it is removed")]
+#[inline(always)]
+fn choose(kernel: &mut Kernel) -> Option<Chosen> {
+    let Kernel { core, sys, .. } = kernel;
+    let index = sys.schedule_among(1)?;
+    let (threads, tasks, floats) = sys.entering();
+    let Some(thread) = threads.at_mut(index) else { unreachable!("the scheduler chose a thread that is gone") };
+    let runs = thread.extras & STEP == 0;
+    let frame = enter(core.record(), thread, tasks, floats);
+    if !runs {
+        return Some(Chosen::Steps(index));
+    }
+    latency::end();
+    Some(Chosen::Runs(frame))
 }
 
 /// Prepares the core to run a thread: its address space, its ports, and the place where its

@@ -167,7 +167,7 @@ impl<T> Arena<T> {
     }
 
     /// Lets the free slots have this generation, as if they had been used so often.
-    #[cfg(any(test, feature = "verify"))]
+    #[cfg(test)]
     pub(crate) fn age(&mut self, generation: u64) {
         for slot in self.slots.iter_mut().filter(|s| s.value.is_none()) {
             slot.name = (generation & !1) << INDEX_BITS | slot.name & u64::from(u16::MAX);

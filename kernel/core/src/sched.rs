@@ -328,10 +328,12 @@ impl System {
     /// is ready and the processor may halt, or, if [`System::undecided`], that the caller must let
     /// interrupts in and then call this again.
     #[must_use]
+    #[inline(always)]
     pub fn schedule_among(&mut self, most: usize) -> Option<u16> {
-        if !self.sched.resched {
-            return self.sched.current();
-        }
+        if self.sched.resched { self.choose(most) } else { self.sched.current() }
+    }
+
+    fn choose(&mut self, most: usize) -> Option<u16> {
         if let Some(index) = self.sched.current() {
             let level = self.threads.at(index).map_or(NOBODY, |t| t.effective);
             if self.sched.best() >= level {
