@@ -9,7 +9,7 @@ use abi::message::MAX_DEBUG_COPY;
 use abi::task::{Registers, USER_END};
 use kernel_core::Row;
 use kernel_core::debug::Reach;
-use kernel_core::thread::TrapFrame;
+use kernel_core::thread::{ThreadIndex, TrapFrame};
 use x86_64::instructions::port::Port;
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -20,21 +20,29 @@ impl Kernel {
     /// Copies from address `from` of the task `id` to address `to` of the caller, at most
     /// [`MAX_DEBUG_COPY`] bytes. Returns the number of bytes. Errors: NoRights, NoSuchTask,
     /// BadAddress.
-    pub fn debug_read(&mut self, thread: u16, id: u64, from: u64, to: u64, len: u64) -> Result<u64, Status> {
+    pub fn debug_read(&mut self, thread: ThreadIndex, id: u64, from: u64, to: u64, len: u64) -> Result<u64, Status> {
         self.debug_copy(thread, id, from, to, len, false)
     }
 
     /// Copies from address `from` of the caller to address `to` of the task `id`, at most
     /// [`MAX_DEBUG_COPY`] bytes. Returns the number of bytes. Errors: NoRights, NoSuchTask,
     /// BadAddress.
-    pub fn debug_write(&mut self, thread: u16, id: u64, to: u64, from: u64, len: u64) -> Result<u64, Status> {
+    pub fn debug_write(&mut self, thread: ThreadIndex, id: u64, to: u64, from: u64, len: u64) -> Result<u64, Status> {
         self.debug_copy(thread, id, to, from, len, true)
     }
 
     /// Copies between the task `id` at `addr` and the caller at `own`, in pieces that each lie in
     /// one page of the task.
     #[inline(never)]
-    fn debug_copy(&mut self, thread: u16, id: u64, addr: u64, own: u64, len: u64, write: bool) -> Result<u64, Status> {
+    fn debug_copy(
+        &mut self,
+        thread: ThreadIndex,
+        id: u64,
+        addr: u64,
+        own: u64,
+        len: u64,
+        write: bool,
+    ) -> Result<u64, Status> {
         let row = self.sys.debuggee(thread, id)?;
         let (theirs, ours) = (self.root_of(row)?, self.root(thread)?);
         let len = len.min(MAX_DEBUG_COPY as u64);
@@ -74,7 +82,7 @@ impl Kernel {
 
     /// Writes the registers of the first thread of the task `id` to the caller's memory. Errors:
     /// NoRights, NoSuchTask, BadAddress.
-    pub fn debug_registers(&mut self, thread: u16, id: u64, to: u64) -> Result<(), Status> {
+    pub fn debug_registers(&mut self, thread: ThreadIndex, id: u64, to: u64) -> Result<(), Status> {
         let row = self.sys.debuggee(thread, id)?;
         let f = self.debug_thread(row)?;
         let general = f.general_mut().map(|register| *register);
@@ -84,7 +92,7 @@ impl Kernel {
 
     /// Sets the registers of the first thread of the task `id` from the caller's memory. Errors:
     /// NoRights, NoSuchTask, BadAddress, Busy (the thread runs).
-    pub fn debug_set_registers(&mut self, thread: u16, id: u64, from: u64) -> Result<(), Status> {
+    pub fn debug_set_registers(&mut self, thread: ThreadIndex, id: u64, from: u64) -> Result<(), Status> {
         let row = self.sys.debuggee(thread, id)?;
         let mut new = Registers::new_zeroed();
         usermem::read(self.root(thread)?, from, new.as_mut_bytes())?;
@@ -93,7 +101,14 @@ impl Kernel {
 
     /// Accesses a port of the task `id`. Returns the value that was read, or 0 for a write. Errors:
     /// NoRights, NoSuchTask, BadArgument.
-    pub fn debug_port(&mut self, thread: u16, id: u64, port: u64, access: u64, value: u64) -> Result<u64, Status> {
+    pub fn debug_port(
+        &mut self,
+        thread: ThreadIndex,
+        id: u64,
+        port: u64,
+        access: u64,
+        value: u64,
+    ) -> Result<u64, Status> {
         let row = self.sys.debuggee(thread, id)?;
         let (width, writes) = self.sys.debug_port(row, port, access)?;
         ports::count(1);

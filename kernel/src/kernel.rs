@@ -21,7 +21,7 @@ use kernel_core::memory::Memory;
 use kernel_core::row::Tasks;
 use kernel_core::sched::SEARCHED;
 use kernel_core::task::Task;
-use kernel_core::thread::{FLOAT, FloatState, PORTS, STEP, Thread, TrapFrame, WHOLE};
+use kernel_core::thread::{FLOAT, FloatState, PORTS, STEP, Thread, ThreadIndex, TrapFrame, WHOLE};
 use lock_api::{MappedMutexGuard, MutexGuard};
 use spin::lock_api::Mutex;
 
@@ -167,7 +167,7 @@ enum Chosen {
     /// It is to run with this frame: nothing more is to be done.
     Runs(*const TrapFrame),
     /// A step of this thread's system call is to be done.
-    Steps(u16),
+    Steps(ThreadIndex),
 }
 
 /// Decides which thread runs, looking at no more than one, and prepares the core for it: for a step,
@@ -323,7 +323,7 @@ impl Kernel {
     /// Writes the record of the death of a life that is about to be killed: registers, code bytes
     /// and backtrace of the thread at fault (or the first one), read while its memory still exists.
     /// Returns the record, to which the caller may add more; `None` if the row has no life.
-    pub fn death_record(&mut self, thread: Option<u16>, row: Row, kind: DeathKind) -> Option<&mut FaultRecord> {
+    pub fn death_record(&mut self, thread: Option<ThreadIndex>, row: Row, kind: DeathKind) -> Option<&mut FaultRecord> {
         let space = self.sys.task(row).map_or(LifeSpace::NONE, Task::space);
         let record = self.sys.blame(row, thread, kind)?;
         let Some(root) = space.get().map(AddressSpace::root) else { return Some(record) };

@@ -10,6 +10,7 @@ use kernel_core::addr::{PhysAddr, TableRoot};
 use kernel_core::handles::Object;
 use kernel_core::memory::{Backing, Caching};
 use kernel_core::step::{Clear, Create, Fill, Step};
+use kernel_core::thread::ThreadIndex;
 
 const PAGE: u64 = PAGE_SIZE as u64;
 
@@ -25,7 +26,7 @@ const CLEAR_STEP: u32 = 100;
 
 impl Kernel {
     /// Performs `memory_create`: allocates frames to the task and fills them with zeros.
-    pub(crate) fn memory_create(&mut self, thread: u16, pages: u64, contiguous: bool) -> Outcome {
+    pub(crate) fn memory_create(&mut self, thread: ThreadIndex, pages: u64, contiguous: bool) -> Outcome {
         let row = self.sys.row_of(thread)?;
         if pages == 0 || pages > MAX_PAGES {
             return Err(Status::BadArgument);
@@ -50,7 +51,7 @@ impl Kernel {
     }
 
     /// Performs `memory_map`: maps the pages of an object in the task's address space.
-    pub(crate) fn memory_map(&mut self, thread: u16, handle: u64, addr: u64, writable: bool) -> Outcome {
+    pub(crate) fn memory_map(&mut self, thread: ThreadIndex, handle: u64, addr: u64, writable: bool) -> Outcome {
         let row = self.sys.row_of(thread)?;
         let mapping = self.sys.memory_map(row, handle, addr, writable)?;
         let next = self.sys.memory(mapping.memory).ok().and_then(|memory| match &memory.backing {
@@ -118,7 +119,7 @@ impl Kernel {
     }
 
     /// Performs `memory_unmap`: removes a mapping.
-    pub(crate) fn memory_unmap(&mut self, thread: u16, addr: u64) -> Outcome {
+    pub(crate) fn memory_unmap(&mut self, thread: ThreadIndex, addr: u64) -> Outcome {
         let row = self.sys.row_of(thread)?;
         self.sys.memory_leave(row, addr)?;
         self.clear_step(row, Clear { addr, done: 0, status: Status::Ok })
@@ -141,7 +142,7 @@ impl Kernel {
 
     /// Performs `memory_info`: returns the number of pages, and the physical address of an object
     /// that has a known one.
-    pub(crate) fn memory_info(&self, thread: u16, handle: u64) -> Outcome {
+    pub(crate) fn memory_info(&self, thread: ThreadIndex, handle: u64) -> Outcome {
         let Object::Memory(id) = self.sys.handle(thread, handle)?.object else { return Err(Status::WrongKind) };
         let memory = self.sys.memory(id)?;
         pair(memory.pages.into(), memory.physical.map_or(u64::MAX, PhysAddr::number))

@@ -9,11 +9,12 @@ use crate::syscall::{Done, Outcome, value};
 use abi::TaskId;
 use kernel_core::Row;
 use kernel_core::step::{Show, Step, TELL_STEP, Tell};
+use kernel_core::thread::ThreadIndex;
 
 impl Kernel {
     /// Does the next step of the running thread's system call.
     #[cold]
-    pub fn go_on(&mut self, thread: u16) {
+    pub fn go_on(&mut self, thread: ThreadIndex) {
         let Some(step) = self.sys.step_take(thread) else { return };
         let outcome = self.sys.row_of(thread).and_then(|row| match step {
             Step::Create(create) => self.create_step(row, create),
@@ -30,7 +31,7 @@ impl Kernel {
     }
 
     /// `recv`, or a step of it.
-    pub(crate) fn receive(&mut self, thread: u16, handle: u64, mask: u64) -> Outcome {
+    pub(crate) fn receive(&mut self, thread: ThreadIndex, handle: u64, mask: u64) -> Outcome {
         let done = self.sys.recv(thread, handle, mask)?;
         Ok(if done { Done::Elsewhere } else { Done::Again(Step::Receive(handle, mask)) })
     }
@@ -50,7 +51,7 @@ impl Kernel {
     }
 
     /// `handle_close`, or a step of it.
-    pub(crate) fn close(&mut self, thread: u16, handle: u64) -> Outcome {
+    pub(crate) fn close(&mut self, thread: ThreadIndex, handle: u64) -> Outcome {
         let done = self.sys.handle_leave(thread, handle)?;
         Ok(if done { Done::Quiet } else { Done::Again(Step::Close(handle)) })
     }

@@ -17,7 +17,7 @@ use kernel_core::direct::{LABEL, LEASES};
 use kernel_core::handles::{Handle, Object};
 use kernel_core::step::Step;
 use kernel_core::task::Task;
-use kernel_core::thread::TrapFrame;
+use kernel_core::thread::{ThreadIndex, TrapFrame};
 use zerocopy::IntoBytes;
 
 /// The most bytes of one `log_write` or `log_read`.
@@ -153,7 +153,7 @@ fn elsewhere(result: Result<(), Status>) -> Outcome {
 }
 
 /// Performs a system call of a thread, by the general path.
-pub(crate) fn dispatch(k: &mut Kernel, thread: u16, call: Syscall, a: Args) -> Outcome {
+pub(crate) fn dispatch(k: &mut Kernel, thread: ThreadIndex, call: Syscall, a: Args) -> Outcome {
     match call {
         Syscall::Yield => {
             k.finish(thread, Status::Ok, None, None);
@@ -278,7 +278,7 @@ pub(crate) fn dispatch(k: &mut Kernel, thread: u16, call: Syscall, a: Args) -> O
 impl Kernel {
     /// Stores the result of a thread's system call in its frame, or the step that is left in the
     /// thread.
-    pub(crate) fn conclude(&mut self, thread: u16, outcome: Outcome) {
+    pub(crate) fn conclude(&mut self, thread: ThreadIndex, outcome: Outcome) {
         match outcome {
             Ok(Done::Value(a, b)) => self.finish(thread, Status::Ok, a, b),
             Ok(Done::Quiet) => self.finish(thread, Status::Ok, None, None),
@@ -288,7 +288,7 @@ impl Kernel {
         }
     }
 
-    fn finish(&mut self, thread: u16, status: Status, rdx: Option<u64>, rsi: Option<u64>) {
+    fn finish(&mut self, thread: ThreadIndex, status: Status, rdx: Option<u64>, rsi: Option<u64>) {
         let Some(t) = self.sys.thread_mut(thread) else { return };
         t.frame.rax = status as u64;
         if let Some(rdx) = rdx {
@@ -299,11 +299,11 @@ impl Kernel {
         }
     }
 
-    fn frame(&self, thread: u16) -> Result<&TrapFrame, Status> {
+    fn frame(&self, thread: ThreadIndex) -> Result<&TrapFrame, Status> {
         self.sys.thread(thread).map(|t| &t.frame).ok_or(Status::BadHandle)
     }
 
-    pub(crate) fn root(&self, thread: u16) -> Result<TableRoot, Status> {
+    pub(crate) fn root(&self, thread: ThreadIndex) -> Result<TableRoot, Status> {
         self.root_of(self.sys.row_of(thread)?)
     }
 
@@ -311,7 +311,7 @@ impl Kernel {
         self.sys.task(row)?.root()
     }
 
-    fn exit(&mut self, thread: u16, code: u64) -> Outcome {
+    fn exit(&mut self, thread: ThreadIndex, code: u64) -> Outcome {
         let row = self.sys.row_of(thread)?;
         if let Some(record) = self.death_record(Some(thread), row, DeathKind::Exited) {
             record.error_code = code;
@@ -320,7 +320,7 @@ impl Kernel {
         Ok(Done::Elsewhere)
     }
 
-    fn panicked(&mut self, thread: u16, addr: u64, len: u64) -> Outcome {
+    fn panicked(&mut self, thread: ThreadIndex, addr: u64, len: u64) -> Outcome {
         let row = self.sys.row_of(thread)?;
         let len = len.min(MESSAGE_LEN as u64) as usize;
         let root = self.root_of(row)?;
@@ -334,7 +334,7 @@ impl Kernel {
         Ok(Done::Elsewhere)
     }
 
-    fn thread_create(&mut self, thread: u16, a: Args) -> Outcome {
+    fn thread_create(&mut self, thread: ThreadIndex, a: Args) -> Outcome {
         let row = self.sys.row_of(thread)?;
         if a.rdi >= USER_END || a.rsi >= USER_END || a.rdi == 0 {
             return Err(Status::BadAddress);
@@ -349,7 +349,7 @@ impl Kernel {
         value(self.sys.handle_insert(row, handle)?)
     }
 
-    fn thread_priority(&mut self, thread: u16, which: u64, priority: u64) -> Result<(), Status> {
+    fn thread_priority(&mut self, thread: ThreadIndex, which: u64, priority: u64) -> Result<(), Status> {
         let row = self.sys.row_of(thread)?;
         let index = if which == abi::syscall::THIS_THREAD {
             thread
@@ -368,7 +368,7 @@ impl Kernel {
         Ok(())
     }
 
-    fn log_write(&mut self, thread: u16, addr: u64, len: u64) -> Outcome {
+    fn log_write(&mut self, thread: ThreadIndex, addr: u64, len: u64) -> Outcome {
         let row = self.sys.row_of(thread)?;
         let root = self.root_of(row)?;
         let mut buffer = [0; MAX_LOG];
@@ -382,7 +382,7 @@ impl Kernel {
         self.show_step(row, show)
     }
 
-    fn log_read(&mut self, thread: u16, a: Args) -> Outcome {
+    fn log_read(&mut self, thread: ThreadIndex, a: Args) -> Outcome {
         self.sys.system_handle(thread, a.rdi, Rights::LOGS)?;
         self.sys.log_looked_at(self.sys.row_of(thread)?);
         let root = self.root(thread)?;
@@ -398,7 +398,7 @@ impl Kernel {
         pair(count as u64, position)
     }
 
-    fn task_spawn(&mut self, thread: u16, a: Args) -> Outcome {
+    fn task_spawn(&mut self, thread: ThreadIndex, a: Args) -> Outcome {
         self.sys.system_handle(thread, a.rdi, Rights::CONTROL)?;
         let mut argument = [0; ARG_LEN];
         let argument =
@@ -423,7 +423,7 @@ impl Kernel {
         if usermem::write_in_page(root, to, record) { Ok(()) } else { usermem::write(root, to, record) }
     }
 
-    fn task_kill(&mut self, thread: u16, a: Args) -> Result<(), Status> {
+    fn task_kill(&mut self, thread: ThreadIndex, a: Args) -> Result<(), Status> {
         self.sys.system_handle(thread, a.rdi, Rights::CONTROL)?;
         let id = TaskId::from_u32(u32::try_from(a.rsi).map_err(|_| Status::NoSuchTask)?);
         let kind = match DeathKind::from_u32(a.rdx as u32) {

@@ -12,6 +12,7 @@ use kernel_core::Row;
 use kernel_core::addr::PhysAddr;
 use kernel_core::frames::Frame;
 use kernel_core::memory::Backing;
+use kernel_core::thread::ThreadIndex;
 use spin::Mutex;
 
 /// The number of system calls so far, and a checksum of their results.
@@ -38,7 +39,7 @@ pub fn call(kernel: &Kernel, row: Row, number: u64) -> Result<(u64, u64), Status
 
 /// Adds a system call of the general path to the checksum, unless the controller made it. Results
 /// of fast paths are covered indirectly, by what their callers do next.
-pub fn count(kernel: &Kernel, thread: u16, number: u64) {
+pub fn count(kernel: &Kernel, thread: ThreadIndex, number: u64) {
     if kernel.sys.row_of(thread).ok() == kernel.sys.controller() {
         return;
     }

@@ -8,6 +8,7 @@ use crate::queue::{NIL, Queue};
 use crate::row::Row;
 use crate::sched::BACKGROUND;
 use crate::system::System;
+use crate::thread::ThreadIndex;
 
 /// The part of an account that a thread is charged to: the slice or the turn of its task's row. It
 /// is held as the byte offset of that [`Left`] in the table of accounts, because the assembly reads
@@ -56,7 +57,7 @@ pub(crate) struct Account {
     kept: i64,
     /// The thread of the task that waits in a queue of the scheduler, for the task's turn or for
     /// its return to its priority; [`NIL`] if none waits.
-    pub(crate) waiting: u16,
+    pub(crate) waiting: ThreadIndex,
     /// Further threads of the task that wait for processor time. Empty while [`Account::waiting`]
     /// is [`NIL`].
     pub(crate) parked: Queue,

@@ -13,20 +13,15 @@ pub struct Id<T> {
 }
 
 impl<T> Id<T> {
-    /// The number of the slot. Two live objects never have the same.
+    /// The slot. Two live objects never have the same.
     #[inline(always)]
-    pub const fn index(self) -> u16 {
-        self.name as u16
+    pub const fn index(self) -> Index<T> {
+        Index::new(self.name as u16)
     }
 
     /// Byte offset of the object's slot from the first slot of the arena.
     pub(crate) const fn place(self) -> u32 {
-        self.index() as u32 * size_of::<Slot<T>>() as u32
-    }
-
-    /// The index as it is kept where the object is not removed before this is forgotten.
-    pub(crate) const fn held(self) -> Held<T> {
-        Held { index: self.index(), kind: PhantomData }
+        self.index().number as u32 * size_of::<Slot<T>>() as u32
     }
 
     /// The name as a number.
@@ -56,40 +51,72 @@ impl<T> PartialEq for Id<T> {
 impl<T> Eq for Id<T> {}
 impl<T> core::fmt::Debug for Id<T> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "#{}.{}", self.index(), self.name() >> INDEX_BITS)
+        write!(f, "#{}.{}", self.index().number, self.name() >> INDEX_BITS)
     }
 }
 
-/// The index of a `T` that is not removed while this is kept, such as the endpoint at which a thread
-/// waits: two bytes.
+/// The number of a slot of an [`Arena`], whatever value it holds: two bytes. It is kept instead of a
+/// name where the value is not removed meanwhile, such as the endpoint at which a thread waits.
 #[repr(transparent)]
-pub struct Held<T> {
-    index: u16,
+pub struct Index<T> {
+    number: u16,
     kind: PhantomData<fn() -> T>,
 }
 
-impl<T> Held<T> {
-    /// The number of the slot.
-    pub const fn index(self) -> u16 {
-        self.index
+impl<T> Index<T> {
+    /// The slot with this number.
+    #[inline(always)]
+    pub const fn new(number: u16) -> Self {
+        Index { number, kind: PhantomData }
+    }
+
+    /// The number.
+    #[inline(always)]
+    pub const fn number(self) -> u16 {
+        self.number
+    }
+
+    #[inline(always)]
+    const fn at(self) -> usize {
+        self.number as usize
     }
 }
 
-impl<T> Clone for Held<T> {
+impl<T> Clone for Index<T> {
     fn clone(&self) -> Self {
         *self
     }
 }
-impl<T> Copy for Held<T> {}
-impl<T> PartialEq for Held<T> {
+impl<T> Copy for Index<T> {}
+impl<T> PartialEq for Index<T> {
     fn eq(&self, other: &Self) -> bool {
-        self.index == other.index
+        self.number == other.number
     }
 }
-impl<T> Eq for Held<T> {}
-impl<T> core::fmt::Debug for Held<T> {
+impl<T> Eq for Index<T> {}
+impl<T> PartialOrd for Index<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<core::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl<T> Ord for Index<T> {
+    fn cmp(&self, other: &Self) -> core::cmp::Ordering {
+        self.number.cmp(&other.number)
+    }
+}
+impl<T> core::hash::Hash for Index<T> {
+    fn hash<H: core::hash::Hasher>(&self, state: &mut H) {
+        self.number.hash(state);
+    }
+}
+impl<T> core::fmt::Display for Index<T> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "#{}", self.index)
+        self.number.fmt(f)
+    }
+}
+impl<T> core::fmt::Debug for Index<T> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "#{}", self.number)
     }
 }
 
@@ -181,10 +208,10 @@ impl<T> Arena<T> {
 
     /// Removes a value and returns it; its name is stale from now on. `None` if the name is stale.
     pub fn remove(&mut self, id: Id<T>) -> Option<T> {
-        let slot = self.slots.get_mut(id.index() as usize).filter(|s| s.name == id.name())?;
+        let slot = self.slots.get_mut(id.index().at()).filter(|s| s.name == id.name())?;
         let value = slot.value.take()?;
         if slot.retire(self.free) {
-            self.free = id.index();
+            self.free = id.index().number;
         }
         self.live -= 1;
         Some(value)
@@ -193,11 +220,11 @@ impl<T> Arena<T> {
     /// Drops the value in a slot, whatever its generation; its name is stale from now on. Unlike
     /// [`Arena::remove`] it does not move the value.
     #[inline]
-    pub(crate) fn clear(&mut self, index: u16) {
-        if let Some(slot) = self.slots.get_mut(index as usize).filter(|s| s.value.is_some()) {
+    pub(crate) fn clear(&mut self, index: Index<T>) {
+        if let Some(slot) = self.slots.get_mut(index.at()).filter(|s| s.value.is_some()) {
             slot.value = None;
             if slot.retire(self.free) {
-                self.free = index;
+                self.free = index.number;
             }
             self.live -= 1;
         }
@@ -206,19 +233,20 @@ impl<T> Arena<T> {
     /// The value of this name; `None` if the name is stale.
     #[inline]
     pub fn get(&self, id: Id<T>) -> Option<&T> {
-        self.slots.get(id.index() as usize).filter(|s| s.name == id.name())?.value.as_ref()
+        self.slots.get(id.index().at()).filter(|s| s.name == id.name())?.value.as_ref()
     }
 
     /// The value of this name, mutable; `None` if the name is stale.
     #[inline]
     pub fn get_mut(&mut self, id: Id<T>) -> Option<&mut T> {
-        self.slots.get_mut(id.index() as usize).filter(|s| s.name == id.name())?.value.as_mut()
+        self.slots.get_mut(id.index().at()).filter(|s| s.name == id.name())?.value.as_mut()
     }
 
     /// The values in two different slots, mutable, whatever their generations; `None` if one has no
     /// value.
     #[inline(always)]
-    pub(crate) fn pair_mut(&mut self, a: u16, b: u16) -> Option<[&mut T; 2]> {
+    pub(crate) fn pair_mut(&mut self, a: Index<T>, b: Index<T>) -> Option<[&mut T; 2]> {
+        let (a, b) = (a.number, b.number);
         let (low, rest) = self.slots.split_at_mut_checked(a.max(b).into())?;
         let (low, high) = (low.get_mut(usize::from(a.min(b)))?, rest.first_mut()?);
         let (first, second) = if a < b { (low, high) } else { (high, low) };
@@ -227,14 +255,14 @@ impl<T> Arena<T> {
 
     /// The value in this slot, whatever its generation.
     #[inline]
-    pub fn at(&self, index: u16) -> Option<&T> {
-        self.slots.get(index as usize)?.value.as_ref()
+    pub fn at(&self, index: Index<T>) -> Option<&T> {
+        self.slots.get(index.at())?.value.as_ref()
     }
 
     /// The value in this slot, mutable, whatever its generation.
     #[inline]
-    pub fn at_mut(&mut self, index: u16) -> Option<&mut T> {
-        self.slots.get_mut(index as usize)?.value.as_mut()
+    pub fn at_mut(&mut self, index: Index<T>) -> Option<&mut T> {
+        self.slots.get_mut(index.at())?.value.as_mut()
     }
 
     /// The address of the first slot. No slot ever moves.
@@ -243,8 +271,8 @@ impl<T> Arena<T> {
     }
 
     /// The current name of the value in this slot.
-    pub fn id_at(&self, index: u16) -> Option<Id<T>> {
-        let slot = self.slots.get(index as usize)?;
+    pub fn id_at(&self, index: Index<T>) -> Option<Id<T>> {
+        let slot = self.slots.get(index.at())?;
         slot.value.as_ref()?;
         Some(Id::of(slot.name))
     }

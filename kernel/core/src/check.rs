@@ -3,6 +3,7 @@
 
 use crate::System;
 use crate::account::Budget;
+use crate::direct::thread_of;
 use crate::handles::Object;
 use crate::memory::Backing;
 use crate::queue::{Link, NIL, Queue};
@@ -10,7 +11,7 @@ use crate::release::Release;
 use crate::row::{Row, Tasks};
 use crate::sched::{BACKGROUND, PARKED, RETURNING};
 use crate::step::{Create, Step};
-use crate::thread::{EndpointCache, STEP, State, Thread, TrapFrame};
+use crate::thread::{EndpointCache, STEP, State, Thread, ThreadIndex, TrapFrame};
 use abi::Status;
 use abi::message::{LISTENERS, Rights, Sender, bits};
 use abi::task::TaskState;
@@ -40,7 +41,7 @@ pub fn check(s: &System) -> Result<(), String> {
 }
 
 /// The threads of a queue. The error says how its links are inconsistent.
-pub fn members(s: &System, queue: Queue) -> Result<Vec<u16>, String> {
+pub fn members(s: &System, queue: Queue) -> Result<Vec<ThreadIndex>, String> {
     let mut found = Vec::new();
     let mut next = queue.front();
     while let Some(index) = next {
@@ -58,8 +59,8 @@ pub fn members(s: &System, queue: Queue) -> Result<Vec<u16>, String> {
 /// Checks that every thread is in the queue that its state names, once, and in no other.
 fn threads(s: &System) -> Result<(), String> {
     let mut place: Vec<Option<State>> = vec![None; s.threads.capacity()];
-    let mut put = |index: u16, state: State| {
-        let old = place[index as usize].replace(state);
+    let mut put = |index: ThreadIndex, state: State| {
+        let old = place[usize::from(index.number())].replace(state);
         ensure!(old.is_none(), "thread {index} is in two places: {old:?} and {state:?}");
         Ok(())
     };
@@ -84,10 +85,10 @@ fn threads(s: &System) -> Result<(), String> {
     }
     for (id, e) in s.endpoints.iter() {
         for index in members(s, e.senders)? {
-            put(index, State::Sending(id.held()))?;
+            put(index, State::Sending(id.index()))?;
         }
         for index in members(s, e.receivers)? {
-            put(index, State::Receiving(id.held()))?;
+            put(index, State::Receiving(id.index()))?;
             ensure!(s.row_of(index) == Ok(e.owner), "thread {index} receives at another task's endpoint");
         }
         let owner = &s.tasks[e.owner];
@@ -103,23 +104,26 @@ fn threads(s: &System) -> Result<(), String> {
     for (id, n) in s.notifications.iter() {
         ensure!(members(s, n.waiter)?.len() < 2, "several wait at {id:?}");
         if let Some(waiter) = n.waiter.front() {
-            put(waiter, State::Waiting(id.held()))?;
+            put(waiter, State::Waiting(id.index()))?;
         }
     }
     // The release of a dead row has not reached this thread yet.
-    let unseen = |row: Row, index: u16| matches!(s.tasks[row].release, Release::Threads(from) if from <= index);
+    let unseen =
+        |row: Row, index: ThreadIndex| matches!(s.tasks[row].release, Release::Threads(from) if from <= index.number());
     for (id, t) in s.threads.iter() {
         let index = id.index();
         match t.state {
             State::Replying(row) => {
-                ensure!(place[index as usize].is_none(), "thread {index} waits for a reply and is queued");
+                ensure!(place[usize::from(index.number())].is_none(), "thread {index} waits for a reply and is queued");
                 let server = &s.tasks[row];
                 ensure!(
                     server.state == TaskState::Running || unseen(row, index),
                     "thread {index} waits for the dead row {row}"
                 );
             }
-            state => ensure!(place[index as usize] == Some(state), "thread {index} is {state:?} but not there"),
+            state => {
+                ensure!(place[usize::from(index.number())] == Some(state), "thread {index} is {state:?} but not there")
+            }
         }
         let own = &s.tasks[t.task];
         ensure!(own.state == TaskState::Running || unseen(t.task, index), "thread {index} of a dead task");
@@ -176,7 +180,7 @@ fn caches(s: &System) -> Result<(), String> {
     let free = |link: Link| link == Link::UNLINKED;
     for (id, t) in s.threads.iter() {
         let index = id.index();
-        ensure!(t.alone == Queue::of(index) && t.token.thread() == index, "thread {index} does not know its index");
+        ensure!(t.alone == Queue::of(index) && thread_of(t.token) == index, "thread {index} does not know its index");
         ensure!(t.awaited == State::Replying(t.task), "thread {index} does not know its row");
         ensure!(t.step.is_some() == (t.extras & STEP != 0), "thread {index} has a step, and its mark says otherwise");
         let can_run = matches!(t.state, State::Running | State::Ready);
@@ -237,7 +241,7 @@ fn caches(s: &System) -> Result<(), String> {
 
 /// Checks that a valid cached lookup of a live thread names the endpoint that its handle names, or
 /// one that no longer exists.
-fn cache_leads(s: &System, index: u16, cache: &EndpointCache, right: Rights) -> Result<(), String> {
+fn cache_leads(s: &System, index: ThreadIndex, cache: &EndpointCache, right: Rights) -> Result<(), String> {
     let to = cache.endpoint();
     ensure!(
         cache.found.place == to.place(),
@@ -248,13 +252,13 @@ fn cache_leads(s: &System, index: u16, cache: &EndpointCache, right: Rights) -> 
         .map_err(|e| format!("thread {index} would go by {:#x}: {e}", cache.found.handle))?;
     ensure!(endpoint == to, "thread {index} would go elsewhere than handle {:#x} leads", cache.found.handle);
     if right == Rights::RECV {
-        ensure!(cache.waits == State::Receiving(to.held()), "thread {index} would wait as {:?}", cache.waits);
+        ensure!(cache.waits == State::Receiving(to.index()), "thread {index} would wait as {:?}", cache.waits);
         return Ok(());
     }
     let Some(t) = s.threads.at(index) else { return Ok(()) };
     let tells = Sender { task: s.tasks[t.task].id(t.task), badge }.to_u64();
     ensure!(
-        cache.waits == State::Sending(to.held()) && cache.tells == tells,
+        cache.waits == State::Sending(to.index()) && cache.tells == tells,
         "thread {index} would call as somebody else"
     );
     match s.check_order(index, endpoint) {
@@ -266,7 +270,7 @@ fn cache_leads(s: &System, index: u16, cache: &EndpointCache, right: Rights) -> 
 /// Checks that no thread waits for bits that are set.
 fn wakeups(s: &System) -> Result<(), String> {
     for (id, n) in s.notifications.iter() {
-        let lost = |index: u16| s.threads.at(index).is_some_and(|t| t.mask & n.word != 0 && !s.is_dead(index));
+        let lost = |index: ThreadIndex| s.threads.at(index).is_some_and(|t| t.mask & n.word != 0 && !s.is_dead(index));
         ensure!(!n.waiter.front().is_some_and(lost), "a lost wake-up: thread {:?} waits at {id:?}", n.waiter);
         let place = n.bound_to.map_or(u32::MAX, |e| e.place());
         ensure!(n.bound_place == place, "{id:?} is bound elsewhere for the assembly");
@@ -279,7 +283,7 @@ fn wakeups(s: &System) -> Result<(), String> {
     }
     for (id, e) in s.endpoints.iter() {
         let receivers = members(s, e.receivers)?;
-        let listens = |&&index: &&u16| s.threads.at(index).is_some_and(|t| t.mask != 0);
+        let listens = |&&index: &&ThreadIndex| s.threads.at(index).is_some_and(|t| t.mask != 0);
         let (first, all) = (receivers.iter().take_while(listens).count(), receivers.iter().filter(listens).count());
         ensure!(first == all && all <= LISTENERS, "{all} of {receivers:?} at {id:?} listen, {first} of them first");
         if let Some(n) = e.bound {

@@ -4,7 +4,7 @@
 use crate::memory::{Backing, Caching};
 use crate::row::Row;
 use crate::system::System;
-use crate::thread::{State, TrapFrame, WHOLE};
+use crate::thread::{State, ThreadIndex, TrapFrame, WHOLE};
 use abi::manifest::GrantKind;
 use abi::syscall::{INTERRUPT_AGAIN, INTERRUPT_DROP, PORT_WRITE};
 use abi::task::{MAP_BASE, Registers, TaskState, USER_END};
@@ -25,7 +25,7 @@ impl System {
     /// The row of the life that `id` names, if the task of `thread` may debug it. Errors: NoRights
     /// (the right is missing, whether the task exists or not), NoSuchTask (that life is not
     /// running).
-    pub fn debuggee(&self, thread: u16, id: u64) -> Result<Row, Status> {
+    pub fn debuggee(&self, thread: ThreadIndex, id: u64) -> Result<Row, Status> {
         let id = TaskId::from_u32(u32::try_from(id).map_err(|_| Status::NoRights)?);
         let own = self.task(self.row_of(thread)?)?;
         if !own.record.may_debug(id.index) {

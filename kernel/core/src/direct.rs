@@ -35,7 +35,7 @@ use crate::row::Row;
 use crate::sched::{BACKGROUND, RETURNING, Scheduler};
 use crate::system::System;
 use crate::task::Task;
-use crate::thread::{Lookup, State, Thread};
+use crate::thread::{Lookup, State, Thread, ThreadIndex};
 use abi::Status;
 use abi::message::{Header, MAX_LEASES, ReplyToken, bits};
 use abi::task::MAX_TASKS;
@@ -50,6 +50,12 @@ pub const LEASES: u64 = Header::new(u16::MAX).with_leases(MAX_LEASES).0;
 #[inline(always)]
 pub(crate) fn next_call(token: ReplyToken) -> Option<ReplyToken> {
     token.0.checked_add(1 << 16).map(ReplyToken)
+}
+
+/// The thread that made the call with this token.
+#[inline(always)]
+pub(crate) const fn thread_of(token: ReplyToken) -> ThreadIndex {
+    ThreadIndex::new(token.thread())
 }
 
 impl Scheduler {
@@ -140,12 +146,12 @@ impl System {
             return false;
         }
         let waits = |[_, t]: &[&mut Thread; 2]| t.token == token && t.state == awaited && sched.may_follow(t);
-        let Some([me, next]) = threads.pair_mut(current, token.thread()).filter(waits) else { return false };
+        let Some([me, next]) = threads.pair_mut(current, thread_of(token)).filter(waits) else { return false };
         (me.mask, me.state) = (mask, cache.waits);
         next.state = State::Running;
         next.frame.receive(0, header, words, 0, 0);
         endpoint.receivers = alone;
-        sched.current = token.thread();
+        sched.current = thread_of(token);
         self.counters.switches += 1;
         true
     }
@@ -193,7 +199,7 @@ impl System {
         let Some(first) = endpoint.senders.front().filter(|_| endpoint.bits & mask == 0) else { return false };
         let Some(sender) = threads.at(first).filter(|s| !Header(s.frame.rsi).has_handle()) else { return false };
         let (tells, sent, request, call) = (sender.sender, sender.frame.rsi, sender.frame.words(), sender.token.0);
-        let client = token.thread();
+        let client = thread_of(token);
         let waits = |t: &&mut Thread| t.token == token && t.state == awaited && sched.has_left(t);
         let Some(answered) = threads.at_mut(client).filter(waits) else { return false };
         answered.frame.receive(0, header, words, 0, 0);
@@ -302,7 +308,7 @@ impl System {
 
     /// Makes `next` run in place of the running thread, which becomes the first of its level.
     #[inline(always)]
-    fn preempt(&mut self, next: u16) {
+    fn preempt(&mut self, next: ThreadIndex) {
         let current = self.sched.current;
         if let Some(me) = self.threads.at_mut(current) {
             me.state = State::Ready;
@@ -314,7 +320,7 @@ impl System {
 
     /// Makes `next` run in place of the thread that has run.
     #[inline(always)]
-    fn hand_over(&mut self, next: u16) {
+    fn hand_over(&mut self, next: ThreadIndex) {
         if let Some(t) = self.threads.at_mut(next) {
             t.state = State::Running;
         }

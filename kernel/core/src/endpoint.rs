@@ -6,6 +6,7 @@ use crate::notify::Notification;
 use crate::queue::Queue;
 use crate::row::Row;
 use crate::system::System;
+use crate::thread::ThreadIndex;
 use abi::Status;
 use abi::message::{Kinds, Rights};
 
@@ -38,7 +39,12 @@ impl System {
     /// The endpoint and badge of a handle that must have this right. Errors: BadHandle, WrongKind,
     /// NoRights.
     #[inline]
-    pub fn endpoint_handle(&self, thread: u16, number: u64, right: Rights) -> Result<(Id<Endpoint>, u32), Status> {
+    pub fn endpoint_handle(
+        &self,
+        thread: ThreadIndex,
+        number: u64,
+        right: Rights,
+    ) -> Result<(Id<Endpoint>, u32), Status> {
         let handle = self.handle(thread, number)?;
         let Object::Endpoint(id) = handle.object else { return Err(Status::WrongKind) };
         if !handle.rights.contains(right) {
@@ -49,7 +55,7 @@ impl System {
 
     /// Makes an endpoint for a thread's task, and returns its handle. Errors: QuotaObjects,
     /// QuotaHandles.
-    pub fn endpoint_create(&mut self, thread: u16) -> Result<u32, Status> {
+    pub fn endpoint_create(&mut self, thread: ThreadIndex) -> Result<u32, Status> {
         let row = self.row_of(thread)?;
         let task = self.tasks.get_mut(row)?;
         if !task.handles.has_room() {

@@ -6,7 +6,7 @@
 //! certain call.
 
 use crate::arena::Id;
-use crate::direct::next_call;
+use crate::direct::{next_call, thread_of};
 use crate::endpoint::Endpoint;
 use crate::handles::{Handle, Object};
 use crate::queue::Queue;
@@ -14,7 +14,7 @@ use crate::release::IN_THE_WAY;
 use crate::row::Row;
 use crate::system::System;
 use crate::task::Task;
-use crate::thread::{EndpointCache, Lookup, State, Thread, TrapFrame};
+use crate::thread::{EndpointCache, Lookup, State, Thread, ThreadIndex, TrapFrame};
 use abi::Status;
 use abi::message::{Header, Kinds, LISTENERS, Lease, MAX_LEASES, ReplyToken, Rights, Sender, pack_transfer};
 
@@ -39,7 +39,7 @@ impl System {
     /// `call`: the thread calls an endpoint. Its message is in its frame; `leases` were read from
     /// its memory. On success the thread is blocked. Errors: BadHandle, WrongKind, NoRights,
     /// BadArgument, CallOrder, PeerGone, HandleRefused.
-    pub fn call(&mut self, thread: u16, leases: &[Lease]) -> Result<(), Status> {
+    pub fn call(&mut self, thread: ThreadIndex, leases: &[Lease]) -> Result<(), Status> {
         let frame = &self.threads.at(thread).ok_or(Status::BadHandle)?.frame;
         let (number, header) = (frame.rdi, Header(frame.rsi));
         if header.0 & !Header::CALL_MASK != 0 || header.leases() != leases.len() || leases.len() > MAX_LEASES {
@@ -50,7 +50,7 @@ impl System {
         self.check_taken(id, header)?;
         let endpoint = self.endpoints.get_mut(id).ok_or(Status::BadHandle)?;
         let t = self.threads.at_mut(thread).ok_or(Status::BadHandle)?;
-        t.token = next_call(t.token).unwrap_or(ReplyToken::new(thread, 1));
+        t.token = next_call(t.token).unwrap_or(ReplyToken::new(thread.number(), 1));
         t.sender = sender;
         t.last_sent = [u32::from(header.label()), number as u32];
         if let Some(slots) = t.leases.get_mut(..leases.len()) {
@@ -66,7 +66,7 @@ impl System {
                 self.make_ready(receiver);
             }
             None => {
-                self.block(thread, State::Sending(id.held()));
+                self.block(thread, State::Sending(id.index()));
                 if let Some(e) = self.endpoints.get_mut(id) {
                     e.senders.push(&mut self.threads, thread);
                 }
@@ -77,7 +77,7 @@ impl System {
 
     /// `send`: delivers the thread's message if a receiver waits. Errors: BadHandle, WrongKind,
     /// NoRights, BadArgument, PeerGone, HandleRefused, WouldBlock (no receiver waits).
-    pub fn send(&mut self, thread: u16) -> Result<(), Status> {
+    pub fn send(&mut self, thread: ThreadIndex) -> Result<(), Status> {
         let frame = &self.threads.at(thread).ok_or(Status::BadHandle)?.frame;
         let (number, header) = (frame.rdi, Header(frame.rsi));
         if header.0 & !Header::SEND_MASK != 0 {
@@ -106,7 +106,7 @@ impl System {
     /// `recv`: takes notification bits or a queued call, or blocks the thread. Returns false if
     /// dead callers at the front of the queue used up the step: the caller then calls again.
     /// Errors: BadHandle, WrongKind, NoRights, Busy (too many threads wait for bits).
-    pub fn recv(&mut self, thread: u16, number: u64, mask: u64) -> Result<bool, Status> {
+    pub fn recv(&mut self, thread: ThreadIndex, number: u64, mask: u64) -> Result<bool, Status> {
         let id = self.cache_to_receive(thread, number)?;
         let endpoint = self.endpoints.get_mut(id).ok_or(Status::BadHandle)?;
         if let Some(bound) = endpoint.bound
@@ -133,7 +133,7 @@ impl System {
                 if let Some(t) = self.threads.at_mut(thread) {
                     t.mask = mask;
                 }
-                self.block(thread, State::Receiving(id.held()));
+                self.block(thread, State::Receiving(id.index()));
                 if let Some(e) = self.endpoints.get_mut(id) {
                     match behind {
                         Some(next) => e.receivers.insert(&mut self.threads, thread, next),
@@ -161,7 +161,7 @@ impl System {
     /// The first receiver that waits for no bits. A receiver that waits for bits is queued before
     /// it, so that a signal examines no others. Errors: Busy (as many threads wait for bits as
     /// may).
-    fn behind_listeners(&self, receivers: Queue) -> Result<Option<u16>, Status> {
+    fn behind_listeners(&self, receivers: Queue) -> Result<Option<ThreadIndex>, Status> {
         let mut next = receivers.front();
         for _ in 0..LISTENERS {
             match next.and_then(|index| self.threads.at(index)) {
@@ -174,14 +174,14 @@ impl System {
 
     /// `reply`: answers a caller with the message in the thread's frame. Errors: StaleReply,
     /// BadArgument, BadHandle, WrongKind, NoRights.
-    pub fn reply(&mut self, thread: u16, token: ReplyToken) -> Result<(), Status> {
+    pub fn reply(&mut self, thread: ThreadIndex, token: ReplyToken) -> Result<(), Status> {
         let sent = Sent::of(&self.threads.at(thread).ok_or(Status::BadHandle)?.frame);
         if sent.header.0 & !Header::SEND_MASK != 0 {
             return Err(Status::BadArgument);
         }
         self.check_transfer(thread, sent.header)?;
         let wants = Header(self.waiting(self.row_of(thread)?, token)?.frame.rsi).wants();
-        let caller = token.thread();
+        let caller = thread_of(token);
         self.transmit(thread, sent, caller, Kinds::of(wants));
         self.make_ready(caller);
         Ok(())
@@ -191,7 +191,7 @@ impl System {
     /// Errors: StaleReply.
     #[inline]
     fn waiting(&self, row: Row, token: ReplyToken) -> Result<&Thread, Status> {
-        match self.threads.at(token.thread()) {
+        match self.threads.at(thread_of(token)) {
             Some(t) if token != ReplyToken::NONE && t.token == token && t.state.is_replying(row) => {
                 if self.releasing == 0 || self.is_alive(t.task) { Ok(t) } else { Err(Status::StaleReply) }
             }
@@ -223,7 +223,7 @@ impl System {
 
     /// The length in bytes and the access of a lease of the caller that a token names. Errors:
     /// StaleReply, LeaseBounds.
-    pub fn lease_info(&self, thread: u16, token: ReplyToken, number: u64) -> Result<(u32, u32), Status> {
+    pub fn lease_info(&self, thread: ThreadIndex, token: ReplyToken, number: u64) -> Result<(u32, u32), Status> {
         let lease = Self::lease_of(self.waiting(self.row_of(thread)?, token)?, number)?;
         Ok((lease.len, lease.access))
     }
@@ -243,29 +243,29 @@ impl System {
 
     /// Looks up a handle for `call` and caches the result. Returns the endpoint and the sender
     /// value that it is told. Errors: BadHandle, WrongKind, NoRights, CallOrder, PeerGone.
-    pub(crate) fn cache_to_call(&mut self, thread: u16, number: u64) -> Result<(Id<Endpoint>, u64), Status> {
+    pub(crate) fn cache_to_call(&mut self, thread: ThreadIndex, number: u64) -> Result<(Id<Endpoint>, u64), Status> {
         let (id, badge) = self.endpoint_handle(thread, number, Rights::CALL)?;
         self.check_order(thread, id)?;
         let t = self.threads.at_mut(thread).ok_or(Status::BadHandle)?;
         let found = Lookup::of(number, self.sched.accounts.get(t.task.index()), id);
         let tells = Sender { task: t.id, badge }.to_u64();
-        t.calls = EndpointCache { found, tells, waits: State::Sending(id.held()) };
+        t.calls = EndpointCache { found, tells, waits: State::Sending(id.index()) };
         Ok((id, tells))
     }
 
     /// Looks up a handle for `recv` and caches the result. Errors: BadHandle, WrongKind, NoRights.
-    pub(crate) fn cache_to_receive(&mut self, thread: u16, number: u64) -> Result<Id<Endpoint>, Status> {
+    pub(crate) fn cache_to_receive(&mut self, thread: ThreadIndex, number: u64) -> Result<Id<Endpoint>, Status> {
         let (id, _) = self.endpoint_handle(thread, number, Rights::RECV)?;
         self.endpoints.get_mut(id).ok_or(Status::BadHandle)?.served = true;
         let t = self.threads.at_mut(thread).ok_or(Status::BadHandle)?;
         let found = Lookup::of(number, self.sched.accounts.get(t.task.index()), id);
-        t.receives = EndpointCache { found, tells: 0, waits: State::Receiving(id.held()) };
+        t.receives = EndpointCache { found, tells: 0, waits: State::Receiving(id.index()) };
         Ok(id)
     }
 
     /// Checks that a call goes to a more important task or stays within the task, which excludes
     /// cycles of callers. Errors: BadHandle, CallOrder, PeerGone.
-    pub(crate) fn check_order(&self, thread: u16, id: Id<Endpoint>) -> Result<(), Status> {
+    pub(crate) fn check_order(&self, thread: ThreadIndex, id: Id<Endpoint>) -> Result<(), Status> {
         let row = self.row_of(thread)?;
         let there = self.endpoints.get(id).filter(|e| self.exists(e.owner, e.permanent));
         let owner = there.ok_or(Status::BadHandle)?.owner;
@@ -279,7 +279,7 @@ impl System {
 
     /// `endpoint_takes`: sets the kinds of handles that requests may bring to an endpoint. Errors:
     /// BadHandle, WrongKind, NoRights, BadArgument.
-    pub fn endpoint_takes(&mut self, thread: u16, number: u64, kinds: u64) -> Result<(), Status> {
+    pub fn endpoint_takes(&mut self, thread: ThreadIndex, number: u64, kinds: u64) -> Result<(), Status> {
         let (id, _) = self.endpoint_handle(thread, number, Rights::RECV)?;
         let kinds = u8::try_from(kinds).ok().and_then(Kinds::from_bits).ok_or(Status::BadArgument)?;
         let endpoint = self.endpoints.get_mut(id).ok_or(Status::BadHandle)?;
@@ -289,7 +289,7 @@ impl System {
 
     /// Checks the handle that a message is to bring, before anything is changed. Errors: BadHandle,
     /// WrongKind, NoRights.
-    fn check_transfer(&self, thread: u16, header: Header) -> Result<(), Status> {
+    fn check_transfer(&self, thread: ThreadIndex, header: Header) -> Result<(), Status> {
         if header.has_handle() {
             let t = self.threads.at(thread).ok_or(Status::BadHandle)?;
             let handle = self.handle_derive(t.task, t.frame.r10 & 0xffff_ffff, t.frame.r10 >> 32)?;
@@ -311,7 +311,7 @@ impl System {
     }
 
     /// Completes the `recv` of `receiver` at an endpoint with the message of `sender`.
-    fn deliver(&mut self, sender: u16, receiver: u16, at: Id<Endpoint>, call: bool) {
+    fn deliver(&mut self, sender: ThreadIndex, receiver: ThreadIndex, at: Id<Endpoint>, call: bool) {
         let Some(s) = self.threads.at(sender) else { return };
         let (sent, from) = (Sent::of(&s.frame), s.sender);
         let token = if call { s.token } else { ReplyToken::NONE };
@@ -326,7 +326,7 @@ impl System {
 
     /// Copies header, words and handle of a message from thread `from` into the frame of thread
     /// `to`, whose system call returns them. `takes` are the kinds of handles that `to` accepts.
-    fn transmit(&mut self, from: u16, sent: Sent, to: u16, takes: Kinds) {
+    fn transmit(&mut self, from: ThreadIndex, sent: Sent, to: ThreadIndex, takes: Kinds) {
         let mut header = sent.header.0 & Header::CALL_MASK;
         let mut arrived = 0;
         if Header(header).has_handle() {
@@ -345,7 +345,7 @@ impl System {
     /// rights. Errors: HandleRefused, and those for a handle or object that has changed since the
     /// message was sent, or for a full table of handles.
     #[cold]
-    fn transfer(&mut self, from: u16, sent: Sent, to: u16, takes: Kinds) -> Result<u64, Status> {
+    fn transfer(&mut self, from: ThreadIndex, sent: Sent, to: ThreadIndex, takes: Kinds) -> Result<u64, Status> {
         let kind = sent.header.handle();
         if !takes.contains(Kinds::of(kind)) || Kinds::of(kind).is_empty() {
             return Err(Status::HandleRefused);

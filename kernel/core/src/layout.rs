@@ -104,7 +104,7 @@ pub const QUEUES: usize = offset_of!(Slot<Endpoint>, value) + offset_of!(Endpoin
 pub const TAIL: usize = QUEUES + offset_of!(Queue, tail);
 /// The four bytes of an empty queue. Head and tail of a queue are equal only if it holds exactly
 /// one thread.
-pub const NOBODY: u32 = Queue::NOBODY.head as u32 | (Queue::NOBODY.tail as u32) << 16;
+pub const NOBODY: u32 = Queue::NOBODY.head.number() as u32 | (Queue::NOBODY.tail.number() as u32) << 16;
 /// Offset in an endpoint's slot of its copy of the notification's word: eight bytes.
 pub const BITS: usize = offset_of!(Slot<Endpoint>, value) + offset_of!(Endpoint, bits);
 /// Offset in an endpoint's slot of its name: eight bytes.

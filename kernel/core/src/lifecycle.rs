@@ -8,7 +8,7 @@ use crate::queue::{NIL, Queue};
 use crate::row::Row;
 use crate::system::System;
 use crate::task::Start;
-use crate::thread::{FLOAT, FloatState, PORTS, STEP, State, Thread};
+use crate::thread::{FLOAT, FloatState, PORTS, STEP, State, Thread, ThreadIndex};
 use abi::error::{DeathKind, FaultRecord};
 use abi::manifest::{GrantKind, Restart, TaskRecord};
 use abi::message::{ReplyToken, Rights, bits};
@@ -106,7 +106,7 @@ impl System {
         let id = self.threads.insert(thread).ok_or(Status::QuotaObjects)?;
         if let Some(t) = self.threads.get_mut(id) {
             let index = id.index();
-            (t.alone, t.token) = (Queue::of(index), ReplyToken(self.calls | u64::from(index)));
+            (t.alone, t.token) = (Queue::of(index), ReplyToken(self.calls | u64::from(index.number())));
         }
         task.threads += 1;
         if task.threads == 1 {
@@ -133,20 +133,20 @@ impl System {
 
     /// Ends a thread that is not its task's last; a task whose last thread ends must be killed
     /// instead.
-    pub fn thread_exit(&mut self, index: u16) {
+    pub fn thread_exit(&mut self, index: ThreadIndex) {
         debug_assert!(self.row_of(index).and_then(|row| self.task(row)).is_ok_and(|task| task.threads > 1));
         self.thread_remove(index);
     }
 
     /// Ends a thread in any state.
-    pub(crate) fn thread_remove(&mut self, index: u16) {
+    pub(crate) fn thread_remove(&mut self, index: ThreadIndex) {
         self.thread_remove_inlined(index);
     }
 
     /// Ends a thread in any state. It is inlined in the path of a task's death, which should reach
     /// the supervisor soon.
     #[inline(always)]
-    pub(crate) fn thread_remove_inlined(&mut self, index: u16) {
+    pub(crate) fn thread_remove_inlined(&mut self, index: ThreadIndex) {
         let Some(t) = self.threads.at(index) else { return };
         let (row, extras, state) = (t.task, t.extras, t.state);
         self.calls = self.calls.max(t.token.0 & !0xffff);
@@ -170,7 +170,7 @@ impl System {
     /// Gives back what only some threads have: the step of an unfinished system call, and
     /// floating-point registers.
     #[inline(never)]
-    fn drop_extras(&mut self, row: Row, index: u16) {
+    fn drop_extras(&mut self, row: Row, index: ThreadIndex) {
         if let Some(step) = self.step_take(index) {
             self.step_abandon(row, step);
         }
@@ -181,22 +181,22 @@ impl System {
 
     /// Removes a thread that does not run from its queue.
     #[inline(never)]
-    fn take_out(&mut self, index: u16, state: State) {
+    fn take_out(&mut self, index: ThreadIndex, state: State) {
         self.charge();
         match state {
             State::Ready => self.unschedule(index),
             State::Sending(at) => {
-                if let Some(e) = self.endpoints.at_mut(at.index()) {
+                if let Some(e) = self.endpoints.at_mut(at) {
                     e.senders.remove(&mut self.threads, index);
                 }
             }
             State::Receiving(at) => {
-                if let Some(e) = self.endpoints.at_mut(at.index()) {
+                if let Some(e) = self.endpoints.at_mut(at) {
                     e.receivers.remove(&mut self.threads, index);
                 }
             }
             State::Waiting(at) => {
-                if let Some(n) = self.notifications.at_mut(at.index()) {
+                if let Some(n) = self.notifications.at_mut(at) {
                     n.waiter = Queue::default();
                 }
             }
@@ -207,7 +207,7 @@ impl System {
     /// Begins the record of the death of a life that is about to be killed: the cause, and the
     /// registers of the given thread or, if there is none, of the first. Returns the record to be
     /// completed; `None` if the row has no life.
-    pub fn blame(&mut self, row: Row, thread: Option<u16>, kind: DeathKind) -> Option<&mut FaultRecord> {
+    pub fn blame(&mut self, row: Row, thread: Option<ThreadIndex>, kind: DeathKind) -> Option<&mut FaultRecord> {
         let task = self.tasks.at_mut(row).filter(|t| t.is_alive())?;
         let id = task.id(row).to_u32();
         let record = &mut task.fault;
@@ -238,7 +238,7 @@ impl System {
                 State::Ready => Activity::Ready,
                 State::Receiving(_) | State::Waiting(_) => Activity::Waiting,
                 State::Sending(at) => {
-                    waits_for = self.endpoints.at(at.index()).map_or(u32::MAX, |e| e.owner.number().into());
+                    waits_for = self.endpoints.at(at).map_or(u32::MAX, |e| e.owner.number().into());
                     Activity::Sending
                 }
                 State::Replying(server) => {

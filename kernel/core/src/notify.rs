@@ -6,7 +6,7 @@ use crate::handles::{Handle, Object};
 use crate::queue::Queue;
 use crate::row::Row;
 use crate::system::System;
-use crate::thread::{Lookup, NotificationCache, State};
+use crate::thread::{Lookup, NotificationCache, State, ThreadIndex};
 use abi::Status;
 use abi::message::{Header, Rights, bits};
 
@@ -54,7 +54,7 @@ impl Notification {
 impl System {
     /// Makes a notification for a thread's task, and returns its handle. Errors: QuotaObjects,
     /// QuotaHandles.
-    pub fn notification_create(&mut self, thread: u16) -> Result<u32, Status> {
+    pub fn notification_create(&mut self, thread: ThreadIndex) -> Result<u32, Status> {
         let row = self.row_of(thread)?;
         let task = self.tasks.get_mut(row)?;
         if !task.handles.has_room() {
@@ -173,7 +173,7 @@ impl System {
 
     /// `signal`: sets bits through a handle. Errors: BadHandle, WrongKind, NoRights (also if the
     /// handle does not allow one of the bits: then none is set).
-    pub fn signal_by(&mut self, thread: u16, number: u64, set: u64) -> Result<(), Status> {
+    pub fn signal_by(&mut self, thread: ThreadIndex, number: u64, set: u64) -> Result<(), Status> {
         let (id, bits) = self.cache_notification(thread, number, Rights::SIGNAL)?;
         if set & !bits != 0 {
             return Err(Status::NoRights);
@@ -187,7 +187,7 @@ impl System {
     /// BadHandle, WrongKind, NoRights.
     pub(crate) fn cache_notification(
         &mut self,
-        thread: u16,
+        thread: ThreadIndex,
         number: u64,
         right: Rights,
     ) -> Result<(Id<Notification>, u64), Status> {
@@ -213,7 +213,7 @@ impl System {
     }
 
     /// Completes a `recv` with the bits of `mask` that are set, and takes them.
-    pub(crate) fn deliver_bits(&mut self, id: Id<Notification>, receiver: u16, mask: u64) {
+    pub(crate) fn deliver_bits(&mut self, id: Id<Notification>, receiver: ThreadIndex, mask: u64) {
         let Some(word) = self.notifications.get(id).map(|n| n.word) else { return };
         let taken = word & mask;
         self.set_word(id, word & !mask);
@@ -236,7 +236,7 @@ impl System {
 
     /// `wait`: takes bits of the mask, or blocks the thread until one is set. Errors: BadHandle,
     /// WrongKind, NoRights, BadArgument (an empty mask), Busy (another thread waits).
-    pub fn wait(&mut self, thread: u16, handle: u64, mask: u64) -> Result<(), Status> {
+    pub fn wait(&mut self, thread: ThreadIndex, handle: u64, mask: u64) -> Result<(), Status> {
         let (id, _) = self.notification_handle(thread, handle, Rights::WAIT)?;
         if mask == 0 {
             return Err(Status::BadArgument);
@@ -252,7 +252,7 @@ impl System {
             if let Some(t) = self.threads.at_mut(thread) {
                 t.mask = mask;
             }
-            self.block(thread, State::Waiting(id.held()));
+            self.block(thread, State::Waiting(id.index()));
             return Ok(());
         }
         let left = n.word & !mask;
@@ -284,7 +284,7 @@ impl System {
     /// `poll`: takes bits, if any are set, and returns them. Errors: BadHandle, WrongKind,
     /// NoRights.
     #[inline(never)]
-    pub fn poll(&mut self, thread: u16, handle: u64, mask: u64) -> Result<u64, Status> {
+    pub fn poll(&mut self, thread: ThreadIndex, handle: u64, mask: u64) -> Result<u64, Status> {
         let (id, _) = self.cache_notification(thread, handle, Rights::WAIT)?;
         let word = self.notifications.get(id).ok_or(Status::BadHandle)?.word;
         let taken = word & mask;
@@ -297,7 +297,7 @@ impl System {
 
     /// `endpoint_bind`: binds a notification to an endpoint. The calling task must have made both.
     /// Errors: BadHandle, WrongKind, NoRights, Busy (one of them is in use or permanent).
-    pub fn endpoint_bind(&mut self, thread: u16, endpoint: u64, notification: u64) -> Result<(), Status> {
+    pub fn endpoint_bind(&mut self, thread: ThreadIndex, endpoint: u64, notification: u64) -> Result<(), Status> {
         let row = self.row_of(thread)?;
         let (endpoint, _) = self.endpoint_handle(thread, endpoint, Rights::RECV)?;
         let (notification, _) = self.notification_handle(thread, notification, Rights::WAIT)?;

@@ -2,16 +2,16 @@
 //! memory, and removal from the middle takes constant time. A thread is in at most one queue.
 
 use crate::arena::Arena;
-use crate::thread::Thread;
+use crate::thread::{Thread, ThreadIndex};
 
-/// The index that stands for no thread.
-pub const NIL: u16 = u16::MAX;
+/// The index that stands for no thread: no arena has so many slots.
+pub const NIL: ThreadIndex = ThreadIndex::new(u16::MAX);
 
 /// The neighbours of a thread in its queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Link {
-    next: u16,
-    prev: u16,
+    next: ThreadIndex,
+    prev: ThreadIndex,
 }
 
 impl Link {
@@ -23,8 +23,8 @@ impl Link {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Queue {
-    pub(crate) head: u16,
-    pub(crate) tail: u16,
+    pub(crate) head: ThreadIndex,
+    pub(crate) tail: ThreadIndex,
 }
 
 impl Default for Queue {
@@ -36,7 +36,7 @@ impl Default for Queue {
 impl Queue {
     /// A queue without a thread. Its two ends differ, as equal ends mean that exactly one thread is
     /// queued.
-    pub(crate) const NOBODY: Queue = Queue { head: NIL, tail: 0 };
+    pub(crate) const NOBODY: Queue = Queue { head: NIL, tail: ThreadIndex::new(0) };
 
     /// Whether the queue has no thread.
     #[inline]
@@ -46,23 +46,23 @@ impl Queue {
 
     /// The first thread, which has waited longest.
     #[inline]
-    pub fn front(&self) -> Option<u16> {
+    pub fn front(&self) -> Option<ThreadIndex> {
         (self.head != NIL).then_some(self.head)
     }
 
     /// The thread in a queue of exactly one; `None` if there are none or more.
     #[inline(always)]
-    pub(crate) fn only(&self) -> Option<u16> {
+    pub(crate) fn only(&self) -> Option<ThreadIndex> {
         (self.head == self.tail).then_some(self.head)
     }
 
     /// A queue of one thread, which must be in no queue.
-    pub(crate) const fn of(index: u16) -> Self {
+    pub(crate) const fn of(index: ThreadIndex) -> Self {
         Queue { head: index, tail: index }
     }
 
     /// Puts a thread, which must be in no queue, at the end.
-    pub fn push(&mut self, threads: &mut Arena<Thread>, index: u16) {
+    pub fn push(&mut self, threads: &mut Arena<Thread>, index: ThreadIndex) {
         if self.is_empty() {
             *self = Queue::of(index);
             return;
@@ -77,7 +77,7 @@ impl Queue {
     }
 
     /// Puts a thread, which must be in no queue, at the front.
-    pub fn push_front(&mut self, threads: &mut Arena<Thread>, index: u16) {
+    pub fn push_front(&mut self, threads: &mut Arena<Thread>, index: ThreadIndex) {
         if self.is_empty() {
             *self = Queue::of(index);
             return;
@@ -92,7 +92,7 @@ impl Queue {
     }
 
     /// Puts a thread, which must be in no queue, before one that is in this queue.
-    pub fn insert(&mut self, threads: &mut Arena<Thread>, index: u16, before: u16) {
+    pub fn insert(&mut self, threads: &mut Arena<Thread>, index: ThreadIndex, before: ThreadIndex) {
         let prev = match threads.at_mut(before) {
             Some(t) => core::mem::replace(&mut t.link.prev, index),
             None => return,
@@ -107,14 +107,14 @@ impl Queue {
     }
 
     /// Removes the first thread, which has waited longest, and returns it.
-    pub fn pop(&mut self, threads: &mut Arena<Thread>) -> Option<u16> {
+    pub fn pop(&mut self, threads: &mut Arena<Thread>) -> Option<ThreadIndex> {
         let index = self.front()?;
         self.remove(threads, index);
         Some(index)
     }
 
     /// Removes a thread, which must be in this queue.
-    pub fn remove(&mut self, threads: &mut Arena<Thread>, index: u16) {
+    pub fn remove(&mut self, threads: &mut Arena<Thread>, index: ThreadIndex) {
         if self.head == self.tail {
             *self = Queue::NOBODY;
             return;
@@ -133,13 +133,13 @@ impl Queue {
 
     /// The threads from the last to the first, by the backward links.
     #[cfg(any(test, feature = "verify"))]
-    pub(crate) fn backwards(&self, threads: &Arena<Thread>) -> alloc::vec::Vec<u16> {
-        let prev = |&index: &u16| threads.at(index).map(|t| t.link.prev).filter(|&p| p != NIL);
+    pub(crate) fn backwards(&self, threads: &Arena<Thread>) -> alloc::vec::Vec<ThreadIndex> {
+        let prev = |&index: &ThreadIndex| threads.at(index).map(|t| t.link.prev).filter(|&p| p != NIL);
         core::iter::successors((!self.is_empty()).then_some(self.tail), prev).take(threads.capacity() + 1).collect()
     }
 
     /// The thread that follows this one.
-    pub fn next(&self, threads: &Arena<Thread>, index: u16) -> Option<u16> {
+    pub fn next(&self, threads: &Arena<Thread>, index: ThreadIndex) -> Option<ThreadIndex> {
         threads.at(index).map(|t| t.link.next).filter(|&n| n != NIL)
     }
 }

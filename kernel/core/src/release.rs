@@ -9,12 +9,13 @@
 //! does not know of dead tasks, runs none of its threads.
 
 use crate::addr::LifeSpace;
-use crate::arena::Id;
+use crate::arena::{Id, Index};
 use crate::endpoint::Endpoint;
 use crate::handles::{Handle, Object};
 use crate::row::Row;
 use crate::system::System;
 use crate::task::Task;
+use crate::thread::ThreadIndex;
 use abi::Status;
 use abi::message::bits;
 use abi::task::TaskState;
@@ -93,7 +94,7 @@ impl System {
 
     /// Whether a thread's task is dead.
     #[inline]
-    pub(crate) fn is_dead(&self, thread: u16) -> bool {
+    pub(crate) fn is_dead(&self, thread: ThreadIndex) -> bool {
         self.releasing != 0 && self.threads.at(thread).is_some_and(|t| !self.is_alive(t.task))
     }
 
@@ -186,7 +187,7 @@ impl System {
                 return Release::Threads(from);
             }
             let (found, next) = self.threads.find(from, LOOK, |t| t.task == row || t.state.is_replying(row));
-            spend(work, if found { self.release_thread(row, next - 1) } else { LOOK_COST });
+            spend(work, if found { self.release_thread(row, ThreadIndex::new(next - 1)) } else { LOOK_COST });
             if next >= self.threads.touched() {
                 return Release::Handles;
             }
@@ -195,7 +196,7 @@ impl System {
     }
 
     #[inline(never)]
-    fn release_thread(&mut self, row: Row, index: u16) -> u32 {
+    fn release_thread(&mut self, row: Row, index: ThreadIndex) -> u32 {
         if self.row_of(index) == Ok(row) {
             self.thread_remove(index);
             return THREAD;
@@ -209,7 +210,7 @@ impl System {
     }
 
     #[cold]
-    fn peer_died(&mut self, caller: u16, server: Row) {
+    fn peer_died(&mut self, caller: ThreadIndex, server: Row) {
         let died = self.tasks.at(server).map_or(0, |t| t.generation);
         if let Some(t) = self.threads.at_mut(caller) {
             t.frame.r12 = u64::from(died);
@@ -290,7 +291,7 @@ impl System {
     fn release_endpoints(&mut self, row: Row, from: u16, work: &mut u32) -> Release {
         for index in from..self.endpoints.touched() {
             looked(work, index - from);
-            if let Some(id) = self.endpoints.id_at(index)
+            if let Some(id) = self.endpoints.id_at(Index::new(index))
                 && self.endpoints.get(id).is_some_and(|e| e.owner == row && !e.permanent)
             {
                 while *work != 0 && self.endpoint_drain(id) {
@@ -319,7 +320,7 @@ impl System {
                 return Release::Notifications(index);
             }
             looked(work, index - from);
-            if let Some(id) = self.notifications.id_at(index)
+            if let Some(id) = self.notifications.id_at(Index::new(index))
                 && self.notifications.get(id).is_some_and(|n| n.owner == row && !n.permanent)
             {
                 self.notification_destroy(id);

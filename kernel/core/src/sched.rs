@@ -19,7 +19,7 @@ use crate::release::IN_THE_WAY;
 use crate::row::Row;
 use crate::system::System;
 use crate::task::Task;
-use crate::thread::{State, Thread};
+use crate::thread::{State, Thread, ThreadIndex};
 use abi::task::{LEVELS, MAX_TASKS};
 
 /// The level of threads that are about to return to their priorities, because their tasks have a
@@ -52,7 +52,7 @@ pub const EXPIRES: usize = 4;
 #[derive(Debug)]
 pub struct Scheduler {
     /// The running thread; [`NIL`] while the processor idles.
-    pub(crate) current: u16,
+    pub(crate) current: ThreadIndex,
     pub(crate) ready: [Queue; PARKED as usize],
     /// A bit for each level at which a thread is ready, and the bit of [`NOBODY`].
     pub(crate) levels: u64,
@@ -116,7 +116,7 @@ impl Scheduler {
 
     /// The index of the running thread.
     #[inline]
-    pub fn current(&self) -> Option<u16> {
+    pub fn current(&self) -> Option<ThreadIndex> {
         (self.current != NIL).then_some(self.current)
     }
 
@@ -127,7 +127,7 @@ impl Scheduler {
     }
 
     /// The first thread of a level.
-    pub(crate) fn front(&self, level: u8) -> Option<u16> {
+    pub(crate) fn front(&self, level: u8) -> Option<ThreadIndex> {
         self.ready.get(usize::from(level))?.front()
     }
 }
@@ -143,7 +143,7 @@ pub(crate) fn place(t: &mut Thread, account: &Account) {
 impl System {
     /// Makes a thread ready that is in no queue and not running. If no thread runs and no ready
     /// thread is as important, it runs at once, as [`System::schedule`] would decide.
-    pub fn make_ready(&mut self, index: u16) {
+    pub fn make_ready(&mut self, index: ThreadIndex) {
         // The running thread may have used up the account that this thread would run on.
         self.charge();
         let Some(t) = self.threads.at_mut(index) else { return };
@@ -169,7 +169,7 @@ impl System {
     /// Parks a ready thread that is in no queue and whose task has used up its slice, until the
     /// task's turn or its next slice.
     #[cold]
-    fn park(&mut self, index: u16) {
+    fn park(&mut self, index: ThreadIndex) {
         let Some(t) = self.threads.at_mut(index) else { return };
         let Some(account) = self.sched.accounts.get_mut(t.task.index()) else { return };
         if account.waiting != NIL {
@@ -214,7 +214,7 @@ impl System {
 
     /// Removes a ready thread from its queue. If it waited on behalf of its task, the next parked
     /// thread of the task takes its place, at the level `successor`.
-    fn leave(&mut self, index: u16, successor: u8, first: bool) {
+    fn leave(&mut self, index: ThreadIndex, successor: u8, first: bool) {
         let Some(t) = self.threads.at(index) else { return };
         let (row, level) = (t.task, t.effective);
         if level != PARKED {
@@ -228,7 +228,7 @@ impl System {
     }
 
     /// Returns a thread, whose task has a new slice, to its priority.
-    pub(crate) fn bring_back(&mut self, index: u16) {
+    pub(crate) fn bring_back(&mut self, index: ThreadIndex) {
         self.leave(index, RETURNING, false);
         let Some(t) = self.threads.at_mut(index) else { return };
         let Some(account) = self.sched.accounts.get_mut(t.task.index()) else { return };
@@ -237,7 +237,7 @@ impl System {
         self.line_up(index, level);
     }
 
-    fn line_up(&mut self, index: u16, level: u8) {
+    fn line_up(&mut self, index: ThreadIndex, level: u8) {
         self.enqueue(index, level, false);
         match self.threads.at(self.sched.current) {
             Some(c) if c.effective <= level => {}
@@ -245,7 +245,7 @@ impl System {
         }
     }
 
-    pub(crate) fn enqueue(&mut self, index: u16, level: u8, first: bool) {
+    pub(crate) fn enqueue(&mut self, index: ThreadIndex, level: u8, first: bool) {
         if let Some(queue) = self.sched.ready.get_mut(level as usize) {
             if first {
                 queue.push_front(&mut self.threads, index)
@@ -256,7 +256,7 @@ impl System {
         }
     }
 
-    pub(crate) fn dequeue(&mut self, index: u16, level: u8) {
+    pub(crate) fn dequeue(&mut self, index: ThreadIndex, level: u8) {
         if let Some(queue) = self.sched.ready.get_mut(level as usize) {
             queue.remove(&mut self.threads, index);
             if queue.is_empty() {
@@ -266,7 +266,7 @@ impl System {
     }
 
     /// Blocks a thread in `state`. If it is running, no thread runs afterwards.
-    pub(crate) fn block(&mut self, thread: u16, state: State) {
+    pub(crate) fn block(&mut self, thread: ThreadIndex, state: State) {
         if self.sched.current == thread {
             self.charge();
             self.sched.current = NIL;
@@ -278,7 +278,7 @@ impl System {
     }
 
     /// Removes a running or ready thread from the scheduler.
-    pub(crate) fn unschedule(&mut self, index: u16) {
+    pub(crate) fn unschedule(&mut self, index: ThreadIndex) {
         let Some(t) = self.threads.at(index) else { return };
         match t.state {
             State::Running => self.block(index, State::Ready),
@@ -302,7 +302,7 @@ impl System {
 
     /// Sets a thread's priority, which takes effect while its task has a slice. The caller has
     /// checked the task's limit.
-    pub fn set_priority(&mut self, index: u16, priority: u8) {
+    pub fn set_priority(&mut self, index: ThreadIndex, priority: u8) {
         let Some(t) = self.threads.at_mut(index) else { return };
         t.priority = priority;
         let old = t.effective;
@@ -320,7 +320,7 @@ impl System {
     /// Decides which thread runs now, as [`System::schedule_among`] does for as many threads as fit
     /// in one stretch with interrupts off.
     #[must_use]
-    pub fn schedule(&mut self) -> Option<u16> {
+    pub fn schedule(&mut self) -> Option<ThreadIndex> {
         self.schedule_among(SEARCHED)
     }
 
@@ -329,11 +329,11 @@ impl System {
     /// interrupts in and then call this again.
     #[must_use]
     #[inline(always)]
-    pub fn schedule_among(&mut self, most: usize) -> Option<u16> {
+    pub fn schedule_among(&mut self, most: usize) -> Option<ThreadIndex> {
         if self.sched.resched { self.choose(most) } else { self.sched.current() }
     }
 
-    fn choose(&mut self, most: usize) -> Option<u16> {
+    fn choose(&mut self, most: usize) -> Option<ThreadIndex> {
         if let Some(index) = self.sched.current() {
             let level = self.threads.at(index).map_or(NOBODY, |t| t.effective);
             if self.sched.best() >= level {
@@ -379,7 +379,7 @@ impl System {
     /// Removes the first thread of a level from its queue if it may run now, and makes it the
     /// running one; otherwise moves it where it belongs. Returns whether it runs.
     #[inline(always)]
-    fn runs(&mut self, index: u16, level: u8) -> bool {
+    fn runs(&mut self, index: ThreadIndex, level: u8) -> bool {
         if level >= RETURNING {
             return self.has_turn(index, level);
         }
@@ -395,7 +395,7 @@ impl System {
 
     /// Does for the levels below all priorities what [`System::runs`] does: returns whether the
     /// thread runs, or moves it where it belongs.
-    pub(crate) fn has_turn(&mut self, index: u16, level: u8) -> bool {
+    pub(crate) fn has_turn(&mut self, index: ThreadIndex, level: u8) -> bool {
         let Some(row) = self.threads.at(index).map(|t| t.task) else { return false };
         let Some(account) = self.sched.accounts.get(row.index()) else { return false };
         if account.has_slice() {

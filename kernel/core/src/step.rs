@@ -12,7 +12,7 @@
 use crate::frames::{Chain, Frame};
 use crate::row::{Row, RowSet};
 use crate::system::System;
-use crate::thread::STEP;
+use crate::thread::{STEP, ThreadIndex};
 use abi::error::DeathKind;
 use abi::message::bits;
 use abi::{Status, TaskId};
@@ -108,7 +108,7 @@ pub const TELL_STEP: u32 = 12;
 
 impl System {
     /// Puts what is left of a thread's system call into the thread, which runs or is ready.
-    pub fn step_set(&mut self, thread: u16, step: Step) {
+    pub fn step_set(&mut self, thread: ThreadIndex, step: Step) {
         if let Some(t) = self.threads.at_mut(thread) {
             t.step = Some(step);
             t.extras |= STEP;
@@ -116,7 +116,7 @@ impl System {
     }
 
     /// Takes what is left of a thread's system call out of the thread.
-    pub fn step_take(&mut self, thread: u16) -> Option<Step> {
+    pub fn step_take(&mut self, thread: ThreadIndex) -> Option<Step> {
         let t = self.threads.at_mut(thread)?;
         t.extras &= !STEP;
         t.step.take()

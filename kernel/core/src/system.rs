@@ -12,7 +12,7 @@ use crate::queue::Queue;
 use crate::row::{Row, RowSet, Tasks};
 use crate::sched::Scheduler;
 use crate::task::Task;
-use crate::thread::{FloatState, Thread};
+use crate::thread::{FloatState, Thread, ThreadIndex};
 use crate::timer::Timers;
 use abi::Status;
 use abi::manifest::TaskRecord;
@@ -230,7 +230,7 @@ impl System {
 
     /// The index of the running thread.
     #[inline]
-    pub fn current(&self) -> Option<u16> {
+    pub fn current(&self) -> Option<ThreadIndex> {
         self.sched.current()
     }
 
@@ -249,25 +249,25 @@ impl System {
     /// The thread with this index, which the caller knows to be alive: indices come from queues and
     /// the scheduler, which let go of a thread before it is removed.
     #[inline]
-    pub fn thread(&self, index: u16) -> Option<&Thread> {
+    pub fn thread(&self, index: ThreadIndex) -> Option<&Thread> {
         self.threads.at(index)
     }
 
     /// The thread with this index, mutable, which the caller knows to be alive.
     #[inline]
-    pub fn thread_mut(&mut self, index: u16) -> Option<&mut Thread> {
+    pub fn thread_mut(&mut self, index: ThreadIndex) -> Option<&mut Thread> {
         self.threads.at_mut(index)
     }
 
     /// The row of a thread's task. Errors: BadHandle (there is no such thread).
     #[inline]
-    pub fn row_of(&self, thread: u16) -> Result<Row, Status> {
+    pub fn row_of(&self, thread: ThreadIndex) -> Result<Row, Status> {
         self.threads.at(thread).map(|t| t.task).ok_or(Status::BadHandle)
     }
 
     /// The handle with this number of a thread's task. Errors: BadHandle.
     #[inline(never)]
-    pub fn handle(&self, thread: u16, number: u64) -> Result<Handle, Status> {
+    pub fn handle(&self, thread: ThreadIndex, number: u64) -> Result<Handle, Status> {
         let row = self.row_of(thread)?;
         self.task(row)?.handles.get(number)
     }
@@ -277,7 +277,7 @@ impl System {
     #[inline]
     pub fn notification_handle(
         &self,
-        thread: u16,
+        thread: ThreadIndex,
         number: u64,
         right: Rights,
     ) -> Result<(Id<Notification>, u64), Status> {
@@ -294,7 +294,7 @@ impl System {
 
     /// Checks that a handle of the task of thread `thread` is the system handle with this right.
     /// Errors: BadHandle, WrongKind, NoRights.
-    pub fn system_handle(&self, thread: u16, number: u64, right: Rights) -> Result<(), Status> {
+    pub fn system_handle(&self, thread: ThreadIndex, number: u64, right: Rights) -> Result<(), Status> {
         self.system_right(self.threads.at(thread).ok_or(Status::BadHandle)?, number, right)
     }
 
@@ -328,7 +328,7 @@ impl System {
     /// Duplicates a handle. `limit` is the copy's badge (endpoint) or the bits that can be set
     /// through the copy (notification); 0 leaves both unchanged. Errors: BadHandle, NoRights,
     /// BadArgument, QuotaHandles, QuotaFrames.
-    pub fn handle_dup(&mut self, thread: u16, number: u64, rights: u64, limit: u64) -> Result<u32, Status> {
+    pub fn handle_dup(&mut self, thread: ThreadIndex, number: u64, rights: u64, limit: u64) -> Result<u32, Status> {
         let row = self.row_of(thread)?;
         let mut copy = self.handle_derive(row, number, rights)?;
         match (limit, copy.object) {
@@ -362,7 +362,7 @@ impl System {
 
     /// Closes a handle, with as many steps as that takes. Errors: BadHandle, Busy.
     #[cfg(test)]
-    pub(crate) fn handle_close(&mut self, thread: u16, number: u64) -> Result<(), Status> {
+    pub(crate) fn handle_close(&mut self, thread: ThreadIndex, number: u64) -> Result<(), Status> {
         while !self.handle_leave(thread, number)? {}
         Ok(())
     }
@@ -371,7 +371,7 @@ impl System {
     /// is freed, after all threads that wait there have got an error: at most [`WAKES`] of them in
     /// one step. Returns false while some are left: the caller then calls again. Errors: BadHandle,
     /// Busy (a memory object that the task has mapped).
-    pub fn handle_leave(&mut self, thread: u16, number: u64) -> Result<bool, Status> {
+    pub fn handle_leave(&mut self, thread: ThreadIndex, number: u64) -> Result<bool, Status> {
         let row = self.row_of(thread)?;
         let task = self.tasks.get_mut(row)?;
         let handle = task.handles.get(number)?;
@@ -430,7 +430,7 @@ impl System {
 
     /// Ends a blocked thread's system call with a status, and makes the thread ready. The thread
     /// must be in no queue.
-    pub(crate) fn complete(&mut self, thread: u16, status: Status) {
+    pub(crate) fn complete(&mut self, thread: ThreadIndex, status: Status) {
         if let Some(t) = self.threads.at_mut(thread) {
             t.frame.rax = status as u64;
         }

@@ -3,7 +3,7 @@
 use crate::account::Account;
 use crate::account::Budget;
 use crate::addr::AddressSpace;
-use crate::arena::{Held, Id};
+use crate::arena::{Id, Index};
 use crate::endpoint::Endpoint;
 use crate::notify::Notification;
 use crate::queue::{Link, Queue};
@@ -119,13 +119,13 @@ pub enum State {
     /// The thread is in a ready queue.
     Ready = 1,
     /// The thread is in a call, and waits in this endpoint's queue of senders.
-    Sending(Held<Endpoint>) = 2,
+    Sending(Index<Endpoint>) = 2,
     /// The thread is in a call that the task in this row has received and not answered.
     Replying(Row) = 3,
     /// The thread is in `recv`, and waits in this endpoint's queue of receivers.
-    Receiving(Held<Endpoint>) = 4,
+    Receiving(Index<Endpoint>) = 4,
     /// The thread waits on this notification.
-    Waiting(Held<Notification>) = Self::WAITING,
+    Waiting(Index<Notification>) = Self::WAITING,
 }
 
 impl State {
@@ -226,6 +226,9 @@ pub const STEP: u8 = 4;
 /// Bit of [`Thread::extras`]: all registers must be loaded from the frame, as a debugger has set
 /// some that the fast exit does not load.
 pub const WHOLE: u8 = 8;
+
+/// The slot of a thread.
+pub type ThreadIndex = Index<Thread>;
 
 /// A thread, whether it runs, is queued or is blocked.
 #[derive(Debug)]

@@ -1,11 +1,12 @@
 //! Timers: deadlines at which notification bits are set. Each row has a heap of fixed size that
 //! orders its timers by deadline.
 
-use crate::arena::{Arena, Id};
+use crate::arena::{Arena, Id, Index};
 use crate::handles::{Handle, Object};
 use crate::notify::Notification;
 use crate::row::Row;
 use crate::system::System;
+use crate::thread::ThreadIndex;
 use abi::Status;
 use abi::message::Rights;
 use alloc::vec::Vec;
@@ -35,7 +36,7 @@ struct Heap {
 pub struct Timers {
     arena: Arena<Timer>,
     /// The heaps of all rows, one after the other. An entry is a timer's index.
-    places: Vec<u16>,
+    places: Vec<Index<Timer>>,
     heaps: Vec<Heap>,
     /// A binary tree of deadlines. The second half has the first deadline of each row, or
     /// [`u64::MAX`]; every other entry is the earlier of those at twice its index and the one after
@@ -59,7 +60,7 @@ impl Timers {
             })
             .collect();
         let firsts = alloc::vec![u64::MAX; 2 * heaps.len().next_power_of_two()];
-        let places = alloc::vec![0; base as usize];
+        let places = alloc::vec![Index::new(0); base as usize];
         Timers { arena: Arena::new(capacity), places, heaps, firsts, turn: 0, first: u64::MAX }
     }
 
@@ -68,7 +69,7 @@ impl Timers {
     pub(crate) fn blocks(&self) -> [usize; 4] {
         [
             self.arena.bytes(),
-            self.places.capacity() * size_of::<u16>(),
+            self.places.capacity() * size_of::<Index<Timer>>(),
             self.heaps.capacity() * size_of::<Heap>(),
             self.firsts.capacity() * size_of::<u64>(),
         ]
@@ -231,7 +232,7 @@ impl Timers {
     }
 
     /// The index of the timer at a place of a row's heap.
-    fn at(&self, row: Row, place: usize) -> Option<u16> {
+    fn at(&self, row: Row, place: usize) -> Option<Index<Timer>> {
         let heap = self.heaps.get(row.index()).filter(|h| place < h.len as usize)?;
         self.places.get(heap.base as usize + place).copied()
     }
@@ -297,7 +298,7 @@ impl System {
     /// Makes a timer for a thread's task, which sets bit number `bit`, and returns its handle.
     /// Errors: BadHandle, WrongKind, NoRights, BadArgument (a bit above 59), QuotaObjects,
     /// QuotaHandles.
-    pub fn timer_create(&mut self, thread: u16, notification: u64, bit: u64) -> Result<u32, Status> {
+    pub fn timer_create(&mut self, thread: ThreadIndex, notification: u64, bit: u64) -> Result<u32, Status> {
         let row = self.row_of(thread)?;
         let (notification, bits) = self.notification_handle(thread, notification, Rights::SIGNAL)?;
         if bit > 59 {
@@ -320,7 +321,7 @@ impl System {
 
     /// Arms a timer (`Some`: the deadline in nanoseconds since boot) or disarms it. Errors:
     /// BadHandle, WrongKind.
-    pub fn timer_set(&mut self, thread: u16, handle: u64, deadline: Option<u64>) -> Result<(), Status> {
+    pub fn timer_set(&mut self, thread: ThreadIndex, handle: u64, deadline: Option<u64>) -> Result<(), Status> {
         let Object::Timer(id) = self.handle(thread, handle)?.object else { return Err(Status::WrongKind) };
         let found = match deadline {
             Some(at) => self.timers.arm(id, at),

@@ -15,7 +15,7 @@ use crate::row::{Row, Tasks};
 use crate::step::Show;
 use crate::system::System;
 use crate::task::{Start, Task};
-use crate::thread::{FloatState, State, Thread};
+use crate::thread::{FloatState, State, Thread, ThreadIndex};
 use abi::error::FaultRecord;
 use abi::manifest::TaskRecord;
 use abi::task::{SystemInfo, TaskState};
@@ -84,7 +84,7 @@ impl System {
     }
 
     /// The index of a thread. Errors: BadHandle (the thread has ended).
-    pub fn thread_index(&self, id: Id<Thread>) -> Result<u16, Status> {
+    pub fn thread_index(&self, id: Id<Thread>) -> Result<ThreadIndex, Status> {
         self.threads.get(id).map(|_| id.index()).ok_or(Status::BadHandle)
     }
 
@@ -248,7 +248,7 @@ impl Task {
     }
 
     /// The index of the thread with which the life began.
-    pub fn first_thread(&self) -> Option<u16> {
+    pub fn first_thread(&self) -> Option<ThreadIndex> {
         self.first_thread.map(|id| id.index())
     }
 

@@ -1,6 +1,6 @@
 //! [`Arena`] against a map from names to values.
 
-use crate::arena::{Arena, Id};
+use crate::arena::{Arena, Id, Index};
 use proptest::prelude::*;
 
 #[test]
@@ -17,7 +17,10 @@ fn a_stale_name_is_refused_when_the_slot_is_in_use_again() {
     assert_eq!((arena.get(first), arena.get(second)), (None, Some(&"b")));
     assert_eq!(arena.get_mut(first), None);
     assert_eq!(arena.remove(first), None);
-    assert_eq!((arena.at(0), arena.id_at(0), arena.live(), arena.capacity()), (Some(&"b"), Some(second), 1, 1));
+    assert_eq!(
+        (arena.at(Index::new(0)), arena.id_at(Index::new(0)), arena.live(), arena.capacity()),
+        (Some(&"b"), Some(second), 1, 1)
+    );
 }
 
 #[test]
@@ -64,7 +67,7 @@ fn a_slot_that_is_used_up_is_not_used_again() {
 fn an_arena_without_slots_takes_nothing() {
     let mut arena = Arena::new(0);
     assert_eq!(arena.insert(1), None);
-    assert!(!arena.has_room() && arena.at(0).is_none() && arena.id_at(0).is_none());
+    assert!(!arena.has_room() && arena.at(Index::new(0)).is_none() && arena.id_at(Index::new(0)).is_none());
 }
 
 proptest! {

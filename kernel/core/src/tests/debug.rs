@@ -4,14 +4,14 @@ use super::*;
 use crate::addr::PhysAddr;
 use crate::debug::Reach;
 use crate::memory::{Backing, Caching};
-use crate::thread::State;
+use crate::thread::{State, ThreadIndex};
 use abi::TaskId;
 use abi::manifest::Grant;
 use abi::syscall::{INTERRUPT_AGAIN, INTERRUPT_DROP, PORT_WRITE};
 use abi::task::{INFO_ADDR, MAP_BASE, STACK_TOP};
 
 /// A driver with a line and ports, a task that may debug it, and one that may not.
-fn scene() -> (System, [u16; 3]) {
+fn scene() -> (System, [ThreadIndex; 3]) {
     let (mut driver, mut debugger) = (record("driver", 1, &[]), record("debugger", 5, &[0]));
     for grant in [Grant::irq("rx", 4, 3), Grant::ports("uart", 0x3f8, 8), Grant::ports("last", 0xffff, 1)] {
         assert!(driver.add(grant));

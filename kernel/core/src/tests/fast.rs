@@ -9,7 +9,7 @@ use crate::System;
 use crate::endpoint::Endpoint;
 use crate::handles::{Handle, Object};
 use crate::queue::Queue;
-use crate::thread::State;
+use crate::thread::{State, ThreadIndex};
 use abi::Status;
 use abi::message::{Header, Lease, ReplyToken, Rights};
 use std::fmt::Write;
@@ -105,7 +105,7 @@ fn all_ways_do_the_same() {
 }
 
 /// The server waits, and client and other have been answered once: each has its lookup cached.
-pub fn acquainted() -> (System, [u16; 3]) {
+pub fn acquainted() -> (System, [ThreadIndex; 3]) {
     let (mut s, threads) = trio();
     let [server, client, other] = threads;
     recv(&mut s, client, OWN, 1).unwrap();
@@ -118,7 +118,7 @@ pub fn acquainted() -> (System, [u16; 3]) {
 }
 
 /// Tries a call by the fast path.
-pub fn try_call(s: &mut System, thread: u16, number: u64, header: u64) -> bool {
+pub fn try_call(s: &mut System, thread: ThreadIndex, number: u64, header: u64) -> bool {
     run(s, thread);
     let f = frame(s, thread);
     (f.rdi, f.rsi) = (number, header);
@@ -126,7 +126,7 @@ pub fn try_call(s: &mut System, thread: u16, number: u64, header: u64) -> bool {
 }
 
 /// Tries an answer by the fast path.
-pub fn try_answer(s: &mut System, thread: u16, number: u64, token: u64, header: u64, mask: u64) -> bool {
+pub fn try_answer(s: &mut System, thread: ThreadIndex, number: u64, token: u64, header: u64, mask: u64) -> bool {
     run(s, thread);
     let f = frame(s, thread);
     (f.rdi, f.rsi, f.r8, f.r9) = (number, header, token, mask);
@@ -179,7 +179,7 @@ fn a_call_goes_fast_only_by_the_handle_it_went_by() {
         (s.tasks[Row::new(2)].id(Row::new(2)).to_u32().into(), 7)
     );
     assert!(!try_call(&mut s, server, 3, 7), "nothing is cached");
-    assert_eq!(state(&s, client), State::Receiving(s.tasks[Row::new(1)].endpoint.unwrap().held()));
+    assert_eq!(state(&s, client), State::Receiving(s.tasks[Row::new(1)].endpoint.unwrap().index()));
     super::sound(&s);
 }
 

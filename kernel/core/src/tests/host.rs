@@ -5,7 +5,7 @@
 use super::By;
 use crate::System;
 use crate::layout;
-use crate::thread::TrapFrame;
+use crate::thread::{ThreadIndex, TrapFrame};
 
 #[path = "../../../src/arch/fast.rs"]
 mod fast;
@@ -24,15 +24,15 @@ use record::{
 };
 
 /// The frame end of a thread.
-fn frame_end(s: &System, thread: u16) -> u64 {
+fn frame_end(s: &System, thread: ThreadIndex) -> u64 {
     let frame_end = &raw const s.threads.at(thread).expect("it is alive").frame as u64 + size_of::<TrapFrame>() as u64;
     let first = s.threads.base() + layout::FRAME_END as u64;
-    assert_eq!(frame_end, first + u64::from(thread) * layout::THREAD_SLOT as u64);
+    assert_eq!(frame_end, first + u64::from(thread.number()) * layout::THREAD_SLOT as u64);
     frame_end
 }
 
 /// The core's record, with the registers of the running thread, which makes a system call.
-fn record(s: &mut System, current: u16) -> Record {
+fn record(s: &mut System, current: ThreadIndex) -> Record {
     let before = s.threads.at(current).unwrap().frame;
     let mut r = Record {
         frame_end: frame_end(s, current),
@@ -52,7 +52,7 @@ fn record(s: &mut System, current: u16) -> Record {
 }
 
 /// Ends a thread in such a way that all that the assembly looks at in its place is as it was, but for the generation.
-pub fn end_without_trace(s: &mut System, thread: u16) {
+pub fn end_without_trace(s: &mut System, thread: ThreadIndex) {
     const PARTS: [(isize, usize); 4] =
         [(layout::TOKEN, 8), (layout::STATE, 4), (layout::BUDGET, 4), (layout::EFFECTIVE, 1)];
     let frame_end = frame_end(s, thread) as *mut u8;
@@ -74,19 +74,19 @@ fn own(f: &TrapFrame) -> Own {
 }
 
 /// Gives each thread something of its own in these registers; returns what they were, for [`give_back`].
-fn distinguish(s: &mut System) -> Vec<(u16, Own)> {
-    let threads: Vec<u16> = s.threads.iter().map(|(id, _)| id.index()).collect();
+fn distinguish(s: &mut System) -> Vec<(ThreadIndex, Own)> {
+    let threads: Vec<ThreadIndex> = s.threads.iter().map(|(id, _)| id.index()).collect();
     let mut known = Vec::new();
     for index in threads {
         let f = &mut s.threads.at_mut(index).unwrap().frame;
         known.push((index, own(f)));
-        let n = 0x1000 * (u64::from(index) + 1);
-        (f.rbx, f.rbp, f.rsp, f.rip, f.rflags) = (n + 1, n + 2, n + 3, n + 4, 0x202 | u64::from(index & 1));
+        let n = 0x1000 * (u64::from(index.number()) + 1);
+        (f.rbx, f.rbp, f.rsp, f.rip, f.rflags) = (n + 1, n + 2, n + 3, n + 4, 0x202 | u64::from(index.number() & 1));
     }
     known
 }
 
-fn give_back(s: &mut System, known: Vec<(u16, Own)>) {
+fn give_back(s: &mut System, known: Vec<(ThreadIndex, Own)>) {
     for (index, own) in known {
         let f = &mut s.threads.at_mut(index).unwrap().frame;
         (f.rbx, f.rbp, f.rsp, f.rip, f.rflags) = own;

@@ -1,13 +1,14 @@
 //! Calls, sent messages, replies: each outcome and each error.
 
 use super::*;
+use crate::thread::ThreadIndex;
 use abi::TaskId;
 use abi::message::Sender;
 
 const WORDS: [u64; 4] = [11, 22, 33, 44];
 
 /// The client calls, the server receives: its token.
-fn received(s: &mut System, server: u16, client: u16, words: [u64; 4]) -> u64 {
+fn received(s: &mut System, server: ThreadIndex, client: ThreadIndex, words: [u64; 4]) -> u64 {
     call(s, client, PEER, Message::words(words)).unwrap();
     recv(s, server, OWN, 0).unwrap();
     frame(s, server).r8
@@ -18,7 +19,7 @@ fn a_call_waits_for_a_receiver_and_then_for_the_reply() {
     let (mut s, [server, client, _]) = trio();
     call(&mut s, client, PEER, Message::words(WORDS)).unwrap();
     let endpoint = s.tasks[Row::new(0)].endpoint.unwrap();
-    assert_eq!(state(&s, client), State::Sending(endpoint.held()));
+    assert_eq!(state(&s, client), State::Sending(endpoint.index()));
     recv(&mut s, server, OWN, 0).unwrap();
     let f = *frame(&mut s, server);
     assert_eq!((f.words(), f.rsi, f.r10), (WORDS, 7, 0));

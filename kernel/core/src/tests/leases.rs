@@ -1,6 +1,7 @@
 //! What is lent with a call.
 
 use super::*;
+use crate::thread::ThreadIndex;
 use abi::message::Lease;
 
 const LEASES: [Lease; 2] = [
@@ -11,7 +12,7 @@ const LEASES: [Lease; 2] = [
 /// A lease as the kernel would reach it: the row that lends it, address and length left.
 pub fn lease(
     s: &System,
-    server: u16,
+    server: ThreadIndex,
     token: ReplyToken,
     number: u64,
     offset: u64,
@@ -20,7 +21,7 @@ pub fn lease(
     s.lease(s.threads.at(server).unwrap(), token, number, offset, access).map(|(t, addr, left)| (t.task, addr, left))
 }
 
-fn lent() -> (System, [u16; 3], ReplyToken) {
+fn lent() -> (System, [ThreadIndex; 3], ReplyToken) {
     let (mut s, threads @ [server, client, _]) = trio();
     run(&mut s, client);
     frame(&mut s, client).rdi = PEER;

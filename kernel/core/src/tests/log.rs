@@ -6,7 +6,7 @@ use crate::System;
 use crate::log::{Allowance, RING_SIZE, Ring};
 use crate::step::Tell;
 use crate::task::Task;
-use crate::thread::State;
+use crate::thread::{State, ThreadIndex};
 use abi::Status;
 use abi::manifest::TaskRecord;
 use abi::message::bits;
@@ -112,7 +112,7 @@ proptest! {
 }
 
 /// A reader of logs in row 0, who waits for bits, and two who write; and their threads.
-fn readers() -> (System, [u16; 3]) {
+fn readers() -> (System, [ThreadIndex; 3]) {
     let mut records = [record("console", 2, &[]), record("shell", 5, &[]), record("loud", 31, &[])];
     for r in &mut records[..2] {
         r.flags = TaskRecord::LOGS;

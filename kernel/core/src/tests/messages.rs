@@ -5,9 +5,10 @@ use super::world::{Fast, Mode, Received, World};
 use super::{By, Message, Went};
 use crate::Row;
 use crate::arena::Id;
+use crate::direct::thread_of;
 use crate::endpoint::Endpoint;
 use crate::handles::Object;
-use crate::thread::{State, TrapFrame};
+use crate::thread::{State, ThreadIndex, TrapFrame};
 use abi::Status;
 use abi::message::{Header, Kind, Kinds, Lease, MAX_LEASES, ReplyToken, Rights, Sender};
 
@@ -20,8 +21,8 @@ const LENT: [Lease; MAX_LEASES] = [
 ];
 
 impl World {
-    fn message(&mut self, t: u16, give: Option<u64>) -> Message {
-        let message = Message::words([self.serial, t.into(), 3, 4]);
+    fn message(&mut self, t: ThreadIndex, give: Option<u64>) -> Message {
+        let message = Message::words([self.serial, t.number().into(), 3, 4]);
         give.map_or(message, |n| message.giving(n, Rights::all()))
     }
 
@@ -38,8 +39,8 @@ impl World {
     fn delivered(
         &mut self,
         sent: TrapFrame,
-        from: u16,
-        to: u16,
+        from: ThreadIndex,
+        to: ThreadIndex,
         room: bool,
         takes: Kinds,
     ) -> Result<TrapFrame, String> {
@@ -86,8 +87,8 @@ impl World {
     fn received(
         &mut self,
         sent: TrapFrame,
-        from: u16,
-        to: u16,
+        from: ThreadIndex,
+        to: ThreadIndex,
         room: bool,
         at: Id<Endpoint>,
         is_call: bool,
@@ -106,7 +107,7 @@ impl World {
             ensure!(f.r8 == 0, "a token for a message that wants no reply");
             return Ok(());
         }
-        ensure!(f.r8 != 0 && ReplyToken(f.r8).thread() == from, "a token for another thread");
+        ensure!(f.r8 != 0 && thread_of(ReplyToken(f.r8)) == from, "a token for another thread");
         ensure!(self.seen.insert(f.r8), "token {:#x} was given before", f.r8);
         let caller = self.s.threads.id_at(from).ok_or("no caller")?;
         ensure!(self.s.threads.at(from).map(|t| t.state) == Some(State::Replying(server)), "the caller does not wait");
@@ -121,11 +122,11 @@ impl World {
         Ok(())
     }
 
-    fn room(&self, thread: u16) -> bool {
+    fn room(&self, thread: ThreadIndex) -> bool {
         self.s.row_of(thread).is_ok_and(|row| self.s.tasks[row].handles.has_room())
     }
 
-    pub fn call(&mut self, t: u16, n: u64, give: Option<u64>) -> Checked {
+    pub fn call(&mut self, t: ThreadIndex, n: u64, give: Option<u64>) -> Checked {
         self.enter(t);
         let mut message = self.message(t, give).lending(&LENT[..self.serial as usize % (MAX_LEASES + 1)]);
         message.wants = self.wants(give);
@@ -166,7 +167,7 @@ impl World {
                 self.others(&before, &[t, receiver])
             }
             Ok(None) => {
-                ensure!(self.s.threads.at(t).unwrap().state == State::Sending(id.held()), "the caller is not queued");
+                ensure!(self.s.threads.at(t).unwrap().state == State::Sending(id.index()), "the caller is not queued");
                 let queue = crate::check::members(&self.s, self.s.endpoints.get(id).unwrap().senders)?;
                 ensure!(queue.last() == Some(&t), "the caller is not the last of {queue:?}");
                 self.others(&before, &[t])
@@ -174,7 +175,7 @@ impl World {
         }
     }
 
-    pub fn send(&mut self, t: u16, n: u64) -> Checked {
+    pub fn send(&mut self, t: ThreadIndex, n: u64) -> Checked {
         self.enter(t);
         let message = self.message(t, None);
         let Object::Endpoint(id) = self.s.handle(t, n).unwrap().object else { return Err("no endpoint".into()) };
@@ -198,7 +199,7 @@ impl World {
         self.others(&before, &[t, receiver.unwrap_or(t)])
     }
 
-    pub fn recv(&mut self, t: u16, n: u64, mask: u64) -> Checked {
+    pub fn recv(&mut self, t: ThreadIndex, n: u64, mask: u64) -> Checked {
         self.enter(t);
         let before = self.before();
         let Object::Endpoint(id) = self.s.handle(t, n).unwrap().object else { return Err("no endpoint".into()) };
@@ -219,16 +220,16 @@ impl World {
             return self.others(&before, &[t]);
         }
         let Some(sender) = sender else {
-            ensure!(self.s.threads.at(t).unwrap().state == State::Receiving(id.held()), "the receiver does not wait");
+            ensure!(self.s.threads.at(t).unwrap().state == State::Receiving(id.index()), "the receiver does not wait");
             return self.others(&before, &[t]);
         };
-        let sent = before.0[sender as usize].ok_or("no sender")?.2;
+        let sent = before.0[usize::from(sender.number())].ok_or("no sender")?.2;
         self.received(sent, sender, t, room, id, true)?;
         self.others(&before, &[t, sender])
     }
 
     /// In one step where that is wanted and done directly, else in two.
-    pub fn reply_recv(&mut self, t: u16, n: u64, token: u64, mask: u64) -> Checked {
+    pub fn reply_recv(&mut self, t: ThreadIndex, n: u64, token: u64, mask: u64) -> Checked {
         let row = self.s.row_of(t).unwrap();
         let Object::Endpoint(id) = self.s.handle(t, n).unwrap().object else { return Err("no endpoint".into()) };
         let caller = self.received.get(&token).filter(|r| r.server == row).map(|r| r.caller);
@@ -259,16 +260,16 @@ impl World {
         };
         self.delivered(sent, t, caller, true, Kinds::empty())?;
         if went == Went::Over {
-            ensure!(self.s.threads.at(t).unwrap().state == State::Receiving(id.held()), "the receiver does not wait");
+            ensure!(self.s.threads.at(t).unwrap().state == State::Receiving(id.index()), "the receiver does not wait");
             return self.others(&before, &[t, caller]);
         }
         let first = senders.front().ok_or("a call out of nothing")?;
-        let request = before.0[first as usize].ok_or("no sender")?.2;
+        let request = before.0[usize::from(first.number())].ok_or("no sender")?.2;
         self.received(request, first, t, true, id, true)?;
         self.others(&before, &[t, caller, first])
     }
 
-    pub fn reply(&mut self, t: u16, token: u64, give: Option<u64>) -> Checked {
+    pub fn reply(&mut self, t: ThreadIndex, token: u64, give: Option<u64>) -> Checked {
         self.enter(t);
         let message = self.message(t, give);
         let row = self.s.row_of(t).unwrap();

@@ -37,7 +37,7 @@ use crate::clock::Clock;
 use crate::frames::{Chain, Frames, Link};
 use crate::handles::{Handle, Object};
 use crate::row::Tasks;
-use crate::thread::{State, TrapFrame};
+use crate::thread::{State, ThreadIndex, TrapFrame};
 use crate::{Row, System};
 use abi::error::DeathKind;
 use abi::manifest::{Grant, Restart, TaskRecord};
@@ -95,7 +95,7 @@ fn system(records: &[TaskRecord]) -> System {
 }
 
 /// A server, two clients of it, of which the second may call the first too; all run, and take every kind of handle. Returns their first threads.
-fn trio() -> (System, [u16; 3]) {
+fn trio() -> (System, [ThreadIndex; 3]) {
     let mut s = system(&[record("server", 1, &[]), record("client", 5, &[0]), record("other", 6, &[0, 1])]);
     let threads = [0, 1, 2].map(|row| spawn(&mut s, row));
     threads.iter().for_each(|&thread| s.endpoint_takes(thread, OWN, Kinds::all().bits().into()).unwrap());
@@ -103,11 +103,11 @@ fn trio() -> (System, [u16; 3]) {
 }
 
 /// Begins a life with handles to its peers' endpoints, two frames and a thread.
-fn spawn(s: &mut System, row: impl Into<Row>) -> u16 {
+fn spawn(s: &mut System, row: impl Into<Row>) -> ThreadIndex {
     try_spawn(s, row).unwrap()
 }
 
-fn try_spawn(s: &mut System, row: impl Into<Row>) -> Result<u16, Status> {
+fn try_spawn(s: &mut System, row: impl Into<Row>) -> Result<ThreadIndex, Status> {
     let row = row.into();
     begin(s, row)?;
     start(s, row)
@@ -132,7 +132,7 @@ fn begin(s: &mut System, row: impl Into<Row>) -> Result<(), Status> {
     Ok(())
 }
 
-fn start(s: &mut System, row: impl Into<Row>) -> Result<u16, Status> {
+fn start(s: &mut System, row: impl Into<Row>) -> Result<ThreadIndex, Status> {
     let row = row.into();
     let id = s.thread_start(row, TrapFrame::default(), s.tasks[row].record.priority)?;
     let mut from = Some(Row::new(0));
@@ -143,7 +143,7 @@ fn start(s: &mut System, row: impl Into<Row>) -> Result<u16, Status> {
 }
 
 /// A further thread at the task's own priority.
-fn thread(s: &mut System, row: impl Into<Row>) -> u16 {
+fn thread(s: &mut System, row: impl Into<Row>) -> ThreadIndex {
     let row = row.into();
     let priority = s.tasks[row].record.priority;
     s.thread_start(row, TrapFrame::default(), priority).unwrap().index()
@@ -161,7 +161,7 @@ fn reap(s: &mut System, row: impl Into<Row>) {
 }
 
 /// Puts a ready thread on the processor, whoever's turn it is.
-fn run(s: &mut System, thread: u16) {
+fn run(s: &mut System, thread: ThreadIndex) {
     if s.current() == Some(thread) {
         return;
     }
@@ -178,16 +178,16 @@ fn run(s: &mut System, thread: u16) {
     }
 }
 
-fn frame(s: &mut System, thread: u16) -> &mut TrapFrame {
+fn frame(s: &mut System, thread: ThreadIndex) -> &mut TrapFrame {
     &mut s.threads.at_mut(thread).unwrap().frame
 }
 
-fn state(s: &System, thread: u16) -> State {
+fn state(s: &System, thread: ThreadIndex) -> State {
     s.threads.at(thread).unwrap().state
 }
 
 /// Whether a thread can go on, and with which status its system call ended.
-fn woken(s: &System, thread: u16) -> Option<Status> {
+fn woken(s: &System, thread: ThreadIndex) -> Option<Status> {
     let t = s.threads.at(thread).unwrap();
     let runs = matches!(t.state, State::Ready | State::Running);
     runs.then(|| Status::from_u32(t.frame.rax as u32).unwrap())
@@ -226,7 +226,7 @@ impl Message {
         Message { leases, ..self }
     }
 
-    fn put(self, s: &mut System, thread: u16) {
+    fn put(self, s: &mut System, thread: ThreadIndex) {
         let mut header = Header::new(self.label).with_leases(self.leases.len());
         if let Some(kind) = self.wants {
             header = header.wanting(kind);
@@ -249,14 +249,14 @@ impl Message {
 }
 
 /// The status that the kernel around would put into `rax`.
-fn finish(s: &mut System, thread: u16, result: Result<(), Status>) -> Result<(), Status> {
+fn finish(s: &mut System, thread: ThreadIndex, result: Result<(), Status>) -> Result<(), Status> {
     if let Err(status) = result {
         frame(s, thread).rax = status as u64;
     }
     result
 }
 
-fn call(s: &mut System, thread: u16, handle: u64, message: Message) -> Result<(), Status> {
+fn call(s: &mut System, thread: ThreadIndex, handle: u64, message: Message) -> Result<(), Status> {
     run(s, thread);
     message.put(s, thread);
     let f = frame(s, thread);
@@ -305,7 +305,7 @@ impl Went {
 }
 
 /// `call`, as the kernel does it before the general path.
-fn fast_call(s: &mut System, thread: u16, handle: u64, message: Message, by: By) -> Went {
+fn fast_call(s: &mut System, thread: ThreadIndex, handle: u64, message: Message, by: By) -> Went {
     run(s, thread);
     message.put(s, thread);
     let f = frame(s, thread);
@@ -325,7 +325,7 @@ fn fast_call(s: &mut System, thread: u16, handle: u64, message: Message, by: By)
 /// The same for `reply_recv`.
 fn fast_reply_recv(
     s: &mut System,
-    thread: u16,
+    thread: ThreadIndex,
     (handle, token, mask): (u64, u64, u64),
     message: Message,
     by: By,
@@ -343,7 +343,7 @@ fn fast_reply_recv(
 }
 
 /// `poll`.
-fn poll(s: &mut System, thread: u16, handle: u64, mask: u64, by: By) -> (bool, Result<u64, Status>) {
+fn poll(s: &mut System, thread: ThreadIndex, handle: u64, mask: u64, by: By) -> (bool, Result<u64, Status>) {
     run(s, thread);
     let f = frame(s, thread);
     (f.rdi, f.rsi) = (handle, mask);
@@ -358,7 +358,7 @@ fn poll(s: &mut System, thread: u16, handle: u64, mask: u64, by: By) -> (bool, R
 }
 
 /// `signal`, as [`fast_call`].
-fn signal(s: &mut System, thread: u16, handle: u64, bits: u64, by: By) -> (bool, Result<(), Status>) {
+fn signal(s: &mut System, thread: ThreadIndex, handle: u64, bits: u64, by: By) -> (bool, Result<(), Status>) {
     run(s, thread);
     let f = frame(s, thread);
     (f.rdi, f.rsi) = (handle, bits);
@@ -375,7 +375,7 @@ fn signal(s: &mut System, thread: u16, handle: u64, bits: u64, by: By) -> (bool,
 }
 
 /// The same for `yield`.
-fn take_turns(s: &mut System, thread: u16, by: By) -> bool {
+fn take_turns(s: &mut System, thread: ThreadIndex, by: By) -> bool {
     run(s, thread);
     if by != By::General && host::take_turns(s, by) {
         return true;
@@ -403,7 +403,7 @@ fn tick(s: &mut System, by: By) -> bool {
     false
 }
 
-fn send(s: &mut System, thread: u16, handle: u64, message: Message) -> Result<(), Status> {
+fn send(s: &mut System, thread: ThreadIndex, handle: u64, message: Message) -> Result<(), Status> {
     run(s, thread);
     message.put(s, thread);
     let f = frame(s, thread);
@@ -412,7 +412,7 @@ fn send(s: &mut System, thread: u16, handle: u64, message: Message) -> Result<()
     finish(s, thread, result)
 }
 
-fn recv(s: &mut System, thread: u16, handle: u64, mask: u64) -> Result<(), Status> {
+fn recv(s: &mut System, thread: ThreadIndex, handle: u64, mask: u64) -> Result<(), Status> {
     run(s, thread);
     let result = loop {
         match s.recv(thread, handle, mask) {
@@ -423,14 +423,14 @@ fn recv(s: &mut System, thread: u16, handle: u64, mask: u64) -> Result<(), Statu
     finish(s, thread, result)
 }
 
-fn reply(s: &mut System, thread: u16, token: u64, message: Message) -> Result<(), Status> {
+fn reply(s: &mut System, thread: ThreadIndex, token: u64, message: Message) -> Result<(), Status> {
     run(s, thread);
     message.put(s, thread);
     let result = s.reply(thread, ReplyToken(token));
     finish(s, thread, result)
 }
 
-fn wait(s: &mut System, thread: u16, handle: u64, mask: u64) -> Result<(), Status> {
+fn wait(s: &mut System, thread: ThreadIndex, handle: u64, mask: u64) -> Result<(), Status> {
     run(s, thread);
     frame(s, thread).rax = 0;
     let result = s.wait(thread, handle, mask);

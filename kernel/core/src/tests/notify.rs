@@ -12,7 +12,7 @@ fn bits_wait_until_they_are_taken() {
     wait(&mut s, server, NOTE, 0b11).unwrap();
     assert_eq!((woken(&s, server), frame(&mut s, server).rdx), (Some(Status::Ok), 1));
     wait(&mut s, server, NOTE, 0b11).unwrap();
-    assert_eq!(state(&s, server), State::Waiting(note(&s, 0).held()));
+    assert_eq!(state(&s, server), State::Waiting(note(&s, 0).index()));
     s.signal(note(&s, 0), 0b100);
     assert_eq!(woken(&s, server), None, "not one of its bits");
     s.signal(note(&s, 0), 0b010);

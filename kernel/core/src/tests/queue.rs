@@ -4,7 +4,7 @@ use crate::Row;
 use crate::addr::AddressSpace;
 use crate::arena::Arena;
 use crate::queue::{Link, Queue};
-use crate::thread::Thread;
+use crate::thread::{Thread, ThreadIndex};
 use proptest::prelude::*;
 use std::collections::VecDeque;
 
@@ -16,7 +16,7 @@ fn threads() -> Arena<Thread> {
     arena
 }
 
-fn contents(queue: &Queue, threads: &Arena<Thread>) -> Vec<u16> {
+fn contents(queue: &Queue, threads: &Arena<Thread>) -> Vec<ThreadIndex> {
     core::iter::successors(queue.front(), |&i| queue.next(threads, i)).collect()
 }
 
@@ -32,13 +32,14 @@ fn an_empty_queue_gives_nothing() {
 fn the_middle_can_be_taken_out() {
     let mut threads = threads();
     let mut queue = Queue::default();
-    [3, 1, 4].iter().for_each(|&i| queue.push(&mut threads, i));
-    queue.remove(&mut threads, 1);
-    assert_eq!(contents(&queue, &threads), [3, 4]);
-    assert_eq!(threads.at(1).unwrap().link, Link::UNLINKED);
-    queue.push_front(&mut threads, 1);
-    assert_eq!(contents(&queue, &threads), [1, 3, 4]);
-    assert_eq!(queue.backwards(&threads), [4, 3, 1]);
+    let [one, three, four] = [1, 3, 4].map(ThreadIndex::new);
+    [three, one, four].into_iter().for_each(|i| queue.push(&mut threads, i));
+    queue.remove(&mut threads, one);
+    assert_eq!(contents(&queue, &threads), [three, four]);
+    assert_eq!(threads.at(one).unwrap().link, Link::UNLINKED);
+    queue.push_front(&mut threads, one);
+    assert_eq!(contents(&queue, &threads), [one, three, four]);
+    assert_eq!(queue.backwards(&threads), [four, three, one]);
 }
 
 proptest! {
@@ -46,8 +47,9 @@ proptest! {
     fn does_what_a_deque_does(ops in prop::collection::vec((0u8..4, 0usize..2, 0..THREADS), 0..300)) {
         let mut threads = threads();
         let mut queues = [Queue::default(); 2];
-        let mut models: [VecDeque<u16>; 2] = Default::default();
+        let mut models: [VecDeque<ThreadIndex>; 2] = Default::default();
         for (op, which, index) in ops {
+            let index = ThreadIndex::new(index);
             let queued = models.iter().any(|m| m.contains(&index));
             let (queue, model) = (&mut queues[which], &mut models[which]);
             match op {

@@ -11,7 +11,7 @@ use crate::handles::{Handle, Object};
 use crate::lines::LineOwner;
 use crate::notify::Notification;
 use crate::sched::BACKGROUND;
-use crate::thread::State;
+use crate::thread::{State, ThreadIndex};
 use abi::Status;
 use abi::error::DeathKind;
 use abi::message::{Header, ReplyToken, Rights, bits};
@@ -20,7 +20,7 @@ const MS: u64 = HERTZ / 1_000;
 const SLICE_NS: u64 = crate::period::SLICE_NS;
 
 /// The trio, of which the last two may signal the first; the handle by which they do.
-fn with_notification() -> (System, [u16; 3], u64) {
+fn with_notification() -> (System, [ThreadIndex; 3], u64) {
     let (mut s, threads) = trio();
     let object = s.handle(threads[0], NOTE).unwrap().object;
     let handles = [1, 2].map(|row| s.handle_insert(Row::new(row), Handle::new(object, Rights::SIGNAL)).unwrap());
@@ -43,7 +43,7 @@ fn tried(s: &mut System, path: impl Fn(&mut System, By) -> bool) -> bool {
     done
 }
 
-fn signals(s: &mut System, thread: u16, handle: u64, bits: u64) -> bool {
+fn signals(s: &mut System, thread: ThreadIndex, handle: u64, bits: u64) -> bool {
     run(s, thread);
     let f = frame(s, thread);
     (f.rdi, f.rsi) = (handle, bits);
@@ -51,7 +51,7 @@ fn signals(s: &mut System, thread: u16, handle: u64, bits: u64) -> bool {
 }
 
 /// Whether a poll finds nothing, by a handle whose lookup is cached.
-fn polls(s: &mut System, thread: u16, handle: u64, mask: u64) -> bool {
+fn polls(s: &mut System, thread: ThreadIndex, handle: u64, mask: u64) -> bool {
     run(s, thread);
     let f = frame(s, thread);
     (f.rdi, f.rsi) = (handle, mask);
@@ -110,7 +110,7 @@ fn a_signal_goes_fast_only_by_its_own_handle() {
 }
 
 /// One waits for bits 1 and 2, by `recv` or `wait`; the client's signal of bit 1 would wake it.
-fn waiting(by_recv: bool) -> (System, [u16; 3], u64) {
+fn waiting(by_recv: bool) -> (System, [ThreadIndex; 3], u64) {
     let (mut s, threads @ [server, client, _], handle) = with_notification();
     s.cache_notification(client, handle, Rights::SIGNAL).unwrap();
     frame(&mut s, server).rsi = 77;
@@ -167,7 +167,7 @@ fn a_signal_runs_only_the_one_that_is_to_run() {
 }
 
 /// The server waits for its line, whose lookup is cached; the client runs.
-fn driver() -> (System, [u16; 3]) {
+fn driver() -> (System, [ThreadIndex; 3]) {
     let (mut s, threads @ [server, client, _]) = trio();
     assert!(s.lines.claim(4, LineOwner { row: Row::new(0), bits: 1 << 4 }));
     recv(&mut s, server, OWN, u64::MAX).unwrap();
@@ -405,7 +405,7 @@ fn while_the_dead_are_released_the_general_path_looks() {
     }
 }
 
-type Change = fn(&mut System, [u16; 3]);
+type Change = fn(&mut System, [ThreadIndex; 3]);
 
 /// A row's slice is used up, as if one of its threads had run for so long.
 fn use_up(s: &mut System, row: Row) {
@@ -418,7 +418,7 @@ fn use_up(s: &mut System, row: Row) {
 }
 
 /// Nobody runs until then, and then this one.
-fn idle(s: &mut System, thread: u16, until: u64) {
+fn idle(s: &mut System, thread: ThreadIndex, until: u64) {
     s.charge();
     s.unschedule(thread);
     s.now = until;
@@ -444,7 +444,7 @@ fn obstacles(next: usize) -> [(Change, &'static str); 3] {
 }
 
 /// As [`acquainted`], and the client is ready.
-fn with_a_third() -> (System, [u16; 3]) {
+fn with_a_third() -> (System, [ThreadIndex; 3]) {
     let (mut s, threads @ [_, client, other]) = acquainted();
     run(&mut s, other);
     s.signal_task(Row::new(1), 1);
@@ -474,7 +474,7 @@ fn a_call_goes_fast_only_to_one_who_may_run() {
     s.signal_task(Row::new(0), 1);
     assert!(!try_call(&mut s, other, PEER, 7), "nobody waits");
     let (mut s, [.., other]) = acquainted();
-    s.threads.at_mut(other).unwrap().token = ReplyToken(u64::MAX << 16 | u64::from(other));
+    s.threads.at_mut(other).unwrap().token = ReplyToken(u64::MAX << 16 | u64::from(other.number()));
     assert!(!try_call(&mut s, other, PEER, 7), "the numbers begin again");
 }
 

@@ -4,11 +4,12 @@
 use super::*;
 use crate::release::Release;
 use crate::step::Step;
+use crate::thread::ThreadIndex;
 use abi::message::bits;
 use abi::task::TaskState;
 
 /// A supervisor, a server with room for little, and a client that may hold much.
-fn large() -> (System, [u16; 3]) {
+fn large() -> (System, [ThreadIndex; 3]) {
     let mut supervisor = record("supervisor", 0, &[]);
     supervisor.flags = TaskRecord::CONTROL;
     let mut client = record("client", 5, &[1]);
@@ -95,7 +96,7 @@ fn d24_dead_callers_are_taken_out_of_a_servers_way_and_the_living_one_is_receive
         goes += 1;
         sound(&s);
     }
-    assert_eq!((goes, state(&s, server)), (3, State::Receiving(e.held())), "49 callers, 16 in one go");
+    assert_eq!((goes, state(&s, server)), (3, State::Receiving(e.index())), "49 callers, 16 in one go");
     assert!(s.threads.at(client).is_some(), "the others are where they were");
     sound(&s);
     reaped(&mut s, Row::new(2));
@@ -156,7 +157,7 @@ fn d13_who_waits_for_a_large_servers_answer_hears_of_its_death_and_a_next_life_c
     assert_eq!(woken(&s, client), None);
     call(&mut s, second, PEER, Message::default()).unwrap();
     let e = s.tasks[Row::new(1)].endpoint.unwrap();
-    assert_eq!(state(&s, second), State::Sending(e.held()), "it waits for the next life");
+    assert_eq!(state(&s, second), State::Sending(e.index()), "it waits for the next life");
     assert_eq!(s.begin(Row::new(1)), Err(Status::NotReaped));
     while woken(&s, client).is_none() {
         assert_eq!(s.begin(Row::new(1)), Err(Status::NotReaped));
@@ -182,7 +183,7 @@ fn d13_the_threads_of_a_dead_server_receive_nothing() {
     assert_eq!(s.endpoints.get(e).unwrap().receivers.front(), Some(server), "it has been released already");
     assert_eq!(send(&mut s, client, PEER, Message::default()), Err(Status::WouldBlock));
     call(&mut s, client, PEER, Message::default()).unwrap();
-    assert_eq!(state(&s, client), State::Sending(e.held()), "it waits for the next life");
+    assert_eq!(state(&s, client), State::Sending(e.index()), "it waits for the next life");
     sound(&s);
     reaped(&mut s, Row::new(1));
     let server = spawn(&mut s, 1);
@@ -198,7 +199,7 @@ fn d24_many_who_wait_at_what_a_dead_task_made_learn_in_steps_that_it_is_gone() {
     let object = s.handle(server, own).unwrap().object;
     let rights = Rights::CALL;
     let theirs = u64::from(s.handle_insert(Row::new(2), Handle::new(object, rights)).unwrap());
-    let callers: Vec<u16> = (0..100).map(|_| thread(&mut s, 2)).collect();
+    let callers: Vec<ThreadIndex> = (0..100).map(|_| thread(&mut s, 2)).collect();
     for &t in &callers {
         call(&mut s, t, theirs, Message::default()).unwrap();
     }
@@ -222,7 +223,7 @@ fn d24_many_who_wait_at_what_a_dead_task_made_learn_in_steps_that_it_is_gone() {
 #[test]
 fn d24_many_who_wait_for_a_next_life_learn_in_steps_that_none_comes() {
     let (mut s, [.., client]) = large();
-    let callers: Vec<u16> = (0..100).map(|_| thread(&mut s, 2)).chain([client]).collect();
+    let callers: Vec<ThreadIndex> = (0..100).map(|_| thread(&mut s, 2)).chain([client]).collect();
     for &t in &callers {
         call(&mut s, t, PEER, Message::default()).unwrap();
     }

@@ -3,11 +3,12 @@
 use super::*;
 use crate::period::{LEAST_SLICE_NS, PERIOD_NS, SLICE_NS, shares};
 use crate::sched::BACKGROUND;
+use crate::thread::ThreadIndex;
 
 const MS: u64 = 1_000_000;
 
 /// Ticks every millisecond; who runs after each.
-fn ticks(s: &mut System, count: u64) -> Vec<Option<u16>> {
+fn ticks(s: &mut System, count: u64) -> Vec<Option<ThreadIndex>> {
     (0..count)
         .map(|_| {
             s.now += MS;
@@ -19,7 +20,7 @@ fn ticks(s: &mut System, count: u64) -> Vec<Option<u16>> {
         .collect()
 }
 
-fn share(ran: &[Option<u16>], thread: u16) -> usize {
+fn share(ran: &[Option<ThreadIndex>], thread: ThreadIndex) -> usize {
     ran.iter().filter(|r| **r == Some(thread)).count()
 }
 
@@ -102,7 +103,7 @@ fn one_who_is_never_there_at_the_tick_uses_up_its_budget_too() {
     s.charge();
     let (victims, all) = (s.cpu(Row::new(1)), 1_000 * MS);
     assert!(victims > all / 4, "the victim had {victims} of {all} ns");
-    assert!(state(&s, victim) != State::Waiting(note(&s, 1).held()));
+    assert!(state(&s, victim) != State::Waiting(note(&s, 1).index()));
 }
 
 #[test]
@@ -132,7 +133,7 @@ fn a_priority_takes_effect_at_once() {
     s.set_priority(a, 20);
     s.signal_task(Row::new(0), 1);
     assert_eq!(s.schedule(), Some(b), "a waiting one comes back at its new level");
-    s.set_priority(99, 1);
+    s.set_priority(ThreadIndex::new(99), 1);
     sound(&s);
 }
 

@@ -6,6 +6,7 @@
 
 use super::*;
 use crate::period::{PERIOD_NS, SLICE_NS};
+use crate::thread::ThreadIndex;
 use abi::task::LEVELS;
 use proptest::prelude::*;
 use std::collections::HashMap;
@@ -23,7 +24,7 @@ struct Machine {
     s: System,
     next_tick: u64,
     /// How much each thread has to do before it asks what comes next; none, where it has begun or been woken.
-    work: HashMap<u16, u64>,
+    work: HashMap<ThreadIndex, u64>,
     fast: bool,
     /// Time that each row had in this period, and how much of it at its priorities.
     had: Vec<[u64; 2]>,
@@ -60,15 +61,15 @@ impl Machine {
         self.s.now = until;
     }
 
-    fn choose(&mut self) -> Option<u16> {
+    fn choose(&mut self) -> Option<ThreadIndex> {
         // Interrupts are let in where it takes long, and none happens to come.
         (0..1_000)
-            .find_map(|_| self.s.schedule().or((!self.s.undecided()).then_some(u16::MAX)))
-            .filter(|&t| t != u16::MAX)
+            .find_map(|_| self.s.schedule().or((!self.s.undecided()).then_some(crate::queue::NIL)))
+            .filter(|&t| t != crate::queue::NIL)
     }
 
     /// Until then, whoever has nothing to do is told by `next`, which gives it work or lets it do something.
-    fn run(&mut self, until: u64, mut next: impl FnMut(&mut Machine, u16)) {
+    fn run(&mut self, until: u64, mut next: impl FnMut(&mut Machine, ThreadIndex)) {
         while self.s.now < until {
             let current = self.choose();
             let left = current.map(|t| self.work.get(&t).copied().unwrap_or(0));
@@ -106,12 +107,12 @@ impl Machine {
         if left > 2 * BEFORE { left - BEFORE } else { left + MS - BEFORE }
     }
 
-    fn works(&mut self, thread: u16, work: u64) {
+    fn works(&mut self, thread: ThreadIndex, work: u64) {
         self.work.insert(thread, work);
     }
 
     /// A thread that ends makes room for others.
-    fn ends(&mut self, thread: u16) {
+    fn ends(&mut self, thread: ThreadIndex) {
         self.work.remove(&thread);
         self.s.thread_exit(thread);
     }
@@ -135,12 +136,12 @@ impl Machine {
 }
 
 /// The victim spins, and nothing else.
-fn spins(m: &mut Machine, thread: u16) {
+fn spins(m: &mut Machine, thread: ThreadIndex) {
     m.works(thread, 50 * MS);
 }
 
 /// Further threads of a task, and a notification for each, beginning with the first thread; each waits for its own.
-fn further(m: &mut Machine, row: Row, first: u16, count: usize) -> HashMap<u16, u64> {
+fn further(m: &mut Machine, row: Row, first: ThreadIndex, count: usize) -> HashMap<ThreadIndex, u64> {
     let mut notes = HashMap::new();
     for at in 0..count {
         let t = if at == 0 { first } else { thread(&mut m.s, row) };
@@ -156,7 +157,7 @@ fn d23_threads_that_hand_over_before_each_tick() {
         let mut m = Machine::new(&[1, 20], fast);
         let first = m.s.tasks[Row::new(0)].first_thread.unwrap().index();
         let notes = further(&mut m, Row::new(0), first, 112);
-        let mut order: Vec<u16> = notes.keys().copied().collect();
+        let mut order: Vec<ThreadIndex> = notes.keys().copied().collect();
         order.sort_unstable();
         let mut works = std::collections::HashSet::new();
         let mut begun = false;
@@ -186,7 +187,7 @@ fn d23_threads_that_work_between_ticks() {
         let mut m = Machine::new(&[1, 20], fast);
         let first = m.s.tasks[Row::new(0)].first_thread.unwrap().index();
         let notes = further(&mut m, Row::new(0), first, 20);
-        let timers: HashMap<u16, u64> =
+        let timers: HashMap<ThreadIndex, u64> =
             notes.iter().map(|(&t, &n)| (t, u64::from(m.s.timer_create(first, n, 0).unwrap()))).collect();
         let mut works = std::collections::HashSet::new();
         let mut turn = 0;
@@ -348,7 +349,7 @@ fn d23_a_thousand_threads_return_and_nobody_waits_for_them() {
 }
 
 /// What a thread does next, by chance.
-fn anything(m: &mut Machine, t: u16, random: &mut Random, own: &mut HashMap<u16, (u64, u64)>) {
+fn anything(m: &mut Machine, t: ThreadIndex, random: &mut Random, own: &mut HashMap<ThreadIndex, (u64, u64)>) {
     let row = m.s.row_of(t).unwrap();
     // Mostly it is gone when the tick comes.
     let work = match random.below(6) {
@@ -399,7 +400,8 @@ fn anything(m: &mut Machine, t: u16, random: &mut Random, own: &mut HashMap<u16,
             m.ends(t);
         }
         8 if random.below(40) == 0 => {
-            let dead: Vec<u16> = m.s.threads.iter().filter(|(_, t)| t.task == row).map(|(id, _)| id.index()).collect();
+            let dead: Vec<ThreadIndex> =
+                m.s.threads.iter().filter(|(_, t)| t.task == row).map(|(id, _)| id.index()).collect();
             for t in dead {
                 own.remove(&t);
                 m.work.remove(&t);

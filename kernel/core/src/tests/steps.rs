@@ -8,6 +8,7 @@ use crate::memory::Mapping;
 use crate::sched::EXPIRES;
 use crate::step::{Step, Tell};
 use crate::system::WAKES;
+use crate::thread::ThreadIndex;
 use abi::message::{LISTENERS, bits};
 use abi::task::{INFO_ADDR, MAP_BASE};
 use proptest::prelude::*;
@@ -100,7 +101,7 @@ fn d24_an_endpoint_is_left_in_steps_wherever_they_end() {
     for killed_after in 0..4 {
         let mut s = crowd(2, 100);
         let closer = s.tasks[Row::new(1)].first_thread.unwrap().index();
-        let callers: Vec<u16> = (0..80).map(|_| thread(&mut s, 1)).collect();
+        let callers: Vec<ThreadIndex> = (0..80).map(|_| thread(&mut s, 1)).collect();
         let handle = u64::from(s.endpoint_create(closer).unwrap());
         let Object::Endpoint(id) = s.handle(closer, handle).unwrap().object else { panic!("an endpoint") };
         for &caller in &callers {
@@ -189,7 +190,7 @@ fn d24_a_flood_of_timers_delays_only_its_own() {
 #[test]
 fn d24_so_many_listen_and_no_more() {
     let mut s = crowd(1, 120);
-    let threads: Vec<u16> = (0..100).map(|_| thread(&mut s, 0)).collect();
+    let threads: Vec<ThreadIndex> = (0..100).map(|_| thread(&mut s, 0)).collect();
     let recv = |s: &mut System, index: usize, mask| {
         run(s, threads[index]);
         s.recv(threads[index], OWN, mask)
@@ -211,7 +212,7 @@ fn d24_so_many_listen_and_no_more() {
         .filter(|&i| {
             i != 99
                 && woken(&s, threads[i]).is_some()
-                && state(&s, threads[i]) != State::Receiving(s.tasks[Row::new(0)].endpoint.unwrap().held())
+                && state(&s, threads[i]) != State::Receiving(s.tasks[Row::new(0)].endpoint.unwrap().index())
         })
         .collect();
     assert!(woken_now.contains(&24) && woken_now.contains(&21), "{woken_now:?}");

@@ -3,11 +3,11 @@
 use super::world::{Fast, Mode, Op, World, claim};
 use super::{check, try_spawn};
 use crate::Row;
-use crate::arena::Id;
+use crate::arena::{Id, Index};
 use crate::handles::{Handle, Object};
 use crate::notify::Notification;
 use crate::sched::BACKGROUND;
-use crate::thread::{State, Thread, TrapFrame};
+use crate::thread::{State, Thread, ThreadIndex, TrapFrame};
 use abi::Status;
 use abi::message::{Header, Rights};
 use abi::task::TaskState;
@@ -37,8 +37,8 @@ pub fn runs(state: State) -> bool {
 /// Who is to be woken by bits, with which; and what is left of each word.
 #[derive(Default)]
 struct Wakes {
-    words: BTreeMap<u16, u64>,
-    woken: Vec<(u16, u64, bool)>,
+    words: BTreeMap<Index<Notification>, u64>,
+    woken: Vec<(ThreadIndex, u64, bool)>,
 }
 
 impl World {
@@ -55,7 +55,7 @@ impl World {
     }
 
     /// Lets something happen, and looks only at what it did to those concerned.
-    pub fn advance(&mut self, op: Op) -> Result<Option<u16>, String> {
+    pub fn advance(&mut self, op: Op) -> Result<Option<ThreadIndex>, String> {
         self.serial += 1;
         self.step(op).map_err(|e| format!("{op:?}: {e}"))?;
         self.s.collect(u32::MAX);
@@ -71,8 +71,9 @@ impl World {
     }
 
     pub fn before(&self) -> Before {
-        let at = |i: u16| self.s.threads.id_at(i).zip(self.s.threads.at(i)).map(|(id, t)| (id, t.state, t.frame));
-        let all = || 0..self.s.threads.capacity() as u16;
+        let at =
+            |i: ThreadIndex| self.s.threads.id_at(i).zip(self.s.threads.at(i)).map(|(id, t)| (id, t.state, t.frame));
+        let all = || (0..self.s.threads.capacity() as u16).map(ThreadIndex::new);
         Before(all().map(at).collect(), all().map(|i| self.s.row_of(i).unwrap_or(Row::new(u16::MAX))).collect())
     }
 
@@ -212,9 +213,11 @@ impl World {
     }
 
     /// Everyone who was not meant to be touched is as before, or was woken because what it waited for is gone.
-    pub fn others(&self, before: &Before, touched: &[u16]) -> Checked {
+    pub fn others(&self, before: &Before, touched: &[ThreadIndex]) -> Checked {
         for (index, was) in before.0.iter().enumerate() {
-            let Some((id, state, frame)) = was.filter(|_| !touched.contains(&(index as u16))) else { continue };
+            let Some((id, state, frame)) = was.filter(|_| !touched.contains(&ThreadIndex::new(index as u16))) else {
+                continue;
+            };
             if !self.s.is_alive(before.1[index]) {
                 // It may be taken out by whoever meets it, and does nothing any more.
                 let still = self.s.threads.get(id).map(|t| t.state);
@@ -223,9 +226,9 @@ impl World {
             }
             let t = self.s.threads.get(id).ok_or(format!("thread {index} vanished"))?;
             let gone = match state {
-                State::Sending(e) if self.s.endpoints.at(e.index()).is_none() => Some(Status::PeerGone),
-                State::Receiving(e) if self.s.endpoints.at(e.index()).is_none() => Some(Status::BadHandle),
-                State::Waiting(n) if self.s.notifications.at(n.index()).is_none() => Some(Status::BadHandle),
+                State::Sending(e) if self.s.endpoints.at(e).is_none() => Some(Status::PeerGone),
+                State::Receiving(e) if self.s.endpoints.at(e).is_none() => Some(Status::BadHandle),
+                State::Waiting(n) if self.s.notifications.at(n).is_none() => Some(Status::BadHandle),
                 // One by one, before the endpoint goes itself.
                 State::Sending(_) if self.s.releasing != 0 && runs(t.state) => Some(Status::PeerGone),
                 State::Receiving(_) if self.s.releasing != 0 && runs(t.state) => Some(Status::BadHandle),
@@ -243,7 +246,7 @@ impl World {
         Ok(())
     }
 
-    fn wait(&mut self, t: u16, n: u64, mask: u64) -> Checked {
+    fn wait(&mut self, t: ThreadIndex, n: u64, mask: u64) -> Checked {
         self.enter(t);
         let before = self.before();
         let Object::Notification(id) = self.s.handle(t, n).unwrap().object else {
@@ -257,7 +260,7 @@ impl World {
             None => ensure!(result == Err(Status::BadHandle), "a notification that is gone: {result:?}"),
             Some((0, true)) => ensure!(result == Err(Status::Busy), "a second waiter: {result:?}"),
             Some((0, false)) => {
-                ensure!(result == Ok(()) && state == State::Waiting(id.held()), "{result:?}, {state:?}")
+                ensure!(result == Ok(()) && state == State::Waiting(id.index()), "{result:?}, {state:?}")
             }
             Some((bits, _)) => {
                 let got = self.s.threads.at(t).unwrap().frame.rdx;
@@ -267,7 +270,7 @@ impl World {
         self.others(&before, &[t])
     }
 
-    pub fn woken_by_bits(&self, t: u16, bits: u64, waited: bool) -> Checked {
+    pub fn woken_by_bits(&self, t: ThreadIndex, bits: u64, waited: bool) -> Checked {
         let thread = self.s.threads.at(t).ok_or("the waiter is gone")?;
         let f = thread.frame;
         ensure!(runs(thread.state), "thread {t} was to be woken by {bits:#x}, and is {:?}", thread.state);
@@ -299,7 +302,7 @@ impl World {
         }
     }
 
-    fn foreseen(&self, before: &Before, wakes: &Wakes, also: &[u16]) -> Checked {
+    fn foreseen(&self, before: &Before, wakes: &Wakes, also: &[ThreadIndex]) -> Checked {
         for &(t, bits, waited) in &wakes.woken {
             self.woken_by_bits(t, bits, waited)?;
         }
@@ -307,11 +310,11 @@ impl World {
             let left = self.s.notifications.at(index).map_or(0, |n| n.word);
             ensure!(left == word, "notification {index} holds {left:#x}, not {word:#x}");
         }
-        let touched: Vec<u16> = wakes.woken.iter().map(|w| w.0).chain(also.iter().copied()).collect();
+        let touched: Vec<ThreadIndex> = wakes.woken.iter().map(|w| w.0).chain(also.iter().copied()).collect();
         self.others(before, &touched)
     }
 
-    fn signal(&mut self, t: u16, n: u64, bits: u64) -> Checked {
+    fn signal(&mut self, t: ThreadIndex, n: u64, bits: u64) -> Checked {
         self.enter(t);
         let before = self.before();
         let mut wakes = Wakes::default();
@@ -369,18 +372,18 @@ impl World {
     }
 
     /// Whom a unit of the release of a dead row has woken, each with what the death means for it.
-    fn woken_by_release(&self, row: Row, before: &Before) -> Result<Vec<u16>, String> {
+    fn woken_by_release(&self, row: Row, before: &Before) -> Result<Vec<ThreadIndex>, String> {
         let task = &self.s.tasks[row];
         let mut woken = Vec::new();
         for (index, was) in before.0.iter().enumerate().filter(|&(index, _)| self.s.is_alive(before.1[index])) {
-            let (index, Some((id, state, _))) = (index as u16, *was) else { continue };
+            let (index, Some((id, state, _))) = (ThreadIndex::new(index as u16), *was) else { continue };
             let Some(t) = self.s.threads.get(id).filter(|t| runs(t.state)) else { continue };
             let status = match state {
                 State::Replying(server) if server == row => {
                     ensure!(t.frame.r12 == task.generation.into(), "thread {index} hears of another life");
                     Status::PeerDied
                 }
-                State::Sending(e) if Some(e) == task.endpoint.map(Id::held) && !task.expected => Status::PeerGone,
+                State::Sending(e) if Some(e) == task.endpoint.map(Id::index) && !task.expected => Status::PeerGone,
                 _ => continue,
             };
             ensure!(t.frame.rax == status as u64, "thread {index} was {state:?}, and ends with {:#x}", t.frame.rax);
@@ -396,7 +399,7 @@ impl World {
         self.s.blame(row, None, abi::error::DeathKind::Killed);
         self.s.die(row);
         ensure!(self.s.running().is_none_or(|t| t.task != row), "a dead thread runs");
-        let dead = |caller: Id<Thread>| before.1[caller.index() as usize] == row;
+        let dead = |caller: Id<Thread>| before.1[usize::from(caller.index().number())] == row;
         self.received.retain(|_, r| r.server != row && !dead(r.caller));
         self.others(&before, &[])
     }
@@ -408,8 +411,9 @@ impl World {
         let before = self.before();
         let task = &self.s.tasks[row];
         let (life, endpoint, stays) = (task.generation, task.endpoint, task.expected);
-        let own: Vec<u16> = self.s.threads.iter().filter(|(_, t)| t.task == row).map(|(id, _)| id.index()).collect();
-        let mut asked: Vec<u16> =
+        let own: Vec<ThreadIndex> =
+            self.s.threads.iter().filter(|(_, t)| t.task == row).map(|(id, _)| id.index()).collect();
+        let mut asked: Vec<ThreadIndex> =
             self.received.values().filter(|r| r.server == row).map(|r| r.caller.index()).collect();
         let queue = endpoint.and_then(|e| self.s.endpoints.get(e)).map(|e| e.senders).unwrap_or_default();
         let mut queued = crate::check::members(&self.s, queue)?;
@@ -429,7 +433,8 @@ impl World {
         ensure!(own.iter().all(|&t| self.s.threads.at(t).is_none()), "a thread outlives its task");
         let dead = |c: Id<Thread>| own.contains(&c.index());
         self.received.retain(|_, r| r.server != row && !dead(r.caller));
-        let touched: Vec<u16> = own.into_iter().chain(asked).chain(if stays { Vec::new() } else { queued }).collect();
+        let touched: Vec<ThreadIndex> =
+            own.into_iter().chain(asked).chain(if stays { Vec::new() } else { queued }).collect();
         self.others(&before, &touched)
     }
 }

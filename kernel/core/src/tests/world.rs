@@ -9,7 +9,7 @@ use crate::frames::{Frames, Link};
 use crate::handles::{Handle, Object};
 use crate::lines::LineOwner;
 use crate::release::Release;
-use crate::thread::{State, Thread};
+use crate::thread::{State, Thread, ThreadIndex};
 use abi::manifest::Restart;
 use abi::message::{Header, Kinds, ReplyToken, Rights};
 use abi::task::TaskState;
@@ -18,29 +18,29 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Something that happens: `t` is the thread that asks for it, `n` a handle's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
-    Call { t: u16, n: u64, give: Option<u64> },
-    Send { t: u16, n: u64 },
-    Recv { t: u16, n: u64, mask: u64 },
-    Reply { t: u16, token: u64, give: Option<u64> },
-    ReplyRecv { t: u16, n: u64, token: u64, mask: u64 },
-    Wait { t: u16, n: u64, mask: u64 },
-    Poll { t: u16, n: u64 },
-    Signal { t: u16, n: u64, bits: u64 },
-    Yield { t: u16 },
-    Dup { t: u16, n: u64 },
-    Close { t: u16, n: u64 },
-    TimerCreate { t: u16, n: u64 },
-    Arm { t: u16, n: u64 },
-    Disarm { t: u16, n: u64 },
-    ThreadCreate { t: u16 },
-    ThreadExit { t: u16 },
-    EndpointCreate { t: u16 },
-    NotificationCreate { t: u16 },
-    Bind { t: u16, e: u64, n: u64 },
-    MemoryCreate { t: u16 },
-    Map { t: u16, n: u64 },
-    Unmap { t: u16, addr: u64 },
-    Priority { t: u16, level: u8 },
+    Call { t: ThreadIndex, n: u64, give: Option<u64> },
+    Send { t: ThreadIndex, n: u64 },
+    Recv { t: ThreadIndex, n: u64, mask: u64 },
+    Reply { t: ThreadIndex, token: u64, give: Option<u64> },
+    ReplyRecv { t: ThreadIndex, n: u64, token: u64, mask: u64 },
+    Wait { t: ThreadIndex, n: u64, mask: u64 },
+    Poll { t: ThreadIndex, n: u64 },
+    Signal { t: ThreadIndex, n: u64, bits: u64 },
+    Yield { t: ThreadIndex },
+    Dup { t: ThreadIndex, n: u64 },
+    Close { t: ThreadIndex, n: u64 },
+    TimerCreate { t: ThreadIndex, n: u64 },
+    Arm { t: ThreadIndex, n: u64 },
+    Disarm { t: ThreadIndex, n: u64 },
+    ThreadCreate { t: ThreadIndex },
+    ThreadExit { t: ThreadIndex },
+    EndpointCreate { t: ThreadIndex },
+    NotificationCreate { t: ThreadIndex },
+    Bind { t: ThreadIndex, e: u64, n: u64 },
+    MemoryCreate { t: ThreadIndex },
+    Map { t: ThreadIndex, n: u64 },
+    Unmap { t: ThreadIndex, addr: u64 },
+    Priority { t: ThreadIndex, level: u8 },
     Tick,
     Interrupt(u8),
     Kill(u16),
@@ -205,7 +205,7 @@ impl World {
         ops
     }
 
-    fn ops_of(&self, t: u16, row: Row, ops: &mut Vec<Op>) {
+    fn ops_of(&self, t: ThreadIndex, row: Row, ops: &mut Vec<Op>) {
         let (task, rich) = (&self.s.tasks[row], self.mode == Mode::Rich);
         let extra = |h: &Handle| match h.object {
             Object::Endpoint(id) => Some(id) != task.endpoint && self.s.endpoints.get(id).is_none_or(|e| !e.permanent),
@@ -283,7 +283,7 @@ impl World {
     }
 
     /// Puts the acting thread on the processor.
-    pub fn enter(&mut self, t: u16) {
+    pub fn enter(&mut self, t: ThreadIndex) {
         if self.mode == Mode::AnyThread {
             run(&mut self.s, t);
         }
@@ -321,7 +321,7 @@ impl World {
                 );
             }
             for m in task.mappings.iter() {
-                h.put(m.addr ^ u64::from(m.memory.index()));
+                h.put(m.addr ^ u64::from(m.memory.index().number()));
             }
         }
         for (id, t) in self.s.threads.iter() {
@@ -329,19 +329,20 @@ impl World {
             let wants = Header(t.frame.rsi).wants().map_or(0, |kind| kind as u64);
             let (code, at) = match t.state {
                 State::Running | State::Ready => (1, 0),
-                State::Sending(e) => (2 + u64::from(header), u64::from(e.index()) | wants << 16 | t.frame.r10 << 32),
+                State::Sending(e) => (2 + u64::from(header), u64::from(e.number()) | wants << 16 | t.frame.r10 << 32),
                 State::Replying(row) => (4, u64::from(row.number()) | wants << 16),
-                State::Receiving(e) => (5, u64::from(e.index()) | t.mask << 32),
-                State::Waiting(n) => (6, u64::from(n.index()) | t.mask << 32),
+                State::Receiving(e) => (5, u64::from(e.number()) | t.mask << 32),
+                State::Waiting(n) => (6, u64::from(n.number()) | t.mask << 32),
             };
-            h.put(u64::from(id.index()) | u64::from(t.task.number()) << 16 | code << 32);
+            h.put(u64::from(id.index().number()) | u64::from(t.task.number()) << 16 | code << 32);
             h.put(at);
             if self.mode != Mode::AnyThread {
                 h.put(u64::from(t.effective) | u64::from(t.priority) << 8);
             }
         }
-        let mut queue =
-            |queue| crate::check::members(&self.s, queue).unwrap_or_default().iter().for_each(|&i| h.put(i.into()));
+        let mut queue = |queue| {
+            crate::check::members(&self.s, queue).unwrap_or_default().iter().for_each(|&i| h.put(i.number().into()))
+        };
         if self.mode != Mode::AnyThread {
             queue(Default::default());
             (0..=crate::sched::BACKGROUND).for_each(|level| queue(self.s.sched.queue(level)));
@@ -350,36 +351,36 @@ impl World {
         self.s.endpoints.iter().for_each(|(_, e)| [e.senders, e.receivers].map(&mut queue).map(|()| ())[0]);
         for (id, e) in self.s.endpoints.iter() {
             h.put(
-                u64::from(id.index())
+                u64::from(id.index().number())
                     | u64::from(e.owner.number()) << 16
-                    | e.bound.map_or(0, |n| u64::from(n.index()) + 1) << 32,
+                    | e.bound.map_or(0, |n| u64::from(n.index().number()) + 1) << 32,
             );
         }
         for (id, n) in self.s.notifications.iter() {
             h.put(
-                u64::from(id.index())
+                u64::from(id.index().number())
                     | u64::from(n.owner.number()) << 16
-                    | n.waiter.front().map_or(0, |w| u64::from(w) + 1) << 32,
+                    | n.waiter.front().map_or(0, |w| u64::from(w.number()) + 1) << 32,
             );
             h.put(n.word);
         }
         for (_, id) in self.s.timers.armed().unwrap_or_default() {
-            h.put(u64::from(id.index()));
+            h.put(u64::from(id.index().number()));
         }
         h.0
     }
 
     fn object(&self, object: Object) -> u64 {
         let (kind, index, live) = match object {
-            Object::Endpoint(id) => (1, id.index(), self.s.endpoints.get(id).is_some()),
-            Object::Notification(id) => (2, id.index(), self.s.notifications.get(id).is_some()),
-            Object::Memory(id) => (3, id.index(), true),
+            Object::Endpoint(id) => (1, id.index().number(), self.s.endpoints.get(id).is_some()),
+            Object::Notification(id) => (2, id.index().number(), self.s.notifications.get(id).is_some()),
+            Object::Memory(id) => (3, id.index().number(), true),
             Object::Timer(id) => {
-                let target = self.s.timers.target(id).map_or(0, |(n, _)| n.index() + 1);
-                (4 + u64::from(target), id.index(), true)
+                let target = self.s.timers.target(id).map_or(0, |(n, _)| n.index().number() + 1);
+                (4 + u64::from(target), id.index().number(), true)
             }
             Object::Interrupt(line) => (2, line.into(), true),
-            Object::Thread(id) => (3, id.index(), self.s.threads.get(id).is_some()),
+            Object::Thread(id) => (3, id.index().number(), self.s.threads.get(id).is_some()),
             Object::System => (0, 0, true),
         };
         kind << 32 | u64::from(index) << 1 | u64::from(live)
