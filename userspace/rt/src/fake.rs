@@ -70,7 +70,7 @@ impl Platform for FakePlatform {
         Event::Notified(bits::RUNTIME)
     }
 
-    fn kick(&self) -> Box<dyn Fn() + Send + Sync> {
+    fn waker(&self) -> Box<dyn Fn() + Send + Sync> {
         Box::new(|| {})
     }
 
@@ -78,7 +78,7 @@ impl Platform for FakePlatform {
         self.jobs.push_back(job);
     }
 
-    fn tidy(&mut self) {
+    fn drop_abandoned(&mut self) {
         self.jobs.retain(|job| !job.is_abandoned());
     }
 }

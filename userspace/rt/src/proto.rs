@@ -19,7 +19,7 @@ pub use client::{Ask, Failure, Numbers, Policy, Refuse, answer, call};
 pub use describe::{join, length};
 pub use handles::{Owned, Passable, taken};
 pub use served::{Dispatch, Served};
-pub use server::{Args, Asker, Call, FromCall, In, Out, Outcome, Owed, Queue, Respond};
+pub use server::{Args, Asker, Call, Deferred, FromCall, In, Out, Outcome, Queue, Respond};
 pub use words::{Pack, Unpack, Words, from_words, place, to_words};
 
 /// Outcome in every protocol: the operation is unknown, or its arguments are not as declared.

@@ -21,7 +21,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use rt::archive::Archive;
 use rt::ipc::Request;
-use rt::proto::Owed;
+use rt::proto::Deferred;
 use rt::syscall::CallFailure;
 use rt::time::{Timer, now_ns};
 use rt::{Answer, Driver, println};
@@ -70,7 +70,7 @@ struct Task {
     /// Time of that life's end, in nanoseconds since boot.
     ended_ns: u64,
     /// The request of a client for a new life while the old one is still being reaped.
-    spawn_request: Option<Owed<TaskId, Refusal>>,
+    spawn_request: Option<Deferred<TaskId, Refusal>>,
     /// When the task was last seen in a call to another task, in nanoseconds since boot.
     blocked_ns: u64,
 }
@@ -78,7 +78,7 @@ struct Task {
 /// A client that waits for the end of a life.
 struct Waiter {
     id: TaskId,
-    owed: Owed<DeathKind, Refusal>,
+    deferred: Deferred<DeathKind, Refusal>,
 }
 
 struct Supervisor {
@@ -394,9 +394,9 @@ impl Supervisor {
         if let Some((generation, kind)) = task.ended {
             self.release_waiters(TaskId { index: index as u16, generation }, kind);
         }
-        if let Some(owed) = self.tasks[index].spawn_request.take() {
+        if let Some(deferred) = self.tasks[index].spawn_request.take() {
             // A client that died meanwhile takes no answer.
-            let _ = owed.pay(self.spawn_on_request(index));
+            let _ = deferred.answer(self.spawn_on_request(index));
         }
     }
 
@@ -407,7 +407,7 @@ impl Supervisor {
         }
         for waiter in self.waiters.extract_if(.., |waiter| waiter.id == id) {
             // A client that died meanwhile takes no answer.
-            let _ = waiter.owed.pay(Ok(kind));
+            let _ = waiter.deferred.answer(Ok(kind));
         }
     }
 

@@ -38,9 +38,9 @@ impl Server for Supervisor {
                 Err(Refusal::RunsAlready(TaskId { index: index as u16, generation: task.newest })).into()
             }
             Phase::Reaping { .. } => {
-                let (owed, outcome) = call.owe();
+                let (deferred, outcome) = call.defer();
                 task.argument = argument;
-                task.spawn_request = Some(owed);
+                task.spawn_request = Some(deferred);
                 outcome
             }
             Phase::Idle | Phase::Waiting { .. } => {
@@ -64,10 +64,10 @@ impl Server for Supervisor {
             _ if generation_is_older(id.generation, task) && done_with => Ok(DeathKind::Alive).into(),
             _ => {
                 if self.waiters.len() >= MANY_WAITERS {
-                    self.waiters.retain(|waiter| waiter.owed.is_awaited());
+                    self.waiters.retain(|waiter| waiter.deferred.is_awaited());
                 }
-                let (owed, outcome) = call.owe();
-                self.waiters.push(Waiter { id, owed });
+                let (deferred, outcome) = call.defer();
+                self.waiters.push(Waiter { id, deferred });
                 outcome
             }
         }

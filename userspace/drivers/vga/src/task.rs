@@ -13,7 +13,7 @@ use abi::TaskId;
 use alloc::vec;
 use rt::memory::{Mapping, Memory};
 use rt::port::IoPorts;
-use rt::proto::{Asker, In, Out, Owed};
+use rt::proto::{Asker, Deferred, In, Out};
 use rt::time::{Timer, now_ns};
 use rt::{Bit, Driver, Status, println};
 
@@ -42,7 +42,7 @@ impl Window for Mapped {
 
 /// A write that waits for its next turn.
 struct Write {
-    owed: Owed<usize, Refusal>,
+    deferred: Deferred<usize, Refusal>,
     task: TaskId,
     number: u64,
     text: In,
@@ -103,13 +103,13 @@ impl Server for Vga {
             return Err(Refusal::Busy).into();
         }
         let (task, number) = (call.from.task, call.from.number);
-        let (owed, outcome) = call.owe();
-        let job = Write { owed, task, number, text, at: None };
+        let (deferred, outcome) = call.defer();
+        let job = Write { deferred, task, number, text, at: None };
         if self.turns.is_empty() {
             self.turn(job);
         } else if let Err(job) = self.turns.add(job) {
             // The caller may have died, and then takes no answer.
-            let _ = job.owed.pay(Err(Refusal::Busy));
+            let _ = job.deferred.answer(Err(Refusal::Busy));
         }
         self.wake();
         outcome
@@ -161,7 +161,7 @@ impl Vga {
         self.paint();
         match done {
             // The caller may have died meanwhile, and then takes no answer.
-            Some(result) => _ = job.owed.pay(result),
+            Some(result) => _ = job.deferred.answer(result),
             None => self.turns.again(job),
         }
     }

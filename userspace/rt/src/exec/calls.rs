@@ -190,7 +190,7 @@ impl CallFuture {
             Progress::Done(called) => Ok(Some(called)),
             _ => {
                 drop(progress);
-                self.exec.tidy();
+                self.exec.drop_abandoned();
                 Ok(None)
             }
         }
@@ -216,7 +216,7 @@ impl Drop for CallFuture {
     fn drop(&mut self) {
         let before = core::mem::replace(&mut *self.progress.lock(), Progress::Abandoned);
         match before {
-            Progress::Waiting(..) if self.job.is_none() => self.exec.tidy(),
+            Progress::Waiting(..) if self.job.is_none() => self.exec.drop_abandoned(),
             Progress::Done(Called { reply: Ok(Reply { handle: Some(handle), .. }), .. }) => {
                 // The task owns the handle now, so closing it cannot fail in a way that matters.
                 let _ = crate::ipc::close(handle.number);

@@ -93,7 +93,7 @@ impl Platform for Kernel {
         }
     }
 
-    fn kick(&self) -> Box<dyn Fn() + Send + Sync> {
+    fn waker(&self) -> Box<dyn Fn() + Send + Sync> {
         // The task's permanent notification exists as long as the task.
         Box::new(|| {
             let _ = Notification::own().signal(bits::RUNTIME);
@@ -108,7 +108,7 @@ impl Platform for Kernel {
         self.pool.alone()
     }
 
-    fn tidy(&mut self) {
-        self.pool.tidy();
+    fn drop_abandoned(&mut self) {
+        self.pool.drop_abandoned();
     }
 }

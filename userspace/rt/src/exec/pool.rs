@@ -107,7 +107,7 @@ impl Pool {
     }
 
     /// Drops abandoned calls that have not begun.
-    pub fn tidy(&mut self) {
+    pub fn drop_abandoned(&mut self) {
         self.fresh.retain(|job| !job.is_abandoned());
         let mut state = self.state.lock();
         let (gone, kept) = core::mem::take(&mut state.jobs).into_iter().partition(Job::is_abandoned);

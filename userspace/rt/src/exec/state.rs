@@ -33,7 +33,7 @@ pub trait Platform {
     /// the latest.
     fn wait(&mut self, wanted: bool, deadline: Option<u64>) -> Event;
     /// Makes a function that ends a `wait` from another thread.
-    fn kick(&self) -> Box<dyn Fn() + Send + Sync>;
+    fn waker(&self) -> Box<dyn Fn() + Send + Sync>;
     /// Submits a call, which is made after the next `poll` or `wait`.
     fn submit(&mut self, job: Job);
     /// The only submitted call, if no other is being made and the task has no other thread that
@@ -42,7 +42,7 @@ pub trait Platform {
         None
     }
     /// Drops abandoned calls that have not begun.
-    fn tidy(&mut self);
+    fn drop_abandoned(&mut self);
 }
 
 /// The queue of futures that are ready to be polled. Wakers of all threads append to it.
@@ -50,14 +50,14 @@ struct Ready {
     queue: Mutex<VecDeque<u64>>,
     /// Whether the executor is waiting, or about to wait.
     idle: AtomicBool,
-    kick: Box<dyn Fn() + Send + Sync>,
+    waker: Box<dyn Fn() + Send + Sync>,
 }
 
 impl Ready {
     fn push(&self, id: u64) {
         self.queue.lock().push_back(id);
         if self.idle.swap(false, Ordering::SeqCst) {
-            (self.kick)();
+            (self.waker)();
         }
     }
 }
@@ -175,8 +175,11 @@ impl fmt::Debug for Exec {
 impl Exec {
     /// An executor on a platform.
     pub fn new(platform: impl Platform + 'static) -> Exec {
-        let ready =
-            Arc::new(Ready { queue: Mutex::new(VecDeque::new()), idle: AtomicBool::new(false), kick: platform.kick() });
+        let ready = Arc::new(Ready {
+            queue: Mutex::new(VecDeque::new()),
+            idle: AtomicBool::new(false),
+            waker: platform.waker(),
+        });
         Exec(Rc::new(Core { state: RefCell::default(), ready, platform: RefCell::new(platform) }))
     }
 
@@ -385,8 +388,8 @@ impl Exec {
         self.0.state.borrow_mut()
     }
 
-    pub(super) fn tidy(&self) {
-        self.0.platform.borrow_mut().tidy();
+    pub(super) fn drop_abandoned(&self) {
+        self.0.platform.borrow_mut().drop_abandoned();
     }
 
     /// The numbers of futures, sleeps, waiters and requests that it holds: nothing may be left of a

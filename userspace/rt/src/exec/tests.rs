@@ -62,7 +62,7 @@ impl Platform for Fake {
         Event::Notified(bits::RUNTIME)
     }
 
-    fn kick(&self) -> Box<dyn Fn() + Send + Sync> {
+    fn waker(&self) -> Box<dyn Fn() + Send + Sync> {
         Box::new(|| {})
     }
 
@@ -76,7 +76,7 @@ impl Platform for Fake {
         if alone { script.jobs.pop_front() } else { None }
     }
 
-    fn tidy(&mut self) {
+    fn drop_abandoned(&mut self) {
         self.0.borrow_mut().jobs.retain(|job| !job.is_abandoned());
     }
 }
@@ -435,14 +435,14 @@ fn a_waker_on_another_thread_ends_the_wait() {
             self.rung.recv_timeout(std::time::Duration::from_secs(20)).expect("nobody rang");
             Event::Notified(bits::RUNTIME)
         }
-        fn kick(&self) -> Box<dyn Fn() + Send + Sync> {
+        fn waker(&self) -> Box<dyn Fn() + Send + Sync> {
             let bell = std::sync::Mutex::new(self.bell.clone());
             Box::new(move || bell.lock().expect("nobody panics").send(()).expect("it listens"))
         }
         fn submit(&mut self, job: Job) {
             std::thread::spawn(move || job.finish(reply(7, None)));
         }
-        fn tidy(&mut self) {}
+        fn drop_abandoned(&mut self) {}
     }
     let (bell, rung) = channel();
     let exec = Exec::new(Threaded { rung, bell });

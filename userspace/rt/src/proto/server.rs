@@ -39,13 +39,13 @@ pub struct Call<A, R> {
 /// [`CANCELLED`], so that no caller waits for ever.
 #[derive(Debug)]
 #[must_use = "the caller waits for the answer"]
-pub struct Owed<A, R> {
+pub struct Deferred<A, R> {
     /// `None` once the call is answered.
     pending: Option<Pending>,
     answer: PhantomData<fn(A, R)>,
 }
 
-impl<A, R> Drop for Owed<A, R> {
+impl<A, R> Drop for Deferred<A, R> {
     fn drop(&mut self) {
         // On the host a simulated death unwinds; a task that dies runs no destructors.
         #[cfg(not(target_os = "none"))]
@@ -77,13 +77,13 @@ fn encoded<A: Words, R: Refuse>(result: Result<A, R>) -> Answer {
 
 impl<A: Words, R: Refuse> Call<A, R> {
     /// Defers the reply: returns the right to answer later, and what the method must return.
-    pub fn owe(self) -> (Owed<A, R>, Outcome<A, R>) {
-        let owed = Owed { pending: Some(self.pending), answer: PhantomData };
-        (owed, Outcome { now: Answer::Deferred, answer: PhantomData })
+    pub fn defer(self) -> (Deferred<A, R>, Outcome<A, R>) {
+        let deferred = Deferred { pending: Some(self.pending), answer: PhantomData };
+        (deferred, Outcome { now: Answer::Deferred, answer: PhantomData })
     }
 }
 
-impl<A: Words, R: Refuse> Owed<A, R> {
+impl<A: Words, R: Refuse> Deferred<A, R> {
     /// Whether the caller still waits.
     pub fn is_awaited(&self) -> bool {
         self.pending.as_ref().is_some_and(|pending| pending.lease_len(0) != Err(Status::StaleReply))
@@ -93,7 +93,7 @@ impl<A: Words, R: Refuse> Owed<A, R> {
     ///
     /// # Errors
     /// [`Status::StaleReply`] if the caller no longer waits.
-    pub fn pay(mut self, result: Result<A, R>) -> Result<(), Status> {
+    pub fn answer(mut self, result: Result<A, R>) -> Result<(), Status> {
         match (self.pending.take(), encoded(result)) {
             (Some(pending), Answer::Reply(label, words)) => pending.reply(label, words),
             _ => Ok(()),
@@ -405,7 +405,7 @@ impl<W, A: Words, R: Refuse> Queue<W, A, R> {
     /// Answers the task's longest-waiting call with `result`, if there is one.
     pub fn end(&mut self, task: TaskId, result: Result<A, R>) {
         if let Some(own) = self.callers.take(task) {
-            let _ = Owed { pending: Some(own.pending), answer: PhantomData }.pay(result);
+            let _ = Deferred { pending: Some(own.pending), answer: PhantomData }.answer(result);
         }
     }
 }

@@ -187,9 +187,9 @@ fn an_answer_that_is_owed_is_not_forgotten() {
     };
     let call: Call<Kind> = FromCall::from_call(&request, 4);
     assert_eq!(call.from, Asker { task: FAKE_CLIENT, badge: 3, number: 4 });
-    let (owed, outcome) = call.owe();
+    let (deferred, outcome) = call.defer();
     assert_eq!(outcome.respond(), crate::Answer::Deferred);
-    assert_eq!(owed.pay(Ok(Kind::Round)), Err(Status::BadSyscall));
+    assert_eq!(deferred.answer(Ok(Kind::Round)), Err(Status::BadSyscall));
 }
 
 #[test]

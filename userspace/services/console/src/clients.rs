@@ -111,7 +111,7 @@ impl Console {
 
     /// Gives the reader the line that has ended. If the reader has died meanwhile, the line is kept
     /// for its next life.
-    fn answer(&mut self, Reader { owed, line: room, .. }: Reader) {
+    fn answer(&mut self, Reader { deferred, line: room, .. }: Reader) {
         let line = self.left_over.text.as_str();
         let answer = match self.ending {
             Some(Ending::Line) => {
@@ -123,7 +123,7 @@ impl Console {
             Some(Ending::EndOfInput) | None => Err(Refusal::EndOfInput),
         };
         self.given = None;
-        if owed.pay(answer).is_ok() {
+        if deferred.answer(answer).is_ok() {
             self.ended();
         }
         self.save();
@@ -137,12 +137,12 @@ impl Console {
     /// Ends the reading of a line by this task. The typed text becomes the beginning of the next
     /// line.
     pub fn give_up_line(&mut self, task: TaskId) {
-        if let Some(Reader { owed, .. }) = self.reader.take_if(|reader| reader.task == task) {
+        if let Some(Reader { deferred, .. }) = self.reader.take_if(|reader| reader.task == task) {
             self.left_over = self.session.editor.draft();
             self.session.stop(&mut self.out);
             self.put_out();
             // A reader that has died takes no answer.
-            let _ = owed.pay(Err(Refusal::Cancelled));
+            let _ = deferred.answer(Err(Refusal::Cancelled));
         }
     }
 
@@ -150,7 +150,7 @@ impl Console {
     pub fn begin_line(&mut self, call: Call<Entered>, number: u32, prompt: &str, line: Out) -> Outcome<Entered> {
         let task = call.from.task;
         // A dead reader does not count; neither does a former life of the same task.
-        let others = |reader: &Reader| reader.task.index != task.index && reader.owed.is_awaited();
+        let others = |reader: &Reader| reader.task.index != task.index && reader.deferred.is_awaited();
         if self.reader.as_ref().is_some_and(others) {
             return Err(Refusal::Taken).into();
         }
@@ -158,8 +158,8 @@ impl Console {
             // The unfinished line of a reader that has died.
             self.left_over = self.session.editor.draft();
         }
-        let (owed, outcome) = call.owe();
-        let reader = Reader { task, number, owed, line };
+        let (deferred, outcome) = call.defer();
+        let reader = Reader { task, number, deferred, line };
         match (self.ending, self.given) {
             // It asks for the next line, so it has the last one.
             (Some(_), Some((before, last))) if before == task && last != number && last != 0 => self.ended(),

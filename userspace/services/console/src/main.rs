@@ -28,7 +28,7 @@ use devices::{Devices, Input, bits as device};
 use rt::archive::Archive;
 use rt::notify::Notification;
 use rt::println;
-use rt::proto::{Asker, In, Out, Owed, Owned};
+use rt::proto::{Asker, Deferred, In, Out, Owned};
 use rt::time::Timer;
 use rt::{Bit, Driver};
 
@@ -78,7 +78,7 @@ struct Console {
 struct Reader {
     task: TaskId,
     number: u32,
-    owed: Owed<Entered, Refusal>,
+    deferred: Deferred<Entered, Refusal>,
     line: Out,
 }
 
