@@ -24,7 +24,7 @@ fn a_stale_name_is_refused_when_the_slot_is_in_use_again() {
 }
 
 #[test]
-fn a_stale_name_is_refused_however_often_its_slot_was_used() {
+fn d14_a_stale_name_is_refused_however_often_its_slot_was_used() {
     let mut arena = Arena::new(2);
     let mut names = vec![arena.insert(0).unwrap()];
     for shift in [8, 16, 31, 32, 33, 40, 47] {
@@ -40,7 +40,7 @@ fn a_stale_name_is_refused_however_often_its_slot_was_used() {
 }
 
 #[test]
-fn a_slot_that_is_used_up_is_not_used_again() {
+fn d14_a_slot_that_is_used_up_is_not_used_again() {
     for clear in [false, true] {
         let mut arena = Arena::new(2);
         let kept = arena.insert("kept").unwrap();
