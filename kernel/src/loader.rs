@@ -328,21 +328,21 @@ fn grant(k: &mut Kernel, row: Row, record: &TaskRecord, entries: &mut Entries) -
             GrantKind::Keep | GrantKind::Archive | GrantKind::System => continue,
         };
         let handle = match handle {
-            Some(handle) => k.sys.handle_insert(row, handle)?,
+            Some(handle) => k.sys.handle_insert(row, handle)?.to_u32(),
             None => 0,
         };
         entries.add(Entry { name, kind: kind as u32, handle, base, len: grant.len })?;
     }
     if let Some(id) = k.sys.task(row).ok().and_then(Task::keep) {
         let rights = Rights::READ | Rights::WRITE;
-        let handle = k.sys.handle_insert(row, Handle::new(Object::Memory(id), rights))?;
+        let handle = k.sys.handle_insert(row, Handle::new(Object::Memory(id), rights))?.to_u32();
         let len = u64::from(record.keep_frames) * PAGE;
         entries.add(Entry { name: named("keep"), kind: GrantKind::Keep as u32, handle, base: 0, len })?;
     }
     if record.flags & TaskRecord::ARCHIVE != 0
         && let Some(id) = k.archive_memory
     {
-        let handle = k.sys.handle_insert(row, Handle::new(Object::Memory(id), Rights::READ))?;
+        let handle = k.sys.handle_insert(row, Handle::new(Object::Memory(id), Rights::READ))?.to_u32();
         let len = k.archive.len() as u64;
         entries.add(Entry { name: named("archive"), kind: GrantKind::Archive as u32, handle, base: 0, len })?;
     }
@@ -351,7 +351,7 @@ fn grant(k: &mut Kernel, row: Row, record: &TaskRecord, entries: &mut Entries) -
     rights.set(Rights::INSPECT, record.flags & TaskRecord::INSPECT != 0);
     rights.set(Rights::LOGS, record.flags & TaskRecord::LOGS != 0);
     if !rights.is_empty() {
-        let handle = k.sys.handle_insert(row, Handle::new(Object::System, rights))?;
+        let handle = k.sys.handle_insert(row, Handle::new(Object::System, rights))?.to_u32();
         entries.add(Entry { name: named("system"), kind: GrantKind::System as u32, handle, base: 0, len: 0 })?;
     }
     Ok(())

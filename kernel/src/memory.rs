@@ -7,7 +7,7 @@ use crate::syscall::{Done, Outcome, pair, value};
 use abi::{PAGE_SIZE, Status};
 use kernel_core::Row;
 use kernel_core::addr::{PhysAddr, TableRoot};
-use kernel_core::handles::Object;
+use kernel_core::handles::{HandleNumber, Object};
 use kernel_core::memory::{Backing, Caching};
 use kernel_core::step::{Clear, Create, Fill, Step};
 use kernel_core::thread::ThreadIndex;
@@ -40,7 +40,7 @@ impl Kernel {
         for _ in 0..ZERO_STEP {
             match self.sys.memory_frame(&mut create) {
                 Ok(Some(frame)) => _ = paging::zero(frame),
-                Ok(None) => return value(self.sys.memory_finish(row, create)?),
+                Ok(None) => return value(self.sys.memory_finish(row, create)?.to_u64()),
                 Err(error) => {
                     self.sys.memory_abandon(row, create);
                     return Err(error);
@@ -51,7 +51,13 @@ impl Kernel {
     }
 
     /// Performs `memory_map`: maps the pages of an object in the task's address space.
-    pub(crate) fn memory_map(&mut self, thread: ThreadIndex, handle: u64, addr: u64, writable: bool) -> Outcome {
+    pub(crate) fn memory_map(
+        &mut self,
+        thread: ThreadIndex,
+        handle: HandleNumber,
+        addr: u64,
+        writable: bool,
+    ) -> Outcome {
         let row = self.sys.row_of(thread)?;
         let mapping = self.sys.memory_map(row, handle, addr, writable)?;
         let next = self.sys.memory(mapping.memory).ok().and_then(|memory| match &memory.backing {
@@ -142,7 +148,7 @@ impl Kernel {
 
     /// Performs `memory_info`: returns the number of pages, and the physical address of an object
     /// that has a known one.
-    pub(crate) fn memory_info(&self, thread: ThreadIndex, handle: u64) -> Outcome {
+    pub(crate) fn memory_info(&self, thread: ThreadIndex, handle: HandleNumber) -> Outcome {
         let Object::Memory(id) = self.sys.handle(thread, handle)?.object else { return Err(Status::WrongKind) };
         let memory = self.sys.memory(id)?;
         pair(memory.pages.into(), memory.physical.map_or(u64::MAX, PhysAddr::number))

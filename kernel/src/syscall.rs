@@ -14,7 +14,7 @@ use abi::{Status, Syscall, TaskId};
 use kernel_core::Row;
 use kernel_core::addr::TableRoot;
 use kernel_core::direct::{LABEL, LEASES};
-use kernel_core::handles::{Handle, Object};
+use kernel_core::handles::{Handle, HandleNumber, Object};
 use kernel_core::step::Step;
 use kernel_core::task::Task;
 use kernel_core::thread::{ThreadIndex, TrapFrame};
@@ -74,6 +74,7 @@ fn lend(kernel: &mut Kernel, frame: &TrapFrame) -> bool {
 /// Performs `poll`. The parameters are the first three argument registers, in their order.
 #[inline(always)]
 pub fn on_poll(handle: u64, mask: u64, rdx: u64, kernel: &mut Kernel) -> Returned {
+    let handle = HandleNumber::from_register(handle);
     if cfg!(not(feature = "latency")) && kernel.sys.finds_nothing(handle, mask) {
         return Returned::new(Status::Ok, 0);
     }
@@ -81,7 +82,7 @@ pub fn on_poll(handle: u64, mask: u64, rdx: u64, kernel: &mut Kernel) -> Returne
 }
 
 #[inline(never)]
-fn poll(handle: u64, mask: u64, rdx: u64, kernel: &mut Kernel) -> Returned {
+fn poll(handle: HandleNumber, mask: u64, rdx: u64, kernel: &mut Kernel) -> Returned {
     latency::begin(Syscall::Poll as u64);
     let outcome = kernel.sys.poll_running(handle, mask);
     latency::end();
@@ -96,7 +97,7 @@ fn poll(handle: u64, mask: u64, rdx: u64, kernel: &mut Kernel) -> Returned {
 #[inline(always)]
 pub fn on_task_fault(system: u64, row: u64, to: u64, kernel: &mut Kernel) -> Returned {
     latency::begin(Syscall::TaskFault as u64);
-    let outcome = kernel.task_fault(system, row, to);
+    let outcome = kernel.task_fault(HandleNumber::from_register(system), row, to);
     latency::end();
     match outcome {
         Ok(()) => Returned::new(Status::Ok, to),
@@ -118,6 +119,11 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn of(f: &TrapFrame) -> Self {
         Args { rdi: f.rdi, rsi: f.rsi, rdx: f.rdx, r10: f.r10, r8: f.r8, r9: f.r9 }
+    }
+
+    /// The handle that is the first argument.
+    fn handle(&self) -> HandleNumber {
+        HandleNumber::from_register(self.rdi)
     }
 }
 
@@ -171,7 +177,7 @@ pub(crate) fn dispatch(k: &mut Kernel, thread: ThreadIndex, call: Syscall, a: Ar
             k.sys.thread_exit(thread);
             Ok(Done::Elsewhere)
         }
-        Syscall::ThreadPriority => quiet(k.thread_priority(thread, a.rdi, a.rsi)),
+        Syscall::ThreadPriority => quiet(k.thread_priority(thread, a.handle(), a.rsi)),
 
         Syscall::Call => {
             let header = Header((k.frame(thread)?).rsi);
@@ -183,14 +189,14 @@ pub(crate) fn dispatch(k: &mut Kernel, thread: ThreadIndex, call: Syscall, a: Ar
             elsewhere(k.sys.call(thread, leases))
         }
         Syscall::Send => quiet(k.sys.send(thread)),
-        Syscall::Recv => k.receive(thread, a.rdi, a.rsi),
+        Syscall::Recv => k.receive(thread, a.handle(), a.rsi),
         Syscall::Reply => quiet(k.sys.reply(thread, ReplyToken(a.rdi))),
         Syscall::ReplyRecv => {
             match k.sys.reply(thread, ReplyToken(a.r8)) {
                 Ok(()) | Err(Status::StaleReply) => {}
                 Err(e) => return Err(e),
             }
-            k.receive(thread, a.rdi, a.r9)
+            k.receive(thread, a.handle(), a.r9)
         }
         // These have entry stubs of their own: `lease::on_read`, `lease::on_write`,
         // `on_task_fault`, `on_poll`.
@@ -200,49 +206,51 @@ pub(crate) fn dispatch(k: &mut Kernel, thread: ThreadIndex, call: Syscall, a: Ar
             pair(len.into(), access.into())
         }
 
-        Syscall::EndpointCreate => value(k.sys.endpoint_create(thread)?),
-        Syscall::EndpointBind => quiet(k.sys.endpoint_bind(thread, a.rdi, a.rsi)),
-        Syscall::EndpointTakes => quiet(k.sys.endpoint_takes(thread, a.rdi, a.rsi)),
-        Syscall::NotificationCreate => value(k.sys.notification_create(thread)?),
-        Syscall::Signal => quiet(k.sys.signal_by(thread, a.rdi, a.rsi)),
+        Syscall::EndpointCreate => value(k.sys.endpoint_create(thread)?.to_u64()),
+        Syscall::EndpointBind => quiet(k.sys.endpoint_bind(thread, a.handle(), HandleNumber::from_register(a.rsi))),
+        Syscall::EndpointTakes => quiet(k.sys.endpoint_takes(thread, a.handle(), a.rsi)),
+        Syscall::NotificationCreate => value(k.sys.notification_create(thread)?.to_u64()),
+        Syscall::Signal => quiet(k.sys.signal_by(thread, a.handle(), a.rsi)),
         Syscall::Wait => {
             // If bits are taken at once, rax must be set here; if the thread blocks, the signal
             // that wakes it sets rax.
             k.finish(thread, Status::Ok, None, None);
-            elsewhere(k.sys.wait(thread, a.rdi, a.rsi))
+            elsewhere(k.sys.wait(thread, a.handle(), a.rsi))
         }
 
         Syscall::MemoryCreate => k.memory_create(thread, a.rdi, a.rsi != 0),
-        Syscall::MemoryMap => k.memory_map(thread, a.rdi, a.rsi, a.rdx != 0),
+        Syscall::MemoryMap => k.memory_map(thread, a.handle(), a.rsi, a.rdx != 0),
         Syscall::MemoryUnmap => k.memory_unmap(thread, a.rdi),
-        Syscall::MemoryInfo => k.memory_info(thread, a.rdi),
+        Syscall::MemoryInfo => k.memory_info(thread, a.handle()),
 
         Syscall::IrqAck => {
-            let Object::Interrupt(line) = k.sys.handle(thread, a.rdi)?.object else { return Err(Status::WrongKind) };
+            let Object::Interrupt(line) = k.sys.handle(thread, a.handle())?.object else {
+                return Err(Status::WrongKind);
+            };
             k.pic.unmask(line);
             Ok(Done::Quiet)
         }
-        Syscall::TimerCreate => value(k.sys.timer_create(thread, a.rdi, a.rsi)?),
-        Syscall::TimerArm => quiet(k.sys.timer_set(thread, a.rdi, Some(a.rsi))),
-        Syscall::TimerDisarm => quiet(k.sys.timer_set(thread, a.rdi, None)),
+        Syscall::TimerCreate => value(k.sys.timer_create(thread, a.handle(), a.rsi)?.to_u64()),
+        Syscall::TimerArm => quiet(k.sys.timer_set(thread, a.handle(), Some(a.rsi))),
+        Syscall::TimerDisarm => quiet(k.sys.timer_set(thread, a.handle(), None)),
 
-        Syscall::HandleClose => k.close(thread, a.rdi),
-        Syscall::HandleDup => value(k.sys.handle_dup(thread, a.rdi, a.rsi, a.rdx)?),
+        Syscall::HandleClose => k.close(thread, a.handle()),
+        Syscall::HandleDup => value(k.sys.handle_dup(thread, a.handle(), a.rsi, a.rdx)?.to_u64()),
         Syscall::LogWrite => k.log_write(thread, a.rdi, a.rsi),
         Syscall::LogRead => k.log_read(thread, a),
 
         Syscall::TaskSpawn => k.task_spawn(thread, a),
         Syscall::TaskKill => quiet(k.task_kill(thread, a)),
         Syscall::TaskReap => {
-            k.sys.system_handle(thread, a.rdi, Rights::CONTROL)?;
+            k.sys.system_handle(thread, a.handle(), Rights::CONTROL)?;
             value(k.sys.reap(Row::from_register(a.rsi)?)?)
         }
         Syscall::TaskSetRestart => {
-            k.sys.system_handle(thread, a.rdi, Rights::CONTROL)?;
+            k.sys.system_handle(thread, a.handle(), Rights::CONTROL)?;
             k.expect(Row::from_register(a.rsi)?, a.rdx != 0)
         }
         Syscall::TaskSignal => {
-            k.sys.system_handle(thread, a.rdi, Rights::CONTROL)?;
+            k.sys.system_handle(thread, a.handle(), Rights::CONTROL)?;
             let row = Row::from_register(a.rsi)?;
             match k.sys.task(row) {
                 Ok(task) if task.state() == TaskState::Running => k.sys.signal_task(row, a.rdx),
@@ -251,13 +259,13 @@ pub(crate) fn dispatch(k: &mut Kernel, thread: ThreadIndex, call: Syscall, a: Ar
             Ok(Done::Quiet)
         }
         Syscall::TaskStatus => {
-            k.sys.system_handle(thread, a.rdi, Rights::INSPECT)?;
+            k.sys.system_handle(thread, a.handle(), Rights::INSPECT)?;
             k.sys.charge();
             let status = k.sys.task_status(Row::from_register(a.rsi)?)?;
             quiet(usermem::write(k.root(thread)?, a.rdx, status.as_bytes()))
         }
         Syscall::SystemInfo => {
-            k.sys.system_handle(thread, a.rdi, Rights::INSPECT)?;
+            k.sys.system_handle(thread, a.handle(), Rights::INSPECT)?;
             k.sys.charge();
             let info = k.info();
             quiet(usermem::write(k.root(thread)?, a.rsi, info.as_bytes()))
@@ -346,12 +354,12 @@ impl Kernel {
         let frame = loader::user_frame(a.rdi, a.rsi, a.rdx);
         let id = self.sys.thread_start(row, frame, priority)?;
         let handle = Handle::new(Object::Thread(id), Rights::MANAGE);
-        value(self.sys.handle_insert(row, handle)?)
+        value(self.sys.handle_insert(row, handle)?.to_u64())
     }
 
-    fn thread_priority(&mut self, thread: ThreadIndex, which: u64, priority: u64) -> Result<(), Status> {
+    fn thread_priority(&mut self, thread: ThreadIndex, which: HandleNumber, priority: u64) -> Result<(), Status> {
         let row = self.sys.row_of(thread)?;
-        let index = if which == abi::syscall::THIS_THREAD {
+        let index = if which.to_u64() == abi::syscall::THIS_THREAD {
             thread
         } else {
             let Object::Thread(id) = self.sys.handle(thread, which)?.object else { return Err(Status::WrongKind) };
@@ -383,7 +391,7 @@ impl Kernel {
     }
 
     fn log_read(&mut self, thread: ThreadIndex, a: Args) -> Outcome {
-        self.sys.system_handle(thread, a.rdi, Rights::LOGS)?;
+        self.sys.system_handle(thread, a.handle(), Rights::LOGS)?;
         self.sys.log_looked_at(self.sys.row_of(thread)?);
         let root = self.root(thread)?;
         let mut buffer = [0; MAX_LOG];
@@ -399,7 +407,7 @@ impl Kernel {
     }
 
     fn task_spawn(&mut self, thread: ThreadIndex, a: Args) -> Outcome {
-        self.sys.system_handle(thread, a.rdi, Rights::CONTROL)?;
+        self.sys.system_handle(thread, a.handle(), Rights::CONTROL)?;
         let mut argument = [0; ARG_LEN];
         let argument =
             usize::try_from(a.r10).ok().and_then(|len| argument.get_mut(..len)).ok_or(Status::BadArgument)?;
@@ -415,7 +423,7 @@ impl Kernel {
     }
 
     #[inline(always)]
-    fn task_fault(&self, system: u64, row: u64, to: u64) -> Result<(), Status> {
+    fn task_fault(&self, system: HandleNumber, row: u64, to: u64) -> Result<(), Status> {
         let thread = self.sys.running().ok_or(Status::BadHandle)?;
         self.sys.system_right(thread, system, Rights::INSPECT)?;
         let record = self.sys.task(Row::from_register(row)?)?.fault()?.as_bytes();
@@ -424,7 +432,7 @@ impl Kernel {
     }
 
     fn task_kill(&mut self, thread: ThreadIndex, a: Args) -> Result<(), Status> {
-        self.sys.system_handle(thread, a.rdi, Rights::CONTROL)?;
+        self.sys.system_handle(thread, a.handle(), Rights::CONTROL)?;
         let id = TaskId::from_u32(u32::try_from(a.rsi).map_err(|_| Status::NoSuchTask)?);
         let kind = match DeathKind::from_u32(a.rdx as u32) {
             kind @ (DeathKind::Killed | DeathKind::Hung) => kind,

@@ -3,7 +3,7 @@
 use crate::addr::PhysAddr;
 use crate::arena::Id;
 use crate::frames::{Chain, Frame, Fresh};
-use crate::handles::{Handle, Object};
+use crate::handles::{Handle, HandleNumber, Object};
 use crate::row::Row;
 use crate::step::Create;
 use crate::system::System;
@@ -198,7 +198,7 @@ impl System {
 
     /// Makes the memory object from its frames, and returns its handle. If that fails, the frames
     /// are given back. Errors: QuotaHandles.
-    pub fn memory_finish(&mut self, row: Row, mut create: Create) -> Result<u32, Status> {
+    pub fn memory_finish(&mut self, row: Row, mut create: Create) -> Result<HandleNumber, Status> {
         let has_room = self.tasks.at(row).is_some_and(|t| t.handles.has_room()) && self.memories.has_room();
         if !has_room {
             self.memory_abandon(row, create);
@@ -226,7 +226,7 @@ impl System {
     /// adds the mapping, marked as changing. The caller fills the page tables and then calls
     /// [`System::memory_settled`], or undoes the mapping with [`System::memory_unmap`]. Errors:
     /// NoSuchTask, BadHandle, WrongKind, NoRights, BadAddress, QuotaObjects.
-    pub fn memory_map(&mut self, row: Row, handle: u64, addr: u64, writable: bool) -> Result<Mapping, Status> {
+    pub fn memory_map(&mut self, row: Row, handle: HandleNumber, addr: u64, writable: bool) -> Result<Mapping, Status> {
         let task = self.tasks.get_mut(row)?;
         let handle = task.handles.get(handle)?;
         let Object::Memory(id) = handle.object else { return Err(Status::WrongKind) };

@@ -10,6 +10,7 @@
 //! thread dies, [`System::step_abandon`] gives back what the step holds.
 
 use crate::frames::{Chain, Frame};
+use crate::handles::HandleNumber;
 use crate::row::{Row, RowSet};
 use crate::system::System;
 use crate::thread::{STEP, ThreadIndex};
@@ -24,7 +25,7 @@ pub enum Step {
     Create(Create),
     /// `recv` goes on, with a handle and a mask, after callers that have died were removed: see
     /// [`System::recv`].
-    Receive(u64, u64),
+    Receive(HandleNumber, u64),
     /// `task_set_restart` goes on, for a row that gets no next life: see [`System::expect`].
     Expect(Row),
     /// `task_spawn` goes on with the start of this life: see [`crate::task::Start`].
@@ -34,7 +35,7 @@ pub enum Step {
     /// `memory_unmap` goes on: see [`System::memory_leave`].
     Clear(Clear),
     /// `handle_close` of this handle goes on: see [`System::handle_leave`].
-    Close(u64),
+    Close(HandleNumber),
     /// `log_write` goes on: its text is written to port 0xE9.
     Show(Show),
     /// `log_write` goes on: the tasks that read logs are signalled; see [`System::tell_some`].

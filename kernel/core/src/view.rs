@@ -6,7 +6,7 @@ use crate::arena::{Arena, Id};
 use crate::clock::Clock;
 use crate::endpoint::Endpoint;
 use crate::frames::{Chain, Frame};
-use crate::handles::Handle;
+use crate::handles::{Handle, HandleNumber};
 use crate::lines::LineOwner;
 use crate::log::Ring;
 use crate::memory::{Mapping, Memory};
@@ -253,7 +253,7 @@ impl Task {
     }
 
     /// The handle of the task with this number. Errors: BadHandle.
-    pub fn handle(&self, number: u64) -> Result<Handle, Status> {
+    pub fn handle(&self, number: HandleNumber) -> Result<Handle, Status> {
         self.handles.get(number)
     }
 

@@ -151,7 +151,7 @@ fn d25_a_debugger_cannot_make_a_call_what_it_is_not() {
     for value in (0..64).map(|bit| 1 << bit).chain([0, u64::MAX, Header::new(7).with_leases(4).wanting(Kind::Memory).0])
     {
         let (mut s, [server, client, _]) = trio();
-        let given = u64::from(s.notification_create(client).unwrap());
+        let given = s.notification_create(client).unwrap();
         let message =
             Message::words([1, 2, 3, 4]).giving(given, Rights::SIGNAL).lending(&[Lease { addr: 1, len: 2, access: 1 }]);
         call(&mut s, client, PEER, message).unwrap();
@@ -160,7 +160,7 @@ fn d25_a_debugger_cannot_make_a_call_what_it_is_not() {
         recv(&mut s, server, OWN, 0).unwrap();
         let f = *frame(&mut s, server);
         assert_eq!((f.rsi, f.words()), (header, [value; 4]), "only the words are the debugger's");
-        assert_eq!(s.handle(server, f.r10 & 0xffff_ffff).unwrap().rights, Rights::SIGNAL);
+        assert_eq!(s.handle(server, HandleNumber::from_register(f.r10 & 0xffff_ffff)).unwrap().rights, Rights::SIGNAL);
         assert_eq!(s.debug_set(Row::new(1), &all(value)), Ok(()));
         let token = ReplyToken(f.r8);
         assert_eq!(s.lease_info(server, token, 0), Ok((2, 1)));

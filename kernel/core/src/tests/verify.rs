@@ -4,7 +4,7 @@ use super::world::{Fast, Mode, Op, World, claim};
 use super::{check, try_spawn};
 use crate::Row;
 use crate::arena::{Id, Index};
-use crate::handles::{Handle, Object};
+use crate::handles::{Handle, HandleNumber, Object};
 use crate::notify::Notification;
 use crate::sched::BACKGROUND;
 use crate::thread::{State, Thread, ThreadIndex, TrapFrame};
@@ -246,7 +246,7 @@ impl World {
         Ok(())
     }
 
-    fn wait(&mut self, t: ThreadIndex, n: u64, mask: u64) -> Checked {
+    fn wait(&mut self, t: ThreadIndex, n: HandleNumber, mask: u64) -> Checked {
         self.enter(t);
         let before = self.before();
         let Object::Notification(id) = self.s.handle(t, n).unwrap().object else {
@@ -314,7 +314,7 @@ impl World {
         self.others(before, &touched)
     }
 
-    fn signal(&mut self, t: ThreadIndex, n: u64, bits: u64) -> Checked {
+    fn signal(&mut self, t: ThreadIndex, n: HandleNumber, bits: u64) -> Checked {
         self.enter(t);
         let before = self.before();
         let mut wakes = Wakes::default();
