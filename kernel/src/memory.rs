@@ -6,7 +6,7 @@ use crate::kernel::Kernel;
 use crate::syscall::{Done, Outcome, pair, value};
 use abi::{PAGE_SIZE, Status};
 use kernel_core::Row;
-use kernel_core::addr::{PhysAddr, TableRoot};
+use kernel_core::addr::{PhysAddr, TableRoot, UserAddr};
 use kernel_core::handles::{HandleNumber, Object};
 use kernel_core::memory::{Backing, Caching};
 use kernel_core::step::{Clear, Create, Fill, Step};
@@ -55,7 +55,7 @@ impl Kernel {
         &mut self,
         thread: ThreadIndex,
         handle: HandleNumber,
-        addr: u64,
+        addr: UserAddr,
         writable: bool,
     ) -> Outcome {
         let row = self.sys.row_of(thread)?;
@@ -79,8 +79,8 @@ impl Kernel {
         let flags = UserFlags { writable: fill.writable, executable: false, caching };
         let (end, mut table) = (mapping.pages.min(fill.done + FILL_STEP), None);
         while fill.done < end {
-            let at = fill.addr + u64::from(fill.done) * PAGE;
-            let here = match table.filter(|_| !at.is_multiple_of(TABLE_SPAN)) {
+            let at = fill.addr.plus(u64::from(fill.done) * PAGE);
+            let here = match table.filter(|_| !at.is_aligned(TABLE_SPAN)) {
                 Some(table) => table,
                 None => match self.table_for(row, root, at) {
                     Ok(table) => table,
@@ -100,12 +100,12 @@ impl Kernel {
             return Ok(Done::Again(Step::Fill(fill)));
         }
         self.sys.memory_settled(row, fill.addr);
-        value(fill.addr)
+        value(fill.addr.number())
     }
 
     /// The lowest-level page table for an address of a task; missing tables are charged to its
     /// quota. Errors: NoSuchTask, QuotaFrames, OutOfMemory.
-    fn table_for(&mut self, row: Row, root: TableRoot, at: u64) -> Result<Table, Status> {
+    fn table_for(&mut self, row: Row, root: TableRoot, at: UserAddr) -> Result<Table, Status> {
         paging::table_for(root, at, || self.sys.task_frame(row).map(paging::zero))
     }
 
@@ -115,7 +115,7 @@ impl Kernel {
         &mut self,
         row: Row,
         root: TableRoot,
-        at: u64,
+        at: UserAddr,
         phys: PhysAddr,
         flags: UserFlags,
     ) -> Result<(), Status> {
@@ -125,7 +125,7 @@ impl Kernel {
     }
 
     /// Performs `memory_unmap`: removes a mapping.
-    pub(crate) fn memory_unmap(&mut self, thread: ThreadIndex, addr: u64) -> Outcome {
+    pub(crate) fn memory_unmap(&mut self, thread: ThreadIndex, addr: UserAddr) -> Outcome {
         let row = self.sys.row_of(thread)?;
         self.sys.memory_leave(row, addr)?;
         self.clear_step(row, Clear { addr, done: 0, status: Status::Ok })
@@ -137,7 +137,7 @@ impl Kernel {
         let root = self.root_of(row)?;
         let mapping = self.sys.task(row)?.mapping(clear.addr)?;
         let end = mapping.pages.min(clear.done + CLEAR_STEP);
-        paging::unmap_user(root, clear.addr + u64::from(clear.done) * PAGE, u64::from(end - clear.done));
+        paging::unmap_user(root, clear.addr.plus(u64::from(clear.done) * PAGE), u64::from(end - clear.done));
         clear.done = end;
         if clear.done < mapping.pages {
             return Ok(Done::Again(Step::Clear(clear)));

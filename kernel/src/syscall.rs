@@ -9,10 +9,10 @@ use crate::{latency, loader, log, usermem};
 use abi::error::{DeathKind, MESSAGE_LEN};
 use abi::info::ARG_LEN;
 use abi::message::{Header, Lease, MAX_LEASES, ReplyToken, Rights};
-use abi::task::{LEVELS, TaskState, USER_END};
+use abi::task::{LEVELS, TaskState};
 use abi::{Status, Syscall, TaskId};
 use kernel_core::Row;
-use kernel_core::addr::TableRoot;
+use kernel_core::addr::{TableRoot, UserAddr};
 use kernel_core::direct::{LABEL, LEASES};
 use kernel_core::handles::{Handle, HandleNumber, Object};
 use kernel_core::step::Step;
@@ -68,7 +68,10 @@ fn lend(kernel: &mut Kernel, frame: &TrapFrame) -> bool {
     }
     let Some(thread) = kernel.sys.running_mut() else { return false };
     let root = thread.space.root();
-    thread.leases.get_mut(..count).is_some_and(|leases| usermem::read_in_page(root, frame.r8, leases.as_mut_bytes()))
+    thread
+        .leases
+        .get_mut(..count)
+        .is_some_and(|leases| usermem::read_in_page(root, UserAddr::new(frame.r8), leases.as_mut_bytes()))
 }
 
 /// Performs `poll`. The parameters are the first three argument registers, in their order.
@@ -97,7 +100,7 @@ fn poll(handle: HandleNumber, mask: u64, rdx: u64, kernel: &mut Kernel) -> Retur
 #[inline(always)]
 pub fn on_task_fault(system: u64, row: u64, to: u64, kernel: &mut Kernel) -> Returned {
     latency::begin(Syscall::TaskFault as u64);
-    let outcome = kernel.task_fault(HandleNumber::from_register(system), row, to);
+    let outcome = kernel.task_fault(HandleNumber::from_register(system), row, UserAddr::new(to));
     latency::end();
     match outcome {
         Ok(()) => Returned::new(Status::Ok, to),
@@ -167,7 +170,7 @@ pub(crate) fn dispatch(k: &mut Kernel, thread: ThreadIndex, call: Syscall, a: Ar
             Ok(Done::Elsewhere)
         }
         Syscall::Exit => k.exit(thread, a.rdi),
-        Syscall::Panic => k.panicked(thread, a.rdi, a.rsi),
+        Syscall::Panic => k.panicked(thread, UserAddr::new(a.rdi), a.rsi),
         Syscall::ThreadCreate => k.thread_create(thread, a),
         Syscall::ThreadExit => {
             let row = k.sys.row_of(thread)?;
@@ -184,7 +187,7 @@ pub(crate) fn dispatch(k: &mut Kernel, thread: ThreadIndex, call: Syscall, a: Ar
             let mut leases = [Lease::default(); MAX_LEASES];
             let leases = leases.get_mut(..header.leases()).ok_or(Status::BadArgument)?;
             if !leases.is_empty() {
-                usermem::read(k.root(thread)?, a.r8, leases.as_mut_bytes())?;
+                usermem::read(k.root(thread)?, UserAddr::new(a.r8), leases.as_mut_bytes())?;
             }
             elsewhere(k.sys.call(thread, leases))
         }
@@ -219,8 +222,8 @@ pub(crate) fn dispatch(k: &mut Kernel, thread: ThreadIndex, call: Syscall, a: Ar
         }
 
         Syscall::MemoryCreate => k.memory_create(thread, a.rdi, a.rsi != 0),
-        Syscall::MemoryMap => k.memory_map(thread, a.handle(), a.rsi, a.rdx != 0),
-        Syscall::MemoryUnmap => k.memory_unmap(thread, a.rdi),
+        Syscall::MemoryMap => k.memory_map(thread, a.handle(), UserAddr::new(a.rsi), a.rdx != 0),
+        Syscall::MemoryUnmap => k.memory_unmap(thread, UserAddr::new(a.rdi)),
         Syscall::MemoryInfo => k.memory_info(thread, a.handle()),
 
         Syscall::IrqAck => {
@@ -236,7 +239,7 @@ pub(crate) fn dispatch(k: &mut Kernel, thread: ThreadIndex, call: Syscall, a: Ar
 
         Syscall::HandleClose => k.close(thread, a.handle()),
         Syscall::HandleDup => value(k.sys.handle_dup(thread, a.handle(), a.rsi, a.rdx)?.to_u64()),
-        Syscall::LogWrite => k.log_write(thread, a.rdi, a.rsi),
+        Syscall::LogWrite => k.log_write(thread, UserAddr::new(a.rdi), a.rsi),
         Syscall::LogRead => k.log_read(thread, a),
 
         Syscall::TaskSpawn => k.task_spawn(thread, a),
@@ -262,19 +265,21 @@ pub(crate) fn dispatch(k: &mut Kernel, thread: ThreadIndex, call: Syscall, a: Ar
             k.sys.system_handle(thread, a.handle(), Rights::INSPECT)?;
             k.sys.charge();
             let status = k.sys.task_status(Row::from_register(a.rsi)?)?;
-            quiet(usermem::write(k.root(thread)?, a.rdx, status.as_bytes()))
+            quiet(usermem::write(k.root(thread)?, UserAddr::new(a.rdx), status.as_bytes()))
         }
         Syscall::SystemInfo => {
             k.sys.system_handle(thread, a.handle(), Rights::INSPECT)?;
             k.sys.charge();
             let info = k.info();
-            quiet(usermem::write(k.root(thread)?, a.rsi, info.as_bytes()))
+            quiet(usermem::write(k.root(thread)?, UserAddr::new(a.rsi), info.as_bytes()))
         }
 
-        Syscall::DebugRead => value(k.debug_read(thread, a.rdi, a.rsi, a.rdx, a.r10)?),
-        Syscall::DebugWrite => value(k.debug_write(thread, a.rdi, a.rsi, a.rdx, a.r10)?),
-        Syscall::DebugRegisters => quiet(k.debug_registers(thread, a.rdi, a.rsi)),
-        Syscall::DebugSetRegisters => quiet(k.debug_set_registers(thread, a.rdi, a.rsi)),
+        Syscall::DebugRead => value(k.debug_read(thread, a.rdi, UserAddr::new(a.rsi), UserAddr::new(a.rdx), a.r10)?),
+        Syscall::DebugWrite => {
+            value(k.debug_write(thread, a.rdi, UserAddr::new(a.rsi), UserAddr::new(a.rdx), a.r10)?)
+        }
+        Syscall::DebugRegisters => quiet(k.debug_registers(thread, a.rdi, UserAddr::new(a.rsi))),
+        Syscall::DebugSetRegisters => quiet(k.debug_set_registers(thread, a.rdi, UserAddr::new(a.rsi))),
         Syscall::DebugInterrupt => {
             let row = k.sys.debuggee(thread, a.rdi)?;
             quiet(k.sys.debug_interrupt(row, a.rsi, a.rdx))
@@ -328,7 +333,7 @@ impl Kernel {
         Ok(Done::Elsewhere)
     }
 
-    fn panicked(&mut self, thread: ThreadIndex, addr: u64, len: u64) -> Outcome {
+    fn panicked(&mut self, thread: ThreadIndex, addr: UserAddr, len: u64) -> Outcome {
         let row = self.sys.row_of(thread)?;
         let len = len.min(MESSAGE_LEN as u64) as usize;
         let root = self.root_of(row)?;
@@ -344,14 +349,15 @@ impl Kernel {
 
     fn thread_create(&mut self, thread: ThreadIndex, a: Args) -> Outcome {
         let row = self.sys.row_of(thread)?;
-        if a.rdi >= USER_END || a.rsi >= USER_END || a.rdi == 0 {
+        let (rip, rsp) = (UserAddr::new(a.rdi), UserAddr::new(a.rsi));
+        if !rip.is_user() || !rsp.is_user() || a.rdi == 0 {
             return Err(Status::BadAddress);
         }
         let priority = u8::try_from(a.r10).map_err(|_| Status::Ceiling)?;
         if !self.sys.task(row).is_ok_and(Task::has_room_for_a_handle) {
             return Err(Status::QuotaHandles);
         }
-        let frame = loader::user_frame(a.rdi, a.rsi, a.rdx);
+        let frame = loader::user_frame(rip, rsp, a.rdx);
         let id = self.sys.thread_start(row, frame, priority)?;
         let handle = Handle::new(Object::Thread(id), Rights::MANAGE);
         value(self.sys.handle_insert(row, handle)?.to_u64())
@@ -376,7 +382,7 @@ impl Kernel {
         Ok(())
     }
 
-    fn log_write(&mut self, thread: ThreadIndex, addr: u64, len: u64) -> Outcome {
+    fn log_write(&mut self, thread: ThreadIndex, addr: UserAddr, len: u64) -> Outcome {
         let row = self.sys.row_of(thread)?;
         let root = self.root_of(row)?;
         let mut buffer = [0; MAX_LOG];
@@ -402,7 +408,7 @@ impl Kernel {
             let row = Row::from_register(a.rsi).map_err(|_| Status::BadArgument)?;
             self.sys.task(row).map_err(|_| Status::BadArgument)?.log().read(a.rdx, into)
         };
-        usermem::write(root, a.r10, into.get(..count).unwrap_or_default())?;
+        usermem::write(root, UserAddr::new(a.r10), into.get(..count).unwrap_or_default())?;
         pair(count as u64, position)
     }
 
@@ -411,7 +417,7 @@ impl Kernel {
         let mut argument = [0; ARG_LEN];
         let argument =
             usize::try_from(a.r10).ok().and_then(|len| argument.get_mut(..len)).ok_or(Status::BadArgument)?;
-        usermem::read(self.root(thread)?, a.rdx, argument)?;
+        usermem::read(self.root(thread)?, UserAddr::new(a.rdx), argument)?;
         match loader::begin(self, Row::from_register(a.rsi)?, argument) {
             Ok(life) => Ok(Done::Again(Step::Spawn(life))),
             Err(loader::SpawnError::Status(status)) => Err(status),
@@ -423,7 +429,7 @@ impl Kernel {
     }
 
     #[inline(always)]
-    fn task_fault(&self, system: HandleNumber, row: u64, to: u64) -> Result<(), Status> {
+    fn task_fault(&self, system: HandleNumber, row: u64, to: UserAddr) -> Result<(), Status> {
         let thread = self.sys.running().ok_or(Status::BadHandle)?;
         self.sys.system_right(thread, system, Rights::INSPECT)?;
         let record = self.sys.task(Row::from_register(row)?)?.fault()?.as_bytes();

@@ -74,7 +74,7 @@ fn spaces(kernel: &Kernel) -> Result<(), String> {
                     Some(frames) => frames.next().map(Frame::address),
                     None => Some(base.plus(offset)),
                 };
-                let at = mapping.addr + offset;
+                let at = mapping.addr.number() + offset;
                 let found = paging::inspect(root, at).map(|(phys, ..)| phys);
                 if found != wanted {
                     return Err(format!("row {row}: {at:#x} leads to {found:x?}, and is mapped to {wanted:x?}"));

@@ -28,6 +28,7 @@ use kernel::testing::expect_report;
 use kernel::{BOOT_CONFIG, start, testing, usermem};
 use kernel_core::Row;
 use kernel_core::acpi::Units;
+use kernel_core::addr::UserAddr;
 use kernel_core::clock::Clock;
 use kernel_core::handles::{Handle, Object};
 use kernel_core::image::ImageError;
@@ -160,11 +161,11 @@ fn device_ranges(kernel: &mut Kernel) {
         for (slot, bits) in wanted.into_iter().enumerate() {
             let object = Object::Memory(ranges[slot].expect("the range's memory"));
             let handle = kernel.sys.handle_insert(row, Handle::new(object, Rights::READ));
-            let mapping = kernel.sys.memory_map(row, handle.expect("room"), 0, false).expect("it is free");
+            let mapping = kernel.sys.memory_map(row, handle.expect("room"), UserAddr::ANY, false).expect("it is free");
             let fill = Fill { addr: mapping.addr, writable: false, done: 0, next: None };
             kernel.sys.step_set(thread, Step::Fill(fill));
             kernel.go_on(thread);
-            for page in (mapping.addr..mapping.end()).step_by(abi::PAGE_SIZE) {
+            for page in (mapping.addr.number()..mapping.end().number()).step_by(abi::PAGE_SIZE) {
                 let (entry, _) = tables::entry(root, page).expect("mapped");
                 // SAFETY: an entry of a page table.
                 let value = unsafe { entry.read() };
@@ -215,18 +216,18 @@ fn good_program(kernel: &mut Kernel) {
     let root = kernel.sys.task(FIRST).expect("a row").root().expect("it runs");
     // What it finds where.
     let mut seen = [0; 0x100];
-    usermem::read(root, BASE, &mut seen).expect("code");
+    usermem::read(root, UserAddr::new(BASE), &mut seen).expect("code");
     assert_eq!(seen, file[0x1000..0x1100]);
     let mut seen = [1; 0x2000];
-    usermem::read(root, BASE + 0x2200, &mut seen).expect("data");
+    usermem::read(root, UserAddr::new(BASE + 0x2200), &mut seen).expect("data");
     assert_eq!(seen[..0x80], file[0x1200..0x1280]);
     assert!(seen[0x80..].iter().all(|&b| b == 0), "what the file does not fill is not zero");
     let mut around = [1; 0x100];
-    usermem::read(root, BASE + 0x100, &mut around).expect("the rest of the code's page");
+    usermem::read(root, UserAddr::new(BASE + 0x100), &mut around).expect("the rest of the code's page");
     assert!(around.iter().all(|&b| b == 0), "bytes of the file beside the segment are in the task's memory");
-    assert_eq!(usermem::write(root, BASE, &[0]), Err(Status::BadAddress));
-    assert_eq!(usermem::write(root, BASE + 0x1100, &[0]), Err(Status::BadAddress));
-    assert_eq!(usermem::write(root, BASE + 0x2200, &[0]), Ok(()));
+    assert_eq!(usermem::write(root, UserAddr::new(BASE), &[0]), Err(Status::BadAddress));
+    assert_eq!(usermem::write(root, UserAddr::new(BASE + 0x1100), &[0]), Err(Status::BadAddress));
+    assert_eq!(usermem::write(root, UserAddr::new(BASE + 0x2200), &[0]), Ok(()));
     assert_eq!(paging::find_writable_executable(root), None);
     // A second life while the first goes on is refused.
     assert!(matches!(loader::spawn(kernel, FIRST, b""), Err(SpawnError::Status(_))));

@@ -1,8 +1,9 @@
-//! Types for physical addresses, top page tables, CR3 values and address spaces. All are 64-bit
-//! numbers, and none can be mistaken for another.
+//! Types for physical addresses, addresses of tasks, top page tables, CR3 values and address spaces.
+//! All are 64-bit numbers, and none can be mistaken for another.
 
 use crate::row::Row;
-use abi::task::MAX_TASKS;
+use abi::PAGE_SIZE;
+use abi::task::{MAX_TASKS, USER_END};
 
 /// A physical address: of RAM, or of a device.
 #[repr(transparent)]
@@ -31,6 +32,69 @@ impl PhysAddr {
 }
 
 impl core::fmt::LowerHex for PhysAddr {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// An address in the address space of a task. Most are named by tasks, so any number may occur, and
+/// each is checked where it is used.
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct UserAddr(u64);
+
+impl UserAddr {
+    /// No address in particular, where a task leaves it to the kernel to choose one.
+    pub const ANY: UserAddr = UserAddr(0);
+
+    /// The address with this number.
+    #[inline(always)]
+    pub const fn new(number: u64) -> Self {
+        UserAddr(number)
+    }
+
+    /// The address as a number.
+    #[inline(always)]
+    pub const fn number(self) -> u64 {
+        self.0
+    }
+
+    /// Whether the address is one that a task can have: below the end of user space.
+    #[inline(always)]
+    pub const fn is_user(self) -> bool {
+        self.0 < USER_END
+    }
+
+    /// Whether the address is a multiple of this size.
+    #[inline(always)]
+    pub const fn is_aligned(self, size: u64) -> bool {
+        self.0.is_multiple_of(size)
+    }
+
+    /// The offset of the address in its page.
+    #[inline(always)]
+    pub const fn offset_in_page(self) -> u64 {
+        self.0 & (PAGE_SIZE as u64 - 1)
+    }
+
+    /// The address `bytes` further on. The caller ensures that the sum does not overflow (it
+    /// wraps).
+    #[inline(always)]
+    pub const fn plus(self, bytes: u64) -> Self {
+        UserAddr(self.0.wrapping_add(bytes))
+    }
+
+    /// The address `bytes` further on; `None` if there is none.
+    #[inline(always)]
+    pub const fn checked_plus(self, bytes: u64) -> Option<Self> {
+        match self.0.checked_add(bytes) {
+            Some(sum) => Some(UserAddr(sum)),
+            None => None,
+        }
+    }
+}
+
+impl core::fmt::LowerHex for UserAddr {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         self.0.fmt(f)
     }

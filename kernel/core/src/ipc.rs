@@ -5,6 +5,7 @@
 //! and its leases. So a queue needs no memory, and a reply token is only a name for a thread in a
 //! certain call.
 
+use crate::addr::UserAddr;
 use crate::arena::Id;
 use crate::direct::{next_call, thread_of};
 use crate::endpoint::Endpoint;
@@ -217,14 +218,15 @@ impl System {
         number: u64,
         offset: u64,
         access: u32,
-    ) -> Result<(&Thread, u64, u64), Status> {
+    ) -> Result<(&Thread, UserAddr, u64), Status> {
         let caller = self.waiting(server.task, token)?;
         let lease = Self::lease_of(caller, number)?;
         let left = u64::from(lease.len).checked_sub(offset).ok_or(Status::LeaseBounds)?;
         if lease.access & access != access {
             return Err(Status::LeaseBounds);
         }
-        Ok((caller, lease.addr.checked_add(offset).ok_or(Status::LeaseFault)?, left))
+        let addr = UserAddr::new(lease.addr).checked_plus(offset).ok_or(Status::LeaseFault)?;
+        Ok((caller, addr, left))
     }
 
     /// The length in bytes and the access of a lease of the caller that a token names. Errors:

@@ -9,6 +9,7 @@
 //! debugger sets take effect when the call is done, except those that the call returns. If the
 //! thread dies, [`System::step_abandon`] gives back what the step holds.
 
+use crate::addr::UserAddr;
 use crate::frames::{Chain, Frame};
 use crate::handles::HandleNumber;
 use crate::row::{Row, RowSet};
@@ -61,7 +62,7 @@ pub struct Create {
 #[derive(Clone, Copy, Debug)]
 pub struct Fill {
     /// The first address of the mapping.
-    pub addr: u64,
+    pub addr: UserAddr,
     /// Whether the task may write to the mapping.
     pub writable: bool,
     /// How many pages are mapped.
@@ -74,7 +75,7 @@ pub struct Fill {
 #[derive(Clone, Copy, Debug)]
 pub struct Clear {
     /// The first address of the mapping.
-    pub addr: u64,
+    pub addr: UserAddr,
     /// How many pages are unmapped.
     pub done: u32,
     /// The status that the system call returns when this is done: Ok, or the error for which the

@@ -1,7 +1,7 @@
 //! Accessors for the kernel around this crate: what it reads and sets of the state, whose fields
 //! are private to this crate.
 
-use crate::addr::{AddressSpace, LifeSpace, TableRoot};
+use crate::addr::{AddressSpace, LifeSpace, TableRoot, UserAddr};
 use crate::arena::{Arena, Id};
 use crate::clock::Clock;
 use crate::endpoint::Endpoint;
@@ -273,7 +273,7 @@ impl Task {
     }
 
     /// The mapping that begins at this address. Errors: BadAddress (none does).
-    pub fn mapping(&self, addr: u64) -> Result<Mapping, Status> {
+    pub fn mapping(&self, addr: UserAddr) -> Result<Mapping, Status> {
         self.mappings.get(addr).copied().ok_or(Status::BadAddress)
     }
 

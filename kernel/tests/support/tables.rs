@@ -5,7 +5,7 @@ use core::cell::RefCell;
 use kernel::arch::paging::{self, UserFlags, Zeroed};
 use kernel::arch::ram::Ram;
 use kernel_core::Row;
-use kernel_core::addr::{AddressSpace, PhysAddr, TableRoot};
+use kernel_core::addr::{AddressSpace, PhysAddr, TableRoot, UserAddr};
 use kernel_core::frames::{Chain, Frames};
 
 /// Bits of an entry (Intel SDM vol. 3A, section 4.5.4).
@@ -76,7 +76,8 @@ impl<'a> Space<'a> {
 
     /// Maps a frame.
     pub fn map_frame(&self, page: u64, frame: PhysAddr, flags: UserFlags) {
-        paging::map_user(self.root, page, frame, flags, || Ok(self.zeroed())).expect("no frame for a table");
+        paging::map_user(self.root, UserAddr::new(page), frame, flags, || Ok(self.zeroed()))
+            .expect("no frame for a table");
     }
 
     /// Frees all frames. Nothing runs in the address space any more.

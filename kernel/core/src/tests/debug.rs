@@ -1,7 +1,7 @@
 //! Debugging: who may, and what is reached.
 
 use super::*;
-use crate::addr::PhysAddr;
+use crate::addr::{PhysAddr, UserAddr};
 use crate::debug::Reach;
 use crate::memory::{Backing, Caching};
 use crate::thread::{State, ThreadIndex};
@@ -115,15 +115,15 @@ fn ports_are_those_of_the_task() {
 fn what_others_share_is_reached_as_the_task_reaches_it() {
     let (mut s, [driver, ..]) = scene();
     for addr in [0x20_0000, MAP_BASE - 1, INFO_ADDR, STACK_TOP - 8] {
-        assert_eq!(s.debug_reach(Row::new(0), addr), Reach::Own, "{addr:#x}");
+        assert_eq!(s.debug_reach(Row::new(0), UserAddr::new(addr)), Reach::Own, "{addr:#x}");
     }
-    assert_eq!(s.debug_reach(Row::new(0), MAP_BASE), Reach::Nothing);
+    assert_eq!(s.debug_reach(Row::new(0), UserAddr::new(MAP_BASE)), Reach::Nothing);
     let row = s.row_of(driver).unwrap();
     let memory = memory(&mut s, row, 1).unwrap();
-    let mapping = s.memory_map(row, memory, 0, false).unwrap();
+    let mapping = s.memory_map(row, memory, UserAddr::ANY, false).unwrap();
     assert_eq!(s.debug_reach(Row::new(0), mapping.addr), Reach::Shared);
-    assert_eq!(s.debug_reach(Row::new(0), mapping.addr + 4095), Reach::Shared);
-    assert_eq!(s.debug_reach(Row::new(0), mapping.addr + 4096), Reach::Nothing);
+    assert_eq!(s.debug_reach(Row::new(0), mapping.addr.plus(4095)), Reach::Shared);
+    assert_eq!(s.debug_reach(Row::new(0), mapping.addr.plus(4096)), Reach::Nothing);
     let Object::Memory(object) = s.handle(driver, memory).unwrap().object else { panic!("a memory object") };
     let mut reach_of = |backing| {
         let old = core::mem::replace(&mut s.memories.get_mut(object).unwrap().backing, backing);

@@ -2,6 +2,7 @@
 
 use super::{NOTE, OWN, PEER, kill, memory, run, sound, trio};
 use crate::Row;
+use crate::addr::UserAddr;
 use crate::handles::{Handle, HandleNumber, HandleTable, Object};
 use abi::Status;
 use abi::message::Rights;
@@ -186,7 +187,7 @@ fn closing_fails_as_documented() {
     let (mut s, [_, client, _]) = trio();
     assert_eq!(s.handle_close(client, HandleNumber::from_register(99)), Err(Status::BadHandle));
     let handle = memory(&mut s, 1, 1).unwrap();
-    let mapping = s.memory_map(Row::new(1), handle, 0, true).unwrap();
+    let mapping = s.memory_map(Row::new(1), handle, UserAddr::ANY, true).unwrap();
     assert_eq!(s.handle_close(client, handle), Err(Status::Busy));
     s.memory_unmap(Row::new(1), mapping.addr).unwrap();
     assert_eq!(s.handle_close(client, handle), Ok(()));

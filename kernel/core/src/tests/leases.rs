@@ -18,7 +18,8 @@ pub fn lease(
     offset: u64,
     access: u32,
 ) -> Result<(Row, u64, u64), Status> {
-    s.lease(s.threads.at(server).unwrap(), token, number, offset, access).map(|(t, addr, left)| (t.task, addr, left))
+    s.lease(s.threads.at(server).unwrap(), token, number, offset, access)
+        .map(|(t, addr, left)| (t.task, addr.number(), left))
 }
 
 fn lent() -> (System, [ThreadIndex; 3], ReplyToken) {

@@ -1,7 +1,7 @@
 //! Birth and death: each outcome and each error.
 
 use super::*;
-use crate::addr::{AddressSpace, LifeSpace, PhysAddr, TableRoot};
+use crate::addr::{AddressSpace, LifeSpace, PhysAddr, TableRoot, UserAddr};
 use abi::TaskId;
 use abi::manifest::Restart;
 use abi::message::bits;
@@ -159,7 +159,7 @@ fn death_releases_everything() {
         let t = s.timer_create(server, n, 3).unwrap();
         s.timer_set(server, t, Some(1_000_000)).unwrap();
         let m = memory(&mut s, 0, 4).unwrap();
-        s.memory_map(Row::new(0), m, 0, true).unwrap();
+        s.memory_map(Row::new(0), m, UserAddr::ANY, true).unwrap();
         let second = thread(&mut s, 0);
         recv(&mut s, second, e, 1).unwrap();
         kill(&mut s, 0);

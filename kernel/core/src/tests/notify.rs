@@ -1,6 +1,7 @@
 //! Notifications: each outcome and each error.
 
 use super::*;
+use crate::addr::UserAddr;
 use abi::message::{Kind, bits};
 
 #[test]
@@ -175,7 +176,7 @@ fn objects_are_bounded() {
     assert_eq!(s.timer_create(t, NOTE, 0), Err(Status::QuotaObjects));
     assert_eq!(s.thread_start(Row::new(0), TrapFrame::default(), 3), Err(Status::QuotaObjects));
     let m = memory(&mut s, 0, 1).unwrap();
-    assert_eq!(s.memory_map(Row::new(0), m, 0, false).map(|_| ()), Err(Status::QuotaObjects));
+    assert_eq!(s.memory_map(Row::new(0), m, UserAddr::ANY, false).map(|_| ()), Err(Status::QuotaObjects));
     sound(&s);
 }
 

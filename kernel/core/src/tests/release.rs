@@ -2,6 +2,7 @@
 //! sound, with whatever else in between, is searched for in [`super::explore`].
 
 use super::*;
+use crate::addr::UserAddr;
 use crate::release::Release;
 use crate::step::Step;
 use crate::thread::ThreadIndex;
@@ -59,7 +60,7 @@ fn d24_a_large_life_is_released_in_many_small_steps_and_leaves_nothing() {
         }
         s.endpoint_create(client).unwrap();
         let m = memory(&mut s, 2, 1).unwrap();
-        s.memory_map(Row::new(2), m, 0, true).unwrap();
+        s.memory_map(Row::new(2), m, UserAddr::ANY, true).unwrap();
     }
     assert!(s.tasks[Row::new(2)].objects.used() > 200 && s.tasks[Row::new(2)].handles.live() > 150);
     kill(&mut s, 2);

@@ -3,6 +3,7 @@
 use super::world::{Fast, Mode, Op, World, claim};
 use super::{check, try_spawn};
 use crate::Row;
+use crate::addr::UserAddr;
 use crate::arena::{Id, Index};
 use crate::handles::{Handle, HandleNumber, Object};
 use crate::notify::Notification;
@@ -199,7 +200,7 @@ impl World {
             Op::NotificationCreate { .. } => s.notification_create(t).map(drop),
             Op::Bind { e, n, .. } => s.endpoint_bind(t, e, n),
             Op::MemoryCreate { .. } => super::memory(s, row, 1).map(drop),
-            Op::Map { n, .. } => s.memory_map(row, n, 0, true).map(drop),
+            Op::Map { n, .. } => s.memory_map(row, n, UserAddr::ANY, true).map(drop),
             Op::Unmap { addr, .. } => s.memory_unmap(row, addr).map(drop),
             Op::Priority { level, .. } => {
                 s.set_priority(t, level);

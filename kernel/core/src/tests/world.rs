@@ -3,6 +3,7 @@
 use super::{By, Random, record, run, spawn, thread};
 use crate::Row;
 use crate::System;
+use crate::addr::UserAddr;
 use crate::arena::Id;
 use crate::clock::Clock;
 use crate::frames::{Frames, Link};
@@ -39,7 +40,7 @@ pub enum Op {
     Bind { t: ThreadIndex, e: HandleNumber, n: HandleNumber },
     MemoryCreate { t: ThreadIndex },
     Map { t: ThreadIndex, n: HandleNumber },
-    Unmap { t: ThreadIndex, addr: u64 },
+    Unmap { t: ThreadIndex, addr: UserAddr },
     Priority { t: ThreadIndex, level: u8 },
     Tick,
     Interrupt(u8),
@@ -258,7 +259,7 @@ impl World {
         if rich {
             ops.extend([Op::EndpointCreate { t }, Op::NotificationCreate { t }, Op::MemoryCreate { t }]);
             ops.extend([0, 7].map(|more| Op::Priority { t, level: task.record.priority + more }));
-            ops.extend(task.mappings.iter().map(|m| Op::Unmap { t, addr: m.addr }));
+            ops.extend(task.mappings.iter().map(|m| Op::Unmap { t, addr: UserAddr::new(m.addr.number()) }));
             let owned = |wanted: fn(&Object) -> bool| task.handles.numbered().filter(move |(_, h)| wanted(&h.object));
             for (e, h) in owned(|o| matches!(o, Object::Endpoint(_))) {
                 if h.rights.contains(Rights::RECV) {
@@ -321,7 +322,7 @@ impl World {
                 );
             }
             for m in task.mappings.iter() {
-                h.put(m.addr ^ u64::from(m.memory.index().number()));
+                h.put(m.addr.number() ^ u64::from(m.memory.index().number()));
             }
         }
         for (id, t) in self.s.threads.iter() {
