@@ -222,7 +222,7 @@ fn run(k: &mut Kernel, row: Row) -> Result<(), Status> {
 fn fill(frame: PhysAddr, offset: u64, bytes: &[u8]) {
     let len = bytes.len().min((PAGE - offset) as usize);
     if len != 0
-        && let Some(to) = Ram::at(frame.number() + offset, len as u64)
+        && let Some(to) = Ram::at(frame.plus(offset), len as u64)
     {
         // SAFETY: the frame was just taken for this task, nobody runs in it yet, and `offset + len`
         // stays within it.
@@ -235,7 +235,7 @@ fn clear(frame: PhysAddr, part: Range<u64>) {
     let len = part.end.saturating_sub(part.start);
     if len != 0
         && part.end <= PAGE
-        && let Some(to) = Ram::at(frame.number() + part.start, len)
+        && let Some(to) = Ram::at(frame.plus(part.start), len)
     {
         // SAFETY: the frame was just taken for this task, nobody runs in it yet, and the part lies
         // within it.

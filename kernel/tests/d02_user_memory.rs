@@ -84,13 +84,17 @@ fn large(root: TableRoot) {
     for level in [3, 2] {
         // SAFETY: a page table that `map_user` made, in the direct map.
         let entry = unsafe {
-            Ram::at(table + (LARGE >> (12 + 9 * level) & 511) * 8, 8).unwrap().pointer().cast::<u64>().read()
+            Ram::at(PhysAddr::new(table + (LARGE >> (12 + 9 * level) & 511) * 8), 8)
+                .unwrap()
+                .pointer()
+                .cast::<u64>()
+                .read()
         };
         table = entry & 0x000f_ffff_ffff_f000;
     }
     // SAFETY: as above. Only the tests use this address space, and nobody loads it.
     unsafe {
-        Ram::at(table + (LARGE >> 21 & 511) * 8, 8)
+        Ram::at(PhysAddr::new(table + (LARGE >> 21 & 511) * 8), 8)
             .unwrap()
             .pointer()
             .cast::<u64>()

@@ -133,7 +133,7 @@ fn lay_gates(root: TableRoot) {
     .expect("a table");
     for page in (PAGE..PROGRAM_BASE).step_by(PAGE as usize) {
         let phys = frame().expect("a page");
-        let words = Ram::at(phys.number(), PAGE).expect("memory").pointer().cast::<u64>();
+        let words = Ram::at(phys, PAGE).expect("memory").pointer().cast::<u64>();
         for slot in 0..256 {
             // SAFETY: the page was just taken, and has 512 words.
             unsafe {

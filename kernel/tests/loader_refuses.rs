@@ -28,7 +28,7 @@ use kernel::testing::expect_report;
 use kernel::{BOOT_CONFIG, start, testing, usermem};
 use kernel_core::Row;
 use kernel_core::acpi::Units;
-use kernel_core::addr::UserAddr;
+use kernel_core::addr::{PhysAddr, UserAddr};
 use kernel_core::clock::Clock;
 use kernel_core::handles::{Handle, Object};
 use kernel_core::image::ImageError;
@@ -122,8 +122,8 @@ fn range_in_ram(kernel: &mut Kernel) {
 /// The firmware of QEMU's machines names these; the task table's own check, which knows their usual places, is not asked here.
 fn range_in_a_unit(kernel: &mut Kernel, units: Units) {
     for (what, at) in [("I/O APIC", 0xfec0_0000), ("local APICs", 0xfee0_0000), ("HPET", 0xfed0_0000)] {
-        assert!(units.reached(at, 1).is_some_and(|reason| reason.contains(what)), "{what}: {units:x?}");
-        assert_eq!(units.reached(at - 0x1000, 0x1000), None, "{what}: the page before");
+        assert!(units.reached(PhysAddr::new(at), 1).is_some_and(|reason| reason.contains(what)), "{what}: {units:x?}");
+        assert_eq!(units.reached(PhysAddr::new(at - 0x1000), 0x1000), None, "{what}: the page before");
         let mut record = *kernel.sys.task(SECOND).expect("a row").record();
         (record.grants[0].base, record.grants[0].len) = (at - 0x1000, 0x2000);
         kernel.sys.alter_record(SECOND, record).expect("a row");
@@ -133,7 +133,7 @@ fn range_in_a_unit(kernel: &mut Kernel, units: Units) {
     }
     // A machine with a PCI host bridge that says where configuration is has that too: q35 does, pc does not.
     let q35 = pci::read(0, 0) == 0x29c0_8086;
-    let configuration = units.reached(0xb000_0000, 1);
+    let configuration = units.reached(PhysAddr::new(0xb000_0000), 1);
     assert_eq!(configuration.is_some_and(|reason| reason.starts_with("PCI configuration")), q35, "{configuration:?}");
 }
 
@@ -406,7 +406,7 @@ fn given_up(kernel: &mut Kernel) {
 fn forget_kept(kernel: &mut Kernel) -> bool {
     let Some(chain) = kernel.sys.take_kept(FIRST) else { return false };
     for frame in kernel.sys.frames_of(&chain) {
-        let page = ram::Ram::at(frame.address().number(), 4096).expect("memory").pointer();
+        let page = ram::Ram::at(frame.address(), 4096).expect("memory").pointer();
         // SAFETY: a frame of RAM that nobody writes.
         assert!((0..4096).all(|at| unsafe { page.add(at).read_volatile() } == 0), "it is not zeroed");
     }

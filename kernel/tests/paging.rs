@@ -115,7 +115,7 @@ fn direct_map_covers(regions: &MemoryRegions) {
                 Some((PhysAddr::new(phys), true, false)),
                 "{phys:#x}"
             );
-            assert_eq!(Ram::at(phys, 1).map(|ram| ram.pointer().addr() as u64), Some(DIRECT_MAP + phys));
+            assert_eq!(Ram::at(PhysAddr::new(phys), 1).map(|ram| ram.pointer().addr() as u64), Some(DIRECT_MAP + phys));
         }
     }
 }
@@ -125,18 +125,21 @@ fn direct_map_ends(regions: &MemoryRegions) {
     for phys in [end, 0xfee0_0000, 0xfec0_0000, 0xfd_0000_0000, (1 << 46) - PAGE] {
         assert_eq!(inspect(kernel_root(), DIRECT_MAP + phys), None, "{phys:#x}");
     }
-    assert_eq!(Ram::at(end, 1), None);
-    assert_eq!(Ram::at(end - 1, 2), None);
-    assert_eq!(Ram::at(end - PAGE, PAGE).map(|ram| ram.pointer().addr() as u64), Some(DIRECT_MAP + end - PAGE));
-    assert_eq!(Ram::at(u64::MAX, 2), None);
-    assert_eq!(Ram::at(0xfee0_0000, PAGE), None, "a device's registers are no memory");
+    assert_eq!(Ram::at(PhysAddr::new(end), 1), None);
+    assert_eq!(Ram::at(PhysAddr::new(end - 1), 2), None);
+    assert_eq!(
+        Ram::at(PhysAddr::new(end - PAGE), PAGE).map(|ram| ram.pointer().addr() as u64),
+        Some(DIRECT_MAP + end - PAGE)
+    );
+    assert_eq!(Ram::at(PhysAddr::new(u64::MAX), 2), None);
+    assert_eq!(Ram::at(PhysAddr::new(0xfee0_0000), PAGE), None, "a device's registers are no memory");
 }
 
 fn same_memory(frames: &RefCell<Frames>) {
     static mut DATA: u64 = 0;
     let at = &raw mut DATA;
     let (phys, ..) = inspect(kernel_root(), at as u64).expect("mapped");
-    let alias = Ram::at(phys.number(), 8).expect("memory").pointer().cast::<u64>();
+    let alias = Ram::at(phys, 8).expect("memory").pointer().cast::<u64>();
     // SAFETY: both are addresses of the same variable, which nobody else uses, and volatile accesses assume nothing.
     unsafe {
         at.write_volatile(0x1122_3344);
@@ -156,7 +159,7 @@ fn same_memory(frames: &RefCell<Frames>) {
 }
 
 fn top(root: TableRoot) -> &'static [u64; 512] {
-    let table = Ram::at(root.address().number(), PAGE).expect("memory").pointer().cast::<[u64; 512]>();
+    let table = Ram::at(root.address(), PAGE).expect("memory").pointer().cast::<[u64; 512]>();
     // SAFETY: a top table of the kernel's making; nobody writes it while the tests compare.
     unsafe { &*table }
 }

@@ -2,8 +2,9 @@
 //! All are 64-bit numbers, and none can be mistaken for another.
 
 use crate::row::Row;
-use abi::PAGE_SIZE;
 use abi::task::{MAX_TASKS, USER_END};
+
+const PAGE: u64 = abi::PAGE_SIZE as u64;
 
 /// A physical address: of RAM, or of a device.
 #[repr(transparent)]
@@ -28,6 +29,48 @@ impl PhysAddr {
     #[inline(always)]
     pub const fn plus(self, bytes: u64) -> Self {
         PhysAddr(self.0.wrapping_add(bytes))
+    }
+
+    /// The address `bytes` further on; `None` if there is none.
+    #[inline(always)]
+    pub const fn checked_plus(self, bytes: u64) -> Option<Self> {
+        match self.0.checked_add(bytes) {
+            Some(sum) => Some(PhysAddr(sum)),
+            None => None,
+        }
+    }
+
+    /// The address `bytes` further on, or the highest one.
+    #[inline(always)]
+    pub const fn saturating_plus(self, bytes: u64) -> Self {
+        PhysAddr(self.0.saturating_add(bytes))
+    }
+
+    /// The number of bytes from `start`, which is not above this address, up to it.
+    #[inline(always)]
+    pub const fn since(self, start: PhysAddr) -> u64 {
+        self.0 - start.0
+    }
+
+    /// The offset of the address in its page.
+    #[inline(always)]
+    pub const fn offset_in_page(self) -> u64 {
+        self.0 & (PAGE - 1)
+    }
+
+    /// The start of the page in which the address lies.
+    #[inline(always)]
+    pub const fn rounded_down(self) -> Self {
+        PhysAddr(self.0 & !(PAGE - 1))
+    }
+
+    /// The start of the lowest page that is not below the address; `None` if there is none.
+    #[inline(always)]
+    pub const fn rounded_up(self) -> Option<Self> {
+        match self.0.checked_next_multiple_of(PAGE) {
+            Some(start) => Some(PhysAddr(start)),
+            None => None,
+        }
     }
 }
 
@@ -74,14 +117,13 @@ impl UserAddr {
     /// The offset of the address in its page.
     #[inline(always)]
     pub const fn offset_in_page(self) -> u64 {
-        self.0 & (PAGE_SIZE as u64 - 1)
+        self.0 & (PAGE - 1)
     }
 
-    /// The address `bytes` further on. The caller ensures that the sum does not overflow (it
-    /// wraps).
+    /// The address `bytes` further on. The caller ensures that the sum does not overflow.
     #[inline(always)]
     pub const fn plus(self, bytes: u64) -> Self {
-        UserAddr(self.0.wrapping_add(bytes))
+        UserAddr(self.0 + bytes)
     }
 
     /// The address `bytes` further on; `None` if there is none.

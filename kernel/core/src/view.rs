@@ -1,7 +1,7 @@
 //! Accessors for the kernel around this crate: what it reads and sets of the state, whose fields
 //! are private to this crate.
 
-use crate::addr::{AddressSpace, LifeSpace, TableRoot, UserAddr};
+use crate::addr::{AddressSpace, LifeSpace, PhysAddr, TableRoot, UserAddr};
 use crate::arena::{Arena, Id};
 use crate::clock::Clock;
 use crate::endpoint::Endpoint;
@@ -111,10 +111,10 @@ impl System {
         self.frames.iter(chain)
     }
 
-    /// Adds a frame to the free ones that was in no range when the table was made: see
-    /// [`crate::frames::Frames::adopt`].
-    pub fn adopt_frame(&mut self, number: u64) -> bool {
-        self.frames.adopt(number)
+    /// Adds the frame at this address, which was in no range when the table was made, to the free
+    /// ones: see [`crate::frames::Frames::adopt`].
+    pub fn adopt_frame(&mut self, frame: PhysAddr) -> bool {
+        self.frames.adopt(frame.number() / abi::PAGE_SIZE as u64)
     }
 
     /// Makes a life the owner of an interrupt line. Errors: Busy (it has an owner, or there is no

@@ -193,7 +193,7 @@ pub fn zero(frame: Fresh) -> Zeroed {
 /// # Safety
 /// Nobody else may use the frame.
 pub unsafe fn zero_at(frame: PhysAddr) -> Zeroed {
-    if let Some(ram) = Ram::at(frame.number(), PAGE) {
+    if let Some(ram) = Ram::at(frame, PAGE) {
         // SAFETY: the frame is RAM in the direct map, and nobody else uses it by this function's
         // contract.
         unsafe { core::ptr::write_bytes(ram.pointer(), 0, PAGE as usize) };
@@ -303,9 +303,9 @@ pub fn flush_page(page: u64) {
 #[expect(clippy::disallowed_methods, reason = "the table is made here")]
 pub fn new_space(top: Fresh, row: Row, has_identifiers: bool) -> AddressSpace {
     const HALF: u64 = PAGE / 2;
-    let (root, kernel) = (top.address(), kernel_root().address().number());
-    let (lower, upper) = (Ram::at(root.number(), HALF), Ram::at(root.number() + HALF, HALF));
-    if let (Some(lower), Some(upper), Some(kernel)) = (lower, upper, Ram::at(kernel + HALF, HALF)) {
+    let (root, kernel) = (top.address(), kernel_root().address());
+    let (lower, upper) = (Ram::at(root, HALF), Ram::at(root.plus(HALF), HALF));
+    if let (Some(lower), Some(upper), Some(kernel)) = (lower, upper, Ram::at(kernel.plus(HALF), HALF)) {
         // SAFETY: nobody else uses the frame. It is not the kernel's own top table, whose upper
         // half only the kernel writes, on one core with interrupts off. All three ranges are in the
         // direct map.
@@ -346,12 +346,12 @@ pub fn table_for(
 /// [`table_for`].
 #[inline(always)]
 pub fn set_user(table: Table, page: UserAddr, frame: PhysAddr, flags: UserFlags) {
-    let frame = frame.number() & ADDRESS;
+    let frame = PhysAddr::new(frame.number() & ADDRESS);
     // A device's page is never RAM: the regions of RAM, of which firmware may name many, are
     // searched only for the others.
     let is_cached = matches!(flags.caching, Caching::WriteBack);
     let is_ram = if is_cached && Ram::at(frame, PAGE).is_some() { IS_RAM } else { 0 };
-    write(table, slot(page.number(), 0), frame | flags.bits() | is_ram);
+    write(table, slot(page.number(), 0), frame.number() | flags.bits() | is_ram);
 }
 
 /// Maps a page of a task, RAM or a device's. `table_frame` provides frames for missing tables.
@@ -448,7 +448,8 @@ pub fn user_table(root: TableRoot, addr: UserAddr, access: Access) -> Option<Tab
 /// pages of a task, such as a device's registers.
 #[inline(always)]
 pub fn user_page(table: Table, addr: UserAddr, access: Access) -> Option<Ram> {
-    Some(Ram::marked(step(table, addr, 0, Access(access.0 | IS_RAM), 0)? | addr.offset_in_page()))
+    let page = PhysAddr::new(step(table, addr, 0, Access(access.0 | IS_RAM), 0)?);
+    Some(Ram::marked(page.plus(addr.offset_in_page())))
 }
 
 /// The physical address of a task's address, RAM or a device's, if the task itself may read (or,

@@ -19,7 +19,7 @@ pub fn entry(root: TableRoot, addr: u64) -> Option<(*mut u64, u32)> {
     let mut table = root.address().number();
     for level in [3, 2, 1, 0] {
         let index = addr >> (12 + 9 * level) & 511;
-        let entry = Ram::at(table + index * 8, 8)?.pointer().cast::<u64>();
+        let entry = Ram::at(PhysAddr::new(table + index * 8), 8)?.pointer().cast::<u64>();
         // SAFETY: `table` is a page table of the kernel's making, a frame of RAM in the direct map.
         let value = unsafe { entry.read_volatile() };
         if value & 1 == 0 {
@@ -90,7 +90,7 @@ impl<'a> Space<'a> {
 
 /// The bytes of a frame.
 pub fn bytes(phys: PhysAddr) -> &'static mut [u8] {
-    let start = Ram::at(phys.number(), 4096).expect("the frame is not in the direct map").pointer();
+    let start = Ram::at(phys, 4096).expect("the frame is not in the direct map").pointer();
     // SAFETY: a frame that a `Space` took, so it belongs to the test, which uses no two of these slices of a frame at a time.
     unsafe { core::slice::from_raw_parts_mut(start, 4096) }
 }
