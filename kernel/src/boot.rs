@@ -4,12 +4,13 @@
 use crate::arch::ram;
 use bootloader_api::info::{MemoryRegionKind, MemoryRegions};
 use core::ops::Range;
+use kernel_core::addr::PhysAddr;
 use kernel_core::ram::Regions;
 use x86_64::structures::paging::{FrameAllocator, PhysFrame, Size4KiB};
 
 const PAGE: u64 = abi::PAGE_SIZE as u64;
 /// The first MiB is never used: it holds firmware tables, and is where other cores start.
-const LOW_END: u64 = 0x10_0000;
+const LOW_END: PhysAddr = PhysAddr::new(0x10_0000);
 
 /// Hands out frames from the usable regions of the boot memory map, in ascending order.
 pub struct BootFrames {
@@ -25,12 +26,12 @@ impl BootFrames {
         let mut free = ram::named(regions, |kind| kind == MemoryRegionKind::Usable);
         // RAM that is not in the direct map, as there were too many regions, cannot be used.
         let mut end = LOW_END;
-        free.remove(0, end);
+        free.remove(PhysAddr::new(0), end);
         for region in ram::regions().list() {
             free.remove(end, region.start);
             end = end.max(region.end);
         }
-        free.remove(end, u64::MAX);
+        free.remove(end, PhysAddr::new(u64::MAX));
         let total = free.list().iter().map(|r| r.size() / PAGE).sum();
         BootFrames { free, total }
     }
@@ -41,7 +42,7 @@ impl BootFrames {
     }
 
     /// The physical address after the last usable region.
-    pub fn end(&self) -> u64 {
+    pub fn end(&self) -> PhysAddr {
         self.free.end()
     }
 
@@ -56,7 +57,7 @@ impl BootFrames {
     /// If the machine has no such memory, as nothing can run then.
     #[expect(clippy::panic, reason = "before the first task runs")]
     #[unsafe(link_section = "boot_text")]
-    pub fn take_run(&mut self, frames: u64) -> u64 {
+    pub fn take_run(&mut self, frames: u64) -> PhysAddr {
         let bytes = frames * PAGE;
         match self.free.take(bytes) {
             Some(start) => start,
@@ -66,13 +67,13 @@ impl BootFrames {
 
     /// Takes one frame and returns its physical address.
     #[unsafe(link_section = "boot_text")]
-    pub fn take(&mut self) -> u64 {
+    pub fn take(&mut self) -> PhysAddr {
         self.take_run(1)
     }
 
     /// The frames that are left, as ranges of frame numbers in ascending order.
     pub fn rest(&self) -> impl Iterator<Item = Range<u64>> + '_ {
-        self.free.list().iter().map(|r| r.start / PAGE..r.end / PAGE)
+        self.free.list().iter().map(|r| r.start.number() / PAGE..r.end.number() / PAGE)
     }
 }
 
@@ -81,6 +82,6 @@ impl BootFrames {
 unsafe impl FrameAllocator<Size4KiB> for BootFrames {
     #[unsafe(link_section = "boot_text")]
     fn allocate_frame(&mut self) -> Option<PhysFrame<Size4KiB>> {
-        Some(PhysFrame::containing_address(x86_64::PhysAddr::new(self.take())))
+        Some(PhysFrame::containing_address(x86_64::PhysAddr::new(self.take().number())))
     }
 }

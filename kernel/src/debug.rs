@@ -6,8 +6,9 @@ use crate::kernel::Kernel;
 use crate::usermem;
 use abi::Status;
 use abi::message::MAX_DEBUG_COPY;
-use abi::task::{Registers, USER_END};
+use abi::task::Registers;
 use kernel_core::Row;
+use kernel_core::addr::UserAddr;
 use kernel_core::debug::Reach;
 use kernel_core::thread::{ThreadIndex, TrapFrame};
 use x86_64::instructions::port::Port;
@@ -20,14 +21,28 @@ impl Kernel {
     /// Copies from address `from` of the task `id` to address `to` of the caller, at most
     /// [`MAX_DEBUG_COPY`] bytes. Returns the number of bytes. Errors: NoRights, NoSuchTask,
     /// BadAddress.
-    pub fn debug_read(&mut self, thread: ThreadIndex, id: u64, from: u64, to: u64, len: u64) -> Result<u64, Status> {
+    pub fn debug_read(
+        &mut self,
+        thread: ThreadIndex,
+        id: u64,
+        from: UserAddr,
+        to: UserAddr,
+        len: u64,
+    ) -> Result<u64, Status> {
         self.debug_copy(thread, id, from, to, len, false)
     }
 
     /// Copies from address `from` of the caller to address `to` of the task `id`, at most
     /// [`MAX_DEBUG_COPY`] bytes. Returns the number of bytes. Errors: NoRights, NoSuchTask,
     /// BadAddress.
-    pub fn debug_write(&mut self, thread: ThreadIndex, id: u64, to: u64, from: u64, len: u64) -> Result<u64, Status> {
+    pub fn debug_write(
+        &mut self,
+        thread: ThreadIndex,
+        id: u64,
+        to: UserAddr,
+        from: UserAddr,
+        len: u64,
+    ) -> Result<u64, Status> {
         self.debug_copy(thread, id, to, from, len, true)
     }
 
@@ -38,24 +53,24 @@ impl Kernel {
         &mut self,
         thread: ThreadIndex,
         id: u64,
-        addr: u64,
-        own: u64,
+        addr: UserAddr,
+        own: UserAddr,
         len: u64,
         write: bool,
     ) -> Result<u64, Status> {
         let row = self.sys.debuggee(thread, id)?;
         let (theirs, ours) = (self.root_of(row)?, self.root(thread)?);
         let len = len.min(MAX_DEBUG_COPY as u64);
-        if addr >= USER_END {
+        if !addr.is_user() {
             return Err(Status::BadAddress);
         }
         let mut buffer = [0; PIECE as usize];
         let mut done = 0;
         while done < len {
-            let at = addr + done;
-            let count = (len - done).min(PIECE - at % PIECE);
+            let at = addr.plus(done);
+            let count = (len - done).min(PIECE - at.number() % PIECE);
             let piece = buffer.get_mut(..count as usize).unwrap_or_default();
-            let own = own.checked_add(done).ok_or(Status::BadAddress)?;
+            let own = own.checked_plus(done).ok_or(Status::BadAddress)?;
             let reach = self.sys.debug_reach(row, at);
             match (reach, write) {
                 (Reach::Nothing, _) => return Err(Status::BadAddress),
@@ -82,7 +97,7 @@ impl Kernel {
 
     /// Writes the registers of the first thread of the task `id` to the caller's memory. Errors:
     /// NoRights, NoSuchTask, BadAddress.
-    pub fn debug_registers(&mut self, thread: ThreadIndex, id: u64, to: u64) -> Result<(), Status> {
+    pub fn debug_registers(&mut self, thread: ThreadIndex, id: u64, to: UserAddr) -> Result<(), Status> {
         let row = self.sys.debuggee(thread, id)?;
         let f = self.debug_thread(row)?;
         let general = f.general_mut().map(|register| *register);
@@ -92,7 +107,7 @@ impl Kernel {
 
     /// Sets the registers of the first thread of the task `id` from the caller's memory. Errors:
     /// NoRights, NoSuchTask, BadAddress, Busy (the thread runs).
-    pub fn debug_set_registers(&mut self, thread: ThreadIndex, id: u64, from: u64) -> Result<(), Status> {
+    pub fn debug_set_registers(&mut self, thread: ThreadIndex, id: u64, from: UserAddr) -> Result<(), Status> {
         let row = self.sys.debuggee(thread, id)?;
         let mut new = Registers::new_zeroed();
         usermem::read(self.root(thread)?, from, new.as_mut_bytes())?;

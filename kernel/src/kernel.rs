@@ -14,7 +14,7 @@ use abi::task::SystemInfo;
 use alloc::vec::Vec;
 use kernel_core::Row;
 use kernel_core::System;
-use kernel_core::addr::{AddressSpace, LifeSpace, TableRoot};
+use kernel_core::addr::{AddressSpace, LifeSpace, TableRoot, UserAddr};
 use kernel_core::arena::{Arena, Id};
 use kernel_core::layout;
 use kernel_core::memory::Memory;
@@ -287,7 +287,7 @@ fn backtrace(root: TableRoot, mut rbp: u64, into: &mut [u64]) -> u32 {
     let mut len = 0;
     let mut places = into.iter_mut();
     while rbp != 0 && rbp.is_multiple_of(8) {
-        let Some([next, from]) = reader.pair(rbp) else { break };
+        let Some([next, from]) = reader.pair(UserAddr::new(rbp)) else { break };
         if from == 0 {
             break;
         }
@@ -327,9 +327,10 @@ impl Kernel {
         let space = self.sys.task(row).map_or(LifeSpace::NONE, Task::space);
         let record = self.sys.blame(row, thread, kind)?;
         let Some(root) = space.get().map(AddressSpace::root) else { return Some(record) };
-        record.code_len = match usermem::read_in_page(root, record.rip, &mut record.code) {
+        let rip = UserAddr::new(record.rip);
+        record.code_len = match usermem::read_in_page(root, rip, &mut record.code) {
             true => record.code.len() as u32,
-            false => Reader::new(root).some(record.rip, &mut record.code) as u32,
+            false => Reader::new(root).some(rip, &mut record.code) as u32,
         };
         record.backtrace_len = 0;
         let [.., rbp, _, _, _, _, _, _, _, _] = record.registers;

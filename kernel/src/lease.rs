@@ -9,19 +9,20 @@ use crate::latency;
 use crate::usermem::{self, Side};
 use abi::message::{Lease, MAX_COPY, ReplyToken};
 use abi::{Status, Syscall};
+use kernel_core::addr::UserAddr;
 
 /// Performs `lease_read`. The parameters are the argument registers, in their order.
 #[inline(always)]
 pub fn on_read(token: u64, number: u64, offset: u64, to: u64, len: u64, kernel: &mut Kernel) -> Returned {
     latency::begin(Syscall::LeaseRead as u64);
-    returned(kernel.lease_copy(ReplyToken(token), number, offset, to, len, Lease::READ), offset)
+    returned(kernel.lease_copy(ReplyToken(token), number, offset, UserAddr::new(to), len, Lease::READ), offset)
 }
 
 /// Performs `lease_write`. The parameters are the argument registers, in their order.
 #[inline(always)]
 pub fn on_write(token: u64, number: u64, offset: u64, from: u64, len: u64, kernel: &mut Kernel) -> Returned {
     latency::begin(Syscall::LeaseWrite as u64);
-    returned(kernel.lease_copy(ReplyToken(token), number, offset, from, len, Lease::WRITE), offset)
+    returned(kernel.lease_copy(ReplyToken(token), number, offset, UserAddr::new(from), len, Lease::WRITE), offset)
 }
 
 #[inline(always)]
@@ -43,7 +44,7 @@ impl Kernel {
         token: ReplyToken,
         number: u64,
         offset: u64,
-        buffer: u64,
+        buffer: UserAddr,
         len: u64,
         access: u32,
     ) -> Result<u64, Status> {

@@ -15,7 +15,7 @@ use alloc::vec::Vec;
 use core::mem::offset_of;
 use core::ops::Range;
 use kernel_core::Row;
-use kernel_core::addr::{PhysAddr, TableRoot};
+use kernel_core::addr::{PhysAddr, TableRoot, UserAddr};
 use kernel_core::archive::find_file;
 use kernel_core::handles::{Handle, Object};
 use kernel_core::image::{Image, ImageError, Segment};
@@ -51,10 +51,10 @@ impl From<ImageError> for SpawnError {
 
 /// The initial registers of a thread: it begins at `rip` in ring 3, with stack pointer `rsp` and
 /// `argument` in rdi.
-pub fn user_frame(rip: u64, rsp: u64, argument: u64) -> TrapFrame {
+pub fn user_frame(rip: UserAddr, rsp: UserAddr, argument: u64) -> TrapFrame {
     TrapFrame {
-        rip,
-        rsp,
+        rip: rip.number(),
+        rsp: rsp.number(),
         rdi: argument,
         cs: USER_CODE.into(),
         ss: USER_DATA.into(),
@@ -137,7 +137,7 @@ fn prepare(k: &mut Kernel, row: Row, argument: &[u8]) -> Result<(), Status> {
     let record = *k.sys.task(row)?.record();
     let page = paging::zero(k.sys.task_frame(row)?).address();
     identify(k, row, &record, argument, page);
-    k.map_page(row, space.root(), INFO_ADDR, page, UserFlags::READ)?;
+    k.map_page(row, space.root(), UserAddr::new(INFO_ADDR), page, UserFlags::READ)?;
     if let Ok(task) = k.sys.task_mut(row) {
         task.start_mut().info = page;
     }
@@ -177,7 +177,8 @@ fn build(k: &mut Kernel, row: Row) -> Result<bool, Status> {
             }
             Phase::Stack(page) if page < stack => {
                 let frame = paging::zero(k.sys.task_frame(row)?).address();
-                k.map_page(row, root, STACK_TOP - (u64::from(page) + 1) * PAGE, frame, UserFlags::DATA)?;
+                let at = UserAddr::new(STACK_TOP - (u64::from(page) + 1) * PAGE);
+                k.map_page(row, root, at, frame, UserFlags::DATA)?;
                 Phase::Stack(page + 1)
             }
             Phase::Stack(_) => Phase::Keep,
@@ -213,7 +214,7 @@ fn run(k: &mut Kernel, row: Row) -> Result<(), Status> {
     let mut entries = Entries { page: task.start().info, count: 0 };
     grant(k, row, &record, &mut entries)?;
     fill(entries.page, offset_of!(TaskInfo, entry_count) as u64, entries.count.as_bytes());
-    k.sys.thread_start(row, user_frame(entry, STACK_TOP, 0), record.priority)?;
+    k.sys.thread_start(row, user_frame(UserAddr::new(entry), UserAddr::new(STACK_TOP), 0), record.priority)?;
     Ok(())
 }
 
@@ -221,7 +222,7 @@ fn run(k: &mut Kernel, row: Row) -> Result<(), Status> {
 fn fill(frame: PhysAddr, offset: u64, bytes: &[u8]) {
     let len = bytes.len().min((PAGE - offset) as usize);
     if len != 0
-        && let Some(to) = Ram::at(frame.number() + offset, len as u64)
+        && let Some(to) = Ram::at(frame.plus(offset), len as u64)
     {
         // SAFETY: the frame was just taken for this task, nobody runs in it yet, and `offset + len`
         // stays within it.
@@ -234,7 +235,7 @@ fn clear(frame: PhysAddr, part: Range<u64>) {
     let len = part.end.saturating_sub(part.start);
     if len != 0
         && part.end <= PAGE
-        && let Some(to) = Ram::at(frame.number() + part.start, len)
+        && let Some(to) = Ram::at(frame.plus(part.start), len)
     {
         // SAFETY: the frame was just taken for this task, nobody runs in it yet, and the part lies
         // within it.
@@ -254,7 +255,7 @@ fn load_page(k: &mut Kernel, row: Row, root: TableRoot, s: &Segment, page: u64, 
     clear(target, 0..offset);
     fill(target, offset, bytes);
     clear(target, offset + bytes.len() as u64..PAGE);
-    k.map_page(row, root, page, target, flags)
+    k.map_page(row, root, UserAddr::new(page), target, flags)
 }
 
 /// Writes the identity of a task into its zeroed information page.
@@ -328,21 +329,21 @@ fn grant(k: &mut Kernel, row: Row, record: &TaskRecord, entries: &mut Entries) -
             GrantKind::Keep | GrantKind::Archive | GrantKind::System => continue,
         };
         let handle = match handle {
-            Some(handle) => k.sys.handle_insert(row, handle)?,
+            Some(handle) => k.sys.handle_insert(row, handle)?.to_u32(),
             None => 0,
         };
         entries.add(Entry { name, kind: kind as u32, handle, base, len: grant.len })?;
     }
     if let Some(id) = k.sys.task(row).ok().and_then(Task::keep) {
         let rights = Rights::READ | Rights::WRITE;
-        let handle = k.sys.handle_insert(row, Handle::new(Object::Memory(id), rights))?;
+        let handle = k.sys.handle_insert(row, Handle::new(Object::Memory(id), rights))?.to_u32();
         let len = u64::from(record.keep_frames) * PAGE;
         entries.add(Entry { name: named("keep"), kind: GrantKind::Keep as u32, handle, base: 0, len })?;
     }
     if record.flags & TaskRecord::ARCHIVE != 0
         && let Some(id) = k.archive_memory
     {
-        let handle = k.sys.handle_insert(row, Handle::new(Object::Memory(id), Rights::READ))?;
+        let handle = k.sys.handle_insert(row, Handle::new(Object::Memory(id), Rights::READ))?.to_u32();
         let len = k.archive.len() as u64;
         entries.add(Entry { name: named("archive"), kind: GrantKind::Archive as u32, handle, base: 0, len })?;
     }
@@ -351,7 +352,7 @@ fn grant(k: &mut Kernel, row: Row, record: &TaskRecord, entries: &mut Entries) -
     rights.set(Rights::INSPECT, record.flags & TaskRecord::INSPECT != 0);
     rights.set(Rights::LOGS, record.flags & TaskRecord::LOGS != 0);
     if !rights.is_empty() {
-        let handle = k.sys.handle_insert(row, Handle::new(Object::System, rights))?;
+        let handle = k.sys.handle_insert(row, Handle::new(Object::System, rights))?.to_u32();
         entries.add(Entry { name: named("system"), kind: GrantKind::System as u32, handle, base: 0, len: 0 })?;
     }
     Ok(())

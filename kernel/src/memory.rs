@@ -6,8 +6,8 @@ use crate::kernel::Kernel;
 use crate::syscall::{Done, Outcome, pair, value};
 use abi::{PAGE_SIZE, Status};
 use kernel_core::Row;
-use kernel_core::addr::{PhysAddr, TableRoot};
-use kernel_core::handles::Object;
+use kernel_core::addr::{PhysAddr, TableRoot, UserAddr};
+use kernel_core::handles::{HandleNumber, Object};
 use kernel_core::memory::{Backing, Caching};
 use kernel_core::step::{Clear, Create, Fill, Step};
 use kernel_core::thread::ThreadIndex;
@@ -40,7 +40,7 @@ impl Kernel {
         for _ in 0..ZERO_STEP {
             match self.sys.memory_frame(&mut create) {
                 Ok(Some(frame)) => _ = paging::zero(frame),
-                Ok(None) => return value(self.sys.memory_finish(row, create)?),
+                Ok(None) => return value(self.sys.memory_finish(row, create)?.to_u64()),
                 Err(error) => {
                     self.sys.memory_abandon(row, create);
                     return Err(error);
@@ -51,7 +51,13 @@ impl Kernel {
     }
 
     /// Performs `memory_map`: maps the pages of an object in the task's address space.
-    pub(crate) fn memory_map(&mut self, thread: ThreadIndex, handle: u64, addr: u64, writable: bool) -> Outcome {
+    pub(crate) fn memory_map(
+        &mut self,
+        thread: ThreadIndex,
+        handle: HandleNumber,
+        addr: UserAddr,
+        writable: bool,
+    ) -> Outcome {
         let row = self.sys.row_of(thread)?;
         let mapping = self.sys.memory_map(row, handle, addr, writable)?;
         let next = self.sys.memory(mapping.memory).ok().and_then(|memory| match &memory.backing {
@@ -73,8 +79,8 @@ impl Kernel {
         let flags = UserFlags { writable: fill.writable, executable: false, caching };
         let (end, mut table) = (mapping.pages.min(fill.done + FILL_STEP), None);
         while fill.done < end {
-            let at = fill.addr + u64::from(fill.done) * PAGE;
-            let here = match table.filter(|_| !at.is_multiple_of(TABLE_SPAN)) {
+            let at = fill.addr.plus(u64::from(fill.done) * PAGE);
+            let here = match table.filter(|_| !at.is_aligned(TABLE_SPAN)) {
                 Some(table) => table,
                 None => match self.table_for(row, root, at) {
                     Ok(table) => table,
@@ -94,12 +100,12 @@ impl Kernel {
             return Ok(Done::Again(Step::Fill(fill)));
         }
         self.sys.memory_settled(row, fill.addr);
-        value(fill.addr)
+        value(fill.addr.number())
     }
 
     /// The lowest-level page table for an address of a task; missing tables are charged to its
     /// quota. Errors: NoSuchTask, QuotaFrames, OutOfMemory.
-    fn table_for(&mut self, row: Row, root: TableRoot, at: u64) -> Result<Table, Status> {
+    fn table_for(&mut self, row: Row, root: TableRoot, at: UserAddr) -> Result<Table, Status> {
         paging::table_for(root, at, || self.sys.task_frame(row).map(paging::zero))
     }
 
@@ -109,7 +115,7 @@ impl Kernel {
         &mut self,
         row: Row,
         root: TableRoot,
-        at: u64,
+        at: UserAddr,
         phys: PhysAddr,
         flags: UserFlags,
     ) -> Result<(), Status> {
@@ -119,7 +125,7 @@ impl Kernel {
     }
 
     /// Performs `memory_unmap`: removes a mapping.
-    pub(crate) fn memory_unmap(&mut self, thread: ThreadIndex, addr: u64) -> Outcome {
+    pub(crate) fn memory_unmap(&mut self, thread: ThreadIndex, addr: UserAddr) -> Outcome {
         let row = self.sys.row_of(thread)?;
         self.sys.memory_leave(row, addr)?;
         self.clear_step(row, Clear { addr, done: 0, status: Status::Ok })
@@ -131,7 +137,7 @@ impl Kernel {
         let root = self.root_of(row)?;
         let mapping = self.sys.task(row)?.mapping(clear.addr)?;
         let end = mapping.pages.min(clear.done + CLEAR_STEP);
-        paging::unmap_user(root, clear.addr + u64::from(clear.done) * PAGE, u64::from(end - clear.done));
+        paging::unmap_user(root, clear.addr.plus(u64::from(clear.done) * PAGE), u64::from(end - clear.done));
         clear.done = end;
         if clear.done < mapping.pages {
             return Ok(Done::Again(Step::Clear(clear)));
@@ -142,7 +148,7 @@ impl Kernel {
 
     /// Performs `memory_info`: returns the number of pages, and the physical address of an object
     /// that has a known one.
-    pub(crate) fn memory_info(&self, thread: ThreadIndex, handle: u64) -> Outcome {
+    pub(crate) fn memory_info(&self, thread: ThreadIndex, handle: HandleNumber) -> Outcome {
         let Object::Memory(id) = self.sys.handle(thread, handle)?.object else { return Err(Status::WrongKind) };
         let memory = self.sys.memory(id)?;
         pair(memory.pages.into(), memory.physical.map_or(u64::MAX, PhysAddr::number))

@@ -16,6 +16,7 @@ use bootloader_api::info::MemoryRegions;
 use bootloader_api::{BootInfo, BootloaderConfig};
 use core::ops::Range;
 use kernel_core::acpi::{Found, Unit, Units, Walked};
+use kernel_core::addr::PhysAddr;
 use kernel_core::clock::Clock;
 use kernel_core::frames::{Frames, Link};
 use kernel_core::{System, system};
@@ -79,7 +80,7 @@ pub fn init_memory(boot: &'static mut BootInfo) -> Ready {
     if ecam.size() != 0 {
         units.add(Found { unit: Unit::PciConfiguration, start: ecam.start, len: ecam.size() });
     }
-    let tables = firmware_tables.and_then(|at| firmware::read(at, &mut frames, &mut units));
+    let tables = firmware_tables.and_then(|at| firmware::read(PhysAddr::new(at), &mut frames, &mut units));
     gdt::init();
     idt::init::<Kernel>();
     let features = cpu::features();
@@ -102,13 +103,13 @@ pub fn init_memory(boot: &'static mut BootInfo) -> Ready {
     let heap_start = frames.take_run(heap_size / PAGE);
     // SAFETY: these frames were just taken, and the direct map covers all usable memory
     // permanently.
-    unsafe { heap::init((ram::DIRECT_MAP + heap_start) as usize, heap_size as usize) };
+    unsafe { heap::init(ram::direct(heap_start) as usize, heap_size as usize) };
     log::init();
-    let table_len = (frames.end() / PAGE) as usize;
+    let table_len = (frames.end().number() / PAGE) as usize;
     let table_start = frames.take_run((table_len as u64 * size_of::<Link>() as u64).div_ceil(PAGE));
     // SAFETY: these frames were just taken and are in the direct map; every bit pattern is a valid
     // `Link`, and the table is page-aligned.
-    let links = unsafe { core::slice::from_raw_parts_mut((ram::DIRECT_MAP + table_start) as *mut Link, table_len) };
+    let links = unsafe { core::slice::from_raw_parts_mut(ram::direct(table_start) as *mut Link, table_len) };
     let mut all = Frames::new(links);
     for range in frames.rest() {
         all.add(range);
@@ -180,9 +181,9 @@ pub struct Ready {
 /// other tasks still start.
 pub fn disable(sys: &mut System, units: &Units) {
     sys.disable(|record| {
-        let in_ram = |r: &&Grant| ram::regions().touch(r.base, r.len);
+        let in_ram = |r: &&Grant| ram::regions().touch(PhysAddr::new(r.base), r.len);
         let ranges = record.of(GrantKind::Range);
-        let unit = ranges.clone().find_map(|r| Some((r, units.reached(r.base, r.len)?)));
+        let unit = ranges.clone().find_map(|r| Some((r, units.reached(PhysAddr::new(r.base), r.len)?)));
         let (range, what) = match (ranges.clone().find(in_ram), unit) {
             (Some(range), _) => (range, "RAM on this machine; change the range, or give the machine less memory"),
             (_, Some(reached)) => reached,
@@ -294,7 +295,7 @@ fn leave(mut kernel: Locked) -> ! {
             // SAFETY: the page holds only code of the boot, which ends here.
             unsafe { paging::unmap_kernel(page) };
             if paging::inspect(root, page).is_none() {
-                kernel.sys.adopt_frame(frame.number() / PAGE);
+                kernel.sys.adopt_frame(frame);
             }
         }
         page += PAGE;

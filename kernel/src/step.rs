@@ -8,6 +8,7 @@ use crate::log;
 use crate::syscall::{Done, Outcome, value};
 use abi::TaskId;
 use kernel_core::Row;
+use kernel_core::handles::HandleNumber;
 use kernel_core::step::{Show, Step, TELL_STEP, Tell};
 use kernel_core::thread::ThreadIndex;
 
@@ -31,7 +32,7 @@ impl Kernel {
     }
 
     /// `recv`, or a step of it.
-    pub(crate) fn receive(&mut self, thread: ThreadIndex, handle: u64, mask: u64) -> Outcome {
+    pub(crate) fn receive(&mut self, thread: ThreadIndex, handle: HandleNumber, mask: u64) -> Outcome {
         let done = self.sys.recv(thread, handle, mask)?;
         Ok(if done { Done::Elsewhere } else { Done::Again(Step::Receive(handle, mask)) })
     }
@@ -51,7 +52,7 @@ impl Kernel {
     }
 
     /// `handle_close`, or a step of it.
-    pub(crate) fn close(&mut self, thread: ThreadIndex, handle: u64) -> Outcome {
+    pub(crate) fn close(&mut self, thread: ThreadIndex, handle: HandleNumber) -> Outcome {
         let done = self.sys.handle_leave(thread, handle)?;
         Ok(if done { Done::Quiet } else { Done::Again(Step::Close(handle)) })
     }

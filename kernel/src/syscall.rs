@@ -9,12 +9,12 @@ use crate::{latency, loader, log, usermem};
 use abi::error::{DeathKind, MESSAGE_LEN};
 use abi::info::ARG_LEN;
 use abi::message::{Header, Lease, MAX_LEASES, ReplyToken, Rights};
-use abi::task::{LEVELS, TaskState, USER_END};
+use abi::task::{LEVELS, TaskState};
 use abi::{Status, Syscall, TaskId};
 use kernel_core::Row;
-use kernel_core::addr::TableRoot;
+use kernel_core::addr::{TableRoot, UserAddr};
 use kernel_core::direct::{LABEL, LEASES};
-use kernel_core::handles::{Handle, Object};
+use kernel_core::handles::{Handle, HandleNumber, Object};
 use kernel_core::step::Step;
 use kernel_core::task::Task;
 use kernel_core::thread::{ThreadIndex, TrapFrame};
@@ -68,12 +68,16 @@ fn lend(kernel: &mut Kernel, frame: &TrapFrame) -> bool {
     }
     let Some(thread) = kernel.sys.running_mut() else { return false };
     let root = thread.space.root();
-    thread.leases.get_mut(..count).is_some_and(|leases| usermem::read_in_page(root, frame.r8, leases.as_mut_bytes()))
+    thread
+        .leases
+        .get_mut(..count)
+        .is_some_and(|leases| usermem::read_in_page(root, UserAddr::new(frame.r8), leases.as_mut_bytes()))
 }
 
 /// Performs `poll`. The parameters are the first three argument registers, in their order.
 #[inline(always)]
 pub fn on_poll(handle: u64, mask: u64, rdx: u64, kernel: &mut Kernel) -> Returned {
+    let handle = HandleNumber::from_register(handle);
     if cfg!(not(feature = "latency")) && kernel.sys.finds_nothing(handle, mask) {
         return Returned::new(Status::Ok, 0);
     }
@@ -81,7 +85,7 @@ pub fn on_poll(handle: u64, mask: u64, rdx: u64, kernel: &mut Kernel) -> Returne
 }
 
 #[inline(never)]
-fn poll(handle: u64, mask: u64, rdx: u64, kernel: &mut Kernel) -> Returned {
+fn poll(handle: HandleNumber, mask: u64, rdx: u64, kernel: &mut Kernel) -> Returned {
     latency::begin(Syscall::Poll as u64);
     let outcome = kernel.sys.poll_running(handle, mask);
     latency::end();
@@ -96,7 +100,7 @@ fn poll(handle: u64, mask: u64, rdx: u64, kernel: &mut Kernel) -> Returned {
 #[inline(always)]
 pub fn on_task_fault(system: u64, row: u64, to: u64, kernel: &mut Kernel) -> Returned {
     latency::begin(Syscall::TaskFault as u64);
-    let outcome = kernel.task_fault(system, row, to);
+    let outcome = kernel.task_fault(HandleNumber::from_register(system), row, UserAddr::new(to));
     latency::end();
     match outcome {
         Ok(()) => Returned::new(Status::Ok, to),
@@ -118,6 +122,11 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn of(f: &TrapFrame) -> Self {
         Args { rdi: f.rdi, rsi: f.rsi, rdx: f.rdx, r10: f.r10, r8: f.r8, r9: f.r9 }
+    }
+
+    /// The handle that is the first argument.
+    fn handle(&self) -> HandleNumber {
+        HandleNumber::from_register(self.rdi)
     }
 }
 
@@ -161,7 +170,7 @@ pub(crate) fn dispatch(k: &mut Kernel, thread: ThreadIndex, call: Syscall, a: Ar
             Ok(Done::Elsewhere)
         }
         Syscall::Exit => k.exit(thread, a.rdi),
-        Syscall::Panic => k.panicked(thread, a.rdi, a.rsi),
+        Syscall::Panic => k.panicked(thread, UserAddr::new(a.rdi), a.rsi),
         Syscall::ThreadCreate => k.thread_create(thread, a),
         Syscall::ThreadExit => {
             let row = k.sys.row_of(thread)?;
@@ -171,26 +180,26 @@ pub(crate) fn dispatch(k: &mut Kernel, thread: ThreadIndex, call: Syscall, a: Ar
             k.sys.thread_exit(thread);
             Ok(Done::Elsewhere)
         }
-        Syscall::ThreadPriority => quiet(k.thread_priority(thread, a.rdi, a.rsi)),
+        Syscall::ThreadPriority => quiet(k.thread_priority(thread, a.handle(), a.rsi)),
 
         Syscall::Call => {
             let header = Header((k.frame(thread)?).rsi);
             let mut leases = [Lease::default(); MAX_LEASES];
             let leases = leases.get_mut(..header.leases()).ok_or(Status::BadArgument)?;
             if !leases.is_empty() {
-                usermem::read(k.root(thread)?, a.r8, leases.as_mut_bytes())?;
+                usermem::read(k.root(thread)?, UserAddr::new(a.r8), leases.as_mut_bytes())?;
             }
             elsewhere(k.sys.call(thread, leases))
         }
         Syscall::Send => quiet(k.sys.send(thread)),
-        Syscall::Recv => k.receive(thread, a.rdi, a.rsi),
+        Syscall::Recv => k.receive(thread, a.handle(), a.rsi),
         Syscall::Reply => quiet(k.sys.reply(thread, ReplyToken(a.rdi))),
         Syscall::ReplyRecv => {
             match k.sys.reply(thread, ReplyToken(a.r8)) {
                 Ok(()) | Err(Status::StaleReply) => {}
                 Err(e) => return Err(e),
             }
-            k.receive(thread, a.rdi, a.r9)
+            k.receive(thread, a.handle(), a.r9)
         }
         // These have entry stubs of their own: `lease::on_read`, `lease::on_write`,
         // `on_task_fault`, `on_poll`.
@@ -200,49 +209,51 @@ pub(crate) fn dispatch(k: &mut Kernel, thread: ThreadIndex, call: Syscall, a: Ar
             pair(len.into(), access.into())
         }
 
-        Syscall::EndpointCreate => value(k.sys.endpoint_create(thread)?),
-        Syscall::EndpointBind => quiet(k.sys.endpoint_bind(thread, a.rdi, a.rsi)),
-        Syscall::EndpointTakes => quiet(k.sys.endpoint_takes(thread, a.rdi, a.rsi)),
-        Syscall::NotificationCreate => value(k.sys.notification_create(thread)?),
-        Syscall::Signal => quiet(k.sys.signal_by(thread, a.rdi, a.rsi)),
+        Syscall::EndpointCreate => value(k.sys.endpoint_create(thread)?.to_u64()),
+        Syscall::EndpointBind => quiet(k.sys.endpoint_bind(thread, a.handle(), HandleNumber::from_register(a.rsi))),
+        Syscall::EndpointTakes => quiet(k.sys.endpoint_takes(thread, a.handle(), a.rsi)),
+        Syscall::NotificationCreate => value(k.sys.notification_create(thread)?.to_u64()),
+        Syscall::Signal => quiet(k.sys.signal_by(thread, a.handle(), a.rsi)),
         Syscall::Wait => {
             // If bits are taken at once, rax must be set here; if the thread blocks, the signal
             // that wakes it sets rax.
             k.finish(thread, Status::Ok, None, None);
-            elsewhere(k.sys.wait(thread, a.rdi, a.rsi))
+            elsewhere(k.sys.wait(thread, a.handle(), a.rsi))
         }
 
         Syscall::MemoryCreate => k.memory_create(thread, a.rdi, a.rsi != 0),
-        Syscall::MemoryMap => k.memory_map(thread, a.rdi, a.rsi, a.rdx != 0),
-        Syscall::MemoryUnmap => k.memory_unmap(thread, a.rdi),
-        Syscall::MemoryInfo => k.memory_info(thread, a.rdi),
+        Syscall::MemoryMap => k.memory_map(thread, a.handle(), UserAddr::new(a.rsi), a.rdx != 0),
+        Syscall::MemoryUnmap => k.memory_unmap(thread, UserAddr::new(a.rdi)),
+        Syscall::MemoryInfo => k.memory_info(thread, a.handle()),
 
         Syscall::IrqAck => {
-            let Object::Interrupt(line) = k.sys.handle(thread, a.rdi)?.object else { return Err(Status::WrongKind) };
+            let Object::Interrupt(line) = k.sys.handle(thread, a.handle())?.object else {
+                return Err(Status::WrongKind);
+            };
             k.pic.unmask(line);
             Ok(Done::Quiet)
         }
-        Syscall::TimerCreate => value(k.sys.timer_create(thread, a.rdi, a.rsi)?),
-        Syscall::TimerArm => quiet(k.sys.timer_set(thread, a.rdi, Some(a.rsi))),
-        Syscall::TimerDisarm => quiet(k.sys.timer_set(thread, a.rdi, None)),
+        Syscall::TimerCreate => value(k.sys.timer_create(thread, a.handle(), a.rsi)?.to_u64()),
+        Syscall::TimerArm => quiet(k.sys.timer_set(thread, a.handle(), Some(a.rsi))),
+        Syscall::TimerDisarm => quiet(k.sys.timer_set(thread, a.handle(), None)),
 
-        Syscall::HandleClose => k.close(thread, a.rdi),
-        Syscall::HandleDup => value(k.sys.handle_dup(thread, a.rdi, a.rsi, a.rdx)?),
-        Syscall::LogWrite => k.log_write(thread, a.rdi, a.rsi),
+        Syscall::HandleClose => k.close(thread, a.handle()),
+        Syscall::HandleDup => value(k.sys.handle_dup(thread, a.handle(), a.rsi, a.rdx)?.to_u64()),
+        Syscall::LogWrite => k.log_write(thread, UserAddr::new(a.rdi), a.rsi),
         Syscall::LogRead => k.log_read(thread, a),
 
         Syscall::TaskSpawn => k.task_spawn(thread, a),
         Syscall::TaskKill => quiet(k.task_kill(thread, a)),
         Syscall::TaskReap => {
-            k.sys.system_handle(thread, a.rdi, Rights::CONTROL)?;
+            k.sys.system_handle(thread, a.handle(), Rights::CONTROL)?;
             value(k.sys.reap(Row::from_register(a.rsi)?)?)
         }
         Syscall::TaskSetRestart => {
-            k.sys.system_handle(thread, a.rdi, Rights::CONTROL)?;
+            k.sys.system_handle(thread, a.handle(), Rights::CONTROL)?;
             k.expect(Row::from_register(a.rsi)?, a.rdx != 0)
         }
         Syscall::TaskSignal => {
-            k.sys.system_handle(thread, a.rdi, Rights::CONTROL)?;
+            k.sys.system_handle(thread, a.handle(), Rights::CONTROL)?;
             let row = Row::from_register(a.rsi)?;
             match k.sys.task(row) {
                 Ok(task) if task.state() == TaskState::Running => k.sys.signal_task(row, a.rdx),
@@ -251,22 +262,24 @@ pub(crate) fn dispatch(k: &mut Kernel, thread: ThreadIndex, call: Syscall, a: Ar
             Ok(Done::Quiet)
         }
         Syscall::TaskStatus => {
-            k.sys.system_handle(thread, a.rdi, Rights::INSPECT)?;
+            k.sys.system_handle(thread, a.handle(), Rights::INSPECT)?;
             k.sys.charge();
             let status = k.sys.task_status(Row::from_register(a.rsi)?)?;
-            quiet(usermem::write(k.root(thread)?, a.rdx, status.as_bytes()))
+            quiet(usermem::write(k.root(thread)?, UserAddr::new(a.rdx), status.as_bytes()))
         }
         Syscall::SystemInfo => {
-            k.sys.system_handle(thread, a.rdi, Rights::INSPECT)?;
+            k.sys.system_handle(thread, a.handle(), Rights::INSPECT)?;
             k.sys.charge();
             let info = k.info();
-            quiet(usermem::write(k.root(thread)?, a.rsi, info.as_bytes()))
+            quiet(usermem::write(k.root(thread)?, UserAddr::new(a.rsi), info.as_bytes()))
         }
 
-        Syscall::DebugRead => value(k.debug_read(thread, a.rdi, a.rsi, a.rdx, a.r10)?),
-        Syscall::DebugWrite => value(k.debug_write(thread, a.rdi, a.rsi, a.rdx, a.r10)?),
-        Syscall::DebugRegisters => quiet(k.debug_registers(thread, a.rdi, a.rsi)),
-        Syscall::DebugSetRegisters => quiet(k.debug_set_registers(thread, a.rdi, a.rsi)),
+        Syscall::DebugRead => value(k.debug_read(thread, a.rdi, UserAddr::new(a.rsi), UserAddr::new(a.rdx), a.r10)?),
+        Syscall::DebugWrite => {
+            value(k.debug_write(thread, a.rdi, UserAddr::new(a.rsi), UserAddr::new(a.rdx), a.r10)?)
+        }
+        Syscall::DebugRegisters => quiet(k.debug_registers(thread, a.rdi, UserAddr::new(a.rsi))),
+        Syscall::DebugSetRegisters => quiet(k.debug_set_registers(thread, a.rdi, UserAddr::new(a.rsi))),
         Syscall::DebugInterrupt => {
             let row = k.sys.debuggee(thread, a.rdi)?;
             quiet(k.sys.debug_interrupt(row, a.rsi, a.rdx))
@@ -320,7 +333,7 @@ impl Kernel {
         Ok(Done::Elsewhere)
     }
 
-    fn panicked(&mut self, thread: ThreadIndex, addr: u64, len: u64) -> Outcome {
+    fn panicked(&mut self, thread: ThreadIndex, addr: UserAddr, len: u64) -> Outcome {
         let row = self.sys.row_of(thread)?;
         let len = len.min(MESSAGE_LEN as u64) as usize;
         let root = self.root_of(row)?;
@@ -336,22 +349,23 @@ impl Kernel {
 
     fn thread_create(&mut self, thread: ThreadIndex, a: Args) -> Outcome {
         let row = self.sys.row_of(thread)?;
-        if a.rdi >= USER_END || a.rsi >= USER_END || a.rdi == 0 {
+        let (rip, rsp) = (UserAddr::new(a.rdi), UserAddr::new(a.rsi));
+        if !rip.is_user() || !rsp.is_user() || a.rdi == 0 {
             return Err(Status::BadAddress);
         }
         let priority = u8::try_from(a.r10).map_err(|_| Status::Ceiling)?;
         if !self.sys.task(row).is_ok_and(Task::has_room_for_a_handle) {
             return Err(Status::QuotaHandles);
         }
-        let frame = loader::user_frame(a.rdi, a.rsi, a.rdx);
+        let frame = loader::user_frame(rip, rsp, a.rdx);
         let id = self.sys.thread_start(row, frame, priority)?;
         let handle = Handle::new(Object::Thread(id), Rights::MANAGE);
-        value(self.sys.handle_insert(row, handle)?)
+        value(self.sys.handle_insert(row, handle)?.to_u64())
     }
 
-    fn thread_priority(&mut self, thread: ThreadIndex, which: u64, priority: u64) -> Result<(), Status> {
+    fn thread_priority(&mut self, thread: ThreadIndex, which: HandleNumber, priority: u64) -> Result<(), Status> {
         let row = self.sys.row_of(thread)?;
-        let index = if which == abi::syscall::THIS_THREAD {
+        let index = if which.to_u64() == abi::syscall::THIS_THREAD {
             thread
         } else {
             let Object::Thread(id) = self.sys.handle(thread, which)?.object else { return Err(Status::WrongKind) };
@@ -368,7 +382,7 @@ impl Kernel {
         Ok(())
     }
 
-    fn log_write(&mut self, thread: ThreadIndex, addr: u64, len: u64) -> Outcome {
+    fn log_write(&mut self, thread: ThreadIndex, addr: UserAddr, len: u64) -> Outcome {
         let row = self.sys.row_of(thread)?;
         let root = self.root_of(row)?;
         let mut buffer = [0; MAX_LOG];
@@ -383,7 +397,7 @@ impl Kernel {
     }
 
     fn log_read(&mut self, thread: ThreadIndex, a: Args) -> Outcome {
-        self.sys.system_handle(thread, a.rdi, Rights::LOGS)?;
+        self.sys.system_handle(thread, a.handle(), Rights::LOGS)?;
         self.sys.log_looked_at(self.sys.row_of(thread)?);
         let root = self.root(thread)?;
         let mut buffer = [0; MAX_LOG];
@@ -394,16 +408,16 @@ impl Kernel {
             let row = Row::from_register(a.rsi).map_err(|_| Status::BadArgument)?;
             self.sys.task(row).map_err(|_| Status::BadArgument)?.log().read(a.rdx, into)
         };
-        usermem::write(root, a.r10, into.get(..count).unwrap_or_default())?;
+        usermem::write(root, UserAddr::new(a.r10), into.get(..count).unwrap_or_default())?;
         pair(count as u64, position)
     }
 
     fn task_spawn(&mut self, thread: ThreadIndex, a: Args) -> Outcome {
-        self.sys.system_handle(thread, a.rdi, Rights::CONTROL)?;
+        self.sys.system_handle(thread, a.handle(), Rights::CONTROL)?;
         let mut argument = [0; ARG_LEN];
         let argument =
             usize::try_from(a.r10).ok().and_then(|len| argument.get_mut(..len)).ok_or(Status::BadArgument)?;
-        usermem::read(self.root(thread)?, a.rdx, argument)?;
+        usermem::read(self.root(thread)?, UserAddr::new(a.rdx), argument)?;
         match loader::begin(self, Row::from_register(a.rsi)?, argument) {
             Ok(life) => Ok(Done::Again(Step::Spawn(life))),
             Err(loader::SpawnError::Status(status)) => Err(status),
@@ -415,7 +429,7 @@ impl Kernel {
     }
 
     #[inline(always)]
-    fn task_fault(&self, system: u64, row: u64, to: u64) -> Result<(), Status> {
+    fn task_fault(&self, system: HandleNumber, row: u64, to: UserAddr) -> Result<(), Status> {
         let thread = self.sys.running().ok_or(Status::BadHandle)?;
         self.sys.system_right(thread, system, Rights::INSPECT)?;
         let record = self.sys.task(Row::from_register(row)?)?.fault()?.as_bytes();
@@ -424,7 +438,7 @@ impl Kernel {
     }
 
     fn task_kill(&mut self, thread: ThreadIndex, a: Args) -> Result<(), Status> {
-        self.sys.system_handle(thread, a.rdi, Rights::CONTROL)?;
+        self.sys.system_handle(thread, a.handle(), Rights::CONTROL)?;
         let id = TaskId::from_u32(u32::try_from(a.rsi).map_err(|_| Status::NoSuchTask)?);
         let kind = match DeathKind::from_u32(a.rdx as u32) {
             kind @ (DeathKind::Killed | DeathKind::Hung) => kind,

@@ -4,10 +4,9 @@
 //! are not accessed, as reading them may have effects.
 
 use crate::arch::paging::{Access, Found, TABLE_SPAN, user_page, user_table};
-use abi::task::USER_END;
 use abi::{PAGE_SIZE, Status};
 use core::arch::asm;
-use kernel_core::addr::TableRoot;
+use kernel_core::addr::{TableRoot, UserAddr};
 use zerocopy::IntoBytes;
 
 /// The side of a copy that could not be accessed.
@@ -26,7 +25,7 @@ struct Place {
     /// The lowest-level page table of the page that was looked up last, if any.
     table: Found,
     /// The address that is looked up next.
-    addr: u64,
+    addr: UserAddr,
     /// The bytes that were looked up and not copied yet: their address in the direct map, and their
     /// number.
     here: usize,
@@ -35,7 +34,7 @@ struct Place {
 
 impl Place {
     #[inline(always)]
-    fn new(root: TableRoot, addr: u64, access: Access) -> Self {
+    fn new(root: TableRoot, addr: UserAddr, access: Access) -> Self {
         Place { root, access, table: Found::NONE, addr, here: 0, left: 0 }
     }
 
@@ -47,19 +46,19 @@ impl Place {
             return Some(());
         }
         let table = match self.table.get() {
-            Some(table) if self.addr & (TABLE_SPAN - 1) != 0 && self.addr < USER_END => table,
+            Some(table) if !self.addr.is_aligned(TABLE_SPAN) && self.addr.is_user() => table,
             _ => {
                 let table = user_table(self.root, self.addr, self.access)?;
                 self.table = Found::table(table);
                 table
             }
         };
-        let room = PAGE_SIZE - (self.addr as usize & (PAGE_SIZE - 1));
+        let room = PAGE_SIZE - self.addr.offset_in_page() as usize;
         let count = if len < room { len } else { room };
         let at = user_page(table, self.addr, self.access)?;
         (self.here, self.left) = (at.pointer().expose_provenance(), count);
         // The sum cannot overflow, since user addresses are far below 2^64.
-        self.addr += count as u64;
+        self.addr = self.addr.plus(count as u64);
         Some(())
     }
 
@@ -133,7 +132,7 @@ unsafe fn copy_upwards(from: usize, to: usize, count: usize) {
 /// The bytes at `own` must belong to the caller, to be read if `write` is true, else to be written.
 unsafe fn exchange(
     root: TableRoot,
-    addr: u64,
+    addr: UserAddr,
     mut own: usize,
     mut len: usize,
     access: Access,
@@ -156,7 +155,7 @@ unsafe fn exchange(
 }
 
 /// Copies bytes of a task into the kernel. Errors: BadAddress; `into` may then be partly filled.
-pub fn read(root: TableRoot, addr: u64, into: &mut [u8]) -> Result<(), Status> {
+pub fn read(root: TableRoot, addr: UserAddr, into: &mut [u8]) -> Result<(), Status> {
     // SAFETY: `into` is borrowed for writing.
     unsafe { exchange(root, addr, into.as_mut_ptr().expose_provenance(), into.len(), Access::READ, false) }
 }
@@ -164,7 +163,7 @@ pub fn read(root: TableRoot, addr: u64, into: &mut [u8]) -> Result<(), Status> {
 /// Copies bytes of a task into the kernel if all lie in one page that the task can read. Otherwise
 /// nothing is copied, and false is returned.
 #[inline(always)]
-pub fn read_in_page(root: TableRoot, addr: u64, into: &mut [u8]) -> bool {
+pub fn read_in_page(root: TableRoot, addr: UserAddr, into: &mut [u8]) -> bool {
     let mut place = Place::new(root, addr, Access::READ);
     if place.look(into.len()).is_none() || place.left != into.len() {
         return false;
@@ -188,16 +187,16 @@ impl Reader {
     /// A reader of this address space.
     #[must_use]
     pub fn new(root: TableRoot) -> Self {
-        Reader { place: Place::new(root, 0, Access::READ), span: u64::MAX }
+        Reader { place: Place::new(root, UserAddr::new(0), Access::READ), span: u64::MAX }
     }
 
     /// Copies bytes from `addr` on until one cannot be read; returns the number of bytes copied.
-    pub fn some(&mut self, addr: u64, into: &mut [u8]) -> usize {
+    pub fn some(&mut self, addr: UserAddr, into: &mut [u8]) -> usize {
         self.place.addr = addr;
         let mut done = 0;
         while let Some(rest) = into.get_mut(done..).filter(|rest| !rest.is_empty()) {
             self.place.left = 0;
-            let span = self.place.addr / TABLE_SPAN;
+            let span = self.place.addr.number() / TABLE_SPAN;
             if span != self.span {
                 self.place.table = Found::NONE;
             }
@@ -216,14 +215,14 @@ impl Reader {
     }
 
     /// The two words at `addr`; `None` if they cannot be read.
-    pub fn pair(&mut self, addr: u64) -> Option<[u64; 2]> {
+    pub fn pair(&mut self, addr: UserAddr) -> Option<[u64; 2]> {
         let mut words = [0; 2];
         (self.some(addr, words.as_mut_bytes()) == size_of_val(&words)).then_some(words)
     }
 }
 
 /// Copies bytes of the kernel to a task. Errors: BadAddress; a part may then be written.
-pub fn write(root: TableRoot, addr: u64, from: &[u8]) -> Result<(), Status> {
+pub fn write(root: TableRoot, addr: UserAddr, from: &[u8]) -> Result<(), Status> {
     // SAFETY: `from` is borrowed for reading.
     unsafe { exchange(root, addr, from.as_ptr().expose_provenance(), from.len(), Access::WRITE, true) }
 }
@@ -231,7 +230,7 @@ pub fn write(root: TableRoot, addr: u64, from: &[u8]) -> Result<(), Status> {
 /// Copies bytes of the kernel to a task if all lie in one page that the task can write. Otherwise
 /// nothing is copied, and false is returned.
 #[inline(always)]
-pub fn write_in_page(root: TableRoot, addr: u64, from: &[u8]) -> bool {
+pub fn write_in_page(root: TableRoot, addr: UserAddr, from: &[u8]) -> bool {
     let mut place = Place::new(root, addr, Access::WRITE);
     if place.look(from.len()).is_none() || place.left != from.len() {
         return false;
@@ -247,7 +246,7 @@ pub fn write_in_page(root: TableRoot, addr: u64, from: &[u8]) -> bool {
 /// The caller ensures that the frames belong to that task alone. Stores to code take effect: later
 /// instruction fetches see them (Intel SDM vol. 3A, section 12.6), and the return to ring 3 is a
 /// serialising instruction.
-pub fn poke(root: TableRoot, addr: u64, from: &[u8]) -> Result<(), Status> {
+pub fn poke(root: TableRoot, addr: UserAddr, from: &[u8]) -> Result<(), Status> {
     // SAFETY: `from` is borrowed for reading.
     unsafe { exchange(root, addr, from.as_ptr().expose_provenance(), from.len(), Access::READ, true) }
 }
@@ -255,7 +254,13 @@ pub fn poke(root: TableRoot, addr: u64, from: &[u8]) -> Result<(), Status> {
 /// Copies from one task to another, or within one. The error names the side that could not be
 /// accessed; a part may then be copied.
 #[inline(always)]
-pub fn copy(from_root: TableRoot, from: u64, to_root: TableRoot, to: u64, mut len: usize) -> Result<(), Side> {
+pub fn copy(
+    from_root: TableRoot,
+    from: UserAddr,
+    to_root: TableRoot,
+    to: UserAddr,
+    mut len: usize,
+) -> Result<(), Side> {
     let mut source = Place::new(from_root, from, Access::READ);
     let mut target = Place::new(to_root, to, Access::WRITE);
     while len != 0 {

@@ -46,7 +46,7 @@ pub fn count(kernel: &Kernel, thread: ThreadIndex, number: u64) {
     let mut tally = TALLY.lock();
     tally.0 += 1;
     let words = kernel.sys.thread(thread).map_or([0; 3], |t| [t.frame.rax, t.frame.rdx, t.frame.rsi]);
-    for word in [u64::from(thread), number].into_iter().chain(words) {
+    for word in [u64::from(thread.number()), number].into_iter().chain(words) {
         let mixed = (tally.1 ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         tally.1 = mixed ^ mixed >> 29;
     }
@@ -74,7 +74,7 @@ fn spaces(kernel: &Kernel) -> Result<(), String> {
                     Some(frames) => frames.next().map(Frame::address),
                     None => Some(base.plus(offset)),
                 };
-                let at = mapping.addr + offset;
+                let at = mapping.addr.number() + offset;
                 let found = paging::inspect(root, at).map(|(phys, ..)| phys);
                 if found != wanted {
                     return Err(format!("row {row}: {at:#x} leads to {found:x?}, and is mapped to {wanted:x?}"));

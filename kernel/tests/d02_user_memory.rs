@@ -17,8 +17,8 @@ use kernel::arch::paging::{self, UserFlags};
 use kernel::arch::ram::{self, Ram};
 use kernel::usermem::{self, Side};
 use kernel::{BOOT_CONFIG, start, testing};
-use kernel_core::addr::PhysAddr;
 use kernel_core::addr::TableRoot;
+use kernel_core::addr::{PhysAddr, UserAddr};
 use kernel_core::frames::Frames;
 use tables::{HUGE, NO_EXECUTE, Space, USER, WRITABLE, bytes, change};
 
@@ -84,13 +84,17 @@ fn large(root: TableRoot) {
     for level in [3, 2] {
         // SAFETY: a page table that `map_user` made, in the direct map.
         let entry = unsafe {
-            Ram::at(table + (LARGE >> (12 + 9 * level) & 511) * 8, 8).unwrap().pointer().cast::<u64>().read()
+            Ram::at(PhysAddr::new(table + (LARGE >> (12 + 9 * level) & 511) * 8), 8)
+                .unwrap()
+                .pointer()
+                .cast::<u64>()
+                .read()
         };
         table = entry & 0x000f_ffff_ffff_f000;
     }
     // SAFETY: as above. Only the tests use this address space, and nobody loads it.
     unsafe {
-        Ram::at(table + (LARGE >> 21 & 511) * 8, 8)
+        Ram::at(PhysAddr::new(table + (LARGE >> 21 & 511) * 8), 8)
             .unwrap()
             .pointer()
             .cast::<u64>()
@@ -112,19 +116,19 @@ fn reader(frames: &RefCell<Frames>) {
     let mut eight = [0; 8];
     let mut sixteen = [0; 16];
     let mut reader = usermem::Reader::new(space.root);
-    assert_eq!(reader.some(EDGE - 8, &mut eight), 8);
+    assert_eq!(reader.some(UserAddr::new(EDGE - 8), &mut eight), 8);
     // The page of the same number in the part before is `second`.
-    assert_eq!(reader.pair(EDGE + PAGE), words(4));
-    assert_eq!(reader.pair(DATA + PAGE), words(2));
+    assert_eq!(reader.pair(UserAddr::new(EDGE + PAGE)), words(4));
+    assert_eq!(reader.pair(UserAddr::new(DATA + PAGE)), words(2));
     // A piece that goes on over the edge, where nothing is mapped.
-    assert_eq!(reader.some(EDGE - 8, &mut sixteen), 8);
-    assert_eq!(reader.pair(DATA + PAGE), words(2));
-    assert_eq!(reader.some(EDGE - 8, &mut sixteen), 8);
-    assert_eq!(reader.pair(EDGE + PAGE), words(4));
+    assert_eq!(reader.some(UserAddr::new(EDGE - 8), &mut sixteen), 8);
+    assert_eq!(reader.pair(UserAddr::new(DATA + PAGE)), words(2));
+    assert_eq!(reader.some(UserAddr::new(EDGE - 8), &mut sixteen), 8);
+    assert_eq!(reader.pair(UserAddr::new(EDGE + PAGE)), words(4));
     // A part of the address space that has no table, and then one that has.
-    assert_eq!(reader.pair(EDGE + 0x20_0000), None);
-    assert_eq!(reader.pair(EDGE + 0x20_1000), None);
-    assert_eq!(reader.pair(EDGE + PAGE), words(4));
+    assert_eq!(reader.pair(UserAddr::new(EDGE + 0x20_0000)), None);
+    assert_eq!(reader.pair(UserAddr::new(EDGE + 0x20_1000)), None);
+    assert_eq!(reader.pair(UserAddr::new(EDGE + PAGE)), words(4));
     space.give_back();
 }
 
@@ -138,15 +142,15 @@ fn within_a_page(frames: &RefCell<Frames>) {
     for (offset, len) in [(0, 1), (0, 4096), (4095, 1), (123, 45), (8, 8)] {
         bytes(first).fill(0xee);
         let data = pattern(len, offset);
-        assert_eq!(usermem::write(space.root, DATA + offset as u64, &data), Ok(()));
+        assert_eq!(usermem::write(space.root, UserAddr::new(DATA + offset as u64), &data), Ok(()));
         assert_eq!(&bytes(first)[offset..offset + len], data);
         let touched = |n: usize| (offset..offset + len).contains(&n);
         assert!((0..4096).all(|n| touched(n) || bytes(first)[n] == 0xee), "bytes beside {offset}+{len} were written");
         let mut back = vec![0; len];
-        assert_eq!(usermem::read(space.root, DATA + offset as u64, &mut back), Ok(()));
+        assert_eq!(usermem::read(space.root, UserAddr::new(DATA + offset as u64), &mut back), Ok(()));
         assert_eq!(back, data);
     }
-    assert_eq!(usermem::write(space.root, LAST + PAGE - 1, b"!"), Ok(()));
+    assert_eq!(usermem::write(space.root, UserAddr::new(LAST + PAGE - 1), b"!"), Ok(()));
     space.give_back();
 }
 
@@ -155,7 +159,7 @@ fn across_pages(frames: &RefCell<Frames>) {
     for (offset, len) in [(4095, 2), (4000, 4096), (0, 3 * 4096), (1, 2 * 4096 + 4094), (4096, 4097)] {
         pages.into_iter().for_each(|p| bytes(p).fill(0xee));
         let data = pattern(len, offset);
-        assert_eq!(usermem::write(space.root, DATA + offset as u64, &data), Ok(()));
+        assert_eq!(usermem::write(space.root, UserAddr::new(DATA + offset as u64), &data), Ok(()));
         let seen: Vec<u8> = pages.into_iter().flat_map(|p| bytes(p).to_vec()).collect();
         assert_eq!(&seen[offset..offset + len], data);
         assert!(
@@ -163,7 +167,7 @@ fn across_pages(frames: &RefCell<Frames>) {
             "bytes beside {offset}+{len} were written"
         );
         let mut back = vec![0; len];
-        assert_eq!(usermem::read(space.root, DATA + offset as u64, &mut back), Ok(()));
+        assert_eq!(usermem::read(space.root, UserAddr::new(DATA + offset as u64), &mut back), Ok(()));
         assert_eq!(back, data);
     }
     space.give_back();
@@ -173,11 +177,14 @@ fn from_task_to_task(frames: &RefCell<Frames>) {
     let (one, pages) = space(frames);
     let (other, others) = space(frames);
     let data = pattern(3 * 4096, 7);
-    assert_eq!(usermem::write(one.root, DATA, &data), Ok(()));
+    assert_eq!(usermem::write(one.root, UserAddr::new(DATA), &data), Ok(()));
     // Different offsets in their pages on both sides.
     for (from, to, len) in [(0, 0, 3 * 4096), (100, 3000, 8000), (4095, 1, 2), (1, 4095, 8192)] {
         others.into_iter().for_each(|p| bytes(p).fill(0xee));
-        assert_eq!(usermem::copy(one.root, DATA + from, other.root, DATA + to, len), Ok(()));
+        assert_eq!(
+            usermem::copy(one.root, UserAddr::new(DATA + from), other.root, UserAddr::new(DATA + to), len),
+            Ok(())
+        );
         let seen: Vec<u8> = others.into_iter().flat_map(|p| bytes(p).to_vec()).collect();
         let (from, to) = (from as usize, to as usize);
         assert_eq!(seen[to..to + len], data[from..from + len]);
@@ -193,7 +200,7 @@ fn overlapping_copy(frames: &RefCell<Frames>) {
     let (space, [first, ..]) = space(frames);
     let data = pattern(100, 0);
     bytes(first)[..100].copy_from_slice(&data);
-    assert_eq!(usermem::copy(space.root, DATA, space.root, DATA + 10, 90), Ok(()));
+    assert_eq!(usermem::copy(space.root, UserAddr::new(DATA), space.root, UserAddr::new(DATA + 10), 90), Ok(()));
     assert_eq!(&bytes(first)[10..100], &data[..90]);
     space.give_back();
 }
@@ -238,28 +245,36 @@ fn bad_addresses(frames: &RefCell<Frames>) {
     let (space, _) = space(frames);
     for (addr, len) in bad() {
         let mut buffer = vec![0x55; len];
-        assert_eq!(usermem::read(space.root, addr, &mut buffer), Err(Status::BadAddress), "read {addr:#x}+{len}");
+        assert_eq!(
+            usermem::read(space.root, UserAddr::new(addr), &mut buffer),
+            Err(Status::BadAddress),
+            "read {addr:#x}+{len}"
+        );
         assert!(buffer.iter().all(|&b| b == 0x55), "something was read from {addr:#x}");
-        assert_eq!(usermem::write(space.root, addr, &buffer), Err(Status::BadAddress), "write {addr:#x}+{len}");
+        assert_eq!(
+            usermem::write(space.root, UserAddr::new(addr), &buffer),
+            Err(Status::BadAddress),
+            "write {addr:#x}+{len}"
+        );
     }
     space.give_back();
 }
 
 fn read_only(frames: &RefCell<Frames>) {
     let (space, _) = space(frames);
-    let frame = paging::translate_user(space.root, READ_ONLY, false).expect("mapped");
+    let frame = paging::translate_user(space.root, UserAddr::new(READ_ONLY), false).expect("mapped");
     bytes(frame).copy_from_slice(&pattern(4096, 3));
     let mut back = [0; 100];
-    assert_eq!(usermem::read(space.root, READ_ONLY + 50, &mut back), Ok(()));
+    assert_eq!(usermem::read(space.root, UserAddr::new(READ_ONLY + 50), &mut back), Ok(()));
     assert_eq!(back, pattern(4096, 3)[50..150]);
     for (addr, len) in [(READ_ONLY, 1), (READ_ONLY + 4095, 1), (READ_ONLY, 4096), (READ_ONLY + 4095, 2)] {
-        assert_eq!(usermem::write(space.root, addr, &vec![0; len]), Err(Status::BadAddress));
-        assert_eq!(usermem::copy(space.root, DATA, space.root, addr, len), Err(Side::To));
+        assert_eq!(usermem::write(space.root, UserAddr::new(addr), &vec![0; len]), Err(Status::BadAddress));
+        assert_eq!(usermem::copy(space.root, UserAddr::new(DATA), space.root, UserAddr::new(addr), len), Err(Side::To));
     }
     assert_eq!(bytes(frame), pattern(4096, 3), "read-only memory was written");
     // A page is writable only if all levels of its tables say so.
     change(space.root, READ_ONLY, WRITABLE, 0);
-    assert_eq!(usermem::write(space.root, READ_ONLY, b"x"), Ok(()));
+    assert_eq!(usermem::write(space.root, UserAddr::new(READ_ONLY), b"x"), Ok(()));
     space.give_back();
 }
 
@@ -270,18 +285,26 @@ fn straddling(frames: &RefCell<Frames>) {
         [(DATA_END - 1, 2), (DATA_END - 4096, 4097), (DATA, 3 * 4096 + 1), (LAST + 4000, 97), (DATA - 1, 2)]
     {
         buffer.resize(len, 0);
-        assert_eq!(usermem::read(space.root, addr, &mut buffer), Err(Status::BadAddress), "read {addr:#x}+{len}");
-        assert_eq!(usermem::write(space.root, addr, &buffer), Err(Status::BadAddress), "write {addr:#x}+{len}");
+        assert_eq!(
+            usermem::read(space.root, UserAddr::new(addr), &mut buffer),
+            Err(Status::BadAddress),
+            "read {addr:#x}+{len}"
+        );
+        assert_eq!(
+            usermem::write(space.root, UserAddr::new(addr), &buffer),
+            Err(Status::BadAddress),
+            "write {addr:#x}+{len}"
+        );
     }
     // Good, bad for writing, good.
     buffer.resize(4098, 0);
-    assert_eq!(usermem::read(space.root, READ_ONLY - 1, &mut buffer), Ok(()));
-    assert_eq!(usermem::write(space.root, READ_ONLY - 1, &buffer), Err(Status::BadAddress));
+    assert_eq!(usermem::read(space.root, UserAddr::new(READ_ONLY - 1), &mut buffer), Ok(()));
+    assert_eq!(usermem::write(space.root, UserAddr::new(READ_ONLY - 1), &buffer), Err(Status::BadAddress));
     // Pages go away, and their addresses with them.
-    paging::unmap(space.root, DATA + PAGE);
+    paging::unmap(space.root, UserAddr::new(DATA + PAGE));
     buffer.resize(3 * 4096, 0);
-    assert_eq!(usermem::read(space.root, DATA, &mut buffer), Err(Status::BadAddress));
-    assert_eq!(usermem::read(space.root, DATA + 2 * PAGE, &mut buffer[..4096]), Ok(()));
+    assert_eq!(usermem::read(space.root, UserAddr::new(DATA), &mut buffer), Err(Status::BadAddress));
+    assert_eq!(usermem::read(space.root, UserAddr::new(DATA + 2 * PAGE), &mut buffer[..4096]), Ok(()));
     space.give_back();
 }
 
@@ -289,15 +312,29 @@ fn bad_sides(frames: &RefCell<Frames>) {
     let (one, _) = space(frames);
     let (other, _) = space(frames);
     for (addr, len) in bad() {
-        assert_eq!(usermem::copy(one.root, addr, other.root, DATA, len), Err(Side::From), "from {addr:#x}+{len}");
-        assert_eq!(usermem::copy(one.root, DATA, other.root, addr, len), Err(Side::To), "to {addr:#x}+{len}");
+        assert_eq!(
+            usermem::copy(one.root, UserAddr::new(addr), other.root, UserAddr::new(DATA), len),
+            Err(Side::From),
+            "from {addr:#x}+{len}"
+        );
+        assert_eq!(
+            usermem::copy(one.root, UserAddr::new(DATA), other.root, UserAddr::new(addr), len),
+            Err(Side::To),
+            "to {addr:#x}+{len}"
+        );
     }
-    assert_eq!(usermem::copy(one.root, DATA_END - 10, other.root, DATA, 11), Err(Side::From));
-    assert_eq!(usermem::copy(one.root, DATA, other.root, DATA_END - 10, 11), Err(Side::To));
+    assert_eq!(
+        usermem::copy(one.root, UserAddr::new(DATA_END - 10), other.root, UserAddr::new(DATA), 11),
+        Err(Side::From)
+    );
+    assert_eq!(
+        usermem::copy(one.root, UserAddr::new(DATA), other.root, UserAddr::new(DATA_END - 10), 11),
+        Err(Side::To)
+    );
     // Each side is looked up in its own tables.
-    paging::unmap(one.root, DATA);
-    assert_eq!(usermem::copy(one.root, DATA, other.root, DATA, 1), Err(Side::From));
-    assert_eq!(usermem::copy(other.root, DATA, one.root, DATA, 1), Err(Side::To));
+    paging::unmap(one.root, UserAddr::new(DATA));
+    assert_eq!(usermem::copy(one.root, UserAddr::new(DATA), other.root, UserAddr::new(DATA), 1), Err(Side::From));
+    assert_eq!(usermem::copy(other.root, UserAddr::new(DATA), one.root, UserAddr::new(DATA), 1), Err(Side::To));
     one.give_back();
     other.give_back();
 }
@@ -305,9 +342,9 @@ fn bad_sides(frames: &RefCell<Frames>) {
 fn nothing(frames: &RefCell<Frames>) {
     let (space, _) = space(frames);
     for addr in [0, DATA, DATA_END, u64::MAX, 1 << 47] {
-        assert_eq!(usermem::read(space.root, addr, &mut []), Ok(()));
-        assert_eq!(usermem::write(space.root, addr, &[]), Ok(()));
-        assert_eq!(usermem::copy(space.root, addr, space.root, addr, 0), Ok(()));
+        assert_eq!(usermem::read(space.root, UserAddr::new(addr), &mut []), Ok(()));
+        assert_eq!(usermem::write(space.root, UserAddr::new(addr), &[]), Ok(()));
+        assert_eq!(usermem::copy(space.root, UserAddr::new(addr), space.root, UserAddr::new(addr), 0), Ok(()));
     }
     space.give_back();
 }

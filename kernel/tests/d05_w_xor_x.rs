@@ -114,7 +114,7 @@ fn upper_levels(space: Space<'_>) {
     space.map(PAGE, UserFlags::DATA);
     change(space.root, PAGE, 0, NO_EXECUTE);
     assert_eq!(find_writable_executable(space.root), Some(PAGE));
-    let top = Ram::at(space.root.address().number(), 8).expect("in the direct map").pointer().cast::<u64>();
+    let top = Ram::at(space.root.address(), 8).expect("in the direct map").pointer().cast::<u64>();
     // SAFETY: the first entry of the space's own top table; nobody has loaded it.
     unsafe {
         top.write(top.read() | NO_EXECUTE);

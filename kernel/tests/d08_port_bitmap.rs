@@ -10,6 +10,7 @@ use core::cell::RefCell;
 use kernel::arch::percore::Core;
 use kernel::{BOOT_CONFIG, start, testing};
 use kernel_core::Row;
+use kernel_core::addr::UserAddr;
 
 entry_point!(main, config = &BOOT_CONFIG);
 
@@ -127,7 +128,11 @@ fn io_privilege() {
     // SAFETY: reads the flags.
     unsafe { asm!("pushfq", "pop {}", out(reg) flags) };
     assert_eq!(flags & 0x3000, 0);
-    assert_eq!(kernel::loader::user_frame(0x40_0000, 0x50_0000, 0).rflags, 0x202, "what a thread begins with");
+    assert_eq!(
+        kernel::loader::user_frame(UserAddr::new(0x40_0000), UserAddr::new(0x50_0000), 0).rflags,
+        0x202,
+        "what a thread begins with"
+    );
 }
 
 #[panic_handler]

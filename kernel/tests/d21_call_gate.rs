@@ -25,7 +25,7 @@ use kernel::kernel::{self as state, Kernel};
 use kernel::loader::{self, SpawnError};
 use kernel::{BOOT_CONFIG, start, testing};
 use kernel_core::Row;
-use kernel_core::addr::TableRoot;
+use kernel_core::addr::{TableRoot, UserAddr};
 use kernel_core::clock::Clock;
 use kernel_core::handles::Object;
 use kernel_core::image::ImageError;
@@ -125,7 +125,7 @@ fn lay_gates(root: TableRoot) {
         let page = Box::leak(Box::new(Page([0; 512])));
         paging::inspect(paging::kernel_root(), (&raw const *page).addr() as u64).map(|(phys, ..)| phys)
     };
-    let table = paging::table_for(root, PROGRAM_BASE, || {
+    let table = paging::table_for(root, UserAddr::new(PROGRAM_BASE), || {
         let page = frame().ok_or(Status::OutOfMemory)?;
         // SAFETY: it is the test's own.
         Ok(unsafe { paging::zero_at(page) })
@@ -133,7 +133,7 @@ fn lay_gates(root: TableRoot) {
     .expect("a table");
     for page in (PAGE..PROGRAM_BASE).step_by(PAGE as usize) {
         let phys = frame().expect("a page");
-        let words = Ram::at(phys.number(), PAGE).expect("memory").pointer().cast::<u64>();
+        let words = Ram::at(phys, PAGE).expect("memory").pointer().cast::<u64>();
         for slot in 0..256 {
             // SAFETY: the page was just taken, and has 512 words.
             unsafe {
@@ -141,7 +141,7 @@ fn lay_gates(root: TableRoot) {
                 words.add(2 * slot + 1).write(target >> 32);
             }
         }
-        paging::set_user(table, page, phys, UserFlags::DATA);
+        paging::set_user(table, UserAddr::new(page), phys, UserFlags::DATA);
     }
 }
 
@@ -208,18 +208,24 @@ fn not_mapped() {
     loader::spawn(&mut kernel, ATTACKER, b"").expect("it is good");
     let mut create = kernel.sys.memory_begin(ATTACKER, 1, false).expect("a page");
     while kernel.sys.memory_frame(&mut create).expect("a frame").is_some() {}
-    let handle = u64::from(kernel.sys.memory_finish(ATTACKER, create).expect("a handle"));
+    let handle = kernel.sys.memory_finish(ATTACKER, create).expect("a handle");
     let task = kernel.sys.task(ATTACKER).expect("a row");
     let Object::Memory(memory) = task.handle(handle).expect("it is there").object else { panic!("no memory") };
     let (root, thread) = (task.root().expect("it runs"), task.first_thread().expect("a thread"));
     for addr in (PAGE..PROGRAM_BASE).step_by(PAGE as usize) {
-        assert_eq!(kernel.sys.memory_map(ATTACKER, handle, addr, true).err(), Some(Status::BadAddress), "{addr:#x}");
+        assert_eq!(
+            kernel.sys.memory_map(ATTACKER, handle, UserAddr::new(addr), true).err(),
+            Some(Status::BadAddress),
+            "{addr:#x}"
+        );
         // As if it had been let pass.
-        let mapping = kernel_core::memory::Mapping { addr, pages: 1, memory, changing: true };
+        let mapping = kernel_core::memory::Mapping { addr: UserAddr::new(addr), pages: 1, memory, changing: true };
         kernel.sys.map_anywhere(ATTACKER, mapping).expect("room");
-        kernel.sys.step_set(thread, Step::Fill(Fill { addr, writable: true, done: 0, next: None }));
+        kernel
+            .sys
+            .step_set(thread, Step::Fill(Fill { addr: UserAddr::new(addr), writable: true, done: 0, next: None }));
         kernel.go_on(thread);
-        assert_eq!(paging::translate_user(root, addr, false), None, "{addr:#x} is mapped");
+        assert_eq!(paging::translate_user(root, UserAddr::new(addr), false), None, "{addr:#x} is mapped");
     }
 }
 

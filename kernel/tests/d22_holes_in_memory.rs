@@ -17,7 +17,7 @@ use kernel::arch::paging::{self, UserFlags, inspect, kernel_root};
 use kernel::arch::ram::{self, DIRECT_MAP, Ram};
 use kernel::usermem::{self, Reader, Side};
 use kernel::{BOOT_CONFIG, start, testing};
-use kernel_core::addr::PhysAddr;
+use kernel_core::addr::{PhysAddr, UserAddr};
 use kernel_core::frames::{Chain, Frames};
 use kernel_core::memory::Caching;
 use tables::{Space, bytes};
@@ -57,21 +57,27 @@ fn main(boot: &'static mut BootInfo) -> ! {
 fn not_mapped(hole: u64) {
     for phys in (hole..hole + SIZE).step_by(PAGE as usize) {
         assert_eq!(inspect(kernel_root(), DIRECT_MAP + phys), None, "{phys:#x}");
-        assert_eq!(Ram::at(phys, 1), None, "{phys:#x}");
+        assert_eq!(Ram::at(PhysAddr::new(phys), 1), None, "{phys:#x}");
     }
     for (phys, len) in [(hole - PAGE, PAGE + 1), (hole + SIZE - 1, 2), (hole, SIZE), (hole - PAGE, SIZE + 2 * PAGE)] {
-        assert_eq!(Ram::at(phys, len), None, "{len:#x} bytes at {phys:#x}");
+        assert_eq!(Ram::at(PhysAddr::new(phys), len), None, "{len:#x} bytes at {phys:#x}");
     }
-    assert!(Ram::at(hole + SIZE, PAGE).is_some() && inspect(kernel_root(), DIRECT_MAP + hole + SIZE).is_some());
-    assert!(!ram::regions().touch(hole, SIZE), "no task may have a range there");
-    assert!(ram::regions().touch(hole, SIZE + 1), "a task may have a range in memory");
+    assert!(
+        Ram::at(PhysAddr::new(hole + SIZE), PAGE).is_some()
+            && inspect(kernel_root(), DIRECT_MAP + hole + SIZE).is_some()
+    );
+    assert!(!ram::regions().touch(PhysAddr::new(hole), SIZE), "no task may have a range there");
+    assert!(ram::regions().touch(PhysAddr::new(hole), SIZE + 1), "a task may have a range in memory");
 }
 
 fn no_frame(frames: &mut Frames, hole: u64) {
     let mut chain = Chain::default();
     while let Some(frame) = frames.alloc(&mut chain) {
-        let phys = frame.address().number();
-        assert!(Ram::at(phys, PAGE).is_some() && !(hole..hole + SIZE).contains(&phys), "{phys:#x} was given out");
+        let phys = frame.address();
+        assert!(
+            Ram::at(phys, PAGE).is_some() && !(hole..hole + SIZE).contains(&phys.number()),
+            "{phys:#x} was given out"
+        );
     }
     while frames.free_first(&mut chain).is_some() {}
 }
@@ -91,21 +97,25 @@ fn no_copy(frames: &RefCell<Frames>, hole: u64) {
     for (phys, caching) in places.into_iter().flat_map(|phys| types.map(|caching| (phys, caching))) {
         let (space, _) = space(frames, phys, caching);
         let root = space.root;
-        assert_eq!(paging::translate_user(root, HOLE_AT, true), Some(PhysAddr::new(phys)), "the task has it");
+        assert_eq!(
+            paging::translate_user(root, UserAddr::new(HOLE_AT), true),
+            Some(PhysAddr::new(phys)),
+            "the task has it"
+        );
         for at in [HOLE_AT, HOLE_AT + 8, HOLE_AT + PAGE - 8] {
             let mut own = [7; 8];
-            assert_eq!(usermem::read(root, at, &mut own), Err(Status::BadAddress));
-            assert!(!usermem::read_in_page(root, at, &mut own));
-            assert_eq!(usermem::write(root, at, &own), Err(Status::BadAddress));
-            assert!(!usermem::write_in_page(root, at, &own));
-            assert_eq!(usermem::poke(root, at, &own), Err(Status::BadAddress));
-            assert_eq!(usermem::copy(root, at, root, AT, 8), Err(Side::From));
-            assert_eq!(usermem::copy(root, AT, root, at, 8), Err(Side::To));
+            assert_eq!(usermem::read(root, UserAddr::new(at), &mut own), Err(Status::BadAddress));
+            assert!(!usermem::read_in_page(root, UserAddr::new(at), &mut own));
+            assert_eq!(usermem::write(root, UserAddr::new(at), &own), Err(Status::BadAddress));
+            assert!(!usermem::write_in_page(root, UserAddr::new(at), &own));
+            assert_eq!(usermem::poke(root, UserAddr::new(at), &own), Err(Status::BadAddress));
+            assert_eq!(usermem::copy(root, UserAddr::new(at), root, UserAddr::new(AT), 8), Err(Side::From));
+            assert_eq!(usermem::copy(root, UserAddr::new(AT), root, UserAddr::new(at), 8), Err(Side::To));
             // What a backtrace and the bytes of code in a death's record are read with.
             let mut reader = Reader::new(root);
-            assert_eq!((reader.some(at, &mut own), reader.pair(at)), (0, None));
-            assert!(reader.pair(AT).is_some());
-            assert_eq!((reader.some(at, &mut own), reader.pair(at)), (0, None));
+            assert_eq!((reader.some(UserAddr::new(at), &mut own), reader.pair(UserAddr::new(at))), (0, None));
+            assert!(reader.pair(UserAddr::new(AT)).is_some());
+            assert_eq!((reader.some(UserAddr::new(at), &mut own), reader.pair(UserAddr::new(at))), (0, None));
             assert_eq!(own, [7; 8], "{at:#x} of {phys:#x} was read");
         }
         space.give_back();
@@ -115,13 +125,16 @@ fn no_copy(frames: &RefCell<Frames>, hole: u64) {
 fn no_copy_over(frames: &RefCell<Frames>, hole: u64) {
     let (space, [first, last]) = space(frames, hole, Caching::Uncached);
     let mut own = vec![7; 3 * PAGE as usize];
-    assert_eq!(usermem::read(space.root, AT, &mut own), Err(Status::BadAddress));
-    assert_eq!(usermem::write(space.root, AT, &own), Err(Status::BadAddress));
-    assert!(bytes(PhysAddr::new(last.number())).iter().all(|&b| b == 0), "what lies behind the hole was written");
+    assert_eq!(usermem::read(space.root, UserAddr::new(AT), &mut own), Err(Status::BadAddress));
+    assert_eq!(usermem::write(space.root, UserAddr::new(AT), &own), Err(Status::BadAddress));
+    assert!(bytes(last).iter().all(|&b| b == 0), "what lies behind the hole was written");
     assert!(own[PAGE as usize..].iter().all(|&b| b == 7), "what lies in or behind the hole was read");
-    bytes(PhysAddr::new(first.number())).fill(0);
-    assert_eq!(Reader::new(space.root).some(AT + PAGE - 16, &mut own), 16);
-    assert_eq!(usermem::copy(space.root, AT + PAGE - 16, space.root, AT, 32), Err(Side::From));
+    bytes(first).fill(0);
+    assert_eq!(Reader::new(space.root).some(UserAddr::new(AT + PAGE - 16), &mut own), 16);
+    assert_eq!(
+        usermem::copy(space.root, UserAddr::new(AT + PAGE - 16), space.root, UserAddr::new(AT), 32),
+        Err(Side::From)
+    );
     space.give_back();
 }
 
@@ -138,7 +151,7 @@ fn reserved() {
     .leak();
     let map: MemoryRegions = list.into();
     let usable = ram::named(&map, |kind| kind == MemoryRegionKind::Usable);
-    let found = usable.list().iter().map(|r| (r.start, r.end));
+    let found = usable.list().iter().map(|r| (r.start.number(), r.end.number()));
     let wanted = [(0x10_0000, 0x20_0000), (0x30_0000, 0x40_0000), (0x40_1000, 0x80_0000), (0x90_0000, 0x100_0000)];
     assert!(found.eq(wanted), "{:x?}", usable.list());
 }

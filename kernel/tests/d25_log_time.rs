@@ -17,6 +17,7 @@ use kernel::{BOOT_CONFIG, loader, start, testing};
 use kernel_core::Row;
 use kernel_core::clock::Clock;
 use kernel_core::step::Step;
+use kernel_core::thread::ThreadIndex;
 
 entry_point!(main, config = &BOOT_CONFIG);
 
@@ -42,7 +43,7 @@ fn main(boot: &'static mut BootInfo) -> ! {
 }
 
 /// Begins to show a text of a task; returns its thread, whose system call goes on with it.
-fn begin(kernel: &mut Kernel, row: Row, text: &[u8]) -> u16 {
+fn begin(kernel: &mut Kernel, row: Row, text: &[u8]) -> ThreadIndex {
     let thread = kernel.sys.task(row).expect("a row").first_thread().expect("it runs");
     let show = kernel.sys.log_write(row, text.len(), text).expect("it may write");
     kernel.sys.step_set(thread, Step::Show(show));

@@ -12,6 +12,7 @@ use core::cell::RefCell;
 use kernel::arch::paging;
 use kernel::arch::ram::{self, Ram};
 use kernel::{BOOT_CONFIG, klog, start, testing};
+use kernel_core::addr::PhysAddr;
 use kernel_core::frames::Frame;
 use kernel_core::frames::{Chain, Frames};
 use x86_64::instructions::port::{Port, PortWriteOnly};
@@ -122,7 +123,7 @@ fn usable_and_once(frames: &mut Frames, regions: &MemoryRegions) {
 fn in_use(table: u64, level: u32, in_direct_map: bool, found: &mut dyn FnMut(u64)) {
     found(table / PAGE);
     for index in if level == 3 { 256..512 } else { 0..512 } {
-        let at = Ram::at(table + index * 8, 8).expect("tables are in memory").pointer().cast::<u64>();
+        let at = Ram::at(PhysAddr::new(table + index * 8), 8).expect("tables are in memory").pointer().cast::<u64>();
         // SAFETY: an entry of a page table.
         let entry = unsafe { at.read() };
         let in_direct_map = in_direct_map || (level == 3 && index < 256 + 128);
@@ -160,9 +161,8 @@ fn not_in_use(frames: &mut Frames) {
 
 fn hold_what_is_written(frames: &mut Frames) {
     let chain = take_all(frames);
-    let word = |frame: Frame, offset: u64| {
-        Ram::at(frame.address().number() + offset, 8).expect("memory").pointer().cast::<u64>()
-    };
+    let word =
+        |frame: Frame, offset: u64| Ram::at(frame.address().plus(offset), 8).expect("memory").pointer().cast::<u64>();
     for frame in frames.iter(&chain) {
         // SAFETY: the frame was just taken: it belongs to the test.
         unsafe {

@@ -28,6 +28,7 @@ use kernel::testing::expect_report;
 use kernel::{BOOT_CONFIG, start, testing, usermem};
 use kernel_core::Row;
 use kernel_core::acpi::Units;
+use kernel_core::addr::{PhysAddr, UserAddr};
 use kernel_core::clock::Clock;
 use kernel_core::handles::{Handle, Object};
 use kernel_core::image::ImageError;
@@ -121,8 +122,8 @@ fn range_in_ram(kernel: &mut Kernel) {
 /// The firmware of QEMU's machines names these; the task table's own check, which knows their usual places, is not asked here.
 fn range_in_a_unit(kernel: &mut Kernel, units: Units) {
     for (what, at) in [("I/O APIC", 0xfec0_0000), ("local APICs", 0xfee0_0000), ("HPET", 0xfed0_0000)] {
-        assert!(units.reached(at, 1).is_some_and(|reason| reason.contains(what)), "{what}: {units:x?}");
-        assert_eq!(units.reached(at - 0x1000, 0x1000), None, "{what}: the page before");
+        assert!(units.reached(PhysAddr::new(at), 1).is_some_and(|reason| reason.contains(what)), "{what}: {units:x?}");
+        assert_eq!(units.reached(PhysAddr::new(at - 0x1000), 0x1000), None, "{what}: the page before");
         let mut record = *kernel.sys.task(SECOND).expect("a row").record();
         (record.grants[0].base, record.grants[0].len) = (at - 0x1000, 0x2000);
         kernel.sys.alter_record(SECOND, record).expect("a row");
@@ -132,7 +133,7 @@ fn range_in_a_unit(kernel: &mut Kernel, units: Units) {
     }
     // A machine with a PCI host bridge that says where configuration is has that too: q35 does, pc does not.
     let q35 = pci::read(0, 0) == 0x29c0_8086;
-    let configuration = units.reached(0xb000_0000, 1);
+    let configuration = units.reached(PhysAddr::new(0xb000_0000), 1);
     assert_eq!(configuration.is_some_and(|reason| reason.starts_with("PCI configuration")), q35, "{configuration:?}");
 }
 
@@ -160,11 +161,11 @@ fn device_ranges(kernel: &mut Kernel) {
         for (slot, bits) in wanted.into_iter().enumerate() {
             let object = Object::Memory(ranges[slot].expect("the range's memory"));
             let handle = kernel.sys.handle_insert(row, Handle::new(object, Rights::READ));
-            let mapping = kernel.sys.memory_map(row, handle.expect("room").into(), 0, false).expect("it is free");
+            let mapping = kernel.sys.memory_map(row, handle.expect("room"), UserAddr::ANY, false).expect("it is free");
             let fill = Fill { addr: mapping.addr, writable: false, done: 0, next: None };
             kernel.sys.step_set(thread, Step::Fill(fill));
             kernel.go_on(thread);
-            for page in (mapping.addr..mapping.end()).step_by(abi::PAGE_SIZE) {
+            for page in (mapping.addr.number()..mapping.end().number()).step_by(abi::PAGE_SIZE) {
                 let (entry, _) = tables::entry(root, page).expect("mapped");
                 // SAFETY: an entry of a page table.
                 let value = unsafe { entry.read() };
@@ -215,18 +216,18 @@ fn good_program(kernel: &mut Kernel) {
     let root = kernel.sys.task(FIRST).expect("a row").root().expect("it runs");
     // What it finds where.
     let mut seen = [0; 0x100];
-    usermem::read(root, BASE, &mut seen).expect("code");
+    usermem::read(root, UserAddr::new(BASE), &mut seen).expect("code");
     assert_eq!(seen, file[0x1000..0x1100]);
     let mut seen = [1; 0x2000];
-    usermem::read(root, BASE + 0x2200, &mut seen).expect("data");
+    usermem::read(root, UserAddr::new(BASE + 0x2200), &mut seen).expect("data");
     assert_eq!(seen[..0x80], file[0x1200..0x1280]);
     assert!(seen[0x80..].iter().all(|&b| b == 0), "what the file does not fill is not zero");
     let mut around = [1; 0x100];
-    usermem::read(root, BASE + 0x100, &mut around).expect("the rest of the code's page");
+    usermem::read(root, UserAddr::new(BASE + 0x100), &mut around).expect("the rest of the code's page");
     assert!(around.iter().all(|&b| b == 0), "bytes of the file beside the segment are in the task's memory");
-    assert_eq!(usermem::write(root, BASE, &[0]), Err(Status::BadAddress));
-    assert_eq!(usermem::write(root, BASE + 0x1100, &[0]), Err(Status::BadAddress));
-    assert_eq!(usermem::write(root, BASE + 0x2200, &[0]), Ok(()));
+    assert_eq!(usermem::write(root, UserAddr::new(BASE), &[0]), Err(Status::BadAddress));
+    assert_eq!(usermem::write(root, UserAddr::new(BASE + 0x1100), &[0]), Err(Status::BadAddress));
+    assert_eq!(usermem::write(root, UserAddr::new(BASE + 0x2200), &[0]), Ok(()));
     assert_eq!(paging::find_writable_executable(root), None);
     // A second life while the first goes on is refused.
     assert!(matches!(loader::spawn(kernel, FIRST, b""), Err(SpawnError::Status(_))));
@@ -405,7 +406,7 @@ fn given_up(kernel: &mut Kernel) {
 fn forget_kept(kernel: &mut Kernel) -> bool {
     let Some(chain) = kernel.sys.take_kept(FIRST) else { return false };
     for frame in kernel.sys.frames_of(&chain) {
-        let page = ram::Ram::at(frame.address().number(), 4096).expect("memory").pointer();
+        let page = ram::Ram::at(frame.address(), 4096).expect("memory").pointer();
         // SAFETY: a frame of RAM that nobody writes.
         assert!((0..4096).all(|at| unsafe { page.add(at).read_volatile() } == 0), "it is not zeroed");
     }

@@ -17,8 +17,8 @@ use kernel::arch::cpu::Features;
 use kernel::arch::paging::{self, UserFlags, inspect, kernel_root, translate_user};
 use kernel::arch::ram::{DIRECT_MAP, Ram};
 use kernel::{BOOT_CONFIG, start, testing};
-use kernel_core::addr::PhysAddr;
 use kernel_core::addr::TableRoot;
+use kernel_core::addr::{PhysAddr, UserAddr};
 use kernel_core::frames::Frames;
 use kernel_core::memory::Caching;
 use tables::{HUGE, Space, USER, bytes, entry};
@@ -115,7 +115,7 @@ fn direct_map_covers(regions: &MemoryRegions) {
                 Some((PhysAddr::new(phys), true, false)),
                 "{phys:#x}"
             );
-            assert_eq!(Ram::at(phys, 1).map(|ram| ram.pointer().addr() as u64), Some(DIRECT_MAP + phys));
+            assert_eq!(Ram::at(PhysAddr::new(phys), 1).map(|ram| ram.pointer().addr() as u64), Some(DIRECT_MAP + phys));
         }
     }
 }
@@ -125,18 +125,21 @@ fn direct_map_ends(regions: &MemoryRegions) {
     for phys in [end, 0xfee0_0000, 0xfec0_0000, 0xfd_0000_0000, (1 << 46) - PAGE] {
         assert_eq!(inspect(kernel_root(), DIRECT_MAP + phys), None, "{phys:#x}");
     }
-    assert_eq!(Ram::at(end, 1), None);
-    assert_eq!(Ram::at(end - 1, 2), None);
-    assert_eq!(Ram::at(end - PAGE, PAGE).map(|ram| ram.pointer().addr() as u64), Some(DIRECT_MAP + end - PAGE));
-    assert_eq!(Ram::at(u64::MAX, 2), None);
-    assert_eq!(Ram::at(0xfee0_0000, PAGE), None, "a device's registers are no memory");
+    assert_eq!(Ram::at(PhysAddr::new(end), 1), None);
+    assert_eq!(Ram::at(PhysAddr::new(end - 1), 2), None);
+    assert_eq!(
+        Ram::at(PhysAddr::new(end - PAGE), PAGE).map(|ram| ram.pointer().addr() as u64),
+        Some(DIRECT_MAP + end - PAGE)
+    );
+    assert_eq!(Ram::at(PhysAddr::new(u64::MAX), 2), None);
+    assert_eq!(Ram::at(PhysAddr::new(0xfee0_0000), PAGE), None, "a device's registers are no memory");
 }
 
 fn same_memory(frames: &RefCell<Frames>) {
     static mut DATA: u64 = 0;
     let at = &raw mut DATA;
     let (phys, ..) = inspect(kernel_root(), at as u64).expect("mapped");
-    let alias = Ram::at(phys.number(), 8).expect("memory").pointer().cast::<u64>();
+    let alias = Ram::at(phys, 8).expect("memory").pointer().cast::<u64>();
     // SAFETY: both are addresses of the same variable, which nobody else uses, and volatile accesses assume nothing.
     unsafe {
         at.write_volatile(0x1122_3344);
@@ -156,7 +159,7 @@ fn same_memory(frames: &RefCell<Frames>) {
 }
 
 fn top(root: TableRoot) -> &'static [u64; 512] {
-    let table = Ram::at(root.address().number(), PAGE).expect("memory").pointer().cast::<[u64; 512]>();
+    let table = Ram::at(root.address(), PAGE).expect("memory").pointer().cast::<[u64; 512]>();
     // SAFETY: a top table of the kernel's making; nobody writes it while the tests compare.
     unsafe { &*table }
 }
@@ -211,25 +214,25 @@ fn shares_upper_half(frames: &RefCell<Frames>) {
 fn map_and_unmap(frames: &RefCell<Frames>) {
     let space = Space::new(frames);
     for page in [PROGRAM_BASE, PROGRAM_BASE + PAGE, 0x40_0000, 0x3fff_ffff_f000, 0x7000_0000_0000, USER_END - PAGE] {
-        assert_eq!(translate_user(space.root, page, false), None);
+        assert_eq!(translate_user(space.root, UserAddr::new(page), false), None);
         let frame = space.map(page, UserFlags::DATA);
         for offset in [0, 1, 0x123, PAGE - 1] {
-            assert_eq!(translate_user(space.root, page + offset, false), Some(frame.plus(offset)));
-            assert_eq!(translate_user(space.root, page + offset, true), Some(frame.plus(offset)));
+            assert_eq!(translate_user(space.root, UserAddr::new(page + offset), false), Some(frame.plus(offset)));
+            assert_eq!(translate_user(space.root, UserAddr::new(page + offset), true), Some(frame.plus(offset)));
         }
     }
     // Neighbours stay.
     let second = PROGRAM_BASE + PAGE;
-    paging::unmap(space.root, second);
-    assert_eq!(translate_user(space.root, second, false), None);
-    assert!(translate_user(space.root, PROGRAM_BASE, true).is_some());
+    paging::unmap(space.root, UserAddr::new(second));
+    assert_eq!(translate_user(space.root, UserAddr::new(second), false), None);
+    assert!(translate_user(space.root, UserAddr::new(PROGRAM_BASE), true).is_some());
     // Where nothing is mapped, or not even a table is, unmapping does nothing.
-    paging::unmap(space.root, second);
-    paging::unmap(space.root, 0x5555_5555_5000);
+    paging::unmap(space.root, UserAddr::new(second));
+    paging::unmap(space.root, UserAddr::new(0x5555_5555_5000));
     // Mapped again, it is the new frame.
     let frame = space.map(second, UserFlags::READ);
-    assert_eq!(translate_user(space.root, second + 5, false), Some(frame.plus(5)));
-    assert_eq!(translate_user(space.root, second + 5, true), None, "a read-only page can be written");
+    assert_eq!(translate_user(space.root, UserAddr::new(second + 5), false), Some(frame.plus(5)));
+    assert_eq!(translate_user(space.root, UserAddr::new(second + 5), true), None, "a read-only page can be written");
     space.give_back();
 }
 
@@ -238,8 +241,12 @@ fn d21_low_addresses_stay_empty(frames: &RefCell<Frames>) {
     let space = Space::new(frames);
     let frame = space.frame();
     for page in [0, PAGE, 0x8000, PROGRAM_BASE - PAGE, USER_END, 1 << 47, DIRECT_MAP] {
-        let mapped = paging::map_user(space.root, page, frame, UserFlags::DATA, || Ok(space.zeroed()));
-        assert_eq!((mapped, translate_user(space.root, page, false)), (Err(Status::OutOfMemory), None), "{page:#x}");
+        let mapped = paging::map_user(space.root, UserAddr::new(page), frame, UserFlags::DATA, || Ok(space.zeroed()));
+        assert_eq!(
+            (mapped, translate_user(space.root, UserAddr::new(page), false)),
+            (Err(Status::OutOfMemory), None),
+            "{page:#x}"
+        );
     }
     assert!(top(space.root)[..256].iter().all(|&entry| entry == 0), "a table was made");
     space.give_back();
@@ -281,8 +288,8 @@ fn without_frames(frames: &RefCell<Frames>) {
             if left == 0 { Ok(space.zeroed()) } else { Err(Status::QuotaFrames) }
         };
         let expected = if have == 2 { Ok(()) } else { Err(Status::QuotaFrames) };
-        assert_eq!(paging::map_user(space.root, AT, frame, UserFlags::DATA, table), expected);
-        assert_eq!(translate_user(space.root, AT, false), (have == 2).then_some(frame));
+        assert_eq!(paging::map_user(space.root, UserAddr::new(AT), frame, UserFlags::DATA, table), expected);
+        assert_eq!(translate_user(space.root, UserAddr::new(AT), false), (have == 2).then_some(frame));
     }
     space.give_back();
 }
@@ -291,12 +298,12 @@ fn translation_of_kernel_addresses(frames: &RefCell<Frames>) {
     let space = Space::new(frames);
     let code = translation_of_kernel_addresses as *const () as u64;
     for addr in [code, DIRECT_MAP, IMAGE, USER_END, 1 << 47, u64::MAX, 0xffff_fe80_000f_f000] {
-        assert_eq!(translate_user(space.root, addr, false), None, "{addr:#x}");
+        assert_eq!(translate_user(space.root, UserAddr::new(addr), false), None, "{addr:#x}");
     }
     // An address that is not canonical is not the one that it would alias.
     space.map(0x40_0000, UserFlags::DATA);
     for bit in 48..64 {
-        assert_eq!(translate_user(space.root, 0x40_0000 | 1 << bit, false), None, "bit {bit}");
+        assert_eq!(translate_user(space.root, UserAddr::new(0x40_0000 | 1 << bit), false), None, "bit {bit}");
     }
     space.give_back();
 }
@@ -322,7 +329,7 @@ fn takes_effect(frames: &RefCell<Frames>, features: Features) {
     let frame = space.map(AT, UserFlags::DATA);
     bytes(frame)[0] = 9;
     assert_eq!(read(), 9);
-    paging::unmap(space.root, AT);
+    paging::unmap(space.root, UserAddr::new(AT));
     let report = testing::expect_report(|| {
         core::hint::black_box(read());
     });

@@ -9,6 +9,7 @@ use bootloader_api::{BootInfo, entry_point};
 use kernel::arch::pci;
 use kernel::{BOOT_CONFIG, start, testing};
 use kernel_core::acpi::Units;
+use kernel_core::addr::PhysAddr;
 use x86_64::instructions::port::Port;
 
 entry_point!(main, config = &BOOT_CONFIG);
@@ -43,11 +44,11 @@ fn main(boot: &'static mut BootInfo) -> ! {
 
 fn nobodys(units: &Units, start: u64) {
     for at in [start, start + SIZE / 2, start + SIZE - PAGE] {
-        let reason = units.reached(at, PAGE);
+        let reason = units.reached(PhysAddr::new(at), PAGE);
         assert!(reason.is_some_and(|reason| reason.starts_with("PCI configuration")), "{at:#x}: {reason:?}");
     }
-    assert_eq!(units.reached(start - PAGE, PAGE), None, "the page before");
-    assert_eq!(units.reached(start + SIZE, PAGE), None, "the page behind");
+    assert_eq!(units.reached(PhysAddr::new(start - PAGE), PAGE), None, "the page before");
+    assert_eq!(units.reached(PhysAddr::new(start + SIZE), PAGE), None, "the page behind");
 }
 
 #[panic_handler]

@@ -4,11 +4,13 @@
 //! The tables are read a few bytes at a time through [`Physical`] and are not trusted: lengths and
 //! counts are bounded, checksums are verified, and a broken table is skipped and counted.
 
+use crate::addr::PhysAddr;
+
 /// Reads physical memory.
 pub trait Physical {
     /// Copies the bytes from a physical address on. False where they cannot be reached; `into` may
     /// be partly filled then.
-    fn read(&mut self, at: u64, into: &mut [u8]) -> bool;
+    fn read(&mut self, at: PhysAddr, into: &mut [u8]) -> bool;
 }
 
 /// A kind of device that a table names.
@@ -47,7 +49,7 @@ pub struct Found {
     /// The kind of device.
     pub unit: Unit,
     /// First physical address of the registers.
-    pub start: u64,
+    pub start: PhysAddr,
     /// Length of the registers in bytes, at least 1; `start + len` does not overflow.
     pub len: u64,
 }
@@ -76,16 +78,16 @@ impl Units {
     /// The reason why no task gets a physical range, if there is one: the range touches a page of a
     /// noted device, or devices were left out (so that their addresses are unknown) and the range
     /// reaches above 1 MiB.
-    pub fn reached(&self, base: u64, len: u64) -> Option<&'static str> {
-        let end = base.saturating_add(len);
-        let page = |address: u64| address & !(PAGE - 1);
+    pub fn reached(&self, base: PhysAddr, len: u64) -> Option<&'static str> {
+        let end = base.saturating_plus(len);
         let touches = |unit: &&Found| {
-            base < page(unit.start.saturating_add(unit.len).saturating_add(PAGE - 1)) && page(unit.start) < end
+            let above = unit.start.saturating_plus(unit.len).saturating_plus(PAGE - 1);
+            base < above.rounded_down() && unit.start.rounded_down() < end
         };
         match self.list.iter().flatten().find(touches) {
             _ if len == 0 => None,
             Some(unit) => Some(unit.unit.reason()),
-            None if self.left_out != 0 && end > MIB => {
+            None if self.left_out != 0 && end.number() > MIB => {
                 Some("addresses among which the firmware names more devices than the kernel can note")
             }
             None => None,
@@ -115,18 +117,18 @@ const MIB: u64 = 1 << 20;
 
 /// Reads the tables that the root pointer at physical address `rsdp` (section 5.2.5) leads to, and
 /// calls `found` for each device that they name. Returns `None` if there is no valid root pointer.
-pub fn walk(memory: &mut dyn Physical, rsdp: u64, found: &mut dyn FnMut(Found)) -> Option<Walked> {
+pub fn walk(memory: &mut dyn Physical, rsdp: PhysAddr, found: &mut dyn FnMut(Found)) -> Option<Walked> {
     let mut root = [0; 36];
     let first = root.get_mut(..20)?;
     if !memory.read(rsdp, first) || !first.starts_with(b"RSD PTR ") || sum(first) != 0 {
         return None;
     }
-    let mut table = (u64::from(word(&root, 16)), 4);
+    let mut table = (PhysAddr::new(word(&root, 16).into()), 4);
     // From revision 2 on, the root pointer has a second checksum over all of its 36 bytes.
     if root.get(15).is_some_and(|&revision| revision >= 2) && memory.read(rsdp, &mut root) && sum(&root) == 0 {
         let wide = u64::from(word(&root, 28)) << 32 | u64::from(word(&root, 24));
         if wide != 0 {
-            table = (wide, 8);
+            table = (PhysAddr::new(wide), 8);
         }
     }
     let (at, width) = table;
@@ -142,7 +144,7 @@ pub fn walk(memory: &mut dyn Physical, rsdp: u64, found: &mut dyn FnMut(Found)) 
             let mut entry = [0; 8];
             let Some(bytes) = entry.get_mut(..width as usize) else { continue };
             if walk.read(at, HEADER + index * width, bytes) {
-                walk.one(u64::from_le_bytes(entry), found);
+                walk.one(PhysAddr::new(u64::from_le_bytes(entry)), found);
             }
         }
     }
@@ -155,15 +157,15 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn read(&mut self, table: u64, offset: u64, into: &mut [u8]) -> bool {
-        table.checked_add(offset).is_some_and(|at| self.memory.read(at, into))
+    fn read(&mut self, table: PhysAddr, offset: u64, into: &mut [u8]) -> bool {
+        table.checked_plus(offset).is_some_and(|at| self.memory.read(at, into))
     }
 
     /// Signature and length of a table, if its checksum is right. Tables that are not used here may
     /// be large, so their checksums are not computed.
-    fn table(&mut self, at: u64) -> Option<([u8; 4], u32)> {
+    fn table(&mut self, at: PhysAddr) -> Option<([u8; 4], u32)> {
         let mut header = [0; 8];
-        let reached = at != 0 && self.read(at, 0, &mut header);
+        let reached = at != PhysAddr::new(0) && self.read(at, 0, &mut header);
         let [a, b, c, d, ..] = header;
         let (signature, len) = ([a, b, c, d], word(&header, 4));
         let ours = matches!(&signature, b"RSDT" | b"XSDT" | b"MCFG" | b"APIC" | b"HPET" | b"DMAR");
@@ -179,7 +181,7 @@ impl Walk<'_> {
         Some((signature, len))
     }
 
-    fn checksum(&mut self, at: u64, len: u32) -> Option<u8> {
+    fn checksum(&mut self, at: PhysAddr, len: u32) -> Option<u8> {
         let mut total = 0u8;
         let mut offset = 0;
         while offset < len {
@@ -193,11 +195,11 @@ impl Walk<'_> {
     }
 
     /// Calls `found` for each device that a table names.
-    fn one(&mut self, at: u64, found: &mut dyn FnMut(Found)) {
+    fn one(&mut self, at: PhysAddr, found: &mut dyn FnMut(Found)) {
         let Some((signature, len)) = self.table(at) else { return };
         let mut say = |unit, start: u64, len: u64| {
             if start != 0 && len != 0 && start.checked_add(len).is_some() {
-                found(Found { unit, start, len });
+                found(Found { unit, start: PhysAddr::new(start), len });
             }
         };
         match &signature {
@@ -252,7 +254,7 @@ impl Walk<'_> {
     /// Calls `entry` with the kind and the first 16 bytes of each entry of a table, from offset
     /// `first` on. Each entry begins with its kind and its length, which have one byte each, or two
     /// where `wide`.
-    fn entries(&mut self, at: u64, first: u64, len: u32, wide: bool, mut entry: impl FnMut(u16, &[u8])) {
+    fn entries(&mut self, at: PhysAddr, first: u64, len: u32, wide: bool, mut entry: impl FnMut(u16, &[u8])) {
         let len = u64::from(len);
         let mut offset = first;
         while offset < len {

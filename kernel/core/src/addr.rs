@@ -1,8 +1,10 @@
-//! Types for physical addresses, top page tables, CR3 values and address spaces. All are 64-bit
-//! numbers, and none can be mistaken for another.
+//! Types for physical addresses, addresses of tasks, top page tables, CR3 values and address spaces.
+//! All are 64-bit numbers, and none can be mistaken for another.
 
 use crate::row::Row;
-use abi::task::MAX_TASKS;
+use abi::task::{MAX_TASKS, USER_END};
+
+const PAGE: u64 = abi::PAGE_SIZE as u64;
 
 /// A physical address: of RAM, or of a device.
 #[repr(transparent)]
@@ -28,9 +30,113 @@ impl PhysAddr {
     pub const fn plus(self, bytes: u64) -> Self {
         PhysAddr(self.0.wrapping_add(bytes))
     }
+
+    /// The address `bytes` further on; `None` if there is none.
+    #[inline(always)]
+    pub const fn checked_plus(self, bytes: u64) -> Option<Self> {
+        match self.0.checked_add(bytes) {
+            Some(sum) => Some(PhysAddr(sum)),
+            None => None,
+        }
+    }
+
+    /// The address `bytes` further on, or the highest one.
+    #[inline(always)]
+    pub const fn saturating_plus(self, bytes: u64) -> Self {
+        PhysAddr(self.0.saturating_add(bytes))
+    }
+
+    /// The number of bytes from `start`, which is not above this address, up to it.
+    #[inline(always)]
+    pub const fn since(self, start: PhysAddr) -> u64 {
+        self.0 - start.0
+    }
+
+    /// The offset of the address in its page.
+    #[inline(always)]
+    pub const fn offset_in_page(self) -> u64 {
+        self.0 & (PAGE - 1)
+    }
+
+    /// The start of the page in which the address lies.
+    #[inline(always)]
+    pub const fn rounded_down(self) -> Self {
+        PhysAddr(self.0 & !(PAGE - 1))
+    }
+
+    /// The start of the lowest page that is not below the address; `None` if there is none.
+    #[inline(always)]
+    pub const fn rounded_up(self) -> Option<Self> {
+        match self.0.checked_next_multiple_of(PAGE) {
+            Some(start) => Some(PhysAddr(start)),
+            None => None,
+        }
+    }
 }
 
 impl core::fmt::LowerHex for PhysAddr {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// An address in the address space of a task. Most are named by tasks, so any number may occur, and
+/// each is checked where it is used.
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct UserAddr(u64);
+
+impl UserAddr {
+    /// No address in particular, where a task leaves it to the kernel to choose one.
+    pub const ANY: UserAddr = UserAddr(0);
+
+    /// The address with this number.
+    #[inline(always)]
+    pub const fn new(number: u64) -> Self {
+        UserAddr(number)
+    }
+
+    /// The address as a number.
+    #[inline(always)]
+    pub const fn number(self) -> u64 {
+        self.0
+    }
+
+    /// Whether the address is one that a task can have: below the end of user space.
+    #[inline(always)]
+    pub const fn is_user(self) -> bool {
+        self.0 < USER_END
+    }
+
+    /// Whether the address is a multiple of this size.
+    #[inline(always)]
+    pub const fn is_aligned(self, size: u64) -> bool {
+        self.0.is_multiple_of(size)
+    }
+
+    /// The offset of the address in its page.
+    #[inline(always)]
+    pub const fn offset_in_page(self) -> u64 {
+        self.0 & (PAGE - 1)
+    }
+
+    /// The address `bytes` further on. The caller ensures that the sum does not overflow.
+    #[inline(always)]
+    pub const fn plus(self, bytes: u64) -> Self {
+        UserAddr(self.0 + bytes)
+    }
+
+    /// The address `bytes` further on; `None` if there is none.
+    #[inline(always)]
+    pub const fn checked_plus(self, bytes: u64) -> Option<Self> {
+        match self.0.checked_add(bytes) {
+            Some(sum) => Some(UserAddr(sum)),
+            None => None,
+        }
+    }
+}
+
+impl core::fmt::LowerHex for UserAddr {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         self.0.fmt(f)
     }

@@ -1,6 +1,7 @@
 //! Debugging: which task may debug which, and what of a debugged task is accessible. The right
 //! comes from the task table alone and is no handle, so it cannot be passed on.
 
+use crate::addr::UserAddr;
 use crate::memory::{Backing, Caching};
 use crate::row::Row;
 use crate::system::System;
@@ -39,8 +40,8 @@ impl System {
 
     /// The access that a debugger of `row` has at this address. The page tables tell whether
     /// anything is mapped there.
-    pub fn debug_reach(&self, row: Row, addr: u64) -> Reach {
-        if !(MAP_BASE..abi::task::INFO_ADDR).contains(&addr) {
+    pub fn debug_reach(&self, row: Row, addr: UserAddr) -> Reach {
+        if !(MAP_BASE..abi::task::INFO_ADDR).contains(&addr.number()) {
             return Reach::Own;
         }
         let mapping = self.tasks.at(row).and_then(|t| t.mappings.holding(addr));

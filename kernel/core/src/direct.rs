@@ -29,6 +29,7 @@
 
 use crate::account::Account;
 use crate::arena::Id;
+use crate::handles::HandleNumber;
 use crate::notify::Notification;
 use crate::queue::Queue;
 use crate::row::Row;
@@ -81,7 +82,7 @@ impl Scheduler {
     /// Whether a lookup by a thread of this row is of this handle, and no handle has been closed
     /// since.
     #[inline(always)]
-    pub(crate) fn is_valid(&self, row: Row, found: &Lookup, handle: u64) -> bool {
+    pub(crate) fn is_valid(&self, row: Row, found: &Lookup, handle: HandleNumber) -> bool {
         found.handle == handle && self.account_of(row).is_some_and(|a| a.closed() == found.closed)
     }
 }
@@ -106,7 +107,7 @@ impl System {
         let System { threads, endpoints, sched, .. } = self;
         let current = sched.current;
         let Some(me) = threads.at(current) else { return false };
-        let (number, header, words, cache) = (me.frame.rdi, me.frame.rsi, me.frame.words(), me.calls);
+        let (number, header, words, cache) = (me.frame.handle(), me.frame.rsi, me.frame.words(), me.calls);
         if !sched.is_valid(me.task, &cache.found, number) {
             return false;
         }
@@ -117,7 +118,7 @@ impl System {
             return false;
         };
         let label = Header(header).label().into();
-        (me.token, me.state, me.last_sent) = (token, next.awaited, [label, number as u32]);
+        (me.token, me.state, me.last_sent) = (token, next.awaited, [label, number.to_u32()]);
         (next.state, next.last_received) = (State::Running, [label, cache.tells as u32]);
         next.frame.receive(cache.tells, header, words, token.0, 0);
         endpoint.receivers = Queue::NOBODY;
@@ -136,7 +137,7 @@ impl System {
         let System { threads, endpoints, sched, .. } = self;
         let current = sched.current;
         let Some(me) = threads.at(current) else { return false };
-        let (number, header, words, cache) = (me.frame.rdi, me.frame.rsi, me.frame.words(), me.receives);
+        let (number, header, words, cache) = (me.frame.handle(), me.frame.rsi, me.frame.words(), me.receives);
         let (token, mask, awaited, alone) = (ReplyToken(me.frame.r8), me.frame.r9, me.awaited, me.alone);
         if !sched.is_valid(me.task, &cache.found, number) {
             return false;
@@ -162,7 +163,7 @@ impl System {
         let System { threads, endpoints, sched, tasks, .. } = self;
         let current = sched.current;
         let Some(me) = threads.at(current) else { return false };
-        let (number, header, cache) = (me.frame.rdi, me.frame.rsi, me.calls);
+        let (number, header, cache) = (me.frame.handle(), me.frame.rsi, me.calls);
         let best = sched.best();
         let there = self.releasing == 0 && best < RETURNING && sched.is_valid(me.task, &cache.found, number);
         let Some(endpoint) = endpoints.get_mut(cache.endpoint()).filter(|_| there) else { return false };
@@ -174,7 +175,7 @@ impl System {
         }
         if let Some(me) = threads.at_mut(current) {
             (me.token, me.sender, me.state) = (token, cache.tells, cache.waits);
-            me.last_sent = [Header(header).label().into(), number as u32];
+            me.last_sent = [Header(header).label().into(), number.to_u32()];
         }
         endpoint.senders.push(threads, current);
         self.dequeue(ready, best);
@@ -190,7 +191,7 @@ impl System {
         let System { threads, endpoints, sched, .. } = self;
         let current = sched.current;
         let Some(me) = threads.at(current) else { return false };
-        let (number, header, words, cache) = (me.frame.rdi, me.frame.rsi, me.frame.words(), me.receives);
+        let (number, header, words, cache) = (me.frame.handle(), me.frame.rsi, me.frame.words(), me.receives);
         let (token, mask, awaited, level) = (ReplyToken(me.frame.r8), me.frame.r9, me.awaited, me.effective);
         if header > LABEL || self.releasing != 0 || !sched.is_valid(me.task, &cache.found, number) {
             return false;
@@ -224,7 +225,7 @@ impl System {
     /// important than the running one and then runs at once.
     pub fn direct_signal(&mut self) -> bool {
         let Some(me) = self.threads.at(self.sched.current) else { return false };
-        let (current, number, set, cache) = (self.sched.current, me.frame.rdi, me.frame.rsi, me.signals);
+        let (current, number, set, cache) = (self.sched.current, me.frame.handle(), me.frame.rsi, me.signals);
         let may = set & cache.never == 0 && self.sched.is_valid(me.task, &cache.found, number);
         let done = may && self.ring(cache.to(), set);
         if done && let Some(me) = self.threads.at_mut(current) {

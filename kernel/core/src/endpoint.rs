@@ -1,7 +1,7 @@
 //! Endpoints: where they come from and how they end. What is sent to them is [`crate::ipc`].
 
 use crate::arena::Id;
-use crate::handles::{Handle, Object};
+use crate::handles::{Handle, HandleNumber, Object};
 use crate::notify::Notification;
 use crate::queue::Queue;
 use crate::row::Row;
@@ -42,7 +42,7 @@ impl System {
     pub fn endpoint_handle(
         &self,
         thread: ThreadIndex,
-        number: u64,
+        number: HandleNumber,
         right: Rights,
     ) -> Result<(Id<Endpoint>, u32), Status> {
         let handle = self.handle(thread, number)?;
@@ -55,7 +55,7 @@ impl System {
 
     /// Makes an endpoint for a thread's task, and returns its handle. Errors: QuotaObjects,
     /// QuotaHandles.
-    pub fn endpoint_create(&mut self, thread: ThreadIndex) -> Result<u32, Status> {
+    pub fn endpoint_create(&mut self, thread: ThreadIndex) -> Result<HandleNumber, Status> {
         let row = self.row_of(thread)?;
         let task = self.tasks.get_mut(row)?;
         if !task.handles.has_room() {

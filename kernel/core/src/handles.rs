@@ -17,6 +17,38 @@ use abi::Status;
 use abi::message::{Kind, Rights};
 use alloc::vec::Vec;
 
+/// The number by which a task names one of its handles, as a register holds it. Any number may
+/// occur: one that names no handle is refused where it is looked up.
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HandleNumber(u64);
+
+impl HandleNumber {
+    /// The number that this register holds.
+    #[inline(always)]
+    pub const fn from_register(value: u64) -> Self {
+        HandleNumber(value)
+    }
+
+    /// The number, as a register holds it.
+    #[inline(always)]
+    pub const fn to_u64(self) -> u64 {
+        self.0
+    }
+
+    /// The lower half of the number, which is all of it if a table made it.
+    #[inline(always)]
+    pub const fn to_u32(self) -> u32 {
+        self.0 as u32
+    }
+}
+
+impl core::fmt::LowerHex for HandleNumber {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// The object that a handle names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Object {
@@ -104,8 +136,8 @@ impl HandleTable {
         u16::BITS - self.quota.saturating_sub(1).leading_zeros()
     }
 
-    const fn number(&self, index: u16, uses: u32) -> u32 {
-        uses << self.slot_bits() | index as u32
+    const fn number(&self, index: u16, uses: u32) -> HandleNumber {
+        HandleNumber((uses << self.slot_bits() | index as u32) as u64)
     }
 
     /// Size of the slots in bytes.
@@ -130,7 +162,7 @@ impl HandleTable {
     }
 
     /// Adds a handle; returns its number. Errors: QuotaHandles.
-    pub fn insert(&mut self, handle: Handle) -> Result<u32, Status> {
+    pub fn insert(&mut self, handle: Handle) -> Result<HandleNumber, Status> {
         if !self.has_room() {
             return Err(Status::QuotaHandles);
         }
@@ -152,15 +184,15 @@ impl HandleTable {
 
     /// The slot that a number names, whether there is a handle in it or not.
     #[inline]
-    pub(crate) fn slot_of(&self, number: u64) -> u64 {
-        number & ((1 << self.slot_bits()) - 1)
+    pub(crate) fn slot_of(&self, number: HandleNumber) -> u64 {
+        number.0 & ((1 << self.slot_bits()) - 1)
     }
 
     /// The handle of this number. Errors: BadHandle.
     #[inline]
-    pub fn get(&self, number: u64) -> Result<Handle, Status> {
+    pub fn get(&self, number: HandleNumber) -> Result<Handle, Status> {
         match self.slots.get(self.slot_of(number) as usize) {
-            Some(Slot { uses, handle: Some(handle), .. }) if u64::from(*uses) == number >> self.slot_bits() => {
+            Some(Slot { uses, handle: Some(handle), .. }) if u64::from(*uses) == number.0 >> self.slot_bits() => {
                 Ok(*handle)
             }
             _ => Err(Status::BadHandle),
@@ -168,7 +200,7 @@ impl HandleTable {
     }
 
     /// Removes a handle and returns it. Errors: BadHandle.
-    pub fn remove(&mut self, number: u64) -> Result<Handle, Status> {
+    pub fn remove(&mut self, number: HandleNumber) -> Result<Handle, Status> {
         self.get(number)?;
         let index = self.slot_of(number) as u16;
         let most = u32::MAX >> self.slot_bits();
@@ -188,8 +220,8 @@ impl HandleTable {
 
     /// The number of the handle in the highest slot that was ever used.
     #[cfg(test)]
-    pub(crate) fn last_number(&self) -> u32 {
-        self.slots.last().map_or(0, |s| self.number(self.slots.len() as u16 - 1, s.uses))
+    pub(crate) fn last_number(&self) -> HandleNumber {
+        self.slots.last().map_or(HandleNumber(0), |s| self.number(self.slots.len() as u16 - 1, s.uses))
     }
 
     /// Whether the table has no slots, as when it was made.
@@ -227,8 +259,8 @@ impl HandleTable {
 
     /// All handles with their numbers.
     #[cfg(test)]
-    pub(crate) fn numbered(&self) -> impl Iterator<Item = (u64, Handle)> {
-        let number = |(i, s): (usize, &Slot)| s.handle.map(|h| (u64::from(self.number(i as u16, s.uses)), h));
+    pub(crate) fn numbered(&self) -> impl Iterator<Item = (HandleNumber, Handle)> {
+        let number = |(i, s): (usize, &Slot)| s.handle.map(|h| (self.number(i as u16, s.uses), h));
         self.slots.iter().enumerate().filter_map(number)
     }
 

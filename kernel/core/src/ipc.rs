@@ -5,10 +5,11 @@
 //! and its leases. So a queue needs no memory, and a reply token is only a name for a thread in a
 //! certain call.
 
+use crate::addr::UserAddr;
 use crate::arena::Id;
 use crate::direct::{next_call, thread_of};
 use crate::endpoint::Endpoint;
-use crate::handles::{Handle, Object};
+use crate::handles::{Handle, HandleNumber, Object};
 use crate::queue::Queue;
 use crate::release::IN_THE_WAY;
 use crate::row::Row;
@@ -33,6 +34,12 @@ impl Sent {
     fn of(frame: &TrapFrame) -> Sent {
         Sent { header: Header(frame.rsi), words: frame.words(), handle: frame.r10 }
     }
+
+    /// The number of the handle that is sent, and the rights that the copy keeps.
+    #[inline(always)]
+    const fn given(self) -> (HandleNumber, u64) {
+        (HandleNumber::from_register(self.handle & 0xffff_ffff), self.handle >> 32)
+    }
 }
 
 impl System {
@@ -41,7 +48,7 @@ impl System {
     /// BadArgument, CallOrder, PeerGone, HandleRefused.
     pub fn call(&mut self, thread: ThreadIndex, leases: &[Lease]) -> Result<(), Status> {
         let frame = &self.threads.at(thread).ok_or(Status::BadHandle)?.frame;
-        let (number, header) = (frame.rdi, Header(frame.rsi));
+        let (number, header) = (frame.handle(), Header(frame.rsi));
         if header.0 & !Header::CALL_MASK != 0 || header.leases() != leases.len() || leases.len() > MAX_LEASES {
             return Err(Status::BadArgument);
         }
@@ -52,7 +59,7 @@ impl System {
         let t = self.threads.at_mut(thread).ok_or(Status::BadHandle)?;
         t.token = next_call(t.token).unwrap_or(ReplyToken::new(thread.number(), 1));
         t.sender = sender;
-        t.last_sent = [u32::from(header.label()), number as u32];
+        t.last_sent = [u32::from(header.label()), number.to_u32()];
         if let Some(slots) = t.leases.get_mut(..leases.len()) {
             slots.copy_from_slice(leases);
         }
@@ -79,7 +86,7 @@ impl System {
     /// NoRights, BadArgument, PeerGone, HandleRefused, WouldBlock (no receiver waits).
     pub fn send(&mut self, thread: ThreadIndex) -> Result<(), Status> {
         let frame = &self.threads.at(thread).ok_or(Status::BadHandle)?.frame;
-        let (number, header) = (frame.rdi, Header(frame.rsi));
+        let (number, header) = (frame.handle(), Header(frame.rsi));
         if header.0 & !Header::SEND_MASK != 0 {
             return Err(Status::BadArgument);
         }
@@ -96,7 +103,7 @@ impl System {
         };
         if let Some(t) = self.threads.at_mut(thread) {
             t.sender = Sender { task: t.id, badge }.to_u64();
-            t.last_sent = [u32::from(header.label()), number as u32];
+            t.last_sent = [u32::from(header.label()), number.to_u32()];
         }
         self.deliver(thread, receiver, id, false);
         self.make_ready(receiver);
@@ -106,7 +113,7 @@ impl System {
     /// `recv`: takes notification bits or a queued call, or blocks the thread. Returns false if
     /// dead callers at the front of the queue used up the step: the caller then calls again.
     /// Errors: BadHandle, WrongKind, NoRights, Busy (too many threads wait for bits).
-    pub fn recv(&mut self, thread: ThreadIndex, number: u64, mask: u64) -> Result<bool, Status> {
+    pub fn recv(&mut self, thread: ThreadIndex, number: HandleNumber, mask: u64) -> Result<bool, Status> {
         let id = self.cache_to_receive(thread, number)?;
         let endpoint = self.endpoints.get_mut(id).ok_or(Status::BadHandle)?;
         if let Some(bound) = endpoint.bound
@@ -211,14 +218,15 @@ impl System {
         number: u64,
         offset: u64,
         access: u32,
-    ) -> Result<(&Thread, u64, u64), Status> {
+    ) -> Result<(&Thread, UserAddr, u64), Status> {
         let caller = self.waiting(server.task, token)?;
         let lease = Self::lease_of(caller, number)?;
         let left = u64::from(lease.len).checked_sub(offset).ok_or(Status::LeaseBounds)?;
         if lease.access & access != access {
             return Err(Status::LeaseBounds);
         }
-        Ok((caller, lease.addr.checked_add(offset).ok_or(Status::LeaseFault)?, left))
+        let addr = UserAddr::new(lease.addr).checked_plus(offset).ok_or(Status::LeaseFault)?;
+        Ok((caller, addr, left))
     }
 
     /// The length in bytes and the access of a lease of the caller that a token names. Errors:
@@ -243,7 +251,11 @@ impl System {
 
     /// Looks up a handle for `call` and caches the result. Returns the endpoint and the sender
     /// value that it is told. Errors: BadHandle, WrongKind, NoRights, CallOrder, PeerGone.
-    pub(crate) fn cache_to_call(&mut self, thread: ThreadIndex, number: u64) -> Result<(Id<Endpoint>, u64), Status> {
+    pub(crate) fn cache_to_call(
+        &mut self,
+        thread: ThreadIndex,
+        number: HandleNumber,
+    ) -> Result<(Id<Endpoint>, u64), Status> {
         let (id, badge) = self.endpoint_handle(thread, number, Rights::CALL)?;
         self.check_order(thread, id)?;
         let t = self.threads.at_mut(thread).ok_or(Status::BadHandle)?;
@@ -254,7 +266,11 @@ impl System {
     }
 
     /// Looks up a handle for `recv` and caches the result. Errors: BadHandle, WrongKind, NoRights.
-    pub(crate) fn cache_to_receive(&mut self, thread: ThreadIndex, number: u64) -> Result<Id<Endpoint>, Status> {
+    pub(crate) fn cache_to_receive(
+        &mut self,
+        thread: ThreadIndex,
+        number: HandleNumber,
+    ) -> Result<Id<Endpoint>, Status> {
         let (id, _) = self.endpoint_handle(thread, number, Rights::RECV)?;
         self.endpoints.get_mut(id).ok_or(Status::BadHandle)?.served = true;
         let t = self.threads.at_mut(thread).ok_or(Status::BadHandle)?;
@@ -279,7 +295,7 @@ impl System {
 
     /// `endpoint_takes`: sets the kinds of handles that requests may bring to an endpoint. Errors:
     /// BadHandle, WrongKind, NoRights, BadArgument.
-    pub fn endpoint_takes(&mut self, thread: ThreadIndex, number: u64, kinds: u64) -> Result<(), Status> {
+    pub fn endpoint_takes(&mut self, thread: ThreadIndex, number: HandleNumber, kinds: u64) -> Result<(), Status> {
         let (id, _) = self.endpoint_handle(thread, number, Rights::RECV)?;
         let kinds = u8::try_from(kinds).ok().and_then(Kinds::from_bits).ok_or(Status::BadArgument)?;
         let endpoint = self.endpoints.get_mut(id).ok_or(Status::BadHandle)?;
@@ -292,7 +308,8 @@ impl System {
     fn check_transfer(&self, thread: ThreadIndex, header: Header) -> Result<(), Status> {
         if header.has_handle() {
             let t = self.threads.at(thread).ok_or(Status::BadHandle)?;
-            let handle = self.handle_derive(t.task, t.frame.r10 & 0xffff_ffff, t.frame.r10 >> 32)?;
+            let (number, rights) = Sent::of(&t.frame).given();
+            let handle = self.handle_derive(t.task, number, rights)?;
             if header.handle() != Some(handle.object.kind()) {
                 return Err(Status::WrongKind);
             }
@@ -351,7 +368,8 @@ impl System {
             return Err(Status::HandleRefused);
         }
         let (from_row, to_row) = (self.row_of(from)?, self.row_of(to)?);
-        let mut copy: Handle = self.handle_derive(from_row, sent.handle & 0xffff_ffff, sent.handle >> 32)?;
+        let (number, rights) = sent.given();
+        let mut copy: Handle = self.handle_derive(from_row, number, rights)?;
         if kind != Some(copy.object.kind()) {
             return Err(Status::WrongKind);
         }
@@ -363,6 +381,6 @@ impl System {
         {
             copy.rights -= Rights::WAIT;
         }
-        Ok(pack_transfer(self.handle_insert(to_row, copy)?, copy.rights))
+        Ok(pack_transfer(self.handle_insert(to_row, copy)?.to_u32(), copy.rights))
     }
 }

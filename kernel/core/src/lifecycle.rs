@@ -1,7 +1,7 @@
 //! The start of tasks, the start and end of threads, and the record of a death. The death itself is
 //! in [`crate::release`].
 
-use crate::addr::{AddressSpace, LifeSpace};
+use crate::addr::{AddressSpace, LifeSpace, UserAddr};
 use crate::arena::Id;
 use crate::handles::{Handle, Object};
 use crate::queue::{NIL, Queue};
@@ -48,7 +48,7 @@ impl System {
         task.generation += 1;
         task.fault.zero();
         task.expected = task.record.restart != Restart::Never as u8;
-        task.map_next = abi::task::MAP_BASE;
+        task.map_next = UserAddr::new(abi::task::MAP_BASE);
         if self.log_readers.contains(row) {
             self.log_listeners.insert(row);
         }

@@ -1,5 +1,6 @@
 //! The mappings of memory objects in a task, in the order of their addresses.
 
+use crate::addr::UserAddr;
 use crate::memory::Mapping;
 use abi::PAGE_SIZE;
 use abi::task::{INFO_ADDR, MAP_BASE, STACK_TOP};
@@ -42,22 +43,22 @@ impl Mappings {
     }
 
     /// The position of the first mapping that ends above this address.
-    fn place(&self, addr: u64) -> usize {
+    fn place(&self, addr: UserAddr) -> usize {
         self.0.partition_point(|m| m.end() <= addr)
     }
 
     /// The mapping that contains this address.
-    pub fn holding(&self, addr: u64) -> Option<&Mapping> {
+    pub fn holding(&self, addr: UserAddr) -> Option<&Mapping> {
         self.0.get(self.place(addr)).filter(|m| m.addr <= addr)
     }
 
     /// The mapping that begins at this address.
-    pub fn get(&self, addr: u64) -> Option<&Mapping> {
+    pub fn get(&self, addr: UserAddr) -> Option<&Mapping> {
         self.0.get(self.place(addr)).filter(|m| m.addr == addr)
     }
 
     /// The mapping that begins at this address, mutable; its address and size must stay.
-    pub fn get_mut(&mut self, addr: u64) -> Option<&mut Mapping> {
+    pub fn get_mut(&mut self, addr: UserAddr) -> Option<&mut Mapping> {
         let place = self.place(addr);
         self.0.get_mut(place).filter(|m| m.addr == addr)
     }
@@ -69,23 +70,23 @@ impl Mappings {
 
     /// Whether a mapping of `size` bytes may be placed at an address: page-aligned, in range, and
     /// overlapping no other.
-    pub fn is_free(&self, addr: u64, size: u64) -> bool {
-        addr >= MAP_BASE
-            && addr.is_multiple_of(PAGE_SIZE as u64)
-            && addr.checked_add(size).is_some_and(|end| {
-                end <= INFO_ADDR && self.0.get(self.place(addr)).is_none_or(|above| end <= above.addr)
+    pub fn is_free(&self, addr: UserAddr, size: u64) -> bool {
+        addr.number() >= MAP_BASE
+            && addr.is_aligned(PAGE_SIZE as u64)
+            && addr.checked_plus(size).is_some_and(|end| {
+                end.number() <= INFO_ADDR && self.0.get(self.place(addr)).is_none_or(|above| end <= above.addr)
             })
     }
 
     /// The lowest address of a gap of `size` bytes, at `MAP_BASE` or with an unmapped page before
     /// it.
-    pub fn lowest_gap(&self, size: u64) -> u64 {
-        let mut at = MAP_BASE;
+    pub fn lowest_gap(&self, size: u64) -> UserAddr {
+        let mut at = UserAddr::new(MAP_BASE);
         for mapping in &self.0 {
-            if at.saturating_add(size) <= mapping.addr {
+            if at.checked_plus(size).is_some_and(|end| end <= mapping.addr) {
                 break;
             }
-            at = mapping.end() + PAGE_SIZE as u64;
+            at = mapping.end().plus(PAGE_SIZE as u64);
         }
         at
     }
@@ -100,7 +101,7 @@ impl Mappings {
     }
 
     /// Removes the mapping that begins at this address and returns it.
-    pub fn remove(&mut self, addr: u64) -> Option<Mapping> {
+    pub fn remove(&mut self, addr: UserAddr) -> Option<Mapping> {
         let place = self.place(addr);
         self.0.get(place).filter(|m| m.addr == addr)?;
         Some(self.0.remove(place))

@@ -1,9 +1,9 @@
 //! Memory objects (frames, a granted physical range, or the boot archive) and their mappings.
 
-use crate::addr::PhysAddr;
+use crate::addr::{PhysAddr, UserAddr};
 use crate::arena::Id;
 use crate::frames::{Chain, Frame, Fresh};
-use crate::handles::{Handle, Object};
+use crate::handles::{Handle, HandleNumber, Object};
 use crate::row::Row;
 use crate::step::Create;
 use crate::system::System;
@@ -69,7 +69,7 @@ pub struct Memory {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mapping {
     /// The first address of the mapping.
-    pub addr: u64,
+    pub addr: UserAddr,
     /// The size of the mapping in pages.
     pub pages: u32,
     /// The memory object that is mapped.
@@ -80,8 +80,8 @@ pub struct Mapping {
 
 impl Mapping {
     /// The address after the last byte.
-    pub fn end(&self) -> u64 {
-        self.addr + u64::from(self.pages) * abi::PAGE_SIZE as u64
+    pub fn end(&self) -> UserAddr {
+        self.addr.plus(u64::from(self.pages) * abi::PAGE_SIZE as u64)
     }
 }
 
@@ -198,7 +198,7 @@ impl System {
 
     /// Makes the memory object from its frames, and returns its handle. If that fails, the frames
     /// are given back. Errors: QuotaHandles.
-    pub fn memory_finish(&mut self, row: Row, mut create: Create) -> Result<u32, Status> {
+    pub fn memory_finish(&mut self, row: Row, mut create: Create) -> Result<HandleNumber, Status> {
         let has_room = self.tasks.at(row).is_some_and(|t| t.handles.has_room()) && self.memories.has_room();
         if !has_room {
             self.memory_abandon(row, create);
@@ -226,7 +226,13 @@ impl System {
     /// adds the mapping, marked as changing. The caller fills the page tables and then calls
     /// [`System::memory_settled`], or undoes the mapping with [`System::memory_unmap`]. Errors:
     /// NoSuchTask, BadHandle, WrongKind, NoRights, BadAddress, QuotaObjects.
-    pub fn memory_map(&mut self, row: Row, handle: u64, addr: u64, writable: bool) -> Result<Mapping, Status> {
+    pub fn memory_map(
+        &mut self,
+        row: Row,
+        handle: HandleNumber,
+        addr: UserAddr,
+        writable: bool,
+    ) -> Result<Mapping, Status> {
         let task = self.tasks.get_mut(row)?;
         let handle = task.handles.get(handle)?;
         let Object::Memory(id) = handle.object else { return Err(Status::WrongKind) };
@@ -236,7 +242,7 @@ impl System {
         }
         let memory = self.memories.get_mut(id).ok_or(Status::BadHandle)?;
         let size = u64::from(memory.pages) * abi::PAGE_SIZE as u64;
-        let at = if addr != 0 {
+        let at = if addr != UserAddr::ANY {
             addr
         } else {
             // An unmapped page between neighbours catches overruns. With 90 TiB of address space it
@@ -253,15 +259,15 @@ impl System {
             task.objects.give(1);
             return Err(Status::QuotaObjects);
         }
-        if addr == 0 {
-            task.map_next = mapping.end() + abi::PAGE_SIZE as u64;
+        if addr == UserAddr::ANY {
+            task.map_next = mapping.end().plus(abi::PAGE_SIZE as u64);
         }
         memory.mappings += 1;
         Ok(mapping)
     }
 
     /// Marks the mapping at `addr` as no longer changing: its page tables are filled.
-    pub fn memory_settled(&mut self, row: Row, addr: u64) {
+    pub fn memory_settled(&mut self, row: Row, addr: UserAddr) {
         if let Some(mapping) = self.tasks.at_mut(row).and_then(|t| t.mappings.get_mut(addr)) {
             mapping.changing = false;
         }
@@ -270,7 +276,7 @@ impl System {
     /// Begins to unmap the mapping at `addr`: the caller clears the page tables, then calls
     /// [`System::memory_unmap`]. Errors: NoSuchTask, BadAddress, Busy (another thread maps or
     /// unmaps it).
-    pub fn memory_leave(&mut self, row: Row, addr: u64) -> Result<(), Status> {
+    pub fn memory_leave(&mut self, row: Row, addr: UserAddr) -> Result<(), Status> {
         let task = self.tasks.get_mut(row)?;
         let mapping = task.mappings.get_mut(addr).ok_or(Status::BadAddress)?;
         if core::mem::replace(&mut mapping.changing, true) { Err(Status::Busy) } else { Ok(()) }
@@ -278,7 +284,7 @@ impl System {
 
     /// Removes the mapping at `addr`, whose page tables the caller has cleared. Errors: NoSuchTask,
     /// BadAddress.
-    pub fn memory_unmap(&mut self, row: Row, addr: u64) -> Result<Mapping, Status> {
+    pub fn memory_unmap(&mut self, row: Row, addr: UserAddr) -> Result<Mapping, Status> {
         let task = self.tasks.get_mut(row)?;
         let mapping = task.mappings.remove(addr).ok_or(Status::BadAddress)?;
         self.mapping_dropped(row, mapping);

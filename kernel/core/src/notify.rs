@@ -2,7 +2,7 @@
 
 use crate::arena::Id;
 use crate::endpoint::Endpoint;
-use crate::handles::{Handle, Object};
+use crate::handles::{Handle, HandleNumber, Object};
 use crate::queue::Queue;
 use crate::row::Row;
 use crate::system::System;
@@ -54,7 +54,7 @@ impl Notification {
 impl System {
     /// Makes a notification for a thread's task, and returns its handle. Errors: QuotaObjects,
     /// QuotaHandles.
-    pub fn notification_create(&mut self, thread: ThreadIndex) -> Result<u32, Status> {
+    pub fn notification_create(&mut self, thread: ThreadIndex) -> Result<HandleNumber, Status> {
         let row = self.row_of(thread)?;
         let task = self.tasks.get_mut(row)?;
         if !task.handles.has_room() {
@@ -173,7 +173,7 @@ impl System {
 
     /// `signal`: sets bits through a handle. Errors: BadHandle, WrongKind, NoRights (also if the
     /// handle does not allow one of the bits: then none is set).
-    pub fn signal_by(&mut self, thread: ThreadIndex, number: u64, set: u64) -> Result<(), Status> {
+    pub fn signal_by(&mut self, thread: ThreadIndex, number: HandleNumber, set: u64) -> Result<(), Status> {
         let (id, bits) = self.cache_notification(thread, number, Rights::SIGNAL)?;
         if set & !bits != 0 {
             return Err(Status::NoRights);
@@ -188,7 +188,7 @@ impl System {
     pub(crate) fn cache_notification(
         &mut self,
         thread: ThreadIndex,
-        number: u64,
+        number: HandleNumber,
         right: Rights,
     ) -> Result<(Id<Notification>, u64), Status> {
         let (to, bits) = self.notification_handle(thread, number, right)?;
@@ -236,7 +236,7 @@ impl System {
 
     /// `wait`: takes bits of the mask, or blocks the thread until one is set. Errors: BadHandle,
     /// WrongKind, NoRights, BadArgument (an empty mask), Busy (another thread waits).
-    pub fn wait(&mut self, thread: ThreadIndex, handle: u64, mask: u64) -> Result<(), Status> {
+    pub fn wait(&mut self, thread: ThreadIndex, handle: HandleNumber, mask: u64) -> Result<(), Status> {
         let (id, _) = self.notification_handle(thread, handle, Rights::WAIT)?;
         if mask == 0 {
             return Err(Status::BadArgument);
@@ -268,7 +268,7 @@ impl System {
     /// Always false while a dead life is being released, because its notifications still have a
     /// slot but no longer exist.
     #[inline(always)]
-    pub fn finds_nothing(&self, handle: u64, mask: u64) -> bool {
+    pub fn finds_nothing(&self, handle: HandleNumber, mask: u64) -> bool {
         let Some(t) = self.running().filter(|t| self.sched.is_valid(t.task, &t.polls.found, handle)) else {
             return false;
         };
@@ -277,14 +277,14 @@ impl System {
 
     /// `poll` by the running thread: takes bits, if any are set, and returns them. Errors:
     /// BadHandle, WrongKind, NoRights.
-    pub fn poll_running(&mut self, handle: u64, mask: u64) -> Result<u64, Status> {
+    pub fn poll_running(&mut self, handle: HandleNumber, mask: u64) -> Result<u64, Status> {
         self.poll(self.sched.current, handle, mask)
     }
 
     /// `poll`: takes bits, if any are set, and returns them. Errors: BadHandle, WrongKind,
     /// NoRights.
     #[inline(never)]
-    pub fn poll(&mut self, thread: ThreadIndex, handle: u64, mask: u64) -> Result<u64, Status> {
+    pub fn poll(&mut self, thread: ThreadIndex, handle: HandleNumber, mask: u64) -> Result<u64, Status> {
         let (id, _) = self.cache_notification(thread, handle, Rights::WAIT)?;
         let word = self.notifications.get(id).ok_or(Status::BadHandle)?.word;
         let taken = word & mask;
@@ -297,7 +297,12 @@ impl System {
 
     /// `endpoint_bind`: binds a notification to an endpoint. The calling task must have made both.
     /// Errors: BadHandle, WrongKind, NoRights, Busy (one of them is in use or permanent).
-    pub fn endpoint_bind(&mut self, thread: ThreadIndex, endpoint: u64, notification: u64) -> Result<(), Status> {
+    pub fn endpoint_bind(
+        &mut self,
+        thread: ThreadIndex,
+        endpoint: HandleNumber,
+        notification: HandleNumber,
+    ) -> Result<(), Status> {
         let row = self.row_of(thread)?;
         let (endpoint, _) = self.endpoint_handle(thread, endpoint, Rights::RECV)?;
         let (notification, _) = self.notification_handle(thread, notification, Rights::WAIT)?;

@@ -1,34 +1,34 @@
 //! The regions of RAM, in ascending order, made of the entries of the boot memory map, which may be
 //! unordered and may overlap.
 
+use crate::addr::PhysAddr;
+
 /// The most regions. Adjacent ones are merged, so a machine has only a few.
 pub const MAX_REGIONS: usize = 64;
-
-const PAGE: u64 = abi::PAGE_SIZE as u64;
 
 /// A range of whole pages of physical memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Region {
     /// The first physical address.
-    pub start: u64,
+    pub start: PhysAddr,
     /// The physical address after the last byte.
-    pub end: u64,
+    pub end: PhysAddr,
 }
 
 impl Region {
-    const NONE: Region = Region { start: 0, end: 0 };
+    const NONE: Region = Region { start: PhysAddr::new(0), end: PhysAddr::new(0) };
 
     /// The size in bytes.
     pub fn size(&self) -> u64 {
-        self.end - self.start
+        self.end.since(self.start)
     }
 
     /// Whether the `len` bytes from physical address `phys` on, at least one, all lie in the
     /// region.
     #[inline(always)]
-    pub fn holds(&self, phys: u64, len: u64) -> bool {
+    pub fn holds(&self, phys: PhysAddr, len: u64) -> bool {
         // No sum is computed, as it could overflow.
-        phys >= self.start && phys < self.end && len <= self.end - phys && len != 0
+        phys >= self.start && phys < self.end && len <= self.end.since(phys) && len != 0
     }
 }
 
@@ -61,15 +61,15 @@ impl Regions {
     }
 
     /// The physical address after the last byte of the last region; 0 if there is none.
-    pub fn end(&self) -> u64 {
-        self.list().last().map_or(0, |r| r.end)
+    pub fn end(&self) -> PhysAddr {
+        self.list().last().map_or(PhysAddr::new(0), |r| r.end)
     }
 
     /// Adds the whole pages between two addresses. If the set has [`MAX_REGIONS`] regions already,
     /// the pages are left out, as unused memory does no harm.
-    pub fn add(&mut self, start: u64, end: u64) {
-        let Some(mut start) = start.checked_next_multiple_of(PAGE) else { return };
-        let mut end = end & !(PAGE - 1);
+    pub fn add(&mut self, start: PhysAddr, end: PhysAddr) {
+        let Some(mut start) = start.rounded_up() else { return };
+        let mut end = end.rounded_down();
         if start >= end {
             return;
         }
@@ -90,12 +90,12 @@ impl Regions {
     }
 
     /// Removes every page that has a byte between two addresses.
-    pub fn remove(&mut self, start: u64, end: u64) {
+    pub fn remove(&mut self, start: PhysAddr, end: PhysAddr) {
         if start >= end {
             return;
         }
-        let start = start & !(PAGE - 1);
-        let end = end.checked_next_multiple_of(PAGE).unwrap_or(!(PAGE - 1));
+        let start = start.rounded_down();
+        let end = end.rounded_up().unwrap_or(PhysAddr::new(u64::MAX).rounded_down());
         let (old, count) = (self.list, self.count);
         self.count = 0;
         for r in old.iter().take(count) {
@@ -135,13 +135,13 @@ impl Regions {
 
     /// Whether all of these bytes, at least one, belong to the set.
     #[inline(always)]
-    pub fn hold(&self, phys: u64, len: u64) -> bool {
+    pub fn hold(&self, phys: PhysAddr, len: u64) -> bool {
         self.largest.holds(phys, len) || self.list().iter().any(|r| r.holds(phys, len))
     }
 
     /// Whether any of these bytes belongs to the set.
-    pub fn touch(&self, phys: u64, len: u64) -> bool {
-        self.list().iter().any(|r| phys < r.end && r.start < phys.saturating_add(len))
+    pub fn touch(&self, phys: PhysAddr, len: u64) -> bool {
+        self.list().iter().any(|r| phys < r.end && r.start < phys.saturating_plus(len))
     }
 
     /// The size of the largest region in bytes.
@@ -151,11 +151,11 @@ impl Regions {
 
     /// Removes `len` bytes, a multiple of the page size, from the start of the lowest region that
     /// has as many. Returns their first address.
-    pub fn take(&mut self, len: u64) -> Option<u64> {
+    pub fn take(&mut self, len: u64) -> Option<PhysAddr> {
         let place = self.list().iter().position(|r| r.size() >= len)?;
         let region = self.list.get_mut(place)?;
         let start = region.start;
-        region.start = start.checked_add(len)?;
+        region.start = start.checked_plus(len)?;
         if region.start == region.end {
             self.list.copy_within(place + 1..self.count, place);
             self.count -= 1;

@@ -9,7 +9,9 @@
 //! debugger sets take effect when the call is done, except those that the call returns. If the
 //! thread dies, [`System::step_abandon`] gives back what the step holds.
 
+use crate::addr::UserAddr;
 use crate::frames::{Chain, Frame};
+use crate::handles::HandleNumber;
 use crate::row::{Row, RowSet};
 use crate::system::System;
 use crate::thread::{STEP, ThreadIndex};
@@ -24,7 +26,7 @@ pub enum Step {
     Create(Create),
     /// `recv` goes on, with a handle and a mask, after callers that have died were removed: see
     /// [`System::recv`].
-    Receive(u64, u64),
+    Receive(HandleNumber, u64),
     /// `task_set_restart` goes on, for a row that gets no next life: see [`System::expect`].
     Expect(Row),
     /// `task_spawn` goes on with the start of this life: see [`crate::task::Start`].
@@ -34,7 +36,7 @@ pub enum Step {
     /// `memory_unmap` goes on: see [`System::memory_leave`].
     Clear(Clear),
     /// `handle_close` of this handle goes on: see [`System::handle_leave`].
-    Close(u64),
+    Close(HandleNumber),
     /// `log_write` goes on: its text is written to port 0xE9.
     Show(Show),
     /// `log_write` goes on: the tasks that read logs are signalled; see [`System::tell_some`].
@@ -60,7 +62,7 @@ pub struct Create {
 #[derive(Clone, Copy, Debug)]
 pub struct Fill {
     /// The first address of the mapping.
-    pub addr: u64,
+    pub addr: UserAddr,
     /// Whether the task may write to the mapping.
     pub writable: bool,
     /// How many pages are mapped.
@@ -73,7 +75,7 @@ pub struct Fill {
 #[derive(Clone, Copy, Debug)]
 pub struct Clear {
     /// The first address of the mapping.
-    pub addr: u64,
+    pub addr: UserAddr,
     /// How many pages are unmapped.
     pub done: u32,
     /// The status that the system call returns when this is done: Ok, or the error for which the

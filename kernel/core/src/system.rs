@@ -4,7 +4,7 @@ use crate::arena::{Arena, Id};
 use crate::clock::Clock;
 use crate::endpoint::Endpoint;
 use crate::frames::{Chain, Frames};
-use crate::handles::{Handle, Object};
+use crate::handles::{Handle, HandleNumber, Object};
 use crate::lines::Lines;
 use crate::memory::{Mapping, Memory};
 use crate::notify::Notification;
@@ -267,7 +267,7 @@ impl System {
 
     /// The handle with this number of a thread's task. Errors: BadHandle.
     #[inline(never)]
-    pub fn handle(&self, thread: ThreadIndex, number: u64) -> Result<Handle, Status> {
+    pub fn handle(&self, thread: ThreadIndex, number: HandleNumber) -> Result<Handle, Status> {
         let row = self.row_of(thread)?;
         self.task(row)?.handles.get(number)
     }
@@ -278,7 +278,7 @@ impl System {
     pub fn notification_handle(
         &self,
         thread: ThreadIndex,
-        number: u64,
+        number: HandleNumber,
         right: Rights,
     ) -> Result<(Id<Notification>, u64), Status> {
         let handle = self.handle(thread, number)?;
@@ -294,14 +294,14 @@ impl System {
 
     /// Checks that a handle of the task of thread `thread` is the system handle with this right.
     /// Errors: BadHandle, WrongKind, NoRights.
-    pub fn system_handle(&self, thread: ThreadIndex, number: u64, right: Rights) -> Result<(), Status> {
+    pub fn system_handle(&self, thread: ThreadIndex, number: HandleNumber, right: Rights) -> Result<(), Status> {
         self.system_right(self.threads.at(thread).ok_or(Status::BadHandle)?, number, right)
     }
 
     /// Checks that a handle of this thread's task is the system handle with this right. Errors:
     /// BadHandle, WrongKind, NoRights.
     #[inline(always)]
-    pub fn system_right(&self, thread: &Thread, number: u64, right: Rights) -> Result<(), Status> {
+    pub fn system_right(&self, thread: &Thread, number: HandleNumber, right: Rights) -> Result<(), Status> {
         let handle = self.task(thread.task)?.handles.get(number)?;
         if handle.object != Object::System {
             return Err(Status::WrongKind);
@@ -311,7 +311,7 @@ impl System {
 
     /// Adds a handle to a task's table, and counts it at its object. Errors: NoSuchTask,
     /// QuotaHandles, QuotaFrames, BadHandle (the object no longer exists).
-    pub fn handle_insert(&mut self, row: Row, handle: Handle) -> Result<u32, Status> {
+    pub fn handle_insert(&mut self, row: Row, handle: Handle) -> Result<HandleNumber, Status> {
         let task = self.task(row)?;
         if !task.handles.has_room() {
             return Err(Status::QuotaHandles);
@@ -328,7 +328,13 @@ impl System {
     /// Duplicates a handle. `limit` is the copy's badge (endpoint) or the bits that can be set
     /// through the copy (notification); 0 leaves both unchanged. Errors: BadHandle, NoRights,
     /// BadArgument, QuotaHandles, QuotaFrames.
-    pub fn handle_dup(&mut self, thread: ThreadIndex, number: u64, rights: u64, limit: u64) -> Result<u32, Status> {
+    pub fn handle_dup(
+        &mut self,
+        thread: ThreadIndex,
+        number: HandleNumber,
+        rights: u64,
+        limit: u64,
+    ) -> Result<HandleNumber, Status> {
         let row = self.row_of(thread)?;
         let mut copy = self.handle_derive(row, number, rights)?;
         match (limit, copy.object) {
@@ -346,7 +352,7 @@ impl System {
     /// only one task serves an endpoint. The bits of a permanent notification that interrupts and
     /// the kernel set are not copied either, so that nobody else can set them. Errors: NoSuchTask,
     /// BadHandle, NoRights.
-    pub(crate) fn handle_derive(&self, row: Row, number: u64, rights: u64) -> Result<Handle, Status> {
+    pub(crate) fn handle_derive(&self, row: Row, number: HandleNumber, rights: u64) -> Result<Handle, Status> {
         let mut handle = self.task(row)?.handles.get(number)?;
         if !handle.rights.contains(Rights::GRANT) {
             return Err(Status::NoRights);
@@ -362,7 +368,7 @@ impl System {
 
     /// Closes a handle, with as many steps as that takes. Errors: BadHandle, Busy.
     #[cfg(test)]
-    pub(crate) fn handle_close(&mut self, thread: ThreadIndex, number: u64) -> Result<(), Status> {
+    pub(crate) fn handle_close(&mut self, thread: ThreadIndex, number: HandleNumber) -> Result<(), Status> {
         while !self.handle_leave(thread, number)? {}
         Ok(())
     }
@@ -371,7 +377,7 @@ impl System {
     /// is freed, after all threads that wait there have got an error: at most [`WAKES`] of them in
     /// one step. Returns false while some are left: the caller then calls again. Errors: BadHandle,
     /// Busy (a memory object that the task has mapped).
-    pub fn handle_leave(&mut self, thread: ThreadIndex, number: u64) -> Result<bool, Status> {
+    pub fn handle_leave(&mut self, thread: ThreadIndex, number: HandleNumber) -> Result<bool, Status> {
         let row = self.row_of(thread)?;
         let task = self.tasks.get_mut(row)?;
         let handle = task.handles.get(number)?;

@@ -1,6 +1,6 @@
 //! Rows of the task table.
 
-use crate::addr::{LifeSpace, PhysAddr};
+use crate::addr::{LifeSpace, PhysAddr, UserAddr};
 use crate::arena::Id;
 use crate::endpoint::Endpoint;
 use crate::frames::Chain;
@@ -135,7 +135,7 @@ pub struct Task {
     /// The addresses at which memory objects are mapped.
     pub(crate) mappings: Mappings,
     /// The address for the next mapping that names none.
-    pub(crate) map_next: u64,
+    pub(crate) map_next: UserAddr,
     /// The record of the row's last death; its kind is [`DeathKind::Alive`](abi::error::DeathKind)
     /// if there is none.
     pub(crate) fault: FaultRecord,
@@ -173,7 +173,7 @@ impl Task {
             ranges: [None; GrantKind::Range.most()],
             // A mapping counts as an object.
             mappings: Mappings::new(record.object_quota),
-            map_next: abi::task::MAP_BASE,
+            map_next: UserAddr::new(abi::task::MAP_BASE),
             fault: FaultRecord::new_zeroed(),
             log: Ring::new(match record.flags & TaskRecord::CONTROL {
                 0 => RING_SIZE,

@@ -5,6 +5,7 @@ use crate::account::Budget;
 use crate::addr::AddressSpace;
 use crate::arena::{Id, Index};
 use crate::endpoint::Endpoint;
+use crate::handles::HandleNumber;
 use crate::notify::Notification;
 use crate::queue::{Link, Queue};
 use crate::row::Row;
@@ -64,6 +65,12 @@ impl TrapFrame {
         (self.rax, self.rdi, self.rsi) = (abi::Status::Ok as u64, sender, header);
         self.set_words(words);
         (self.rdx, self.r8, self.r9, self.r10) = (0, token, 0, handle);
+    }
+
+    /// The handle that is the first argument of the thread's system call.
+    #[inline(always)]
+    pub(crate) const fn handle(&self) -> HandleNumber {
+        HandleNumber::from_register(self.rdi)
     }
 
     /// The general registers in the order of [`abi::task::Registers::general`].
@@ -149,7 +156,7 @@ impl State {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lookup {
     /// The number of the handle; [`u64::MAX`] if nothing is cached.
-    pub handle: u64,
+    pub handle: HandleNumber,
     /// The value of [`Account::closed`] at the time of the lookup.
     pub closed: u64,
     /// The [`Id::place`] of the object.
@@ -160,10 +167,11 @@ pub(crate) struct Lookup {
 
 impl Lookup {
     /// No lookup. Its `closed` never matches, as no task closes so many handles.
-    pub(crate) const NONE: Lookup = Lookup { handle: u64::MAX, closed: u64::MAX, place: 0, name: 0 };
+    pub(crate) const NONE: Lookup =
+        Lookup { handle: HandleNumber::from_register(u64::MAX), closed: u64::MAX, place: 0, name: 0 };
 
     /// The lookup of a handle of the task with this account, which was just found to name `id`.
-    pub(crate) fn of<T>(handle: u64, account: Option<&Account>, id: Id<T>) -> Lookup {
+    pub(crate) fn of<T>(handle: HandleNumber, account: Option<&Account>, id: Id<T>) -> Lookup {
         let closed = account.map_or(0, Account::closed);
         Lookup { handle, closed, place: id.place(), name: id.name() }
     }

@@ -2,7 +2,7 @@
 //! orders its timers by deadline.
 
 use crate::arena::{Arena, Id, Index};
-use crate::handles::{Handle, Object};
+use crate::handles::{Handle, HandleNumber, Object};
 use crate::notify::Notification;
 use crate::row::Row;
 use crate::system::System;
@@ -298,7 +298,12 @@ impl System {
     /// Makes a timer for a thread's task, which sets bit number `bit`, and returns its handle.
     /// Errors: BadHandle, WrongKind, NoRights, BadArgument (a bit above 59), QuotaObjects,
     /// QuotaHandles.
-    pub fn timer_create(&mut self, thread: ThreadIndex, notification: u64, bit: u64) -> Result<u32, Status> {
+    pub fn timer_create(
+        &mut self,
+        thread: ThreadIndex,
+        notification: HandleNumber,
+        bit: u64,
+    ) -> Result<HandleNumber, Status> {
         let row = self.row_of(thread)?;
         let (notification, bits) = self.notification_handle(thread, notification, Rights::SIGNAL)?;
         if bit > 59 {
@@ -321,7 +326,12 @@ impl System {
 
     /// Arms a timer (`Some`: the deadline in nanoseconds since boot) or disarms it. Errors:
     /// BadHandle, WrongKind.
-    pub fn timer_set(&mut self, thread: ThreadIndex, handle: u64, deadline: Option<u64>) -> Result<(), Status> {
+    pub fn timer_set(
+        &mut self,
+        thread: ThreadIndex,
+        handle: HandleNumber,
+        deadline: Option<u64>,
+    ) -> Result<(), Status> {
         let Object::Timer(id) = self.handle(thread, handle)?.object else { return Err(Status::WrongKind) };
         let found = match deadline {
             Some(at) => self.timers.arm(id, at),

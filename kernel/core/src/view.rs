@@ -1,12 +1,12 @@
 //! Accessors for the kernel around this crate: what it reads and sets of the state, whose fields
 //! are private to this crate.
 
-use crate::addr::{AddressSpace, LifeSpace, TableRoot};
+use crate::addr::{AddressSpace, LifeSpace, PhysAddr, TableRoot, UserAddr};
 use crate::arena::{Arena, Id};
 use crate::clock::Clock;
 use crate::endpoint::Endpoint;
 use crate::frames::{Chain, Frame};
-use crate::handles::Handle;
+use crate::handles::{Handle, HandleNumber};
 use crate::lines::LineOwner;
 use crate::log::Ring;
 use crate::memory::{Mapping, Memory};
@@ -111,10 +111,10 @@ impl System {
         self.frames.iter(chain)
     }
 
-    /// Adds a frame to the free ones that was in no range when the table was made: see
-    /// [`crate::frames::Frames::adopt`].
-    pub fn adopt_frame(&mut self, number: u64) -> bool {
-        self.frames.adopt(number)
+    /// Adds the frame at this address, which was in no range when the table was made, to the free
+    /// ones: see [`crate::frames::Frames::adopt`].
+    pub fn adopt_frame(&mut self, frame: PhysAddr) -> bool {
+        self.frames.adopt(frame.number() / abi::PAGE_SIZE as u64)
     }
 
     /// Makes a life the owner of an interrupt line. Errors: Busy (it has an owner, or there is no
@@ -253,7 +253,7 @@ impl Task {
     }
 
     /// The handle of the task with this number. Errors: BadHandle.
-    pub fn handle(&self, number: u64) -> Result<Handle, Status> {
+    pub fn handle(&self, number: HandleNumber) -> Result<Handle, Status> {
         self.handles.get(number)
     }
 
@@ -273,7 +273,7 @@ impl Task {
     }
 
     /// The mapping that begins at this address. Errors: BadAddress (none does).
-    pub fn mapping(&self, addr: u64) -> Result<Mapping, Status> {
+    pub fn mapping(&self, addr: UserAddr) -> Result<Mapping, Status> {
         self.mappings.get(addr).copied().ok_or(Status::BadAddress)
     }
 

@@ -16,7 +16,7 @@ const PAGE: u64 = abi::PAGE_SIZE as u64;
 /// `None` if there is no valid root pointer. `frames` provides page tables for the temporary
 /// mapping.
 #[unsafe(link_section = "boot_text")]
-pub fn read(rsdp: u64, frames: &mut impl FrameAllocator<Size4KiB>, units: &mut Units) -> Option<Walked> {
+pub fn read(rsdp: PhysAddr, frames: &mut impl FrameAllocator<Size4KiB>, units: &mut Units) -> Option<Walked> {
     let mut window = Window { frames: &mut || paging::take_zeroed(frames), bits: cpu::physical_bits() };
     let walked = acpi::walk(&mut window, rsdp, &mut |found| units.add(found));
     // SAFETY: nothing else lies at this address, and from now on nothing does.
@@ -34,25 +34,24 @@ struct Window<'a> {
 
 impl Physical for Window<'_> {
     #[unsafe(link_section = "boot_text")]
-    fn read(&mut self, at: u64, into: &mut [u8]) -> bool {
-        if at.checked_add(into.len() as u64).is_none_or(|end| end > 1 << self.bits) {
+    fn read(&mut self, at: PhysAddr, into: &mut [u8]) -> bool {
+        if at.checked_plus(into.len() as u64).is_none_or(|end| end.number() > 1 << self.bits) {
             return false;
         }
         let mut at = at;
         let mut rest = into;
         while !rest.is_empty() {
-            let offset = at & (PAGE - 1);
+            let offset = at.offset_in_page();
             let (piece, more) = rest.split_at_mut(rest.len().min((PAGE - offset) as usize));
-            let frame = PhysAddr::new(at - offset);
             // SAFETY: nothing else lies at this address, and the mapping is read-only.
-            unsafe { paging::map_kernel(WINDOW, frame, KernelFlags::FIRMWARE, self.frames) };
+            unsafe { paging::map_kernel(WINDOW, at.rounded_down(), KernelFlags::FIRMWARE, self.frames) };
             paging::flush_page(WINDOW);
             for (index, byte) in (0..).zip(piece.iter_mut()) {
                 // SAFETY: the page was just mapped for reading; offset and length stay within it.
                 // The firmware may change its memory at any time, so each byte is read once.
                 *byte = unsafe { ((WINDOW + offset + index) as *const u8).read_volatile() };
             }
-            at += piece.len() as u64;
+            at = at.plus(piece.len() as u64);
             rest = more;
         }
         true

@@ -6,15 +6,17 @@
 //! a top table of its own without a lower half.
 
 mod direct_map;
+mod inspect;
 
 pub use direct_map::init;
 pub(super) use direct_map::{take, take_zeroed};
+pub use inspect::{find_writable_executable, inspect};
 
 use super::ram::{DIRECT_MAP, Ram};
 use abi::Status;
 use core::sync::atomic::{AtomicU64, Ordering};
 use kernel_core::Row;
-use kernel_core::addr::{self, AddressSpace, PhysAddr, TableRoot};
+use kernel_core::addr::{self, AddressSpace, PhysAddr, TableRoot, UserAddr};
 use kernel_core::frames::Fresh;
 use kernel_core::memory::Caching;
 use x86_64::VirtAddr;
@@ -191,7 +193,7 @@ pub fn zero(frame: Fresh) -> Zeroed {
 /// # Safety
 /// Nobody else may use the frame.
 pub unsafe fn zero_at(frame: PhysAddr) -> Zeroed {
-    if let Some(ram) = Ram::at(frame.number(), PAGE) {
+    if let Some(ram) = Ram::at(frame, PAGE) {
         // SAFETY: the frame is RAM in the direct map, and nobody else uses it by this function's
         // contract.
         unsafe { core::ptr::write_bytes(ram.pointer(), 0, PAGE as usize) };
@@ -286,7 +288,7 @@ pub unsafe fn map_kernel(page: u64, frame: PhysAddr, flags: KernelFlags, frames:
 /// # Safety
 /// Nobody may use the page any more.
 pub unsafe fn unmap_kernel(page: u64) {
-    unmap_user(kernel_root(), page, 1);
+    clear(kernel_root(), page, 1);
 }
 
 /// Flushes the cached translation of a page of the kernel's half.
@@ -301,9 +303,9 @@ pub fn flush_page(page: u64) {
 #[expect(clippy::disallowed_methods, reason = "the table is made here")]
 pub fn new_space(top: Fresh, row: Row, has_identifiers: bool) -> AddressSpace {
     const HALF: u64 = PAGE / 2;
-    let (root, kernel) = (top.address(), kernel_root().address().number());
-    let (lower, upper) = (Ram::at(root.number(), HALF), Ram::at(root.number() + HALF, HALF));
-    if let (Some(lower), Some(upper), Some(kernel)) = (lower, upper, Ram::at(kernel + HALF, HALF)) {
+    let (root, kernel) = (top.address(), kernel_root().address());
+    let (lower, upper) = (Ram::at(root, HALF), Ram::at(root.plus(HALF), HALF));
+    if let (Some(lower), Some(upper), Some(kernel)) = (lower, upper, Ram::at(kernel.plus(HALF), HALF)) {
         // SAFETY: nobody else uses the frame. It is not the kernel's own top table, whose upper
         // half only the kernel writes, on one core with interrupts off. All three ranges are in the
         // direct map.
@@ -319,9 +321,10 @@ pub fn new_space(top: Fresh, row: Row, has_identifiers: bool) -> AddressSpace {
 /// tables. Errors: those of `table_frame`, and OutOfMemory if a task cannot have this page.
 pub fn table_for(
     root: TableRoot,
-    page: u64,
+    page: UserAddr,
     mut table_frame: impl FnMut() -> Result<Zeroed, Status>,
 ) -> Result<Table, Status> {
+    let page = page.number();
     if !(abi::task::PROGRAM_BASE..abi::task::USER_END).contains(&page) {
         return Err(Status::OutOfMemory);
     }
@@ -342,13 +345,13 @@ pub fn table_for(
 /// Sets the entry of a task's page, RAM or a device's, in its lowest-level page table: see
 /// [`table_for`].
 #[inline(always)]
-pub fn set_user(table: Table, page: u64, frame: PhysAddr, flags: UserFlags) {
-    let frame = frame.number() & ADDRESS;
+pub fn set_user(table: Table, page: UserAddr, frame: PhysAddr, flags: UserFlags) {
+    let frame = PhysAddr::new(frame.number() & ADDRESS);
     // A device's page is never RAM: the regions of RAM, of which firmware may name many, are
     // searched only for the others.
     let is_cached = matches!(flags.caching, Caching::WriteBack);
     let is_ram = if is_cached && Ram::at(frame, PAGE).is_some() { IS_RAM } else { 0 };
-    write(table, slot(page, 0), frame | flags.bits() | is_ram);
+    write(table, slot(page.number(), 0), frame.number() | flags.bits() | is_ram);
 }
 
 /// Maps a page of a task, RAM or a device's. `table_frame` provides frames for missing tables.
@@ -356,7 +359,7 @@ pub fn set_user(table: Table, page: u64, frame: PhysAddr, flags: UserFlags) {
 /// mapped.
 pub fn map_user(
     root: TableRoot,
-    page: u64,
+    page: UserAddr,
     frame: PhysAddr,
     flags: UserFlags,
     table_frame: impl FnMut() -> Result<Zeroed, Status>,
@@ -379,12 +382,17 @@ fn lowest_table(root: TableRoot, page: u64) -> Option<Table> {
 }
 
 /// Unmaps a page, and flushes it if the address space is in use.
-pub fn unmap(root: TableRoot, page: u64) {
+pub fn unmap(root: TableRoot, page: UserAddr) {
     unmap_user(root, page, 1);
 }
 
-/// Unmaps `count` pages, and flushes them if the address space is in use.
-pub fn unmap_user(root: TableRoot, first: u64, count: u64) {
+/// Unmaps `count` pages of a task, and flushes them if the address space is in use.
+pub fn unmap_user(root: TableRoot, first: UserAddr, count: u64) {
+    clear(root, first.number(), count);
+}
+
+/// Unmaps `count` pages of either half, and flushes them if the address space is in use.
+fn clear(root: TableRoot, first: u64, count: u64) {
     let in_use = Cr3::read().0.start_address().as_u64() == root.address().number();
     let mut table = lowest_table(root, first);
     for page in (0..count).map(|number| first + number * PAGE) {
@@ -414,8 +422,8 @@ impl Access {
 /// The address to which an entry of a page table leads, if it allows the access and has no bit of
 /// `refused`.
 #[inline(always)]
-fn step(table: Table, addr: u64, level: u32, access: Access, refused: u64) -> Option<u64> {
-    let entry = read(table, slot(addr, level));
+fn step(table: Table, addr: UserAddr, level: u32, access: Access, refused: u64) -> Option<u64> {
+    let entry = read(table, slot(addr.number(), level));
     (entry & (access.0 | refused) == access.0).then_some(entry & ADDRESS)
 }
 
@@ -425,8 +433,8 @@ pub const TABLE_SPAN: u64 = 512 * PAGE;
 /// The lowest-level page table for a task's address, if the levels above allow the access. It is
 /// the same for all addresses in the same [`TABLE_SPAN`] bytes.
 #[inline(always)]
-pub fn user_table(root: TableRoot, addr: u64, access: Access) -> Option<Table> {
-    if addr >= abi::task::USER_END {
+pub fn user_table(root: TableRoot, addr: UserAddr, access: Access) -> Option<Table> {
+    if !addr.is_user() {
         return None;
     }
     // The kernel maps no huge pages for tasks.
@@ -439,61 +447,14 @@ pub fn user_table(root: TableRoot, addr: u64, access: Access) -> Option<Table> {
 /// it, if the page is RAM and the task itself has the access. The kernel does not access other
 /// pages of a task, such as a device's registers.
 #[inline(always)]
-pub fn user_page(table: Table, addr: u64, access: Access) -> Option<Ram> {
-    Some(Ram::marked(step(table, addr, 0, Access(access.0 | IS_RAM), 0)? | addr & (PAGE - 1)))
+pub fn user_page(table: Table, addr: UserAddr, access: Access) -> Option<Ram> {
+    let page = PhysAddr::new(step(table, addr, 0, Access(access.0 | IS_RAM), 0)?);
+    Some(Ram::marked(page.plus(addr.offset_in_page())))
 }
 
 /// The physical address of a task's address, RAM or a device's, if the task itself may read (or,
 /// where `write`, write) it.
-pub fn translate_user(root: TableRoot, addr: u64, write: bool) -> Option<PhysAddr> {
+pub fn translate_user(root: TableRoot, addr: UserAddr, write: bool) -> Option<PhysAddr> {
     let access = if write { Access::WRITE } else { Access::READ };
-    Some(PhysAddr::new(step(user_table(root, addr, access)?, addr, 0, access, 0)? | addr & (PAGE - 1)))
-}
-
-/// The address of a page that is both writable and executable, if there is one in either half of an
-/// address space. A page is writable only if the entries of all levels are, and executable only if
-/// no level forbids it.
-pub fn find_writable_executable(root: TableRoot) -> Option<u64> {
-    fn walk(table: Table, level: u32, base: u64, writable: bool) -> Option<u64> {
-        for index in 0..512 {
-            let entry = read(table, index);
-            if entry & PRESENT == 0 || entry & NO_EXECUTE != 0 {
-                continue;
-            }
-            let writable = writable && entry & WRITABLE != 0;
-            let mut addr = base | index << (12 + 9 * level);
-            if level == 3 && index >= 256 {
-                addr |= 0xffff_0000_0000_0000;
-            }
-            let leaf = level == 0 || entry & HUGE != 0;
-            let found =
-                if leaf { writable.then_some(addr) } else { walk(Table::behind(entry), level - 1, addr, writable) };
-            if found.is_some() {
-                return found;
-            }
-        }
-        None
-    }
-    walk(root.into(), 3, 0, true)
-}
-
-/// The mapping of an address, for tests and reports: physical address, whether it is writable,
-/// whether it is executable.
-pub fn inspect(root: TableRoot, addr: u64) -> Option<(PhysAddr, bool, bool)> {
-    let mut table = Table::from(root);
-    let (mut writable, mut executable) = (true, true);
-    for level in [3, 2, 1, 0] {
-        let entry = read(table, slot(addr, level));
-        if entry & PRESENT == 0 {
-            return None;
-        }
-        writable &= entry & WRITABLE != 0;
-        executable &= entry & NO_EXECUTE == 0;
-        if level == 0 || entry & HUGE != 0 {
-            let size = 1u64 << (12 + 9 * level);
-            return Some((PhysAddr::new(entry & ADDRESS & !(size - 1) | addr & (size - 1)), writable, executable));
-        }
-        table = Table::behind(entry);
-    }
-    None
+    Some(PhysAddr::new(step(user_table(root, addr, access)?, addr, 0, access, 0)? | addr.offset_in_page()))
 }

@@ -5,6 +5,7 @@
 //! machine has it.
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use kernel_core::addr::PhysAddr;
 use kernel_core::ram::Region;
 use x86_64::instructions::port::Port;
 
@@ -156,5 +157,5 @@ fn quiet_one(address: u16, id: u32, masters: &mut Masters) {
 /// The range of configuration space in memory; an empty region if it is not known.
 pub fn ecam() -> Region {
     let [start, end] = &ECAM;
-    Region { start: start.load(Relaxed), end: end.load(Relaxed) }
+    Region { start: PhysAddr::new(start.load(Relaxed)), end: PhysAddr::new(end.load(Relaxed)) }
 }

@@ -4,11 +4,18 @@
 
 use bootloader_api::info::{MemoryRegionKind, MemoryRegions};
 use core::cell::UnsafeCell;
+use kernel_core::addr::PhysAddr;
 use kernel_core::ram::Regions;
 
 /// First address of the direct map: RAM, and no other physical memory, is mapped from here on by
 /// [`super::paging::init`], non-executable. It has 64 TiB.
 pub const DIRECT_MAP: u64 = 0xffff_8000_0000_0000;
+
+/// The address of physical memory in the direct map, which has it only if it is RAM.
+#[inline(always)]
+pub const fn direct(phys: PhysAddr) -> u64 {
+    DIRECT_MAP + phys.number()
+}
 
 struct Cell(UnsafeCell<Regions>);
 
@@ -28,15 +35,15 @@ pub struct Ram(u64);
 impl Ram {
     /// The `len` bytes (at least one) at a physical address; `None` if any of them is not RAM.
     #[inline(always)]
-    pub fn at(phys: u64, len: u64) -> Option<Ram> {
-        regions().hold(phys, len).then_some(Ram(DIRECT_MAP + phys))
+    pub fn at(phys: PhysAddr, len: u64) -> Option<Ram> {
+        regions().hold(phys, len).then_some(Ram(direct(phys)))
     }
 
     /// The rest of the page at a physical address to which a page-table entry marked as RAM leads:
     /// only [`super::paging::set_user`] writes such entries, after [`Ram::at`].
     #[inline(always)]
-    pub(super) fn marked(phys: u64) -> Ram {
-        Ram(DIRECT_MAP + phys)
+    pub(super) fn marked(phys: PhysAddr) -> Ram {
+        Ram(direct(phys))
     }
 
     /// The address of the bytes in the direct map.
@@ -67,10 +74,10 @@ pub fn init(map: &MemoryRegions) {
 pub fn named(map: &MemoryRegions, wanted: fn(MemoryRegionKind) -> bool) -> Regions {
     let mut regions = Regions::new();
     for r in map.iter().filter(|r| wanted(r.kind)) {
-        regions.add(r.start, r.end);
+        regions.add(PhysAddr::new(r.start), PhysAddr::new(r.end));
     }
     for r in map.iter().filter(|r| !wanted(r.kind)) {
-        regions.remove(r.start, r.end);
+        regions.remove(PhysAddr::new(r.start), PhysAddr::new(r.end));
     }
     regions
 }

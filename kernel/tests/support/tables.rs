@@ -5,7 +5,7 @@ use core::cell::RefCell;
 use kernel::arch::paging::{self, UserFlags, Zeroed};
 use kernel::arch::ram::Ram;
 use kernel_core::Row;
-use kernel_core::addr::{AddressSpace, PhysAddr, TableRoot};
+use kernel_core::addr::{AddressSpace, PhysAddr, TableRoot, UserAddr};
 use kernel_core::frames::{Chain, Frames};
 
 /// Bits of an entry (Intel SDM vol. 3A, section 4.5.4).
@@ -19,7 +19,7 @@ pub fn entry(root: TableRoot, addr: u64) -> Option<(*mut u64, u32)> {
     let mut table = root.address().number();
     for level in [3, 2, 1, 0] {
         let index = addr >> (12 + 9 * level) & 511;
-        let entry = Ram::at(table + index * 8, 8)?.pointer().cast::<u64>();
+        let entry = Ram::at(PhysAddr::new(table + index * 8), 8)?.pointer().cast::<u64>();
         // SAFETY: `table` is a page table of the kernel's making, a frame of RAM in the direct map.
         let value = unsafe { entry.read_volatile() };
         if value & 1 == 0 {
@@ -76,7 +76,8 @@ impl<'a> Space<'a> {
 
     /// Maps a frame.
     pub fn map_frame(&self, page: u64, frame: PhysAddr, flags: UserFlags) {
-        paging::map_user(self.root, page, frame, flags, || Ok(self.zeroed())).expect("no frame for a table");
+        paging::map_user(self.root, UserAddr::new(page), frame, flags, || Ok(self.zeroed()))
+            .expect("no frame for a table");
     }
 
     /// Frees all frames. Nothing runs in the address space any more.
@@ -89,7 +90,7 @@ impl<'a> Space<'a> {
 
 /// The bytes of a frame.
 pub fn bytes(phys: PhysAddr) -> &'static mut [u8] {
-    let start = Ram::at(phys.number(), 4096).expect("the frame is not in the direct map").pointer();
+    let start = Ram::at(phys, 4096).expect("the frame is not in the direct map").pointer();
     // SAFETY: a frame that a `Space` took, so it belongs to the test, which uses no two of these slices of a frame at a time.
     unsafe { core::slice::from_raw_parts_mut(start, 4096) }
 }

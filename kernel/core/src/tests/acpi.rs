@@ -1,6 +1,7 @@
 //! The walk through the firmware's tables: what well-made ones say, and that broken ones harm nobody.
 
 use crate::acpi::{Found, MAX_UNITS, Physical, Unit, Units, Walked, walk};
+use crate::addr::PhysAddr;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -12,7 +13,8 @@ struct Pieces {
 }
 
 impl Physical for Pieces {
-    fn read(&mut self, at: u64, into: &mut [u8]) -> bool {
+    fn read(&mut self, at: PhysAddr, into: &mut [u8]) -> bool {
+        let at = at.number();
         self.reads += 1;
         let Some((start, piece)) = self.pieces.range(..=at).next_back() else { return false };
         let offset = (at - start) as usize;
@@ -115,7 +117,8 @@ fn dmar(units: &[(u8, u64)]) -> Vec<u8> {
 
 fn found(memory: &mut Pieces) -> (Vec<(Unit, u64, u64)>, Option<Walked>) {
     let mut all = Vec::new();
-    let walked = walk(memory, ROOT, &mut |Found { unit, start, len }| all.push((unit, start, len)));
+    let walked =
+        walk(memory, PhysAddr::new(ROOT), &mut |Found { unit, start, len }| all.push((unit, start.number(), len)));
     (all, walked)
 }
 
@@ -188,8 +191,8 @@ fn without_a_root_pointer_there_is_nothing() {
         memory.pieces.get_mut(&ROOT).expect("the root")[byte] ^= 0x20;
         assert_eq!(found(&mut memory), (vec![], None), "byte {byte}");
     }
-    assert_eq!(walk(&mut Pieces::default(), 0, &mut |_| panic!("found in nothing")), None);
-    assert_eq!(walk(&mut Pieces::default(), u64::MAX, &mut |_| panic!("found in nothing")), None);
+    assert_eq!(walk(&mut Pieces::default(), PhysAddr::new(0), &mut |_| panic!("found in nothing")), None);
+    assert_eq!(walk(&mut Pieces::default(), PhysAddr::new(u64::MAX), &mut |_| panic!("found in nothing")), None);
     // A root table that is another table, or itself an entry of itself.
     let mut memory = whole.clone();
     memory.pieces.insert(0x7fd_0000, hpet(0, 0xfed0_0000));
@@ -203,20 +206,30 @@ fn without_a_root_pointer_there_is_nothing() {
 fn a_range_reaches_a_device_by_any_byte_of_its_pages() {
     let mut units = Units::default();
     let add = |units: &mut Units, start, len| units.add(Found { unit: Unit::Hpet, start, len });
-    add(&mut units, 0xfed0_0400, 0x400);
-    assert!(units.reached(0xfed0_0000, 1).is_some() && units.reached(0xfecf_f000, 0x1001).is_some());
-    assert!(units.reached(0xfed0_0fff, 1).is_some() && units.reached(0, u64::MAX).is_some());
-    assert_eq!((units.reached(0xfecf_f000, 0x1000), units.reached(0xfed0_1000, 0x1000)), (None, None));
-    assert_eq!(units.reached(0xfed0_0400, 0), None, "a row has places for ranges that it does not use");
+    add(&mut units, PhysAddr::new(0xfed0_0400), 0x400);
+    assert!(
+        units.reached(PhysAddr::new(0xfed0_0000), 1).is_some()
+            && units.reached(PhysAddr::new(0xfecf_f000), 0x1001).is_some()
+    );
+    assert!(
+        units.reached(PhysAddr::new(0xfed0_0fff), 1).is_some() && units.reached(PhysAddr::new(0), u64::MAX).is_some()
+    );
+    assert_eq!(
+        (units.reached(PhysAddr::new(0xfecf_f000), 0x1000), units.reached(PhysAddr::new(0xfed0_1000), 0x1000)),
+        (None, None)
+    );
+    assert_eq!(units.reached(PhysAddr::new(0xfed0_0400), 0), None, "a row has places for ranges that it does not use");
     // A device for which there is no room: nobody gets what may be it.
     for number in 0..MAX_UNITS as u64 - 1 {
-        add(&mut units, (number + 1) << 32, 0x1000);
+        add(&mut units, PhysAddr::new((number + 1) << 32), 0x1000);
     }
-    assert_eq!(units.reached(0xc000_0000, 0x1000), None);
-    add(&mut units, 0xc000_0000, 0x1000);
-    assert!(units.reached(0xc000_0000, 0x1000).is_some_and(|reason| reason.contains("more devices than")));
-    assert!(units.reached(0xd000_0000, 0x1000).is_some());
-    assert_eq!(units.reached(0xb_8000, 0x8000), None, "the VGA memory, where no such device is");
+    assert_eq!(units.reached(PhysAddr::new(0xc000_0000), 0x1000), None);
+    add(&mut units, PhysAddr::new(0xc000_0000), 0x1000);
+    assert!(
+        units.reached(PhysAddr::new(0xc000_0000), 0x1000).is_some_and(|reason| reason.contains("more devices than"))
+    );
+    assert!(units.reached(PhysAddr::new(0xd000_0000), 0x1000).is_some());
+    assert_eq!(units.reached(PhysAddr::new(0xb_8000), 0x8000), None, "the VGA memory, where no such device is");
 }
 
 proptest! {

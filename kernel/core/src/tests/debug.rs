@@ -1,7 +1,7 @@
 //! Debugging: who may, and what is reached.
 
 use super::*;
-use crate::addr::PhysAddr;
+use crate::addr::{PhysAddr, UserAddr};
 use crate::debug::Reach;
 use crate::memory::{Backing, Caching};
 use crate::thread::{State, ThreadIndex};
@@ -115,15 +115,15 @@ fn ports_are_those_of_the_task() {
 fn what_others_share_is_reached_as_the_task_reaches_it() {
     let (mut s, [driver, ..]) = scene();
     for addr in [0x20_0000, MAP_BASE - 1, INFO_ADDR, STACK_TOP - 8] {
-        assert_eq!(s.debug_reach(Row::new(0), addr), Reach::Own, "{addr:#x}");
+        assert_eq!(s.debug_reach(Row::new(0), UserAddr::new(addr)), Reach::Own, "{addr:#x}");
     }
-    assert_eq!(s.debug_reach(Row::new(0), MAP_BASE), Reach::Nothing);
+    assert_eq!(s.debug_reach(Row::new(0), UserAddr::new(MAP_BASE)), Reach::Nothing);
     let row = s.row_of(driver).unwrap();
     let memory = memory(&mut s, row, 1).unwrap();
-    let mapping = s.memory_map(row, memory, 0, false).unwrap();
+    let mapping = s.memory_map(row, memory, UserAddr::ANY, false).unwrap();
     assert_eq!(s.debug_reach(Row::new(0), mapping.addr), Reach::Shared);
-    assert_eq!(s.debug_reach(Row::new(0), mapping.addr + 4095), Reach::Shared);
-    assert_eq!(s.debug_reach(Row::new(0), mapping.addr + 4096), Reach::Nothing);
+    assert_eq!(s.debug_reach(Row::new(0), mapping.addr.plus(4095)), Reach::Shared);
+    assert_eq!(s.debug_reach(Row::new(0), mapping.addr.plus(4096)), Reach::Nothing);
     let Object::Memory(object) = s.handle(driver, memory).unwrap().object else { panic!("a memory object") };
     let mut reach_of = |backing| {
         let old = core::mem::replace(&mut s.memories.get_mut(object).unwrap().backing, backing);
@@ -151,7 +151,7 @@ fn d25_a_debugger_cannot_make_a_call_what_it_is_not() {
     for value in (0..64).map(|bit| 1 << bit).chain([0, u64::MAX, Header::new(7).with_leases(4).wanting(Kind::Memory).0])
     {
         let (mut s, [server, client, _]) = trio();
-        let given = u64::from(s.notification_create(client).unwrap());
+        let given = s.notification_create(client).unwrap();
         let message =
             Message::words([1, 2, 3, 4]).giving(given, Rights::SIGNAL).lending(&[Lease { addr: 1, len: 2, access: 1 }]);
         call(&mut s, client, PEER, message).unwrap();
@@ -160,7 +160,7 @@ fn d25_a_debugger_cannot_make_a_call_what_it_is_not() {
         recv(&mut s, server, OWN, 0).unwrap();
         let f = *frame(&mut s, server);
         assert_eq!((f.rsi, f.words()), (header, [value; 4]), "only the words are the debugger's");
-        assert_eq!(s.handle(server, f.r10 & 0xffff_ffff).unwrap().rights, Rights::SIGNAL);
+        assert_eq!(s.handle(server, HandleNumber::from_register(f.r10 & 0xffff_ffff)).unwrap().rights, Rights::SIGNAL);
         assert_eq!(s.debug_set(Row::new(1), &all(value)), Ok(()));
         let token = ReplyToken(f.r8);
         assert_eq!(s.lease_info(server, token, 0), Ok((2, 1)));

@@ -2,12 +2,12 @@
 
 use super::world::{FAST, Mode, Op, World, table};
 use super::{
-    By, Message, NOTE, OWN, PEER, Random, call, frame, host, kill, reap, recv, reply, run, spawn, state, trio,
+    By, Message, NOTE, OWN, PEER, Random, altered, call, frame, host, kill, reap, recv, reply, run, spawn, state, trio,
 };
 use crate::Row;
 use crate::System;
 use crate::endpoint::Endpoint;
-use crate::handles::{Handle, Object};
+use crate::handles::{Handle, HandleNumber, Object};
 use crate::queue::Queue;
 use crate::thread::{State, ThreadIndex};
 use abi::Status;
@@ -118,18 +118,25 @@ pub fn acquainted() -> (System, [ThreadIndex; 3]) {
 }
 
 /// Tries a call by the fast path.
-pub fn try_call(s: &mut System, thread: ThreadIndex, number: u64, header: u64) -> bool {
+pub fn try_call(s: &mut System, thread: ThreadIndex, number: HandleNumber, header: u64) -> bool {
     run(s, thread);
     let f = frame(s, thread);
-    (f.rdi, f.rsi) = (number, header);
+    (f.rdi, f.rsi) = (number.to_u64(), header);
     tried(s, By::Assembly, host::call)
 }
 
 /// Tries an answer by the fast path.
-pub fn try_answer(s: &mut System, thread: ThreadIndex, number: u64, token: u64, header: u64, mask: u64) -> bool {
+pub fn try_answer(
+    s: &mut System,
+    thread: ThreadIndex,
+    number: HandleNumber,
+    token: u64,
+    header: u64,
+    mask: u64,
+) -> bool {
     run(s, thread);
     let f = frame(s, thread);
-    (f.rdi, f.rsi, f.r8, f.r9) = (number, header, token, mask);
+    (f.rdi, f.rsi, f.r8, f.r9) = (number.to_u64(), header, token, mask);
     tried(s, By::Assembly, host::reply_recv)
 }
 
@@ -152,16 +159,16 @@ fn a_call_goes_fast_only_by_the_handle_it_went_by() {
     run(&mut s, other);
     let object = |s: &System, n| s.handle(other, n).unwrap().object;
     let mute = Handle::new(object(&s, PEER), Rights::GRANT | Rights::RECV);
-    let mute = u64::from(s.handle_insert(Row::new(2), mute).unwrap());
+    let mute = s.handle_insert(Row::new(2), mute).unwrap();
     let badged = Handle { badge: 5, ..Handle::new(object(&s, PEER), Rights::CALL) };
-    let badged = u64::from(s.handle_insert(Row::new(2), badged).unwrap());
+    let badged = s.handle_insert(Row::new(2), badged).unwrap();
     for (number, header, why) in [
         (mute, 7, "no right to call"),
         (badged, 7, "another badge"),
         (NOTE, 7, "no endpoint"),
-        (99, 7, "no handle"),
-        (PEER | 1 << 16, 7, "an old handle's number"),
-        (PEER | 1 << 32, 7, "no handle's number"),
+        (HandleNumber::from_register(99), 7, "no handle"),
+        (altered(PEER, 1 << 16), 7, "an old handle's number"),
+        (altered(PEER, 1 << 32), 7, "no handle's number"),
         (PEER, 7 | 5 << 16, "too many leases"),
         (PEER, 7 | 1 << 20, "a handle on its way"),
         (PEER, 7 | 1 << 63, "a forged header"),
@@ -178,7 +185,7 @@ fn a_call_goes_fast_only_by_the_handle_it_went_by() {
         (frame(&mut s, server).rdi, frame(&mut s, server).rsi),
         (s.tasks[Row::new(2)].id(Row::new(2)).to_u32().into(), 7)
     );
-    assert!(!try_call(&mut s, server, 3, 7), "nothing is cached");
+    assert!(!try_call(&mut s, server, HandleNumber::from_register(3), 7), "nothing is cached");
     assert_eq!(state(&s, client), State::Receiving(s.tasks[Row::new(1)].endpoint.unwrap().index()));
     super::sound(&s);
 }
@@ -196,7 +203,10 @@ fn what_is_lent_goes_along() {
     let f = *frame(&mut s, server);
     assert_eq!((f.rsi, s.threads.at(server).unwrap().last_received[0]), (7 | 2 << 16, 7));
     let token = ReplyToken(f.r8);
-    assert_eq!(super::leases::lease(&s, server, token, 1, 10, Lease::WRITE), Ok((Row::new(2), 0x200a, 40)));
+    assert_eq!(
+        super::leases::lease(&s, server, token, HandleNumber::from_register(1).to_u64(), 10, Lease::WRITE),
+        Ok((Row::new(2), 0x200a, 40))
+    );
     assert!(try_answer(&mut s, server, OWN, token.0, 0, 1), "nothing is in the way of this one");
     assert_eq!(s.lease_info(server, token, 1), Err(Status::StaleReply));
     super::sound(&s);
@@ -209,12 +219,12 @@ fn an_answer_goes_fast_only_to_whom_it_is_due() {
     run(&mut s, other);
     let second = s.endpoint_create(client).unwrap();
     let deaf = Handle::new(s.handle(server, OWN).unwrap().object, Rights::CALL);
-    let deaf = u64::from(s.handle_insert(Row::new(0), deaf).unwrap());
+    let deaf = s.handle_insert(Row::new(0), deaf).unwrap();
     assert!(try_call(&mut s, other, PEER, 7), "nothing is in the way of this one");
     let token = frame(&mut s, server).r8;
     for (number, token, header, why) in [
         (deaf, token, 0, "no right to receive"),
-        (OWN | 1 << 16, token, 0, "an old handle's number"),
+        (altered(OWN, 1 << 16), token, 0, "an old handle's number"),
         (OWN, token ^ 1 << 16, 0, "another call's token"),
         (OWN, token ^ 1 << 63, 0, "no call's token"),
         (OWN, token | 0xfff0, 0, "no thread's token"),
@@ -227,7 +237,7 @@ fn an_answer_goes_fast_only_to_whom_it_is_due() {
     // Whoever is not called does not answer; it has to be on the processor for that, and to have its lookup cached.
     s.signal_task(Row::new(1), 1);
     assert!(!try_answer(&mut s, client, OWN, token, 0, 2), "another server's token");
-    assert!(!try_answer(&mut s, client, second.into(), token, 0, 2), "another endpoint");
+    assert!(!try_answer(&mut s, client, second, token, 0, 2), "another endpoint");
     recv(&mut s, client, OWN, 1).unwrap();
     assert!(try_answer(&mut s, server, OWN, token, 0, 1), "nothing is in the way of this one");
     super::sound(&s);
@@ -253,9 +263,9 @@ fn a_way_ends_with_what_it_leads_by() {
     let (mut s, [server, _, other]) = acquainted();
     s.signal_task(Row::new(0), 1);
     run(&mut s, server);
-    let ends = u64::from(s.endpoint_create(server).unwrap());
+    let ends = s.endpoint_create(server).unwrap();
     let object = s.handle(server, ends).unwrap().object;
-    let theirs = u64::from(s.handle_insert(Row::new(2), Handle::new(object, Rights::CALL)).unwrap());
+    let theirs = s.handle_insert(Row::new(2), Handle::new(object, Rights::CALL)).unwrap();
     s.cache_to_call(other, theirs).unwrap();
     recv(&mut s, server, ends, 0).unwrap();
     assert!(try_call(&mut s, other, theirs, 7), "nothing is in the way of this one");

@@ -4,6 +4,7 @@
 
 use super::By;
 use crate::System;
+use crate::handles::HandleNumber;
 use crate::layout;
 use crate::thread::{ThreadIndex, TrapFrame};
 
@@ -310,7 +311,7 @@ pub fn poll(s: &mut System, by: By) -> bool {
     let Some(TrapFrame { rdi, rsi, .. }) = s.running().map(|t| t.frame) else { return false };
     match by {
         By::Assembly => notified(s, notify::poll::<Host>, Entry::Call(abi::Syscall::Poll)),
-        _ => s.finds_nothing(rdi, rsi),
+        _ => s.finds_nothing(HandleNumber::from_register(rdi), rsi),
     }
 }
 

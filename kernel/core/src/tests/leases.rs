@@ -18,13 +18,14 @@ pub fn lease(
     offset: u64,
     access: u32,
 ) -> Result<(Row, u64, u64), Status> {
-    s.lease(s.threads.at(server).unwrap(), token, number, offset, access).map(|(t, addr, left)| (t.task, addr, left))
+    s.lease(s.threads.at(server).unwrap(), token, number, offset, access)
+        .map(|(t, addr, left)| (t.task, addr.number(), left))
 }
 
 fn lent() -> (System, [ThreadIndex; 3], ReplyToken) {
     let (mut s, threads @ [server, client, _]) = trio();
     run(&mut s, client);
-    frame(&mut s, client).rdi = PEER;
+    frame(&mut s, client).rdi = PEER.to_u64();
     frame(&mut s, client).rsi = Header::new(1).with_leases(2).0;
     s.call(client, &LEASES).unwrap();
     recv(&mut s, server, OWN, 0).unwrap();
@@ -76,7 +77,7 @@ fn the_leases_of_an_earlier_call_are_not_there_in_the_next() {
 fn the_header_must_count_the_leases() {
     let (mut s, [_, client, _]) = trio();
     run(&mut s, client);
-    frame(&mut s, client).rdi = PEER;
+    frame(&mut s, client).rdi = PEER.to_u64();
     for (count, given) in [(0, 1), (1, 2), (2, 0), (5, 5), (15, 5)] {
         frame(&mut s, client).rsi = Header::new(1).with_leases(count).0;
         assert_eq!(s.call(client, &[Lease::default(); 5][..given]), Err(Status::BadArgument), "{count} and {given}");

@@ -1,7 +1,7 @@
 //! Memory objects and mappings: each outcome and each error.
 
 use super::*;
-use crate::addr::PhysAddr;
+use crate::addr::{PhysAddr, UserAddr};
 use crate::memory::{Backing, Caching, Memory};
 use abi::task::{INFO_ADDR, MAP_BASE};
 
@@ -29,8 +29,8 @@ fn memory_is_charged_while_it_is_held() {
 fn mappings_are_placed_with_a_gap() {
     let (mut s, [_, client, _]) = trio();
     let m = memory(&mut s, 1, 2).unwrap();
-    let at: Vec<u64> = (0..3).map(|_| s.memory_map(Row::new(1), m, 0, true).unwrap().addr).collect();
-    assert_eq!(at, [MAP_BASE, MAP_BASE + 3 * PAGE, MAP_BASE + 6 * PAGE]);
+    let at: Vec<UserAddr> = (0..3).map(|_| s.memory_map(Row::new(1), m, UserAddr::ANY, true).unwrap().addr).collect();
+    assert_eq!(at, [0, 3, 6].map(|pages| UserAddr::new(MAP_BASE + pages * PAGE)));
     assert_eq!(s.tasks[Row::new(1)].objects.used(), 4);
     sound(&s);
     for addr in at {
@@ -46,7 +46,7 @@ fn mappings_are_placed_with_a_gap() {
 fn an_own_address_must_be_free_and_in_range() {
     let (mut s, _) = trio();
     let m = memory(&mut s, 1, 2).unwrap();
-    let mut map = |addr| s.memory_map(Row::new(1), m, addr, false).map(|m| m.addr);
+    let mut map = |addr| s.memory_map(Row::new(1), m, UserAddr::new(addr), false).map(|m| m.addr.number());
     let top = INFO_ADDR - 2 * PAGE;
     for wrong in [1, PAGE, MAP_BASE - PAGE, MAP_BASE + 1, top + PAGE, INFO_ADDR, u64::MAX - 1, PAGE.wrapping_neg()] {
         assert_eq!(map(wrong), Err(Status::BadAddress), "{wrong:#x}");
@@ -66,14 +66,18 @@ fn an_own_address_must_be_free_and_in_range() {
 fn the_lowest_gap_is_found_when_the_way_up_is_blocked() {
     let (mut s, _) = trio();
     let m = memory(&mut s, 1, 2).unwrap();
-    s.memory_map(Row::new(1), m, MAP_BASE + PAGE, false).unwrap();
+    s.memory_map(Row::new(1), m, UserAddr::new(MAP_BASE + PAGE), false).unwrap();
     assert_eq!(
-        s.memory_map(Row::new(1), m, 0, false).unwrap().addr,
-        MAP_BASE + 4 * PAGE,
+        s.memory_map(Row::new(1), m, UserAddr::ANY, false).unwrap().addr,
+        UserAddr::new(MAP_BASE + 4 * PAGE),
         "the first page is too small a gap"
     );
-    s.tasks[Row::new(1)].map_next = INFO_ADDR - PAGE;
-    assert_eq!(s.memory_map(Row::new(1), m, 0, false).unwrap().addr, MAP_BASE + 7 * PAGE, "the top is reached");
+    s.tasks[Row::new(1)].map_next = UserAddr::new(INFO_ADDR - PAGE);
+    assert_eq!(
+        s.memory_map(Row::new(1), m, UserAddr::ANY, false).unwrap().addr,
+        UserAddr::new(MAP_BASE + 7 * PAGE),
+        "the top is reached"
+    );
     sound(&s);
 }
 
@@ -81,17 +85,17 @@ fn the_lowest_gap_is_found_when_the_way_up_is_blocked() {
 fn mapping_fails_as_documented() {
     let (mut s, [_, client, _]) = trio();
     let m = memory(&mut s, 1, 1).unwrap();
-    let map = |s: &mut System, n, writable| s.memory_map(Row::new(1), n, 0, writable).map(drop);
-    assert_eq!(map(&mut s, 99, false), Err(Status::BadHandle));
+    let map = |s: &mut System, n, writable| s.memory_map(Row::new(1), n, UserAddr::ANY, writable).map(drop);
+    assert_eq!(map(&mut s, HandleNumber::from_register(99), false), Err(Status::BadHandle));
     assert_eq!(map(&mut s, NOTE, false), Err(Status::WrongKind));
     let read = s.handle_dup(client, m, Rights::READ.bits().into(), 0).unwrap();
     let write = s.handle_dup(client, m, Rights::WRITE.bits().into(), 0).unwrap();
-    assert_eq!(map(&mut s, read.into(), true), Err(Status::NoRights));
-    assert_eq!(map(&mut s, write.into(), true), Err(Status::NoRights), "writable means readable too");
-    assert_eq!(map(&mut s, read.into(), false), Ok(()));
+    assert_eq!(map(&mut s, read, true), Err(Status::NoRights));
+    assert_eq!(map(&mut s, write, true), Err(Status::NoRights), "writable means readable too");
+    assert_eq!(map(&mut s, read, false), Ok(()));
     assert_eq!(map(&mut s, m, true), Ok(()));
-    assert_eq!(s.memory_map(Row::new(9), m, 0, false), Err(Status::NoSuchTask));
-    assert_eq!(s.memory_unmap(Row::new(1), MAP_BASE + 77 * PAGE), Err(Status::BadAddress));
+    assert_eq!(s.memory_map(Row::new(9), m, UserAddr::ANY, false), Err(Status::NoSuchTask));
+    assert_eq!(s.memory_unmap(Row::new(1), UserAddr::new(MAP_BASE + 77 * PAGE)), Err(Status::BadAddress));
     sound(&s);
 }
 
@@ -100,9 +104,9 @@ fn shared_memory_lives_until_the_last_lets_go() {
     let (mut s, [server, client, _]) = trio();
     let m = memory(&mut s, 1, 3).unwrap();
     let object = s.handle(client, m).unwrap().object;
-    let there = u64::from(s.handle_insert(Row::new(0), Handle::new(object, Rights::READ)).unwrap());
+    let there = s.handle_insert(Row::new(0), Handle::new(object, Rights::READ)).unwrap();
     assert_eq!((s.tasks[Row::new(0)].frames.used(), s.tasks[Row::new(1)].frames.used()), (5, 5));
-    let at = s.memory_map(Row::new(0), there, 0, false).unwrap().addr;
+    let at = s.memory_map(Row::new(0), there, UserAddr::ANY, false).unwrap().addr;
     kill(&mut s, 1);
     assert_eq!((s.memories.live(), s.tasks[Row::new(1)].frames.used()), (1, 2));
     sound(&s);
@@ -125,9 +129,9 @@ fn what_is_kept_or_physical_is_not_charged_and_not_freed() {
         });
     for id in kept {
         let handle = Handle::new(Object::Memory(id), Rights::READ);
-        let n = u64::from(s.handle_insert(Row::new(0), handle).unwrap());
+        let n = s.handle_insert(Row::new(0), handle).unwrap();
         assert_eq!(s.tasks[Row::new(0)].frames.used(), 2);
-        let at = s.memory_map(Row::new(0), n, 0, false).unwrap().addr;
+        let at = s.memory_map(Row::new(0), n, UserAddr::ANY, false).unwrap().addr;
         s.memory_unmap(Row::new(0), at).unwrap();
         s.handle_close(server, n).unwrap();
         assert!(s.memories.get(id).is_some());
@@ -149,8 +153,8 @@ proptest::proptest! {
             let pages = [1, 2, 5][which];
             match op {
                 0 => {
-                    let free = mapped.iter().all(|m| addr + pages * PAGE <= m.addr || addr >= m.addr + u64::from(m.pages) * PAGE);
-                    let done = s.memory_map(Row::new(0), memories[which], addr, true);
+                    let free = mapped.iter().all(|m| addr + pages * PAGE <= m.addr.number() || addr >= m.end().number());
+                    let done = s.memory_map(Row::new(0), memories[which], UserAddr::new(addr), true);
                     if mapped.len() == 11 && free {
                         proptest::prop_assert_eq!(done, Err(Status::QuotaObjects));
                     } else {
@@ -158,12 +162,12 @@ proptest::proptest! {
                     }
                 }
                 1 => {
-                    let done = s.memory_map(Row::new(0), memories[which], 0, true);
+                    let done = s.memory_map(Row::new(0), memories[which], UserAddr::ANY, true);
                     proptest::prop_assert_eq!(done.is_ok(), mapped.len() < 11);
                 }
                 _ => {
-                    let known = mapped.iter().any(|m| m.addr == addr);
-                    proptest::prop_assert_eq!(s.memory_unmap(Row::new(0), addr).is_ok(), known);
+                    let known = mapped.iter().any(|m| m.addr == UserAddr::new(addr));
+                    proptest::prop_assert_eq!(s.memory_unmap(Row::new(0), UserAddr::new(addr)).is_ok(), known);
                 }
             }
             proptest::prop_assert_eq!(check(&s), Ok(()));

@@ -7,7 +7,7 @@ use crate::Row;
 use crate::arena::Id;
 use crate::direct::thread_of;
 use crate::endpoint::Endpoint;
-use crate::handles::Object;
+use crate::handles::{HandleNumber, Object};
 use crate::thread::{State, ThreadIndex, TrapFrame};
 use abi::Status;
 use abi::message::{Header, Kind, Kinds, Lease, MAX_LEASES, ReplyToken, Rights, Sender};
@@ -21,13 +21,13 @@ const LENT: [Lease; MAX_LEASES] = [
 ];
 
 impl World {
-    fn message(&mut self, t: ThreadIndex, give: Option<u64>) -> Message {
+    fn message(&mut self, t: ThreadIndex, give: Option<HandleNumber>) -> Message {
         let message = Message::words([self.serial, t.number().into(), 3, 4]);
         give.map_or(message, |n| message.giving(n, Rights::all()))
     }
 
     /// What a call wants with its answer: in a rich world all sorts.
-    fn wants(&self, give: Option<u64>) -> Option<Kind> {
+    fn wants(&self, give: Option<HandleNumber>) -> Option<Kind> {
         match self.mode {
             Mode::Rich if self.serial % 2 == 1 => Kind::from_u64(self.serial / 2 % 4),
             _ => give.and(Some(Kind::Notification)),
@@ -58,10 +58,13 @@ impl World {
             ensure!(flags == Header::HANDLE_REFUSED && f.r10 == 0, "flags {flags:#x} of a handle that is not taken");
         } else if flags == sent.rsi & Header::HANDLE {
             ensure!(room, "a handle arrived where there was no room");
-            let there = self.s.handle(to, number).map_err(|e| format!("the handle that arrived: {e:?}"))?;
+            let there = self
+                .s
+                .handle(to, HandleNumber::from_register(number))
+                .map_err(|e| format!("the handle that arrived: {e:?}"))?;
             ensure!(Some(there.object.kind()) == kind, "a {kind:?} arrived as {:?}", there.object);
             ensure!(f.r10 >> 32 == u64::from(there.rights.bits()), "the receiver is told other rights");
-            if let Ok(here) = self.s.handle(from, sent.r10 & 0xffff_ffff) {
+            if let Ok(here) = self.s.handle(from, HandleNumber::from_register(sent.r10 & 0xffff_ffff)) {
                 ensure!(here.object == there.object, "another object arrived");
                 ensure!(here.rights.contains(there.rights), "rights out of nothing");
             }
@@ -70,7 +73,7 @@ impl World {
             ensure!(flags == Header::HANDLE_LOST && f.r10 == 0, "flags {flags:#x}");
             let derived = self.s.handle_derive(
                 self.s.row_of(from).unwrap_or(Row::new(0)),
-                sent.r10 & 0xffff_ffff,
+                HandleNumber::from_register(sent.r10 & 0xffff_ffff),
                 sent.r10 >> 32,
             );
             let plain = match derived.map(|h| h.object) {
@@ -126,7 +129,7 @@ impl World {
         self.s.row_of(thread).is_ok_and(|row| self.s.tasks[row].handles.has_room())
     }
 
-    pub fn call(&mut self, t: ThreadIndex, n: u64, give: Option<u64>) -> Checked {
+    pub fn call(&mut self, t: ThreadIndex, n: HandleNumber, give: Option<HandleNumber>) -> Checked {
         self.enter(t);
         let mut message = self.message(t, give).lending(&LENT[..self.serial as usize % (MAX_LEASES + 1)]);
         message.wants = self.wants(give);
@@ -175,7 +178,7 @@ impl World {
         }
     }
 
-    pub fn send(&mut self, t: ThreadIndex, n: u64) -> Checked {
+    pub fn send(&mut self, t: ThreadIndex, n: HandleNumber) -> Checked {
         self.enter(t);
         let message = self.message(t, None);
         let Object::Endpoint(id) = self.s.handle(t, n).unwrap().object else { return Err("no endpoint".into()) };
@@ -199,7 +202,7 @@ impl World {
         self.others(&before, &[t, receiver.unwrap_or(t)])
     }
 
-    pub fn recv(&mut self, t: ThreadIndex, n: u64, mask: u64) -> Checked {
+    pub fn recv(&mut self, t: ThreadIndex, n: HandleNumber, mask: u64) -> Checked {
         self.enter(t);
         let before = self.before();
         let Object::Endpoint(id) = self.s.handle(t, n).unwrap().object else { return Err("no endpoint".into()) };
@@ -229,13 +232,13 @@ impl World {
     }
 
     /// In one step where that is wanted and done directly, else in two.
-    pub fn reply_recv(&mut self, t: ThreadIndex, n: u64, token: u64, mask: u64) -> Checked {
+    pub fn reply_recv(&mut self, t: ThreadIndex, n: HandleNumber, token: u64, mask: u64) -> Checked {
         let row = self.s.row_of(t).unwrap();
         let Object::Endpoint(id) = self.s.handle(t, n).unwrap().object else { return Err("no endpoint".into()) };
         let caller = self.received.get(&token).filter(|r| r.server == row).map(|r| r.caller);
         self.enter(t);
         let f = super::frame(&mut self.s, t);
-        (f.rdi, f.r8, f.r9) = (n, token, mask);
+        (f.rdi, f.r8, f.r9) = (n.to_u64(), token, mask);
         if self.by == By::General {
             self.reply(t, token, None)?;
             return self.recv(t, n, mask);
@@ -269,7 +272,7 @@ impl World {
         self.others(&before, &[t, caller, first])
     }
 
-    pub fn reply(&mut self, t: ThreadIndex, token: u64, give: Option<u64>) -> Checked {
+    pub fn reply(&mut self, t: ThreadIndex, token: u64, give: Option<HandleNumber>) -> Checked {
         self.enter(t);
         let message = self.message(t, give);
         let row = self.s.row_of(t).unwrap();

@@ -35,7 +35,7 @@ use crate::arena::Id;
 use crate::check::check;
 use crate::clock::Clock;
 use crate::frames::{Chain, Frames, Link};
-use crate::handles::{Handle, Object};
+use crate::handles::{Handle, HandleNumber, Object};
 use crate::row::Tasks;
 use crate::thread::{State, ThreadIndex, TrapFrame};
 use crate::{Row, System};
@@ -59,15 +59,20 @@ impl core::ops::IndexMut<Row> for Tasks {
     }
 }
 
+/// The number with further bits set.
+fn altered(number: HandleNumber, bits: u64) -> HandleNumber {
+    HandleNumber::from_register(number.to_u64() | bits)
+}
+
 /// A frequency at which a cycle is a nanosecond.
 const HERTZ: u64 = 1_000_000_000;
 
 /// The handle of a task's own endpoint.
-const OWN: u64 = info::ENDPOINT as u64;
+const OWN: HandleNumber = HandleNumber::from_register(info::ENDPOINT as u64);
 /// The handle of a task's own notification.
-const NOTE: u64 = info::NOTIFICATION as u64;
+const NOTE: HandleNumber = HandleNumber::from_register(info::NOTIFICATION as u64);
 /// The handle of the first peer.
-const PEER: u64 = 2;
+const PEER: HandleNumber = HandleNumber::from_register(2);
 
 /// A task with room for everything.
 fn record(name: &str, priority: u8, calls: &[u8]) -> TaskRecord {
@@ -198,7 +203,7 @@ fn woken(s: &System, thread: ThreadIndex) -> Option<Status> {
 struct Message {
     label: u16,
     words: [u64; 4],
-    give: Option<(u64, Rights)>,
+    give: Option<(HandleNumber, Rights)>,
     /// The kind that the header names; 0 for the true one.
     says: u64,
     wants: Option<Kind>,
@@ -210,7 +215,7 @@ impl Message {
         Message { label: 7, words, ..Message::default() }
     }
 
-    fn giving(self, handle: u64, rights: Rights) -> Self {
+    fn giving(self, handle: HandleNumber, rights: Rights) -> Self {
         Message { give: Some((handle, rights)), ..self }
     }
 
@@ -244,7 +249,7 @@ impl Message {
         if !self.leases.is_empty() {
             f.r8 = self.leases.as_ptr() as u64;
         }
-        f.r10 = self.give.map_or(0, |(handle, rights)| pack_transfer(handle as u32, rights));
+        f.r10 = self.give.map_or(0, |(handle, rights)| pack_transfer(handle.to_u32(), rights));
     }
 }
 
@@ -256,11 +261,11 @@ fn finish(s: &mut System, thread: ThreadIndex, result: Result<(), Status>) -> Re
     result
 }
 
-fn call(s: &mut System, thread: ThreadIndex, handle: u64, message: Message) -> Result<(), Status> {
+fn call(s: &mut System, thread: ThreadIndex, handle: HandleNumber, message: Message) -> Result<(), Status> {
     run(s, thread);
     message.put(s, thread);
     let f = frame(s, thread);
-    f.rdi = handle;
+    f.rdi = handle.to_u64();
     let result = s.call(thread, message.leases);
     finish(s, thread, result)
 }
@@ -305,11 +310,11 @@ impl Went {
 }
 
 /// `call`, as the kernel does it before the general path.
-fn fast_call(s: &mut System, thread: ThreadIndex, handle: u64, message: Message, by: By) -> Went {
+fn fast_call(s: &mut System, thread: ThreadIndex, handle: HandleNumber, message: Message, by: By) -> Went {
     run(s, thread);
     message.put(s, thread);
     let f = frame(s, thread);
-    f.rdi = handle;
+    f.rdi = handle.to_u64();
     let _ = s.cache_to_call(thread, handle);
     if by == By::General {
         return Went::Not;
@@ -326,14 +331,14 @@ fn fast_call(s: &mut System, thread: ThreadIndex, handle: u64, message: Message,
 fn fast_reply_recv(
     s: &mut System,
     thread: ThreadIndex,
-    (handle, token, mask): (u64, u64, u64),
+    (handle, token, mask): (HandleNumber, u64, u64),
     message: Message,
     by: By,
 ) -> Went {
     run(s, thread);
     message.put(s, thread);
     let f = frame(s, thread);
-    (f.rdi, f.r8, f.r9) = (handle, token, mask);
+    (f.rdi, f.r8, f.r9) = (handle.to_u64(), token, mask);
     let _ = s.cache_to_receive(thread, handle);
     if by == By::General {
         return Went::Not;
@@ -343,10 +348,10 @@ fn fast_reply_recv(
 }
 
 /// `poll`.
-fn poll(s: &mut System, thread: ThreadIndex, handle: u64, mask: u64, by: By) -> (bool, Result<u64, Status>) {
+fn poll(s: &mut System, thread: ThreadIndex, handle: HandleNumber, mask: u64, by: By) -> (bool, Result<u64, Status>) {
     run(s, thread);
     let f = frame(s, thread);
-    (f.rdi, f.rsi) = (handle, mask);
+    (f.rdi, f.rsi) = (handle.to_u64(), mask);
     let _ = s.cache_notification(thread, handle, Rights::WAIT);
     let nothing = by != By::General && host::poll(s, by);
     let result = s.poll_running(handle, mask);
@@ -358,10 +363,10 @@ fn poll(s: &mut System, thread: ThreadIndex, handle: u64, mask: u64, by: By) -> 
 }
 
 /// `signal`, as [`fast_call`].
-fn signal(s: &mut System, thread: ThreadIndex, handle: u64, bits: u64, by: By) -> (bool, Result<(), Status>) {
+fn signal(s: &mut System, thread: ThreadIndex, handle: HandleNumber, bits: u64, by: By) -> (bool, Result<(), Status>) {
     run(s, thread);
     let f = frame(s, thread);
-    (f.rdi, f.rsi) = (handle, bits);
+    (f.rdi, f.rsi) = (handle.to_u64(), bits);
     let _ = s.cache_notification(thread, handle, Rights::SIGNAL);
     if by != By::General && host::signal(s, by) {
         return (true, Ok(()));
@@ -403,16 +408,16 @@ fn tick(s: &mut System, by: By) -> bool {
     false
 }
 
-fn send(s: &mut System, thread: ThreadIndex, handle: u64, message: Message) -> Result<(), Status> {
+fn send(s: &mut System, thread: ThreadIndex, handle: HandleNumber, message: Message) -> Result<(), Status> {
     run(s, thread);
     message.put(s, thread);
     let f = frame(s, thread);
-    f.rdi = handle;
+    f.rdi = handle.to_u64();
     let result = s.send(thread);
     finish(s, thread, result)
 }
 
-fn recv(s: &mut System, thread: ThreadIndex, handle: u64, mask: u64) -> Result<(), Status> {
+fn recv(s: &mut System, thread: ThreadIndex, handle: HandleNumber, mask: u64) -> Result<(), Status> {
     run(s, thread);
     let result = loop {
         match s.recv(thread, handle, mask) {
@@ -430,7 +435,7 @@ fn reply(s: &mut System, thread: ThreadIndex, token: u64, message: Message) -> R
     finish(s, thread, result)
 }
 
-fn wait(s: &mut System, thread: ThreadIndex, handle: u64, mask: u64) -> Result<(), Status> {
+fn wait(s: &mut System, thread: ThreadIndex, handle: HandleNumber, mask: u64) -> Result<(), Status> {
     run(s, thread);
     frame(s, thread).rax = 0;
     let result = s.wait(thread, handle, mask);
@@ -443,11 +448,11 @@ fn note(s: &System, row: impl Into<Row>) -> Id<crate::notify::Notification> {
 }
 
 /// A memory object of so many frames; the handle.
-fn memory(s: &mut System, row: impl Into<Row>, pages: u32) -> Result<u64, Status> {
+fn memory(s: &mut System, row: impl Into<Row>, pages: u32) -> Result<HandleNumber, Status> {
     let row = row.into();
     let mut create = s.memory_begin(row, pages, false)?;
     while s.memory_frame(&mut create)?.is_some() {}
-    s.memory_finish(row, create).map(u64::from)
+    s.memory_finish(row, create)
 }
 
 /// The invariants, as an assertion.

@@ -1,6 +1,7 @@
 //! Notifications: each outcome and each error.
 
 use super::*;
+use crate::addr::UserAddr;
 use abi::message::{Kind, bits};
 
 #[test]
@@ -25,14 +26,14 @@ fn bits_wait_until_they_are_taken() {
 fn waiting_and_polling_fail_as_documented() {
     let (mut s, [server, client, _]) = trio();
     let second = thread(&mut s, 0);
-    assert_eq!(wait(&mut s, server, 99, 1), Err(Status::BadHandle));
+    assert_eq!(wait(&mut s, server, HandleNumber::from_register(99), 1), Err(Status::BadHandle));
     assert_eq!(wait(&mut s, server, OWN, 1), Err(Status::WrongKind));
     assert_eq!(wait(&mut s, server, NOTE, 0), Err(Status::BadArgument));
     let object = s.handle(server, NOTE).unwrap().object;
     let mute = s.handle_insert(Row::new(1), Handle::new(object, Rights::SIGNAL)).unwrap();
-    assert_eq!(wait(&mut s, client, mute.into(), 1), Err(Status::NoRights));
-    assert_eq!(s.poll(client, mute.into(), 1), Err(Status::NoRights));
-    assert_eq!(s.poll(client, 99, 1), Err(Status::BadHandle));
+    assert_eq!(wait(&mut s, client, mute, 1), Err(Status::NoRights));
+    assert_eq!(s.poll(client, mute, 1), Err(Status::NoRights));
+    assert_eq!(s.poll(client, HandleNumber::from_register(99), 1), Err(Status::BadHandle));
     assert_eq!(s.poll(client, OWN, 1), Err(Status::WrongKind));
     wait(&mut s, server, NOTE, 1).unwrap();
     assert_eq!(wait(&mut s, second, NOTE, 2), Err(Status::Busy));
@@ -68,14 +69,14 @@ fn a_signal_for_another_receiver_passes_the_first() {
 #[test]
 fn a_created_notification_is_charged_and_dies_with_its_last_handle() {
     let (mut s, [server, client, _]) = trio();
-    let n = u64::from(s.notification_create(server).unwrap());
+    let n = s.notification_create(server).unwrap();
     let second = thread(&mut s, 0);
     wait(&mut s, server, n, 1).unwrap();
     assert_eq!(s.tasks[Row::new(0)].objects.used(), 3);
     let copy = s.handle_dup(second, n, u64::MAX, 0).unwrap();
     s.handle_close(second, n).unwrap();
     assert_eq!(woken(&s, server), None);
-    s.handle_close(second, copy.into()).unwrap();
+    s.handle_close(second, copy).unwrap();
     assert_eq!(woken(&s, server), Some(Status::BadHandle));
     assert_eq!(s.tasks[Row::new(0)].objects.used(), 2);
     while s.notification_create(client).is_ok() {}
@@ -88,29 +89,29 @@ fn a_created_notification_is_charged_and_dies_with_its_last_handle() {
 const GIVEN: u64 = 1 << 40 | 1 << 41;
 
 /// The server gives the client a handle of a notification, with `bits`; the number that the client has it by.
-fn given(s: &mut System, number: u64, bits: u64) -> u64 {
+fn given(s: &mut System, number: HandleNumber, bits: u64) -> HandleNumber {
     let [server, client] = [0, 1].map(|row| s.tasks[Row::new(row)].first_thread.unwrap().index());
     let copy = s.handle_dup(server, number, u64::MAX, bits).unwrap();
     call(s, client, PEER, Message::default().wanting(Kind::Notification)).unwrap();
     recv(s, server, OWN, 0).unwrap();
     let token = frame(s, server).r8;
-    reply(s, server, token, Message::default().giving(copy.into(), Rights::all())).unwrap();
-    s.handle_close(server, copy.into()).unwrap();
-    frame(s, client).r10 & 0xffff_ffff
+    reply(s, server, token, Message::default().giving(copy, Rights::all())).unwrap();
+    s.handle_close(server, copy).unwrap();
+    HandleNumber::from_register(frame(s, client).r10 & 0xffff_ffff)
 }
 
 #[test]
 fn d25_by_a_handle_no_bits_are_set_but_those_it_was_given_with() {
     for own in [true, false] {
         let (mut s, [server, client, _]) = trio();
-        let number = if own { NOTE } else { u64::from(s.notification_create(server).unwrap()) };
+        let number = if own { NOTE } else { s.notification_create(server).unwrap() };
         let (id, _) = s.notification_handle(server, number, Rights::WAIT).unwrap();
         let handle = given(&mut s, number, GIVEN);
         let copies = [
             handle,
-            s.handle_dup(client, handle, u64::MAX, 0).unwrap().into(),
-            s.handle_dup(client, handle, u64::MAX, u64::MAX).unwrap().into(),
-            s.handle_dup(client, handle, u64::MAX, 1 << 40 | 1 << 5).unwrap().into(),
+            s.handle_dup(client, handle, u64::MAX, 0).unwrap(),
+            s.handle_dup(client, handle, u64::MAX, u64::MAX).unwrap(),
+            s.handle_dup(client, handle, u64::MAX, 1 << 40 | 1 << 5).unwrap(),
         ];
         for (copy, may) in copies.into_iter().zip([GIVEN, GIVEN, GIVEN, 1 << 40]) {
             for set in (0..64).map(|bit| 1 << bit).chain([0, GIVEN, u64::MAX, GIVEN | 1]) {
@@ -126,7 +127,7 @@ fn d25_by_a_handle_no_bits_are_set_but_those_it_was_given_with() {
                 let timer = s.timer_create(client, copy, bit);
                 assert_eq!(timer.is_ok(), may & 1 << bit != 0, "a timer for bit {bit} by a handle for {may:#x}");
                 if let Ok(timer) = timer {
-                    s.handle_close(client, timer.into()).unwrap();
+                    s.handle_close(client, timer).unwrap();
                 } else {
                     assert_eq!(timer, Err(Status::NoRights));
                 }
@@ -157,7 +158,7 @@ fn d25_the_bits_of_interrupts_and_of_the_kernel_are_given_to_nobody() {
         s.handle_close(client, handle).unwrap();
     }
     // Of one that the task has made all bits are the task's own to give.
-    let made = u64::from(s.notification_create(server).unwrap());
+    let made = s.notification_create(server).unwrap();
     let handle = given(&mut s, made, 0);
     assert_eq!(signal(&mut s, client, handle, u64::MAX, By::General).1, Ok(()));
     sound(&s);
@@ -175,15 +176,15 @@ fn objects_are_bounded() {
     assert_eq!(s.timer_create(t, NOTE, 0), Err(Status::QuotaObjects));
     assert_eq!(s.thread_start(Row::new(0), TrapFrame::default(), 3), Err(Status::QuotaObjects));
     let m = memory(&mut s, 0, 1).unwrap();
-    assert_eq!(s.memory_map(Row::new(0), m, 0, false).map(|_| ()), Err(Status::QuotaObjects));
+    assert_eq!(s.memory_map(Row::new(0), m, UserAddr::ANY, false).map(|_| ()), Err(Status::QuotaObjects));
     sound(&s);
 }
 
 #[test]
 fn binding_joins_a_notification_to_an_endpoint() {
     let (mut s, [server, ..]) = trio();
-    let e = u64::from(s.endpoint_create(server).unwrap());
-    let [a, b] = [0, 1].map(|_| u64::from(s.notification_create(server).unwrap()));
+    let e = s.endpoint_create(server).unwrap();
+    let [a, b] = [0, 1].map(|_| s.notification_create(server).unwrap());
     let (id, _) = s.notification_handle(server, a, Rights::WAIT).unwrap();
     s.endpoint_bind(server, e, a).unwrap();
     s.signal(id, 4);
@@ -201,21 +202,21 @@ fn binding_joins_a_notification_to_an_endpoint() {
 fn binding_fails_as_documented() {
     let (mut s, [server, client, _]) = trio();
     let second = thread(&mut s, 0);
-    let e = u64::from(s.endpoint_create(server).unwrap());
-    let n = u64::from(s.notification_create(server).unwrap());
-    assert_eq!(s.endpoint_bind(server, 99, n), Err(Status::BadHandle));
+    let e = s.endpoint_create(server).unwrap();
+    let n = s.notification_create(server).unwrap();
+    assert_eq!(s.endpoint_bind(server, HandleNumber::from_register(99), n), Err(Status::BadHandle));
     assert_eq!(s.endpoint_bind(server, n, n), Err(Status::WrongKind));
     assert_eq!(s.endpoint_bind(server, e, e), Err(Status::WrongKind));
     assert_eq!(s.endpoint_bind(server, e, NOTE), Err(Status::Busy), "a permanent notification");
     assert_eq!(s.endpoint_bind(server, OWN, n), Err(Status::Busy), "a permanent endpoint");
     assert_eq!(s.endpoint_bind(client, PEER, NOTE), Err(Status::NoRights), "no right to receive");
-    let theirs = u64::from(s.notification_create(client).unwrap());
+    let theirs = s.notification_create(client).unwrap();
     let object = s.handle(client, theirs).unwrap().object;
     let lent = s.handle_insert(Row::new(0), Handle::new(object, Rights::WAIT)).unwrap();
-    assert_eq!(s.endpoint_bind(server, e, lent.into()), Err(Status::NoRights), "another task's notification");
+    assert_eq!(s.endpoint_bind(server, e, lent), Err(Status::NoRights), "another task's notification");
     wait(&mut s, server, n, 1).unwrap();
     assert_eq!(s.endpoint_bind(second, e, n), Err(Status::Busy), "somebody waits on it");
-    let m = u64::from(s.notification_create(second).unwrap());
+    let m = s.notification_create(second).unwrap();
     recv(&mut s, second, e, 0).unwrap();
     let third = thread(&mut s, 0);
     assert_eq!(s.endpoint_bind(third, e, m), Err(Status::Busy), "somebody receives");

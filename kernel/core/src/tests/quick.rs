@@ -3,11 +3,12 @@
 
 use super::fast::{acquainted, everything, try_answer, try_call};
 use super::{
-    By, HERTZ, NOTE, OWN, PEER, frame, host, interrupt, kill, note, recv, run, sound, spawn, state, thread, trio, wait,
+    By, HERTZ, NOTE, OWN, PEER, altered, frame, host, interrupt, kill, note, recv, run, sound, spawn, state, thread,
+    trio, wait,
 };
 use crate::Row;
 use crate::System;
-use crate::handles::{Handle, Object};
+use crate::handles::{Handle, HandleNumber, Object};
 use crate::lines::LineOwner;
 use crate::notify::Notification;
 use crate::sched::BACKGROUND;
@@ -20,12 +21,12 @@ const MS: u64 = HERTZ / 1_000;
 const SLICE_NS: u64 = crate::period::SLICE_NS;
 
 /// The trio, of which the last two may signal the first; the handle by which they do.
-fn with_notification() -> (System, [ThreadIndex; 3], u64) {
+fn with_notification() -> (System, [ThreadIndex; 3], HandleNumber) {
     let (mut s, threads) = trio();
     let object = s.handle(threads[0], NOTE).unwrap().object;
     let handles = [1, 2].map(|row| s.handle_insert(Row::new(row), Handle::new(object, Rights::SIGNAL)).unwrap());
-    assert_eq!(handles[0] + 1, handles[1], "the second has one peer more");
-    (s, threads, handles[0].into())
+    assert_eq!(handles[0].to_u64() + 1, handles[1].to_u64(), "the second has one peer more");
+    (s, threads, handles[0])
 }
 
 /// Runs a path by the assembly; where that refuses, its twin must too, and nothing may have changed.
@@ -43,18 +44,18 @@ fn tried(s: &mut System, path: impl Fn(&mut System, By) -> bool) -> bool {
     done
 }
 
-fn signals(s: &mut System, thread: ThreadIndex, handle: u64, bits: u64) -> bool {
+fn signals(s: &mut System, thread: ThreadIndex, handle: HandleNumber, bits: u64) -> bool {
     run(s, thread);
     let f = frame(s, thread);
-    (f.rdi, f.rsi) = (handle, bits);
+    (f.rdi, f.rsi) = (handle.to_u64(), bits);
     tried(s, host::signal)
 }
 
 /// Whether a poll finds nothing, by a handle whose lookup is cached.
-fn polls(s: &mut System, thread: ThreadIndex, handle: u64, mask: u64) -> bool {
+fn polls(s: &mut System, thread: ThreadIndex, handle: HandleNumber, mask: u64) -> bool {
     run(s, thread);
     let f = frame(s, thread);
-    (f.rdi, f.rsi) = (handle, mask);
+    (f.rdi, f.rsi) = (handle.to_u64(), mask);
     let found = host::poll(s, By::Assembly);
     assert_eq!(found, host::poll(s, By::Direct), "the assembly and its twin");
     found && s.poll_running(handle, mask) == Ok(0)
@@ -66,9 +67,9 @@ fn a_poll_goes_fast_only_by_its_own_handle_and_finds_nothing() {
     assert!(!polls(&mut s, server, NOTE, 1), "nothing is cached");
     assert_eq!(s.poll(server, NOTE, 1), Ok(0));
     assert!(polls(&mut s, server, NOTE, 1), "nothing is in the way of this one");
-    let mute = u64::from(s.handle_dup(server, NOTE, Rights::SIGNAL.bits().into(), 0).unwrap());
+    let mute = s.handle_dup(server, NOTE, Rights::SIGNAL.bits().into(), 0).unwrap();
     for (number, why) in
-        [(mute, "no right to wait"), (OWN, "no notification"), (NOTE | 1 << 16, "an old handle's number")]
+        [(mute, "no right to wait"), (OWN, "no notification"), (altered(NOTE, 1 << 16), "an old handle's number")]
     {
         assert!(!polls(&mut s, server, number, 1), "{why}");
     }
@@ -88,16 +89,19 @@ fn a_signal_goes_fast_only_by_its_own_handle() {
     assert!(signals(&mut s, client, handle, 4), "nor of the next");
     assert_eq!(s.notifications.get(note(&s, 0)).unwrap().word, 5);
     let deaf = Handle::new(s.handle(server, NOTE).unwrap().object, Rights::WAIT);
-    let deaf = u64::from(s.handle_insert(Row::new(1), deaf).unwrap());
+    let deaf = s.handle_insert(Row::new(1), deaf).unwrap();
     for (number, why) in
-        [(deaf, "no right to signal"), (OWN, "no notification"), (handle | 1 << 16, "an old handle's number")]
+        [(deaf, "no right to signal"), (OWN, "no notification"), (altered(handle, 1 << 16), "an old handle's number")]
     {
         assert!(!signals(&mut s, client, number, 1), "{why}");
     }
-    assert!(!signals(&mut s, other, handle + 1, 1), "each thread has its own cache");
+    assert!(
+        !signals(&mut s, other, HandleNumber::from_register(handle.to_u64() + 1), 1),
+        "each thread has its own cache"
+    );
     // By this handle, bits 1 and 2 alone can be set.
     let few = Handle { bits: 0b110, ..s.handle(client, handle).unwrap() };
-    let few = u64::from(s.handle_insert(Row::new(1), few).unwrap());
+    let few = s.handle_insert(Row::new(1), few).unwrap();
     s.cache_notification(client, few, Rights::SIGNAL).unwrap();
     assert!(signals(&mut s, client, few, 0b110), "nothing is in the way of this one");
     for set in [1, 0b111, 1 << 3, 1 << 63, u64::MAX] {
@@ -110,7 +114,7 @@ fn a_signal_goes_fast_only_by_its_own_handle() {
 }
 
 /// One waits for bits 1 and 2, by `recv` or `wait`; the client's signal of bit 1 would wake it.
-fn waiting(by_recv: bool) -> (System, [ThreadIndex; 3], u64) {
+fn waiting(by_recv: bool) -> (System, [ThreadIndex; 3], HandleNumber) {
     let (mut s, threads @ [server, client, _], handle) = with_notification();
     s.cache_notification(client, handle, Rights::SIGNAL).unwrap();
     frame(&mut s, server).rsi = 77;
@@ -274,7 +278,7 @@ fn who_stops_is_charged_before_the_next_one_is_looked_at() {
         wait(&mut s, second, NOTE, 1).unwrap();
         run(&mut s, server);
         let f = frame(&mut s, server);
-        (f.rdi, f.rsi) = (NOTE, 1);
+        (f.rdi, f.rsi) = (NOTE.to_u64(), 1);
         s.now += passed;
         assert_eq!(host::signal(&mut s, By::Assembly), goes, "after {passed}");
         sound(&s);
@@ -284,7 +288,7 @@ fn who_stops_is_charged_before_the_next_one_is_looked_at() {
 #[test]
 fn a_tick_goes_fast_only_where_it_changes_nothing() {
     let (mut s, [server, client, _]) = trio();
-    let timer = u64::from(s.timer_create(server, NOTE, 0).unwrap());
+    let timer = s.timer_create(server, NOTE, 0).unwrap();
     run(&mut s, server);
     s.now += MS;
     assert!(tried(&mut s, host::tick), "nothing is in the way of this one");
@@ -334,8 +338,8 @@ fn a_way_to_a_notification_ends_where_it_does() {
     assert_eq!((s.current(), frame(&mut s, server).r12), (Some(server), 1));
     // A notification of one's own, bound to another endpoint than before.
     let (mut s, [server, ..]) = trio();
-    let [a, b] = [0, 1].map(|_| u64::from(s.endpoint_create(server).unwrap()));
-    let n = u64::from(s.notification_create(server).unwrap());
+    let [a, b] = [0, 1].map(|_| s.endpoint_create(server).unwrap());
+    let n = s.notification_create(server).unwrap();
     s.cache_notification(server, n, Rights::SIGNAL).unwrap();
     s.cache_notification(server, n, Rights::WAIT).unwrap();
     s.endpoint_bind(server, a, n).unwrap();
@@ -350,9 +354,9 @@ fn a_way_to_a_notification_ends_where_it_does() {
     s.handle_close(server, n).unwrap();
     assert!(!signals(&mut s, server, n, 1), "it is gone");
     // Another task's, which ends with its maker, and others are made in its slot.
-    let n = u64::from(s.notification_create(server).unwrap());
+    let n = s.notification_create(server).unwrap();
     let object = s.handle(server, n).unwrap().object;
-    let theirs = u64::from(s.handle_insert(Row::new(1), Handle::new(object, Rights::SIGNAL | Rights::WAIT)).unwrap());
+    let theirs = s.handle_insert(Row::new(1), Handle::new(object, Rights::SIGNAL | Rights::WAIT)).unwrap();
     let Object::Notification(id) = object else { unreachable!() };
     s.cache_notification(client, theirs, Rights::SIGNAL).unwrap();
     s.cache_notification(client, theirs, Rights::WAIT).unwrap();
@@ -372,9 +376,9 @@ fn a_way_to_a_notification_ends_where_it_does() {
 #[test]
 fn while_the_dead_are_released_the_general_path_looks() {
     let (mut s, [server, client, _]) = trio();
-    let n = u64::from(s.notification_create(server).unwrap());
+    let n = s.notification_create(server).unwrap();
     let object = s.handle(server, n).unwrap().object;
-    let theirs = u64::from(s.handle_insert(Row::new(1), Handle::new(object, Rights::SIGNAL | Rights::WAIT)).unwrap());
+    let theirs = s.handle_insert(Row::new(1), Handle::new(object, Rights::SIGNAL | Rights::WAIT)).unwrap();
     for right in [Rights::SIGNAL, Rights::WAIT] {
         s.cache_notification(client, theirs, right).unwrap();
     }
@@ -507,6 +511,6 @@ fn an_answer_goes_fast_only_to_one_who_may_run() {
     let (mut s, [server, ..], token) = called();
     run(&mut s, server);
     let closed = s.handle_dup(server, OWN, u64::MAX, 0).unwrap();
-    s.handle_close(server, closed.into()).unwrap();
+    s.handle_close(server, closed).unwrap();
     assert!(!try_answer(&mut s, server, OWN, token, 0, 1), "it was cached before a handle was closed");
 }

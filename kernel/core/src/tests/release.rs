@@ -2,6 +2,7 @@
 //! sound, with whatever else in between, is searched for in [`super::explore`].
 
 use super::*;
+use crate::addr::UserAddr;
 use crate::release::Release;
 use crate::step::Step;
 use crate::thread::ThreadIndex;
@@ -45,10 +46,10 @@ fn d24_a_large_life_is_released_in_many_small_steps_and_leaves_nothing() {
     reaped(&mut s, Row::new(2));
     let before = count(&s);
     assert_eq!(spawn(&mut s, 2), client);
-    let own = u64::from(s.endpoint_create(client).unwrap());
+    let own = s.endpoint_create(client).unwrap();
     for round in 0..40 {
-        let n = u64::from(s.notification_create(client).unwrap());
-        let timer = u64::from(s.timer_create(client, n, 3).unwrap());
+        let n = s.notification_create(client).unwrap();
+        let timer = s.timer_create(client, n, 3).unwrap();
         s.timer_set(client, timer, Some(1 << 60)).unwrap();
         let waits = thread(&mut s, 2);
         match round % 4 {
@@ -59,7 +60,7 @@ fn d24_a_large_life_is_released_in_many_small_steps_and_leaves_nothing() {
         }
         s.endpoint_create(client).unwrap();
         let m = memory(&mut s, 2, 1).unwrap();
-        s.memory_map(Row::new(2), m, 0, true).unwrap();
+        s.memory_map(Row::new(2), m, UserAddr::ANY, true).unwrap();
     }
     assert!(s.tasks[Row::new(2)].objects.used() > 200 && s.tasks[Row::new(2)].handles.live() > 150);
     kill(&mut s, 2);
@@ -195,10 +196,10 @@ fn d13_the_threads_of_a_dead_server_receive_nothing() {
 #[test]
 fn d24_many_who_wait_at_what_a_dead_task_made_learn_in_steps_that_it_is_gone() {
     let (mut s, [_, server, _]) = large();
-    let own = u64::from(s.endpoint_create(server).unwrap());
+    let own = s.endpoint_create(server).unwrap();
     let object = s.handle(server, own).unwrap().object;
     let rights = Rights::CALL;
-    let theirs = u64::from(s.handle_insert(Row::new(2), Handle::new(object, rights)).unwrap());
+    let theirs = s.handle_insert(Row::new(2), Handle::new(object, rights)).unwrap();
     let callers: Vec<ThreadIndex> = (0..100).map(|_| thread(&mut s, 2)).collect();
     for &t in &callers {
         call(&mut s, t, theirs, Message::default()).unwrap();
@@ -244,10 +245,10 @@ fn d24_many_who_wait_for_a_next_life_learn_in_steps_that_none_comes() {
 #[test]
 fn a_dead_waiter_is_in_nobodys_way() {
     let (mut s, [_, client, other]) = trio();
-    let n = u64::from(s.notification_create(client).unwrap());
+    let n = s.notification_create(client).unwrap();
     let object = s.handle(client, n).unwrap().object;
     let rights = Rights::WAIT | Rights::SIGNAL;
-    let theirs = u64::from(s.handle_insert(Row::new(2), Handle::new(object, rights)).unwrap());
+    let theirs = s.handle_insert(Row::new(2), Handle::new(object, rights)).unwrap();
     for by_signal in [false, true] {
         wait(&mut s, other, theirs, 1).unwrap();
         assert_eq!(wait(&mut s, client, n, 1), Err(Status::Busy));
@@ -267,7 +268,7 @@ fn a_dead_waiter_is_in_nobodys_way() {
         while s.reap(Row::new(2)).unwrap() != 0 {}
         assert_eq!(spawn(&mut s, 2), other);
         let again = s.handle_insert(Row::new(2), Handle::new(object, rights));
-        assert_eq!(again.map(u64::from), Ok(theirs));
+        assert_eq!(again, Ok(theirs));
     }
     sound(&s);
 }
@@ -275,13 +276,13 @@ fn a_dead_waiter_is_in_nobodys_way() {
 #[test]
 fn what_a_dead_task_made_is_gone_before_it_is_released() {
     let (mut s, [_, client, other]) = trio();
-    let [e, n] = [s.endpoint_create(client), s.notification_create(client)].map(|made| u64::from(made.unwrap()));
+    let [e, n] = [s.endpoint_create(client), s.notification_create(client)].map(Result::unwrap);
     let rights = Rights::CALL | Rights::SIGNAL | Rights::WAIT | Rights::GRANT;
     let [e, n] = [e, n].map(|number| {
-        let object = s.handle(client, number).unwrap().object;
-        u64::from(s.handle_insert(Row::new(2), Handle::new(object, rights)).unwrap())
+        let object = s.handle(client, HandleNumber::from_register(number.to_u64())).unwrap().object;
+        s.handle_insert(Row::new(2), Handle::new(object, rights)).unwrap()
     });
-    let timer = u64::from(s.timer_create(other, n, 1).unwrap());
+    let timer = s.timer_create(other, n, 1).unwrap();
     s.timer_set(other, timer, Some(1)).unwrap();
     s.blame(Row::new(1), None, DeathKind::Killed);
     s.die(Row::new(1));

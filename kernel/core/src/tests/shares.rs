@@ -72,12 +72,12 @@ impl Machine {
     fn run(&mut self, until: u64, mut next: impl FnMut(&mut Machine, ThreadIndex)) {
         while self.s.now < until {
             let current = self.choose();
-            let left = current.map(|t| self.work.get(&t).copied().unwrap_or(0));
+            let left = current.map(|t| self.work.get(&t).copied().unwrap_or(HandleNumber::from_register(0).to_u64()));
             let done = left.map_or(u64::MAX, |left| self.s.now + left);
             if done < self.next_tick {
                 let thread = current.unwrap();
                 self.pass(done);
-                self.work.insert(thread, 0);
+                self.work.insert(thread, HandleNumber::from_register(0).to_u64());
                 self.s.charge();
                 next(self, thread);
                 let now = self.s.now;
@@ -141,11 +141,11 @@ fn spins(m: &mut Machine, thread: ThreadIndex) {
 }
 
 /// Further threads of a task, and a notification for each, beginning with the first thread; each waits for its own.
-fn further(m: &mut Machine, row: Row, first: ThreadIndex, count: usize) -> HashMap<ThreadIndex, u64> {
+fn further(m: &mut Machine, row: Row, first: ThreadIndex, count: usize) -> HashMap<ThreadIndex, HandleNumber> {
     let mut notes = HashMap::new();
     for at in 0..count {
         let t = if at == 0 { first } else { thread(&mut m.s, row) };
-        notes.insert(t, u64::from(m.s.notification_create(first).unwrap()));
+        notes.insert(t, m.s.notification_create(first).unwrap());
     }
     notes
 }
@@ -168,13 +168,13 @@ fn d23_threads_that_hand_over_before_each_tick() {
                 if t == order[111] || begun {
                     return m.works(t, m.until_tick());
                 }
-                return wait(&mut m.s, t, own, 1).unwrap();
+                return wait(&mut m.s, t, HandleNumber::from_register(own.to_u64()), 1).unwrap();
             }
             works.remove(&t);
             let at = order.iter().position(|&o| o == t).unwrap();
             let fast = m.fast;
             signal(&mut m.s, t, notes[&order[(at + 1) % 112]], 1, By::of(fast)).1.unwrap();
-            wait(&mut m.s, t, own, 1).unwrap();
+            wait(&mut m.s, t, HandleNumber::from_register(own.to_u64()), 1).unwrap();
         });
         m.fair(1);
     }
@@ -187,8 +187,8 @@ fn d23_threads_that_work_between_ticks() {
         let mut m = Machine::new(&[1, 20], fast);
         let first = m.s.tasks[Row::new(0)].first_thread.unwrap().index();
         let notes = further(&mut m, Row::new(0), first, 20);
-        let timers: HashMap<ThreadIndex, u64> =
-            notes.iter().map(|(&t, &n)| (t, u64::from(m.s.timer_create(first, n, 0).unwrap()))).collect();
+        let timers: HashMap<ThreadIndex, HandleNumber> =
+            notes.iter().map(|(&t, &n)| (t, m.s.timer_create(first, n, 0).unwrap())).collect();
         let mut works = std::collections::HashSet::new();
         let mut turn = 0;
         m.run(1_005 * MS, |m, t| {
@@ -198,8 +198,8 @@ fn d23_threads_that_work_between_ticks() {
             }
             works.remove(&t);
             turn = (turn + 1).max(m.s.now / MS + 1);
-            m.s.timer_set(t, timers[&t], Some(turn * MS)).unwrap();
-            wait(&mut m.s, t, own, 1).unwrap();
+            m.s.timer_set(t, HandleNumber::from_register(timers[&t].to_u64()), Some(turn * MS)).unwrap();
+            wait(&mut m.s, t, HandleNumber::from_register(own.to_u64()), 1).unwrap();
         });
         m.fair(1);
     }
@@ -306,7 +306,7 @@ fn d23_the_background_is_for_tasks_by_turns() {
     let spinner = m.s.tasks[Row::new(1)].first_thread.unwrap().index();
     m.s.set_priority(spinner, 31);
     let first = m.s.tasks[Row::new(2)].first_thread.unwrap().index();
-    let timer = u64::from(m.s.timer_create(first, NOTE, 0).unwrap());
+    let timer = m.s.timer_create(first, NOTE, 0).unwrap();
     let mut works = false;
     m.run(2_005 * MS, |m, t| {
         if t != first {
@@ -349,7 +349,12 @@ fn d23_a_thousand_threads_return_and_nobody_waits_for_them() {
 }
 
 /// What a thread does next, by chance.
-fn anything(m: &mut Machine, t: ThreadIndex, random: &mut Random, own: &mut HashMap<ThreadIndex, (u64, u64)>) {
+fn anything(
+    m: &mut Machine,
+    t: ThreadIndex,
+    random: &mut Random,
+    own: &mut HashMap<ThreadIndex, (HandleNumber, HandleNumber)>,
+) {
     let row = m.s.row_of(t).unwrap();
     // Mostly it is gone when the tick comes.
     let work = match random.below(6) {
@@ -363,9 +368,9 @@ fn anything(m: &mut Machine, t: ThreadIndex, random: &mut Random, own: &mut Hash
         Some(&own) => own,
         None => {
             let Ok(note) = m.s.notification_create(t) else { return };
-            let Ok(timer) = m.s.timer_create(t, note.into(), 0) else { return };
-            own.insert(t, (note.into(), timer.into()));
-            (note.into(), timer.into())
+            let Ok(timer) = m.s.timer_create(t, note, 0) else { return };
+            own.insert(t, (note, timer));
+            (note, timer)
         }
     };
     let fast = m.fast;
@@ -379,11 +384,11 @@ fn anything(m: &mut Machine, t: ThreadIndex, random: &mut Random, own: &mut Hash
         1 | 2 => sleep(m, 0),
         3 | 4 => {
             // Another one of the task, if it waits, goes on.
-            let others: Vec<u64> =
+            let others: Vec<HandleNumber> =
                 own.iter().filter(|(o, _)| **o != t && m.s.row_of(**o) == Ok(row)).map(|(_, o)| o.0).collect();
             if !others.is_empty() {
                 let mut others = others;
-                others.sort_unstable();
+                others.sort_unstable_by_key(|number| number.to_u64());
                 let _ = signal(&mut m.s, t, others[random.below(others.len())], 1, By::of(fast));
             }
             sleep(m, 3);

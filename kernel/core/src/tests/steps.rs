@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::RowSet;
+use crate::addr::UserAddr;
 use crate::log::fitting;
 use crate::mappings::Mappings;
 use crate::memory::Mapping;
@@ -79,10 +80,10 @@ fn d24_memory_is_whole_or_not_at_all() {
 fn d24_a_mapping_that_changes_is_nobody_elses() {
     let (mut s, [_, client, _]) = trio();
     let m = memory(&mut s, 1, 2).unwrap();
-    let at = s.memory_map(Row::new(1), m, 0, true).unwrap().addr;
+    let at = s.memory_map(Row::new(1), m, UserAddr::ANY, true).unwrap().addr;
     assert_eq!(s.memory_leave(Row::new(1), at), Err(Status::Busy), "it is not filled yet");
     s.memory_settled(Row::new(1), at);
-    assert_eq!(s.memory_leave(Row::new(1), at + PAGE), Err(Status::BadAddress));
+    assert_eq!(s.memory_leave(Row::new(1), at.plus(PAGE)), Err(Status::BadAddress));
     assert_eq!(s.memory_leave(Row::new(1), at), Ok(()));
     assert_eq!(s.memory_leave(Row::new(1), at), Err(Status::Busy), "another thread clears it");
     assert_eq!(
@@ -102,7 +103,7 @@ fn d24_an_endpoint_is_left_in_steps_wherever_they_end() {
         let mut s = crowd(2, 100);
         let closer = s.tasks[Row::new(1)].first_thread.unwrap().index();
         let callers: Vec<ThreadIndex> = (0..80).map(|_| thread(&mut s, 1)).collect();
-        let handle = u64::from(s.endpoint_create(closer).unwrap());
+        let handle = s.endpoint_create(closer).unwrap();
         let Object::Endpoint(id) = s.handle(closer, handle).unwrap().object else { panic!("an endpoint") };
         for &caller in &callers {
             call(&mut s, caller, handle, Message::default()).unwrap();
@@ -164,12 +165,12 @@ fn d24_a_flood_of_timers_delays_only_its_own() {
     let first = |s: &System, row: u16| s.tasks[Row::new(row)].first_thread.unwrap().index();
     for _ in 0..30 {
         let thread = first(&s, 0);
-        let t = u64::from(s.timer_create(thread, NOTE, 1).unwrap());
+        let t = s.timer_create(thread, NOTE, 1).unwrap();
         s.timer_set(thread, t, Some(1)).unwrap();
     }
     for row in [1, 2] {
         let thread = first(&s, row);
-        let t = u64::from(s.timer_create(thread, NOTE, 2).unwrap());
+        let t = s.timer_create(thread, NOTE, 2).unwrap();
         s.timer_set(thread, t, Some(900)).unwrap();
     }
     s.now = 1_000;
@@ -231,17 +232,20 @@ proptest! {
     fn d24_mappings_do_what_a_plain_list_does(ops in prop::collection::vec((0u8..3, place()), 0..80)) {
         let (mut s, _) = trio();
         let m = memory(&mut s, 1, 1).unwrap();
-        let memory = s.memory_map(Row::new(1), m, 0, true).unwrap().memory;
+        let memory = s.memory_map(Row::new(1), m, UserAddr::ANY, true).unwrap().memory;
         let mut mappings = Mappings::new(12);
         let mut model: Vec<Mapping> = Vec::new();
         for (op, (page, pages)) in ops {
-            let addr = MAP_BASE + page * PAGE;
+            let addr = UserAddr::new(MAP_BASE + page * PAGE);
             let size = u64::from(pages) * PAGE;
-            let free = |at: u64, model: &[Mapping]| {
-                at >= MAP_BASE && at + size <= INFO_ADDR && model.iter().all(|m| at + size <= m.addr || m.end() <= at)
+            let free = |at: UserAddr, model: &[Mapping]| {
+                at.number() >= MAP_BASE
+                    && at.plus(size).number() <= INFO_ADDR
+                    && model.iter().all(|m| at.plus(size) <= m.addr || m.end() <= at)
             };
             prop_assert_eq!(mappings.is_free(addr, size), free(addr, &model));
-            prop_assert!(!mappings.is_free(addr + 1, size) && !mappings.is_free(INFO_ADDR - size + PAGE, size));
+            let too_high = UserAddr::new(INFO_ADDR - size + PAGE);
+            prop_assert!(!mappings.is_free(addr.plus(1), size) && !mappings.is_free(too_high, size));
             match op {
                 0 if free(addr, &model) => {
                     let mapping = Mapping { addr, pages, memory, changing: false };
@@ -257,11 +261,11 @@ proptest! {
                     let gap = mappings.lowest_gap(size);
                     prop_assert!(free(gap, &model));
                     // Every place below it is taken, or next to a mapping.
-                    let near = |at: u64| model.iter().any(|m| m.end() == at);
-                    let mut at = MAP_BASE;
+                    let near = |at: UserAddr| model.iter().any(|m| m.end() == at);
+                    let mut at = UserAddr::new(MAP_BASE);
                     while at < gap {
                         prop_assert!(!free(at, &model) || near(at), "{:#x} was left out", at);
-                        at += PAGE;
+                        at = at.plus(PAGE);
                     }
                 }
             }
@@ -269,7 +273,7 @@ proptest! {
             prop_assert_eq!(mappings.iter().copied().collect::<Vec<_>>(), model.clone());
             prop_assert_eq!(mappings.get(addr).copied(), model.iter().find(|m| m.addr == addr).copied());
             let holding = model.iter().find(|m| m.addr <= addr && addr < m.end()).copied();
-            prop_assert_eq!(mappings.holding(addr + 5).copied(), holding);
+            prop_assert_eq!(mappings.holding(addr.plus(5)).copied(), holding);
         }
     }
 

@@ -3,8 +3,9 @@
 use super::world::{Fast, Mode, Op, World, claim};
 use super::{check, try_spawn};
 use crate::Row;
+use crate::addr::UserAddr;
 use crate::arena::{Id, Index};
-use crate::handles::{Handle, Object};
+use crate::handles::{Handle, HandleNumber, Object};
 use crate::notify::Notification;
 use crate::sched::BACKGROUND;
 use crate::thread::{State, Thread, ThreadIndex, TrapFrame};
@@ -199,7 +200,7 @@ impl World {
             Op::NotificationCreate { .. } => s.notification_create(t).map(drop),
             Op::Bind { e, n, .. } => s.endpoint_bind(t, e, n),
             Op::MemoryCreate { .. } => super::memory(s, row, 1).map(drop),
-            Op::Map { n, .. } => s.memory_map(row, n, 0, true).map(drop),
+            Op::Map { n, .. } => s.memory_map(row, n, UserAddr::ANY, true).map(drop),
             Op::Unmap { addr, .. } => s.memory_unmap(row, addr).map(drop),
             Op::Priority { level, .. } => {
                 s.set_priority(t, level);
@@ -246,7 +247,7 @@ impl World {
         Ok(())
     }
 
-    fn wait(&mut self, t: ThreadIndex, n: u64, mask: u64) -> Checked {
+    fn wait(&mut self, t: ThreadIndex, n: HandleNumber, mask: u64) -> Checked {
         self.enter(t);
         let before = self.before();
         let Object::Notification(id) = self.s.handle(t, n).unwrap().object else {
@@ -314,7 +315,7 @@ impl World {
         self.others(before, &touched)
     }
 
-    fn signal(&mut self, t: ThreadIndex, n: u64, bits: u64) -> Checked {
+    fn signal(&mut self, t: ThreadIndex, n: HandleNumber, bits: u64) -> Checked {
         self.enter(t);
         let before = self.before();
         let mut wakes = Wakes::default();

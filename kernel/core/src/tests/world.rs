@@ -3,10 +3,11 @@
 use super::{By, Random, record, run, spawn, thread};
 use crate::Row;
 use crate::System;
+use crate::addr::UserAddr;
 use crate::arena::Id;
 use crate::clock::Clock;
 use crate::frames::{Frames, Link};
-use crate::handles::{Handle, Object};
+use crate::handles::{Handle, HandleNumber, Object};
 use crate::lines::LineOwner;
 use crate::release::Release;
 use crate::thread::{State, Thread, ThreadIndex};
@@ -18,28 +19,28 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Something that happens: `t` is the thread that asks for it, `n` a handle's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
-    Call { t: ThreadIndex, n: u64, give: Option<u64> },
-    Send { t: ThreadIndex, n: u64 },
-    Recv { t: ThreadIndex, n: u64, mask: u64 },
-    Reply { t: ThreadIndex, token: u64, give: Option<u64> },
-    ReplyRecv { t: ThreadIndex, n: u64, token: u64, mask: u64 },
-    Wait { t: ThreadIndex, n: u64, mask: u64 },
-    Poll { t: ThreadIndex, n: u64 },
-    Signal { t: ThreadIndex, n: u64, bits: u64 },
+    Call { t: ThreadIndex, n: HandleNumber, give: Option<HandleNumber> },
+    Send { t: ThreadIndex, n: HandleNumber },
+    Recv { t: ThreadIndex, n: HandleNumber, mask: u64 },
+    Reply { t: ThreadIndex, token: u64, give: Option<HandleNumber> },
+    ReplyRecv { t: ThreadIndex, n: HandleNumber, token: u64, mask: u64 },
+    Wait { t: ThreadIndex, n: HandleNumber, mask: u64 },
+    Poll { t: ThreadIndex, n: HandleNumber },
+    Signal { t: ThreadIndex, n: HandleNumber, bits: u64 },
     Yield { t: ThreadIndex },
-    Dup { t: ThreadIndex, n: u64 },
-    Close { t: ThreadIndex, n: u64 },
-    TimerCreate { t: ThreadIndex, n: u64 },
-    Arm { t: ThreadIndex, n: u64 },
-    Disarm { t: ThreadIndex, n: u64 },
+    Dup { t: ThreadIndex, n: HandleNumber },
+    Close { t: ThreadIndex, n: HandleNumber },
+    TimerCreate { t: ThreadIndex, n: HandleNumber },
+    Arm { t: ThreadIndex, n: HandleNumber },
+    Disarm { t: ThreadIndex, n: HandleNumber },
     ThreadCreate { t: ThreadIndex },
     ThreadExit { t: ThreadIndex },
     EndpointCreate { t: ThreadIndex },
     NotificationCreate { t: ThreadIndex },
-    Bind { t: ThreadIndex, e: u64, n: u64 },
+    Bind { t: ThreadIndex, e: HandleNumber, n: HandleNumber },
     MemoryCreate { t: ThreadIndex },
-    Map { t: ThreadIndex, n: u64 },
-    Unmap { t: ThreadIndex, addr: u64 },
+    Map { t: ThreadIndex, n: HandleNumber },
+    Unmap { t: ThreadIndex, addr: UserAddr },
     Priority { t: ThreadIndex, level: u8 },
     Tick,
     Interrupt(u8),
@@ -143,8 +144,8 @@ impl World {
             s.endpoint_takes(thread, super::OWN, kinds.bits().into()).unwrap();
         }
         spawn(&mut s, 2);
-        let e = u64::from(s.endpoint_create(client).unwrap());
-        let n = u64::from(s.notification_create(client).unwrap());
+        let e = s.endpoint_create(client).unwrap();
+        let n = s.notification_create(client).unwrap();
         s.endpoint_bind(client, e, n).unwrap();
         // By its handle, row 2 can set bit 0 alone.
         for (number, rights) in [(e, Rights::CALL), (n, Rights::SIGNAL | Rights::WAIT)] {
@@ -214,7 +215,7 @@ impl World {
             _ => false,
         };
         let gift = task.handles.numbered().filter(|(_, h)| h.rights.contains(Rights::GRANT) && extra(h)).map(|g| g.0);
-        let gifts: Vec<u64> = gift.take(if rich { 4 } else { 2 }).collect();
+        let gifts: Vec<HandleNumber> = gift.take(if rich { 4 } else { 2 }).collect();
         let tokens = &self.tokens[row.index()];
         let gives = || core::iter::once(None).chain(gifts.iter().copied().map(Some));
         for (n, h) in task.handles.numbered() {
@@ -258,7 +259,7 @@ impl World {
         if rich {
             ops.extend([Op::EndpointCreate { t }, Op::NotificationCreate { t }, Op::MemoryCreate { t }]);
             ops.extend([0, 7].map(|more| Op::Priority { t, level: task.record.priority + more }));
-            ops.extend(task.mappings.iter().map(|m| Op::Unmap { t, addr: m.addr }));
+            ops.extend(task.mappings.iter().map(|m| Op::Unmap { t, addr: UserAddr::new(m.addr.number()) }));
             let owned = |wanted: fn(&Object) -> bool| task.handles.numbered().filter(move |(_, h)| wanted(&h.object));
             for (e, h) in owned(|o| matches!(o, Object::Endpoint(_))) {
                 if h.rights.contains(Rights::RECV) {
@@ -321,7 +322,7 @@ impl World {
                 );
             }
             for m in task.mappings.iter() {
-                h.put(m.addr ^ u64::from(m.memory.index().number()));
+                h.put(m.addr.number() ^ u64::from(m.memory.index().number()));
             }
         }
         for (id, t) in self.s.threads.iter() {

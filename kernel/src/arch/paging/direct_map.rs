@@ -5,7 +5,7 @@ use super::{
     GLOBAL, HUGE, KERNEL_ROOT, PAGE, PRESENT, RECURSIVE, RECURSIVE_ADDR, Table, Zeroed, read, slot, switch_to_kernel,
     write, zero_at,
 };
-use crate::arch::ram::{self, DIRECT_MAP};
+use crate::arch::ram;
 use core::sync::atomic::Ordering;
 use kernel_core::addr::PhysAddr;
 use x86_64::VirtAddr;
@@ -40,8 +40,8 @@ pub fn take_zeroed(frames: &mut impl FrameAllocator<Size4KiB>) -> Zeroed {
 #[unsafe(link_section = "boot_text")]
 fn map_ram<'a, S: PageSize>(
     mapper: &mut RecursivePageTable<'a>,
-    phys: u64,
-    end: u64,
+    phys: PhysAddr,
+    end: PhysAddr,
     frames: &mut impl FrameAllocator<Size4KiB>,
 ) -> u64
 where
@@ -49,7 +49,8 @@ where
 {
     let flags =
         PageTableFlags::PRESENT | PageTableFlags::WRITABLE | PageTableFlags::NO_EXECUTE | PageTableFlags::GLOBAL;
-    let first = DIRECT_MAP + phys;
+    let first = ram::direct(phys);
+    let (phys, end) = (phys.number(), end.number());
     let page = Page::<S>::containing_address(VirtAddr::new(first));
     let frame = PhysFrame::containing_address(x86_64::PhysAddr::new(phys));
     // SAFETY: the page lies in a slot that nothing else uses. The frame may be mapped elsewhere,
@@ -89,11 +90,12 @@ pub fn init(frames: &mut impl FrameAllocator<Size4KiB>) {
         while phys < region.end {
             // Large pages inside a region and small ones at its edges, so that nothing beyond it is
             // mapped.
-            phys += if phys.is_multiple_of(Size2MiB::SIZE) && region.end - phys >= Size2MiB::SIZE {
+            let large = phys.number().is_multiple_of(Size2MiB::SIZE) && region.end.since(phys) >= Size2MiB::SIZE;
+            phys = phys.plus(if large {
                 map_ram::<Size2MiB>(&mut mapper, phys, region.end, frames)
             } else {
                 map_ram::<Size4KiB>(&mut mapper, phys, region.end, frames)
-            };
+            });
         }
     }
     let old = Table(Cr3::read().0.start_address().as_u64());
