@@ -1,9 +1,9 @@
 //! The kernel's state behind its only lock, and the switch from one thread to the next.
 
+use crate::arch::controller::{Controller, InterruptController};
 use crate::arch::cpu::Features;
 use crate::arch::entry::{halt_until_interrupt, let_interrupts_in, resume};
 use crate::arch::percore::{Core, PerCore};
-use crate::arch::pic::Pic;
 use crate::arch::{cpu, float, gdt, paging};
 use crate::latency;
 use crate::loader::Program;
@@ -34,8 +34,8 @@ pub struct Kernel {
     pub sys: System,
     /// The access right to this core's record.
     pub core: Core,
-    /// The interrupt controllers.
-    pub pic: Pic,
+    /// The interrupt controller.
+    pub controller: Controller,
     /// The features of the processor.
     pub features: Features,
     /// The boot archive.
@@ -314,8 +314,8 @@ impl Kernel {
             paging::switch_to_kernel();
         }
         let lines = self.sys.release_lines(row);
-        if lines != 0 {
-            self.pic.mask_all(lines);
+        if !lines.is_empty() {
+            self.controller.mask(lines);
         }
         self.sys.kill(row);
     }

@@ -1,9 +1,9 @@
 //! The steps from the boot loader to the first task.
 
 use crate::arch::{
+    controller::{Controller, InterruptController},
     cpu, entry, firmware, gdt, idt, paging, pci,
     percore::{self, Core},
-    pic::Pic,
     pit, ram, stacks, state,
 };
 use crate::boot::BootFrames;
@@ -83,6 +83,7 @@ pub fn init_memory(boot: &'static mut BootInfo) -> Ready {
     let tables = firmware_tables.and_then(|at| firmware::read(PhysAddr::new(at), &mut frames, &mut units));
     gdt::init();
     idt::init::<Kernel>();
+    let controller = Controller::new(&mut frames);
     let features = cpu::features();
     state::set(&features, VirtAddr::from_ptr(percore::addr()), entries::syscall_entry());
     // SAFETY: this is the only core that runs, and it is initialised here, once.
@@ -117,6 +118,7 @@ pub fn init_memory(boot: &'static mut BootInfo) -> Ready {
     let frames_kernel = total - all.free();
     Ready {
         core,
+        controller,
         frames: all,
         frames_kernel,
         most,
@@ -154,6 +156,8 @@ pub fn table(archive: &'static [u8]) -> Table {
 pub struct Ready {
     /// The access right to this core's record.
     pub core: Core,
+    /// The interrupt controller, with every line masked.
+    pub controller: Controller,
     /// The table of all frames.
     pub frames: Frames,
     /// The number of frames that the kernel's own tables and heap occupy.
@@ -235,7 +239,20 @@ pub fn run(ready: Ready, entered_at: u64) -> ! {
     let hertz = pit::measure_tsc();
     let measured = cpu::now() - measuring;
     let clock = Clock::new(entered_at, hertz);
-    let Ready { core, frames, frames_kernel, most, archive, table, features, bus_masters, units, tables, .. } = ready;
+    let Ready {
+        core,
+        mut controller,
+        frames,
+        frames_kernel,
+        most,
+        archive,
+        table,
+        features,
+        bus_masters,
+        units,
+        tables,
+        ..
+    } = ready;
     let records = match table {
         Some(Ok(records)) => records,
         Some(Err(what)) => panic!("{what}"),
@@ -270,11 +287,10 @@ pub fn run(ready: Ready, entered_at: u64) -> ! {
     let archive_phys = paging::inspect(paging::kernel_root(), archive.as_ptr().addr() as u64).map(|(phys, ..)| phys);
     let archive_memory = archive_phys.and_then(|base| sys.archive_memory(base, archive.len() as u64));
     let Some(first) = sys.controller() else { panic!("no task has the control right") };
-    let mut pic = Pic::new();
     pit::start();
-    pic.unmask(pit::LINE);
+    controller.unmask(pit::LINE);
     let programs = loader::programs(sys.tasks(), archive);
-    kernel::set(Kernel { sys, core, pic, features, archive, programs, archive_memory, frames_kernel });
+    kernel::set(Kernel { sys, core, controller, features, archive, programs, archive_memory, frames_kernel });
     let mut kernel = kernel::lock();
     match loader::spawn(&mut kernel, first, b"") {
         Ok(id) => klog!("first task: {} (row {})", abi::name_str(&records[first.index()].name), id.index),

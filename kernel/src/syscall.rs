@@ -1,6 +1,7 @@
 //! System calls: decoding the arguments in the thread's frame, performing the call, and encoding
 //! the result in the frame. All user memory is accessed through [`crate::usermem`].
 
+use crate::arch::controller::InterruptController;
 use crate::arch::cpu;
 use crate::arch::fast::General;
 use crate::arch::handlers::Returned;
@@ -230,7 +231,7 @@ pub(crate) fn dispatch(k: &mut Kernel, thread: ThreadIndex, call: Syscall, a: Ar
             let Object::Interrupt(line) = k.sys.handle(thread, a.handle())?.object else {
                 return Err(Status::WrongKind);
             };
-            k.pic.unmask(line);
+            k.controller.unmask(line);
             Ok(Done::Quiet)
         }
         Syscall::TimerCreate => value(k.sys.timer_create(thread, a.handle(), a.rsi)?.to_u64()),

@@ -4,7 +4,6 @@
 //! The kernel itself never waits for a report; `panic.rs` only asks whether a test does.
 
 use crate::arch::debugcon;
-use crate::arch::pic::Pic;
 use crate::kernel::Kernel;
 use crate::loader;
 use crate::panic::{Exit, exit};
@@ -21,10 +20,10 @@ use spin::Mutex;
 /// A kernel as [`start::run`](crate::start::run) makes it, but with the given task table and
 /// archive, and no running task.
 pub fn kernel(ready: Ready, records: &[TaskRecord], archive: &'static [u8], clock: Clock) -> Kernel {
-    let Ready { core, frames, frames_kernel, features, .. } = ready;
+    let Ready { core, controller, frames, frames_kernel, features, .. } = ready;
     let sys = System::new(records, frames, clock);
     let programs = loader::programs(sys.tasks(), archive);
-    Kernel { sys, core, pic: Pic::new(), features, archive, programs, archive_memory: None, frames_kernel }
+    Kernel { sys, core, controller, features, archive, programs, archive_memory: None, frames_kernel }
 }
 
 struct Port;

@@ -1,17 +1,16 @@
 //! Exceptions and interrupts: an exception in ring 3 ends the task, an interrupt of a line sets
 //! notification bits, and an exception in the kernel ends the machine with a report.
 
-use crate::arch::{cpu, pic, pit, ports, stacks};
+use crate::arch::controller::{self, Controller, InterruptController};
+use crate::arch::{cpu, pit, ports, stacks};
 use crate::kernel::{self, Kernel};
 use crate::latency;
 use crate::panic::report;
 use abi::error::{DeathKind, exception_name};
 use core::sync::atomic::{AtomicU64, Ordering};
+use kernel_core::lines::LineSet;
 use kernel_core::thread::TrapFrame;
 use x86_64::registers::control::Cr2;
-
-/// The most port accesses that the stub of an interrupt line makes.
-const STUB_PORTS: u64 = 4;
 
 /// Number of breakpoints in the kernel's own code, which continues after each.
 pub static KERNEL_BREAKPOINTS: AtomicU64 = AtomicU64::new(0);
@@ -91,14 +90,14 @@ const PLAIN: bool = cfg!(feature = "plain");
 /// Handles an interrupt. Returns true if a fast path (see [`kernel_core::direct`]) did it, so that
 /// the running thread is decided.
 fn interrupt(kernel: &mut Kernel, vector: u64) -> bool {
-    let line = (vector - u64::from(pic::BASE)) as u8;
-    if !kernel.pic.is_real(line) {
+    let line = controller::line(vector);
+    if !kernel.controller.is_real(line) {
         kernel.sys.count_spurious();
         return false;
     }
     kernel.sys.count_interrupt();
     if line == pit::LINE {
-        kernel.pic.end(line);
+        kernel.controller.end(line);
         if PLAIN && kernel.sys.direct_tick() {
             return true;
         }
@@ -107,32 +106,32 @@ fn interrupt(kernel: &mut Kernel, vector: u64) -> bool {
     }
     // The line stays masked until its driver acknowledges the interrupt, which ends an interrupt
     // storm; the line of a dead driver stays masked.
-    kernel.pic.mask(line);
-    kernel.pic.end(line);
+    kernel.controller.mask(LineSet::of(line));
+    kernel.controller.end(line);
     if PLAIN && kernel.sys.direct_interrupt(line) {
         return true;
     }
     if !kernel.sys.interrupt(line) {
         // The dropped interrupt does not recur: the line is edge-triggered and its level stays as
         // it is.
-        kernel.pic.unmask(line);
+        kernel.controller.unmask(line);
     }
     false
 }
 
 /// Handles an interrupt of a line in ring 3, after the stub has masked the line, ended the
-/// interrupt at the controllers and counted it.
+/// interrupt at the controller and counted it.
 #[expect(clippy::disallowed_methods, reason = "goes to `next`")]
 #[inline(always)]
 pub fn line_from_user(frame: &TrapFrame, kernel: &mut Kernel) -> *const TrapFrame {
     latency::begin(latency::cause(frame));
-    ports::count(STUB_PORTS);
-    let line = (frame.vector - u64::from(pic::BASE)) as u8;
+    ports::count(Controller::STUB_PORTS);
+    let line = controller::line(frame.vector);
     kernel.sys.set_now(cpu::now());
     if !kernel.sys.interrupt(line) {
         // The dropped interrupt does not recur: the line is edge-triggered and its level stays as
         // it is.
-        kernel.pic.unmask(line);
+        kernel.controller.unmask(line);
     }
     kernel::next(kernel::lock())
 }

@@ -65,11 +65,12 @@ fn main(boot: &'static mut BootInfo) -> ! {
         ("good_program_starts_after_all_that", &|| with(good_program)),
         ("first_program_refused_ends_the_boot", &|| {
             let taken = kernel.take().expect("not taken yet");
-            let (frames, core) = (taken.sys.into_frames(), taken.core);
+            let (frames, core, controller) = (taken.sys.into_frames(), taken.core, taken.controller);
             let archive = archive(&program(&writable_code(), AbiNote::CURRENT));
             let table = start::table(archive);
             let ready = Ready {
                 core,
+                controller,
                 frames,
                 frames_kernel,
                 most,

@@ -5,11 +5,13 @@
 #![expect(clippy::disallowed_methods, reason = "it stands where the kernel is entered")]
 
 use bootloader_api::{BootInfo, entry_point};
+use kernel::arch::controller::InterruptController;
 use kernel::arch::entry::halt_until_interrupt;
 use kernel::arch::{cpu, pit};
 use kernel::kernel as state;
 use kernel::{BOOT_CONFIG, klog, start, testing};
 use kernel_core::clock::Clock;
+use kernel_core::lines::LineSet;
 use x86_64::instructions::interrupts;
 use x86_64::instructions::port::Port;
 
@@ -121,7 +123,7 @@ fn masked_is_silent() {
 }
 
 fn wakes() {
-    state::lock().pic.unmask(pit::LINE);
+    state::lock().controller.unmask(pit::LINE);
     let start = now_ns();
     for _ in 0..200 {
         let before = counted();
@@ -156,7 +158,7 @@ fn state_ticks() -> u64 {
 }
 
 fn masked_again() {
-    state::lock().pic.mask(pit::LINE);
+    state::lock().controller.mask(LineSet::of(pit::LINE));
     // One that was on its way may still come.
     interrupts::enable();
     spin(5 * MS);
@@ -166,7 +168,7 @@ fn masked_again() {
     spin(30 * MS);
     interrupts::disable();
     assert_eq!(counted(), before, "a masked line fires");
-    state::lock().pic.unmask(pit::LINE);
+    state::lock().controller.unmask(pit::LINE);
     halt_until_interrupt();
     assert!(counted() > before);
 }

@@ -7,7 +7,7 @@ use crate::{Name, name_from, name_str};
 use core::fmt;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// The number of interrupt lines of a machine: those of its two 8259 controllers.
+/// The number of interrupt lines of a PC, which begin with 0.
 pub const LINES: u8 = 16;
 
 /// The kind of a grant. In a row's list the kinds are in ascending order of their numbers.
@@ -17,7 +17,7 @@ pub enum GrantKind {
     /// The endpoint of a peer that the task may call. `base`: the peer's row. A grant without a
     /// name is found by the peer's own name.
     Peer = 1,
-    /// An interrupt line. `base`: the number of the 8259 line; `flags`: the number of the bit that
+    /// An interrupt line. `base`: the number of the line; `flags`: the number of the bit that
     /// it sets in the task's notification, 0 to 31.
     Irq = 2,
     /// I/O ports. `base`: the first; `len`: their number.

@@ -5,6 +5,50 @@ use crate::row::{Row, RowSet};
 /// The number of interrupt lines.
 pub const LINES: usize = abi::manifest::LINES as usize;
 
+/// A set of interrupt lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LineSet(u32);
+
+const _: () = assert!(LINES < 32, "and one more: an interrupt controller's own");
+
+impl LineSet {
+    /// The set without a line.
+    pub const EMPTY: LineSet = LineSet(0);
+
+    /// The set of one line.
+    pub const fn of(line: u8) -> LineSet {
+        match 1_u32.checked_shl(line as u32) {
+            Some(bit) => LineSet(bit),
+            None => LineSet::EMPTY,
+        }
+    }
+
+    /// The set with these bits: bit 0 is line 0.
+    pub const fn from_bits(bits: u32) -> LineSet {
+        LineSet(bits)
+    }
+
+    /// The bits of the set: bit 0 is line 0.
+    pub const fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// The set of the lines of both sets.
+    pub const fn with(self, other: LineSet) -> LineSet {
+        LineSet(self.0 | other.0)
+    }
+
+    /// Whether a line is in the set.
+    pub const fn contains(self, line: u8) -> bool {
+        self.0 & LineSet::of(line).0 != 0
+    }
+
+    /// Whether no line is in the set.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
 /// The owner of an interrupt line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LineOwner {
@@ -80,18 +124,18 @@ impl Lines {
         self.owners.get(line as usize).copied().flatten()
     }
 
-    /// Takes all lines from a task. Returns them as a bit set: the caller masks them.
-    pub fn release(&mut self, row: Row) -> u16 {
-        let mut released = 0;
+    /// Takes all lines from a task. Returns them: the caller masks them.
+    pub fn release(&mut self, row: Row) -> LineSet {
+        let mut released = LineSet::EMPTY;
         if !self.rows.contains(row) {
             return released;
         }
         self.rows.remove(row);
         self.forget(row);
-        for (line, slot) in self.owners.iter_mut().enumerate() {
+        for (line, slot) in (0..).zip(&mut self.owners) {
             if slot.is_some_and(|o| o.row == row) {
                 *slot = None;
-                released |= 1 << line;
+                released = released.with(LineSet::of(line));
             }
         }
         released

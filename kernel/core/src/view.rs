@@ -7,7 +7,7 @@ use crate::clock::Clock;
 use crate::endpoint::Endpoint;
 use crate::frames::{Chain, Frame};
 use crate::handles::{Handle, HandleNumber};
-use crate::lines::LineOwner;
+use crate::lines::{LineOwner, LineSet};
 use crate::log::Ring;
 use crate::memory::{Mapping, Memory};
 use crate::period::shares;
@@ -123,8 +123,8 @@ impl System {
         if self.lines.claim(line, owner) { Ok(()) } else { Err(Status::Busy) }
     }
 
-    /// Takes all interrupt lines from a row. Returns them as a bit set: the caller masks them.
-    pub fn release_lines(&mut self, row: Row) -> u16 {
+    /// Takes all interrupt lines from a row. Returns them: the caller masks them.
+    pub fn release_lines(&mut self, row: Row) -> LineSet {
         self.lines.release(row)
     }
 

@@ -13,7 +13,7 @@ use super::fast::Core;
 use super::gdt::{self, USER_CODE, USER_DATA};
 use super::handlers::Handlers;
 use super::percore::{self, FRAME_END, KERNEL_STACK, SYSTEM_CALLS, USER_STACK};
-use super::{message, notify, pic, pit, switch};
+use super::{controller, message, notify, pit, switch};
 use abi::Syscall;
 use core::arch::naked_asm;
 use core::mem::offset_of;
@@ -212,9 +212,6 @@ unsafe impl<H: Handlers> Core for H {
     const OWNER: usize = percore::TABLES + gdt::OWNER;
     const BITMAP: usize = gdt::TSS_BODY;
     const NO_BITMAP: u16 = gdt::NO_BITMAP;
-    const LINES: u8 = pic::BASE;
-    const PIC: [u16; 2] = pic::COMMAND;
-    const END: u8 = pic::END;
 
     #[unsafe(naked)]
     extern "C" fn general() {
@@ -282,7 +279,7 @@ unsafe impl<H: Handlers> Core for H {
 
     #[unsafe(naked)]
     extern "C" fn timer() {
-        naked_asm!("push 0", "push {vector}", "jmp {common}", vector = const pic::BASE + pit::LINE, common = sym H::common)
+        naked_asm!("push 0", "push {vector}", "jmp {common}", vector = const controller::vector(pit::LINE), common = sym H::common)
     }
 
     #[unsafe(naked)]

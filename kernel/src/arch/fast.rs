@@ -7,8 +7,8 @@
 //! interrupts of lines and the timer's tick, and `switch` has `yield` and the ways in which a
 //! thread continues. All of them do what the Rust functions in [`kernel_core::direct`] specify, and
 //! leave everything else to Rust. All are generic over the environment in which they run: the
-//! kernel, or a host test of `kernel-core`, into which these five files are also compiled, and
-//! which compares the assembly with its specification.
+//! kernel, or a host test of `kernel-core`, into which these five files are also compiled (with
+//! the controller's assembly, see [`super::controller`]), and which compares the assembly with its specification.
 
 use kernel_core::thread::TrapFrame;
 
@@ -80,12 +80,6 @@ pub unsafe trait Core: General {
     const BITMAP: usize;
     /// The value of `IOMAP` if the bitmap is disabled.
     const NO_BITMAP: u16;
-    /// The vector of line 0.
-    const LINES: u8;
-    /// The command ports of the two 8259s; the next port after each is that of its mask.
-    const PIC: [u16; 2];
-    /// The command that ends an interrupt at the 8259s.
-    const END: u8;
 
     /// Continues here if the assembly cannot do a system call: nothing has changed, and the
     /// registers are as after `syscall`, except that `swapgs` is done.
@@ -228,13 +222,6 @@ macro_rules! ring_3 {
     };
 }
 
-/// Writes `al` to a port.
-macro_rules! out {
-    ($port:literal) => {
-        concat!(".if {ring_0}\nout ", $port, ", al\n.endif")
-    };
-}
-
 /// Saves the return address and the flags of the system call; `rax` is the thread's frame end
 /// afterwards.
 macro_rules! note_origin {
@@ -359,4 +346,4 @@ macro_rules! settle {
     };
 }
 
-pub(super) use {awake, charge, code, enter, enter_ports, note_origin, out, ring_3, save_all, settle, swap};
+pub(super) use {awake, charge, code, enter, enter_ports, note_origin, ring_3, save_all, settle, swap};

@@ -1,17 +1,14 @@
 //! An interrupt of a line and the timer's tick where no special case applies: see [`super::fast`].
 //! [`super::notify`] says which register holds which thread.
 
-use super::fast::{Core, code, out, ring_3, settle, swap};
+use super::controller::{self, STATE, assembly};
+use super::fast::{Core, code, ring_3, settle, swap};
 use super::notify::wake;
 use super::switch::resumed;
 use core::arch::naked_asm;
 use core::mem::offset_of;
-use core::sync::atomic::AtomicU16;
 use kernel_core::layout::{self, register};
 use kernel_core::thread::{FLOAT, STEP, TrapFrame, WHOLE};
-
-/// The bit set of lines that are masked at the 8259s. The assembly masks some lines itself.
-pub static MASK: AtomicU16 = AtomicU16::new(0xffff);
 
 /// Saves the five registers that a tick uses in the interrupted thread's frame, to which the
 /// processor has pushed five words.
@@ -74,8 +71,8 @@ pub extern "C" fn timer<C: Core>() {
         "mov [rbx + {charged_to}], rbp",
         "mov [rbx + rcx + {left}], rdx",
         "inc qword ptr [rbx + {interrupts}]",
-        "mov al, {end}",
-        out!("{command}"),
+        assembly!(end_tick),
+        "# {controller}",
         "and dword ptr [rsp + 16], {flags}",
         "or dword ptr [rsp + 16], {flags_set}",
         restore_five!(),
@@ -91,8 +88,7 @@ pub extern "C" fn timer<C: Core>() {
         first = const layout::TIMERS_FIRST,
         look_at = const layout::LOOK_AT,
         interrupts = const layout::INTERRUPTS,
-        end = const C::END,
-        command = const C::PIC[0],
+        controller = sym STATE,
     )
 }
 
@@ -117,15 +113,9 @@ extern "C" fn line_common<C: Core>() {
         "lea r13, [rsp + {size}]",
         "mov r15, gs:[{system}]",
         "mov ecx, [r13 + {vector}]",
-        "sub ecx, {base}",
-        "bts word ptr [rip + {pic_mask}], cx",
-        "movzx eax, word ptr [rip + {pic_mask}]",
-        "cmp ecx, 8",
-        "jae 3f",
-        out!("{command} + 1"),
-        "2:",
-        "mov al, {end}",
-        out!("{command}"),
+        "sub ecx, {first_line}",
+        assembly!(mask_and_end),
+        "# {controller}",
         "inc qword ptr [r15 + {interrupts}]",
         "shl ecx, 4",
         "mov rsi, [r15 + rcx + {line_caches} + {line_cache_bits}]",
@@ -153,26 +143,10 @@ extern "C" fn line_common<C: Core>() {
         "9:",
         "lea rdi, [r13 - {size}]",
         settle!(),
-        "3:",
-        // A line of the second controller: if all its lines are masked, the cascade line of the
-        // first is masked, too.
-        "mov al, ah",
-        out!("{command2} + 1"),
-        "inc al",
-        "jnz 4f",
-        "or byte ptr [rip + {pic_mask}], 1 << 2",
-        "mov al, [rip + {pic_mask}]",
-        out!("{command} + 1"),
-        "4:",
-        "mov al, {end}",
-        out!("{command2}"),
-        "jmp 2b";
+        assembly!(rest);
         common = sym C::common,
-        base = const C::LINES,
-        pic_mask = sym MASK,
-        command = const C::PIC[0],
-        command2 = const C::PIC[1],
-        end = const C::END,
+        first_line = const controller::vector(0),
+        controller = sym STATE,
         interrupts = const layout::INTERRUPTS,
         line_caches = const layout::LINE_CACHES,
         line_cache_bits = const layout::LINE_BITS,

@@ -2,6 +2,7 @@
 //! It uses no name of the kernel above it: the entry stubs are given that kernel's functions at
 //! start (see [`handlers`]).
 
+pub mod controller;
 pub mod cpu;
 pub mod debugcon;
 pub mod entry;
@@ -18,7 +19,6 @@ mod notify;
 pub mod paging;
 pub mod pci;
 pub mod percore;
-pub mod pic;
 pub mod pit;
 pub mod ports;
 pub mod ram;

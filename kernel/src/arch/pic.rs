@@ -2,103 +2,165 @@
 //! line, and is ended at the controllers at once; the line is unmasked when its driver acknowledges
 //! the interrupt.
 
-use super::interrupt::MASK;
-use super::ports;
-use core::sync::atomic::Ordering::Relaxed;
-use pic8259::ChainedPics;
-use x86_64::instructions::port::Port;
+use core::sync::atomic::AtomicU16;
 
-/// The vector of line 0.
-pub const BASE: u8 = 32;
-/// The command ports of the controllers; the mask register is at the next port.
-pub(super) const COMMAND: [u16; 2] = [0x20, 0xa0];
-/// OCW2: non-specific end of interrupt.
-pub(super) const END: u8 = 0x20;
-/// OCW3: read the in-service register.
-const READ_ISR: u8 = 0x0b;
+/// The bit set of lines that are masked. The assembly masks some lines itself.
+pub static STATE: AtomicU16 = AtomicU16::new(0xffff);
 
-/// The controllers.
-pub struct Pic {
-    chips: ChainedPics,
+/// The assembly, and the numbers in it: see [`super`].
+macro_rules! assembly {
+    // The ports of commands and of the mask register, of the first controller and the second.
+    (COMMAND_1) => { 0x20 };
+    (MASK_1) => { 0x21 };
+    (COMMAND_2) => { 0xa0 };
+    (MASK_2) => { 0xa1 };
+    // OCW2: non-specific end of interrupt.
+    (END) => { 0x20 };
+    // The line of the first controller to which the second is attached.
+    (CASCADE) => { 2 };
+    (out $port:ident) => { concat!(".if {ring_0}\nout ", assembly!($port), ", al\n.endif\n") };
+    (end_tick) => { concat!("mov al, ", assembly!(END), "\n", assembly!(out COMMAND_1)) };
+    (mask_and_end) => {
+        concat!(
+            "bts word ptr [rip + {controller}], cx
+            movzx eax, word ptr [rip + {controller}]
+            cmp ecx, 8
+            jae 20f\n",
+            assembly!(out MASK_1),
+            "21:
+            mov al, ", assembly!(END), "\n",
+            assembly!(out COMMAND_1),
+        )
+    };
+    // A line of the second controller: if all its lines are masked, the cascade line of the first
+    // is masked, too.
+    (rest) => {
+        concat!(
+            "20:
+            mov al, ah\n",
+            assembly!(out MASK_2),
+            "inc al
+            jnz 22f
+            or byte ptr [rip + {controller}], 1 << ", assembly!(CASCADE), "
+            mov al, [rip + {controller}]\n",
+            assembly!(out MASK_1),
+            "22:
+            mov al, ", assembly!(END), "\n",
+            assembly!(out COMMAND_2),
+            "jmp 21b",
+        )
+    };
 }
 
-impl Pic {
-    /// Initialises both controllers with every line masked.
-    pub fn new() -> Self {
-        // SAFETY: no other interrupt uses the vectors 32 to 47, and nobody else drives the
-        // controllers.
-        let mut chips = unsafe { ChainedPics::new(BASE, BASE + 8) };
-        // SAFETY: the IDT has a handler for each of these vectors, and interrupts are off.
-        unsafe { chips.initialize() };
-        let mut pic = Pic { chips };
-        pic.write_mask(0xffff);
-        pic
+pub(crate) use assembly;
+
+#[cfg(not(test))]
+pub use driver::Pic;
+
+/// The part in Rust, which host tests of the assembly leave out.
+#[cfg(not(test))]
+mod driver {
+    use super::STATE;
+    use crate::arch::controller::{InterruptController, vector};
+    use crate::arch::ports;
+    use core::sync::atomic::Ordering::Relaxed;
+    use kernel_core::lines::LineSet;
+    use pic8259::ChainedPics;
+    use x86_64::instructions::port::Port;
+    use x86_64::structures::paging::{FrameAllocator, Size4KiB};
+
+    /// The first line of the second controller.
+    const SECOND: u8 = 8;
+    /// The bit of the line to which the second controller is attached.
+    const CASCADE: u16 = 1 << assembly!(CASCADE);
+    /// OCW3: read the in-service register.
+    const READ_ISR: u8 = 0x0b;
+
+    /// The controllers.
+    pub struct Pic {
+        chips: ChainedPics,
     }
 
-    fn write_mask(&mut self, mask: u16) {
-        MASK.store(mask, Relaxed);
-        ports::count(2);
-        let [low, high] = mask.to_le_bytes();
-        // SAFETY: masking only decides which lines interrupt.
-        unsafe { self.chips.write_masks(low, high) };
-    }
-
-    /// Masks a line.
-    pub fn mask(&mut self, line: u8) {
-        self.mask_all(1 << line);
-    }
-
-    /// Masks a bit set of lines.
-    pub fn mask_all(&mut self, lines: u16) {
-        let mut mask = MASK.load(Relaxed) | lines;
-        if mask & 0xff00 == 0xff00 {
-            mask |= 1 << 2;
+    impl Pic {
+        fn write_mask(&mut self, mask: u16) {
+            STATE.store(mask, Relaxed);
+            ports::count(2);
+            let [low, high] = mask.to_le_bytes();
+            // SAFETY: masking only decides which lines interrupt.
+            unsafe { self.chips.write_masks(low, high) };
         }
-        self.write_mask(mask);
     }
 
-    /// Unmasks a line. For a line of the second controller the cascade is unmasked, too.
-    pub fn unmask(&mut self, line: u8) {
-        let mut mask = MASK.load(Relaxed) & !(1 << line);
-        if line >= 8 {
-            mask &= !(1 << 2);
+    impl InterruptController for Pic {
+        /// The cascade.
+        const INTERNAL: LineSet = LineSet::of(assembly!(CASCADE));
+        /// The last line of each controller (8259A data sheet, "default IR level 7").
+        const SPURIOUS: LineSet = LineSet::of(7).with(LineSet::of(15));
+        const STUB_PORTS: u64 = 4;
+
+        fn new(_: &mut impl FrameAllocator<Size4KiB>) -> Self {
+            // SAFETY: no other interrupt uses the lines' vectors, and nobody else drives the
+            // controllers.
+            let mut chips = unsafe { ChainedPics::new(vector(0), vector(SECOND)) };
+            // SAFETY: the IDT has a handler for each of these vectors, and interrupts are off.
+            unsafe { chips.initialize() };
+            let mut pic = Pic { chips };
+            pic.write_mask(0xffff);
+            pic
         }
-        self.write_mask(mask);
-    }
 
-    /// Whether an interrupt is real: on lines 7 and 15 it may be spurious, and is then not in
-    /// service (8259A data sheet, "default IR level 7"). After a spurious interrupt of the second
-    /// controller, the cascade line is ended at the first.
-    pub fn is_real(&mut self, line: u8) -> bool {
-        if line != 7 && line != 15 {
-            return true;
+        /// If all lines of the second controller are masked then, the cascade is masked, too.
+        fn mask(&mut self, lines: LineSet) {
+            let mut mask = STATE.load(Relaxed) | lines.bits() as u16;
+            if mask & 0xff00 == 0xff00 {
+                mask |= CASCADE;
+            }
+            self.write_mask(mask);
         }
-        ports::count(3);
-        let second = line >= 8;
-        let mut port = Port::<u8>::new(if second { COMMAND[1] } else { COMMAND[0] });
-        // SAFETY: OCW3 only selects which register the next read returns.
-        let in_service = unsafe {
-            port.write(READ_ISR);
-            port.read()
-        };
-        let real = in_service & 0x80 != 0;
-        if !real && second {
-            // SAFETY: a non-specific end of interrupt for the cascade line, which is in service.
-            unsafe { Port::<u8>::new(COMMAND[0]).write(END) };
+
+        /// For a line of the second controller the cascade is unmasked, too.
+        fn unmask(&mut self, line: u8) {
+            let mut mask = STATE.load(Relaxed) & !(1 << line);
+            if line >= SECOND {
+                mask &= !CASCADE;
+            }
+            self.write_mask(mask);
         }
-        real
-    }
 
-    /// Ends an interrupt at the controllers.
-    pub fn end(&mut self, line: u8) {
-        ports::count(2);
-        // SAFETY: called once for each real interrupt, with its vector.
-        unsafe { self.chips.notify_end_of_interrupt(BASE + line) };
-    }
-}
+        /// A spurious interrupt is not in service. After one of the second controller, the cascade
+        /// line is ended at the first.
+        fn is_real(&mut self, line: u8) -> bool {
+            if !Self::SPURIOUS.contains(line) {
+                return true;
+            }
+            ports::count(3);
+            let second = line >= SECOND;
+            let mut port = Port::<u8>::new(if second { assembly!(COMMAND_2) } else { assembly!(COMMAND_1) });
+            // SAFETY: OCW3 only selects which register the next read returns.
+            let in_service = unsafe {
+                port.write(READ_ISR);
+                port.read()
+            };
+            let real = in_service & 0x80 != 0;
+            if !real && second {
+                // SAFETY: a non-specific end of interrupt for the cascade line, which is in
+                // service.
+                unsafe { Port::<u8>::new(assembly!(COMMAND_1)).write(assembly!(END)) };
+            }
+            real
+        }
 
-impl Default for Pic {
-    fn default() -> Self {
-        Self::new()
+        fn end(&mut self, line: u8) {
+            ports::count(2);
+            // SAFETY: called once for each real interrupt, with its vector.
+            unsafe { self.chips.notify_end_of_interrupt(vector(line)) };
+        }
+
+        fn masked(&mut self) -> LineSet {
+            // SAFETY: reads the mask registers.
+            let mask = u16::from_le_bytes(unsafe { self.chips.read_masks() });
+            // While the cascade is masked, no line of the second controller can interrupt.
+            LineSet::from_bits((mask | if mask & CASCADE != 0 { 0xff00 } else { 0 }).into())
+        }
     }
 }

@@ -8,6 +8,8 @@ use crate::handles::HandleNumber;
 use crate::layout;
 use crate::thread::{ThreadIndex, TrapFrame};
 
+#[path = "../../../src/arch/controller.rs"]
+mod controller;
 #[path = "../../../src/arch/fast.rs"]
 mod fast;
 #[path = "../../../src/arch/interrupt.rs"]
@@ -20,9 +22,8 @@ mod notify;
 mod switch;
 
 mod record;
-use record::{
-    DECLINED, ENTER, EXTRAS, GENERAL, Host, INTERRUPT, LEAVE, LINE, LINES, OUT, REFUSED, Record, TIMER, execute,
-};
+use controller::vector;
+use record::{DECLINED, ENTER, EXTRAS, GENERAL, Host, INTERRUPT, LEAVE, LINE, OUT, REFUSED, Record, TIMER, execute};
 
 /// The frame end of a thread.
 fn frame_end(s: &System, thread: ThreadIndex) -> u64 {
@@ -221,7 +222,7 @@ fn notified(s: &mut System, piece: extern "C" fn(), entry: Entry) -> bool {
     if all_saved {
         let vector = match entry {
             Entry::Call(_) => TrapFrame::SYSCALL,
-            Entry::Line(line) => (LINES + line).into(),
+            Entry::Line(line) => vector(line).into(),
         };
         assert_eq!(saved, TrapFrame { rax, vector, ..before }, "what has been saved");
     } else {
@@ -334,11 +335,11 @@ pub fn interrupt(s: &mut System, line: u8, by: By) -> bool {
         s.note_line(line, owner);
     }
     let piece = match line {
-        3 => interrupt::line::<Host, { LINES + 3 }>,
-        4 => interrupt::line::<Host, { LINES + 4 }>,
-        5 => interrupt::line::<Host, { LINES + 5 }>,
-        6 => interrupt::line::<Host, { LINES + 6 }>,
-        12 => interrupt::line::<Host, { LINES + 12 }>,
+        3 => interrupt::line::<Host, { vector(3) }>,
+        4 => interrupt::line::<Host, { vector(4) }>,
+        5 => interrupt::line::<Host, { vector(5) }>,
+        6 => interrupt::line::<Host, { vector(6) }>,
+        12 => interrupt::line::<Host, { vector(12) }>,
         _ => panic!("line {line}"),
     };
     notified(s, piece, Entry::Line(line))

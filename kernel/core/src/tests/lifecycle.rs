@@ -326,7 +326,7 @@ fn status_says_what_the_first_thread_does() {
 
 #[test]
 fn lines_have_one_owner() {
-    use crate::lines::{LineOwner, Lines};
+    use crate::lines::{LineOwner, LineSet, Lines};
     let mut lines = Lines::default();
     let owner = |row| LineOwner { row, bits: 1 << row.number() };
     assert!(
@@ -339,6 +339,9 @@ fn lines_have_one_owner() {
     );
     assert!(lines.claim(4, owner(Row::new(1))), "again by the same");
     assert_eq!((lines.owner(4), lines.owner(5), lines.owner(200)), (Some(owner(Row::new(1))), None, None));
-    assert_eq!((lines.release(Row::new(1)), lines.release(Row::new(1))), (1 << 4 | 1 << 12, 0));
+    assert_eq!(
+        (lines.release(Row::new(1)), lines.release(Row::new(1))),
+        (LineSet::of(4).with(LineSet::of(12)), LineSet::EMPTY)
+    );
     assert_eq!((lines.owner(4), lines.owner(1)), (None, Some(owner(Row::new(2)))));
 }

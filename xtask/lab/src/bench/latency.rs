@@ -26,7 +26,7 @@ const BEGIN: &str = "<!-- table: latency -->";
 const END: &str = "<!-- end -->";
 /// The task of which the system gets copies, until the task table is full.
 const COPIED: &str = "idle";
-/// The first line of the 8259s among the vectors.
+/// The vector of line 0: the first that is not an exception's.
 const LINES: u64 = 32;
 
 /// The longest stretch that began in one way.

@@ -64,8 +64,7 @@ pub const LINE: u64 = 9;
 
 pub struct Host;
 
-/// The vector of line 0, and the timer's line.
-pub const LINES: u8 = 32;
+/// The timer's line.
 pub const TIMER: u8 = 0;
 
 macro_rules! register_asm {
@@ -135,9 +134,6 @@ unsafe impl Core for Host {
     const OWNER: usize = offset_of!(Record, owner);
     const BITMAP: usize = 104;
     const NO_BITMAP: u16 = 0xffff;
-    const LINES: u8 = LINES;
-    const PIC: [u16; 2] = [0x20, 0xa0];
-    const END: u8 = 0x20;
     exit!(general(), GENERAL);
     exit!(message(), GENERAL);
     exit!(poll(), REFUSED);
