@@ -40,7 +40,7 @@ impl Kernel {
         for _ in 0..ZERO_STEP {
             match self.sys.memory_frame(&mut create) {
                 Ok(Some(frame)) => _ = paging::zero(frame),
-                Ok(None) => return value(self.sys.memory_finish(row, create)?.to_u64()),
+                Ok(None) => return value(self.sys.memory_finish(row, create)?.to_u32()),
                 Err(error) => {
                     self.sys.memory_abandon(row, create);
                     return Err(error);

@@ -210,10 +210,10 @@ pub(crate) fn dispatch(k: &mut Kernel, thread: ThreadIndex, call: Syscall, a: Ar
             pair(len.into(), access.into())
         }
 
-        Syscall::EndpointCreate => value(k.sys.endpoint_create(thread)?.to_u64()),
+        Syscall::EndpointCreate => value(k.sys.endpoint_create(thread)?.to_u32()),
         Syscall::EndpointBind => quiet(k.sys.endpoint_bind(thread, a.handle(), HandleNumber::from_register(a.rsi))),
         Syscall::EndpointTakes => quiet(k.sys.endpoint_takes(thread, a.handle(), a.rsi)),
-        Syscall::NotificationCreate => value(k.sys.notification_create(thread)?.to_u64()),
+        Syscall::NotificationCreate => value(k.sys.notification_create(thread)?.to_u32()),
         Syscall::Signal => quiet(k.sys.signal_by(thread, a.handle(), a.rsi)),
         Syscall::Wait => {
             // If bits are taken at once, rax must be set here; if the thread blocks, the signal
@@ -234,12 +234,12 @@ pub(crate) fn dispatch(k: &mut Kernel, thread: ThreadIndex, call: Syscall, a: Ar
             k.controller.unmask(line);
             Ok(Done::Quiet)
         }
-        Syscall::TimerCreate => value(k.sys.timer_create(thread, a.handle(), a.rsi)?.to_u64()),
+        Syscall::TimerCreate => value(k.sys.timer_create(thread, a.handle(), a.rsi)?.to_u32()),
         Syscall::TimerArm => quiet(k.sys.timer_set(thread, a.handle(), Some(a.rsi))),
         Syscall::TimerDisarm => quiet(k.sys.timer_set(thread, a.handle(), None)),
 
         Syscall::HandleClose => k.close(thread, a.handle()),
-        Syscall::HandleDup => value(k.sys.handle_dup(thread, a.handle(), a.rsi, a.rdx)?.to_u64()),
+        Syscall::HandleDup => value(k.sys.handle_dup(thread, a.handle(), a.rsi, a.rdx)?.to_u32()),
         Syscall::LogWrite => k.log_write(thread, UserAddr::new(a.rdi), a.rsi),
         Syscall::LogRead => k.log_read(thread, a),
 
@@ -361,7 +361,7 @@ impl Kernel {
         let frame = loader::user_frame(rip, rsp, a.rdx);
         let id = self.sys.thread_start(row, frame, priority)?;
         let handle = Handle::new(Object::Thread(id), Rights::MANAGE);
-        value(self.sys.handle_insert(row, handle)?.to_u64())
+        value(self.sys.handle_insert(row, handle)?.to_u32())
     }
 
     fn thread_priority(&mut self, thread: ThreadIndex, which: HandleNumber, priority: u64) -> Result<(), Status> {

@@ -208,7 +208,7 @@ fn not_mapped() {
     loader::spawn(&mut kernel, ATTACKER, b"").expect("it is good");
     let mut create = kernel.sys.memory_begin(ATTACKER, 1, false).expect("a page");
     while kernel.sys.memory_frame(&mut create).expect("a frame").is_some() {}
-    let handle = kernel.sys.memory_finish(ATTACKER, create).expect("a handle");
+    let handle = kernel.sys.memory_finish(ATTACKER, create).expect("a handle").number();
     let task = kernel.sys.task(ATTACKER).expect("a row");
     let Object::Memory(memory) = task.handle(handle).expect("it is there").object else { panic!("no memory") };
     let (root, thread) = (task.root().expect("it runs"), task.first_thread().expect("a thread"));

@@ -162,7 +162,8 @@ fn device_ranges(kernel: &mut Kernel) {
         for (slot, bits) in wanted.into_iter().enumerate() {
             let object = Object::Memory(ranges[slot].expect("the range's memory"));
             let handle = kernel.sys.handle_insert(row, Handle::new(object, Rights::READ));
-            let mapping = kernel.sys.memory_map(row, handle.expect("room"), UserAddr::ANY, false).expect("it is free");
+            let mapping =
+                kernel.sys.memory_map(row, handle.expect("room").number(), UserAddr::ANY, false).expect("it is free");
             let fill = Fill { addr: mapping.addr, writable: false, done: 0, next: None };
             kernel.sys.step_set(thread, Step::Fill(fill));
             kernel.go_on(thread);

@@ -1,5 +1,5 @@
-//! Types for physical addresses, addresses of tasks, top page tables, CR3 values and address spaces.
-//! All are 64-bit numbers, and none can be mistaken for another.
+//! Types for physical addresses, addresses of tasks, top page tables, CR3 values and address
+//! spaces. All are 64-bit numbers, and none can be mistaken for another.
 
 use crate::row::Row;
 use abi::task::{MAX_TASKS, USER_END};

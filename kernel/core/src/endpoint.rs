@@ -1,7 +1,7 @@
 //! Endpoints: where they come from and how they end. What is sent to them is [`crate::ipc`].
 
 use crate::arena::Id;
-use crate::handles::{Handle, HandleNumber, Object};
+use crate::handles::{Handle, HandleNumber, NewHandle, Object};
 use crate::notify::Notification;
 use crate::queue::Queue;
 use crate::row::Row;
@@ -55,7 +55,7 @@ impl System {
 
     /// Makes an endpoint for a thread's task, and returns its handle. Errors: QuotaObjects,
     /// QuotaHandles.
-    pub fn endpoint_create(&mut self, thread: ThreadIndex) -> Result<HandleNumber, Status> {
+    pub fn endpoint_create(&mut self, thread: ThreadIndex) -> Result<NewHandle, Status> {
         let row = self.row_of(thread)?;
         let task = self.tasks.get_mut(row)?;
         if !task.handles.has_room() {

@@ -36,7 +36,7 @@ impl HandleNumber {
         self.0
     }
 
-    /// The lower half of the number, which is all of it if a table made it.
+    /// The lower half of the number, which is all of it if there is such a handle.
     #[inline(always)]
     pub const fn to_u32(self) -> u32 {
         self.0 as u32
@@ -46,6 +46,26 @@ impl HandleNumber {
 impl core::fmt::LowerHex for HandleNumber {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+/// The number of a handle that was just added to a table. It has 32 bits, so that a `Result` with it
+/// takes eight bytes.
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NewHandle(u32);
+
+impl NewHandle {
+    /// The number by which the task names the handle.
+    #[inline(always)]
+    pub const fn number(self) -> HandleNumber {
+        HandleNumber(self.0 as u64)
+    }
+
+    /// The number, as messages and tables of 32-bit numbers hold it.
+    #[inline(always)]
+    pub const fn to_u32(self) -> u32 {
+        self.0
     }
 }
 
@@ -136,8 +156,8 @@ impl HandleTable {
         u16::BITS - self.quota.saturating_sub(1).leading_zeros()
     }
 
-    const fn number(&self, index: u16, uses: u32) -> HandleNumber {
-        HandleNumber((uses << self.slot_bits() | index as u32) as u64)
+    const fn number(&self, index: u16, uses: u32) -> NewHandle {
+        NewHandle(uses << self.slot_bits() | index as u32)
     }
 
     /// Size of the slots in bytes.
@@ -162,7 +182,7 @@ impl HandleTable {
     }
 
     /// Adds a handle; returns its number. Errors: QuotaHandles.
-    pub fn insert(&mut self, handle: Handle) -> Result<HandleNumber, Status> {
+    pub fn insert(&mut self, handle: Handle) -> Result<NewHandle, Status> {
         if !self.has_room() {
             return Err(Status::QuotaHandles);
         }
@@ -221,7 +241,7 @@ impl HandleTable {
     /// The number of the handle in the highest slot that was ever used.
     #[cfg(test)]
     pub(crate) fn last_number(&self) -> HandleNumber {
-        self.slots.last().map_or(HandleNumber(0), |s| self.number(self.slots.len() as u16 - 1, s.uses))
+        self.slots.last().map_or(HandleNumber(0), |s| self.number(self.slots.len() as u16 - 1, s.uses).number())
     }
 
     /// Whether the table has no slots, as when it was made.
@@ -260,7 +280,7 @@ impl HandleTable {
     /// All handles with their numbers.
     #[cfg(test)]
     pub(crate) fn numbered(&self) -> impl Iterator<Item = (HandleNumber, Handle)> {
-        let number = |(i, s): (usize, &Slot)| s.handle.map(|h| (self.number(i as u16, s.uses), h));
+        let number = |(i, s): (usize, &Slot)| s.handle.map(|h| (self.number(i as u16, s.uses).number(), h));
         self.slots.iter().enumerate().filter_map(number)
     }
 

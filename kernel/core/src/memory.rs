@@ -3,7 +3,7 @@
 use crate::addr::{PhysAddr, UserAddr};
 use crate::arena::Id;
 use crate::frames::{Chain, Frame, Fresh};
-use crate::handles::{Handle, HandleNumber, Object};
+use crate::handles::{Handle, HandleNumber, NewHandle, Object};
 use crate::row::Row;
 use crate::step::Create;
 use crate::system::System;
@@ -198,7 +198,7 @@ impl System {
 
     /// Makes the memory object from its frames, and returns its handle. If that fails, the frames
     /// are given back. Errors: QuotaHandles.
-    pub fn memory_finish(&mut self, row: Row, mut create: Create) -> Result<HandleNumber, Status> {
+    pub fn memory_finish(&mut self, row: Row, mut create: Create) -> Result<NewHandle, Status> {
         let has_room = self.tasks.at(row).is_some_and(|t| t.handles.has_room()) && self.memories.has_room();
         if !has_room {
             self.memory_abandon(row, create);

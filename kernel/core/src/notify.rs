@@ -2,7 +2,7 @@
 
 use crate::arena::Id;
 use crate::endpoint::Endpoint;
-use crate::handles::{Handle, HandleNumber, Object};
+use crate::handles::{Handle, HandleNumber, NewHandle, Object};
 use crate::queue::Queue;
 use crate::row::Row;
 use crate::system::System;
@@ -54,7 +54,7 @@ impl Notification {
 impl System {
     /// Makes a notification for a thread's task, and returns its handle. Errors: QuotaObjects,
     /// QuotaHandles.
-    pub fn notification_create(&mut self, thread: ThreadIndex) -> Result<HandleNumber, Status> {
+    pub fn notification_create(&mut self, thread: ThreadIndex) -> Result<NewHandle, Status> {
         let row = self.row_of(thread)?;
         let task = self.tasks.get_mut(row)?;
         if !task.handles.has_room() {

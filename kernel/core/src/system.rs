@@ -4,7 +4,7 @@ use crate::arena::{Arena, Id};
 use crate::clock::Clock;
 use crate::endpoint::Endpoint;
 use crate::frames::{Chain, Frames};
-use crate::handles::{Handle, HandleNumber, Object};
+use crate::handles::{Handle, HandleNumber, NewHandle, Object};
 use crate::lines::Lines;
 use crate::memory::{Mapping, Memory};
 use crate::notify::Notification;
@@ -311,7 +311,7 @@ impl System {
 
     /// Adds a handle to a task's table, and counts it at its object. Errors: NoSuchTask,
     /// QuotaHandles, QuotaFrames, BadHandle (the object no longer exists).
-    pub fn handle_insert(&mut self, row: Row, handle: Handle) -> Result<HandleNumber, Status> {
+    pub fn handle_insert(&mut self, row: Row, handle: Handle) -> Result<NewHandle, Status> {
         let task = self.task(row)?;
         if !task.handles.has_room() {
             return Err(Status::QuotaHandles);
@@ -334,7 +334,7 @@ impl System {
         number: HandleNumber,
         rights: u64,
         limit: u64,
-    ) -> Result<HandleNumber, Status> {
+    ) -> Result<NewHandle, Status> {
         let row = self.row_of(thread)?;
         let mut copy = self.handle_derive(row, number, rights)?;
         match (limit, copy.object) {

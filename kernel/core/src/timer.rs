@@ -2,7 +2,7 @@
 //! orders its timers by deadline.
 
 use crate::arena::{Arena, Id, Index};
-use crate::handles::{Handle, HandleNumber, Object};
+use crate::handles::{Handle, HandleNumber, NewHandle, Object};
 use crate::notify::Notification;
 use crate::row::Row;
 use crate::system::System;
@@ -303,7 +303,7 @@ impl System {
         thread: ThreadIndex,
         notification: HandleNumber,
         bit: u64,
-    ) -> Result<HandleNumber, Status> {
+    ) -> Result<NewHandle, Status> {
         let row = self.row_of(thread)?;
         let (notification, bits) = self.notification_handle(thread, notification, Rights::SIGNAL)?;
         if bit > 59 {

@@ -151,7 +151,7 @@ fn d25_a_debugger_cannot_make_a_call_what_it_is_not() {
     for value in (0..64).map(|bit| 1 << bit).chain([0, u64::MAX, Header::new(7).with_leases(4).wanting(Kind::Memory).0])
     {
         let (mut s, [server, client, _]) = trio();
-        let given = s.notification_create(client).unwrap();
+        let given = s.notification_create(client).unwrap().number();
         let message =
             Message::words([1, 2, 3, 4]).giving(given, Rights::SIGNAL).lending(&[Lease { addr: 1, len: 2, access: 1 }]);
         call(&mut s, client, PEER, message).unwrap();

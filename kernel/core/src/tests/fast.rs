@@ -159,9 +159,9 @@ fn a_call_goes_fast_only_by_the_handle_it_went_by() {
     run(&mut s, other);
     let object = |s: &System, n| s.handle(other, n).unwrap().object;
     let mute = Handle::new(object(&s, PEER), Rights::GRANT | Rights::RECV);
-    let mute = s.handle_insert(Row::new(2), mute).unwrap();
+    let mute = s.handle_insert(Row::new(2), mute).unwrap().number();
     let badged = Handle { badge: 5, ..Handle::new(object(&s, PEER), Rights::CALL) };
-    let badged = s.handle_insert(Row::new(2), badged).unwrap();
+    let badged = s.handle_insert(Row::new(2), badged).unwrap().number();
     for (number, header, why) in [
         (mute, 7, "no right to call"),
         (badged, 7, "another badge"),
@@ -217,9 +217,9 @@ fn an_answer_goes_fast_only_to_whom_it_is_due() {
     let (mut s, [server, client, other]) = acquainted();
     // The client has a second endpoint, and what it has cached is its own.
     run(&mut s, other);
-    let second = s.endpoint_create(client).unwrap();
+    let second = s.endpoint_create(client).unwrap().number();
     let deaf = Handle::new(s.handle(server, OWN).unwrap().object, Rights::CALL);
-    let deaf = s.handle_insert(Row::new(0), deaf).unwrap();
+    let deaf = s.handle_insert(Row::new(0), deaf).unwrap().number();
     assert!(try_call(&mut s, other, PEER, 7), "nothing is in the way of this one");
     let token = frame(&mut s, server).r8;
     for (number, token, header, why) in [
@@ -263,9 +263,9 @@ fn a_way_ends_with_what_it_leads_by() {
     let (mut s, [server, _, other]) = acquainted();
     s.signal_task(Row::new(0), 1);
     run(&mut s, server);
-    let ends = s.endpoint_create(server).unwrap();
+    let ends = s.endpoint_create(server).unwrap().number();
     let object = s.handle(server, ends).unwrap().object;
-    let theirs = s.handle_insert(Row::new(2), Handle::new(object, Rights::CALL)).unwrap();
+    let theirs = s.handle_insert(Row::new(2), Handle::new(object, Rights::CALL)).unwrap().number();
     s.cache_to_call(other, theirs).unwrap();
     recv(&mut s, server, ends, 0).unwrap();
     assert!(try_call(&mut s, other, theirs, 7), "nothing is in the way of this one");

@@ -3,7 +3,7 @@
 use super::{NOTE, OWN, PEER, kill, memory, run, sound, trio};
 use crate::Row;
 use crate::addr::UserAddr;
-use crate::handles::{Handle, HandleNumber, HandleTable, Object};
+use crate::handles::{Handle, HandleNumber, HandleTable, NewHandle, Object};
 use abi::Status;
 use abi::message::Rights;
 use proptest::prelude::*;
@@ -16,10 +16,10 @@ fn handle(badge: u32) -> Handle {
 #[test]
 fn a_closed_handle_is_not_the_next_one_in_its_slot() {
     let mut table = HandleTable::new(1);
-    let first = table.insert(handle(1)).unwrap();
+    let first = table.insert(handle(1)).unwrap().number();
     assert_eq!(table.remove(first), Ok(handle(1)));
     assert_eq!(table.remove(first), Err(Status::BadHandle));
-    let second = table.insert(handle(2)).unwrap();
+    let second = table.insert(handle(2)).unwrap().number();
     assert_eq!(table.get(first), Err(Status::BadHandle));
     assert_eq!(table.get(second), Ok(handle(2)));
     let value = second.to_u64();
@@ -54,17 +54,17 @@ fn d14_a_closed_handles_number_comes_back_when_32_bits_are_used_up_and_not_befor
 #[test]
 fn d14_the_slot_that_was_free_longest_is_used_next() {
     let mut table = HandleTable::new(4);
-    let numbers: Vec<HandleNumber> = (0..4).map(|i| table.insert(handle(i)).unwrap()).collect();
+    let numbers: Vec<HandleNumber> = (0..4).map(|i| table.insert(handle(i)).unwrap().number()).collect();
     for n in [2, 0, 3] {
-        assert!(table.remove(HandleNumber::from_register(numbers[n].to_u64())).is_ok());
+        assert!(table.remove(numbers[n]).is_ok());
     }
-    let slots: Vec<u64> = (0..3).map(|i| table.insert(handle(i)).unwrap().to_u64() & 3).collect();
+    let slots: Vec<u64> = (0..3).map(|i| table.insert(handle(i)).unwrap().number().to_u64() & 3).collect();
     assert_eq!(slots, [2, 0, 3]);
     // One that opens and closes all the time has 2^30 numbers a slot, and takes the slots in turn.
     let mut table = HandleTable::new(4);
     let mut seen = std::collections::BTreeSet::new();
     for _ in 0..200_000 {
-        let number = table.insert(handle(0)).unwrap();
+        let number = table.insert(handle(0)).unwrap().number();
         assert!(seen.insert(number.to_u64()));
         assert!(table.remove(number).is_ok());
     }
@@ -73,7 +73,7 @@ fn d14_the_slot_that_was_free_longest_is_used_next() {
 #[test]
 fn the_quota_is_the_limit() {
     let mut table = HandleTable::new(2);
-    assert_eq!([handle(1), handle(2)].map(|h| table.insert(h).map(HandleNumber::to_u64)), [Ok(0), Ok(1)]);
+    assert_eq!([handle(1), handle(2)].map(|h| table.insert(h).map(NewHandle::to_u32)), [Ok(0), Ok(1)]);
     assert!(!table.has_room());
     assert_eq!(table.insert(handle(3)), Err(Status::QuotaHandles));
     assert_eq!((table.live(), table.quota()), (2, 2));
@@ -82,7 +82,7 @@ fn the_quota_is_the_limit() {
     assert_eq!((table.live(), table.get(HandleNumber::from_register(1))), (2, Ok(handle(2))));
     assert_eq!(table.pop().flatten().map(|h| h.badge), Some(2));
     assert_eq!(emptied(&mut table), 1);
-    assert_eq!((table.live(), table.insert(handle(4))), (0, Ok(HandleNumber::from_register(0))));
+    assert_eq!((table.live(), table.insert(handle(4)).map(NewHandle::to_u32)), (0, Ok(0)));
     assert_eq!(HandleTable::new(0).insert(handle(1)), Err(Status::QuotaHandles));
 }
 
@@ -99,7 +99,7 @@ fn a_table_that_was_emptied_is_like_a_new_one() {
         table.remove(HandleNumber::from_register(1)).is_ok() && table.remove(HandleNumber::from_register(0)).is_ok()
     );
     emptied(&mut table);
-    let numbers: Vec<u64> = (0..3).map(|i| table.insert(handle(i)).unwrap().to_u64()).collect();
+    let numbers: Vec<u64> = (0..3).map(|i| table.insert(handle(i)).unwrap().number().to_u64()).collect();
     assert_eq!(numbers, [0, 1, 2]);
     assert!((0..3).all(|i| table.get(HandleNumber::from_register(i)).is_ok_and(|h| u64::from(h.badge) == i)));
 }
@@ -113,7 +113,7 @@ proptest! {
         for (badge, (op, pick)) in ops.into_iter().enumerate() {
             match op {
                 0..3 => {
-                    let got = table.insert(handle(badge as u32)).map(HandleNumber::to_u64);
+                    let got = table.insert(handle(badge as u32)).map(|new| new.number().to_u64());
                     prop_assert_eq!(got.is_ok(), model.len() < quota as usize);
                     if let Ok(number) = got {
                         prop_assert!(!stale.contains(&number), "number {:#x} is used again", number);
@@ -139,9 +139,9 @@ proptest! {
 #[test]
 fn a_copy_has_no_more_rights_and_never_the_right_to_receive() {
     let (mut s, [server, client, _]) = trio();
-    let copy = s.handle_dup(server, OWN, u64::MAX, 0).unwrap();
+    let copy = s.handle_dup(server, OWN, u64::MAX, 0).unwrap().number();
     assert_eq!(s.handle(server, copy).unwrap().rights, Rights::CALL | Rights::GRANT);
-    let less = s.handle_dup(client, PEER, Rights::CALL.bits().into(), 77).unwrap();
+    let less = s.handle_dup(client, PEER, Rights::CALL.bits().into(), 77).unwrap().number();
     let handle = s.handle(client, less).unwrap();
     assert_eq!((handle.rights, handle.badge), (Rights::CALL, 77));
     assert_eq!(s.handle_dup(client, less, u64::MAX, 0), Err(Status::NoRights));
@@ -156,9 +156,9 @@ fn duplicating_fails_as_documented() {
     assert_eq!(s.handle_dup(client, memory, u64::MAX, 5), Err(Status::BadArgument), "a badge on memory");
     s.handle_close(client, memory).unwrap();
     assert_eq!(s.handle_dup(client, PEER, u64::MAX, 1 << 32), Err(Status::BadArgument), "a badge of 33 bits");
-    let badged = s.handle_dup(client, PEER, u64::MAX, 5).unwrap();
+    let badged = s.handle_dup(client, PEER, u64::MAX, 5).unwrap().number();
     assert_eq!(s.handle_dup(client, badged, u64::MAX, 6), Err(Status::BadArgument), "a second badge");
-    let same = s.handle_dup(client, badged, u64::MAX, 0).unwrap();
+    let same = s.handle_dup(client, badged, u64::MAX, 0).unwrap().number();
     assert_eq!(s.handle(client, same).unwrap().badge, 5);
     while s.handle_dup(client, PEER, u64::MAX, 0).is_ok() {}
     assert_eq!(s.handle_dup(client, PEER, u64::MAX, 0), Err(Status::QuotaHandles));
@@ -171,7 +171,7 @@ fn each_copy_of_memory_is_charged() {
     let (mut s, [_, client, _]) = trio();
     let handle = memory(&mut s, 1, 5).unwrap();
     assert_eq!(s.tasks[Row::new(1)].frames.used(), 7);
-    let copy = s.handle_dup(client, handle, u64::MAX, 0).unwrap();
+    let copy = s.handle_dup(client, handle, u64::MAX, 0).unwrap().number();
     assert_eq!(s.tasks[Row::new(1)].frames.used(), 12);
     assert_eq!(s.handle_dup(client, handle, u64::MAX, 0), Err(Status::QuotaFrames));
     sound(&s);
@@ -199,7 +199,7 @@ fn closing_fails_as_documented() {
 fn the_system_handle_is_asked_for_its_rights() {
     let (mut s, [_, client, _]) = trio();
     let rights = Rights::INSPECT;
-    let n = s.handle_insert(Row::new(1), Handle::new(Object::System, rights)).unwrap();
+    let n = s.handle_insert(Row::new(1), Handle::new(Object::System, rights)).unwrap().number();
     assert_eq!(s.system_handle(client, n, Rights::INSPECT), Ok(()));
     assert_eq!(s.system_handle(client, n, Rights::CONTROL), Err(Status::NoRights));
     assert_eq!(s.system_handle(client, NOTE, Rights::CONTROL), Err(Status::WrongKind));
@@ -210,12 +210,12 @@ fn the_system_handle_is_asked_for_its_rights() {
 #[test]
 fn a_handle_whose_object_is_gone_is_refused() {
     let (mut s, [_, client, other]) = trio();
-    let e = s.endpoint_create(client).unwrap();
-    let n = s.notification_create(client).unwrap();
+    let e = s.endpoint_create(client).unwrap().number();
+    let n = s.notification_create(client).unwrap().number();
     let given = [e, n].map(|number| {
         let object = s.handle(client, number).unwrap().object;
         let rights = Rights::all() - Rights::RECV;
-        s.handle_insert(Row::new(2), Handle::new(object, rights)).unwrap()
+        s.handle_insert(Row::new(2), Handle::new(object, rights)).unwrap().number()
     });
     kill(&mut s, 1);
     run(&mut s, other);

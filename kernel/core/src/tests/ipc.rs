@@ -71,10 +71,10 @@ fn a_call_fails_as_documented() {
     assert_eq!(call(&mut s, client, HandleNumber::from_register(99), m), Err(Status::BadHandle));
     assert_eq!(call(&mut s, client, NOTE, m), Err(Status::WrongKind));
     let object = s.handle(client, PEER).unwrap().object;
-    let mute = s.handle_insert(Row::new(1), Handle::new(object, Rights::GRANT)).unwrap();
+    let mute = s.handle_insert(Row::new(1), Handle::new(object, Rights::GRANT)).unwrap().number();
     assert_eq!(call(&mut s, client, mute, m), Err(Status::NoRights));
     let upwards = Handle::new(s.handle(other, HandleNumber::from_register(3)).unwrap().object, Rights::CALL);
-    let upwards = s.handle_insert(Row::new(0), upwards).unwrap();
+    let upwards = s.handle_insert(Row::new(0), upwards).unwrap().number();
     assert_eq!(call(&mut s, server, upwards, m), Err(Status::CallOrder), "to a less important task");
     for header in [Header::NOTIFICATION, Header::HANDLE_LOST, Header::HANDLE_REFUSED, 1 << 26, 1 << 27, 1 << 63] {
         run(&mut s, client);
@@ -136,7 +136,7 @@ fn a_sent_message_arrives_only_where_somebody_waits() {
     assert_eq!(send(&mut s, client, HandleNumber::from_register(99), Message::default()), Err(Status::BadHandle));
     assert_eq!(send(&mut s, client, NOTE, Message::default()), Err(Status::WrongKind));
     let object = s.handle(client, PEER).unwrap().object;
-    let mute = s.handle_insert(Row::new(1), Handle::new(object, Rights::GRANT)).unwrap();
+    let mute = s.handle_insert(Row::new(1), Handle::new(object, Rights::GRANT)).unwrap().number();
     assert_eq!(send(&mut s, client, mute, Message::default()), Err(Status::NoRights));
     frame(&mut s, client).rdi = PEER.to_u64();
     frame(&mut s, client).rsi = Header::new(1).with_leases(1).0;
@@ -169,7 +169,7 @@ fn a_notification_goes_before_messages() {
 #[test]
 fn a_badge_tells_the_client() {
     let (mut s, [server, client, _]) = trio();
-    let badged = s.handle_dup(client, PEER, u64::MAX, 0xdead_beef).unwrap();
+    let badged = s.handle_dup(client, PEER, u64::MAX, 0xdead_beef).unwrap().number();
     call(&mut s, client, badged, Message::default()).unwrap();
     recv(&mut s, server, OWN, 0).unwrap();
     assert_eq!(Sender::from_u64(frame(&mut s, server).rdi).badge, 0xdead_beef);
@@ -233,7 +233,7 @@ fn a_reply_of_a_later_life_is_stale() {
 #[test]
 fn a_handle_travels_with_fewer_rights() {
     let (mut s, [server, client, _]) = trio();
-    let n = s.notification_create(client).unwrap();
+    let n = s.notification_create(client).unwrap().number();
     call(&mut s, client, PEER, Message::default().giving(n, Rights::SIGNAL | Rights::RECV)).unwrap();
     recv(&mut s, server, OWN, 0).unwrap();
     let f = *frame(&mut s, server);
@@ -254,7 +254,7 @@ fn a_handle_travels_with_fewer_rights() {
 #[test]
 fn nobody_else_waits_on_a_tasks_own_notification() {
     let (mut s, [server, client, _]) = trio();
-    let made = s.notification_create(client).unwrap();
+    let made = s.notification_create(client).unwrap().number();
     for (given, rights) in [(NOTE, Rights::SIGNAL), (made, Rights::SIGNAL | Rights::WAIT)] {
         call(&mut s, client, PEER, Message::default().giving(given, Rights::SIGNAL | Rights::WAIT)).unwrap();
         recv(&mut s, server, OWN, 0).unwrap();
@@ -269,7 +269,7 @@ fn nobody_else_waits_on_a_tasks_own_notification() {
 fn a_handle_for_which_there_is_no_room_is_lost_and_the_message_arrives() {
     let (mut s, [server, client, _]) = trio();
     while s.handle_dup(server, NOTE, u64::MAX, 0).is_ok() {}
-    let n = s.notification_create(client).unwrap();
+    let n = s.notification_create(client).unwrap().number();
     call(&mut s, client, PEER, Message::words(WORDS).giving(n, Rights::all())).unwrap();
     recv(&mut s, server, OWN, 0).unwrap();
     let f = *frame(&mut s, server);
@@ -295,7 +295,7 @@ fn memory_that_the_receiver_cannot_pay_for_is_lost() {
 fn a_handle_closed_while_its_call_is_queued_is_lost() {
     let (mut s, [server, client, _]) = trio();
     let second = thread(&mut s, 1);
-    let n = s.notification_create(client).unwrap();
+    let n = s.notification_create(client).unwrap().number();
     call(&mut s, client, PEER, Message::default().giving(n, Rights::all())).unwrap();
     s.handle_close(second, n).unwrap();
     recv(&mut s, server, OWN, 0).unwrap();
@@ -307,8 +307,8 @@ fn a_handle_closed_while_its_call_is_queued_is_lost() {
 fn answered_with(kind: Kind, wants: Option<Kind>) -> (TrapFrame, u16, u32) {
     let (mut s, [server, client, _]) = trio();
     let given = match kind {
-        Kind::Endpoint => s.endpoint_create(server).unwrap(),
-        Kind::Notification => s.notification_create(server).unwrap(),
+        Kind::Endpoint => s.endpoint_create(server).unwrap().number(),
+        Kind::Notification => s.notification_create(server).unwrap().number(),
         _ => memory(&mut s, 0, 3).unwrap(),
     };
     let before = (s.tasks[Row::new(1)].handles.live(), s.tasks[Row::new(1)].frames.used());
@@ -349,8 +349,8 @@ fn d25_a_server_gets_no_handle_but_of_the_kinds_that_it_takes() {
             let (mut s, [server, client, _]) = trio();
             s.endpoint_takes(server, OWN, takes.bits().into()).unwrap();
             let given = match kind {
-                Kind::Endpoint => s.endpoint_create(client).unwrap(),
-                Kind::Notification => s.notification_create(client).unwrap(),
+                Kind::Endpoint => s.endpoint_create(client).unwrap().number(),
+                Kind::Notification => s.notification_create(client).unwrap().number(),
                 _ => memory(&mut s, 1, 3).unwrap(),
             };
             let (handles, frames) = (s.tasks[Row::new(0)].handles.live(), s.tasks[Row::new(0)].frames.used());
@@ -382,7 +382,7 @@ fn d25_a_call_before_the_server_takes_anything_arrives_without_its_handle() {
     let endpoint = s.tasks[Row::new(0)].endpoint.unwrap();
     let e = s.endpoints.get_mut(endpoint).unwrap();
     (e.takes, e.served) = (Kinds::empty(), false);
-    let n = s.notification_create(client).unwrap();
+    let n = s.notification_create(client).unwrap().number();
     call(&mut s, client, PEER, Message::words(WORDS).giving(n, Rights::all())).unwrap();
     let live = s.tasks[Row::new(0)].handles.live();
     recv(&mut s, server, OWN, 0).unwrap();
@@ -401,7 +401,7 @@ fn d25_what_a_server_takes_stays_over_its_lives() {
     let (mut s, [server, client, _]) = trio();
     s.endpoint_takes(server, OWN, Kinds::NOTIFICATION.bits().into()).unwrap();
     kill(&mut s, 0);
-    let n = s.notification_create(client).unwrap();
+    let n = s.notification_create(client).unwrap().number();
     let m = memory(&mut s, 1, 1).unwrap();
     let refused = call(&mut s, client, PEER, Message::default().giving(m, Rights::all()));
     assert_eq!(refused, Err(Status::HandleRefused));
@@ -416,7 +416,7 @@ fn d25_what_a_server_takes_stays_over_its_lives() {
 #[test]
 fn a_header_that_names_another_kind_is_refused_before_anything_happens() {
     let (mut s, [server, client, _]) = trio();
-    let n = s.notification_create(client).unwrap();
+    let n = s.notification_create(client).unwrap().number();
     for says in [1, 3, 4, 5, 6, 7] {
         let message = Message::default().giving(n, Rights::all()).saying(says);
         assert_eq!(call(&mut s, client, PEER, message), Err(Status::WrongKind), "{says}");
@@ -424,7 +424,7 @@ fn a_header_that_names_another_kind_is_refused_before_anything_happens() {
     }
     call(&mut s, client, PEER, Message::default().wanting(Kind::Endpoint)).unwrap();
     recv(&mut s, server, OWN, 0).unwrap();
-    let (token, n) = (frame(&mut s, server).r8, s.notification_create(server).unwrap());
+    let (token, n) = (frame(&mut s, server).r8, s.notification_create(server).unwrap().number());
     let lie = Message::default().giving(n, Rights::all()).saying(Kind::Endpoint as u64);
     assert_eq!(reply(&mut s, server, token, lie), Err(Status::WrongKind));
     assert_eq!(woken(&s, client), None, "the caller still waits");
@@ -444,8 +444,8 @@ fn what_an_endpoint_takes_is_said_by_its_server_alone() {
     for wrong in [1, 1 << 4, 1 << 7, 1 << 8, u64::MAX] {
         assert_eq!(s.endpoint_takes(server, OWN, wrong), Err(Status::BadArgument), "{wrong:#x}");
     }
-    let e = s.endpoint_create(client).unwrap();
-    let n = s.notification_create(client).unwrap();
+    let e = s.endpoint_create(client).unwrap().number();
+    let n = s.notification_create(client).unwrap().number();
     let gift = Message::default().giving(n, Rights::all());
     assert_eq!(call(&mut s, client, e, gift), Err(Status::HandleRefused), "one that is made takes nothing at first");
     assert_eq!(s.endpoint_takes(client, e, Kinds::NOTIFICATION.bits().into()), Ok(()));

@@ -154,9 +154,9 @@ fn death_releases_everything() {
     let (mut s, [mut server, client, _]) = trio();
     let before = (s.endpoints.live(), s.notifications.live(), s.memories.live(), s.timers.live(), s.frames.free());
     for _ in 0..50 {
-        let e = s.endpoint_create(server).unwrap();
-        let n = s.notification_create(server).unwrap();
-        let t = s.timer_create(server, n, 3).unwrap();
+        let e = s.endpoint_create(server).unwrap().number();
+        let n = s.notification_create(server).unwrap().number();
+        let t = s.timer_create(server, n, 3).unwrap().number();
         s.timer_set(server, t, Some(1_000_000)).unwrap();
         let m = memory(&mut s, 0, 4).unwrap();
         s.memory_map(Row::new(0), m, UserAddr::ANY, true).unwrap();
@@ -210,11 +210,11 @@ fn where_no_next_life_comes_death_wakes_the_queue_too() {
 #[test]
 fn what_the_dead_made_is_gone_for_those_who_hold_it() {
     let (mut s, [_, client, other]) = trio();
-    let e = s.endpoint_create(client).unwrap();
-    let n = s.notification_create(client).unwrap();
+    let e = s.endpoint_create(client).unwrap().number();
+    let n = s.notification_create(client).unwrap().number();
     let [e, n] = [e, n].map(|number| {
         let object = s.handle(client, number).unwrap().object;
-        s.handle_insert(Row::new(2), Handle::new(object, Rights::CALL | Rights::WAIT)).unwrap()
+        s.handle_insert(Row::new(2), Handle::new(object, Rights::CALL | Rights::WAIT)).unwrap().number()
     });
     let second = thread(&mut s, 2);
     call(&mut s, other, e, Message::default()).unwrap();
@@ -228,9 +228,9 @@ fn what_the_dead_made_is_gone_for_those_who_hold_it() {
 #[test]
 fn the_last_handle_may_be_in_another_task() {
     let (mut s, [_, client, other]) = trio();
-    let e = s.endpoint_create(client).unwrap();
+    let e = s.endpoint_create(client).unwrap().number();
     let object = s.handle(client, e).unwrap().object;
-    let copy = s.handle_insert(Row::new(2), Handle::new(object, Rights::CALL)).unwrap();
+    let copy = s.handle_insert(Row::new(2), Handle::new(object, Rights::CALL)).unwrap().number();
     let second = thread(&mut s, 1);
     recv(&mut s, second, e, 0).unwrap();
     s.handle_close(client, e).unwrap();

@@ -88,8 +88,8 @@ fn mapping_fails_as_documented() {
     let map = |s: &mut System, n, writable| s.memory_map(Row::new(1), n, UserAddr::ANY, writable).map(drop);
     assert_eq!(map(&mut s, HandleNumber::from_register(99), false), Err(Status::BadHandle));
     assert_eq!(map(&mut s, NOTE, false), Err(Status::WrongKind));
-    let read = s.handle_dup(client, m, Rights::READ.bits().into(), 0).unwrap();
-    let write = s.handle_dup(client, m, Rights::WRITE.bits().into(), 0).unwrap();
+    let read = s.handle_dup(client, m, Rights::READ.bits().into(), 0).unwrap().number();
+    let write = s.handle_dup(client, m, Rights::WRITE.bits().into(), 0).unwrap().number();
     assert_eq!(map(&mut s, read, true), Err(Status::NoRights));
     assert_eq!(map(&mut s, write, true), Err(Status::NoRights), "writable means readable too");
     assert_eq!(map(&mut s, read, false), Ok(()));
@@ -104,7 +104,7 @@ fn shared_memory_lives_until_the_last_lets_go() {
     let (mut s, [server, client, _]) = trio();
     let m = memory(&mut s, 1, 3).unwrap();
     let object = s.handle(client, m).unwrap().object;
-    let there = s.handle_insert(Row::new(0), Handle::new(object, Rights::READ)).unwrap();
+    let there = s.handle_insert(Row::new(0), Handle::new(object, Rights::READ)).unwrap().number();
     assert_eq!((s.tasks[Row::new(0)].frames.used(), s.tasks[Row::new(1)].frames.used()), (5, 5));
     let at = s.memory_map(Row::new(0), there, UserAddr::ANY, false).unwrap().addr;
     kill(&mut s, 1);
@@ -129,7 +129,7 @@ fn what_is_kept_or_physical_is_not_charged_and_not_freed() {
         });
     for id in kept {
         let handle = Handle::new(Object::Memory(id), Rights::READ);
-        let n = s.handle_insert(Row::new(0), handle).unwrap();
+        let n = s.handle_insert(Row::new(0), handle).unwrap().number();
         assert_eq!(s.tasks[Row::new(0)].frames.used(), 2);
         let at = s.memory_map(Row::new(0), n, UserAddr::ANY, false).unwrap().addr;
         s.memory_unmap(Row::new(0), at).unwrap();

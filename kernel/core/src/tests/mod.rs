@@ -35,7 +35,7 @@ use crate::arena::Id;
 use crate::check::check;
 use crate::clock::Clock;
 use crate::frames::{Chain, Frames, Link};
-use crate::handles::{Handle, HandleNumber, Object};
+use crate::handles::{Handle, HandleNumber, NewHandle, Object};
 use crate::row::Tasks;
 use crate::thread::{State, ThreadIndex, TrapFrame};
 use crate::{Row, System};
@@ -452,7 +452,7 @@ fn memory(s: &mut System, row: impl Into<Row>, pages: u32) -> Result<HandleNumbe
     let row = row.into();
     let mut create = s.memory_begin(row, pages, false)?;
     while s.memory_frame(&mut create)?.is_some() {}
-    s.memory_finish(row, create)
+    s.memory_finish(row, create).map(NewHandle::number)
 }
 
 /// The invariants, as an assertion.

@@ -30,7 +30,7 @@ fn waiting_and_polling_fail_as_documented() {
     assert_eq!(wait(&mut s, server, OWN, 1), Err(Status::WrongKind));
     assert_eq!(wait(&mut s, server, NOTE, 0), Err(Status::BadArgument));
     let object = s.handle(server, NOTE).unwrap().object;
-    let mute = s.handle_insert(Row::new(1), Handle::new(object, Rights::SIGNAL)).unwrap();
+    let mute = s.handle_insert(Row::new(1), Handle::new(object, Rights::SIGNAL)).unwrap().number();
     assert_eq!(wait(&mut s, client, mute, 1), Err(Status::NoRights));
     assert_eq!(s.poll(client, mute, 1), Err(Status::NoRights));
     assert_eq!(s.poll(client, HandleNumber::from_register(99), 1), Err(Status::BadHandle));
@@ -69,11 +69,11 @@ fn a_signal_for_another_receiver_passes_the_first() {
 #[test]
 fn a_created_notification_is_charged_and_dies_with_its_last_handle() {
     let (mut s, [server, client, _]) = trio();
-    let n = s.notification_create(server).unwrap();
+    let n = s.notification_create(server).unwrap().number();
     let second = thread(&mut s, 0);
     wait(&mut s, server, n, 1).unwrap();
     assert_eq!(s.tasks[Row::new(0)].objects.used(), 3);
-    let copy = s.handle_dup(second, n, u64::MAX, 0).unwrap();
+    let copy = s.handle_dup(second, n, u64::MAX, 0).unwrap().number();
     s.handle_close(second, n).unwrap();
     assert_eq!(woken(&s, server), None);
     s.handle_close(second, copy).unwrap();
@@ -91,7 +91,7 @@ const GIVEN: u64 = 1 << 40 | 1 << 41;
 /// The server gives the client a handle of a notification, with `bits`; the number that the client has it by.
 fn given(s: &mut System, number: HandleNumber, bits: u64) -> HandleNumber {
     let [server, client] = [0, 1].map(|row| s.tasks[Row::new(row)].first_thread.unwrap().index());
-    let copy = s.handle_dup(server, number, u64::MAX, bits).unwrap();
+    let copy = s.handle_dup(server, number, u64::MAX, bits).unwrap().number();
     call(s, client, PEER, Message::default().wanting(Kind::Notification)).unwrap();
     recv(s, server, OWN, 0).unwrap();
     let token = frame(s, server).r8;
@@ -104,14 +104,14 @@ fn given(s: &mut System, number: HandleNumber, bits: u64) -> HandleNumber {
 fn d25_by_a_handle_no_bits_are_set_but_those_it_was_given_with() {
     for own in [true, false] {
         let (mut s, [server, client, _]) = trio();
-        let number = if own { NOTE } else { s.notification_create(server).unwrap() };
+        let number = if own { NOTE } else { s.notification_create(server).unwrap().number() };
         let (id, _) = s.notification_handle(server, number, Rights::WAIT).unwrap();
         let handle = given(&mut s, number, GIVEN);
         let copies = [
             handle,
-            s.handle_dup(client, handle, u64::MAX, 0).unwrap(),
-            s.handle_dup(client, handle, u64::MAX, u64::MAX).unwrap(),
-            s.handle_dup(client, handle, u64::MAX, 1 << 40 | 1 << 5).unwrap(),
+            s.handle_dup(client, handle, u64::MAX, 0).unwrap().number(),
+            s.handle_dup(client, handle, u64::MAX, u64::MAX).unwrap().number(),
+            s.handle_dup(client, handle, u64::MAX, 1 << 40 | 1 << 5).unwrap().number(),
         ];
         for (copy, may) in copies.into_iter().zip([GIVEN, GIVEN, GIVEN, 1 << 40]) {
             for set in (0..64).map(|bit| 1 << bit).chain([0, GIVEN, u64::MAX, GIVEN | 1]) {
@@ -127,7 +127,7 @@ fn d25_by_a_handle_no_bits_are_set_but_those_it_was_given_with() {
                 let timer = s.timer_create(client, copy, bit);
                 assert_eq!(timer.is_ok(), may & 1 << bit != 0, "a timer for bit {bit} by a handle for {may:#x}");
                 if let Ok(timer) = timer {
-                    s.handle_close(client, timer).unwrap();
+                    s.handle_close(client, timer.number()).unwrap();
                 } else {
                     assert_eq!(timer, Err(Status::NoRights));
                 }
@@ -158,7 +158,7 @@ fn d25_the_bits_of_interrupts_and_of_the_kernel_are_given_to_nobody() {
         s.handle_close(client, handle).unwrap();
     }
     // Of one that the task has made all bits are the task's own to give.
-    let made = s.notification_create(server).unwrap();
+    let made = s.notification_create(server).unwrap().number();
     let handle = given(&mut s, made, 0);
     assert_eq!(signal(&mut s, client, handle, u64::MAX, By::General).1, Ok(()));
     sound(&s);
@@ -183,8 +183,8 @@ fn objects_are_bounded() {
 #[test]
 fn binding_joins_a_notification_to_an_endpoint() {
     let (mut s, [server, ..]) = trio();
-    let e = s.endpoint_create(server).unwrap();
-    let [a, b] = [0, 1].map(|_| s.notification_create(server).unwrap());
+    let e = s.endpoint_create(server).unwrap().number();
+    let [a, b] = [0, 1].map(|_| s.notification_create(server).unwrap().number());
     let (id, _) = s.notification_handle(server, a, Rights::WAIT).unwrap();
     s.endpoint_bind(server, e, a).unwrap();
     s.signal(id, 4);
@@ -202,21 +202,21 @@ fn binding_joins_a_notification_to_an_endpoint() {
 fn binding_fails_as_documented() {
     let (mut s, [server, client, _]) = trio();
     let second = thread(&mut s, 0);
-    let e = s.endpoint_create(server).unwrap();
-    let n = s.notification_create(server).unwrap();
+    let e = s.endpoint_create(server).unwrap().number();
+    let n = s.notification_create(server).unwrap().number();
     assert_eq!(s.endpoint_bind(server, HandleNumber::from_register(99), n), Err(Status::BadHandle));
     assert_eq!(s.endpoint_bind(server, n, n), Err(Status::WrongKind));
     assert_eq!(s.endpoint_bind(server, e, e), Err(Status::WrongKind));
     assert_eq!(s.endpoint_bind(server, e, NOTE), Err(Status::Busy), "a permanent notification");
     assert_eq!(s.endpoint_bind(server, OWN, n), Err(Status::Busy), "a permanent endpoint");
     assert_eq!(s.endpoint_bind(client, PEER, NOTE), Err(Status::NoRights), "no right to receive");
-    let theirs = s.notification_create(client).unwrap();
+    let theirs = s.notification_create(client).unwrap().number();
     let object = s.handle(client, theirs).unwrap().object;
-    let lent = s.handle_insert(Row::new(0), Handle::new(object, Rights::WAIT)).unwrap();
+    let lent = s.handle_insert(Row::new(0), Handle::new(object, Rights::WAIT)).unwrap().number();
     assert_eq!(s.endpoint_bind(server, e, lent), Err(Status::NoRights), "another task's notification");
     wait(&mut s, server, n, 1).unwrap();
     assert_eq!(s.endpoint_bind(second, e, n), Err(Status::Busy), "somebody waits on it");
-    let m = s.notification_create(second).unwrap();
+    let m = s.notification_create(second).unwrap().number();
     recv(&mut s, second, e, 0).unwrap();
     let third = thread(&mut s, 0);
     assert_eq!(s.endpoint_bind(third, e, m), Err(Status::Busy), "somebody receives");

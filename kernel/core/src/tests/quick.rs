@@ -24,7 +24,8 @@ const SLICE_NS: u64 = crate::period::SLICE_NS;
 fn with_notification() -> (System, [ThreadIndex; 3], HandleNumber) {
     let (mut s, threads) = trio();
     let object = s.handle(threads[0], NOTE).unwrap().object;
-    let handles = [1, 2].map(|row| s.handle_insert(Row::new(row), Handle::new(object, Rights::SIGNAL)).unwrap());
+    let handles =
+        [1, 2].map(|row| s.handle_insert(Row::new(row), Handle::new(object, Rights::SIGNAL)).unwrap().number());
     assert_eq!(handles[0].to_u64() + 1, handles[1].to_u64(), "the second has one peer more");
     (s, threads, handles[0])
 }
@@ -67,7 +68,7 @@ fn a_poll_goes_fast_only_by_its_own_handle_and_finds_nothing() {
     assert!(!polls(&mut s, server, NOTE, 1), "nothing is cached");
     assert_eq!(s.poll(server, NOTE, 1), Ok(0));
     assert!(polls(&mut s, server, NOTE, 1), "nothing is in the way of this one");
-    let mute = s.handle_dup(server, NOTE, Rights::SIGNAL.bits().into(), 0).unwrap();
+    let mute = s.handle_dup(server, NOTE, Rights::SIGNAL.bits().into(), 0).unwrap().number();
     for (number, why) in
         [(mute, "no right to wait"), (OWN, "no notification"), (altered(NOTE, 1 << 16), "an old handle's number")]
     {
@@ -89,7 +90,7 @@ fn a_signal_goes_fast_only_by_its_own_handle() {
     assert!(signals(&mut s, client, handle, 4), "nor of the next");
     assert_eq!(s.notifications.get(note(&s, 0)).unwrap().word, 5);
     let deaf = Handle::new(s.handle(server, NOTE).unwrap().object, Rights::WAIT);
-    let deaf = s.handle_insert(Row::new(1), deaf).unwrap();
+    let deaf = s.handle_insert(Row::new(1), deaf).unwrap().number();
     for (number, why) in
         [(deaf, "no right to signal"), (OWN, "no notification"), (altered(handle, 1 << 16), "an old handle's number")]
     {
@@ -101,7 +102,7 @@ fn a_signal_goes_fast_only_by_its_own_handle() {
     );
     // By this handle, bits 1 and 2 alone can be set.
     let few = Handle { bits: 0b110, ..s.handle(client, handle).unwrap() };
-    let few = s.handle_insert(Row::new(1), few).unwrap();
+    let few = s.handle_insert(Row::new(1), few).unwrap().number();
     s.cache_notification(client, few, Rights::SIGNAL).unwrap();
     assert!(signals(&mut s, client, few, 0b110), "nothing is in the way of this one");
     for set in [1, 0b111, 1 << 3, 1 << 63, u64::MAX] {
@@ -288,7 +289,7 @@ fn who_stops_is_charged_before_the_next_one_is_looked_at() {
 #[test]
 fn a_tick_goes_fast_only_where_it_changes_nothing() {
     let (mut s, [server, client, _]) = trio();
-    let timer = s.timer_create(server, NOTE, 0).unwrap();
+    let timer = s.timer_create(server, NOTE, 0).unwrap().number();
     run(&mut s, server);
     s.now += MS;
     assert!(tried(&mut s, host::tick), "nothing is in the way of this one");
@@ -338,8 +339,8 @@ fn a_way_to_a_notification_ends_where_it_does() {
     assert_eq!((s.current(), frame(&mut s, server).r12), (Some(server), 1));
     // A notification of one's own, bound to another endpoint than before.
     let (mut s, [server, ..]) = trio();
-    let [a, b] = [0, 1].map(|_| s.endpoint_create(server).unwrap());
-    let n = s.notification_create(server).unwrap();
+    let [a, b] = [0, 1].map(|_| s.endpoint_create(server).unwrap().number());
+    let n = s.notification_create(server).unwrap().number();
     s.cache_notification(server, n, Rights::SIGNAL).unwrap();
     s.cache_notification(server, n, Rights::WAIT).unwrap();
     s.endpoint_bind(server, a, n).unwrap();
@@ -354,9 +355,9 @@ fn a_way_to_a_notification_ends_where_it_does() {
     s.handle_close(server, n).unwrap();
     assert!(!signals(&mut s, server, n, 1), "it is gone");
     // Another task's, which ends with its maker, and others are made in its slot.
-    let n = s.notification_create(server).unwrap();
+    let n = s.notification_create(server).unwrap().number();
     let object = s.handle(server, n).unwrap().object;
-    let theirs = s.handle_insert(Row::new(1), Handle::new(object, Rights::SIGNAL | Rights::WAIT)).unwrap();
+    let theirs = s.handle_insert(Row::new(1), Handle::new(object, Rights::SIGNAL | Rights::WAIT)).unwrap().number();
     let Object::Notification(id) = object else { unreachable!() };
     s.cache_notification(client, theirs, Rights::SIGNAL).unwrap();
     s.cache_notification(client, theirs, Rights::WAIT).unwrap();
@@ -376,9 +377,9 @@ fn a_way_to_a_notification_ends_where_it_does() {
 #[test]
 fn while_the_dead_are_released_the_general_path_looks() {
     let (mut s, [server, client, _]) = trio();
-    let n = s.notification_create(server).unwrap();
+    let n = s.notification_create(server).unwrap().number();
     let object = s.handle(server, n).unwrap().object;
-    let theirs = s.handle_insert(Row::new(1), Handle::new(object, Rights::SIGNAL | Rights::WAIT)).unwrap();
+    let theirs = s.handle_insert(Row::new(1), Handle::new(object, Rights::SIGNAL | Rights::WAIT)).unwrap().number();
     for right in [Rights::SIGNAL, Rights::WAIT] {
         s.cache_notification(client, theirs, right).unwrap();
     }
@@ -510,7 +511,7 @@ fn an_answer_goes_fast_only_to_one_who_may_run() {
     assert!(!try_answer(&mut s, server, OWN, token, 0, 1), "another one receives");
     let (mut s, [server, ..], token) = called();
     run(&mut s, server);
-    let closed = s.handle_dup(server, OWN, u64::MAX, 0).unwrap();
+    let closed = s.handle_dup(server, OWN, u64::MAX, 0).unwrap().number();
     s.handle_close(server, closed).unwrap();
     assert!(!try_answer(&mut s, server, OWN, token, 0, 1), "it was cached before a handle was closed");
 }

@@ -85,7 +85,7 @@ fn a_spinning_thread_has_its_slice_in_each_period_and_shares_what_is_left() {
 fn one_who_is_never_there_at_the_tick_uses_up_its_budget_too() {
     let mut s = system(&[record("dodger", 1, &[]), record("victim", 9, &[])]);
     let [dodger, victim] = [0, 1].map(|row| spawn(&mut s, row));
-    let timer = s.timer_create(dodger, NOTE, 0).unwrap();
+    let timer = s.timer_create(dodger, NOTE, 0).unwrap().number();
     let _ = s.schedule();
     for tick in 0..1_000u64 {
         // It waits for the tick just before the tick, and the tick wakes it.

@@ -145,7 +145,7 @@ fn further(m: &mut Machine, row: Row, first: ThreadIndex, count: usize) -> HashM
     let mut notes = HashMap::new();
     for at in 0..count {
         let t = if at == 0 { first } else { thread(&mut m.s, row) };
-        notes.insert(t, m.s.notification_create(first).unwrap());
+        notes.insert(t, m.s.notification_create(first).unwrap().number());
     }
     notes
 }
@@ -168,13 +168,13 @@ fn d23_threads_that_hand_over_before_each_tick() {
                 if t == order[111] || begun {
                     return m.works(t, m.until_tick());
                 }
-                return wait(&mut m.s, t, HandleNumber::from_register(own.to_u64()), 1).unwrap();
+                return wait(&mut m.s, t, own, 1).unwrap();
             }
             works.remove(&t);
             let at = order.iter().position(|&o| o == t).unwrap();
             let fast = m.fast;
             signal(&mut m.s, t, notes[&order[(at + 1) % 112]], 1, By::of(fast)).1.unwrap();
-            wait(&mut m.s, t, HandleNumber::from_register(own.to_u64()), 1).unwrap();
+            wait(&mut m.s, t, own, 1).unwrap();
         });
         m.fair(1);
     }
@@ -188,7 +188,7 @@ fn d23_threads_that_work_between_ticks() {
         let first = m.s.tasks[Row::new(0)].first_thread.unwrap().index();
         let notes = further(&mut m, Row::new(0), first, 20);
         let timers: HashMap<ThreadIndex, HandleNumber> =
-            notes.iter().map(|(&t, &n)| (t, m.s.timer_create(first, n, 0).unwrap())).collect();
+            notes.iter().map(|(&t, &n)| (t, m.s.timer_create(first, n, 0).unwrap().number())).collect();
         let mut works = std::collections::HashSet::new();
         let mut turn = 0;
         m.run(1_005 * MS, |m, t| {
@@ -198,8 +198,8 @@ fn d23_threads_that_work_between_ticks() {
             }
             works.remove(&t);
             turn = (turn + 1).max(m.s.now / MS + 1);
-            m.s.timer_set(t, HandleNumber::from_register(timers[&t].to_u64()), Some(turn * MS)).unwrap();
-            wait(&mut m.s, t, HandleNumber::from_register(own.to_u64()), 1).unwrap();
+            m.s.timer_set(t, timers[&t], Some(turn * MS)).unwrap();
+            wait(&mut m.s, t, own, 1).unwrap();
         });
         m.fair(1);
     }
@@ -306,7 +306,7 @@ fn d23_the_background_is_for_tasks_by_turns() {
     let spinner = m.s.tasks[Row::new(1)].first_thread.unwrap().index();
     m.s.set_priority(spinner, 31);
     let first = m.s.tasks[Row::new(2)].first_thread.unwrap().index();
-    let timer = m.s.timer_create(first, NOTE, 0).unwrap();
+    let timer = m.s.timer_create(first, NOTE, 0).unwrap().number();
     let mut works = false;
     m.run(2_005 * MS, |m, t| {
         if t != first {
@@ -368,9 +368,10 @@ fn anything(
         Some(&own) => own,
         None => {
             let Ok(note) = m.s.notification_create(t) else { return };
-            let Ok(timer) = m.s.timer_create(t, note, 0) else { return };
-            own.insert(t, (note, timer));
-            (note, timer)
+            let Ok(timer) = m.s.timer_create(t, note.number(), 0) else { return };
+            let made = (note.number(), timer.number());
+            own.insert(t, made);
+            made
         }
     };
     let fast = m.fast;

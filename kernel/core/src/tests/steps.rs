@@ -103,7 +103,7 @@ fn d24_an_endpoint_is_left_in_steps_wherever_they_end() {
         let mut s = crowd(2, 100);
         let closer = s.tasks[Row::new(1)].first_thread.unwrap().index();
         let callers: Vec<ThreadIndex> = (0..80).map(|_| thread(&mut s, 1)).collect();
-        let handle = s.endpoint_create(closer).unwrap();
+        let handle = s.endpoint_create(closer).unwrap().number();
         let Object::Endpoint(id) = s.handle(closer, handle).unwrap().object else { panic!("an endpoint") };
         for &caller in &callers {
             call(&mut s, caller, handle, Message::default()).unwrap();
@@ -165,12 +165,12 @@ fn d24_a_flood_of_timers_delays_only_its_own() {
     let first = |s: &System, row: u16| s.tasks[Row::new(row)].first_thread.unwrap().index();
     for _ in 0..30 {
         let thread = first(&s, 0);
-        let t = s.timer_create(thread, NOTE, 1).unwrap();
+        let t = s.timer_create(thread, NOTE, 1).unwrap().number();
         s.timer_set(thread, t, Some(1)).unwrap();
     }
     for row in [1, 2] {
         let thread = first(&s, row);
-        let t = s.timer_create(thread, NOTE, 2).unwrap();
+        let t = s.timer_create(thread, NOTE, 2).unwrap().number();
         s.timer_set(thread, t, Some(900)).unwrap();
     }
     s.now = 1_000;

@@ -86,7 +86,7 @@ proptest! {
 #[test]
 fn a_timer_sets_its_bit_at_the_first_tick_after_its_deadline() {
     let (mut s, [server, ..]) = trio();
-    let t = s.timer_create(server, NOTE, 33).unwrap();
+    let t = s.timer_create(server, NOTE, 33).unwrap().number();
     s.timer_set(server, t, Some(1_000)).unwrap();
     s.now = 999;
     s.tick();
@@ -105,7 +105,7 @@ fn a_timer_sets_its_bit_at_the_first_tick_after_its_deadline() {
 #[test]
 fn a_moved_or_stopped_timer_does_not_fire_at_its_old_deadline() {
     let (mut s, [server, ..]) = trio();
-    let t = s.timer_create(server, NOTE, 0).unwrap();
+    let t = s.timer_create(server, NOTE, 0).unwrap().number();
     s.timer_set(server, t, Some(1_000)).unwrap();
     s.timer_set(server, t, Some(5_000)).unwrap();
     s.now = 2_000;
@@ -126,9 +126,9 @@ fn timers_fail_as_documented() {
     assert_eq!(s.timer_set(server, NOTE, None), Err(Status::WrongKind));
     assert_eq!(s.timer_set(server, HandleNumber::from_register(99), Some(1)), Err(Status::BadHandle));
     assert_eq!(s.timer_create(client, PEER, 0), Err(Status::WrongKind));
-    let deaf = s.handle_dup(server, NOTE, abi::message::Rights::WAIT.bits().into(), 0).unwrap();
+    let deaf = s.handle_dup(server, NOTE, abi::message::Rights::WAIT.bits().into(), 0).unwrap().number();
     assert_eq!(s.timer_create(server, deaf, 0), Err(Status::NoRights));
-    let t = s.timer_create(server, NOTE, 59).unwrap();
+    let t = s.timer_create(server, NOTE, 59).unwrap().number();
     while s.tasks[Row::new(0)].handles.has_room() {
         assert!(s.timer_create(server, NOTE, 0).is_ok());
     }
@@ -146,7 +146,7 @@ fn timers_fail_as_documented() {
 #[test]
 fn a_closed_timer_is_gone_though_it_was_armed() {
     let (mut s, [server, ..]) = trio();
-    let [a, b] = [1, 2].map(|bit| s.timer_create(server, NOTE, bit).unwrap());
+    let [a, b] = [1, 2].map(|bit| s.timer_create(server, NOTE, bit).unwrap().number());
     s.timer_set(server, a, Some(10)).unwrap();
     s.timer_set(server, b, Some(20)).unwrap();
     s.handle_close(server, a).unwrap();
@@ -161,10 +161,10 @@ fn a_closed_timer_is_gone_though_it_was_armed() {
 #[test]
 fn a_timer_of_a_notification_that_is_gone_fires_into_nothing() {
     let (mut s, [server, ..]) = trio();
-    let n = s.notification_create(server).unwrap();
-    let t = s.timer_create(server, n, 1).unwrap();
+    let n = s.notification_create(server).unwrap().number();
+    let t = s.timer_create(server, n, 1).unwrap().number();
     s.handle_close(server, n).unwrap();
-    let other = s.notification_create(server).unwrap();
+    let other = s.notification_create(server).unwrap().number();
     s.timer_set(server, t, Some(1)).unwrap();
     s.now = 2;
     s.tick();

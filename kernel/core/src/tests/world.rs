@@ -144,8 +144,8 @@ impl World {
             s.endpoint_takes(thread, super::OWN, kinds.bits().into()).unwrap();
         }
         spawn(&mut s, 2);
-        let e = s.endpoint_create(client).unwrap();
-        let n = s.notification_create(client).unwrap();
+        let e = s.endpoint_create(client).unwrap().number();
+        let n = s.notification_create(client).unwrap().number();
         s.endpoint_bind(client, e, n).unwrap();
         // By its handle, row 2 can set bit 0 alone.
         for (number, rights) in [(e, Rights::CALL), (n, Rights::SIGNAL | Rights::WAIT)] {
@@ -259,7 +259,7 @@ impl World {
         if rich {
             ops.extend([Op::EndpointCreate { t }, Op::NotificationCreate { t }, Op::MemoryCreate { t }]);
             ops.extend([0, 7].map(|more| Op::Priority { t, level: task.record.priority + more }));
-            ops.extend(task.mappings.iter().map(|m| Op::Unmap { t, addr: UserAddr::new(m.addr.number()) }));
+            ops.extend(task.mappings.iter().map(|m| Op::Unmap { t, addr: m.addr }));
             let owned = |wanted: fn(&Object) -> bool| task.handles.numbered().filter(move |(_, h)| wanted(&h.object));
             for (e, h) in owned(|o| matches!(o, Object::Endpoint(_))) {
                 if h.rights.contains(Rights::RECV) {
