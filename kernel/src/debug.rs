@@ -1,5 +1,5 @@
 //! The system calls by which a debugger accesses a task's memory, registers and ports.
-//! [`kernel_core::debug`] decides who may.
+//! [`kernel_core::system::debug`] decides who may.
 
 use crate::arch::ports;
 use crate::kernel::Kernel;
@@ -9,7 +9,7 @@ use abi::message::MAX_DEBUG_COPY;
 use abi::task::Registers;
 use kernel_core::Row;
 use kernel_core::addr::UserAddr;
-use kernel_core::debug::Reach;
+use kernel_core::system::debug::Reach;
 use kernel_core::thread::{ThreadIndex, TrapFrame};
 use x86_64::instructions::port::Port;
 use zerocopy::{FromZeros, IntoBytes};

@@ -18,9 +18,9 @@ use kernel_core::addr::{AddressSpace, LifeSpace, TableRoot, UserAddr};
 use kernel_core::arena::{Arena, Id};
 use kernel_core::layout;
 use kernel_core::memory::Memory;
-use kernel_core::row::Tasks;
 use kernel_core::sched::SEARCHED;
 use kernel_core::task::Task;
+use kernel_core::task::Tasks;
 use kernel_core::thread::{FLOAT, FloatState, PORTS, STEP, Thread, ThreadIndex, TrapFrame, WHOLE};
 use lock_api::{MappedMutexGuard, MutexGuard};
 use spin::lock_api::Mutex;
@@ -170,9 +170,9 @@ enum Chosen {
     Steps(ThreadIndex),
 }
 
-/// Decides which thread runs, looking at no more than one, and prepares the core for it: for a step,
-/// too, which is done in the thread's address space so that what it changes there is flushed. `None`
-/// if that is not decided yet, or no thread is ready.
+/// Decides which thread runs, looking at no more than one, and prepares the core for it: for a
+/// step, too, which is done in the thread's address space so that what it changes there is flushed.
+/// `None` if that is not decided yet, or no thread is ready.
 #[expect(clippy::unreachable, reason = "the scheduler lets go of a thread before it is removed")]
 #[inline(always)]
 fn choose(kernel: &mut Kernel) -> Option<Chosen> {

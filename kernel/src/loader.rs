@@ -22,7 +22,7 @@ use kernel_core::handles::{Handle, Object};
 use kernel_core::image::{Image, ImageError, Segment};
 use kernel_core::lines::LineOwner;
 use kernel_core::memory::Caching;
-use kernel_core::row::Tasks;
+use kernel_core::task::Tasks;
 use kernel_core::task::{Phase, Task};
 use kernel_core::thread::TrapFrame;
 use zerocopy::IntoBytes;

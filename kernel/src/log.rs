@@ -8,9 +8,9 @@ use abi::task::{LOG_TAG, MOST_PORTS, log_cost};
 use core::fmt::{self, Write};
 use kernel_core::Row;
 use kernel_core::log::{Ring, fitting};
-use kernel_core::row::Tasks;
 use kernel_core::step::Show;
 use kernel_core::task::Task;
+use kernel_core::task::Tasks;
 use spin::Mutex;
 
 struct Log {

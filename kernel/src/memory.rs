@@ -7,8 +7,9 @@ use crate::syscall::{Done, Outcome, pair, value};
 use abi::{PAGE_SIZE, Status};
 use kernel_core::Row;
 use kernel_core::addr::{PhysAddr, TableRoot, UserAddr};
-use kernel_core::handles::{HandleNumber, Object};
+use kernel_core::handles::Object;
 use kernel_core::memory::{Backing, Caching};
+use kernel_core::number::HandleNumber;
 use kernel_core::step::{Clear, Create, Fill, Step};
 use kernel_core::thread::ThreadIndex;
 

@@ -8,7 +8,7 @@ use crate::log;
 use crate::syscall::{Done, Outcome, value};
 use abi::TaskId;
 use kernel_core::Row;
-use kernel_core::handles::HandleNumber;
+use kernel_core::number::HandleNumber;
 use kernel_core::step::{Show, Step, TELL_STEP, Tell};
 use kernel_core::thread::ThreadIndex;
 

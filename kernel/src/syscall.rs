@@ -14,9 +14,10 @@ use abi::task::{LEVELS, TaskState};
 use abi::{Status, Syscall, TaskId};
 use kernel_core::Row;
 use kernel_core::addr::{TableRoot, UserAddr};
-use kernel_core::direct::{LABEL, LEASES};
-use kernel_core::handles::{Handle, HandleNumber, Object};
+use kernel_core::handles::{Handle, Object};
+use kernel_core::number::HandleNumber;
 use kernel_core::step::Step;
+use kernel_core::system::direct::{LABEL, LEASES};
 use kernel_core::task::Task;
 use kernel_core::thread::{ThreadIndex, TrapFrame};
 use zerocopy::IntoBytes;
@@ -24,8 +25,8 @@ use zerocopy::IntoBytes;
 /// The most bytes of one `log_write` or `log_read`.
 const MAX_LOG: usize = 1024;
 
-/// Tries a fast path (see [`kernel_core::direct`]) on the state that the entry stub passes. If that
-/// is not possible, takes the general path.
+/// Tries a fast path (see [`kernel_core::system::direct`]) on the state that the entry stub passes.
+/// If that is not possible, takes the general path.
 #[inline(always)]
 fn directly(frame: &TrapFrame, kernel: &mut Kernel, call: impl FnOnce(&mut Kernel) -> bool) -> *const TrapFrame {
     latency::begin(latency::cause(frame));

@@ -87,8 +87,8 @@ pub fn fatal(frame: &TrapFrame) -> ! {
 /// Whether this kernel has no assembly that tries the fast paths first.
 const PLAIN: bool = cfg!(feature = "plain");
 
-/// Handles an interrupt. Returns true if a fast path (see [`kernel_core::direct`]) did it, so that
-/// the running thread is decided.
+/// Handles an interrupt. Returns true if a fast path (see [`kernel_core::system::direct`]) did it,
+/// so that the running thread is decided.
 fn interrupt(kernel: &mut Kernel, vector: u64) -> bool {
     let line = controller::line(vector);
     if !kernel.controller.is_real(line) {

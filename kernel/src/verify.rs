@@ -28,7 +28,7 @@ pub fn call(kernel: &Kernel, row: Row, number: u64) -> Result<(u64, u64), Status
         return Err(Status::BadSyscall);
     }
     match number {
-        VERIFY_CHECK => match kernel_core::check::check(&kernel.sys).and_then(|()| spaces(kernel)) {
+        VERIFY_CHECK => match kernel_core::system::check::check(&kernel.sys).and_then(|()| spaces(kernel)) {
             Ok(()) => Ok((0, 0)),
             Err(what) => panic!("the kernel's state is broken: {what}"),
         },

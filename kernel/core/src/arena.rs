@@ -4,8 +4,8 @@
 use alloc::vec::Vec;
 use core::marker::PhantomData;
 
-/// The name of a `T` in an [`Arena`]: eight bytes, aligned to two. The lower 16 bits are the index of
-/// the slot, the upper 48 its generation.
+/// The name of a `T` in an [`Arena`]: eight bytes, aligned to two. The lower 16 bits are the index
+/// of the slot, the upper 48 its generation.
 #[repr(C, packed(2))]
 pub struct Id<T> {
     name: u64,
@@ -55,8 +55,8 @@ impl<T> core::fmt::Debug for Id<T> {
     }
 }
 
-/// The number of a slot of an [`Arena`], whatever value it holds: two bytes. It is kept instead of a
-/// name where the value is not removed meanwhile, such as the endpoint at which a thread waits.
+/// The number of a slot of an [`Arena`], whatever value it holds: two bytes. It is kept instead of
+/// a name where the value is not removed meanwhile, such as the endpoint at which a thread waits.
 #[repr(transparent)]
 pub struct Index<T> {
     number: u16,
@@ -144,8 +144,8 @@ impl<T> Slot<T> {
         ((self.name >> INDEX_BITS) + 1) << INDEX_BITS | index as u64
     }
 
-    /// Makes the slot, from which a value has been removed, the first of the free ones. Returns false
-    /// if it is used up.
+    /// Makes the slot, from which a value has been removed, the first of the free ones. Returns
+    /// false if it is used up.
     #[inline(always)]
     fn retire(&mut self, free: u16) -> bool {
         let used_up = self.name >> INDEX_BITS == LAST;

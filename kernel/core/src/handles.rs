@@ -11,46 +11,15 @@ use crate::arena::Id;
 use crate::endpoint::Endpoint;
 use crate::memory::Memory;
 use crate::notify::Notification;
+use crate::number::HandleNumber;
 use crate::thread::Thread;
 use crate::timer::Timer;
 use abi::Status;
 use abi::message::{Kind, Rights};
 use alloc::vec::Vec;
 
-/// The number by which a task names one of its handles, as a register holds it. Any number may
-/// occur: one that names no handle is refused where it is looked up.
-#[repr(transparent)]
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct HandleNumber(u64);
-
-impl HandleNumber {
-    /// The number that this register holds.
-    #[inline(always)]
-    pub const fn from_register(value: u64) -> Self {
-        HandleNumber(value)
-    }
-
-    /// The number, as a register holds it.
-    #[inline(always)]
-    pub const fn to_u64(self) -> u64 {
-        self.0
-    }
-
-    /// The lower half of the number, which is all of it if there is such a handle.
-    #[inline(always)]
-    pub const fn to_u32(self) -> u32 {
-        self.0 as u32
-    }
-}
-
-impl core::fmt::LowerHex for HandleNumber {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// The number of a handle that was just added to a table. It has 32 bits, so that a `Result` with it
-/// takes eight bytes.
+/// The number of a handle that was just added to a table. It has 32 bits, so that a `Result` with
+/// it takes eight bytes.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NewHandle(u32);
@@ -59,7 +28,7 @@ impl NewHandle {
     /// The number by which the task names the handle.
     #[inline(always)]
     pub const fn number(self) -> HandleNumber {
-        HandleNumber(self.0 as u64)
+        HandleNumber::from_register(self.0 as u64)
     }
 
     /// The number, as messages and tables of 32-bit numbers hold it.
@@ -205,14 +174,16 @@ impl HandleTable {
     /// The slot that a number names, whether there is a handle in it or not.
     #[inline]
     pub(crate) fn slot_of(&self, number: HandleNumber) -> u64 {
-        number.0 & ((1 << self.slot_bits()) - 1)
+        number.to_u64() & ((1 << self.slot_bits()) - 1)
     }
 
     /// The handle of this number. Errors: BadHandle.
     #[inline]
     pub fn get(&self, number: HandleNumber) -> Result<Handle, Status> {
         match self.slots.get(self.slot_of(number) as usize) {
-            Some(Slot { uses, handle: Some(handle), .. }) if u64::from(*uses) == number.0 >> self.slot_bits() => {
+            Some(Slot { uses, handle: Some(handle), .. })
+                if u64::from(*uses) == number.to_u64() >> self.slot_bits() =>
+            {
                 Ok(*handle)
             }
             _ => Err(Status::BadHandle),
@@ -241,7 +212,9 @@ impl HandleTable {
     /// The number of the handle in the highest slot that was ever used.
     #[cfg(test)]
     pub(crate) fn last_number(&self) -> HandleNumber {
-        self.slots.last().map_or(HandleNumber(0), |s| self.number(self.slots.len() as u16 - 1, s.uses).number())
+        self.slots
+            .last()
+            .map_or(HandleNumber::from_register(0), |s| self.number(self.slots.len() as u16 - 1, s.uses).number())
     }
 
     /// Whether the table has no slots, as when it was made.

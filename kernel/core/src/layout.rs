@@ -1,6 +1,7 @@
 //! The offsets, in bytes, by which the assembly in `kernel/src/arch` (`message.rs`, `notify.rs`,
 //! `interrupt.rs`, `switch.rs`, and the pieces of it in `fast.rs`) accesses the state of this
-//! crate. It depends on nothing else of this crate. What it does is specified in [`crate::direct`].
+//! crate. It depends on nothing else of this crate. What it does is specified in
+//! [`crate::system::direct`].
 
 use crate::account::{Account, Left};
 use crate::addr::AddressSpace;

@@ -56,36 +56,23 @@ fn push<T>(list: &mut alloc::vec::Vec<T>, value: T) -> bool {
 mod account;
 pub mod acpi;
 pub mod addr;
-pub mod alter;
 pub mod archive;
 pub mod arena;
-#[cfg(any(test, feature = "verify"))]
-#[allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "only tests have it, and a kernel that checks itself and stops where something is wrong"
-)]
-pub mod check;
 pub mod clock;
-pub mod debug;
-pub mod direct;
 pub mod endpoint;
 pub mod frames;
 pub mod handles;
 pub mod image;
-mod interrupt;
-pub mod ipc;
 pub mod layout;
-pub mod lifecycle;
 pub mod lines;
 pub mod log;
 pub mod mappings;
 pub mod memory;
 pub mod notify;
+pub mod number;
 pub mod period;
 pub mod queue;
 pub mod ram;
-pub mod release;
 pub mod row;
 pub mod sched;
 pub mod step;
@@ -93,7 +80,6 @@ pub mod system;
 pub mod task;
 pub mod thread;
 pub mod timer;
-pub mod view;
 
 pub use row::{Row, RowSet};
 pub use system::System;

@@ -1,8 +1,6 @@
 //! Log rings, which hold the newest text of each task and of the kernel. A task that floods its log
 //! overwrites only its own ring, and is soon refused.
 
-use crate::row::{Row, RowSet};
-use crate::system::System;
 use abi::Status;
 use abi::task::{LOG_AGAIN, LOG_BURST, LOG_LEAST, LOG_PER_MS};
 use alloc::vec;
@@ -87,22 +85,6 @@ impl Ring {
     /// The number of bytes ever written.
     pub fn written(&self) -> u64 {
         self.written
-    }
-}
-
-impl System {
-    /// Takes the set of log readers that are to be signalled about new text. Each is signalled once
-    /// until it reads again, so a task that writes byte by byte does not wake a reader for each
-    /// byte.
-    pub fn take_log_listeners(&mut self) -> RowSet {
-        core::mem::take(&mut self.log_listeners)
-    }
-
-    /// Notes that a task reads logs: it is signalled about the next new text.
-    pub fn log_looked_at(&mut self, row: Row) {
-        if self.log_readers.contains(row) {
-            self.log_listeners.insert(row);
-        }
     }
 }
 

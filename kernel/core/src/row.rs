@@ -1,14 +1,11 @@
-//! Row numbers of the task table, and the table of tasks that they index.
+//! Row numbers of the task table, and sets of them.
 
-use crate::system::System;
-use crate::task::Task;
-use abi::manifest::TaskRecord;
 use abi::task::MAX_TASKS;
 use abi::{Status, TaskId};
-use alloc::vec::Vec;
 
 /// A row of the task table: a task's place in it, which stays the same over all of its lives. A
-/// number need not be a row of the table at hand: [`System::task`] checks that.
+/// number need not be a row of the table at hand: [`System::task`](crate::System::task) checks
+/// that.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Row(u16);
@@ -126,88 +123,6 @@ impl core::fmt::Debug for Row {
 impl core::fmt::Display for Row {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         self.0.fmt(f)
-    }
-}
-
-/// The table of all tasks, by row: made at boot and never moved.
-pub struct Tasks(Vec<Task>);
-
-impl Tasks {
-    /// A table with a task for each record, in this order; none has a life.
-    pub(crate) fn new(records: impl ExactSizeIterator<Item = TaskRecord>) -> Self {
-        let mut tasks = Vec::with_capacity(records.len());
-        tasks.extend(records.map(Task::new));
-        Tasks(tasks)
-    }
-
-    /// The task in a row; `None` if there is no such row.
-    #[inline(always)]
-    pub(crate) fn at(&self, row: Row) -> Option<&Task> {
-        self.0.get(row.index())
-    }
-
-    /// The task in a row, mutable; `None` if there is no such row.
-    #[inline(always)]
-    pub(crate) fn at_mut(&mut self, row: Row) -> Option<&mut Task> {
-        self.0.get_mut(row.index())
-    }
-
-    /// The task in a row. Errors: NoSuchTask.
-    #[inline(always)]
-    pub fn get(&self, row: Row) -> Result<&Task, Status> {
-        self.at(row).ok_or(Status::NoSuchTask)
-    }
-
-    /// The task in a row, mutable. Errors: NoSuchTask.
-    #[inline(always)]
-    pub(crate) fn get_mut(&mut self, row: Row) -> Result<&mut Task, Status> {
-        self.at_mut(row).ok_or(Status::NoSuchTask)
-    }
-
-    /// The number of rows.
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Size of the table in bytes.
-    #[cfg(test)]
-    pub(crate) fn bytes(&self) -> usize {
-        self.0.capacity() * size_of::<Task>()
-    }
-
-    /// All tasks, in the order of their rows.
-    pub fn iter(&self) -> core::slice::Iter<'_, Task> {
-        self.0.iter()
-    }
-
-    /// All tasks, in the order of their rows, mutable.
-    pub(crate) fn iter_mut(&mut self) -> core::slice::IterMut<'_, Task> {
-        self.0.iter_mut()
-    }
-
-    /// The first row whose task meets the condition.
-    pub(crate) fn find(&self, is_such: impl Fn(&Task) -> bool) -> Option<Row> {
-        self.0.iter().position(is_such).map(|row| Row(row as u16))
-    }
-
-    /// All rows, in ascending order.
-    #[cfg(any(test, feature = "verify"))]
-    pub fn rows(&self) -> impl Iterator<Item = Row> + use<> {
-        (0..self.0.len() as u16).map(Row)
-    }
-}
-
-impl System {
-    /// The task in a row. Errors: NoSuchTask.
-    #[inline(always)]
-    pub fn task(&self, row: Row) -> Result<&Task, Status> {
-        self.tasks.get(row)
-    }
-
-    /// The task in a row, mutable. Errors: NoSuchTask.
-    #[inline(always)]
-    pub fn task_mut(&mut self, row: Row) -> Result<&mut Task, Status> {
-        self.tasks.get_mut(row)
     }
 }
 

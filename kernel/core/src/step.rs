@@ -3,43 +3,43 @@
 //! which interrupts are let in and more important threads get to run.
 //!
 //! What is left of a system call is in its thread ([`Thread::step`](crate::thread::Thread::step)),
-//! which stays running or ready, with the mark [`STEP`] in its extras. Whenever the thread is
-//! scheduled, the kernel does one more step, before it switches to another thread or, when the call
-//! is done, returns to ring 3. The thread executes no instruction meanwhile: registers that a
-//! debugger sets take effect when the call is done, except those that the call returns. If the
-//! thread dies, [`System::step_abandon`] gives back what the step holds.
+//! which stays running or ready, with the mark [`STEP`](crate::thread::STEP) in its extras.
+//! Whenever the thread is scheduled, the kernel does one more step, before it switches to another
+//! thread or, when the call is done, returns to ring 3. The thread executes no instruction
+//! meanwhile: registers that a debugger sets take effect when the call is done, except those that
+//! the call returns. If the thread dies, [`System::step_abandon`](crate::System::step_abandon)
+//! gives back what the step holds.
 
 use crate::addr::UserAddr;
 use crate::frames::{Chain, Frame};
-use crate::handles::HandleNumber;
+use crate::number::HandleNumber;
 use crate::row::{Row, RowSet};
-use crate::system::System;
-use crate::thread::{STEP, ThreadIndex};
-use abi::error::DeathKind;
-use abi::message::bits;
 use abi::{Status, TaskId};
 
 /// What is left of a system call, and the state of its progress.
 #[derive(Debug)]
 pub enum Step {
-    /// `memory_create` goes on: see [`System::memory_begin`].
+    /// `memory_create` goes on: see [`System::memory_begin`](crate::System::memory_begin).
     Create(Create),
     /// `recv` goes on, with a handle and a mask, after callers that have died were removed: see
-    /// [`System::recv`].
+    /// [`System::recv`](crate::System::recv).
     Receive(HandleNumber, u64),
-    /// `task_set_restart` goes on, for a row that gets no next life: see [`System::expect`].
+    /// `task_set_restart` goes on, for a row that gets no next life: see
+    /// [`System::expect`](crate::System::expect).
     Expect(Row),
     /// `task_spawn` goes on with the start of this life: see [`crate::task::Start`].
     Spawn(TaskId),
-    /// `memory_map` goes on: see [`System::memory_map`].
+    /// `memory_map` goes on: see [`System::memory_map`](crate::System::memory_map).
     Fill(Fill),
-    /// `memory_unmap` goes on: see [`System::memory_leave`].
+    /// `memory_unmap` goes on: see [`System::memory_leave`](crate::System::memory_leave).
     Clear(Clear),
-    /// `handle_close` of this handle goes on: see [`System::handle_leave`].
+    /// `handle_close` of this handle goes on: see
+    /// [`System::handle_leave`](crate::System::handle_leave).
     Close(HandleNumber),
     /// `log_write` goes on: its text is written to port 0xE9.
     Show(Show),
-    /// `log_write` goes on: the tasks that read logs are signalled; see [`System::tell_some`].
+    /// `log_write` goes on: the tasks that read logs are signalled; see
+    /// [`System::tell_some`](crate::System::tell_some).
     Tell(Tell),
 }
 
@@ -107,53 +107,3 @@ pub struct Tell {
 
 /// The most tasks that are signalled in one step.
 pub const TELL_STEP: u32 = 12;
-
-impl System {
-    /// Puts what is left of a thread's system call into the thread, which runs or is ready.
-    pub fn step_set(&mut self, thread: ThreadIndex, step: Step) {
-        if let Some(t) = self.threads.at_mut(thread) {
-            t.step = Some(step);
-            t.extras |= STEP;
-        }
-    }
-
-    /// Takes what is left of a thread's system call out of the thread.
-    pub fn step_take(&mut self, thread: ThreadIndex) -> Option<Step> {
-        let t = self.threads.at_mut(thread)?;
-        t.extras &= !STEP;
-        t.step.take()
-    }
-
-    /// Gives back what a step holds. Its thread, of a task in this row, dies.
-    pub(crate) fn step_abandon(&mut self, row: Row, step: Step) {
-        match step {
-            Step::Create(create) => self.memory_abandon(row, create),
-            Step::Receive(..) | Step::Expect(_) => {}
-            // Nobody else continues this start, so the life that is being started is killed.
-            Step::Spawn(life) => {
-                if self.task(Row::of(life)).is_ok_and(|t| t.starts(life)) {
-                    self.blame(Row::of(life), None, DeathKind::Killed);
-                    self.die(Row::of(life));
-                }
-            }
-            // The mapping and its page tables are released with the life.
-            Step::Fill(_) | Step::Clear(_) => {}
-            Step::Close(_) => {}
-            // The text is in the ring; what is not shown yet is shown with the next text.
-            Step::Show(_) => {
-                let listeners = self.take_log_listeners();
-                self.untold.add(listeners);
-            }
-            Step::Tell(tell) => self.untold.add(tell.rows),
-        }
-    }
-
-    /// Signals up to `most` of the tasks. Returns true when all have been signalled.
-    pub fn tell_some(&mut self, tell: &mut Tell, most: u32) -> bool {
-        for _ in 0..most {
-            let Some(row) = tell.rows.pop() else { break };
-            self.signal_task(row, bits::LOG);
-        }
-        tell.rows.is_empty()
-    }
-}

@@ -1,17 +1,44 @@
 //! The whole state of the kernel's logic, and the operations on handles.
 
+pub mod alter;
+mod charge;
+#[cfg(any(test, feature = "verify"))]
+#[allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "only tests have it, and a kernel that checks itself and stops where something is wrong"
+)]
+pub mod check;
+pub mod debug;
+pub mod direct;
+mod endpoint;
+mod interrupt;
+pub mod ipc;
+mod lifecycle;
+mod log;
+mod memory;
+mod notify;
+mod period;
+mod quotas;
+pub mod release;
+pub mod sched;
+mod step;
+mod timer;
+mod view;
+
 use crate::arena::{Arena, Id};
 use crate::clock::Clock;
 use crate::endpoint::Endpoint;
 use crate::frames::{Chain, Frames};
-use crate::handles::{Handle, HandleNumber, NewHandle, Object};
+use crate::handles::{Handle, NewHandle, Object};
 use crate::lines::Lines;
 use crate::memory::{Mapping, Memory};
 use crate::notify::Notification;
+use crate::number::HandleNumber;
 use crate::queue::Queue;
-use crate::row::{Row, RowSet, Tasks};
+use crate::row::{Row, RowSet};
 use crate::sched::Scheduler;
-use crate::task::Task;
+use crate::task::{Task, Tasks};
 use crate::thread::{FloatState, Thread, ThreadIndex};
 use crate::timer::Timers;
 use abi::Status;
@@ -67,7 +94,7 @@ pub struct System {
     pub(crate) clock: Clock,
     /// The time-stamp counter when the kernel was last entered, or last read the counter.
     pub(crate) now: u64,
-    /// The number of dead lives whose release is not done yet: see [`crate::release`].
+    /// The number of dead lives whose release is not done yet: see [`crate::system::release`].
     pub(crate) releasing: u32,
     /// Counters for statistics.
     pub(crate) counters: Counters,
@@ -257,6 +284,18 @@ impl System {
     #[inline]
     pub fn thread_mut(&mut self, index: ThreadIndex) -> Option<&mut Thread> {
         self.threads.at_mut(index)
+    }
+
+    /// The task in a row. Errors: NoSuchTask.
+    #[inline(always)]
+    pub fn task(&self, row: Row) -> Result<&Task, Status> {
+        self.tasks.get(row)
+    }
+
+    /// The task in a row, mutable. Errors: NoSuchTask.
+    #[inline(always)]
+    pub fn task_mut(&mut self, row: Row) -> Result<&mut Task, Status> {
+        self.tasks.get_mut(row)
     }
 
     /// The row of a thread's task. Errors: BadHandle (there is no such thread).

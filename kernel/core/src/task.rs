@@ -1,4 +1,5 @@
-//! Rows of the task table.
+//! Rows of the task table: what a task has, how far its start or its release has come, and the
+//! table of all.
 
 use crate::addr::{LifeSpace, PhysAddr, UserAddr};
 use crate::arena::Id;
@@ -9,14 +10,13 @@ use crate::log::{Allowance, CONTROL_RING_SIZE, RING_SIZE, Ring};
 use crate::mappings::Mappings;
 use crate::memory::Memory;
 use crate::notify::Notification;
-use crate::release::Release;
 use crate::row::Row;
-use crate::system::System;
 use crate::thread::Thread;
 use abi::error::FaultRecord;
 use abi::manifest::{GrantKind, TaskRecord};
 use abi::task::TaskState;
 use abi::{Status, TaskId};
+use alloc::vec::Vec;
 use zerocopy::FromZeros;
 
 /// A quota: the amount used, and the limit.
@@ -40,6 +40,11 @@ impl Quota {
     /// The most that may be used.
     pub const fn limit(self) -> u32 {
         self.limit
+    }
+
+    /// Lowers the limit to `most`, if it is higher.
+    pub(crate) fn lower(&mut self, most: u32) {
+        self.limit = self.limit.min(most);
     }
 
     /// Takes `amount`; if that would exceed the limit, takes nothing and returns `error`.
@@ -209,43 +214,89 @@ impl Task {
     }
 }
 
-/// Frames left out of all quotas: for garbage that is not collected yet, and for late allocations
-/// of the kernel.
-const RESERVE: u64 = 256;
+/// How far the release of a dead life has come; the variants are in the order of the work. A number
+/// is the index of the next slot to examine in one of the kernel's tables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Release {
+    /// Releases the life's threads, and wakes threads of others that wait for its answer.
+    Threads(u16),
+    /// Releases the life's mappings, then its handles.
+    Handles,
+    /// Frees the endpoints that the life made.
+    Endpoints(u16),
+    /// Frees the notifications that the life made.
+    Notifications(u16),
+    /// Wakes the callers queued at the row's endpoint, if there will be no next life.
+    Queue,
+    /// The row has a life, or nothing of the last one is left except frames.
+    #[default]
+    Done,
+}
 
-impl System {
-    /// Disables the tasks whose records `refuses` accepts, before any task starts. A disabled task
-    /// never starts.
-    pub fn disable(&mut self, refuses: impl Fn(&TaskRecord) -> bool) {
-        for task in self.tasks.iter_mut() {
-            task.disabled |= refuses(&task.record);
-        }
+/// The table of all tasks, by row: made at boot and never moved.
+pub struct Tasks(Vec<Task>);
+
+impl Tasks {
+    /// A table with a task for each record, in this order; none has a life.
+    pub(crate) fn new(records: impl ExactSizeIterator<Item = TaskRecord>) -> Self {
+        let mut tasks = Vec::with_capacity(records.len());
+        tasks.extend(records.map(Task::new));
+        Tasks(tasks)
     }
 
-    /// Lowers the quotas of frames, the largest first, until their sum together with the kept
-    /// memory of all rows fits into the free frames, so that no task can leave another without
-    /// memory that its quota grants. A task whose quota is lowered to 0 cannot start. The quota of
-    /// the task with control is not lowered below a quarter of the free frames, since nothing runs
-    /// without it. Returns the limit in frames of all other tasks (kept memory included), or `None`
-    /// if no quota was lowered.
-    pub fn fit_quotas(&mut self) -> Option<u32> {
-        let there = self.frames.free().saturating_sub(RESERVE);
-        let quarter = u32::try_from(there / 4).unwrap_or(u32::MAX);
-        let cap =
-            |t: &Task, most: u32| if t.record.flags & TaskRecord::CONTROL != 0 { most.max(quarter) } else { most };
-        let whole = |t: &Task| u64::from(t.frames.limit) + u64::from(t.record.keep_frames);
-        let needed = |most: u32| self.tasks.iter().map(|t| whole(t).min(cap(t, most).into())).sum::<u64>();
-        if needed(u32::MAX) <= there {
-            return None;
-        }
-        let (mut fits, mut too_much) = (0, u32::MAX);
-        while too_much - fits > 1 {
-            let most = fits + (too_much - fits) / 2;
-            if needed(most) <= there { fits = most } else { too_much = most }
-        }
-        for task in self.tasks.iter_mut() {
-            task.frames.limit = task.frames.limit.min(cap(task, fits).saturating_sub(task.record.keep_frames));
-        }
-        Some(fits)
+    /// The task in a row; `None` if there is no such row.
+    #[inline(always)]
+    pub(crate) fn at(&self, row: Row) -> Option<&Task> {
+        self.0.get(row.index())
+    }
+
+    /// The task in a row, mutable; `None` if there is no such row.
+    #[inline(always)]
+    pub(crate) fn at_mut(&mut self, row: Row) -> Option<&mut Task> {
+        self.0.get_mut(row.index())
+    }
+
+    /// The task in a row. Errors: NoSuchTask.
+    #[inline(always)]
+    pub fn get(&self, row: Row) -> Result<&Task, Status> {
+        self.at(row).ok_or(Status::NoSuchTask)
+    }
+
+    /// The task in a row, mutable. Errors: NoSuchTask.
+    #[inline(always)]
+    pub(crate) fn get_mut(&mut self, row: Row) -> Result<&mut Task, Status> {
+        self.at_mut(row).ok_or(Status::NoSuchTask)
+    }
+
+    /// The number of rows.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Size of the table in bytes.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.capacity() * size_of::<Task>()
+    }
+
+    /// All tasks, in the order of their rows.
+    pub fn iter(&self) -> core::slice::Iter<'_, Task> {
+        self.0.iter()
+    }
+
+    /// All tasks, in the order of their rows, mutable.
+    pub(crate) fn iter_mut(&mut self) -> core::slice::IterMut<'_, Task> {
+        self.0.iter_mut()
+    }
+
+    /// The first row whose task meets the condition.
+    pub(crate) fn find(&self, is_such: impl Fn(&Task) -> bool) -> Option<Row> {
+        self.0.iter().position(is_such).map(|row| Row::new(row as u16))
+    }
+
+    /// All rows, in ascending order.
+    #[cfg(any(test, feature = "verify"))]
+    pub fn rows(&self) -> impl Iterator<Item = Row> + use<> {
+        (0..self.0.len() as u16).map(Row::new)
     }
 }

@@ -8,7 +8,8 @@
 //! - `assembly!(mask_and_end)`, in the entry of a line from ring 3: masks line `rcx`, which is
 //!   neither internal nor may be spurious, and ends its interrupt. It must leave `rcx r13 r15 rsp`
 //!   as they are.
-//! - `assembly!(rest)`, behind that entry: code to which `mask_and_end` jumps, and which jumps back.
+//! - `assembly!(rest)`, behind that entry: code to which `mask_and_end` jumps, and which jumps
+//!   back.
 //! - `assembly!(end_tick)`, in the entry of the timer's tick: ends the interrupt of the timer's
 //!   line. It may change `rax rcx rdx rbx rbp` and the flags.
 //!

@@ -3,10 +3,10 @@
 //! Rust.
 //!
 //! Their specification, which says how they change the state, is `System::direct_call` and
-//! `System::direct_reply` in [`kernel_core::direct`]; [`layout`] has the offsets in the state. The
-//! message stays in its registers; all other registers of a thread that continues are its own or
-//! zero. Selectors of data segments stay as they are between two tasks that exchange a message: see
-//! docs/security.md.
+//! `System::direct_reply` in [`kernel_core::system::direct`]; [`layout`] has the offsets in the
+//! state. The message stays in its registers; all other registers of a thread that continues are
+//! its own or zero. Selectors of data segments stay as they are between two tasks that exchange a
+//! message: see docs/security.md.
 //!
 //! The instructions that a round trip between two address spaces takes in the kernel:
 //!
@@ -30,8 +30,8 @@
 use super::fast::Core;
 use core::arch::naked_asm;
 use core::mem::offset_of;
-use kernel_core::direct::LABEL;
 use kernel_core::layout::{self, register};
+use kernel_core::system::direct::LABEL;
 use kernel_core::thread::TrapFrame;
 
 /// Assembly with names for all operands. The piece's own operands follow after a semicolon.

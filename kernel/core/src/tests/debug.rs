@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::addr::{PhysAddr, UserAddr};
-use crate::debug::Reach;
 use crate::memory::{Backing, Caching};
+use crate::system::debug::Reach;
 use crate::thread::{State, ThreadIndex};
 use abi::TaskId;
 use abi::manifest::Grant;

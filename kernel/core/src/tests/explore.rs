@@ -1,7 +1,7 @@
 //! Every short sequence of steps of a small system, and long random ones.
 //!
 //! Three tasks, of which one may call another, two endpoints and more that they make, notifications bound and unbound, timers, memory, transfers,
-//! leases, threads that come and go, deaths, lives to come. After every step all of `crate::check` is looked at, and each step is compared
+//! leases, threads that come and go, deaths, lives to come. After every step all of `crate::system::check` is looked at, and each step is compared
 //! with what it must do to everyone concerned, and that it does nothing to anyone else ([`World::apply`]).
 //!
 //! The search is written here, not left to the crate `stateright`: its models are values that are cloned and compared, and a [`crate::System`] is

@@ -7,7 +7,8 @@ use super::{
 use crate::Row;
 use crate::System;
 use crate::endpoint::Endpoint;
-use crate::handles::{Handle, HandleNumber, Object};
+use crate::handles::{Handle, Object};
+use crate::number::HandleNumber;
 use crate::queue::Queue;
 use crate::thread::{State, ThreadIndex};
 use abi::Status;

@@ -3,7 +3,8 @@
 use super::{NOTE, OWN, PEER, kill, memory, run, sound, trio};
 use crate::Row;
 use crate::addr::UserAddr;
-use crate::handles::{Handle, HandleNumber, HandleTable, NewHandle, Object};
+use crate::handles::{Handle, HandleTable, NewHandle, Object};
+use crate::number::HandleNumber;
 use abi::Status;
 use abi::message::Rights;
 use proptest::prelude::*;

@@ -1,11 +1,11 @@
 //! What happens most often as the kernel around does it: by the assembly, with a thread's registers in the processor's, or by its twins in
-//! [`crate::direct`].
+//! [`crate::system::direct`].
 #![allow(unsafe_code)]
 
 use super::By;
 use crate::System;
-use crate::handles::HandleNumber;
 use crate::layout;
+use crate::number::HandleNumber;
 use crate::thread::{ThreadIndex, TrapFrame};
 
 #[path = "../../../src/arch/controller.rs"]

@@ -5,9 +5,10 @@ use super::world::{Fast, Mode, Received, World};
 use super::{By, Message, Went};
 use crate::Row;
 use crate::arena::Id;
-use crate::direct::thread_of;
 use crate::endpoint::Endpoint;
-use crate::handles::{HandleNumber, Object};
+use crate::handles::Object;
+use crate::number::HandleNumber;
+use crate::system::direct::thread_of;
 use crate::thread::{State, ThreadIndex, TrapFrame};
 use abi::Status;
 use abi::message::{Header, Kind, Kinds, Lease, MAX_LEASES, ReplyToken, Rights, Sender};
@@ -171,7 +172,7 @@ impl World {
             }
             Ok(None) => {
                 ensure!(self.s.threads.at(t).unwrap().state == State::Sending(id.index()), "the caller is not queued");
-                let queue = crate::check::members(&self.s, self.s.endpoints.get(id).unwrap().senders)?;
+                let queue = crate::system::check::members(&self.s, self.s.endpoints.get(id).unwrap().senders)?;
                 ensure!(queue.last() == Some(&t), "the caller is not the last of {queue:?}");
                 self.others(&before, &[t])
             }
@@ -211,7 +212,7 @@ impl World {
             return self.others(&before, &[t]);
         };
         let bits = e.bound.and_then(|n| self.s.notifications.get(n)).map_or(0, |n| n.word & mask);
-        let senders = crate::check::members(&self.s, e.senders)?;
+        let senders = crate::system::check::members(&self.s, e.senders)?;
         let (bound, sender) = (e.bound, senders.into_iter().find(|&sender| !self.s.is_dead(sender)));
         let room = self.room(t);
         let result = super::recv(&mut self.s, t, n, mask);

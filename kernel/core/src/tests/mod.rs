@@ -32,11 +32,12 @@ mod world;
 
 use crate::addr::AddressSpace;
 use crate::arena::Id;
-use crate::check::check;
 use crate::clock::Clock;
 use crate::frames::{Chain, Frames, Link};
-use crate::handles::{Handle, HandleNumber, NewHandle, Object};
-use crate::row::Tasks;
+use crate::handles::{Handle, NewHandle, Object};
+use crate::number::HandleNumber;
+use crate::system::check::check;
+use crate::task::Tasks;
 use crate::thread::{State, ThreadIndex, TrapFrame};
 use crate::{Row, System};
 use abi::error::DeathKind;
@@ -176,7 +177,7 @@ fn run(s: &mut System, thread: ThreadIndex) {
     s.unschedule(thread);
     let t = s.threads.at_mut(thread).unwrap();
     t.state = State::Running;
-    crate::sched::place(t, &s.sched.accounts[t.task.index()]);
+    crate::system::sched::place(t, &s.sched.accounts[t.task.index()]);
     s.sched.current = thread;
     if let Some(before) = before {
         s.make_ready(before);
@@ -275,7 +276,7 @@ fn call(s: &mut System, thread: ThreadIndex, handle: HandleNumber, message: Mess
 pub enum By {
     /// By the general operations alone.
     General,
-    /// By those of [`crate::direct`] where they do it.
+    /// By those of [`crate::system::direct`] where they do it.
     Direct,
     /// By the assembly, where there is some, and else by those.
     Assembly,
@@ -288,7 +289,7 @@ impl By {
     }
 }
 
-/// Whether a message without a handle was done by those of [`crate::direct`], or by assembly.
+/// Whether a message without a handle was done by those of [`crate::system::direct`], or by assembly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Went {
     /// No: the general path is to decide.

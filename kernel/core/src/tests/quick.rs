@@ -8,9 +8,10 @@ use super::{
 };
 use crate::Row;
 use crate::System;
-use crate::handles::{Handle, HandleNumber, Object};
+use crate::handles::{Handle, Object};
 use crate::lines::LineOwner;
 use crate::notify::Notification;
+use crate::number::HandleNumber;
 use crate::sched::BACKGROUND;
 use crate::thread::{State, ThreadIndex};
 use abi::Status;

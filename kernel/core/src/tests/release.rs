@@ -3,8 +3,8 @@
 
 use super::*;
 use crate::addr::UserAddr;
-use crate::release::Release;
 use crate::step::Step;
+use crate::task::Release;
 use crate::thread::ThreadIndex;
 use abi::message::bits;
 use abi::task::TaskState;

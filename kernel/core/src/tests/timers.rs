@@ -3,7 +3,7 @@
 use super::{NOTE, OWN, PEER, note, run, sound, trio};
 use crate::Row;
 use crate::arena::Id;
-use crate::handles::HandleNumber;
+use crate::number::HandleNumber;
 use crate::timer::{Timer, Timers};
 use abi::Status;
 use proptest::prelude::*;

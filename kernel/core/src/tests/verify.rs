@@ -5,8 +5,9 @@ use super::{check, try_spawn};
 use crate::Row;
 use crate::addr::UserAddr;
 use crate::arena::{Id, Index};
-use crate::handles::{Handle, HandleNumber, Object};
+use crate::handles::{Handle, Object};
 use crate::notify::Notification;
+use crate::number::HandleNumber;
 use crate::sched::BACKGROUND;
 use crate::thread::{State, Thread, ThreadIndex, TrapFrame};
 use abi::Status;
@@ -291,7 +292,7 @@ impl World {
         let word = wakes.words.entry(id.index()).or_insert(n.word);
         *word |= bits;
         let endpoint = n.bound_to.and_then(|e| self.s.endpoints.get(e));
-        let receivers = endpoint.map(|e| crate::check::members(&self.s, e.receivers).unwrap_or_default());
+        let receivers = endpoint.map(|e| crate::system::check::members(&self.s, e.receivers).unwrap_or_default());
         let waiting =
             n.waiter.front().map(|w| (w, true)).into_iter().chain(receivers.into_iter().flatten().map(|r| (r, false)));
         for (t, waited) in waiting.filter(|&(t, _)| !self.s.is_dead(t)) {
@@ -363,7 +364,7 @@ impl World {
         let task = &self.s.tasks[row];
         let flushed = !expected && !task.is_alive();
         let queue = task.endpoint.and_then(|e| self.s.endpoints.get(e)).map(|e| e.senders).unwrap_or_default();
-        let queued = crate::check::members(&self.s, queue)?;
+        let queued = crate::system::check::members(&self.s, queue)?;
         ensure!(self.s.expect(row, expected) == Ok(true), "more callers than one step ends");
         let touched = if flushed { queued } else { Vec::new() };
         for &t in &touched {
@@ -417,7 +418,7 @@ impl World {
         let mut asked: Vec<ThreadIndex> =
             self.received.values().filter(|r| r.server == row).map(|r| r.caller.index()).collect();
         let queue = endpoint.and_then(|e| self.s.endpoints.get(e)).map(|e| e.senders).unwrap_or_default();
-        let mut queued = crate::check::members(&self.s, queue)?;
+        let mut queued = crate::system::check::members(&self.s, queue)?;
         asked.retain(|t| !own.contains(t));
         queued.retain(|t| !own.contains(t));
         self.s.lines.release(row);

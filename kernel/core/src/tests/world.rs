@@ -7,9 +7,10 @@ use crate::addr::UserAddr;
 use crate::arena::Id;
 use crate::clock::Clock;
 use crate::frames::{Frames, Link};
-use crate::handles::{Handle, HandleNumber, Object};
+use crate::handles::{Handle, Object};
 use crate::lines::LineOwner;
-use crate::release::Release;
+use crate::number::HandleNumber;
+use crate::task::Release;
 use crate::thread::{State, Thread, ThreadIndex};
 use abi::manifest::Restart;
 use abi::message::{Header, Kinds, ReplyToken, Rights};
@@ -342,7 +343,10 @@ impl World {
             }
         }
         let mut queue = |queue| {
-            crate::check::members(&self.s, queue).unwrap_or_default().iter().for_each(|&i| h.put(i.number().into()))
+            crate::system::check::members(&self.s, queue)
+                .unwrap_or_default()
+                .iter()
+                .for_each(|&i| h.put(i.number().into()))
         };
         if self.mode != Mode::AnyThread {
             queue(Default::default());

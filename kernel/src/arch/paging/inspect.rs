@@ -1,5 +1,5 @@
-//! Walks of page tables for tests and reports: they follow any address, in either half of an address
-//! space.
+//! Walks of page tables for tests and reports: they follow any address, in either half of an
+//! address space.
 
 use super::{ADDRESS, HUGE, NO_EXECUTE, PRESENT, Table, WRITABLE, read, slot};
 use kernel_core::addr::{PhysAddr, TableRoot};

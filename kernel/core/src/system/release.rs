@@ -14,30 +14,11 @@ use crate::endpoint::Endpoint;
 use crate::handles::{Handle, Object};
 use crate::row::Row;
 use crate::system::System;
-use crate::task::Task;
+use crate::task::{Release, Task};
 use crate::thread::ThreadIndex;
 use abi::Status;
 use abi::message::bits;
 use abi::task::TaskState;
-
-/// How far the release of a dead life has come; the variants are in the order of the work. A number
-/// is the index of the next slot to examine in one of the kernel's tables.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Release {
-    /// Releases the life's threads, and wakes threads of others that wait for its answer.
-    Threads(u16),
-    /// Releases the life's mappings, then its handles.
-    Handles,
-    /// Frees the endpoints that the life made.
-    Endpoints(u16),
-    /// Frees the notifications that the life made.
-    Notifications(u16),
-    /// Wakes the callers queued at the row's endpoint, if there will be no next life.
-    Queue,
-    /// The row has a life, or nothing of the last one is left except frames.
-    #[default]
-    Done,
-}
 
 /// Slots of a table that are examined for one unit of [`LOOK_COST`].
 const LOOK: u16 = 16;

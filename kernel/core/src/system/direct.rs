@@ -11,10 +11,10 @@
 //! (`kernel/src/arch/message.rs`). The Rust here is the specification of that assembly; a test runs
 //! both, and the general path, in many states.
 //!
-//! The fast paths rely on these rules, each of which [`crate::check`] verifies:
+//! The fast paths rely on these rules, each of which `check.rs` verifies:
 //!
-//! - A cached [`EndpointCache`] is valid while its task has closed no handle since, and the
-//!   endpoint has the same name.
+//! - A cached [`EndpointCache`](crate::thread::EndpointCache) is valid while its task has closed no
+//!   handle since, and the endpoint has the same name.
 //! - A queue holds only threads that exist. A dead task's account is withheld, so none of its
 //!   threads has processor time left.
 //! - A blocked thread is charged to the slice of its task's account, at its priority, or to the
@@ -29,8 +29,8 @@
 
 use crate::account::Account;
 use crate::arena::Id;
-use crate::handles::HandleNumber;
 use crate::notify::Notification;
+use crate::number::HandleNumber;
 use crate::queue::Queue;
 use crate::row::Row;
 use crate::sched::{BACKGROUND, RETURNING, Scheduler};

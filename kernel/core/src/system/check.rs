@@ -3,14 +3,15 @@
 
 use crate::System;
 use crate::account::Budget;
-use crate::direct::thread_of;
 use crate::handles::Object;
 use crate::memory::Backing;
 use crate::queue::{Link, NIL, Queue};
-use crate::release::Release;
-use crate::row::{Row, Tasks};
+use crate::row::Row;
 use crate::sched::{BACKGROUND, PARKED, RETURNING};
 use crate::step::{Create, Step};
+use crate::system::direct::thread_of;
+use crate::task::Release;
+use crate::task::Tasks;
 use crate::thread::{EndpointCache, STEP, State, Thread, ThreadIndex, TrapFrame};
 use abi::Status;
 use abi::message::{LISTENERS, Rights, Sender, bits};
@@ -174,8 +175,8 @@ fn accounts(s: &System) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks that the cached data that [`crate::direct`] and the assembly use is what the general path
-/// would find.
+/// Checks that the cached data that [`crate::system::direct`] and the assembly use is what the
+/// general path would find.
 fn caches(s: &System) -> Result<(), String> {
     let free = |link: Link| link == Link::UNLINKED;
     for (id, t) in s.threads.iter() {

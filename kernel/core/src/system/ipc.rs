@@ -7,13 +7,14 @@
 
 use crate::addr::UserAddr;
 use crate::arena::Id;
-use crate::direct::{next_call, thread_of};
 use crate::endpoint::Endpoint;
-use crate::handles::{Handle, HandleNumber, Object};
+use crate::handles::{Handle, Object};
+use crate::number::HandleNumber;
 use crate::queue::Queue;
-use crate::release::IN_THE_WAY;
 use crate::row::Row;
 use crate::system::System;
+use crate::system::direct::{next_call, thread_of};
+use crate::system::release::IN_THE_WAY;
 use crate::task::Task;
 use crate::thread::{EndpointCache, Lookup, State, Thread, ThreadIndex, TrapFrame};
 use abi::Status;

@@ -1,5 +1,5 @@
 //! The start of tasks, the start and end of threads, and the record of a death. The death itself is
-//! in [`crate::release`].
+//! in [`crate::system::release`].
 
 use crate::addr::{AddressSpace, LifeSpace, UserAddr};
 use crate::arena::Id;
