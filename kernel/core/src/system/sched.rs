@@ -51,7 +51,7 @@ impl System {
             return;
         }
         t.state = State::Ready;
-        if level == BACKGROUND { self.park(index) } else { self.line_up(index, level) }
+        if level == BACKGROUND { self.park(index) } else { self.enqueue_ready(index, level) }
     }
 
     /// Parks a ready thread that is in no queue and whose task has used up its slice, until the
@@ -68,15 +68,15 @@ impl System {
         t.effective = BACKGROUND;
         let row = t.task;
         account.waiting = index;
-        self.line_up(index, BACKGROUND);
+        self.enqueue_ready(index, BACKGROUND);
         // If another thread of the task runs, the task's turn continues.
         if self.running().is_none_or(|running| running.task != row) {
-            self.turn_over(row);
+            self.renew_turn(row);
         }
     }
 
     /// If a task's turn is over, begins its next one, for which it queues behind all other tasks.
-    fn turn_over(&mut self, row: Row) {
+    fn renew_turn(&mut self, row: Row) {
         let turn = self.sched.turn;
         let Some(account) = self.account(row).filter(|a| !a.has_turn()) else { return };
         account.next_turn(turn);
@@ -122,10 +122,12 @@ impl System {
         let Some(account) = self.sched.accounts.get_mut(t.task.index()) else { return };
         place(t, account);
         let level = t.effective;
-        self.line_up(index, level);
+        self.enqueue_ready(index, level);
     }
 
-    fn line_up(&mut self, index: ThreadIndex, level: u8) {
+    /// Puts a ready thread at the end of a level's queue. If it is more important than the running
+    /// one, the next [`System::schedule`] decides anew.
+    fn enqueue_ready(&mut self, index: ThreadIndex, level: u8) {
         self.enqueue(index, level, false);
         match self.threads.at(self.sched.current) {
             Some(c) if c.effective <= level => {}
@@ -300,7 +302,7 @@ impl System {
             return true;
         }
         if level == BACKGROUND && account.waiting == index {
-            self.turn_over(row);
+            self.renew_turn(row);
             return false;
         }
         // The slice was used up before the thread returned to its priority, or its turn was over
@@ -338,7 +340,7 @@ impl System {
             let row = t.task;
             let index = core::mem::replace(&mut self.sched.current, NIL);
             self.park(index);
-            self.turn_over(row);
+            self.renew_turn(row);
         }
     }
 }
