@@ -3,6 +3,7 @@
 //! may have, which of its values have a meaning, what it claims of the machine, and its text form.
 
 use super::rules::{bad_name, in_a_hole, is_of_pages};
+use crate::message::Kind;
 use crate::{Name, name_from, name_str};
 use core::fmt;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -69,14 +70,31 @@ impl GrantKind {
         }
     }
 
+    /// The kind of object to which the task gets a handle for a grant of this kind; `None` if it
+    /// gets none.
+    pub const fn object(self) -> Option<Kind> {
+        match self {
+            Self::Peer => Some(Kind::Endpoint),
+            Self::Irq => Some(Kind::Interrupt),
+            Self::Range | Self::Keep | Self::Archive => Some(Kind::Memory),
+            Self::System => Some(Kind::System),
+            Self::Ports | Self::Debug => None,
+        }
+    }
+
     /// Whether the task gets a handle for a grant of this kind.
     pub const fn has_handle(self) -> bool {
-        !matches!(self, Self::Ports | Self::Debug)
+        self.object().is_some()
     }
 
     /// Whether a grant of this kind must have a name, by which the driver asks for it.
     const fn needs_name(self) -> bool {
         matches!(self, Self::Irq | Self::Range)
+    }
+
+    /// The kind with this number.
+    pub fn of(number: u32) -> Option<GrantKind> {
+        Self::LISTED.into_iter().chain([Self::Keep, Self::Archive, Self::System]).find(|kind| *kind as u32 == number)
     }
 
     /// The kind with this number, if a row's list may have it.
@@ -110,6 +128,17 @@ pub enum Space {
     Ports,
     /// Physical addresses.
     Memory,
+}
+
+impl Space {
+    /// What a part of it is called.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Space::Lines => "line",
+            Space::Ports => "ports",
+            Space::Memory => "range",
+        }
+    }
 }
 
 /// A part of a [`Space`]: a range of its numbers.
@@ -288,11 +317,7 @@ impl fmt::Display for Grant {
                 None => f.write_str(self.kind().map_or("nothing", GrantKind::key)),
             };
         };
-        let word = match claim.space {
-            Space::Lines => "line",
-            Space::Ports => "ports",
-            Space::Memory => "range",
-        };
+        let word = claim.space.word();
         if f.alternate() {
             let memory = claim.space == Space::Memory;
             let what = if memory && self.flags & Grant::WRITE == 0 { ", read-only" } else { "" };

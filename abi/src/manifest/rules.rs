@@ -43,7 +43,7 @@ pub const KERNELS: [(Claim, &str); 22] = [
     (ports(0x30, 16), "the first interrupt controller (8259), which answers here on many chipsets, too"),
     (ports(0xB2, 2), "the way into system management mode, where firmware runs above the kernel"),
     (ports(0xA0, 0x20), "the second interrupt controller (8259), which the kernel drives"),
-    (ports(0x4D0, 2), "the interrupt controllers' trigger modes, which the kernel sets"),
+    (ports(0x4D0, 2), "the interrupt controllers' trigger modes, which decide how lines interrupt"),
     (ports(0x40, 4), "the timer (8254), which the kernel drives"),
     (ports(0x50, 4), "the timer (8254), which answers here on many chipsets, too"),
     (ports(0xE9, 1), "the kernel's log"),
@@ -253,7 +253,8 @@ fn check_grants(r: &TaskRecord, row: usize, count: usize) -> Result<(), &'static
         if of_kind().any(|other| grant.row().is_some() && other.row() == grant.row()) {
             return Err("a peer, or a task to be debugged, is named twice");
         }
-        if of_kind().any(|other| grant.bits() & other.bits() != 0) {
+        // Of whatever kind: all bits are those of the task's one notification.
+        if earlier.iter().any(|other| grant.bits() & other.bits() != 0) {
             return Err("an interrupt line or bit is out of range, or a bit is given twice");
         }
         if of_kind().any(|other| grant.name != Name::default() && other.name == grant.name) {

@@ -16,6 +16,8 @@ mod stub;
 mod system_tests;
 mod trace;
 
+use abi::manifest::rules::{MAX_ALL_OBJECTS, MAX_HANDLES};
+use abi::task::MAX_TASKS;
 use anyhow::{Context, Result, bail};
 use figures::NAMES;
 use goblin::elf::Elf;
@@ -23,7 +25,7 @@ use goblin::elf::section_header::SHF_EXECINSTR;
 use machine::build::{self, Built, Config, compile, with_loader, write_image};
 use machine::harness::machine;
 use machine::loader::Firmware;
-use machine::manifest::System;
+use machine::manifest::{System, Task};
 use machine::paths::{self, Paths};
 use machine::qemu::{End, Machine};
 use machine::symbols::{Symbols, panic_report};
@@ -341,18 +343,28 @@ pub(crate) fn run(config: &Config, ready: &Ready, wanted: Wanted, logs: &Path) -
 fn image(config: &Config, name: &str) -> Result<(PathBuf, Built)> {
     let file = format!("userspace/lab/bench/{name}.toml");
     let mut system = System::load(&config.paths.root.join(&file), config.with)?;
-    if let Some(copied) = system.task(COPIED).cloned() {
-        for number in 1..=abi::task::MAX_TASKS - system.tasks.len() {
-            let mut copy = copied.clone();
-            copy.name.value = format!("{COPIED}-{number}");
-            system.tasks.push(copy);
-        }
-    }
+    fill(&mut system);
     let (builder, built) =
         with_loader(config, Firmware::Pvh, || build::build_loaded(config, &system, &format!("bench-{name}.tar"), &[]))?;
     let image = config.paths.images().join(format!("bench-{name}-bios.img"));
     write_image(&builder, Firmware::Pvh, &built.boot_kernel, &built.ramdisk, &image)?;
     Ok((image, built))
+}
+
+/// Copies the task [`COPIED`], if there is one, until the task table is full: of tasks, of handles or of objects.
+fn fill(system: &mut System) {
+    let Some(copied) = system.task(COPIED).cloned() else { return };
+    let sum = |of: fn(&Task) -> u32| system.tasks.iter().map(of).sum::<u32>();
+    let (handles, objects) = (sum(|task| task.handles.value.into()), sum(|task| task.objects.into()));
+    let fits = |most: u32, all: u32, each: u16| most.saturating_sub(all) / u32::from(each).max(1);
+    let copies = fits(MAX_HANDLES, handles, copied.handles.value)
+        .min(fits(MAX_ALL_OBJECTS, objects, copied.objects))
+        .min((MAX_TASKS - system.tasks.len()) as u32);
+    for number in 1..=copies {
+        let mut copy = copied.clone();
+        copy.name.value = format!("{COPIED}-{number}");
+        system.tasks.push(copy);
+    }
 }
 
 /// Whether as many bytes left the serial line as were counted.

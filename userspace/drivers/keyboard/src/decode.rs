@@ -1,8 +1,7 @@
 //! The decoder of scan codes to key events: a state machine whose whole state fits one word.
 
 use crate::event::{Key, KeyEvent, Mods, Special};
-use crate::layout::{Accent, Layout};
-use pc_keyboard::layouts::AnyLayout;
+use crate::layout::{Accent, Layout, Table};
 use pc_keyboard::{DecodedKey, HandleControl, KeyCode, KeyState, KeyboardLayout, Modifiers, PS2Keyboard, ScancodeSet1};
 
 /// Most events of one scan code: an accent by itself, and the character after it.
@@ -96,7 +95,7 @@ impl State {
 
 /// The decoder, for one layout.
 pub struct Decoder {
-    keyboard: PS2Keyboard<AnyLayout, ScancodeSet1>,
+    keyboard: PS2Keyboard<Table, ScancodeSet1>,
     layout: Layout,
     state: State,
 }

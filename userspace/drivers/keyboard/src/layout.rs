@@ -1,7 +1,9 @@
 //! Keyboard layouts, and the dead keys that some of them have.
 
 use pc_keyboard::KeyCode;
-use pc_keyboard::layouts::{AnyLayout, Azerty, De105Key, Dvorak104Key, Uk105Key, Us104Key};
+/// The keys of a layout, as the decoder has them.
+pub(crate) use pc_keyboard::layouts::AnyLayout as Table;
+use pc_keyboard::layouts::{Azerty, De105Key, Dvorak104Key, Uk105Key, Us104Key};
 
 rt::words! {
     /// A keyboard layout: the characters on the keys.
@@ -42,13 +44,13 @@ impl Layout {
         Self::ALL.iter().find(|(layout, _)| *layout == self).map_or("?", |(_, name)| name)
     }
 
-    pub(crate) fn table(self) -> AnyLayout {
+    pub(crate) fn table(self) -> Table {
         match self {
-            Layout::Us => AnyLayout::Us104Key(Us104Key),
-            Layout::Uk => AnyLayout::Uk105Key(Uk105Key),
-            Layout::De => AnyLayout::De105Key(De105Key),
-            Layout::Fr => AnyLayout::Azerty(Azerty),
-            Layout::Dvorak => AnyLayout::Dvorak104Key(Dvorak104Key),
+            Layout::Us => Table::Us104Key(Us104Key),
+            Layout::Uk => Table::Uk105Key(Uk105Key),
+            Layout::De => Table::De105Key(De105Key),
+            Layout::Fr => Table::Azerty(Azerty),
+            Layout::Dvorak => Table::Dvorak104Key(Dvorak104Key),
         }
     }
 

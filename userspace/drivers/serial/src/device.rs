@@ -40,9 +40,6 @@ const MODEM: u16 = offsets::MCR as u16;
 const STATUS: u16 = offsets::LSR as u16;
 const MODEM_STATUS: u16 = offsets::MSR as u16;
 
-/// First port of COM1, by a convention as old as the IBM PC.
-pub const COM1: u16 = 0x3f8;
-
 /// How many ports the UART has.
 pub const PORTS: u16 = NUM_REGISTERS as u16;
 

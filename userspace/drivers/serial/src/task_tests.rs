@@ -1,6 +1,6 @@
 //! The whole driver, by its clients, over the model of a UART, with deaths before every step.
 
-use crate::device::{COM1, Errors};
+use crate::device::Errors;
 use crate::keep::Keep;
 use crate::model::Model;
 use crate::task::Serial;
@@ -10,6 +10,9 @@ use rt::proto::Served;
 use rt::testing::{Deaths, Harness, Running, every_death, every_two_deaths};
 use std::vec;
 use std::vec::Vec;
+
+/// The first port of the UART.
+const BASE: u16 = 0x3f8;
 
 /// What runs as the task.
 type Task = Served<Serial, Protocol>;
@@ -23,7 +26,7 @@ fn start(model: &Model, deaths: &Deaths) -> Running {
         before != (state.line.len(), state.input.len())
     };
     Harness::new("serial")
-        .ports("uart", COM1, 8, model.clone())
+        .ports("uart", BASE, 8, model.clone())
         .irq("rx", move || line.0.borrow().interrupt())
         .keep(size_of::<Keep>())
         .outside(moves)
@@ -108,7 +111,7 @@ fn an_interrupt_that_was_lost_is_made_good_by_the_next_pulse() {
     let model = Model::new(true, false);
     // The line never rises: nothing but a look tells that there are bytes.
     let driver =
-        Harness::new("serial").ports("uart", COM1, 8, model.clone()).irq("rx", || false).keep(size_of::<Keep>());
+        Harness::new("serial").ports("uart", BASE, 8, model.clone()).irq("rx", || false).keep(size_of::<Keep>());
     let driver = driver.start::<Task>();
     let asked = driver.ask(0, label::read, [1, 1, 0, 0], vec![Lend::Write(vec![0; 4])]);
     driver.settle();

@@ -41,16 +41,8 @@ fn run() {
         SHARED.handles.put(&mut random, kind, handle.into(), Rights::empty());
     }
     for entry in rt::entries() {
-        let kinds = [
-            (GrantKind::Peer, Kind::Endpoint),
-            (GrantKind::Irq, Kind::Interrupt),
-            (GrantKind::Range, Kind::Memory),
-            (GrantKind::Keep, Kind::Memory),
-            (GrantKind::Archive, Kind::Memory),
-            (GrantKind::System, Kind::System),
-        ];
-        if let Some((_, kind)) = kinds.into_iter().find(|(kind, _)| *kind as u32 == entry.kind) {
-            SHARED.handles.put(&mut random, kind, entry.handle.into(), Rights::empty());
+        if let Some(object) = GrantKind::of(entry.kind).and_then(GrantKind::object) {
+            SHARED.handles.put(&mut random, Kind::of(object), entry.handle.into(), Rights::empty());
         }
     }
     go_on(random, None)

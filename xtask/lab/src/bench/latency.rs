@@ -3,7 +3,7 @@
 //! A kernel that notes its stretches (kernel/src/latency.rs) runs a system that has as much of everything as the task table accepts, and a task that
 //! provokes the worst of each (userspace/lab/bench/src/latency.rs). Time is counted in instructions, so that two runs give the same.
 
-use super::{boot, page};
+use super::{boot, fill, page};
 use abi::Syscall;
 use abi::error::exception_name;
 use abi::syscall::{LATENCY_OTHER, LATENCY_VECTORS};
@@ -24,8 +24,6 @@ pub const NAME: &str = "latency";
 /// What the table on the page is between.
 const BEGIN: &str = "<!-- table: latency -->";
 const END: &str = "<!-- end -->";
-/// The task of which the system gets copies, until the task table is full.
-const COPIED: &str = "idle";
 /// The vector of line 0: the first that is not an exception's.
 const LINES: u64 = 32;
 
@@ -162,12 +160,7 @@ pub fn run(config: &Config, ready: &Ready, logs: &Path) -> Result<Stretches> {
 
 fn image(config: &Config) -> Result<(PathBuf, Built)> {
     let mut system = System::load(&config.paths.root.join("userspace/lab/bench/latency.toml"), config.with)?;
-    let copied = system.task(COPIED).cloned().with_context(|| format!("there is no task `{COPIED}`"))?;
-    for number in 1..=abi::task::MAX_TASKS - system.tasks.len() {
-        let mut copy = copied.clone();
-        copy.name.value = format!("{COPIED}-{number}");
-        system.tasks.push(copy);
-    }
+    fill(&mut system);
     let (builder, built) =
         with_loader(config, Firmware::Pvh, || build::build_measured(config, &system, "bench-latency.tar"))?;
     let image = config.paths.images().join("bench-latency-bios.img");

@@ -18,11 +18,8 @@ pub fn check(tasks: &[Task], problems: &mut Vec<Problem>) {
                 memory(at, claim, problems);
             }
             if let Some((kernels, why)) = kernels(&at.value) {
-                let (what, mend) = match kernels.space {
-                    Space::Lines => ("line ", "take it out"),
-                    Space::Ports => ("", "take it out"),
-                    Space::Memory => ("", "make the range smaller"),
-                };
+                let what = if kernels.space == Space::Lines { "line " } else { "" };
+                let mend = if kernels.space == Space::Memory { "make the range smaller" } else { "take it out" };
                 say(problems, at, format!("no task gets {what}{kernels:#}, {why}; {mend}"));
                 if claim.space == Space::Lines {
                     continue;
@@ -53,11 +50,7 @@ fn memory(at: &At<Grant>, claim: &Claim, problems: &mut Vec<Problem>) {
 }
 
 fn taken(own: &Claim, task: &str, owner: &str, first: &At<Grant>) -> String {
-    let what = match own.space {
-        Space::Lines => "line",
-        Space::Ports => "ports",
-        Space::Memory => "range",
-    };
+    let what = own.space.word();
     let (place, has) = match first.value.claim() {
         Some(claim) if claim.space != Space::Lines => (&first.place, format!("{claim:#}")),
         _ => (&first.place, format!("`{}`", abi::name_str(&first.value.name))),
