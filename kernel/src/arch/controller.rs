@@ -8,8 +8,8 @@
 //! - `assembly!(mask_and_end)`, in the entry of a line from ring 3: masks line `rcx`, which is
 //!   neither internal nor may be spurious, and ends its interrupt. It must leave `rcx r13 r15 rsp`
 //!   as they are.
-//! - `assembly!(rest)`, behind that entry: code to which `mask_and_end` jumps, and which jumps
-//!   back.
+//! - `assembly!(rest)`, behind that entry: code to which `mask_and_end` may jump, and which jumps
+//!   back; or nothing.
 //! - `assembly!(end_tick)`, in the entry of the timer's tick: ends the interrupt of the timer's
 //!   line. It may change `rax rcx rdx rbx rbp` and the flags.
 //!
@@ -71,7 +71,8 @@ pub trait InterruptController: Sized {
     /// Masks lines.
     fn mask(&mut self, lines: LineSet);
 
-    /// Unmasks a line.
+    /// Unmasks a line. If its device began to interrupt while it was masked, and still does, the
+    /// interrupt arrives now.
     fn unmask(&mut self, line: u8);
 
     /// Whether the interrupt of a line that has arrived is real. A spurious one needs nothing more.
