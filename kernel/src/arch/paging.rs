@@ -123,6 +123,8 @@ pub struct KernelFlags(u64);
 impl KernelFlags {
     /// Readable and writable, not executable.
     pub const DATA: KernelFlags = KernelFlags(PRESENT | WRITABLE | NO_EXECUTE | GLOBAL);
+    /// The registers of a device: readable and writable, not executable, never cached.
+    pub const DEVICE: KernelFlags = KernelFlags(Self::DATA.0 | NO_CACHE | WRITE_THROUGH);
     /// Read-only and not executable, for a temporary mapping that [`flush_page`] ends.
     pub const FIRMWARE: KernelFlags = KernelFlags(PRESENT | NO_EXECUTE);
     /// Not present.
