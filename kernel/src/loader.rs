@@ -20,7 +20,7 @@ use kernel_core::addr::{PhysAddr, TableRoot, UserAddr};
 use kernel_core::archive::find_file;
 use kernel_core::handles::{Handle, Object};
 use kernel_core::image::{Image, ImageError, Segment};
-use kernel_core::lines::LineOwner;
+use kernel_core::lines::{Line, LineOwner};
 use kernel_core::memory::Caching;
 use kernel_core::task::Tasks;
 use kernel_core::task::{Phase, Task};
@@ -311,7 +311,7 @@ fn grant(k: &mut Kernel, row: Row, record: &TaskRecord, entries: &mut Entries) -
                 (name, Some(handle), grant.base)
             }
             GrantKind::Irq => {
-                let line = grant.base as u8;
+                let line = Line::new(grant.base as u8);
                 k.sys.claim_line(line, LineOwner { row, bits: grant.bits() })?;
                 k.controller.unmask(line);
                 (grant.name, Some(Handle::new(Object::Interrupt(line), Rights::MANAGE)), grant.flags.into())

@@ -13,22 +13,22 @@ use abi::manifest::{Claim, Space};
 use alloc::vec::Vec;
 use bootloader_api::{BootInfo, entry_point};
 use core::arch::asm;
-use kernel::arch::controller::{Controller, InterruptController, vector};
+use kernel::arch::controller::{self, Controller, InterruptController};
 use kernel::arch::{cpu, pit};
 use kernel::kernel as state;
 use kernel::{BOOT_CONFIG, start, testing};
 use kernel_core::Row;
 use kernel_core::clock::Clock;
-use kernel_core::lines::{LINES, LineOwner, LineSet};
+use kernel_core::lines::{LINES, Line, LineOwner, LineSet};
 use x86_64::instructions::interrupts;
 use x86_64::instructions::port::Port;
 
 entry_point!(main, config = &BOOT_CONFIG);
 
 const MS: u64 = 1_000_000;
-const KEYBOARD: u8 = 1;
-const CLOCK: u8 = 8;
-const MOUSE: u8 = 12;
+const KEYBOARD: Line = Line::new(1);
+const CLOCK: Line = Line::new(8);
+const MOUSE: Line = Line::new(12);
 
 fn main(boot: &'static mut BootInfo) -> ! {
     let ready = start::init_memory(boot);
@@ -107,12 +107,12 @@ fn stop_storm() {
 }
 
 /// Checks that of all lines only these can interrupt, by the controller's own registers.
-fn only(open: &[u8], what: &str) {
+fn only(open: &[Line], what: &str) {
     let masked = state::lock().controller.masked();
-    let unmasked = (0..LINES as u8).filter(|&line| !masked.contains(line));
-    let internal = |line: &u8| Controller::INTERNAL.contains(*line);
+    let unmasked = (0..LINES as u8).map(Line::new).filter(|&line| !masked.contains(line));
+    let internal = |line: &Line| Controller::INTERNAL.contains(*line);
     // What the controller needs for no line at all is masked, too.
-    let found: Vec<u8> = unmasked.filter(|line| open.is_empty() || !internal(line)).collect();
+    let found: Vec<Line> = unmasked.filter(|line| open.is_empty() || !internal(line)).collect();
     assert_eq!(found, open, "{what}");
 }
 
@@ -232,7 +232,7 @@ fn spurious() {
     let before = counters();
     let mut made = 0;
     macro_rules! raise {
-        ($($vector:literal)*) => { $(if Controller::SPURIOUS.contains($vector - vector(0)) {
+        ($($vector:literal)*) => { $(if Controller::SPURIOUS.contains(controller::line($vector)) {
             // SAFETY: a vector of the controller has a gate; the handler returns.
             unsafe { asm!("int {}", const $vector) };
             made += 1;
@@ -246,15 +246,16 @@ fn spurious() {
     only(&[], "no line is opened");
     // The controller knows of nothing in service, and of no interrupt that was ended by mistake.
     let mut kernel = state::lock();
-    for line in 0..LINES as u8 {
-        assert_eq!(kernel.controller.is_real(line), !Controller::SPURIOUS.contains(line), "line {line}");
+    for line in (0..LINES as u8).map(Line::new) {
+        assert_eq!(kernel.controller.is_real(line), !Controller::SPURIOUS.contains(line), "{line:?}");
     }
 }
 
 fn internal_lines() {
     let reserved = |line| abi::manifest::rules::KERNELS.iter().any(|(claim, _)| claim.shares(&line));
-    for line in (0..LINES as u8).filter(|&line| Controller::INTERNAL.contains(line) || line == pit::LINE) {
-        assert!(reserved(Claim::new(Space::Lines, line.into(), 1)), "a task may get line {line}");
+    for line in (0..LINES as u8).map(Line::new).filter(|&line| Controller::INTERNAL.contains(line) || line == pit::LINE)
+    {
+        assert!(reserved(Claim::new(Space::Lines, line.number().into(), 1)), "a task may get {line:?}");
     }
 }
 

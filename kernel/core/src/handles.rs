@@ -9,6 +9,7 @@
 
 use crate::arena::Id;
 use crate::endpoint::Endpoint;
+use crate::lines::Line;
 use crate::memory::Memory;
 use crate::notify::Notification;
 use crate::number::HandleNumber;
@@ -48,7 +49,7 @@ pub enum Object {
     /// A memory object.
     Memory(Id<Memory>),
     /// An interrupt line.
-    Interrupt(u8),
+    Interrupt(Line),
     /// A timer.
     Timer(Id<Timer>),
     /// A thread of the same task.

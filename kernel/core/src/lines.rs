@@ -5,6 +5,27 @@ use crate::row::{Row, RowSet};
 /// The number of interrupt lines.
 pub const LINES: usize = abi::manifest::LINES as usize;
 
+/// The number of an interrupt line. A line with this number need not exist.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Line(u8);
+
+impl Line {
+    /// The line with this number.
+    pub const fn new(number: u8) -> Line {
+        Line(number)
+    }
+
+    /// The number.
+    pub const fn number(self) -> u8 {
+        self.0
+    }
+
+    const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// A set of interrupt lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LineSet(u32);
@@ -16,8 +37,8 @@ impl LineSet {
     pub const EMPTY: LineSet = LineSet(0);
 
     /// The set of one line.
-    pub const fn of(line: u8) -> LineSet {
-        match 1_u32.checked_shl(line as u32) {
+    pub const fn of(line: Line) -> LineSet {
+        match 1_u32.checked_shl(line.0 as u32) {
             Some(bit) => LineSet(bit),
             None => LineSet::EMPTY,
         }
@@ -39,7 +60,7 @@ impl LineSet {
     }
 
     /// Whether a line is in the set.
-    pub const fn contains(self, line: u8) -> bool {
+    pub const fn contains(self, line: Line) -> bool {
         self.0 & LineSet::of(line).0 != 0
     }
 
@@ -91,8 +112,8 @@ pub struct Lines {
 
 impl Lines {
     /// Gives a line to a task. Returns false if another task owns it or it does not exist.
-    pub fn claim(&mut self, line: u8, owner: LineOwner) -> bool {
-        match self.owners.get_mut(line as usize) {
+    pub fn claim(&mut self, line: Line, owner: LineOwner) -> bool {
+        match self.owners.get_mut(line.index()) {
             Some(slot) if slot.is_none_or(|o| o.row == owner.row) => {
                 *slot = Some(owner);
                 self.rows.insert(owner.row);
@@ -104,8 +125,8 @@ impl Lines {
     }
 
     /// Stores the cached lookup of a line.
-    pub(crate) fn note(&mut self, line: u8, cache: LineCache) {
-        if let Some(slot) = self.caches.get_mut(usize::from(line)) {
+    pub(crate) fn note(&mut self, line: Line, cache: LineCache) {
+        if let Some(slot) = self.caches.get_mut(line.index()) {
             *slot = cache;
         }
     }
@@ -120,8 +141,8 @@ impl Lines {
     }
 
     /// The owner of a line.
-    pub fn owner(&self, line: u8) -> Option<LineOwner> {
-        self.owners.get(line as usize).copied().flatten()
+    pub fn owner(&self, line: Line) -> Option<LineOwner> {
+        self.owners.get(line.index()).copied().flatten()
     }
 
     /// Takes all lines from a task. Returns them: the caller masks them.
@@ -132,7 +153,7 @@ impl Lines {
         }
         self.rows.remove(row);
         self.forget(row);
-        for (line, slot) in (0..).zip(&mut self.owners) {
+        for (line, slot) in (0..).map(Line).zip(&mut self.owners) {
             if slot.is_some_and(|o| o.row == row) {
                 *slot = None;
                 released = released.with(LineSet::of(line));

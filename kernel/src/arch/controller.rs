@@ -24,6 +24,7 @@ mod pic;
 pub use pic::Pic as Controller;
 pub(super) use pic::{STATE, assembly};
 
+use kernel_core::lines::Line;
 #[cfg(not(test))]
 use kernel_core::lines::{LINES, LineSet};
 #[cfg(not(test))]
@@ -34,15 +35,15 @@ use x86_64::structures::paging::{FrameAllocator, Size4KiB};
 const FIRST: u8 = 32;
 
 /// The vector of a line.
-pub const fn vector(line: u8) -> u8 {
-    FIRST + line
+pub const fn vector(line: Line) -> u8 {
+    FIRST + line.number()
 }
 
 /// The line with a vector that is not an exception's.
 #[cfg(not(test))]
 #[inline(always)]
-pub const fn line(vector: u64) -> u8 {
-    (vector - FIRST as u64) as u8
+pub const fn line(vector: u64) -> Line {
+    Line::new((vector - FIRST as u64) as u8)
 }
 
 /// An interrupt controller, with the lines 0 to 15 of a PC. The functions are called with
@@ -73,13 +74,13 @@ pub trait InterruptController: Sized {
 
     /// Unmasks a line. If its device began to interrupt while it was masked, and still does, the
     /// interrupt arrives now.
-    fn unmask(&mut self, line: u8);
+    fn unmask(&mut self, line: Line);
 
     /// Whether the interrupt of a line that has arrived is real. A spurious one needs nothing more.
-    fn is_real(&mut self, line: u8) -> bool;
+    fn is_real(&mut self, line: Line) -> bool;
 
     /// Ends a real interrupt, once.
-    fn end(&mut self, line: u8);
+    fn end(&mut self, line: Line);
 
     /// The lines that cannot interrupt, as the controller's registers say: for test kernels.
     fn masked(&mut self) -> LineSet;

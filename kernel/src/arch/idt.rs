@@ -1,6 +1,6 @@
 //! The interrupt descriptor table (Intel SDM vol. 3A, section 6.14).
 
-use super::controller::{Controller, InterruptController, vector};
+use super::controller::{self, Controller, InterruptController, vector};
 #[cfg(feature = "plain")]
 use super::entry::stub as line;
 use super::entry::{fatal, stub, stub_with_error};
@@ -12,13 +12,13 @@ use super::interrupt::line;
 use super::{interrupt, pit};
 use core::cell::UnsafeCell;
 use core::marker::PhantomData;
-use kernel_core::lines::LINES;
+use kernel_core::lines::{LINES, Line};
 use x86_64::VirtAddr;
 use x86_64::structures::DescriptorTablePointer;
 
 /// The number of vectors with a handler: 32 exceptions, and those of the interrupt controller. `int
 /// n` with any other vector is a general protection fault.
-const COUNT: usize = vector(0) as usize + Controller::VECTORS;
+const COUNT: usize = vector(Line::new(0)) as usize + Controller::VECTORS;
 /// The number of vectors with a stack of their own: NMI, double fault and machine check.
 const OWN_STACKS: usize = 3;
 const GATE: u64 = 0x8e00;
@@ -42,7 +42,7 @@ macro_rules! stubs {
 /// The stub of a line's vector: the general path checks the lines that need it.
 const fn line_or_stub<H: Handlers, const VECTOR: u8>() -> Stub {
     let checked = Controller::INTERNAL.with(Controller::SPURIOUS);
-    if checked.contains(VECTOR - vector(0)) { stub::<H, VECTOR> } else { line::<H, VECTOR> }
+    if checked.contains(controller::line(VECTOR as u64)) { stub::<H, VECTOR> } else { line::<H, VECTOR> }
 }
 
 /// A gate to `handler` that turns interrupts off, on the stack of IST slot `ist` unless that is 0

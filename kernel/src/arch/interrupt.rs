@@ -8,6 +8,7 @@ use super::switch::resumed;
 use core::arch::naked_asm;
 use core::mem::offset_of;
 use kernel_core::layout::{self, register};
+use kernel_core::lines::Line;
 use kernel_core::thread::{FLOAT, STEP, TrapFrame, WHOLE};
 
 /// Saves the five registers that a tick uses in the interrupted thread's frame, to which the
@@ -145,7 +146,7 @@ extern "C" fn line_common<C: Core>() {
         settle!(),
         assembly!(rest);
         common = sym C::common,
-        first_line = const controller::vector(0),
+        first_line = const controller::vector(Line::new(0)),
         controller = sym STATE,
         interrupts = const layout::INTERRUPTS,
         line_caches = const layout::LINE_CACHES,

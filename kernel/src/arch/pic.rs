@@ -64,13 +64,13 @@ mod driver {
     use crate::arch::controller::{InterruptController, vector};
     use crate::arch::ports;
     use core::sync::atomic::Ordering::Relaxed;
-    use kernel_core::lines::LineSet;
+    use kernel_core::lines::{Line, LineSet};
     use pic8259::ChainedPics;
     use x86_64::instructions::port::Port;
     use x86_64::structures::paging::{FrameAllocator, Size4KiB};
 
     /// The first line of the second controller.
-    const SECOND: u8 = 8;
+    const SECOND: Line = Line::new(8);
     /// The bit of the line to which the second controller is attached.
     const CASCADE: u16 = 1 << assembly!(CASCADE);
     /// OCW3: read the in-service register.
@@ -93,15 +93,15 @@ mod driver {
 
     impl InterruptController for Pic {
         /// The cascade.
-        const INTERNAL: LineSet = LineSet::of(assembly!(CASCADE));
+        const INTERNAL: LineSet = LineSet::of(Line::new(assembly!(CASCADE)));
         /// The last line of each controller (8259A data sheet, "default IR level 7").
-        const SPURIOUS: LineSet = LineSet::of(7).with(LineSet::of(15));
+        const SPURIOUS: LineSet = LineSet::of(Line::new(7)).with(LineSet::of(Line::new(15)));
         const STUB_PORTS: u64 = 4;
 
         fn new(_: &mut impl FrameAllocator<Size4KiB>) -> Self {
             // SAFETY: no other interrupt uses the lines' vectors, and nobody else drives the
             // controllers.
-            let mut chips = unsafe { ChainedPics::new(vector(0), vector(SECOND)) };
+            let mut chips = unsafe { ChainedPics::new(vector(Line::new(0)), vector(SECOND)) };
             // SAFETY: the IDT has a handler for each of these vectors, and interrupts are off.
             unsafe { chips.initialize() };
             let mut pic = Pic { chips };
@@ -119,8 +119,8 @@ mod driver {
         }
 
         /// For a line of the second controller the cascade is unmasked, too.
-        fn unmask(&mut self, line: u8) {
-            let mut mask = STATE.load(Relaxed) & !(1 << line);
+        fn unmask(&mut self, line: Line) {
+            let mut mask = STATE.load(Relaxed) & !(1 << line.number());
             if line >= SECOND {
                 mask &= !CASCADE;
             }
@@ -129,7 +129,7 @@ mod driver {
 
         /// A spurious interrupt is not in service. After one of the second controller, the cascade
         /// line is ended at the first.
-        fn is_real(&mut self, line: u8) -> bool {
+        fn is_real(&mut self, line: Line) -> bool {
             if !Self::SPURIOUS.contains(line) {
                 return true;
             }
@@ -150,7 +150,7 @@ mod driver {
             real
         }
 
-        fn end(&mut self, line: u8) {
+        fn end(&mut self, line: Line) {
             ports::count(2);
             // SAFETY: called once for each real interrupt, with its vector.
             unsafe { self.chips.notify_end_of_interrupt(vector(line)) };

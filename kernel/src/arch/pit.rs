@@ -2,6 +2,7 @@
 //! measure the frequency of the time-stamp counter.
 
 use super::cpu;
+use kernel_core::lines::Line;
 use x86_64::instructions::port::Port;
 
 /// The input frequency in hertz.
@@ -9,7 +10,7 @@ const HERTZ: u64 = 1_193_182;
 /// The number of ticks per second.
 pub const TICK_HERTZ: u64 = 1_000_000_000 / kernel_core::period::TICK_NS;
 /// The interrupt line of channel 0.
-pub const LINE: u8 = 0;
+pub const LINE: Line = Line::new(0);
 
 /// The length of a measurement in input cycles: 10 ms.
 const CALIBRATION: u16 = (HERTZ / 100) as u16;

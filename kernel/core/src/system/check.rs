@@ -4,6 +4,7 @@
 use crate::System;
 use crate::account::Budget;
 use crate::handles::Object;
+use crate::lines::Line;
 use crate::memory::Backing;
 use crate::queue::{Link, NIL, Queue};
 use crate::row::Row;
@@ -221,7 +222,8 @@ fn caches(s: &System) -> Result<(), String> {
         }
     }
     for (line, cache) in s.lines.caches.iter().enumerate().filter(|(_, cache)| cache.place != u64::MAX) {
-        let owner = s.lines.owner(line as u8).ok_or(format!("line {line} is nobody's and has a cached lookup"))?;
+        let owner =
+            s.lines.owner(Line::new(line as u8)).ok_or(format!("line {line} is nobody's and has a cached lookup"))?;
         let task = &s.tasks[owner.row];
         let place = task.notification.map(|id| u64::from(id.place()));
         ensure!(cache.bits == owner.bits && task.lose & owner.bits == 0, "line {line} sets other bits");

@@ -29,6 +29,7 @@
 
 use crate::account::Account;
 use crate::arena::Id;
+use crate::lines::Line;
 use crate::notify::Notification;
 use crate::number::HandleNumber;
 use crate::queue::Queue;
@@ -236,7 +237,7 @@ impl System {
 
     /// The interrupt of a line while a thread runs, where no thread waits for its bits, or one that
     /// is more important than the running one and then runs at once.
-    pub fn direct_interrupt(&mut self, line: u8) -> bool {
+    pub fn direct_interrupt(&mut self, line: Line) -> bool {
         let Some(owner) = self.lines.owner(line) else { return false };
         let Some(task) = self.tasks.at(owner.row) else { return false };
         if (task.lose | bits::HEARTBEAT) & owner.bits != 0 {

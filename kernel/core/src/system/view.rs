@@ -7,7 +7,7 @@ use crate::clock::Clock;
 use crate::endpoint::Endpoint;
 use crate::frames::{Chain, Frame};
 use crate::handles::Handle;
-use crate::lines::{LineOwner, LineSet};
+use crate::lines::{Line, LineOwner, LineSet};
 use crate::log::Ring;
 use crate::memory::{Mapping, Memory};
 use crate::number::HandleNumber;
@@ -121,7 +121,7 @@ impl System {
 
     /// Makes a life the owner of an interrupt line. Errors: Busy (it has an owner, or there is no
     /// such line).
-    pub fn claim_line(&mut self, line: u8, owner: LineOwner) -> Result<(), Status> {
+    pub fn claim_line(&mut self, line: Line, owner: LineOwner) -> Result<(), Status> {
         if self.lines.claim(line, owner) { Ok(()) } else { Err(Status::Busy) }
     }
 
@@ -131,7 +131,7 @@ impl System {
     }
 
     /// The owner of an interrupt line.
-    pub fn line_owner(&self, line: u8) -> Option<LineOwner> {
+    pub fn line_owner(&self, line: Line) -> Option<LineOwner> {
         self.lines.owner(line)
     }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::addr::{PhysAddr, UserAddr};
+use crate::lines::Line;
 use crate::memory::{Backing, Caching};
 use crate::system::debug::Reach;
 use crate::thread::{State, ThreadIndex};
@@ -19,7 +20,7 @@ fn scene() -> (System, [ThreadIndex; 3]) {
     assert!(debugger.add(Grant::debug(0)));
     let mut s = system(&[driver, debugger, record("other", 6, &[0])]);
     let threads = [0, 1, 2].map(|row| spawn(&mut s, row));
-    s.lines.claim(4, crate::lines::LineOwner { row: Row::new(0), bits: 1 << 3 });
+    s.lines.claim(4.into(), crate::lines::LineOwner { row: Row::new(0), bits: 1 << 3 });
     (s, threads)
 }
 
@@ -67,21 +68,21 @@ fn interrupts_come_twice_or_not_at_all() {
     s.debug_interrupt(Row::new(0), 3, INTERRUPT_AGAIN).unwrap();
     assert_eq!(s.poll(driver, NOTE, u64::MAX), Ok(1 << 3));
     // One that is pending is taken away, and the next one comes.
-    assert!(s.interrupt(4));
+    assert!(s.interrupt(Line::new(4)));
     s.debug_interrupt(Row::new(0), 3, INTERRUPT_DROP).unwrap();
     assert_eq!(s.poll(driver, NOTE, u64::MAX), Ok(0));
-    assert!(s.interrupt(4));
+    assert!(s.interrupt(Line::new(4)));
     assert_eq!(s.poll(driver, NOTE, u64::MAX), Ok(1 << 3));
     // None is pending: the next one is lost, and only that.
     s.debug_interrupt(Row::new(0), 3, INTERRUPT_DROP).unwrap();
-    assert!(!s.interrupt(4));
+    assert!(!s.interrupt(Line::new(4)));
     assert_eq!(s.poll(driver, NOTE, u64::MAX), Ok(0));
-    assert!(s.interrupt(4));
+    assert!(s.interrupt(Line::new(4)));
     assert_eq!(s.poll(driver, NOTE, u64::MAX), Ok(1 << 3));
     // A next life loses nothing of what was meant for the last.
     s.debug_interrupt(Row::new(0), 3, INTERRUPT_DROP).unwrap();
     kill(&mut s, 0);
-    assert!(s.interrupt(4));
+    assert!(s.interrupt(Line::new(4)));
     sound(&s);
 }
 

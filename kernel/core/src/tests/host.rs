@@ -5,6 +5,7 @@
 use super::By;
 use crate::System;
 use crate::layout;
+use crate::lines::Line;
 use crate::number::HandleNumber;
 use crate::thread::{ThreadIndex, TrapFrame};
 
@@ -23,7 +24,7 @@ mod switch;
 
 mod record;
 use controller::vector;
-use record::{DECLINED, ENTER, EXTRAS, GENERAL, Host, INTERRUPT, LEAVE, LINE, OUT, REFUSED, Record, TIMER, execute};
+use record::{DECLINED, ENTER, EXTRAS, GENERAL, Host, INTERRUPT, LEAVE, LINE, OUT, REFUSED, Record, execute};
 
 /// The frame end of a thread.
 fn frame_end(s: &System, thread: ThreadIndex) -> u64 {
@@ -167,7 +168,7 @@ const NOT_SAVED: u64 = 0xdead_dead_dead_dead;
 enum Entry {
     Call(abi::Syscall),
     /// By the processor, which has pushed five words.
-    Line(u8),
+    Line(Line),
 }
 
 /// What the registers of who was interrupted, or made the system call, are to be: those of the frame, and rax.
@@ -325,7 +326,7 @@ pub fn take_turns(s: &mut System, by: By) -> bool {
 }
 
 /// The interrupt of a line while a thread runs. The assembly goes where the general path has found that it leads.
-pub fn interrupt(s: &mut System, line: u8, by: By) -> bool {
+pub fn interrupt(s: &mut System, line: Line, by: By) -> bool {
     if by != By::Assembly {
         return s.direct_interrupt(line);
     }
@@ -334,13 +335,13 @@ pub fn interrupt(s: &mut System, line: u8, by: By) -> bool {
     {
         s.note_line(line, owner);
     }
-    let piece = match line {
-        3 => interrupt::line::<Host, { vector(3) }>,
-        4 => interrupt::line::<Host, { vector(4) }>,
-        5 => interrupt::line::<Host, { vector(5) }>,
-        6 => interrupt::line::<Host, { vector(6) }>,
-        12 => interrupt::line::<Host, { vector(12) }>,
-        _ => panic!("line {line}"),
+    let piece = match line.number() {
+        3 => interrupt::line::<Host, { vector(Line::new(3)) }>,
+        4 => interrupt::line::<Host, { vector(Line::new(4)) }>,
+        5 => interrupt::line::<Host, { vector(Line::new(5)) }>,
+        6 => interrupt::line::<Host, { vector(Line::new(6)) }>,
+        12 => interrupt::line::<Host, { vector(Line::new(12)) }>,
+        _ => panic!("{line:?}"),
     };
     notified(s, piece, Entry::Line(line))
 }
@@ -348,7 +349,7 @@ pub fn interrupt(s: &mut System, line: u8, by: By) -> bool {
 /// A tick of the timer while a thread runs.
 pub fn tick(s: &mut System, by: By) -> bool {
     match by {
-        By::Assembly => notified(s, interrupt::timer::<Host>, Entry::Line(TIMER)),
+        By::Assembly => notified(s, interrupt::timer::<Host>, Entry::Line(Line::new(0))),
         _ => s.direct_tick(),
     }
 }

@@ -330,18 +330,23 @@ fn lines_have_one_owner() {
     let mut lines = Lines::default();
     let owner = |row| LineOwner { row, bits: 1 << row.number() };
     assert!(
-        lines.claim(4, owner(Row::new(1))) && lines.claim(12, owner(Row::new(1))) && lines.claim(1, owner(Row::new(2)))
+        lines.claim(Line::new(4), owner(Row::new(1)))
+            && lines.claim(Line::new(12), owner(Row::new(1)))
+            && lines.claim(Line::new(1), owner(Row::new(2)))
     );
     assert!(
-        !lines.claim(4, owner(Row::new(2)))
-            && !lines.claim(16, owner(Row::new(2)))
-            && !lines.claim(255, owner(Row::new(2)))
+        !lines.claim(Line::new(4), owner(Row::new(2)))
+            && !lines.claim(Line::new(16), owner(Row::new(2)))
+            && !lines.claim(Line::new(255), owner(Row::new(2)))
     );
-    assert!(lines.claim(4, owner(Row::new(1))), "again by the same");
-    assert_eq!((lines.owner(4), lines.owner(5), lines.owner(200)), (Some(owner(Row::new(1))), None, None));
+    assert!(lines.claim(Line::new(4), owner(Row::new(1))), "again by the same");
+    assert_eq!(
+        (lines.owner(Line::new(4)), lines.owner(Line::new(5)), lines.owner(Line::new(200))),
+        (Some(owner(Row::new(1))), None, None)
+    );
     assert_eq!(
         (lines.release(Row::new(1)), lines.release(Row::new(1))),
-        (LineSet::of(4).with(LineSet::of(12)), LineSet::EMPTY)
+        (LineSet::of(Line::new(4)).with(LineSet::of(Line::new(12))), LineSet::EMPTY)
     );
-    assert_eq!((lines.owner(4), lines.owner(1)), (None, Some(owner(Row::new(2)))));
+    assert_eq!((lines.owner(Line::new(4)), lines.owner(Line::new(1))), (None, Some(owner(Row::new(2)))));
 }

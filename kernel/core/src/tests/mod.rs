@@ -35,6 +35,7 @@ use crate::arena::Id;
 use crate::clock::Clock;
 use crate::frames::{Chain, Frames, Link};
 use crate::handles::{Handle, NewHandle, Object};
+use crate::lines::Line;
 use crate::number::HandleNumber;
 use crate::system::check::check;
 use crate::task::Tasks;
@@ -47,6 +48,12 @@ use abi::{Status, info};
 use zerocopy::FromZeros;
 
 /// Tests name rows by their numbers.
+impl From<u8> for Line {
+    fn from(number: u8) -> Self {
+        Line::new(number)
+    }
+}
+
 impl From<u16> for Row {
     fn from(number: u16) -> Self {
         Row::new(number)
@@ -392,7 +399,7 @@ fn take_turns(s: &mut System, thread: ThreadIndex, by: By) -> bool {
 }
 
 /// The same for an interrupt. Where nobody runs there is no fast path.
-fn interrupt(s: &mut System, line: u8, by: By) -> bool {
+fn interrupt(s: &mut System, line: Line, by: By) -> bool {
     if by != By::General && s.current().is_some() && host::interrupt(s, line, by) {
         return true;
     }

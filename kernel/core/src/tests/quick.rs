@@ -9,7 +9,7 @@ use super::{
 use crate::Row;
 use crate::System;
 use crate::handles::{Handle, Object};
-use crate::lines::LineOwner;
+use crate::lines::{Line, LineOwner};
 use crate::notify::Notification;
 use crate::number::HandleNumber;
 use crate::sched::BACKGROUND;
@@ -175,31 +175,31 @@ fn a_signal_runs_only_the_one_that_is_to_run() {
 /// The server waits for its line, whose lookup is cached; the client runs.
 fn driver() -> (System, [ThreadIndex; 3]) {
     let (mut s, threads @ [server, client, _]) = trio();
-    assert!(s.lines.claim(4, LineOwner { row: Row::new(0), bits: 1 << 4 }));
+    assert!(s.lines.claim(Line::new(4), LineOwner { row: Row::new(0), bits: 1 << 4 }));
     recv(&mut s, server, OWN, u64::MAX).unwrap();
     run(&mut s, client);
     (s, threads)
 }
 
-fn fires(s: &mut System, line: u8) -> bool {
+fn fires(s: &mut System, line: Line) -> bool {
     tried(s, |s, by| host::interrupt(s, line, by))
 }
 
 #[test]
 fn an_interrupt_goes_fast_only_to_whom_the_line_belongs() {
     let (mut s, [server, client, _]) = driver();
-    assert!(fires(&mut s, 4), "nothing is in the way of this one");
+    assert!(fires(&mut s, Line::new(4)), "nothing is in the way of this one");
     assert_eq!((s.current(), state(&s, client), frame(&mut s, server).r12), (Some(server), State::Ready, 1 << 4));
-    assert!(fires(&mut s, 4), "nobody waits");
+    assert!(fires(&mut s, Line::new(4)), "nobody waits");
     assert_eq!(s.notifications.get(note(&s, 0)).unwrap().word, 1 << 4);
-    assert!(!fires(&mut s, 5), "nobody's line");
+    assert!(!fires(&mut s, Line::new(5)), "nobody's line");
 
     // The driver may wait by other means.
     let (mut s, [server, client, _]) = driver();
     s.signal_task(Row::new(0), 1);
     wait(&mut s, server, NOTE, u64::MAX).unwrap();
     run(&mut s, client);
-    assert!(fires(&mut s, 4), "it waits for its notification");
+    assert!(fires(&mut s, Line::new(4)), "it waits for its notification");
     assert_eq!((s.current(), frame(&mut s, server).rdx), (Some(server), 1 << 4));
 
     // A debugger has it lost, once.
@@ -207,17 +207,17 @@ fn an_interrupt_goes_fast_only_to_whom_the_line_belongs() {
     s.debug_interrupt(Row::new(0), 4, abi::syscall::INTERRUPT_DROP).unwrap_err();
     assert!(s.tasks[Row::new(0)].record.add(abi::manifest::Grant::irq("rx", 4, 4)));
     s.debug_interrupt(Row::new(0), 4, abi::syscall::INTERRUPT_DROP).unwrap();
-    assert!(!fires(&mut s, 4), "it is to be lost");
-    assert!(!s.interrupt(4) && s.interrupt(4), "it is lost, and the next one is not");
+    assert!(!fires(&mut s, Line::new(4)), "it is to be lost");
+    assert!(!s.interrupt(Line::new(4)) && s.interrupt(Line::new(4)), "it is lost, and the next one is not");
 
     // The line is given up, and taken by another.
     let (mut s, [_, client, other]) = driver();
     s.lines.release(Row::new(0));
-    assert!(!fires(&mut s, 4), "nobody's line");
-    assert!(s.lines.claim(4, LineOwner { row: Row::new(1), bits: 2 }));
+    assert!(!fires(&mut s, Line::new(4)), "nobody's line");
+    assert!(s.lines.claim(Line::new(4), LineOwner { row: Row::new(1), bits: 2 }));
     run(&mut s, other);
-    assert!(!interrupt(&mut s, 9, By::Direct));
-    assert!(fires(&mut s, 4), "it is cached, and nobody waits");
+    assert!(!interrupt(&mut s, Line::new(9), By::Direct));
+    assert!(fires(&mut s, Line::new(4)), "it is cached, and nobody waits");
     assert_eq!((s.current(), state(&s, client)), (Some(other), State::Ready));
     assert_eq!(s.notifications.get(note(&s, 1)).unwrap().word, 2);
 
@@ -225,12 +225,12 @@ fn an_interrupt_goes_fast_only_to_whom_the_line_belongs() {
     let (mut s, _) = driver();
     s.lines.release(Row::new(0));
     kill(&mut s, 0);
-    assert!(!fires(&mut s, 4), "its owner is dead");
+    assert!(!fires(&mut s, Line::new(4)), "its owner is dead");
 
     // A line that sets no ordinary bit is not cached.
     let (mut s, _) = driver();
-    assert!(s.lines.claim(6, LineOwner { row: Row::new(0), bits: bits::HEARTBEAT }));
-    assert!(!fires(&mut s, 6), "a heartbeat is noted");
+    assert!(s.lines.claim(Line::new(6), LineOwner { row: Row::new(0), bits: bits::HEARTBEAT }));
+    assert!(!fires(&mut s, Line::new(6)), "a heartbeat is noted");
 }
 
 #[test]
@@ -405,9 +405,9 @@ fn while_the_dead_are_released_the_general_path_looks() {
         }
         s.blame(Row::new(2), None, DeathKind::Killed);
         s.die(Row::new(2));
-        assert!(!fires(&mut s, 4), "the dead are not released, waits: {waits}");
+        assert!(!fires(&mut s, Line::new(4)), "the dead are not released, waits: {waits}");
         super::reap(&mut s, 2);
-        assert!(fires(&mut s, 4), "they are, waits: {waits}");
+        assert!(fires(&mut s, Line::new(4)), "they are, waits: {waits}");
     }
 }
 

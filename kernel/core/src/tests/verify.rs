@@ -6,6 +6,7 @@ use crate::Row;
 use crate::addr::UserAddr;
 use crate::arena::{Id, Index};
 use crate::handles::{Handle, Object};
+use crate::lines::Line;
 use crate::notify::Notification;
 use crate::number::HandleNumber;
 use crate::sched::BACKGROUND;
@@ -333,7 +334,7 @@ impl World {
         self.foreseen(&before, &wakes, &[t])
     }
 
-    fn interrupt(&mut self, line: u8) -> Checked {
+    fn interrupt(&mut self, line: Line) -> Checked {
         let owner = self.s.lines.owner(line).ok_or("nobody's line")?;
         let before = self.before();
         let mut wakes = Wakes::default();

@@ -8,6 +8,7 @@ use crate::arena::Id;
 use crate::clock::Clock;
 use crate::frames::{Frames, Link};
 use crate::handles::{Handle, Object};
+use crate::lines::Line;
 use crate::lines::LineOwner;
 use crate::number::HandleNumber;
 use crate::task::Release;
@@ -44,7 +45,7 @@ pub enum Op {
     Unmap { t: ThreadIndex, addr: UserAddr },
     Priority { t: ThreadIndex, level: u8 },
     Tick,
-    Interrupt(u8),
+    Interrupt(Line),
     Kill(u16),
     Reap(u16),
     Spawn(u16),
@@ -107,7 +108,7 @@ pub enum Fast {
 pub const FAST: usize = 9;
 
 /// Interrupt lines, by the row that owns them while it is alive.
-pub const LINES: [u8; 2] = [3, 4];
+pub const LINES: [Line; 2] = [Line::new(3), Line::new(4)];
 
 /// Gives a row that comes to life its line.
 pub fn claim(s: &mut System, row: Row) {
@@ -384,7 +385,7 @@ impl World {
                 let target = self.s.timers.target(id).map_or(0, |(n, _)| n.index().number() + 1);
                 (4 + u64::from(target), id.index().number(), true)
             }
-            Object::Interrupt(line) => (2, line.into(), true),
+            Object::Interrupt(line) => (2, line.number().into(), true),
             Object::Thread(id) => (3, id.index().number(), self.s.threads.get(id).is_some()),
             Object::System => (0, 0, true),
         };

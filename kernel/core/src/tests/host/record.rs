@@ -64,9 +64,6 @@ pub const LINE: u64 = 9;
 
 pub struct Host;
 
-/// The timer's line.
-pub const TIMER: u8 = 0;
-
 macro_rules! register_asm {
     ($($line:expr),*; $($operand:tt)*) => {
         naked_asm!(
