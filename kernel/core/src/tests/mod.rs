@@ -18,6 +18,7 @@ mod log;
 mod memory;
 mod messages;
 mod notify;
+mod partners;
 mod queue;
 mod quick;
 mod quotas;

@@ -40,7 +40,7 @@ const PERIOD_MS: u64 = 500;
 /// The priority of threads that are less important than the one that measures.
 const LATER: u8 = 20;
 
-/// Does something of which some part takes the kernel long.
+/// Does something of which some part takes long.
 type Scene = fn() -> Result<(), Status>;
 
 /// What is provoked, by its name.
