@@ -328,10 +328,15 @@ fn say(what: &str) {
 pub fn open<T: State>() -> &'static T {
     let (memory, kept) = Memory::kept(size_of::<T>());
     if !kept {
-        crate::println!(
-            "no memory that outlives this task (`keep` in its table; {} pages): a restart forgets everything",
-            size_of::<T>().div_ceil(abi::PAGE_SIZE)
-        );
+        let kib = |bytes: usize| bytes.div_ceil(abi::PAGE_SIZE) * abi::PAGE_SIZE / 1024;
+        let has = Memory::keep().and_then(|memory| memory.info().ok()).map_or(0, |info| info.pages);
+        let (has, needs) = (kib(has * abi::PAGE_SIZE), kib(size_of::<T>()));
+        // `cargo xtask test --with` looks for the beginning of the text.
+        if has == 0 {
+            crate::println!("a restart forgets everything: write `keep = \"{needs}K\"`");
+        } else {
+            crate::println!("a restart forgets everything: `keep` is \"{has}K\", write \"{needs}K\"");
+        }
     }
     at(memory).expect("the memory is as large as the state")
 }

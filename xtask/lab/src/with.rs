@@ -14,6 +14,7 @@ use machine::qemu::Machine;
 use machine::toolchain::install::Ready;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+use supervisor::policy::{LOOP_DEATHS, LOOP_WINDOW_NS};
 
 /// How long a command, and a restart with all its back-off, may take on a busy machine.
 const COMMAND: Duration = Duration::from_secs(30);
@@ -28,6 +29,9 @@ const REQUESTS: usize = 24;
 const ANSWER: Duration = Duration::from_secs(2);
 /// By how many KiB free memory may differ between two moments, for the logs and heaps of the others.
 const SLACK: u64 = 64;
+
+/// What the runtime says in a task's log whose kept memory is too small (`rt::keep::open`).
+const FORGETS: &str = "a restart forgets everything";
 
 /// A test of a task.
 type Check = fn(&mut Guest, &Task) -> Result<()>;
@@ -158,6 +162,10 @@ fn boots(guest: &mut Guest, task: &Task) -> Result<()> {
     let name = &task.name.value;
     let seen = ask(guest, name)?;
     ensure!(!seen.given_up && seen.restarts == 0, "{name} died at once: {seen:?}");
+    let log = guest.kernel_log();
+    if let Some(forgets) = log.lines().find(|line| line.contains(&format!("[{name}] {FORGETS}"))) {
+        bail!("what {name} keeps does not outlive it; in its table: {forgets}");
+    }
     ensure!(seen.alive || ends(task), "{name} does not run: {seen:?}");
     others(guest)
 }
@@ -200,7 +208,9 @@ pub(crate) fn kills(guest: &mut Guest, task: &Task, random: &mut Random, count: 
     let name = &task.name.value;
     let mut away = Vec::new();
     let mut free = None;
+    let (begun, mut killed) = (Instant::now(), Vec::new());
     for number in 0..=count {
+        std::thread::sleep(pause(&killed, begun.elapsed()));
         let before = ask(guest, name)?;
         if !before.alive {
             ensure!(ends(task), "{name} does not run before it is killed: {before:?}");
@@ -209,6 +219,7 @@ pub(crate) fn kills(guest: &mut Guest, task: &Task, random: &mut Random, count: 
         }
         std::thread::sleep(Duration::from_millis(random.below(500)));
         let printed = guest.run(&format!("kill {name}"), COMMAND)?;
+        killed.push(begun.elapsed());
         match task.restart {
             _ if printed.status != Some(0) && ends(task) => {}
             Restart::Never => {}
@@ -227,10 +238,17 @@ pub(crate) fn kills(guest: &mut Guest, task: &Task, random: &mut Random, count: 
             }
             Some(_) => {}
         }
-        // Whoever dies again and again within moments is given up: that is not what is tried here.
         std::thread::sleep(Duration::from_millis(1100));
     }
     Ok(away)
+}
+
+/// How long to wait before the next kill, when the earlier ones were at these times. Whoever dies again and again within moments is given up by the
+/// supervisor, which is not what is tried here: so there are two deaths less than that in each of its windows, and a second besides.
+fn pause(killed: &[Duration], now: Duration) -> Duration {
+    let window = Duration::from_nanos(LOOP_WINDOW_NS) + Duration::from_secs(1);
+    let first = killed.len().checked_sub(LOOP_DEATHS - 2).and_then(|first| killed.get(first));
+    first.map_or(Duration::ZERO, |&first| (first + window).saturating_sub(now))
 }
 
 /// Requests that make no sense, from the shell where the task lets it call: whatever the answer is, or if there is none, it lives.
@@ -273,6 +291,22 @@ fn free_memory(guest: &mut Guest) -> Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_number_of_kills_is_a_crash_loop() {
+        for each in [0, 100, 2_000, 6_000] {
+            let (mut killed, mut now) = (Vec::new(), Duration::ZERO);
+            for _ in 0..40 {
+                now += pause(&killed, now);
+                killed.push(now);
+                now += Duration::from_millis(each);
+                let window = Duration::from_nanos(LOOP_WINDOW_NS);
+                let deaths = killed.iter().filter(|&&at| at + window >= *killed.last().unwrap_or(&now)).count();
+                assert!(deaths < LOOP_DEATHS - 1, "{deaths} deaths, one each {each} ms");
+            }
+            assert!(now <= Duration::from_secs(40 / 6 * 31 + 10).max(Duration::from_millis(40 * each)), "{now:?}");
+        }
+    }
 
     #[test]
     fn the_lines_of_ps_are_read() {

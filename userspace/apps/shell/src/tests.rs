@@ -350,7 +350,7 @@ fn calls_show_outcome_and_words() {
     assert_eq!(run_in(&mut world, "call console 1"), "call: the server is gone for good\n");
     let refused = run("call vga 1");
     assert!(refused.contains("only supervisor, console: add vga to `calls` of [task.shell]"), "{refused}");
-    assert!(run("call console 70000").contains("`70000` is no label"));
+    assert!(run("call console 70000").contains("`70000` is no operation"));
     assert!(run("call console 1 x").contains("`x` is no word"));
     assert!(run("call console 1 1 2 3 4 5").contains("leave `5` out"));
     assert!(run("call nobody 1").contains("there is no task `nobody`"));

@@ -139,6 +139,18 @@ fn outside(logs: &Path) -> Result<()> {
     bad.status(1)?;
     bad.contains("test system::with::guest::no_request_ends_it ... FAILED")?;
     bad.contains("3 passed, 1 failed")?;
+    // One whose table has no room for what it keeps: a message of its own would be overlooked.
+    let table = driver.join("enigma.toml");
+    let grants = std::fs::read_to_string(&table).context("there is no table")?;
+    let without: Vec<_> = grants.lines().filter(|line| !line.trim_start().starts_with("keep")).collect();
+    ensure!(without.len() + 1 == grants.lines().count(), "the template keeps nothing");
+    std::fs::write(&main, &source).context("cannot write")?;
+    std::fs::write(&table, without.join("\n") + "\n").context("cannot write")?;
+    let forgets = run_this(logs, &words)?;
+    forgets.status(1)?;
+    forgets.contains("test system::with::guest::it_boots_beside_the_others ... FAILED")?;
+    forgets.contains("a restart forgets everything: write `keep = \"4K\"`")?;
+    std::fs::write(&table, &grants).context("cannot write")?;
     // One that has but one life in it is missed when it is killed.
     let begins = "let timer = time::Timer::new(TICK)";
     ensure!(source.contains(begins), "the template has no timer");

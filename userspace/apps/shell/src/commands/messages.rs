@@ -78,7 +78,7 @@ fn label(task: &str, protocol: &Protocol, label: &str) -> Result<u16, Failure> {
         let names = list(protocol.operations.iter().map(|operation| operation.name.as_str()));
         let names = if names.is_empty() { String::new() } else { format!(", or what {task} does: {names}") };
         Failure::Say(format!(
-            "`{label}` is no label: write a number from 0 to 65535, or 0x and hexadecimal digits{names}"
+            "`{label}` is no operation: write a number from 0 to 65535, or 0x and hexadecimal digits{names}"
         ))
     })
 }
