@@ -146,7 +146,7 @@ fn next_in_stretches(mut kernel: Locked) -> *const TrapFrame {
                 if collects { None } else { choose_now(&mut kernel) }
             }
             None if !freed && kernel.sys.undecided() => {
-                kernel.sys.schedule_among(SEARCHED).and_then(|_| choose_now(&mut kernel))
+                kernel.sys.schedule(SEARCHED).and_then(|_| choose_now(&mut kernel))
             }
             chosen => chosen,
         };
@@ -177,7 +177,7 @@ enum Chosen {
 #[inline(always)]
 fn choose(kernel: &mut Kernel) -> Option<Chosen> {
     let Kernel { core, sys, .. } = kernel;
-    let index = sys.schedule_among(1)?;
+    let index = sys.schedule(1)?;
     let (threads, tasks, floats) = sys.entering();
     let Some(thread) = threads.at_mut(index) else { unreachable!("the scheduler chose a thread that is gone") };
     let runs = thread.extras & STEP == 0;

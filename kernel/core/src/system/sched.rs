@@ -14,7 +14,7 @@
 use crate::account::{Account, Budget};
 use crate::queue::NIL;
 use crate::row::Row;
-use crate::sched::{BACKGROUND, EXPIRES, NOBODY, PARKED, RETURNING, SEARCHED, STEPS};
+use crate::sched::{BACKGROUND, EXPIRES, NOBODY, PARKED, RETURNING, STEPS};
 use crate::system::System;
 use crate::system::release::IN_THE_WAY;
 use crate::task::Task;
@@ -207,19 +207,12 @@ impl System {
         self.sched.resched = true;
     }
 
-    /// Decides which thread runs now, as [`System::schedule_among`] does for as many threads as fit
-    /// in one stretch with interrupts off.
-    #[must_use]
-    pub fn schedule(&mut self) -> Option<ThreadIndex> {
-        self.schedule_among(SEARCHED)
-    }
-
     /// Decides which thread runs now, and examines at most `most` for that. `None` means that none
     /// is ready and the processor may halt, or, if [`System::undecided`], that the caller must let
     /// interrupts in and then call this again.
     #[must_use]
     #[inline(always)]
-    pub fn schedule_among(&mut self, most: usize) -> Option<ThreadIndex> {
+    pub fn schedule(&mut self, most: usize) -> Option<ThreadIndex> {
         if self.sched.resched { self.choose(most) } else { self.sched.current() }
     }
 

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::addr::UserAddr;
+use crate::sched::SEARCHED;
 use crate::step::Step;
 use crate::task::Release;
 use crate::thread::ThreadIndex;
@@ -115,17 +116,17 @@ fn d24_dead_threads_that_are_ready_are_passed_over() {
     }
     s.blame(Row::new(2), None, DeathKind::Killed);
     s.die(Row::new(2));
-    let (mut goes, mut next) = (0, s.schedule());
+    let (mut goes, mut next) = (0, s.schedule(SEARCHED));
     while next.is_none() && s.undecided() && goes < 100 {
         goes += 1;
         sound(&s);
-        next = s.schedule();
+        next = s.schedule(SEARCHED);
     }
     assert_eq!((next, s.tasks[Row::new(2)].threads), (None, 0), "no dead thread runs");
     assert!((5..8).contains(&goes), "{goes} goes for 101 threads");
     // What wakes the living while the dead are ready goes past them.
     s.signal_task(Row::new(1), 1);
-    assert_eq!(s.schedule(), Some(server));
+    assert_eq!(s.schedule(SEARCHED), Some(server));
     sound(&s);
 }
 
@@ -140,9 +141,9 @@ fn a_dead_thread_that_is_woken_while_nobody_runs_does_not_run() {
         s.blame(Row::new(row), None, DeathKind::Killed);
         s.die(Row::new(row));
     }
-    assert_eq!((s.current(), s.schedule()), (None, None));
+    assert_eq!((s.current(), s.schedule(SEARCHED)), (None, None));
     assert_eq!(s.expect(Row::new(1), false), Ok(true));
-    assert_eq!((s.current(), s.schedule()), (None, None), "a dead caller runs");
+    assert_eq!((s.current(), s.schedule(SEARCHED)), (None, None), "a dead caller runs");
     sound(&s);
 }
 

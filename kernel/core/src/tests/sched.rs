@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::period::{LEAST_SLICE_NS, PERIOD_NS, SLICE_NS, shares};
-use crate::sched::BACKGROUND;
+use crate::sched::{BACKGROUND, SEARCHED};
 use crate::thread::ThreadIndex;
 
 const MS: u64 = 1_000_000;
@@ -13,7 +13,7 @@ fn ticks(s: &mut System, count: u64) -> Vec<Option<ThreadIndex>> {
         .map(|_| {
             s.now += MS;
             s.tick();
-            let next = s.schedule();
+            let next = s.schedule(SEARCHED);
             sound(s);
             next
         })
@@ -27,18 +27,18 @@ fn share(ran: &[Option<ThreadIndex>], thread: ThreadIndex) -> usize {
 #[test]
 fn the_most_important_runs_and_is_preempted_in_place() {
     let mut s = system(&[record("a", 3, &[]), record("b", 5, &[]), record("c", 5, &[])]);
-    assert_eq!(s.schedule(), None);
+    assert_eq!(s.schedule(SEARCHED), None);
     let b = spawn(&mut s, 1);
-    assert_eq!(s.schedule(), Some(b));
+    assert_eq!(s.schedule(SEARCHED), Some(b));
     let c = spawn(&mut s, 2);
-    assert_eq!(s.schedule(), Some(b), "an equal one waits");
+    assert_eq!(s.schedule(SEARCHED), Some(b), "an equal one waits");
     let a = spawn(&mut s, 0);
-    assert_eq!(s.schedule(), Some(a));
+    assert_eq!(s.schedule(SEARCHED), Some(a));
     assert_eq!(state(&s, b), State::Ready);
     recv(&mut s, a, OWN, 1).unwrap();
-    assert_eq!(s.schedule(), Some(b), "who was preempted keeps its turn");
+    assert_eq!(s.schedule(SEARCHED), Some(b), "who was preempted keeps its turn");
     s.signal_task(Row::new(0), 1);
-    assert_eq!(s.schedule(), Some(a));
+    assert_eq!(s.schedule(SEARCHED), Some(a));
     assert_eq!(state(&s, c), State::Ready);
     assert_eq!(s.counters.switches, 4);
     sound(&s);
@@ -50,7 +50,7 @@ fn yielding_lets_the_next_of_the_level_run() {
     let [a, b, _] = [0, 1, 2].map(|row| spawn(&mut s, row));
     let ran: Vec<_> = (0..4)
         .map(|_| {
-            let now = s.schedule();
+            let now = s.schedule(SEARCHED);
             s.yield_now();
             now.unwrap()
         })
@@ -63,7 +63,7 @@ fn yielding_lets_the_next_of_the_level_run() {
 fn nobody_is_starved_by_one_who_never_waits() {
     let mut s = system(&[record("hog", 1, &[]), record("meek", 9, &[])]);
     let [hog, meek] = [0, 1].map(|row| spawn(&mut s, row));
-    let _ = s.schedule();
+    let _ = s.schedule(SEARCHED);
     let ran = ticks(&mut s, 1_000);
     assert!((100..1_000).contains(&share(&ran, hog)));
     assert!(share(&ran, meek) >= 300, "it ran {} of 1000 ticks", share(&ran, meek));
@@ -73,7 +73,7 @@ fn nobody_is_starved_by_one_who_never_waits() {
 fn a_spinning_thread_has_its_slice_in_each_period_and_shares_what_is_left() {
     let mut s = system(&[record("a", 1, &[]), record("b", 1, &[])]);
     let [a, b] = [0, 1].map(|row| spawn(&mut s, row));
-    let _ = s.schedule();
+    let _ = s.schedule(SEARCHED);
     let ran = ticks(&mut s, 1_000);
     for t in [a, b] {
         assert!((400..=600).contains(&share(&ran, t)), "{t} ran {} of 1000", share(&ran, t));
@@ -86,18 +86,18 @@ fn one_who_is_never_there_at_the_tick_uses_up_its_budget_too() {
     let mut s = system(&[record("dodger", 1, &[]), record("victim", 9, &[])]);
     let [dodger, victim] = [0, 1].map(|row| spawn(&mut s, row));
     let timer = s.timer_create(dodger, NOTE, 0).unwrap().number();
-    let _ = s.schedule();
+    let _ = s.schedule(SEARCHED);
     for tick in 0..1_000u64 {
         // It waits for the tick just before the tick, and the tick wakes it.
         if s.current() == Some(dodger) {
             s.now = tick * MS + MS - 1_000;
             s.timer_set(dodger, timer, Some(tick * MS + MS)).unwrap();
             wait(&mut s, dodger, NOTE, 1).unwrap();
-            let _ = s.schedule();
+            let _ = s.schedule(SEARCHED);
         }
         s.now = (tick + 1) * MS;
         s.tick();
-        let _ = s.schedule();
+        let _ = s.schedule(SEARCHED);
         sound(&s);
     }
     s.charge();
@@ -110,7 +110,7 @@ fn one_who_is_never_there_at_the_tick_uses_up_its_budget_too() {
 fn a_budget_is_filled_again_after_its_period() {
     let mut s = system(&[record("a", 1, &[]), record("b", 9, &[])]);
     let [a, b] = [0, 1].map(|row| spawn(&mut s, row));
-    let _ = s.schedule();
+    let _ = s.schedule(SEARCHED);
     ticks(&mut s, SLICE_NS / MS);
     assert_eq!(s.threads.at(a).unwrap().effective, BACKGROUND);
     assert_eq!(s.current(), Some(b));
@@ -123,16 +123,16 @@ fn a_budget_is_filled_again_after_its_period() {
 fn a_priority_takes_effect_at_once() {
     let mut s = system(&[record("a", 3, &[]), record("b", 5, &[])]);
     let [a, b] = [0, 1].map(|row| spawn(&mut s, row));
-    assert_eq!(s.schedule(), Some(a));
+    assert_eq!(s.schedule(SEARCHED), Some(a));
     s.set_priority(a, 9);
-    assert_eq!(s.schedule(), Some(b), "the running one steps back");
+    assert_eq!(s.schedule(SEARCHED), Some(b), "the running one steps back");
     s.set_priority(a, 4);
-    assert_eq!(s.schedule(), Some(a), "a ready one steps forward");
+    assert_eq!(s.schedule(SEARCHED), Some(a), "a ready one steps forward");
     recv(&mut s, a, OWN, 1).unwrap();
-    let _ = s.schedule();
+    let _ = s.schedule(SEARCHED);
     s.set_priority(a, 20);
     s.signal_task(Row::new(0), 1);
-    assert_eq!(s.schedule(), Some(b), "a waiting one comes back at its new level");
+    assert_eq!(s.schedule(SEARCHED), Some(b), "a waiting one comes back at its new level");
     s.set_priority(ThreadIndex::new(99), 1);
     sound(&s);
 }
@@ -141,7 +141,7 @@ fn a_priority_takes_effect_at_once() {
 fn a_priority_set_in_the_background_counts_from_the_next_period() {
     let mut s = system(&[record("a", 1, &[]), record("b", 9, &[])]);
     let [a, _] = [0, 1].map(|row| spawn(&mut s, row));
-    let _ = s.schedule();
+    let _ = s.schedule(SEARCHED);
     ticks(&mut s, SLICE_NS / MS);
     s.set_priority(a, 7);
     assert_eq!(s.threads.at(a).unwrap().effective, BACKGROUND);
@@ -158,16 +158,16 @@ fn who_is_woken_while_nobody_runs_runs_at_once() {
     sound(&s);
     // One as important waits its turn, one more important takes over, and whoever ran keeps its turn.
     let c = spawn(&mut s, 2);
-    assert_eq!((s.schedule(), state(&s, c)), (Some(b), State::Ready));
+    assert_eq!((s.schedule(SEARCHED), state(&s, c)), (Some(b), State::Ready));
     let a = spawn(&mut s, 0);
-    assert_eq!((s.current(), s.schedule(), s.counters.switches), (Some(b), Some(a), 2));
+    assert_eq!((s.current(), s.schedule(SEARCHED), s.counters.switches), (Some(b), Some(a), 2));
     sound(&s);
     recv(&mut s, a, OWN, 0).unwrap();
-    assert_eq!(s.schedule(), Some(b));
+    assert_eq!(s.schedule(SEARCHED), Some(b));
     // With somebody ready who is as important, it goes by turns.
     recv(&mut s, b, OWN, 1).unwrap();
     s.signal_task(Row::new(1), 1);
-    assert_eq!((s.current(), s.schedule(), state(&s, b)), (None, Some(c), State::Ready));
+    assert_eq!((s.current(), s.schedule(SEARCHED), state(&s, b)), (None, Some(c), State::Ready));
     sound(&s);
 }
 
@@ -175,10 +175,10 @@ fn who_is_woken_while_nobody_runs_runs_at_once() {
 fn time_is_charged_to_whoever_used_it() {
     let mut s = system(&[record("a", 3, &[])]);
     s.now = 500;
-    assert_eq!(s.schedule(), None);
+    assert_eq!(s.schedule(SEARCHED), None);
     s.now = 700;
     let a = spawn(&mut s, 0);
-    assert_eq!(s.schedule(), Some(a));
+    assert_eq!(s.schedule(SEARCHED), Some(a));
     s.now = 1_000;
     recv(&mut s, a, OWN, 0).unwrap();
     assert_eq!((s.cpu(Row::new(0)), s.counters.idle), (300, 700));
@@ -199,9 +199,9 @@ fn what_is_left(quota: u16, mut evil: impl FnMut(&mut System)) -> u64 {
     for _ in 0..1_000 {
         s.now += MS;
         s.tick();
-        let _ = s.schedule();
+        let _ = s.schedule(SEARCHED);
         evil(&mut s);
-        let _ = s.schedule();
+        let _ = s.schedule(SEARCHED);
         sound(&s);
     }
     s.charge();

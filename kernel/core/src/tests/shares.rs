@@ -6,6 +6,7 @@
 
 use super::*;
 use crate::period::{PERIOD_NS, SLICE_NS};
+use crate::sched::SEARCHED;
 use crate::thread::ThreadIndex;
 use abi::task::LEVELS;
 use proptest::prelude::*;
@@ -64,7 +65,7 @@ impl Machine {
     fn choose(&mut self) -> Option<ThreadIndex> {
         // Interrupts are let in where it takes long, and none happens to come.
         (0..1_000)
-            .find_map(|_| self.s.schedule().or((!self.s.undecided()).then_some(crate::queue::NIL)))
+            .find_map(|_| self.s.schedule(SEARCHED).or((!self.s.undecided()).then_some(crate::queue::NIL)))
             .filter(|&t| t != crate::queue::NIL)
     }
 

@@ -6,7 +6,7 @@ use crate::addr::UserAddr;
 use crate::log::fitting;
 use crate::mappings::Mappings;
 use crate::memory::Mapping;
-use crate::sched::EXPIRES;
+use crate::sched::{EXPIRES, STEPS};
 use crate::step::{Step, Tell};
 use crate::system::WAKES;
 use crate::thread::ThreadIndex;
@@ -186,6 +186,32 @@ fn d24_a_flood_of_timers_delays_only_its_own() {
         sound(&s);
     }
     assert_eq!((left, s.timers.next()), (0, None));
+}
+
+#[test]
+fn d24_a_tick_with_timers_and_new_slices_does_half_of_each() {
+    const ROWS: usize = 40;
+    let mut s = crowd(ROWS as u16, 40);
+    let thread = s.tasks[Row::new(0)].first_thread.unwrap().index();
+    for _ in 0..30 {
+        let t = s.timer_create(thread, NOTE, 1).unwrap().number();
+        s.timer_set(thread, t, Some(1)).unwrap();
+    }
+    s.now = s.sched.period_end;
+    let (mut armed, mut ticks) = (30, 0);
+    while s.sched.look_at == 0 || ticks == 0 {
+        let filled = if ticks == 0 { 0 } else { s.sched.next_row };
+        s.tick();
+        ticks += 1;
+        let left = s.timers.armed().unwrap().len();
+        assert_eq!(armed - left, EXPIRES / 2, "timers of tick {ticks}");
+        assert!(s.sched.next_row - filled <= STEPS / 2, "slices of tick {ticks}");
+        armed = left;
+        sound(&s);
+    }
+    assert_eq!((s.sched.next_row, ticks), (ROWS, ROWS / (STEPS / 2) + 1), "every row has its slice");
+    s.tick();
+    assert_eq!(armed - s.timers.armed().unwrap().len(), EXPIRES, "nobody gets a slice");
 }
 
 #[test]

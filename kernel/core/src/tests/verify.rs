@@ -9,7 +9,7 @@ use crate::handles::{Handle, Object};
 use crate::lines::Line;
 use crate::notify::Notification;
 use crate::number::HandleNumber;
-use crate::sched::BACKGROUND;
+use crate::sched::{BACKGROUND, SEARCHED};
 use crate::thread::{State, Thread, ThreadIndex, TrapFrame};
 use abi::Status;
 use abi::message::{Header, Rights};
@@ -66,7 +66,7 @@ impl World {
             return Ok(None);
         }
         loop {
-            let next = self.s.schedule();
+            let next = self.s.schedule(SEARCHED);
             if next.is_some() || !self.s.undecided() {
                 return Ok(next);
             }

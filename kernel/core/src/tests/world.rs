@@ -11,6 +11,7 @@ use crate::handles::{Handle, Object};
 use crate::lines::Line;
 use crate::lines::LineOwner;
 use crate::number::HandleNumber;
+use crate::sched::SEARCHED;
 use crate::task::Release;
 use crate::thread::{State, Thread, ThreadIndex};
 use abi::manifest::Restart;
@@ -157,7 +158,7 @@ impl World {
         claim(&mut s, Row::new(0));
         claim(&mut s, Row::new(1));
         if mode != Mode::AnyThread {
-            let _ = s.schedule();
+            let _ = s.schedule(SEARCHED);
         }
         let (received, seen) = (BTreeMap::new(), BTreeSet::new());
         World {

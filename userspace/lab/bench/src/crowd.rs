@@ -1,5 +1,5 @@
-//! Many threads that do nothing but wait, nothing but call `scale`, or nothing but give way (`spin`): its argument says how many of which. Or none, and it
-//! listens for all bits.
+//! Many threads that do nothing but wait, nothing but call `scale`, or nothing but give way (`spin`): its argument says which, and how
+//! many. With the argument `listen` it has none, and listens for all bits.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 use rt::ipc::Endpoint;

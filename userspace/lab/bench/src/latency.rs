@@ -4,7 +4,7 @@
 extern crate alloc;
 
 use abi::error::DeathKind;
-use abi::message::{Header, LISTENERS};
+use abi::message::LISTENERS;
 use abi::syscall::{LATENCY_CAUSES, LATENCY_READ};
 use abi::task::{INFO_ADDR, MAP_BASE};
 use abi::{PAGE_SIZE, Syscall, TaskId};
@@ -12,7 +12,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use bench::calibrate;
 use rt::Status;
-use rt::ipc::{Endpoint, Event, Loan, close};
+use rt::ipc::{Endpoint, close};
 use rt::memory::Memory;
 use rt::notify::Notification;
 use rt::println;
@@ -21,6 +21,8 @@ use rt::{syscall, task};
 
 #[path = "latency/fast.rs"]
 mod fast;
+#[path = "latency/leases.rs"]
+mod leases;
 #[path = "latency/lives.rs"]
 mod lives;
 #[path = "latency/together.rs"]
@@ -54,7 +56,7 @@ const SCENES: [(&str, Scene); 23] = [
     ("threads", threads),
     ("closed_endpoint", closed_endpoint),
     ("nobody_comes", nobody_comes),
-    ("leases", leases),
+    ("leases", leases::copied),
     ("log", log),
     ("lives", lives::every_way),
     ("armed_timers", lives::timers),
@@ -333,67 +335,6 @@ fn nobody_comes() -> Result<(), Status> {
     sleep_ms(4 * PERIOD_MS);
     task::expect(SERVER, true)?;
     finish(life)
-}
-
-/// Copies of as much as a call copies, where no two pages lie alike, where they overlap, and between other tasks.
-fn leases() -> Result<(), Status> {
-    const LEN: usize = 64 << 10;
-    let endpoint = Endpoint::create()?;
-    let client = rt::thread::spawn(
-        move || {
-            let mut lent = vec![1_u8; LEN + 9];
-            for _ in 0..3 {
-                if let Some(lent) = lent.get_mut(3..LEN + 3) {
-                    let _ = endpoint.call_with(1, [0; 4], &mut [Loan::Both(lent)]);
-                }
-            }
-        },
-        8,
-        LATER,
-    )?;
-    let mut own = vec![2_u8; LEN + 4096];
-    for _ in 0..3 {
-        let Event::Request(request) = endpoint.receive(0)? else { return Err(Status::BadArgument) };
-        for skew in [0, 1, 4095] {
-            let buffer = own.get_mut(skew..skew + LEN).ok_or(Status::BadArgument)?;
-            request.read(0, 0, buffer)?;
-            request.write(0, 0, buffer)?;
-            request.lease_len(0)?;
-        }
-        request.pending().reply(0, [0; 4])?;
-    }
-    client.join();
-    close(endpoint.0)?;
-    overlapping()
-}
-
-/// Lease copies whose source and target are one and the same memory.
-fn overlapping() -> Result<(), Status> {
-    const LEN: usize = 64 << 10;
-    let endpoint = Endpoint::create()?;
-    let memory = Memory::create(17)?;
-    let at = map(memory, 0)?;
-    let client = rt::thread::spawn(
-        move || {
-            let lease = abi::message::Lease { addr: at, len: LEN as u32, access: 3 };
-            // SAFETY: nothing refers to the mapping.
-            let _ = unsafe { syscall::call_leased(endpoint.0, Header::new(1), [0; 4], &[lease], 0) };
-        },
-        8,
-        LATER,
-    )?;
-    let received = syscall::recv(endpoint.0, 0)?;
-    for skew in [1, 7, 8, 2049] {
-        // SAFETY: the mapping is as long, and nobody else writes to it.
-        let buffer = unsafe { core::slice::from_raw_parts_mut((at + skew) as *mut u8, LEN) };
-        syscall::lease_read(received.token, 0, 0, buffer)?;
-        syscall::lease_write(received.token, 0, 0, buffer)?;
-    }
-    syscall::reply(received.token, Header::new(0), [0; 4], 0)?;
-    client.join();
-    unmap(at)?;
-    close(memory.0)?;
-    close(endpoint.0)
 }
 
 fn log() -> Result<(), Status> {
