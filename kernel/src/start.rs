@@ -15,7 +15,7 @@ use bootloader_api::config::Mapping;
 use bootloader_api::info::MemoryRegions;
 use bootloader_api::{BootInfo, BootloaderConfig};
 use core::ops::Range;
-use kernel_core::acpi::{Found, Unit, Units, Walked};
+use kernel_core::acpi::{Found, Platform, Unit, Units, Walked};
 use kernel_core::addr::PhysAddr;
 use kernel_core::clock::Clock;
 use kernel_core::frames::{Frames, Link};
@@ -80,7 +80,9 @@ pub fn init_memory(boot: &'static mut BootInfo) -> Ready {
     if ecam.size() != 0 {
         units.add(Found { unit: Unit::PciConfiguration, start: ecam.start, len: ecam.size() });
     }
-    let tables = firmware_tables.and_then(|at| firmware::read(PhysAddr::new(at), &mut frames, &mut units));
+    let mut platform = Platform::default();
+    let tables =
+        firmware_tables.and_then(|at| firmware::read(PhysAddr::new(at), &mut frames, &mut units, &mut platform));
     gdt::init();
     idt::init::<Kernel>();
     let controller = Controller::new(&mut frames);
@@ -128,6 +130,7 @@ pub fn init_memory(boot: &'static mut BootInfo) -> Ready {
         bus_masters,
         units,
         tables,
+        platform,
         regions: &boot.memory_regions,
     }
 }
@@ -176,6 +179,8 @@ pub struct Ready {
     pub units: Units,
     /// The result of reading the firmware's tables, if there are any.
     pub tables: Option<Walked>,
+    /// What these tables say about the machine.
+    pub platform: Platform,
     /// The boot memory map.
     pub regions: &'static MemoryRegions,
 }

@@ -1,6 +1,11 @@
 //! The walk through the firmware's tables: what well-made ones say, and that broken ones harm nobody.
 
-use crate::acpi::{Found, MAX_UNITS, Physical, Unit, Units, Walked, walk};
+mod damage;
+mod platform;
+mod recorded;
+mod s5;
+
+use crate::acpi::{Found, MAX_UNITS, Physical, Platform, Unit, Units, Walked, walk};
 use crate::addr::PhysAddr;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -117,8 +122,12 @@ fn dmar(units: &[(u8, u64)]) -> Vec<u8> {
 
 fn found(memory: &mut Pieces) -> (Vec<(Unit, u64, u64)>, Option<Walked>) {
     let mut all = Vec::new();
-    let walked =
-        walk(memory, PhysAddr::new(ROOT), &mut |Found { unit, start, len }| all.push((unit, start.number(), len)));
+    let walked = walk(
+        memory,
+        PhysAddr::new(ROOT),
+        &mut |Found { unit, start, len }| all.push((unit, start.number(), len)),
+        &mut Platform::default(),
+    );
     (all, walked)
 }
 
@@ -191,8 +200,19 @@ fn without_a_root_pointer_there_is_nothing() {
         memory.pieces.get_mut(&ROOT).expect("the root")[byte] ^= 0x20;
         assert_eq!(found(&mut memory), (vec![], None), "byte {byte}");
     }
-    assert_eq!(walk(&mut Pieces::default(), PhysAddr::new(0), &mut |_| panic!("found in nothing")), None);
-    assert_eq!(walk(&mut Pieces::default(), PhysAddr::new(u64::MAX), &mut |_| panic!("found in nothing")), None);
+    assert_eq!(
+        walk(&mut Pieces::default(), PhysAddr::new(0), &mut |_| panic!("found in nothing"), &mut Platform::default()),
+        None
+    );
+    assert_eq!(
+        walk(
+            &mut Pieces::default(),
+            PhysAddr::new(u64::MAX),
+            &mut |_| panic!("found in nothing"),
+            &mut Platform::default()
+        ),
+        None
+    );
     // A root table that is another table, or itself an entry of itself.
     let mut memory = whole.clone();
     memory.pieces.insert(0x7fd_0000, hpet(0, 0xfed0_0000));
