@@ -1,6 +1,7 @@
 //! The walk through the firmware's tables: what well-made ones say, and that broken ones harm nobody.
 
 mod damage;
+mod oracle;
 mod platform;
 mod recorded;
 mod s5;
