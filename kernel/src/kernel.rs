@@ -4,6 +4,7 @@ use crate::arch::controller::{Controller, InterruptController};
 use crate::arch::cpu::Features;
 use crate::arch::entry::{halt_until_interrupt, let_interrupts_in, resume};
 use crate::arch::percore::{Core, PerCore};
+use crate::arch::timer::Timer;
 use crate::arch::{cpu, float, gdt, paging};
 use crate::latency;
 use crate::loader::Program;
@@ -19,6 +20,7 @@ use kernel_core::arena::{Arena, Id};
 use kernel_core::layout;
 use kernel_core::memory::Memory;
 use kernel_core::sched::SEARCHED;
+use kernel_core::system::Entering;
 use kernel_core::task::Task;
 use kernel_core::task::Tasks;
 use kernel_core::thread::{FLOAT, FloatState, PORTS, STEP, Thread, ThreadIndex, TrapFrame, WHOLE};
@@ -36,6 +38,8 @@ pub struct Kernel {
     pub core: Core,
     /// The interrupt controller.
     pub controller: Controller,
+    /// The timer.
+    pub timer: Timer,
     /// The features of the processor.
     pub features: Features,
     /// The boot archive.
@@ -123,12 +127,17 @@ fn next_in_stretches(mut kernel: Locked) -> *const TrapFrame {
         let runs = kernel.sys.current().is_some() || kernel.sys.undecided();
         // All garbage is freed before the processor halts.
         collects |= !runs && kernel.sys.has_garbage();
+        let halts = !runs && !collects;
+        if halts && let Some(at) = kernel.sys.arm_idle() {
+            let now = kernel.sys.now();
+            kernel.timer.arm(at, now);
+        }
         drop(kernel);
         latency::end();
-        if runs || collects {
-            let_interrupts_in()
-        } else {
+        if halts {
             halt_until_interrupt()
+        } else {
+            let_interrupts_in()
         }
         latency::again();
         kernel = lock();
@@ -176,10 +185,18 @@ enum Chosen {
 #[expect(clippy::unreachable, reason = "the scheduler lets go of a thread before it is removed")]
 #[inline(always)]
 fn choose(kernel: &mut Kernel) -> Option<Chosen> {
-    let Kernel { core, sys, .. } = kernel;
+    let Kernel { core, sys, timer, .. } = kernel;
     let index = sys.schedule(1)?;
-    let (threads, tasks, floats) = sys.entering();
-    let Some(thread) = threads.at_mut(index) else { unreachable!("the scheduler chose a thread that is gone") };
+    let entering = match sys.entering(index) {
+        Some(entering) if entering.armed => Some(entering),
+        _ => {
+            arm(sys, timer);
+            sys.entering(index)
+        }
+    };
+    let Some(Entering { thread, tasks, floats, .. }) = entering else {
+        unreachable!("the scheduler chose a thread that is gone")
+    };
     let runs = thread.extras & STEP == 0;
     let frame = enter(core.record(), thread, tasks, floats);
     if !runs {
@@ -187,6 +204,14 @@ fn choose(kernel: &mut Kernel) -> Option<Chosen> {
     }
     latency::end();
     Some(Chosen::Runs(frame))
+}
+
+/// Arms the timer for the running thread.
+#[cold]
+fn arm(sys: &mut System, timer: &mut Timer) {
+    if let Some(at) = sys.arm() {
+        timer.arm(at, sys.now());
+    }
 }
 
 /// Prepares the core to run a thread: its address space, its ports, and the place where its
@@ -244,10 +269,8 @@ fn enter_space(core: &mut PerCore, space: AddressSpace) {
 #[expect(clippy::disallowed_methods, reason = "goes to `next`")]
 pub fn enter_running(kernel: &mut Kernel) -> *const TrapFrame {
     let Kernel { core, sys, .. } = kernel;
-    let current = sys.current();
-    let (threads, tasks, floats) = sys.entering();
-    match current.and_then(|current| threads.at_mut(current)) {
-        Some(thread) if thread.extras & STEP == 0 => {
+    match sys.current().and_then(|current| sys.entering(current)) {
+        Some(Entering { thread, tasks, floats, .. }) if thread.extras & STEP == 0 => {
             let frame = enter(core.record(), thread, tasks, floats);
             latency::end();
             frame

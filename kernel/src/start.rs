@@ -5,6 +5,7 @@ use crate::arch::{
     cpu, entry, firmware, gdt, idt, paging, pci,
     percore::{self, Core},
     pit, ram, stacks, state,
+    timer::{self, Timer},
 };
 use crate::boot::BootFrames;
 use crate::kernel::{self, Kernel, Locked};
@@ -292,10 +293,10 @@ pub fn run(ready: Ready, entered_at: u64) -> ! {
     let archive_phys = paging::inspect(paging::kernel_root(), archive.as_ptr().addr() as u64).map(|(phys, ..)| phys);
     let archive_memory = archive_phys.and_then(|base| sys.archive_memory(base, archive.len() as u64));
     let Some(first) = sys.controller() else { panic!("no task has the control right") };
-    pit::start();
-    controller.unmask(pit::LINE);
+    let timer = Timer::new(&clock);
+    controller.unmask(timer::LINE);
     let programs = loader::programs(sys.tasks(), archive);
-    kernel::set(Kernel { sys, core, controller, features, archive, programs, archive_memory, frames_kernel });
+    kernel::set(Kernel { sys, core, controller, timer, features, archive, programs, archive_memory, frames_kernel });
     let mut kernel = kernel::lock();
     match loader::spawn(&mut kernel, first, b"") {
         Ok(id) => klog!("first task: {} (row {})", abi::name_str(&records[first.index()].name), id.index),

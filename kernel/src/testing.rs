@@ -4,6 +4,7 @@
 //! The kernel itself never waits for a report; `panic.rs` only asks whether a test does.
 
 use crate::arch::debugcon;
+use crate::arch::timer::Timer;
 use crate::kernel::Kernel;
 use crate::loader;
 use crate::panic::{Exit, exit};
@@ -23,7 +24,8 @@ pub fn kernel(ready: Ready, records: &[TaskRecord], archive: &'static [u8], cloc
     let Ready { core, controller, frames, frames_kernel, features, .. } = ready;
     let sys = System::new(records, frames, clock);
     let programs = loader::programs(sys.tasks(), archive);
-    Kernel { sys, core, controller, features, archive, programs, archive_memory: None, frames_kernel }
+    let timer = Timer::new(&clock);
+    Kernel { sys, core, controller, timer, features, archive, programs, archive_memory: None, frames_kernel }
 }
 
 struct Port;

@@ -2,7 +2,7 @@
 //! notification bits, and an exception in the kernel ends the machine with a report.
 
 use crate::arch::controller::{self, Controller, InterruptController};
-use crate::arch::{cpu, pit, ports, stacks};
+use crate::arch::{cpu, ports, stacks, timer};
 use crate::kernel::{self, Kernel};
 use crate::latency;
 use crate::panic::report;
@@ -96,12 +96,9 @@ fn interrupt(kernel: &mut Kernel, vector: u64) -> bool {
         return false;
     }
     kernel.sys.count_interrupt();
-    if line == pit::LINE {
+    if line == timer::LINE {
         kernel.controller.end(line);
-        if PLAIN && kernel.sys.direct_tick() {
-            return true;
-        }
-        kernel.sys.tick();
+        kernel.sys.timer_interrupt();
         return false;
     }
     // The line stays masked until its driver acknowledges the interrupt, which ends an interrupt

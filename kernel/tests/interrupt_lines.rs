@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 use bootloader_api::{BootInfo, entry_point};
 use core::arch::asm;
 use kernel::arch::controller::{self, Controller, InterruptController};
-use kernel::arch::{cpu, pit};
+use kernel::arch::{cpu, pit, timer};
 use kernel::kernel as state;
 use kernel::{BOOT_CONFIG, start, testing};
 use kernel_core::Row;
@@ -118,7 +118,6 @@ fn only(open: &[Line], what: &str) {
 
 fn all_begin_masked() {
     only(&[], "all are masked at first");
-    pit::start();
     start_storm();
     listen(30 * MS);
     stop_storm();
@@ -253,7 +252,8 @@ fn spurious() {
 
 fn internal_lines() {
     let reserved = |line| abi::manifest::rules::KERNELS.iter().any(|(claim, _)| claim.shares(&line));
-    for line in (0..LINES as u8).map(Line::new).filter(|&line| Controller::INTERNAL.contains(line) || line == pit::LINE)
+    for line in
+        (0..LINES as u8).map(Line::new).filter(|&line| Controller::INTERNAL.contains(line) || line == timer::LINE)
     {
         assert!(reserved(Claim::new(Space::Lines, line.number().into(), 1)), "a task may get {line:?}");
     }

@@ -1,4 +1,4 @@
-//! The timer ticks and wakes a halted processor, can be masked, and the clock runs forward at a sane rate.
+//! The timer interrupts when it is armed for, once, and wakes a halted processor; and the clock runs forward at a sane rate.
 //! Limits are generous: under emulation on a busy machine, time comes in lumps.
 #![no_std]
 #![no_main]
@@ -7,7 +7,7 @@
 use bootloader_api::{BootInfo, entry_point};
 use kernel::arch::controller::InterruptController;
 use kernel::arch::entry::halt_until_interrupt;
-use kernel::arch::{cpu, pit};
+use kernel::arch::{cpu, pit, timer};
 use kernel::kernel as state;
 use kernel::{BOOT_CONFIG, klog, start, testing};
 use kernel_core::clock::Clock;
@@ -32,6 +32,9 @@ fn main(boot: &'static mut BootInfo) -> ! {
         ("clock_agrees_with_the_timer_chip", &agrees_with_chip),
         ("masked_timer_is_silent", &masked_is_silent),
         ("timer_wakes_a_halted_processor", &wakes),
+        ("timer_interrupts_once", &once),
+        ("timer_interrupts_at_once_for_a_time_that_is_past", &past),
+        ("timer_can_be_armed_anew", &anew),
         ("timer_interrupts_running_code", &interrupts_running_code),
         ("timer_can_be_masked_again", &masked_again),
     ])
@@ -113,42 +116,96 @@ fn agrees_with_chip() {
     assert!((39 * MS..400 * MS).contains(&shortest), "{shortest} ns");
 }
 
-fn masked_is_silent() {
-    pit::start();
-    let before = counted();
+/// Arms the timer for so many nanoseconds from now.
+fn arm(ns: u64) {
+    let mut kernel = state::lock();
+    let now = cpu::now();
+    let at = now + kernel.sys.clock().span_cycles(ns);
+    kernel.timer.arm(at, now);
+}
+
+/// Lets interrupts in for so many nanoseconds.
+fn listen(ns: u64) {
     interrupts::enable();
-    spin(30 * MS);
+    spin(ns);
     interrupts::disable();
+}
+
+fn masked_is_silent() {
+    arm(MS);
+    let before = counted();
+    listen(30 * MS);
     assert_eq!(counted(), before, "a masked line fires");
 }
 
 fn wakes() {
-    state::lock().controller.unmask(pit::LINE);
-    let start = now_ns();
-    for _ in 0..200 {
-        let before = counted();
+    state::lock().controller.unmask(timer::LINE);
+    // One that was due while the line was masked may come now.
+    listen(5 * MS);
+    for ms in 1..=40 {
+        let (before, start) = (counted(), now_ns());
+        arm(ms * MS);
         halt_until_interrupt();
         assert!(!interrupts::are_enabled(), "interrupts stay on behind the wait");
-        assert!(counted() > before, "woken by something else than a tick");
+        assert_eq!(counted(), before + 1, "woken by something else than the timer");
+        let took = now_ns() - start;
+        assert!((ms * MS..ms * MS + 60_000 * MS).contains(&took), "{ms} ms took {took} ns");
     }
-    let took = now_ns() - start;
-    klog!("200 ticks took {} us", took / 1000);
-    // A thousand a second: 200 ms, if no ticks came late in one go.
-    assert!((20 * MS..60_000 * MS).contains(&took), "200 ticks took {took} ns");
     assert!(state::lock().sys.now() > 0 && state::lock().sys.info().spurious == 0);
+}
+
+fn once() {
+    let before = counted();
+    arm(MS);
+    halt_until_interrupt();
+    listen(200 * MS);
+    assert_eq!(counted(), before + 1);
+}
+
+fn past() {
+    let before = counted();
+    let mut kernel = state::lock();
+    let now = cpu::now();
+    kernel.timer.arm(now - 1, now);
+    drop(kernel);
+    halt_until_interrupt();
+    assert_eq!(counted(), before + 1);
+}
+
+fn anew() {
+    let before = counted();
+    let shortest = (0..10).map(|_| {
+        let start = now_ns();
+        arm(50 * MS);
+        arm(2 * MS);
+        halt_until_interrupt();
+        now_ns() - start
+    });
+    let shortest = shortest.min().unwrap_or(0);
+    assert!((2 * MS..50 * MS).contains(&shortest), "for an earlier time: {shortest} ns");
+    listen(200 * MS);
+    assert_eq!(counted(), before + 10, "and not for the first one, too");
+    arm(2 * MS);
+    arm(30 * MS);
+    let start = now_ns();
+    halt_until_interrupt();
+    assert!(now_ns() - start >= 29 * MS, "for a later time");
 }
 
 fn interrupts_running_code() {
     let before = counted();
     let (mut sum, mut n) = (0_u64, 0_u64);
     interrupts::enable();
-    // The registers of this loop survive every tick.
+    // The registers of this loop survive every interrupt.
     while n < 50_000_000 && (n % 1024 != 0 || state_ticks() < before + 20) {
+        if n % 1024 == 0 {
+            interrupts::without_interrupts(|| arm(MS / 10));
+        }
         n += 1;
         sum = core::hint::black_box(sum + n);
     }
     interrupts::disable();
-    assert!(counted() >= before + 20, "only {} ticks", counted() - before);
+    assert!(counted() >= before + 20, "only {} interrupts", counted() - before);
     assert_eq!(sum, n * (n + 1) / 2);
 }
 
@@ -158,17 +215,15 @@ fn state_ticks() -> u64 {
 }
 
 fn masked_again() {
-    state::lock().controller.mask(LineSet::of(pit::LINE));
+    state::lock().controller.mask(LineSet::of(timer::LINE));
     // One that was on its way may still come.
-    interrupts::enable();
-    spin(5 * MS);
-    interrupts::disable();
+    listen(5 * MS);
     let before = counted();
-    interrupts::enable();
-    spin(30 * MS);
-    interrupts::disable();
+    arm(MS);
+    listen(30 * MS);
     assert_eq!(counted(), before, "a masked line fires");
-    state::lock().controller.unmask(pit::LINE);
+    state::lock().controller.unmask(timer::LINE);
+    arm(MS);
     halt_until_interrupt();
     assert!(counted() > before);
 }

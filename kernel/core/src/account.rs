@@ -2,11 +2,12 @@
 //!
 //! An account belongs to a row of the task table over all its lives, so a new thread or a new life
 //! continues with what is left. What a thread of the task uses is charged at every change of the
-//! running thread and at every tick.
+//! running thread and at every interrupt of the timer.
 
 use crate::queue::{NIL, Queue};
 use crate::row::Row;
 use crate::thread::ThreadIndex;
+use abi::task::MAX_TASKS;
 
 /// The part of an account that a thread is charged to: the slice or the turn of its task's row. It
 /// is held as the byte offset of that [`Left`] in the table of accounts, because the assembly reads
@@ -22,7 +23,21 @@ impl Budget {
         let part = if is_turn { core::mem::offset_of!(Account, turn) } else { core::mem::offset_of!(Account, slice) };
         Budget(row.number() as u32 * size_of::<Account>() as u32 + part as u32)
     }
+
+    /// The cycles that are left of it. A negative value is the number of cycles by which it was
+    /// exceeded.
+    #[inline(always)]
+    pub(crate) fn left(self, accounts: &[Account; MAX_TASKS]) -> i64 {
+        let (row, part) = (self.0 as usize / size_of::<Account>(), self.0 as usize & TURN);
+        // The remainder shows the compiler that the index is in range.
+        let Some(account) = accounts.get(row % MAX_TASKS) else { return 0 };
+        if part == TURN { account.turn.cycles } else { account.slice.cycles }
+    }
 }
+
+/// The bit of a [`Budget`] that only a turn has.
+const TURN: usize = core::mem::offset_of!(Account, turn);
+const _: () = assert!(core::mem::offset_of!(Account, slice) == 0 && TURN == 16 && size_of::<Account>() % 32 == 0);
 
 /// What is left of a slice or of a turn, beside a count that the assembly compares at the same
 /// time.
@@ -122,12 +137,6 @@ impl Account {
         self.turn.cycles > 0
     }
 
-    /// Whether something is left of the turn (where `of_turn`) or of the slice.
-    #[inline(always)]
-    pub(crate) fn has_left(&self, of_turn: bool) -> bool {
-        if of_turn { self.has_turn() } else { self.has_slice() }
-    }
-
     /// Charges the cycles that a thread has used to the turn (where `of_turn`) or to the slice.
     #[inline(always)]
     pub(crate) fn charge(&mut self, of_turn: bool, cycles: u64) {
@@ -154,7 +163,8 @@ impl Account {
     }
 
     /// Fills up `left` to `whole` cycles, less those by which it was exceeded. Usually a task
-    /// exceeds its budget by at most a tick. Where the machine stood still for longer, at most half
+    /// exceeds its budget by at most
+    /// [`OVERRUN_NS`](crate::period::OVERRUN_NS). Where the machine stood still for longer, at most half
     /// of the new budget is deducted.
     fn fill(left: &mut i64, given: &mut i64, whole: i64) {
         let filled = whole.saturating_add((*left).min(0)).max(whole / 2);

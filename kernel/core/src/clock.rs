@@ -30,6 +30,12 @@ impl Clock {
         ((u128::from(cycles) * u128::from(self.mult)) >> 32) as u64
     }
 
+    /// The first value of the counter at which [`Clock::ns`] is at least `ns`, or a very late one.
+    pub fn cycles_at(&self, ns: u64) -> u64 {
+        let exact = (u128::from(ns) << 32).div_ceil(u128::from(self.mult.max(1)));
+        u64::try_from(exact).map_or(u64::MAX, |cycles| self.base.saturating_add(cycles))
+    }
+
     /// The length of `ns` nanoseconds in cycles.
     pub fn span_cycles(&self, ns: u64) -> u64 {
         ((u128::from(ns) << 32) / u128::from(self.mult.max(1))).min(u128::from(u64::MAX)) as u64

@@ -6,7 +6,7 @@
 use crate::account::{Account, Left};
 use crate::addr::AddressSpace;
 use crate::arena::Slot;
-use crate::clock::Clock;
+use crate::deadline::Deadline;
 use crate::endpoint::Endpoint;
 use crate::lines::{LineCache, Lines};
 use crate::notify::Notification;
@@ -14,7 +14,6 @@ use crate::queue::Queue;
 use crate::sched::Scheduler;
 use crate::system::{Counters, System};
 use crate::thread::{EndpointCache, Lookup, NotificationCache, State, Thread, TrapFrame};
-use crate::timer::Timers;
 use core::mem::offset_of;
 
 /// Offset of a thread's frame end in its slot: the end of its [`TrapFrame`], to which TSS.RSP0
@@ -129,16 +128,10 @@ const _: () = assert!(size_of::<Option<Notification>>() == size_of::<Notificatio
 pub const READY: usize = offset_of!(System, sched) + offset_of!(Scheduler, ready);
 /// The lowest level that is below all priorities.
 pub const RETURNING: u8 = crate::sched::RETURNING;
-/// Offset in [`System`] of the time from which on a tick has more to do: eight bytes.
-pub const LOOK_AT: usize = offset_of!(System, sched) + offset_of!(Scheduler, look_at);
 /// Offset in [`System`] of the number of dead lives that are being released: four bytes.
 pub const RELEASING: usize = offset_of!(System, releasing);
-/// Offset in [`System`] of the next deadline of a timer: eight bytes.
-pub const TIMERS_FIRST: usize = offset_of!(System, timers) + offset_of!(Timers, first);
-/// Offset in [`System`] of the clock's base: eight bytes.
-pub const CLOCK_BASE: usize = offset_of!(System, clock) + offset_of!(Clock, base);
-/// Offset in [`System`] of the clock's nanoseconds per cycle, times 2^32: eight bytes.
-pub const CLOCK_MULT: usize = offset_of!(System, clock) + offset_of!(Clock, mult);
+/// Offset in [`System`] of the time at which the timer interrupts: eight bytes.
+pub const DEADLINE: usize = offset_of!(System, sched) + offset_of!(Scheduler, deadline) + offset_of!(Deadline, at);
 /// Offset in [`System`] of the counter of interrupts: eight bytes.
 pub const INTERRUPTS: usize = offset_of!(System, counters) + offset_of!(Counters, interrupts);
 /// Offset in [`System`] of the counter of changes of the running thread: eight bytes.

@@ -59,6 +59,7 @@ pub mod addr;
 pub mod archive;
 pub mod arena;
 pub mod clock;
+pub mod deadline;
 pub mod endpoint;
 pub mod frames;
 pub mod handles;

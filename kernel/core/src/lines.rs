@@ -146,11 +146,14 @@ impl Lines {
     }
 
     /// Takes all lines from a task. Returns them: the caller masks them.
+    #[inline(always)]
     pub fn release(&mut self, row: Row) -> LineSet {
+        if self.rows.contains(row) { self.release_some(row) } else { LineSet::EMPTY }
+    }
+
+    #[inline(never)]
+    fn release_some(&mut self, row: Row) -> LineSet {
         let mut released = LineSet::EMPTY;
-        if !self.rows.contains(row) {
-            return released;
-        }
         self.rows.remove(row);
         self.forget(row);
         for (line, slot) in (0..).map(Line).zip(&mut self.owners) {

@@ -2,6 +2,7 @@
 
 use crate::account::Account;
 use crate::clock::Clock;
+use crate::deadline::Deadline;
 use crate::period::{TURN_NS, shares};
 use crate::queue::{NIL, Queue};
 use crate::thread::ThreadIndex;
@@ -27,10 +28,10 @@ pub(crate) const NOBODY: u8 = 63;
 /// run.
 pub const SEARCHED: usize = 32;
 
-/// The most threads or tasks that are moved in one tick, and half as many where timers are due.
+/// The most threads or tasks that are moved at one interrupt of the timer, and half as many where timers are due.
 pub(crate) const STEPS: usize = 32;
 
-/// The most timers that set their bits in one tick, and half as many where tasks get new slices.
+/// The most timers that set their bits at one interrupt, and half as many where tasks get new slices.
 /// Tasks with timers that are due take turns.
 pub const EXPIRES: usize = 4;
 
@@ -49,9 +50,11 @@ pub struct Scheduler {
     pub(crate) accounts: [Account; MAX_TASKS],
     /// The number of rows.
     pub(crate) rows: usize,
-    /// When a tick must do more than charge the running thread, in cycles: at the end of the
-    /// period, or at once (0) while slices are filled and threads return.
+    /// When the timer must interrupt for the accounts, in cycles, while a thread runs: at the end
+    /// of the period, or at once (0) while slices are filled and threads return.
     pub(crate) look_at: u64,
+    /// When the timer interrupts: see [`crate::system::deadline`].
+    pub(crate) deadline: Deadline,
     /// The end of the period, in cycles.
     pub(crate) period_end: u64,
     /// The first row that has not got its slice of this period yet.
@@ -77,6 +80,7 @@ impl Scheduler {
             accounts: [const { Account::new(0) }; MAX_TASKS],
             rows: tasks,
             look_at: period_end,
+            deadline: Deadline::new(clock),
             period_end,
             next_row: tasks,
             slice,

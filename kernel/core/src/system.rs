@@ -9,6 +9,7 @@ mod charge;
     reason = "only tests have it, and a kernel that checks itself and stops where something is wrong"
 )]
 pub mod check;
+mod deadline;
 pub mod debug;
 pub mod direct;
 mod endpoint;
@@ -25,6 +26,7 @@ pub mod sched;
 mod step;
 mod timer;
 mod view;
+pub use view::Entering;
 
 use crate::arena::{Arena, Id};
 use crate::clock::Clock;

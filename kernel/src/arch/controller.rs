@@ -10,8 +10,6 @@
 //!   as they are.
 //! - `assembly!(rest)`, behind that entry: code to which `mask_and_end` may jump, and which jumps
 //!   back; or nothing.
-//! - `assembly!(end_tick)`, in the entry of the timer's tick: ends the interrupt of the timer's
-//!   line. It may change `rax rcx rdx rbx rbp` and the flags.
 //!
 //! `{controller}` in it is the address of `STATE`, a static of that file. Its labels are 20 to 29.
 //! Host tests of `kernel-core` run it, too: what is only possible in ring 0 is between `.if

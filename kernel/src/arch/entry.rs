@@ -13,7 +13,7 @@ use super::fast::Core;
 use super::gdt::{self, USER_CODE, USER_DATA};
 use super::handlers::Handlers;
 use super::percore::{self, FRAME_END, KERNEL_STACK, SYSTEM_CALLS, USER_STACK};
-use super::{controller, message, notify, pit, switch};
+use super::{message, notify, switch};
 use abi::Syscall;
 use core::arch::naked_asm;
 use core::mem::offset_of;
@@ -275,11 +275,6 @@ unsafe impl<H: Handlers> Core for H {
             flags_set = const TrapFrame::USER_FLAGS_SET,
             syscall = const TrapFrame::SYSCALL,
         )
-    }
-
-    #[unsafe(naked)]
-    extern "C" fn timer() {
-        naked_asm!("push 0", "push {vector}", "jmp {common}", vector = const controller::vector(pit::LINE), common = sym H::common)
     }
 
     #[unsafe(naked)]

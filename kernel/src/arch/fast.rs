@@ -4,8 +4,7 @@
 //! the kernel's state.
 //!
 //! The file `message` has calls and replies, `notify` has polls and signals, `interrupt` has the
-//! interrupts of lines and the timer's tick, and `switch` has `yield` and the ways in which a
-//! thread continues. All of them do what the Rust functions in [`kernel_core::system::direct`]
+//! interrupts of lines, and `switch` has `yield` and the ways in which a thread continues. All of them do what the Rust functions in [`kernel_core::system::direct`]
 //! specify, and leave everything else to Rust. All are generic over the environment in which they
 //! run: the kernel, or a host test of `kernel-core`, into which these five files are also compiled
 //! (with the controller's assembly, see [`super::controller`]), and which compares the assembly
@@ -107,9 +106,6 @@ pub unsafe trait Core: General {
     /// Returns to ring 3, to another thread or the same one, for which everything is prepared: the
     /// address of the frame with all its registers is in `rax`.
     extern "C" fn leave() -> !;
-    /// Continues here if the assembly cannot handle a tick of the timer: nothing has changed, and
-    /// registers and stack are as after the interrupt.
-    extern "C" fn timer();
     /// Continues here if the assembly cannot handle an interrupt: nothing has changed, and
     /// registers and stack are as after the interrupt, except that 0 for an error code and the
     /// vector are pushed.
@@ -126,7 +122,7 @@ macro_rules! code {
             // Each piece uses some of the operands; these comments use all of them.
             "# {r15}{r14}{r13}{r12}{r10}{r9}{r8}{rdi}{rsi}{rbp}{rbx}{rdx}{rcx}{rax}{vector}{syscall}{rip}{rflags}{rsp}{flags}{flags_set}{size}",
             "# {frame_end}{kernel_stack}{kernel}{system}{threads}{endpoints}{notes}{core_extras}{iomap}{owner}{bitmap}{no_bitmap}{special}{task}",
-            "# {slot}{budget}{left}{closed}{charged_to}{effective}{levels}{ready}{current}{alone}{state}{running}{is_ready}{mask}{space}{extras}",
+            "# {slot}{budget}{left}{closed}{charged_to}{deadline}{effective}{levels}{ready}{current}{alone}{state}{running}{is_ready}{mask}{space}{extras}",
             "# {nobody}{queues}{bits}{note_name}{word}{waiter}{bound}{releasing}{signals}{polls}",
             "# {lookup_handle}{lookup_closed}{lookup_place}{lookup_name}{notification_cache_never}",
             "# {ring_0}{now}{out}{switches}{space_switches}",
@@ -176,6 +172,7 @@ macro_rules! code {
             left = const layout::LEFT,
             closed = const layout::CLOSED,
             charged_to = const layout::CHARGED_TO,
+            deadline = const layout::DEADLINE,
             effective = const layout::EFFECTIVE,
             levels = const layout::LEVELS,
             ready = const layout::READY,
@@ -273,13 +270,15 @@ macro_rules! charge {
     };
 }
 
-/// Jumps to 9 unless the task of thread `rbp` has processor time left; otherwise puts its level in
-/// `r8d`. `r9` is overwritten.
+/// Jumps to 9 unless the task of thread `rbp` has processor time left until the timer interrupts;
+/// otherwise puts the thread's level in `r8d`. `r9` is overwritten.
 macro_rules! awake {
     () => {
         "mov r9d, [rbp + {budget}]
-        cmp qword ptr [r15 + r9 + {left}], 0
-        jle 9f
+        mov r8, [r15 + {deadline}]
+        sub r8, [r15 + {charged_to}]
+        cmp [r15 + r9 + {left}], r8
+        jl 9f
         movzx r8d, byte ptr [rbp + {effective}]"
     };
 }

@@ -4,12 +4,11 @@ use super::controller::{self, Controller, InterruptController, vector};
 #[cfg(feature = "plain")]
 use super::entry::stub as line;
 use super::entry::{fatal, stub, stub_with_error};
-use super::fast::Core;
 use super::gdt::{IST_DOUBLE_FAULT, IST_MACHINE_CHECK, IST_NMI, KERNEL_CODE};
 use super::handlers::Handlers;
 #[cfg(not(feature = "plain"))]
 use super::interrupt::line;
-use super::{interrupt, pit};
+use super::timer;
 use core::cell::UnsafeCell;
 use core::marker::PhantomData;
 use kernel_core::lines::{LINES, Line};
@@ -87,8 +86,7 @@ pub fn init<H: Handlers>() {
         // Ring 3 may use `int3`, and no other vector.
         table[*number] = gate(*handler, 0, if *number == 3 { GATE_FROM_RING_3 } else { GATE });
     }
-    let timer = if cfg!(feature = "plain") { H::timer } else { interrupt::timer::<H> };
-    table[usize::from(vector(pit::LINE))] = gate(timer, 0, GATE);
+    table[usize::from(vector(timer::LINE))] = gate(stub::<H, { vector(timer::LINE) }>, 0, GATE);
     table[2] = gate(fatal::<H, 2, false>, IST_NMI, GATE);
     table[8] = gate(fatal::<H, 8, true>, IST_DOUBLE_FAULT, GATE);
     table[18] = gate(fatal::<H, 18, false>, IST_MACHINE_CHECK, GATE);

@@ -1,8 +1,8 @@
-//! An interrupt of a line and the timer's tick where no special case applies: see [`super::fast`].
+//! An interrupt of a line where no special case applies: see [`super::fast`].
 //! [`super::notify`] says which register holds which thread.
 
 use super::controller::{self, STATE, assembly};
-use super::fast::{Core, code, ring_3, settle, swap};
+use super::fast::{Core, code, settle, swap};
 use super::notify::wake;
 use super::switch::resumed;
 use core::arch::naked_asm;
@@ -10,88 +10,6 @@ use core::mem::offset_of;
 use kernel_core::layout::{self, register};
 use kernel_core::lines::Line;
 use kernel_core::thread::{FLOAT, STEP, TrapFrame, WHOLE};
-
-/// Saves the five registers that a tick uses in the interrupted thread's frame, to which the
-/// processor has pushed five words.
-macro_rules! save_five {
-    () => {
-        "mov [rsp + 40 + {rax}], rax
-        mov [rsp + 40 + {rcx}], rcx
-        mov [rsp + 40 + {rdx}], rdx
-        mov [rsp + 40 + {rbx}], rbx
-        mov [rsp + 40 + {rbp}], rbp"
-    };
-}
-
-macro_rules! restore_five {
-    () => {
-        "mov rax, [rsp + 40 + {rax}]
-        mov rcx, [rsp + 40 + {rcx}]
-        mov rdx, [rsp + 40 + {rdx}]
-        mov rbx, [rsp + 40 + {rbx}]
-        mov rbp, [rsp + 40 + {rbp}]"
-    };
-}
-
-/// The entry of the timer's interrupt, for a tick in ring 3 at which no timer is due and after
-/// which the same thread runs on. In ring 0, in the idle loop, the general path handles it.
-#[unsafe(naked)]
-pub extern "C" fn timer<C: Core>() {
-    code!(
-        "test byte ptr [rsp + 8], 3",
-        "jz {general}",
-        swap!(),
-        save_five!(),
-        "lea rcx, [rsp + 40]",
-        "mov rbx, gs:[{system}]",
-        ".if {ring_0}",
-        "rdtsc",
-        "shl rdx, 32",
-        "or rax, rdx",
-        ".else",
-        "mov rax, gs:[{now}]",
-        ".endif",
-        // No timer is due: see `Clock::ns`.
-        "mov rbp, rax",
-        "sub rax, [rbx + {base}]",
-        "mul qword ptr [rbx + {mult}]",
-        "shrd rax, rdx, 32",
-        "cmp rax, [rbx + {first}]",
-        "jae 9f",
-        // The period goes on, and no task is waiting for a new slice or for the return of its
-        // threads.
-        "cmp rbp, [rbx + {look_at}]",
-        "jae 9f",
-        // The running thread's task has processor time left.
-        "mov ecx, [rcx + {budget}]",
-        "mov rax, rbp",
-        "sub rax, [rbx + {charged_to}]",
-        "mov rdx, [rbx + rcx + {left}]",
-        "sub rdx, rax",
-        "jle 9f",
-        "mov [rbx + {charged_to}], rbp",
-        "mov [rbx + rcx + {left}], rdx",
-        "inc qword ptr [rbx + {interrupts}]",
-        assembly!(end_tick),
-        "# {controller}",
-        "and dword ptr [rsp + 16], {flags}",
-        "or dword ptr [rsp + 16], {flags_set}",
-        restore_five!(),
-        swap!(),
-        ring_3!("iretq"),
-        "9:",
-        restore_five!(),
-        swap!(),
-        "jmp {general}";
-        general = sym C::timer,
-        base = const layout::CLOCK_BASE,
-        mult = const layout::CLOCK_MULT,
-        first = const layout::TIMERS_FIRST,
-        look_at = const layout::LOOK_AT,
-        interrupts = const layout::INTERRUPTS,
-        controller = sym STATE,
-    )
-}
 
 /// The entry of an interrupt of a driver's line, by its vector.
 #[unsafe(naked)]

@@ -17,7 +17,7 @@
 //! | time, account | 6 | 6 |
 //! | cached lookup of the handle, the endpoint | 10 | 10 |
 //! | the partner; bits; token, awaited state | 5 | 15 |
-//! | budget, importance | 7 | 7 |
+//! | budget, timer, importance | 9 | 9 |
 //! | the call's token, last messages | 9 | - |
 //! | states, queue, mask, current thread, counter | 6 | 8 |
 //! | extras, RSP0, CR3, counter | 9 | 9 |
@@ -73,6 +73,7 @@ macro_rules! piece {
             name = const layout::ENDPOINT_NAME,
             left = const layout::LEFT,
             closed = const layout::CLOSED,
+            deadline = const layout::DEADLINE,
             charged_to = const layout::CHARGED_TO,
             levels = const layout::LEVELS,
             current = const layout::CURRENT,
@@ -102,7 +103,7 @@ macro_rules! save {
 
 /// Charges the time to the running thread. Afterwards the offset of its budget is in `r11` and the
 /// system's address in `rbp`; `eax rcx rdx` are overwritten. The upper half of the time is left for
-/// the general path: no thread runs that long without a tick.
+/// the general path: no thread runs that long without an interrupt of the timer.
 macro_rules! charge {
     () => {
         "mov rbp, gs:[{system}]
@@ -143,13 +144,15 @@ macro_rules! partner {
     };
 }
 
-/// Jumps to 9 unless the task of thread `rdx` has processor time left, and no ready thread is as
-/// important.
+/// Jumps to 9 unless the task of thread `rdx` has processor time left until the timer interrupts,
+/// and no ready thread is as important.
 macro_rules! may_follow {
     () => {
         "mov ecx, [rdx + {budget}]
-        cmp qword ptr [rbp + rcx + {left}], 0
-        jle 9f
+        mov rax, [rbp + {deadline}]
+        sub rax, [rbp + {charged_to}]
+        cmp [rbp + rcx + {left}], rax
+        jl 9f
         movzx ecx, byte ptr [rdx + {effective}]
         bsf rax, [rbp + {levels}]
         cmp ecx, eax

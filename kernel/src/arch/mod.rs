@@ -25,3 +25,4 @@ pub mod ram;
 pub mod stacks;
 pub mod state;
 mod switch;
+pub mod timer;

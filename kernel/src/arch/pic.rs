@@ -19,7 +19,6 @@ macro_rules! assembly {
     // The line of the first controller to which the second is attached.
     (CASCADE) => { 2 };
     (out $port:ident) => { concat!(".if {ring_0}\nout ", assembly!($port), ", al\n.endif\n") };
-    (end_tick) => { concat!("mov al, ", assembly!(END), "\n", assembly!(out COMMAND_1)) };
     (mask_and_end) => {
         concat!(
             "bts word ptr [rip + {controller}], cx

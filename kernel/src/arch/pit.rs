@@ -1,16 +1,11 @@
-//! The 8254 interval timer (Intel 8254 data sheet): channel 0 generates ticks; channel 2 serves to
-//! measure the frequency of the time-stamp counter.
+//! The 8254 interval timer (Intel 8254 data sheet): channel 0 interrupts when a time is over;
+//! channel 2 serves to measure the frequency of the time-stamp counter.
 
-use super::cpu;
-use kernel_core::lines::Line;
+use super::{cpu, ports};
 use x86_64::instructions::port::Port;
 
 /// The input frequency in hertz.
-const HERTZ: u64 = 1_193_182;
-/// The number of ticks per second.
-pub const TICK_HERTZ: u64 = 1_000_000_000 / kernel_core::period::TICK_NS;
-/// The interrupt line of channel 0.
-pub const LINE: Line = Line::new(0);
+pub const HERTZ: u64 = 1_193_182;
 
 /// The length of a measurement in input cycles: 10 ms.
 const CALIBRATION: u16 = (HERTZ / 100) as u16;
@@ -107,16 +102,20 @@ pub fn measure_tsc() -> u64 {
     ASSUMED_TSC
 }
 
-/// Starts the periodic tick on line 0.
+/// Has channel 0 count down and interrupt once (mode 0) when it is given a count.
 pub fn start() {
-    let divisor = (HERTZ / TICK_HERTZ) as u16;
-    let mut command = Port::<u8>::new(0x43);
+    // SAFETY: channel 0 belongs to the kernel.
+    unsafe { Port::<u8>::new(0x43).write(0b0011_0000) };
+}
+
+/// Has channel 0 interrupt once after so many input cycles, counted from now. It does not interrupt
+/// for a count that it was given before.
+pub fn count_down(cycles: u16) {
+    ports::count(2);
     let mut data = Port::<u8>::new(0x40);
-    // SAFETY: channel 0 belongs to the kernel; its line is masked until the kernel is ready for it.
-    unsafe {
-        // Channel 0, both bytes, mode 2: periodic.
-        command.write(0b0011_0100);
-        data.write(divisor.to_le_bytes()[0]);
-        data.write(divisor.to_le_bytes()[1]);
+    for byte in cycles.max(1).to_le_bytes() {
+        // SAFETY: channel 0 belongs to the kernel. The first byte of a count stops it, the second
+        // starts it with the new count.
+        unsafe { data.write(byte) };
     }
 }

@@ -38,6 +38,9 @@ const TIMER_BIT: u32 = 32;
 const REAPS_PER_TURN: usize = 64;
 /// Most reports printed in a turn.
 const REPORTS_PER_TURN: usize = 4;
+/// How long reports wait, in nanoseconds: the next life of a dead task, and those that wait for its
+/// answers, go first.
+const REPORT_DELAY_NS: u64 = NS_PER_MS;
 const NS_PER_MS: u64 = 1_000_000;
 
 /// The supervisor's view of the task in a row of the task table.
@@ -87,6 +90,8 @@ struct Supervisor {
     reports: Reports,
     waiters: Vec<Waiter>,
     timer: Option<Timer>,
+    /// When reports are printed next, in nanoseconds since boot; `None` if there are none.
+    reports_ns: Option<u64>,
     /// Milliseconds between two questions for signs of life; `None` if no task is watched.
     pulse_ms: Option<u64>,
     /// Time of the next question for signs of life, in nanoseconds since boot; `None` if no task is
@@ -120,8 +125,17 @@ impl Driver for Supervisor {
         let tasks: Vec<_> = records.iter().copied().map(Task::new).collect();
         make_room_for_reports();
         let reports = Reports::new(tasks.len());
-        let mut supervisor =
-            Supervisor { archive, tasks, reports, waiters: Vec::new(), timer, pulse_ms, heartbeat_ns, period_ns };
+        let mut supervisor = Supervisor {
+            archive,
+            tasks,
+            reports,
+            waiters: Vec::new(),
+            timer,
+            reports_ns: None,
+            pulse_ms,
+            heartbeat_ns,
+            period_ns,
+        };
         rt::described!(supervisor::protocol);
         supervisor.start_all();
         supervisor.turn(false);
@@ -221,7 +235,8 @@ impl Supervisor {
             self.heartbeat_ns = self.pulse_ms.map(|ms| now_ns() + ms * NS_PER_MS);
         }
         // Without a timer there is no later turn.
-        if timer || self.timer.is_none() {
+        if timer && self.reports_ns.is_some_and(|due| due <= now_ns()) || self.timer.is_none() {
+            self.reports_ns = None;
             self.print_reports();
         }
         self.arm_timer();
@@ -230,12 +245,16 @@ impl Supervisor {
     fn arm_timer(&mut self) {
         let plans = self.tasks.iter().filter_map(|task| match task.phase {
             Phase::Idle | Phase::Running(_) => None,
-            // The rest, beyond this turn's budget, at the next tick.
+            // The rest, beyond this turn's budget, soon.
             Phase::Reaping { .. } => Some(0),
             Phase::Waiting { respawn_ns } => Some(respawn_ns),
         });
+        let plans = plans.min();
+        if let Some(next) = self.reports.next_ns() {
+            self.reports_ns.get_or_insert_with(|| next.max(now_ns() + REPORT_DELAY_NS));
+        }
         let Some(timer) = &self.timer else { return };
-        match plans.chain(self.heartbeat_ns).chain(self.reports.next_ns()).min() {
+        match plans.into_iter().chain(self.heartbeat_ns).chain(self.reports_ns).min() {
             Some(due) => timer.arm_at(due),
             None => timer.disarm(),
         }

@@ -71,7 +71,7 @@ const SYSTEMS: [Measured; 6] = [
             "notify_wake",
             "irq_to_driver",
             "yield_switch",
-            "timer_tick",
+            "turn_end",
             "driver_restart",
         ],
         memory: "128M",

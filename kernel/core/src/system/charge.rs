@@ -35,7 +35,7 @@ impl System {
 
     /// Charges the running thread's task for the lower 32 bits of the time since the last charge,
     /// exactly as the assembly does. The rest is left for the next charge; no thread runs that long
-    /// without a tick.
+    /// without an interrupt of the timer.
     #[inline(always)]
     pub(crate) fn charge_short(&mut self) {
         let spent = u64::from((self.now as u32).wrapping_sub(self.sched.charged_to as u32));

@@ -145,7 +145,11 @@ fn accounts(s: &System) -> Result<(), String> {
     let passed = sched.charged_to - s.clock.base;
     ensure!(used + s.counters.idle == passed, "{used} cycles are charged, {} were idle of {passed}", s.counters.idle);
     let filling = sched.next_row < sched.rows || sched.says_ready(RETURNING);
-    ensure!(sched.look_at == if filling { 0 } else { sched.period_end }, "a tick looks at {}", sched.look_at);
+    ensure!(
+        sched.look_at == if filling { 0 } else { sched.period_end },
+        "the period is looked at at {}",
+        sched.look_at
+    );
     for (row, account) in s.tasks.rows().zip(&sched.accounts) {
         let state = s.tasks[row].state;
         let (dead, alive) = (state == TaskState::Dead, s.tasks[row].is_alive());

@@ -1,10 +1,10 @@
 //! Fast paths: the most frequent operations, done at once where no special case applies, without
 //! the queues of the scheduler and without repeating lookups. Each operation here first checks its
 //! conditions, and changes state only where the general one ([`System::call`], [`System::reply`]
-//! and [`System::recv`], [`System::signal`], [`System::interrupt`], [`System::yield_now`],
-//! [`System::tick`], each followed by [`System::schedule`]) would do exactly the same. Otherwise it
-//! returns false, and nothing has changed except that the running thread has been charged for its
-//! time up to now, which the general operation would do first.
+//! and [`System::recv`], [`System::signal`], [`System::interrupt`], [`System::yield_now`], each
+//! followed by [`System::schedule`]) would do exactly the same, and the timer need not be armed.
+//! Otherwise it returns false, and nothing has changed except that the running thread has been
+//! charged for its time up to now, which the general operation would do first.
 //!
 //! [`System::direct_call`] and [`System::direct_reply`] exist twice: in a kernel without the
 //! feature `plain`, assembly does the same with the message in the processor's registers
@@ -67,10 +67,12 @@ impl Scheduler {
         self.accounts.get(row.index() % MAX_TASKS)
     }
 
-    /// Whether a blocked thread's task has processor time left, at the thread's level.
+    /// Whether a thread's task has processor time left, at the thread's level, at
+    /// least until the timer interrupts: so it need not be armed for the thread. The running thread
+    /// must have been charged.
     #[inline(always)]
-    fn has_left(&self, t: &Thread) -> bool {
-        self.account_of(t.task).is_some_and(|account| account.has_left(t.effective == BACKGROUND))
+    pub(crate) fn has_left(&self, t: &Thread) -> bool {
+        t.budget.left(&self.accounts) >= self.deadline.at.wrapping_sub(self.charged_to) as i64
     }
 
     /// Whether a blocked thread may run at once in place of the running one, which stops: its task
@@ -337,7 +339,7 @@ impl System {
         let current = sched.current;
         let Some(me) = threads.at(current) else { return false };
         let level = me.effective;
-        if level >= RETURNING || self.releasing != 0 || !sched.has_left(me) {
+        if level >= RETURNING || self.releasing != 0 || !sched.account_of(me.task).is_some_and(Account::has_slice) {
             return false;
         }
         let Some(next) = sched.ready.get(usize::from(level)).and_then(Queue::only) else {
@@ -357,15 +359,5 @@ impl System {
         sched.current = next;
         self.counters.switches += 1;
         true
-    }
-
-    /// A timer tick while a thread runs, at which no timer is due and no period ends, and after
-    /// which the same thread runs on.
-    pub fn direct_tick(&mut self) -> bool {
-        if self.clock.ns(self.now) >= self.timers.first || self.now >= self.sched.look_at {
-            return false;
-        }
-        self.charge();
-        self.running().is_some_and(|me| self.sched.has_left(me))
     }
 }

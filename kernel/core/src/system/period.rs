@@ -7,7 +7,7 @@ use crate::system::System;
 
 impl System {
     /// Begins a new period when the last one is over: gives tasks their slices and returns their
-    /// waiting threads to their priorities, `most` at this tick.
+    /// waiting threads to their priorities, `most` at this interrupt.
     #[cold]
     pub(crate) fn fill_slices(&mut self, most: usize) {
         let end = self.sched.period_end;

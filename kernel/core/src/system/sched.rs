@@ -9,7 +9,7 @@
 //! thread whose task has nothing left is found when it would run, and is parked then
 //! ([`System::park`]): of each task one thread waits in a queue of the scheduler, and the others
 //! wait behind it. When their task has a new slice, they return to their priorities, a few at each
-//! tick, by turns of the tasks.
+//! interrupt of the timer, by turns of the tasks.
 
 use crate::account::{Account, Budget};
 use crate::queue::NIL;
@@ -308,7 +308,7 @@ impl System {
         false
     }
 
-    /// Handles a timer tick: timers, slices, turns.
+    /// Does what is due: timers, slices, turns.
     pub fn tick(&mut self) {
         self.charge();
         let now_ns = self.clock.ns(self.now);

@@ -36,6 +36,19 @@ pub struct Places {
     pub notifications: u64,
 }
 
+/// The parts of the state that are needed at once to enter a thread.
+pub struct Entering<'a> {
+    /// The thread.
+    pub thread: &'a mut Thread,
+    /// The task table.
+    pub tasks: &'a Tasks,
+    /// The floating-point registers of the threads that have some.
+    pub floats: &'a mut Arena<FloatState>,
+    /// Whether the timer is armed for the thread; otherwise it is to be armed: see
+    /// [`System::arm`].
+    pub armed: bool,
+}
+
 impl System {
     /// The task table.
     pub fn tasks(&self) -> &Tasks {
@@ -69,10 +82,13 @@ impl System {
         self.clock.ns(self.now)
     }
 
-    /// The parts of the state that are needed at once to enter a thread.
+    /// The parts of the state that are needed at once to enter a thread, and whether the timer is
+    /// armed for it; `None` if it is gone.
     #[inline(always)]
-    pub fn entering(&mut self) -> (&mut Arena<Thread>, &Tasks, &mut Arena<FloatState>) {
-        (&mut self.threads, &self.tasks, &mut self.floats)
+    pub fn entering(&mut self, thread: ThreadIndex) -> Option<Entering<'_>> {
+        let thread = self.threads.at_mut(thread)?;
+        let armed = self.sched.is_armed(thread, self.timers.first);
+        Some(Entering { thread, tasks: &self.tasks, floats: &mut self.floats, armed })
     }
 
     /// Where the tables that the entry stubs use are in memory. They never move.
@@ -126,6 +142,7 @@ impl System {
     }
 
     /// Takes all interrupt lines from a row. Returns them: the caller masks them.
+    #[inline(always)]
     pub fn release_lines(&mut self, row: Row) -> LineSet {
         self.lines.release(row)
     }

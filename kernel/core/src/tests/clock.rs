@@ -33,3 +33,14 @@ proptest! {
         prop_assert!(back <= ns && ns - back <= 1_001, "{} for {}", back, ns);
     }
 }
+
+proptest! {
+    /// A time in cycles is the first at which the clock has come to the time in nanoseconds.
+    #[test]
+    fn cycles_at_is_the_first_that_is_late_enough(base in 0..1_u64 << 40, hertz in 1_000_000..10_000_000_000_u64, ns in 0..1_u64 << 60) {
+        let clock = Clock::new(base, hertz);
+        let at = clock.cycles_at(ns);
+        prop_assert!(at == u64::MAX || clock.ns(at) >= ns);
+        prop_assert!(at <= base || clock.ns(at - 1) < ns);
+    }
+}

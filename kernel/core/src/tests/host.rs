@@ -2,7 +2,7 @@
 //! [`crate::system::direct`].
 #![allow(unsafe_code)]
 
-use super::By;
+use super::{By, armed};
 use crate::System;
 use crate::layout;
 use crate::lines::Line;
@@ -147,16 +147,16 @@ fn message(s: &mut System, piece: extern "C" fn(), number: abi::Syscall) -> bool
 /// `call` as its frame says.
 pub fn call(s: &mut System, by: By) -> bool {
     match by {
-        By::Assembly => message(s, message::call::<Host>, abi::Syscall::Call),
-        _ => s.direct_call(),
+        By::Assembly => armed(s, |s| message(s, message::call::<Host>, abi::Syscall::Call)),
+        _ => armed(s, System::direct_call),
     }
 }
 
 /// `reply_recv` as its frame says.
 pub fn reply_recv(s: &mut System, by: By) -> bool {
     match by {
-        By::Assembly => message(s, message::reply_recv::<Host>, abi::Syscall::ReplyRecv),
-        _ => s.direct_reply(),
+        By::Assembly => armed(s, |s| message(s, message::reply_recv::<Host>, abi::Syscall::ReplyRecv)),
+        _ => armed(s, System::direct_reply),
     }
 }
 
@@ -303,8 +303,8 @@ fn notified(s: &mut System, piece: extern "C" fn(), entry: Entry) -> bool {
 /// `signal` as its frame says.
 pub fn signal(s: &mut System, by: By) -> bool {
     match by {
-        By::Assembly => notified(s, notify::signal::<Host>, Entry::Call(abi::Syscall::Signal)),
-        _ => s.direct_signal(),
+        By::Assembly => armed(s, |s| notified(s, notify::signal::<Host>, Entry::Call(abi::Syscall::Signal))),
+        _ => armed(s, System::direct_signal),
     }
 }
 
@@ -312,7 +312,7 @@ pub fn signal(s: &mut System, by: By) -> bool {
 pub fn poll(s: &mut System, by: By) -> bool {
     let Some(TrapFrame { rdi, rsi, .. }) = s.running().map(|t| t.frame) else { return false };
     match by {
-        By::Assembly => notified(s, notify::poll::<Host>, Entry::Call(abi::Syscall::Poll)),
+        By::Assembly => armed(s, |s| notified(s, notify::poll::<Host>, Entry::Call(abi::Syscall::Poll))),
         _ => s.finds_nothing(HandleNumber::from_register(rdi), rsi),
     }
 }
@@ -320,15 +320,15 @@ pub fn poll(s: &mut System, by: By) -> bool {
 /// `yield`.
 pub fn take_turns(s: &mut System, by: By) -> bool {
     match by {
-        By::Assembly => notified(s, switch::give_way::<Host>, Entry::Call(abi::Syscall::Yield)),
-        _ => s.direct_yield(),
+        By::Assembly => armed(s, |s| notified(s, switch::give_way::<Host>, Entry::Call(abi::Syscall::Yield))),
+        _ => armed(s, System::direct_yield),
     }
 }
 
 /// The interrupt of a line while a thread runs. The assembly goes where the general path has found that it leads.
 pub fn interrupt(s: &mut System, line: Line, by: By) -> bool {
     if by != By::Assembly {
-        return s.direct_interrupt(line);
+        return armed(s, |s| s.direct_interrupt(line));
     }
     if let Some(owner) = s.lines.owner(line)
         && s.tasks[owner.row].lose & owner.bits == 0
@@ -343,13 +343,5 @@ pub fn interrupt(s: &mut System, line: Line, by: By) -> bool {
         12 => interrupt::line::<Host, { vector(Line::new(12)) }>,
         _ => panic!("{line:?}"),
     };
-    notified(s, piece, Entry::Line(line))
-}
-
-/// A tick of the timer while a thread runs.
-pub fn tick(s: &mut System, by: By) -> bool {
-    match by {
-        By::Assembly => notified(s, interrupt::timer::<Host>, Entry::Line(Line::new(0))),
-        _ => s.direct_tick(),
-    }
+    armed(s, |s| notified(s, piece, Entry::Line(line)))
 }

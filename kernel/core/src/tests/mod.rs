@@ -4,6 +4,7 @@ mod acpi;
 mod archive;
 mod arena;
 mod clock;
+mod deadline;
 mod debug;
 mod explore;
 mod fast;
@@ -332,8 +333,27 @@ fn fast_call(s: &mut System, thread: ThreadIndex, handle: HandleNumber, message:
     Went::of(over, || {
         let lent = message.leases;
         s.threads.at_mut(thread).unwrap().leases[..lent.len()].copy_from_slice(lent);
-        s.direct_call_lending()
+        armed(s, System::direct_call_lending)
     })
+}
+
+/// Arms the timer for the running thread, as the kernel does.
+fn arm(s: &mut System) -> Option<u64> {
+    let current = s.current().expect("somebody runs");
+    if s.entering(current).is_some_and(|entering| entering.armed) { None } else { s.arm() }
+}
+
+/// Does something on a fast path. Where a test has not armed the timer, it interrupts right afterwards.
+fn armed<T>(s: &mut System, f: impl FnOnce(&mut System) -> T) -> T {
+    let unarmed = s.sched.deadline.at == crate::deadline::NEVER;
+    if unarmed {
+        s.sched.deadline.at = s.now + 1;
+    }
+    let done = f(s);
+    if unarmed {
+        s.sched.deadline.at = crate::deadline::NEVER;
+    }
+    done
 }
 
 /// The same for `reply_recv`.
@@ -353,7 +373,7 @@ fn fast_reply_recv(
         return Went::Not;
     }
     let over = host::reply_recv(s, by);
-    Went::of(over, || s.direct_reply_queued())
+    Went::of(over, || armed(s, System::direct_reply_queued))
 }
 
 /// `poll`.
@@ -405,15 +425,6 @@ fn interrupt(s: &mut System, line: Line, by: By) -> bool {
         return true;
     }
     s.interrupt(line);
-    false
-}
-
-/// The same for a tick.
-fn tick(s: &mut System, by: By) -> bool {
-    if by != By::General && s.current().is_some() && host::tick(s, by) {
-        return true;
-    }
-    s.tick();
     false
 }
 

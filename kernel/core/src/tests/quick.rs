@@ -4,8 +4,7 @@
 use super::fast::everything;
 use super::partners::Change;
 use super::{
-    By, HERTZ, NOTE, OWN, altered, frame, host, interrupt, kill, note, recv, run, sound, spawn, state, thread, trio,
-    wait,
+    By, NOTE, OWN, altered, frame, host, interrupt, kill, note, recv, run, sound, spawn, state, thread, trio, wait,
 };
 use crate::Row;
 use crate::System;
@@ -13,13 +12,11 @@ use crate::handles::{Handle, Object};
 use crate::lines::{Line, LineOwner};
 use crate::notify::Notification;
 use crate::number::HandleNumber;
-use crate::sched::BACKGROUND;
 use crate::thread::{State, ThreadIndex};
 use abi::Status;
 use abi::error::DeathKind;
 use abi::message::{Header, Rights, bits};
 
-const MS: u64 = HERTZ / 1_000;
 const SLICE_NS: u64 = crate::period::SLICE_NS;
 
 /// The trio, of which the last two may signal the first; the handle by which they do.
@@ -260,10 +257,8 @@ fn a_budget_counts_up_to_now() {
     let (mut s, [server, ..]) = trio();
     run(&mut s, server);
     s.now += SLICE_NS - 1;
-    assert!(host::tick(&mut s, By::Assembly), "there is some left");
     assert!(host::take_turns(&mut s, By::Assembly), "there is some left");
     s.now += 1;
-    assert!(!host::tick(&mut s, By::Assembly), "the last of it has just been used");
     assert!(!host::take_turns(&mut s, By::Assembly), "the last of it has just been used");
     s.charge();
     assert_eq!(s.cpu(Row::new(0)), SLICE_NS);
@@ -286,47 +281,6 @@ fn who_stops_is_charged_before_the_next_one_is_looked_at() {
         assert_eq!(host::signal(&mut s, By::Assembly), goes, "after {passed}");
         sound(&s);
     }
-}
-
-#[test]
-fn a_tick_goes_fast_only_where_it_changes_nothing() {
-    let (mut s, [server, client, _]) = trio();
-    let timer = s.timer_create(server, NOTE, 0).unwrap().number();
-    run(&mut s, server);
-    s.now += MS;
-    assert!(tried(&mut s, host::tick), "nothing is in the way of this one");
-    assert_eq!(s.cpu(Row::new(0)), MS);
-    let deadline = s.clock.ns(s.now);
-    s.timer_set(server, timer, Some(deadline + 1)).unwrap();
-    assert!(tried(&mut s, host::tick), "a deadline that has not come");
-    s.timer_set(server, timer, Some(deadline)).unwrap();
-    assert!(!tried(&mut s, host::tick), "a deadline that has come");
-    s.timer_set(server, timer, None).unwrap();
-    assert!(tried(&mut s, host::tick), "none");
-    // One in the background.
-    s.unschedule(client);
-    use_up(&mut s, Row::new(1));
-    s.make_ready(client);
-    assert_eq!(s.threads.at(client).unwrap().effective, BACKGROUND);
-    assert!(tried(&mut s, host::tick), "somebody waits for a new period, which has not come");
-    use_up(&mut s, Row::new(0));
-    assert!(!tried(&mut s, host::tick), "its task's slice is used up");
-    let (mut s, [server, client, _]) = trio();
-    run(&mut s, server);
-    let end = s.sched.period_end;
-    s.charge();
-    use_up(&mut s, Row::new(1));
-    s.unschedule(client);
-    s.make_ready(client);
-    // The idle processor brings the time near the end, so that the slice is whole.
-    idle(&mut s, server, end - 1);
-    assert!(tried(&mut s, host::tick), "the period goes on");
-    idle(&mut s, server, end);
-    assert!(!tried(&mut s, host::tick), "the period is over");
-    s.tick();
-    sound(&s);
-    assert_eq!(s.threads.at(client).unwrap().effective, 5);
-    assert!(tried(&mut s, host::tick), "another one has begun");
 }
 
 #[test]
@@ -420,14 +374,4 @@ pub fn use_up(s: &mut System, row: Row) {
     let of_all = SLICE_NS;
     s.now += of_all;
     s.sched.charged_to += of_all;
-}
-
-/// Nobody runs until then, and then this one.
-fn idle(s: &mut System, thread: ThreadIndex, until: u64) {
-    s.charge();
-    s.unschedule(thread);
-    s.now = until;
-    s.charge();
-    s.threads.at_mut(thread).unwrap().state = State::Running;
-    s.sched.current = thread;
 }

@@ -1,7 +1,7 @@
 //! Who runs, and for how long.
 
 use super::*;
-use crate::period::{LEAST_SLICE_NS, PERIOD_NS, SLICE_NS, shares};
+use crate::period::{LEAST_SLICE_NS, OVERRUN_NS, PERIOD_NS, SLICE_NS, shares};
 use crate::sched::{BACKGROUND, SEARCHED};
 use crate::thread::ThreadIndex;
 
@@ -235,8 +235,8 @@ fn all_slices_together_leave_time() {
     for tasks in 0..=2000 {
         let (slice, period) = shares(tasks);
         assert!((LEAST_SLICE_NS..=SLICE_NS).contains(&slice) && period >= PERIOD_NS, "{tasks}: {slice} {period}");
-        // Each may exceed its slice by a tick.
-        let most = tasks as u64 * (slice + MS);
+        // Each may exceed its slice.
+        let most = tasks as u64 * (slice + OVERRUN_NS);
         assert!(most * 10 <= period * 9 + 10, "{tasks} tasks take {most} of {period}");
     }
     assert_eq!(shares(3), (SLICE_NS, PERIOD_NS));

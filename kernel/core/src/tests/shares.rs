@@ -1,11 +1,11 @@
 //! Processor time is a task's: whatever its threads do to be elsewhere when somebody looks, they get its slice in each period and no more while
 //! others want theirs.
 //!
-//! The tests here let time pass as a machine does: threads work, a tick comes every millisecond, and system calls take a little. They look only
-//! at what each task got.
+//! The tests here let time pass as a machine does: threads work, the timer interrupts when it was armed for, and system calls take a little. They
+//! look only at what each task got.
 
 use super::*;
-use crate::period::{PERIOD_NS, SLICE_NS};
+use crate::period::{OVERRUN_NS, PERIOD_NS, SLICE_NS};
 use crate::sched::SEARCHED;
 use crate::thread::ThreadIndex;
 use abi::task::LEVELS;
@@ -17,13 +17,14 @@ const MS: u64 = 1_000_000;
 const CALL: u64 = 500;
 /// How often the whole state is looked at, in nanoseconds.
 const CHECKED: u64 = 13 * MS;
-/// How long before a tick a thread gets out of its way.
+/// How long before an interrupt of the timer a thread gets out of its way.
 const BEFORE: u64 = 5_000;
 
 /// A machine on which threads work.
 struct Machine {
     s: System,
-    next_tick: u64,
+    /// When the timer has interrupted.
+    interrupts: Vec<u64>,
     /// How much each thread has to do before it asks what comes next; none, where it has begun or been woken.
     work: HashMap<ThreadIndex, u64>,
     fast: bool,
@@ -49,10 +50,20 @@ impl Machine {
             spawn(&mut s, row as u16);
         }
         let had = vec![[0; 2]; priorities.len()];
-        Machine { s, next_tick: MS, work: HashMap::new(), fast, had, periods: Vec::new() }
+        Machine { s, interrupts: Vec::new(), work: HashMap::new(), fast, had, periods: Vec::new() }
     }
 
+    /// Time passes for whoever runs. What it had is counted to the period in which it had it.
     fn pass(&mut self, until: u64) {
+        while until / PERIOD_NS > self.s.now / PERIOD_NS {
+            self.pass_in_period((self.s.now / PERIOD_NS + 1) * PERIOD_NS);
+            let had = core::mem::replace(&mut self.had, vec![[0; 2]; self.s.tasks.len()]);
+            self.periods.push(had);
+        }
+        self.pass_in_period(until);
+    }
+
+    fn pass_in_period(&mut self, until: u64) {
         let passed = until - self.s.now;
         if let Some(t) = self.s.current().and_then(|t| self.s.threads.at(t)) {
             let had = &mut self.had[t.task.index()];
@@ -62,49 +73,62 @@ impl Machine {
         self.s.now = until;
     }
 
+    /// Who runs, for whom the timer is armed.
     fn choose(&mut self) -> Option<ThreadIndex> {
-        // Interrupts are let in where it takes long, and none happens to come.
-        (0..1_000)
-            .find_map(|_| self.s.schedule(SEARCHED).or((!self.s.undecided()).then_some(crate::queue::NIL)))
-            .filter(|&t| t != crate::queue::NIL)
+        loop {
+            let chosen = self.s.schedule(SEARCHED);
+            // Interrupts are let in where it takes long, and none happens to come.
+            if chosen.is_none() && self.s.undecided() {
+                continue;
+            }
+            let armed = if chosen.is_some() { arm(&mut self.s) } else { self.s.arm_idle() };
+            assert!(armed.is_none_or(|at| at == self.s.sched.deadline.at));
+            return chosen;
+        }
     }
 
     /// Until then, whoever has nothing to do is told by `next`, which gives it work or lets it do something.
     fn run(&mut self, until: u64, mut next: impl FnMut(&mut Machine, ThreadIndex)) {
         while self.s.now < until {
             let current = self.choose();
-            let left = current.map(|t| self.work.get(&t).copied().unwrap_or(HandleNumber::from_register(0).to_u64()));
+            let left = current.map(|t| self.work.get(&t).copied().unwrap_or(0));
             let done = left.map_or(u64::MAX, |left| self.s.now + left);
-            if done < self.next_tick {
+            let interrupt = self.interrupt_at();
+            if done < interrupt {
                 let thread = current.unwrap();
                 self.pass(done);
-                self.work.insert(thread, HandleNumber::from_register(0).to_u64());
+                self.work.insert(thread, 0);
                 self.s.charge();
                 next(self, thread);
                 let now = self.s.now;
-                self.pass((now + CALL).min(self.next_tick));
+                self.pass((now + CALL).min(self.interrupt_at()));
                 continue;
             }
+            // The time after which nothing happens any more.
+            let interrupt = interrupt.min(until);
             if let (Some(thread), Some(left)) = (current, left) {
-                self.work.insert(thread, left - (self.next_tick - self.s.now));
+                self.work.insert(thread, left - (interrupt - self.s.now));
             }
-            let tick = self.next_tick;
-            self.pass(tick);
-            super::tick(&mut self.s, By::of(self.fast));
-            self.next_tick += MS;
-            if tick.is_multiple_of(PERIOD_NS) {
-                let had = core::mem::replace(&mut self.had, vec![[0; 2]; self.s.tasks.len()]);
-                self.periods.push(had);
+            let counted = self.s.now / CHECKED;
+            self.pass(interrupt);
+            if self.s.sched.deadline.at <= interrupt {
+                self.interrupts.push(interrupt);
+                self.s.timer_interrupt();
             }
-            if self.next_tick.is_multiple_of(CHECKED) {
+            if self.s.now / CHECKED != counted {
                 sound(&self.s);
             }
         }
     }
 
-    /// What is left until just before the next tick that is not too near.
-    fn until_tick(&self) -> u64 {
-        let left = self.next_tick - self.s.now;
+    /// When the timer interrupts, or at once if that is past.
+    fn interrupt_at(&self) -> u64 {
+        self.s.sched.deadline.at.max(self.s.now)
+    }
+
+    /// What is left until just before the timer's next interrupt that is not too near.
+    fn until_interrupt(&self) -> u64 {
+        let left = self.interrupt_at().min(self.s.now + MS) - self.s.now;
         if left > 2 * BEFORE { left - BEFORE } else { left + MS - BEFORE }
     }
 
@@ -118,16 +142,19 @@ impl Machine {
         self.s.thread_exit(thread);
     }
 
-    /// In each period each task had at most its slice and a tick at its priorities, the victim had its slice, and what was exceeded in one is
-    /// missing in another.
+    /// In each period each task had at most its slice and what it may be exceeded by at its priorities, the victim had its slice, and what was
+    /// exceeded in one is missing in another.
     fn fair(&self, victim: usize) {
         assert!(self.periods.len() >= 5, "the test is too short");
         let mut sums = vec![0; self.s.tasks.len()];
         for (at, period) in self.periods.iter().enumerate() {
             for (row, &[_, slice]) in period.iter().enumerate() {
-                assert!(slice <= SLICE_NS + MS + CALL, "row {row} had {slice} ns at its priority in period {at}");
+                assert!(
+                    slice <= SLICE_NS + OVERRUN_NS + CALL,
+                    "row {row} had {slice} ns at its priority in period {at}"
+                );
                 sums[row] += slice;
-                let most = (at as u64 + 1) * SLICE_NS + MS + CALL;
+                let most = (at as u64 + 1) * SLICE_NS + OVERRUN_NS + CALL;
                 assert!(sums[row] <= most, "row {row} had {} ns of {most} in {at} periods", sums[row]);
             }
             let [all, _] = period[victim];
@@ -151,9 +178,9 @@ fn further(m: &mut Machine, row: Row, first: ThreadIndex, count: usize) -> HashM
     notes
 }
 
-/// A hundred threads of which each hands over to the next just before the tick, so that the tick never meets one that has worked for long.
+/// A hundred threads of which each hands over to the next just before the timer interrupts, so that it never meets one that has worked for long.
 #[test]
-fn d23_threads_that_hand_over_before_each_tick() {
+fn d23_threads_that_hand_over_before_each_interrupt() {
     for fast in [false, true] {
         let mut m = Machine::new(&[1, 20], fast);
         let first = m.s.tasks[Row::new(0)].first_thread.unwrap().index();
@@ -167,7 +194,7 @@ fn d23_threads_that_hand_over_before_each_tick() {
             if !begun || works.insert(t) {
                 begun |= t == order[111];
                 if t == order[111] || begun {
-                    return m.works(t, m.until_tick());
+                    return m.works(t, m.until_interrupt());
                 }
                 return wait(&mut m.s, t, own, 1).unwrap();
             }
@@ -181,9 +208,9 @@ fn d23_threads_that_hand_over_before_each_tick() {
     }
 }
 
-/// Threads that are woken by a timer at a tick, work for a part of a millisecond, and sleep again before the next one comes.
+/// Threads that are woken by a timer, work for a part of a millisecond, and sleep again before anything else is due.
 #[test]
-fn d23_threads_that_work_between_ticks() {
+fn d23_threads_that_work_between_interrupts() {
     for fast in [false, true] {
         let mut m = Machine::new(&[1, 20], fast);
         let first = m.s.tasks[Row::new(0)].first_thread.unwrap().index();
@@ -206,7 +233,7 @@ fn d23_threads_that_work_between_ticks() {
     }
 }
 
-/// Each thread starts the next one and ends, before a tick can come.
+/// Each thread starts the next one and ends, before the timer interrupts.
 #[test]
 fn d23_threads_that_are_born_and_die() {
     for lines in [1, 2, 7] {
@@ -220,7 +247,7 @@ fn d23_threads_that_are_born_and_die() {
                 while m.s.tasks[Row::new(0)].threads < lines {
                     thread(&mut m.s, 0);
                 }
-                return m.works(t, m.until_tick());
+                return m.works(t, m.until_interrupt());
             }
             works.remove(&t);
             // The last of many is new: it has a whole budget, if threads have them.
@@ -252,7 +279,7 @@ fn d23_a_task_that_lives_many_lives() {
     m.fair(1);
 }
 
-/// Two tasks, of which one calls the other: each goes on for the other just before the tick, in a hundred threads.
+/// Two tasks, of which one calls the other: each goes on for the other just before the timer interrupts, in a hundred threads.
 #[test]
 fn d23_tasks_that_hand_over_to_each_other() {
     for fast in [false, true] {
@@ -277,7 +304,7 @@ fn d23_tasks_that_hand_over_to_each_other() {
                 return spins(m, t);
             }
             if works.insert(t) {
-                return m.works(t, m.until_tick());
+                return m.works(t, m.until_interrupt());
             }
             works.remove(&t);
             if row == Row::new(1) {
@@ -297,7 +324,7 @@ fn d23_tasks_that_hand_over_to_each_other() {
     }
 }
 
-/// Where all slices are used up, what is left goes to tasks in equal parts, of however many threads they are, and whether they wait for ticks or not.
+/// Where all slices are used up, what is left goes to tasks in equal parts, of however many threads they are, and whether they wait for interrupts or not.
 #[test]
 fn d23_the_background_is_for_tasks_by_turns() {
     let mut m = Machine::new(&[1, 5, 20], true);
@@ -315,9 +342,9 @@ fn d23_the_background_is_for_tasks_by_turns() {
         }
         works = !works;
         if works {
-            return m.works(t, m.until_tick());
+            return m.works(t, m.until_interrupt());
         }
-        let until = m.next_tick;
+        let until = m.interrupt_at();
         m.s.timer_set(t, timer, Some(until)).unwrap();
         wait(&mut m.s, t, NOTE, 1).unwrap();
     });
@@ -326,7 +353,7 @@ fn d23_the_background_is_for_tasks_by_turns() {
     for (row, had) in all.iter().enumerate().take(2) {
         assert!(had * 3 >= 2_000 * MS * 9 / 10, "row {row} had {had} of {all:?}");
     }
-    assert!(all[2] < 2_000 * MS * 4 / 10, "who waits for ticks had more: {all:?}");
+    assert!(all[2] < 2_000 * MS * 4 / 10, "who waits had more: {all:?}");
 }
 
 /// A task with a thousand threads that wait for a new slice, and others with one each: these have theirs at once, and it has its own.
@@ -357,12 +384,12 @@ fn anything(
     own: &mut HashMap<ThreadIndex, (HandleNumber, HandleNumber)>,
 ) {
     let row = m.s.row_of(t).unwrap();
-    // Mostly it is gone when the tick comes.
+    // Mostly it is gone when the timer interrupts.
     let work = match random.below(6) {
         0 => random.below(3 * MS as usize) as u64,
         1 => 12 * MS,
         2 => random.below(50_000) as u64,
-        _ => m.until_tick(),
+        _ => m.until_interrupt(),
     };
     m.works(t, work);
     let (note, timer) = match own.get(&t) {
@@ -377,7 +404,7 @@ fn anything(
     };
     let fast = m.fast;
     let sleep = |m: &mut Machine, ticks: u64| {
-        let until = m.next_tick + ticks * MS;
+        let until = m.s.now + MS + ticks * MS;
         m.s.timer_set(t, timer, Some(until)).unwrap();
         let _ = wait(&mut m.s, t, note, 1);
     };

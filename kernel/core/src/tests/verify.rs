@@ -60,16 +60,22 @@ impl World {
     /// Lets something happen, and looks only at what it did to those concerned.
     pub fn advance(&mut self, op: Op) -> Result<Option<ThreadIndex>, String> {
         self.serial += 1;
+        let fasts = self.went_fast;
         self.step(op).map_err(|e| format!("{op:?}: {e}"))?;
+        let fast = self.went_fast != fasts;
         self.s.collect(u32::MAX);
         if self.mode == Mode::AnyThread {
             return Ok(None);
         }
         loop {
             let next = self.s.schedule(SEARCHED);
-            if next.is_some() || !self.s.undecided() {
-                return Ok(next);
+            if next.is_none() && self.s.undecided() {
+                continue;
             }
+            let due = self.s.sched.deadline.at > self.s.now + 1;
+            let armed = if next.is_some() { super::arm(&mut self.s) } else { self.s.arm_idle() };
+            ensure!(!fast || !due || armed.is_none(), "{op:?} went fast, and the timer had to be armed");
+            return Ok(next);
         }
     }
 
@@ -355,8 +361,7 @@ impl World {
                 self.foresee(id, bits, &mut wakes);
             }
         }
-        let fast = super::tick(&mut self.s, self.by);
-        self.went(Fast::Tick, fast);
+        self.s.timer_interrupt();
         self.foreseen(&before, &wakes, &[])
     }
 

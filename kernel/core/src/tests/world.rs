@@ -103,10 +103,9 @@ pub enum Fast {
     Signal,
     Yield,
     Interrupt,
-    Tick,
     Poll,
 }
-pub const FAST: usize = 9;
+pub const FAST: usize = 8;
 
 /// Interrupt lines, by the row that owns them while it is alive.
 pub const LINES: [Line; 2] = [Line::new(3), Line::new(4)];
@@ -159,6 +158,7 @@ impl World {
         claim(&mut s, Row::new(1));
         if mode != Mode::AnyThread {
             let _ = s.schedule(SEARCHED);
+            let _ = super::arm(&mut s);
         }
         let (received, seen) = (BTreeMap::new(), BTreeSet::new());
         World {

@@ -37,7 +37,7 @@ fn run() {
         ("notify_wake", wake),
         ("irq_to_driver", interrupt),
         ("yield_switch", yields),
-        ("timer_tick", tick),
+        ("turn_end", turn),
         ("driver_restart", restart),
     ];
     let wanted = rt::arg();
@@ -185,8 +185,8 @@ fn yields() -> Result<(), &'static str> {
     Ok(())
 }
 
-/// With nobody else to run and no timer that is due, what a tick takes from the running thread.
-fn tick() -> Result<(), &'static str> {
+/// With nobody else to run and no timer that is due, what the end of its turn takes from the running thread.
+fn turn() -> Result<(), &'static str> {
     let round = {
         let mut last = ticks();
         let mut least = u64::MAX;
@@ -197,9 +197,9 @@ fn tick() -> Result<(), &'static str> {
         }
         least
     };
-    let mut samples = Samples::new("timer_tick", FEW);
+    let mut samples = Samples::new("turn_end", FEW);
     for _ in 0..FEW {
-        // No tick within that long: none comes while nothing waits for one.
+        // No interrupt within that long: none comes.
         let lost = until_a_gap(ticks() + 20_000_000).map_or(0, |(before, after)| after - before - round);
         samples.add(lost);
     }

@@ -40,7 +40,7 @@ pub const NAMES: [Anchor; 15] = [
     anchor("notify_wake", 536, 350, 220),
     anchor("irq_to_driver", 382, 320, 200),
     anchor("yield_switch", 259, 200, 130),
-    anchor("timer_tick", 143, 120, 0),
+    watched("turn_end", 0, 500),
     anchor("fault_to_supervisor", 1251, 1200, 600),
     watched("kernel_text_bytes", 60_687, 40_000),
     anchor("boot_to_first_task", 1_072_030, 1_000_000, 300_000),

@@ -138,7 +138,6 @@ unsafe impl Core for Host {
     exit!(extras(), EXTRAS);
     exit!(extras_of_message(), EXTRAS);
     exit!(leave() -> !, LEAVE);
-    exit!(timer(), INTERRUPT);
     exit!(common(), INTERRUPT);
     exit!(out(), OUT);
 }

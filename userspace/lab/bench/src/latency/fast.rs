@@ -12,11 +12,11 @@ use rt::{Status, println};
 #[cfg(target_os = "none")]
 const OWN: u64 = 6;
 /// The timer's line, by its cause.
-const TICK: u64 = LATENCY_VECTORS + 32;
+const TIMER: u64 = LATENCY_VECTORS + 32;
 /// Instructions between two readings of the counter where nothing comes between, at the most.
 const NOTHING: u64 = 24;
-/// Ticks that are seen.
-const TICKS: u32 = 50;
+/// Interrupts of the timer that are seen: a turn ends at each.
+const TURNS: u32 = 50;
 
 /// What ring 3 sees of a stretch is said for it, where the kernel has not noted more; and what the kernel has noted of it includes the stubs.
 pub fn measured() -> Result<(), Status> {
@@ -41,7 +41,7 @@ pub fn measured() -> Result<(), Status> {
             println!("failed fast {} {took} {said}", call.name());
         }
     }
-    ticks_of_the_timer();
+    interrupts_of_the_timer();
     Ok(())
 }
 
@@ -49,11 +49,11 @@ fn told(call: Syscall, took: u64) {
     println!("latency fast {} {took} 0", call as u64);
 }
 
-/// The longest gap between two readings of the counter is a tick, which the kernel has noted where it was no fast path.
-fn ticks_of_the_timer() {
+/// The longest gap between two readings of the counter is an interrupt of the timer, which the kernel has noted.
+fn interrupts_of_the_timer() {
     noted();
     let (mut longest, mut seen, mut last) = (0, 0, ticks());
-    while seen < TICKS {
+    while seen < TURNS {
         let now = ticks();
         let gap = now.saturating_sub(last);
         if gap > NOTHING {
@@ -62,11 +62,11 @@ fn ticks_of_the_timer() {
         }
         last = now;
     }
-    let said = noted().into_iter().find(|(cause, _)| *cause == TICK).map_or(0, |(_, [longest, _])| longest);
+    let said = noted().into_iter().find(|(cause, _)| *cause == TIMER).map_or(0, |(_, [longest, _])| longest);
     if said != 0 && longest > said {
-        println!("failed fast tick {longest} {said}");
+        println!("failed fast timer {longest} {said}");
     }
-    println!("latency fast {TICK} {longest} 1");
+    println!("latency fast {TIMER} {longest} 1");
 }
 
 /// Instructions in the kernel of a system call with these arguments.
