@@ -1,11 +1,11 @@
 //! The loader, which starts a task from its row of the task table and its program in the boot
 //! archive.
 
-use crate::arch::controller::InterruptController;
 use crate::arch::gdt::{USER_CODE, USER_DATA};
 use crate::arch::paging::{self, UserFlags};
 use crate::arch::ram::Ram;
 use crate::kernel::Kernel;
+use crate::trap;
 use abi::error::DeathKind;
 use abi::info::{ARG_LEN, Entry, INFO_MAGIC, MAX_ENTRIES, TaskInfo};
 use abi::manifest::{Grant, GrantKind, MAX_GRANTS, TaskRecord};
@@ -313,7 +313,7 @@ fn grant(k: &mut Kernel, row: Row, record: &TaskRecord, entries: &mut Entries) -
             GrantKind::Irq => {
                 let line = Line::new(grant.base as u8);
                 k.sys.claim_line(line, LineOwner { row, bits: grant.bits() })?;
-                k.controller.unmask(line);
+                trap::open(k, line);
                 (grant.name, Some(Handle::new(Object::Interrupt(line), Rights::MANAGE)), grant.flags.into())
             }
             GrantKind::Ports => (grant.name, None, grant.base),

@@ -4,8 +4,9 @@ use crate::arch::{
     controller::{Controller, InterruptController},
     cpu, entry, firmware, gdt, idt, paging, pci,
     percore::{self, Core},
-    pit, ram, stacks, state,
+    ram, stacks, state,
     timer::{self, Timer},
+    tsc::Reference,
 };
 use crate::boot::BootFrames;
 use crate::kernel::{self, Kernel, Locked};
@@ -86,7 +87,10 @@ pub fn init_memory(boot: &'static mut BootInfo) -> Ready {
         firmware_tables.and_then(|at| firmware::read(PhysAddr::new(at), &mut frames, &mut units, &mut platform));
     gdt::init();
     idt::init::<Kernel>();
-    let controller = Controller::new(&mut frames);
+    let controller = Controller::new(&platform, &mut frames);
+    #[cfg(not(feature = "plain"))]
+    idt::use_controller::<Kernel>(&controller);
+    let reference = Reference::find(&platform, &mut frames);
     let features = cpu::features();
     state::set(&features, VirtAddr::from_ptr(percore::addr()), entries::syscall_entry());
     // SAFETY: this is the only core that runs, and it is initialised here, once.
@@ -132,6 +136,7 @@ pub fn init_memory(boot: &'static mut BootInfo) -> Ready {
         units,
         tables,
         platform,
+        reference,
         regions: &boot.memory_regions,
     }
 }
@@ -180,6 +185,8 @@ pub struct Ready {
     pub units: Units,
     /// The result of reading the firmware's tables, if there are any.
     pub tables: Option<Walked>,
+    /// What tells the frequency of the time-stamp counter.
+    pub reference: Reference,
     /// What these tables say about the machine.
     pub platform: Platform,
     /// The boot memory map.
@@ -240,9 +247,9 @@ fn say_firmware(walked: Option<Walked>) {
 #[expect(clippy::disallowed_methods, reason = "goes to `leave`, which gives it to `next`")]
 #[inline(never)]
 #[unsafe(link_section = "boot_text")]
-pub fn run(ready: Ready, entered_at: u64) -> ! {
+pub fn run(mut ready: Ready, entered_at: u64) -> ! {
     let measuring = cpu::now();
-    let hertz = pit::measure_tsc();
+    let (hertz, told_by) = ready.reference.measure();
     let measured = cpu::now() - measuring;
     let clock = Clock::new(entered_at, hertz);
     let Ready {
@@ -265,10 +272,9 @@ pub fn run(ready: Ready, entered_at: u64) -> ! {
         None => panic!("the boot archive ({} bytes) has no task table `manifest`", archive.len()),
     };
     klog!(
-        "Enigma {}: {} MiB of memory, {} MHz, {} tasks; smep {} smap {} umip {} pcid {}",
+        "Enigma {}: {} MiB of memory, {} tasks; smep {} smap {} umip {} pcid {}",
         env!("CARGO_PKG_VERSION"),
         ((frames.total() + frames_kernel) * PAGE) >> 20,
-        hertz / 1_000_000,
         records.len(),
         features.smep,
         features.smap,
@@ -293,8 +299,17 @@ pub fn run(ready: Ready, entered_at: u64) -> ! {
     let archive_phys = paging::inspect(paging::kernel_root(), archive.as_ptr().addr() as u64).map(|(phys, ..)| phys);
     let archive_memory = archive_phys.and_then(|base| sys.archive_memory(base, archive.len() as u64));
     let Some(first) = sys.controller() else { panic!("no task has the control right") };
-    let timer = Timer::new(&clock);
-    controller.unmask(timer::LINE);
+    let measuring = cpu::now();
+    let timer = Timer::new(&clock, &mut controller);
+    let measured = measured + (cpu::now() - measuring);
+    klog!(
+        "interrupts: {}; timer: {}; time-stamp counter: {} MHz, {}",
+        controller.name(),
+        timer.name(),
+        hertz / 1_000_000,
+        told_by.unwrap_or("which is assumed, as nothing here tells"),
+    );
+    let _ = controller.unmask(timer::LINE);
     let programs = loader::programs(sys.tasks(), archive);
     kernel::set(Kernel { sys, core, controller, timer, features, archive, programs, archive_memory, frames_kernel });
     let mut kernel = kernel::lock();

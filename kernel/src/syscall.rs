@@ -1,12 +1,11 @@
 //! System calls: decoding the arguments in the thread's frame, performing the call, and encoding
 //! the result in the frame. All user memory is accessed through [`crate::usermem`].
 
-use crate::arch::controller::InterruptController;
 use crate::arch::cpu;
 use crate::arch::fast::General;
 use crate::arch::handlers::Returned;
 use crate::kernel::{self, Kernel};
-use crate::{latency, loader, log, usermem};
+use crate::{latency, loader, log, trap, usermem};
 use abi::error::{DeathKind, MESSAGE_LEN};
 use abi::info::ARG_LEN;
 use abi::message::{Header, Lease, MAX_LEASES, ReplyToken, Rights};
@@ -232,7 +231,7 @@ pub(crate) fn dispatch(k: &mut Kernel, thread: ThreadIndex, call: Syscall, a: Ar
             let Object::Interrupt(line) = k.sys.handle(thread, a.handle())?.object else {
                 return Err(Status::WrongKind);
             };
-            k.controller.unmask(line);
+            trap::open(k, line);
             Ok(Done::Quiet)
         }
         Syscall::TimerCreate => value(k.sys.timer_create(thread, a.handle(), a.rsi)?.to_u32()),

@@ -21,10 +21,10 @@ use spin::Mutex;
 /// A kernel as [`start::run`](crate::start::run) makes it, but with the given task table and
 /// archive, and no running task.
 pub fn kernel(ready: Ready, records: &[TaskRecord], archive: &'static [u8], clock: Clock) -> Kernel {
-    let Ready { core, controller, frames, frames_kernel, features, .. } = ready;
+    let Ready { core, mut controller, frames, frames_kernel, features, .. } = ready;
     let sys = System::new(records, frames, clock);
     let programs = loader::programs(sys.tasks(), archive);
-    let timer = Timer::new(&clock);
+    let timer = Timer::new(&clock, &mut controller);
     Kernel { sys, core, controller, timer, features, archive, programs, archive_memory: None, frames_kernel }
 }
 

@@ -1,14 +1,14 @@
 //! Exceptions and interrupts: an exception in ring 3 ends the task, an interrupt of a line sets
 //! notification bits, and an exception in the kernel ends the machine with a report.
 
-use crate::arch::controller::{self, Controller, InterruptController};
+use crate::arch::controller::{self, InterruptController};
 use crate::arch::{cpu, ports, stacks, timer};
 use crate::kernel::{self, Kernel};
 use crate::latency;
 use crate::panic::report;
 use abi::error::{DeathKind, exception_name};
 use core::sync::atomic::{AtomicU64, Ordering};
-use kernel_core::lines::LineSet;
+use kernel_core::lines::Line;
 use kernel_core::thread::TrapFrame;
 use x86_64::registers::control::Cr2;
 
@@ -101,34 +101,42 @@ fn interrupt(kernel: &mut Kernel, vector: u64) -> bool {
         kernel.sys.timer_interrupt();
         return false;
     }
-    // The line stays masked until its driver acknowledges the interrupt, which ends an interrupt
-    // storm; the line of a dead driver stays masked.
-    kernel.controller.mask(LineSet::of(line));
-    kernel.controller.end(line);
+    // The line is held until its driver acknowledges the interrupt, which ends an interrupt storm;
+    // the line of a dead driver stays masked.
+    kernel.controller.hold(line);
     if PLAIN && kernel.sys.direct_interrupt(line) {
         return true;
     }
-    if !kernel.sys.interrupt(line) {
-        // The dropped interrupt does not recur: the line is edge-triggered and its level stays as
-        // it is.
-        kernel.controller.unmask(line);
-    }
+    deliver(kernel, line);
     false
 }
 
-/// Handles an interrupt of a line in ring 3, after the stub has masked the line, ended the
-/// interrupt at the controller and counted it.
+/// Delivers an interrupt of a line, which is held.
+fn deliver(kernel: &mut Kernel, line: Line) {
+    // A debugger may have it dropped: then it has not come. A level-triggered line interrupts again.
+    while !kernel.sys.interrupt(line) {
+        if !kernel.controller.unmask(line) {
+            break;
+        }
+    }
+}
+
+/// Lets interrupts of a line in, which is not held any more, and delivers one that came meanwhile.
+pub fn open(kernel: &mut Kernel, line: Line) {
+    if kernel.controller.unmask(line) {
+        deliver(kernel, line);
+    }
+}
+
+/// Handles an interrupt of a line in ring 3, after the stub has done what
+/// [`InterruptController::hold`] does, and counted it.
 #[expect(clippy::disallowed_methods, reason = "goes to `next`")]
 #[inline(always)]
 pub fn line_from_user(frame: &TrapFrame, kernel: &mut Kernel) -> *const TrapFrame {
     latency::begin(latency::cause(frame));
-    ports::count(Controller::STUB_PORTS);
+    ports::count(kernel.controller.stub_ports());
     let line = controller::line(frame.vector);
     kernel.sys.set_now(cpu::now());
-    if !kernel.sys.interrupt(line) {
-        // The dropped interrupt does not recur: the line is edge-triggered and its level stays as
-        // it is.
-        kernel.controller.unmask(line);
-    }
+    deliver(kernel, line);
     kernel::next(kernel::lock())
 }

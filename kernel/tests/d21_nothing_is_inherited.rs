@@ -8,6 +8,7 @@ extern crate alloc;
 use alloc::vec::Vec;
 use bootloader_api::{BootInfo, entry_point};
 use core::arch::asm;
+use kernel::arch::controller::apic;
 use kernel::arch::cpu::{Register, offers};
 use kernel::arch::{gdt, pci, percore};
 use kernel::{BOOT_CONFIG, entries, klog, start, testing};
@@ -150,8 +151,27 @@ fn main(boot: &'static mut BootInfo) -> ! {
         ("d21_debug_registers", &debug_registers),
         ("d21_descriptor_tables", &descriptor_tables),
         ("d21_floating_point", &floating_point),
+        ("d21_local_apic", &local_apic),
         ("d21_no_function_masters_the_bus", &|| no_masters(spoilt, ready.bus_masters)),
     ])
+}
+
+/// The entries for its own interrupts are masked but for NMIs, and it is in the mode with registers in memory.
+fn local_apic() {
+    // SAFETY: the kernel has mapped the registers, as `ready.controller` is an APIC on this machine.
+    let read = |register: u64| unsafe { ((apic::REGISTERS + register) as *const u32).read_volatile() };
+    // SAFETY: the processor has a local APIC.
+    assert_eq!(unsafe { Msr::new(0x1b).read() } & 0xc00, 0x800, "enabled, not as x2APIC");
+    // Timer, thermal sensor, counters, LINT0, errors (Intel SDM vol. 3A, figure 10-8).
+    for entry in [0x320, 0x330, 0x340, 0x350, 0x370] {
+        assert_eq!(read(entry) & 1 << 16, 1 << 16, "entry {entry:#x} is not masked");
+    }
+    assert_eq!(read(0x380), 0, "the timer counts");
+    assert_eq!(read(0x80), 0, "the task priority");
+    assert_eq!(read(0xf0) & 0x1ff, 0x130, "enabled, with the vector for spurious interrupts");
+    for part in 0..8 {
+        assert_eq!(read(0x100 + 0x10 * part), 0, "in service");
+    }
 }
 
 fn model_specific_registers() {
@@ -223,7 +243,7 @@ fn descriptor_tables() {
     assert_eq!([ds, es, fs, gs], [0; 4], "data segments");
     let (gdt, idt) = (sgdt(), sidt());
     let (gdt_limit, idt_limit) = (gdt.limit, idt.limit);
-    assert_eq!((gdt_limit, idt_limit), (63, 48 * 16 - 1), "limits");
+    assert_eq!((gdt_limit, idt_limit), (63, 49 * 16 - 1), "limits");
     // SAFETY: the table that the processor uses, as long as its limit says.
     let words = unsafe { core::slice::from_raw_parts(gdt.base.as_ptr::<u64>(), 8) };
     for (selector, word) in (0..).step_by(8).zip(words).take(6).filter(|(_, word)| **word != 0) {

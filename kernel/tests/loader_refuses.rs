@@ -19,6 +19,7 @@ use archive::{BASE, INTERP, LOAD, Part, R, W, X, manifest, parts, program, recor
 use bootloader_api::info::{MemoryRegionKind, MemoryRegions};
 use bootloader_api::{BootInfo, entry_point};
 use core::cell::RefCell;
+use kernel::arch::tsc::Reference;
 use kernel::arch::{cpu, pci};
 use kernel::arch::{paging, ram};
 use kernel::kernel::Kernel;
@@ -27,6 +28,7 @@ use kernel::start::Ready;
 use kernel::testing::expect_report;
 use kernel::{BOOT_CONFIG, start, testing, usermem};
 use kernel_core::Row;
+use kernel_core::acpi::Platform;
 use kernel_core::acpi::Units;
 use kernel_core::addr::{PhysAddr, UserAddr};
 use kernel_core::clock::Clock;
@@ -69,6 +71,8 @@ fn main(boot: &'static mut BootInfo) -> ! {
             let archive = archive(&program(&writable_code(), AbiNote::CURRENT));
             let table = start::table(archive);
             let ready = Ready {
+                platform: Platform::default(),
+                reference: Reference::none(),
                 core,
                 controller,
                 frames,

@@ -37,7 +37,8 @@ impl Budget {
 
 /// The bit of a [`Budget`] that only a turn has.
 const TURN: usize = core::mem::offset_of!(Account, turn);
-const _: () = assert!(core::mem::offset_of!(Account, slice) == 0 && TURN == 16 && size_of::<Account>() % 32 == 0);
+const _: () =
+    assert!(core::mem::offset_of!(Account, slice) == 0 && TURN == 16 && size_of::<Account>().is_multiple_of(32));
 
 /// What is left of a slice or of a turn, beside a count that the assembly compares at the same
 /// time.

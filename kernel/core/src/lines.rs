@@ -59,6 +59,11 @@ impl LineSet {
         LineSet(self.0 | other.0)
     }
 
+    /// The set of the lines of this set that are not in the other.
+    pub const fn without(self, other: LineSet) -> LineSet {
+        LineSet(self.0 & !other.0)
+    }
+
     /// Whether a line is in the set.
     pub const fn contains(self, line: Line) -> bool {
         self.0 & LineSet::of(line).0 != 0

@@ -1,23 +1,21 @@
 //! The interrupt descriptor table (Intel SDM vol. 3A, section 6.14).
 
-use super::controller::{self, Controller, InterruptController, vector};
-#[cfg(feature = "plain")]
-use super::entry::stub as line;
+#[cfg(not(feature = "plain"))]
+use super::controller::{Controller, InterruptController};
+use super::controller::{SPURIOUS, vector};
 use super::entry::{fatal, stub, stub_with_error};
 use super::gdt::{IST_DOUBLE_FAULT, IST_MACHINE_CHECK, IST_NMI, KERNEL_CODE};
 use super::handlers::Handlers;
-#[cfg(not(feature = "plain"))]
-use super::interrupt::line;
-use super::timer;
 use core::cell::UnsafeCell;
 use core::marker::PhantomData;
+#[cfg(not(feature = "plain"))]
 use kernel_core::lines::{LINES, Line};
 use x86_64::VirtAddr;
 use x86_64::structures::DescriptorTablePointer;
 
-/// The number of vectors with a handler: 32 exceptions, and those of the interrupt controller. `int
-/// n` with any other vector is a general protection fault.
-const COUNT: usize = vector(Line::new(0)) as usize + Controller::VECTORS;
+/// The number of vectors with a handler: 32 exceptions, the lines', and one for spurious
+/// interrupts. `int n` with any other vector is a general protection fault.
+const COUNT: usize = vector(SPURIOUS) as usize + 1;
 /// The number of vectors with a stack of their own: NMI, double fault and machine check.
 const OWN_STACKS: usize = 3;
 const GATE: u64 = 0x8e00;
@@ -33,15 +31,9 @@ static TABLE: Table = Table(UnsafeCell::new([[0; 2]; COUNT]));
 type Stub = extern "C" fn();
 
 macro_rules! stubs {
-    ($($kind:ident $vector:literal),*; $($line:literal)*) => {
-        [$(($vector as usize, $kind::<H, $vector> as Stub),)* $(($line as usize, line_or_stub::<H, $line>())),*]
+    ($($kind:ident $vector:literal),*) => {
+        [$(($vector as usize, $kind::<H, $vector> as Stub)),*]
     };
-}
-
-/// The stub of a line's vector: the general path checks the lines that need it.
-const fn line_or_stub<H: Handlers, const VECTOR: u8>() -> Stub {
-    let checked = Controller::INTERNAL.with(Controller::SPURIOUS);
-    if checked.contains(controller::line(VECTOR as u64)) { stub::<H, VECTOR> } else { line::<H, VECTOR> }
 }
 
 /// A gate to `handler` that turns interrupts off, on the stack of IST slot `ist` unless that is 0
@@ -60,21 +52,52 @@ fn gate(handler: Stub, ist: u16, attributes: u64) -> [u64; 2] {
 struct Stubs<H>(PhantomData<H>);
 
 impl<H: Handlers> Stubs<H> {
-    /// The stubs of all vectors that use the kernel's stack, except the timer's, for a controller
-    /// with as many vectors as any may have.
-    const ALL: [(usize, Stub); 32 - OWN_STACKS + LINES] = stubs!(
+    /// The stubs of all vectors that use the kernel's stack. This is a constant table because code
+    /// that builds one is larger.
+    const ALL: [(usize, Stub); COUNT - OWN_STACKS] = stubs!(
         stub 0, stub 1, stub 3, stub 4, stub 5, stub 6, stub 7, stub 9, stub_with_error 10, stub_with_error 11,
         stub_with_error 12, stub_with_error 13, stub_with_error 14, stub 15, stub 16, stub_with_error 17, stub 19, stub 20,
-        stub_with_error 21, stub 22, stub 23, stub 24, stub 25, stub 26, stub 27, stub 28, stub_with_error 29, stub_with_error 30, stub 31;
-        33 34 35 36 37 38 39 40 41 42 43 44 45 46 47 48
+        stub_with_error 21, stub 22, stub 23, stub 24, stub 25, stub 26, stub 27, stub 28, stub_with_error 29, stub_with_error 30, stub 31,
+        stub 32, stub 33, stub 34, stub 35, stub 36, stub 37, stub 38, stub 39, stub 40, stub 41, stub 42, stub 43,
+        stub 44, stub 45, stub 46, stub 47, stub 48
     );
 
-    /// Those of the vectors that there are. This is a constant table because code that builds one
-    /// is larger.
-    const STUBS: [(usize, Stub); COUNT - OWN_STACKS - 1] = match Self::ALL.first_chunk() {
-        Some(stubs) => *stubs,
-        None => panic!("a controller with more vectors"),
+    /// The entries of lines with the assembly of the 8259s, and of the local APIC.
+    #[cfg(not(feature = "plain"))]
+    const LINES: [[Stub; LINES]; 2] = {
+        use super::interrupt::{apic, pic};
+        macro_rules! entries {
+            ($controller:ident: $($vector:literal)*) => { [$($controller::line::<H, $vector> as Stub),*] };
+        }
+        [
+            entries!(pic: 32 33 34 35 36 37 38 39 40 41 42 43 44 45 46 47),
+            entries!(apic: 32 33 34 35 36 37 38 39 40 41 42 43 44 45 46 47),
+        ]
     };
+}
+
+/// Has the lines for which there is assembly enter by it, once the interrupt controller is known.
+/// Interrupts are off.
+#[cfg(not(feature = "plain"))]
+#[unsafe(link_section = "boot_text")]
+pub fn use_controller<H: Handlers>(controller: &Controller) {
+    let [pic, apic] = Stubs::<H>::LINES;
+    let entries = match controller {
+        Controller::Pic(_) => pic,
+        Controller::Apic(_) => apic,
+    };
+    let fast = controller.fast();
+    // SAFETY: the table is not read while interrupts are off and no exception occurs, which nothing
+    // here raises.
+    let table = unsafe { &mut *TABLE.0.get() };
+    for (number, entry) in entries.into_iter().enumerate() {
+        let line = Line::new(number as u8);
+        if fast.contains(line)
+            && let Some(slot) = table.get_mut(usize::from(vector(line)))
+        {
+            *slot = gate(entry, 0, GATE);
+        }
+    }
 }
 
 /// Fills and loads the table: from now on exceptions and interrupts are handled by the functions of
@@ -82,11 +105,10 @@ impl<H: Handlers> Stubs<H> {
 #[expect(clippy::indexing_slicing, reason = "vectors of the table above, before the first task runs")]
 pub fn init<H: Handlers>() {
     let mut table = [[0; 2]; COUNT];
-    for (number, handler) in &Stubs::<H>::STUBS {
+    for (number, handler) in &Stubs::<H>::ALL {
         // Ring 3 may use `int3`, and no other vector.
         table[*number] = gate(*handler, 0, if *number == 3 { GATE_FROM_RING_3 } else { GATE });
     }
-    table[usize::from(vector(timer::LINE))] = gate(stub::<H, { vector(timer::LINE) }>, 0, GATE);
     table[2] = gate(fatal::<H, 2, false>, IST_NMI, GATE);
     table[8] = gate(fatal::<H, 8, true>, IST_DOUBLE_FAULT, GATE);
     table[18] = gate(fatal::<H, 18, false>, IST_MACHINE_CHECK, GATE);

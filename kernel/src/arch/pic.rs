@@ -61,17 +61,20 @@ pub use driver::Pic;
 mod driver {
     use super::STATE;
     use crate::arch::controller::{InterruptController, vector};
-    use crate::arch::ports;
+    use crate::arch::{ports, timer};
     use core::sync::atomic::Ordering::Relaxed;
-    use kernel_core::lines::{Line, LineSet};
+    use kernel_core::lines::{LINES, Line, LineSet};
     use pic8259::ChainedPics;
     use x86_64::instructions::port::Port;
-    use x86_64::structures::paging::{FrameAllocator, Size4KiB};
 
     /// The first line of the second controller.
     const SECOND: Line = Line::new(8);
     /// The bit of the line to which the second controller is attached.
     const CASCADE: u16 = 1 << assembly!(CASCADE);
+    const CASCADE_LINE: LineSet = LineSet::of(Line::new(assembly!(CASCADE)));
+    /// The last line of each controller, whose interrupts may be spurious (8259A data sheet,
+    /// "default IR level 7").
+    const SPURIOUS: LineSet = LineSet::of(Line::new(7)).with(LineSet::of(Line::new(15)));
     /// OCW3: read the in-service register.
     const READ_ISR: u8 = 0x0b;
 
@@ -81,6 +84,19 @@ mod driver {
     }
 
     impl Pic {
+        /// Initialises the controllers with every line masked. The IDT has a handler for each
+        /// vector, and nobody else drives them.
+        pub fn new() -> Self {
+            // SAFETY: no other interrupt uses the lines' vectors, and nobody else drives the
+            // controllers.
+            let mut chips = unsafe { ChainedPics::new(vector(Line::new(0)), vector(SECOND)) };
+            // SAFETY: the IDT has a handler for each of these vectors, and interrupts are off.
+            unsafe { chips.initialize() };
+            let mut pic = Pic { chips };
+            pic.write_mask(0xffff);
+            pic
+        }
+
         fn write_mask(&mut self, mask: u16) {
             STATE.store(mask, Relaxed);
             ports::count(2);
@@ -91,21 +107,24 @@ mod driver {
     }
 
     impl InterruptController for Pic {
-        /// The cascade.
-        const INTERNAL: LineSet = LineSet::of(Line::new(assembly!(CASCADE)));
-        /// The last line of each controller (8259A data sheet, "default IR level 7").
-        const SPURIOUS: LineSet = LineSet::of(Line::new(7)).with(LineSet::of(Line::new(15)));
-        const STUB_PORTS: u64 = 4;
+        fn internal(&self) -> LineSet {
+            CASCADE_LINE
+        }
 
-        fn new(_: &mut impl FrameAllocator<Size4KiB>) -> Self {
-            // SAFETY: no other interrupt uses the lines' vectors, and nobody else drives the
-            // controllers.
-            let mut chips = unsafe { ChainedPics::new(vector(Line::new(0)), vector(SECOND)) };
-            // SAFETY: the IDT has a handler for each of these vectors, and interrupts are off.
-            unsafe { chips.initialize() };
-            let mut pic = Pic { chips };
-            pic.write_mask(0xffff);
-            pic
+        fn fast(&self) -> LineSet {
+            LineSet::from_bits((1 << LINES) - 1)
+                .without(SPURIOUS)
+                .without(CASCADE_LINE)
+                .without(LineSet::of(timer::LINE))
+        }
+
+        fn stub_ports(&self) -> u64 {
+            4
+        }
+
+        fn hold(&mut self, line: Line) {
+            self.mask(LineSet::of(line));
+            self.end(line);
         }
 
         /// If all lines of the second controller are masked then, the cascade is masked, too.
@@ -118,19 +137,20 @@ mod driver {
         }
 
         /// For a line of the second controller the cascade is unmasked, too.
-        fn unmask(&mut self, line: Line) {
+        fn unmask(&mut self, line: Line) -> bool {
             let mut mask = STATE.load(Relaxed) & !(1 << line.number());
             if line >= SECOND {
                 mask &= !CASCADE;
             }
             self.write_mask(mask);
+            false
         }
 
         /// A spurious interrupt is not in service. After one of the second controller, the cascade
         /// line is ended at the first.
         fn is_real(&mut self, line: Line) -> bool {
-            if !Self::SPURIOUS.contains(line) {
-                return true;
+            if !SPURIOUS.contains(line) {
+                return line != super::super::SPURIOUS;
             }
             ports::count(3);
             let second = line >= SECOND;

@@ -1,67 +1,58 @@
 //! The 8254 interval timer (Intel 8254 data sheet): channel 0 interrupts when a time is over;
 //! channel 2 serves to measure the frequency of the time-stamp counter.
 
-use super::{cpu, ports};
+use super::ports;
+use super::tsc::Counter;
 use x86_64::instructions::port::Port;
 
 /// The input frequency in hertz.
 pub const HERTZ: u64 = 1_193_182;
 
-/// The length of a measurement in input cycles: 10 ms.
-const CALIBRATION: u16 = (HERTZ / 100) as u16;
-/// The number of measurements that may fail before the frequency is assumed.
-const TRIES: u32 = 20;
-/// The frequency in hertz that is assumed if it cannot be measured.
-const ASSUMED_TSC: u64 = 1_000_000_000;
-
 /// Channel 2, which counts down once from 65,535 (mode 0) in 55 ms, while its gate is on.
-struct Channel2 {
+pub struct Channel2 {
     command: Port<u8>,
     data: Port<u8>,
     control: Port<u8>,
 }
 
 impl Channel2 {
-    fn start() -> Self {
-        let mut this = Channel2 { command: Port::new(0x43), data: Port::new(0x42), control: Port::new(0x61) };
+    /// The channel, which nothing else uses.
+    #[unsafe(link_section = "boot_text")]
+    #[expect(clippy::new_without_default, reason = "it is the machine's")]
+    pub fn new() -> Self {
+        Channel2 { command: Port::new(0x43), data: Port::new(0x42), control: Port::new(0x61) }
+    }
+}
+
+impl Counter for Channel2 {
+    fn hertz(&self) -> u64 {
+        HERTZ
+    }
+
+    fn mask(&self) -> u64 {
+        0xffff
+    }
+
+    fn start(&mut self) {
         // SAFETY: nothing else uses channel 2 and its gate at this time; the speaker stays off (bit
         // 1 is clear).
         unsafe {
-            let before = this.control.read();
-            this.control.write(before & !2 | 1);
+            let before = self.control.read();
+            self.control.write(before & !2 | 1);
             // Channel 2, both bytes, mode 0: the output rises when the count reaches 0.
-            this.command.write(0b1011_0000);
-            this.data.write(0xff);
-            this.data.write(0xff);
+            self.command.write(0b1011_0000);
+            self.data.write(0xff);
+            self.data.write(0xff);
         }
-        this
     }
 
-    /// The count, and the time-stamp counter before and after it was latched.
-    #[unsafe(link_section = "boot_text")]
-    fn sample(&mut self) -> (u16, u64, u64) {
-        // SAFETY: nothing else uses channel 2. The latch command only holds the value to be read;
-        // the count continues.
+    /// What it has counted. The latch command only holds the value to be read; the count continues.
+    fn read(&mut self) -> u64 {
+        // SAFETY: nothing else uses channel 2.
         unsafe {
-            let before = cpu::now();
             self.command.write(0b1000_0000);
-            let after = cpu::now();
-            (u16::from_le_bytes([self.data.read(), self.data.read()]), before, after)
+            u64::from(!u16::from_le_bytes([self.data.read(), self.data.read()]))
         }
-    }
-
-    /// The count and time of the sample with the least time between its two readings, since a
-    /// hypervisor may suspend the processor between them.
-    #[unsafe(link_section = "boot_text")]
-    fn narrow_sample(&mut self) -> (u16, u64) {
-        let mut best = self.sample();
-        for _ in 0..8 {
-            let next = self.sample();
-            if next.2.wrapping_sub(next.1) < best.2.wrapping_sub(best.1) {
-                best = next;
-            }
-        }
-        (best.0, best.1)
     }
 
     fn is_over(&mut self) -> bool {
@@ -69,37 +60,13 @@ impl Channel2 {
         unsafe { self.control.read() & 0x20 != 0 }
     }
 
-    fn stop(mut self) {
+    fn stop(&mut self) {
         // SAFETY: nothing else uses channel 2; gate and speaker are turned off.
         unsafe {
             let before = self.control.read();
             self.control.write(before & !3);
         }
     }
-}
-
-/// The frequency of the time-stamp counter in hertz. It is measured over 10 ms, or longer if the
-/// processor was suspended meanwhile: both counters are read at the same times, whenever these are.
-pub fn measure_tsc() -> u64 {
-    for _ in 0..TRIES {
-        let mut channel = Channel2::start();
-        let (first, start) = channel.narrow_sample();
-        // An iteration has three port accesses, which take over a microsecond, so all together take
-        // longer than the 55 ms of the whole count.
-        for _ in 0..1 << 16 {
-            if first.wrapping_sub(channel.sample().0) >= CALIBRATION || channel.is_over() {
-                break;
-            }
-        }
-        let (last, end) = channel.narrow_sample();
-        let over = channel.is_over();
-        channel.stop();
-        let counted = u64::from(first.wrapping_sub(last));
-        if !over && counted >= u64::from(CALIBRATION) {
-            return end.wrapping_sub(start).saturating_mul(HERTZ) / counted;
-        }
-    }
-    ASSUMED_TSC
 }
 
 /// Has channel 0 count down and interrupt once (mode 0) when it is given a count.

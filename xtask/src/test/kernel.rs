@@ -82,6 +82,8 @@ fn own_hardware(name: &str, wanted: Hardware) -> Hardware {
     match name {
         // A processor without SMEP and SMAP: a task's code could run in ring 0, if it came there.
         "d21_call_gate" => own.cpu = Some("qemu64".to_owned()),
+        // A machine with the 8259s and the 8254 alone.
+        "interrupt_lines_8259" | "timer_interrupt_8259" => own.cpu = Some("max,-apic".to_owned()),
         // A host bridge that has PCI configuration in memory.
         "pci_configuration" => own.machine = Some(Board::Q35),
         // A bus behind a bridge, and one with a root of its own, with a device at the last place for one; and a device with virtio's first interface.

@@ -12,7 +12,6 @@ use machine::guest::Guest;
 use machine::harness::{BOOT, LIMIT, Report, Wanted, image, in_parallel};
 use machine::loader::Firmware;
 use machine::paths::Paths;
-use machine::qemu::Machine;
 use machine::toolchain::install::{Needs, Ready, ensure};
 use person::TESTS;
 
@@ -25,7 +24,8 @@ pub fn run(paths: &Paths, wanted: &Wanted, report: &Report, ready: &Ready) -> Re
     if !wanted.with.is_empty() {
         return lab::with::test(&config, wanted, report, ready);
     }
-    let tests: Vec<_> = TESTS.iter().filter(|test| wanted.matches(&test.full())).collect();
+    let all = TESTS.iter().chain(&person::machines::TESTS);
+    let tests: Vec<_> = all.filter(|test| (wanted.matrix || test.is_usual()) && wanted.matches(&test.full())).collect();
     lab::conformance::test(&config, wanted, report, ready)?;
     lab::lifecycle_stress::test(&config, wanted, report, ready)?;
     lab::processor_time::test(&config, wanted, report, ready)?;
@@ -53,9 +53,7 @@ pub fn run(paths: &Paths, wanted: &Wanted, report: &Report, ready: &Ready) -> Re
         in_parallel(&tests, wanted.jobs, |test| {
             report.perform(&test.full(), |logs| {
                 let usual = wanted.machine(image.clone(), logs.to_owned());
-                let mut machine = Machine { firmware, memory: test.memory.to_owned(), ..usual };
-                // Before the words of whoever runs the tests, which win.
-                machine.hardware.qemu.insert(0, format!("-vga {}", test.display));
+                let machine = test.machine(usual);
                 let mut guest = Guest::boot(&machine, &ready.programs, Some(&built.kernel), LIMIT)?;
                 guest.wait_prompt(BOOT)?;
                 (test.run)(&mut guest)

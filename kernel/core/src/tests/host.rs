@@ -205,7 +205,7 @@ fn notified(s: &mut System, piece: extern "C" fn(), entry: Entry) -> bool {
     let (saved, all_saved) = {
         let f = &mut s.threads.at_mut(current).unwrap().frame;
         let mut saved = core::mem::replace(f, known);
-        let all_saved = saved.vector != known.vector;
+        let all_saved = saved.vector != known.vector && r.exit != INTERRUPT;
         for (register, mut before) in
             saved.general_mut().into_iter().zip({ before }.general_mut().map(|register| *register))
         {
@@ -227,7 +227,11 @@ fn notified(s: &mut System, piece: extern "C" fn(), entry: Entry) -> bool {
         };
         assert_eq!(saved, TrapFrame { rax, vector, ..before }, "what has been saved");
     } else {
-        assert_eq!(saved, before, "nothing but what is there already");
+        let pushed = match entry {
+            Entry::Line(line) => TrapFrame { vector: vector(line).into(), error: 0, ..before },
+            Entry::Call(_) => before,
+        };
+        assert_eq!(saved, pushed, "nothing but what is there already");
     }
     let done = match (r.exit, entry) {
         // Goes on at once.
@@ -286,7 +290,7 @@ fn notified(s: &mut System, piece: extern "C" fn(), entry: Entry) -> bool {
         }
         (INTERRUPT, Entry::Line(_)) => {
             are(&r, &before, rax, "who is interrupted");
-            assert_eq!((r.rcx, r.r11, r.rsp, r.rdx), (before.rcx, before.r11, pushed, before.rdx));
+            assert_eq!((r.rcx, r.r11, r.rsp, r.rdx), (before.rcx, before.r11, pushed - 16, before.rdx));
             false
         }
         (exit, _) => panic!("an exit of the number {exit}"),
@@ -335,13 +339,29 @@ pub fn interrupt(s: &mut System, line: Line, by: By) -> bool {
     {
         s.note_line(line, owner);
     }
+    // Some lines by the assembly of one controller, some by that of the other.
     let piece = match line.number() {
-        3 => interrupt::line::<Host, { vector(Line::new(3)) }>,
-        4 => interrupt::line::<Host, { vector(Line::new(4)) }>,
-        5 => interrupt::line::<Host, { vector(Line::new(5)) }>,
-        6 => interrupt::line::<Host, { vector(Line::new(6)) }>,
-        12 => interrupt::line::<Host, { vector(Line::new(12)) }>,
+        3 => return apic_line(s, interrupt::apic::line::<Host, { vector(Line::new(3)) }>, line),
+        4 => interrupt::pic::line::<Host, { vector(Line::new(4)) }>,
+        5 => return apic_line(s, interrupt::apic::line::<Host, { vector(Line::new(5)) }>, line),
+        6 => interrupt::pic::line::<Host, { vector(Line::new(6)) }>,
+        12 => interrupt::pic::line::<Host, { vector(Line::new(12)) }>,
         _ => panic!("{line:?}"),
     };
     armed(s, |s| notified(s, piece, Entry::Line(line)))
+}
+
+/// The interrupt of a line of the local APIC. It is held afterwards, and while it is, the general path has it.
+fn apic_line(s: &mut System, piece: extern "C" fn(), line: Line) -> bool {
+    use std::sync::atomic::Ordering::Relaxed;
+    static ONE_AT_A_TIME: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let held = &controller::apic::STATE;
+    let others = !(1 << line.number());
+    held.store(u32::MAX, Relaxed);
+    assert!(!armed(s, |s| notified(s, piece, Entry::Line(line))), "a line that is held interrupts");
+    held.store(others, Relaxed);
+    let done = armed(s, |s| notified(s, piece, Entry::Line(line)));
+    assert_eq!(held.load(Relaxed), u32::MAX, "it is held");
+    done
 }

@@ -1,13 +1,15 @@
 //! What a person does with the system: types on the serial line and on the keyboard, reads the screen, kills drivers.
 
 mod console;
+pub mod machines;
 
 use anyhow::{Context, Result, ensure};
 use driver_vga::FONT;
 use machine::guest::Guest;
 use machine::loader::Firmware;
-use machine::qemu::End;
+use machine::qemu::{End, Machine};
 use machine::terminal::PROMPT;
+use machines::Kind;
 use std::time::Duration;
 
 /// How long a command may take, on a busy machine.
@@ -22,13 +24,15 @@ pub struct Test {
     pub firmware: Firmware,
     /// Its display adapter, as QEMU's `-vga` names it.
     pub display: &'static str,
+    /// What else the machine is made of, if it is not the usual one.
+    pub kind: Option<Kind>,
     /// The test itself.
     pub run: fn(&mut Guest) -> Result<()>,
 }
 
 impl Test {
     const fn new(name: &'static str, run: fn(&mut Guest) -> Result<()>) -> Self {
-        Self { name, memory: "128M", firmware: Firmware::Pvh, display: "std", run }
+        Self { name, memory: "128M", firmware: Firmware::Pvh, display: "std", kind: None, run }
     }
 
     const fn with_memory(self, memory: &'static str) -> Self {
@@ -45,6 +49,25 @@ impl Test {
 
     const fn by_uefi(self) -> Self {
         Self { firmware: Firmware::Uefi, ..self }
+    }
+
+    /// Whether it is done where nobody asks for the whole matrix.
+    pub fn is_usual(&self) -> bool {
+        self.kind.is_none_or(|kind| kind.always)
+    }
+
+    /// The machine, made of a usual one.
+    pub fn machine(&self, usual: Machine) -> Machine {
+        let mut machine = Machine { firmware: self.firmware, memory: self.memory.to_owned(), ..usual };
+        // Before the words of whoever runs the tests, which win.
+        machine.hardware.qemu.insert(0, format!("-vga {}", self.display));
+        if let Some(kind) = self.kind {
+            machine.smp = kind.smp;
+            machine.hardware.machine = machine.hardware.machine.or(Some(kind.board));
+            machine.hardware.cpu = machine.hardware.cpu.or(Some(kind.cpu.to_owned()));
+            machine.hardware.qemu.insert(0, kind.qemu.to_owned());
+        }
+        machine
     }
 
     /// The name that is printed.
@@ -68,6 +91,7 @@ pub const TESTS: &[Test] = &[
     Test::new("shell::every_fault_is_survived", faults),
     Test::new("shell::commands_can_be_repeated_completed_and_ended", editing),
     Test::new("shell::d17_an_idle_system_halts", idle),
+    Test::new("shell::an_idle_system_takes_few_interrupts", few_interrupts),
     Test::new("shell::the_keyboard_has_layouts", layouts),
     Test::new("console::a_paste_runs_whole_and_in_order", console::paste),
     Test::new("console::an_interrupt_is_never_lost", console::interrupts),
@@ -185,6 +209,23 @@ fn idle(guest: &mut Guest) -> Result<()> {
     // A busy host takes processor time away from the guest's work, which then counts as longer.
     ensure!(share.is_some_and(|share| share > 95.0), "{line}");
     Ok(())
+}
+
+/// No timer interrupts but those that tasks asked for: at most 20 a second.
+fn few_interrupts(guest: &mut Guest) -> Result<()> {
+    const SECONDS: u64 = 10;
+    let before = interrupts(guest)?;
+    guest.run(&format!("sleep {SECONDS}"), COMMAND)?;
+    let taken = interrupts(guest)? - before;
+    ensure!(taken <= 20 * SECONDS, "{taken} interrupts in {SECONDS} seconds in which nothing happens");
+    Ok(())
+}
+
+/// How many interrupts there were since boot.
+fn interrupts(guest: &mut Guest) -> Result<u64> {
+    let printed = guest.run("uptime", COMMAND)?.lines.join("\n");
+    let count = printed.split(" interrupts").next().and_then(|text| text.rsplit(' ').next());
+    count.and_then(|count| count.replace(',', "").parse().ok()).with_context(|| format!("no number in {printed:?}"))
 }
 
 /// The same keys mean other characters after `keymap`.
