@@ -60,7 +60,8 @@ impl<const N: usize> Bytes<N> {
         unsafe { *self.0.get() }
     }
 
-    /// Stores these bytes (at most `N`) from the first position on, in any order.
+    /// Stores these bytes (at most `N`) from the first position on, in any order. Tests end a life
+    /// before the first, the middle and the last of these stores.
     pub fn put(&self, bytes: &[u8]) {
         // SAFETY: all accesses are in this module and end before they return. The value is not
         // `Sync`, so only this thread makes them.
@@ -69,9 +70,8 @@ impl<const N: usize> Bytes<N> {
         #[cfg(target_os = "none")]
         place[..count].copy_from_slice(&bytes[..count]);
         #[cfg(not(target_os = "none"))]
-        for (to, from) in place.iter_mut().zip(&bytes[..count]) {
-            // A life can end between any two stores.
-            super::fuse::tick();
+        for (index, (to, from)) in place.iter_mut().zip(&bytes[..count]).enumerate() {
+            super::fuse::tick_at(index, count);
             *to = *from;
         }
     }

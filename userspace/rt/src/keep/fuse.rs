@@ -28,6 +28,26 @@ pub fn tick() {
     }
 }
 
+/// Runs `work` as two steps, one before it and one after it, however many stores it makes. For
+/// stores of which a next life finds the same state whichever of them was the last, as before a
+/// stamp is set.
+pub fn whole<T>(work: impl FnOnce() -> T) -> T {
+    tick();
+    let left = LEFT.take();
+    let result = work();
+    LEFT.set(left);
+    tick();
+    result
+}
+
+/// Counts a step at the store number `index` of `count` to memory that is not valid yet: at the
+/// first, the middle and the last one, so that a large value has as many steps as a small one.
+pub fn tick_at(index: usize, count: usize) {
+    if index == 0 || index == count / 2 || index + 1 == count {
+        tick();
+    }
+}
+
 /// Runs `life` until its end, or until it dies before step number `steps`. Returns whether it
 /// reached its end.
 pub fn live(steps: Option<u64>, life: impl FnOnce()) -> bool {

@@ -32,7 +32,7 @@ macro_rules! kept {
             };
             fn clear(&self) {
                 self.stamp.clear();
-                $crate::keep::State::clear_from(self, 0);
+                $crate::keep::unstamped(|| $crate::keep::State::clear_from(self, 0));
             }
             fn is_sound(&self) -> bool {
                 $crate::keep::State::found(self) == $crate::keep::Found::Same

@@ -80,7 +80,7 @@ impl<T: Word, const N: usize> Ring<T, N> {
         let head = self.head();
         let count = elements.len().min(self.room() as usize);
         for (element, offset) in elements.iter().take(count).zip(0..) {
-            self.cell(head.wrapping_add(offset)).put(*element);
+            self.cell(head.wrapping_add(offset)).put_unread(*element, offset as usize, count);
         }
         self.publish(head.wrapping_add(count as u32), self.state());
         count

@@ -6,6 +6,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::convert::Infallible;
 
+mod large;
+
 crate::kept! {
     /// A store with a journal, and an inbox.
     pub struct Store {
