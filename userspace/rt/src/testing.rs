@@ -37,7 +37,7 @@ pub(crate) mod kernel;
 pub mod qemu;
 
 use crate::keep::fuse;
-pub use deaths::{Deaths, every_death, every_nth_death, every_two_deaths};
+pub use deaths::{Deaths, Tried, every_death, every_nth_death, every_two_deaths};
 pub use device::{Device, Ram};
 pub use harness::{Answered, CLIENTS, ClientCall, Harness, Running};
 

@@ -65,6 +65,6 @@ fn writes(deaths: &Deaths) {
 
 #[test]
 fn text_is_on_the_screen_once_whenever_the_driver_dies() {
-    let steps = every_nth_death(29, writes);
-    assert!(steps > 4000, "{steps} steps");
+    let tried = every_nth_death(29, writes);
+    assert!(tried.steps > 4000 && tried.deaths == tried.steps.div_ceil(29), "{tried:?}");
 }

@@ -5,7 +5,10 @@ use alloc::boxed::Box;
 use core::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-std::thread_local!(static LEFT: Cell<Option<u64>> = const { Cell::new(None) });
+std::thread_local! {
+    static LEFT: Cell<Option<u64>> = const { Cell::new(None) };
+    static PASSED: Cell<u64> = const { Cell::new(0) };
+}
 
 /// The payload of the panic that simulates a death.
 #[derive(Debug)]
@@ -14,10 +17,17 @@ pub struct Blown;
 /// Makes the life end before its step number `steps`; never if `None`.
 pub fn set(steps: Option<u64>) {
     LEFT.set(steps);
+    PASSED.set(0);
+}
+
+/// The number of steps since the last [`set`].
+pub fn passed() -> u64 {
+    PASSED.get()
 }
 
 /// Counts one step, and ends the life if it is the chosen one.
 pub fn tick() {
+    PASSED.set(PASSED.get() + 1);
     match LEFT.get() {
         None => {}
         Some(0) => {
@@ -33,9 +43,10 @@ pub fn tick() {
 /// stamp is set.
 pub fn whole<T>(work: impl FnOnce() -> T) -> T {
     tick();
-    let left = LEFT.take();
+    let (left, passed) = (LEFT.take(), PASSED.get());
     let result = work();
     LEFT.set(left);
+    PASSED.set(passed);
     tick();
     result
 }

@@ -16,6 +16,8 @@ struct Plan {
     steps: Vec<u64>,
     begun: Cell<usize>,
     happened: Cell<usize>,
+    /// The steps of the first life, once it has ended.
+    first: Cell<Option<u64>>,
 }
 
 impl Deaths {
@@ -41,15 +43,22 @@ impl Deaths {
         self.0.steps.get(number).copied()
     }
 
+    /// Notes that a life has ended, after so many steps.
+    pub(super) fn ended(&self, steps: u64) {
+        if self.0.first.get().is_none() {
+            self.0.first.set(Some(steps));
+        }
+    }
+
     /// Counts a death.
     pub(super) fn happened(&self) {
         self.0.happened.set(self.0.happened.get() + 1);
     }
 }
 
-/// Runs `trial` with deaths before these steps, and returns the number of deaths that happened. If
-/// it fails, prints the plan.
-fn tried(steps: &[u64], trial: &mut impl FnMut(&Deaths)) -> usize {
+/// Runs `trial` with deaths before these steps, and returns them as they were at its end. If it
+/// fails, prints the plan.
+fn tried(steps: &[u64], trial: &mut impl FnMut(&Deaths)) -> Deaths {
     let deaths = Deaths::before(steps);
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| trial(&deaths))) {
         std::eprintln!(
@@ -58,27 +67,47 @@ fn tried(steps: &[u64], trial: &mut impl FnMut(&Deaths)) -> usize {
         );
         resume_unwind(payload);
     }
-    deaths.count()
+    deaths
 }
 
 /// Runs a trial without a death, then with a death before each step of the driver in turn, until a
 /// trial ends before that step. Each trial starts a [`Harness`](super::Harness) with the given
-/// deaths, and makes its own assertions. Returns the number of steps.
+/// deaths, and makes its own assertions. Returns the number of steps, which is that of the trials
+/// with a death.
 ///
 /// # Panics
 /// If a trial does, after printing which step it was.
 pub fn every_death(trial: impl FnMut(&Deaths)) -> u64 {
-    every_nth_death(1, trial)
+    every_nth_death(1, trial).deaths
+}
+
+/// What [`every_nth_death`] has tried.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Tried {
+    /// The number of trials in which the driver died: those before the steps 0, `stride`,
+    /// 2 * `stride` and so on.
+    pub deaths: u64,
+    /// The number of steps of the driver's first life in the trial without a death: as many deaths
+    /// as [`every_death`] would try.
+    pub steps: u64,
 }
 
 /// Does what [`every_death`] does, but only before each `stride`th step, for drivers with thousands
-/// of steps.
+/// of steps. With a stride above 1 it misses the steps between; a stride that is prime to the
+/// number of steps of one request meets different steps of each.
 ///
 /// # Panics
 /// If a trial does, after printing which step it was.
-pub fn every_nth_death(stride: usize, mut trial: impl FnMut(&Deaths)) -> u64 {
-    tried(&[], &mut trial);
-    (0..).step_by(stride.max(1)).find(|&step| tried(&[step], &mut trial) == 0).unwrap_or(u64::MAX)
+pub fn every_nth_death(stride: usize, mut trial: impl FnMut(&Deaths)) -> Tried {
+    let steps = tried(&[], &mut trial).0.first.get().unwrap_or(0);
+    let mut deaths = 0;
+    for step in (0..).step_by(stride.max(1)) {
+        if tried(&[step], &mut trial).count() == 0 {
+            break;
+        }
+        deaths += 1;
+    }
+    Tried { deaths, steps }
 }
 
 /// Runs a trial with two deaths: before each `stride`th step of the first life, and before each of
@@ -89,7 +118,7 @@ pub fn every_nth_death(stride: usize, mut trial: impl FnMut(&Deaths)) -> u64 {
 pub fn every_two_deaths(stride: usize, second: u64, mut trial: impl FnMut(&Deaths)) {
     for first in (0..).step_by(stride.max(1)) {
         for then in 0..second {
-            match tried(&[first, then], &mut trial) {
+            match tried(&[first, then], &mut trial).count() {
                 0 => return,
                 // The second life reached the end of the trial before its death.
                 1 => break,

@@ -214,6 +214,7 @@ impl Runner {
         match result {
             Ok(result) => Some(result),
             Err(payload) if payload.is::<Blown>() => {
+                self.deaths.ended(fuse::passed());
                 self.deaths.happened();
                 kernel::with(Kernel::end_life);
                 None
@@ -375,6 +376,7 @@ impl Running {
     /// Kills the driver, whatever it is doing.
     pub fn kill(&self) {
         if let Some(runner) = runner() {
+            runner.borrow().deaths.ended(fuse::passed());
             core::mem::forget(runner.borrow_mut().driver.take());
             kernel::with(Kernel::end_life);
         }
@@ -388,10 +390,12 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        let steps = fuse::passed();
         fuse::set(None);
         if let Some(runner) = RUNNER.take() {
             // Its destructors would call a kernel that no longer exists.
             if let Ok(mut runner) = runner.try_borrow_mut() {
+                runner.deaths.ended(steps);
                 core::mem::forget(runner.driver.take());
             }
         }

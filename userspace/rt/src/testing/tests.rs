@@ -91,6 +91,16 @@ fn a_driver_that_keeps_how_far_it_was_does_everything_once_whenever_it_dies() {
     });
     assert!((20..200).contains(&steps), "{steps} steps");
     assert_eq!(seen, steps + 2, "one without a death, and one for each step and beyond");
+    // Of every third step, each is tried, and the steps are counted as exactly.
+    for stride in [1, 3, 7, steps as usize, 1000] {
+        let mut died = 0;
+        let tried = every_nth_death(stride, |deaths| {
+            assert_eq!(print_with::<true>(deaths), b"one, two");
+            died += deaths.count() as u64;
+        });
+        assert_eq!(tried, Tried { deaths: steps.div_ceil(stride as u64), steps });
+        assert_eq!(tried.deaths, died);
+    }
     let mut pairs = 0;
     every_two_deaths(3, 12, |deaths| {
         assert_eq!(print_with::<true>(deaths), b"one, two");

@@ -58,7 +58,7 @@ mod tests {
     use {{crate}}::device::{LEN, example};
     use {{crate}}::{Client, Error, Protocol};
     use rt::proto::Served;
-    use rt::testing::{Deaths, Device, Harness, Running, every_nth_death};
+    use rt::testing::{Deaths, Device, Harness, Running, every_death};
     use std::cell::Cell;
     use std::rc::Rc;
 
@@ -121,7 +121,7 @@ mod tests {
     #[test]
     fn whenever_it_dies_the_next_life_finds_it_again() {
         let place = 64;
-        let steps = every_nth_death(1, |deaths| {
+        let steps = every_death(|deaths| {
             let driver = start(deaths, &Model::with(place, &example()));
             assert_eq!(Client::new(driver.client(0)).find().map(|tables| tables.count), Ok(9));
             assert_eq!(driver.lives() as usize, 1 + deaths.count());
