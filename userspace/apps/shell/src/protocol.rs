@@ -226,9 +226,9 @@ impl Words {
 fn bits(shape: &str) -> u32 {
     match shape {
         "bool" => 1,
-        "u8" => 8,
-        "u16" => 16,
-        "u64" => 64,
+        "u8" | "i8" => 8,
+        "u16" | "i16" => 16,
+        "u64" | "i64" => 64,
         _ => 32,
     }
 }
@@ -255,8 +255,19 @@ fn value(shape: &str, given: &str) -> Option<u64> {
         _ if named.is_some() => named.map(|(_, number)| number),
         ("bool", "true") => Some(1),
         ("bool", "false") => Some(0),
+        _ if is_signed(shape) => {
+            let (digits, sign) = given.strip_prefix('-').map_or((given, 1), |digits| (digits, -1));
+            let number = sign * i128::from(number(digits)?);
+            let limit = 1_i128 << (bits(shape) - 1);
+            (-limit..limit).contains(&number).then_some(number as u64 & (u64::MAX >> (64 - bits(shape))))
+        }
         _ => number(given).filter(|number| bits(shape) == 64 || number >> bits(shape) == 0),
     }
+}
+
+/// Whether a value is a signed number.
+fn is_signed(shape: &str) -> bool {
+    matches!(shape, "i8" | "i16" | "i32" | "i64")
 }
 
 /// Appends the value of this shape as text.
@@ -267,6 +278,8 @@ fn show(shape: &str, from: &mut Words, to: &mut String) {
         let _ = match (shape, name) {
             (_, Some(name)) => write!(to, "{name}"),
             ("bool", _) => write!(to, "{}", raw != 0),
+            // Its sign bit becomes that of 64 bits.
+            _ if is_signed(shape) => write!(to, "{}", (raw << (64 - bits(shape))).cast_signed() >> (64 - bits(shape))),
             _ => write!(to, "{raw}"),
         };
         return;
@@ -366,6 +379,23 @@ mod tests {
         let read = read.named("read").expect("it is declared");
         assert_eq!(read.answer([2, 0, 0, 0], &[Lend::Write(b"a\n\0\0".to_vec())]), "2 bytes \"a\\n\"");
         assert_eq!(read.answer([u64::MAX, 0, 0, 0], &[Lend::Write(b"ab".to_vec())]).matches('b').count(), 2);
+    }
+
+    #[test]
+    fn signed_numbers_have_signs() {
+        let text = "op 1 warp x:i32 by:i8 far:i64 -> {x:i16,wheel:i8,far:i32,farther:i64,}";
+        let protocol = Protocol::parse(text);
+        let warp = protocol.named("warp").expect("it is declared");
+        let said = |words: &[&str]| warp.message(&given(words)).map(|(words, _)| words);
+        assert_eq!(said(&["-7", "-128", "-1"]), Ok([0xffff_fff9, 0x80, u64::MAX, 0]));
+        assert_eq!(said(&["2147483647", "0x7f", "5"]), Ok([0x7fff_ffff, 0x7f, 5, 0]));
+        for wrong in
+            [["0", "128", "0"], ["0", "-129", "0"], ["2147483648", "0", "0"], ["-", "0", "0"], ["--1", "0", "0"]]
+        {
+            assert!(said(&wrong).expect_err("it does not fit").contains("a number, i"), "{wrong:?}");
+        }
+        let words = [0x8000 | 0xff << 16 | 0x8000_0000 << 24, 1 << 63, 0, 0];
+        assert_eq!(warp.answer(words, &[]), "x -32768, wheel -1, far -2147483648, farther -9223372036854775808");
     }
 
     #[test]

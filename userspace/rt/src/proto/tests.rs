@@ -118,6 +118,51 @@ fn values_survive_their_words() {
     assert_eq!(from_words::<(u64, u32)>(to_words(&(3_u64, 4_u32))), Some((3, 4)));
 }
 
+#[allow(dead_code, reason = "not all parts of the protocol are used")]
+mod signed {
+    crate::words! {
+        /// Signed numbers of all widths.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub struct Moved { pub x: i16, pub wheel: i8, pub far: i32, pub farther: i64 }
+    }
+    crate::protocol! {
+        /// A mouse.
+        pub protocol mouse;
+        refusals {
+            /// It is at the edge.
+            Edge(by: i32) = 1 "beyond the edge by {by}",
+        }
+        /// Moves the pointer.
+        [1 idempotent] fn warp(x: i32, by: Moved) -> Moved;
+    }
+}
+
+#[test]
+fn signed_numbers_keep_their_signs() {
+    use signed::{Client, DESCRIPTION, Error, Moved, Refusal, Server, dispatch};
+
+    let least = Moved { x: i16::MIN, wheel: -1, far: i32::MIN, farther: i64::MIN };
+    let words = to_words(&least);
+    assert_eq!(words, [0x8000 | 0xff << 16 | 0x8000_0000 << 24, 1 << 63, 0, 0], "no bits beyond each width");
+    for moved in [least, Moved { x: i16::MAX, wheel: 1, far: -2, farther: -3 }] {
+        assert_eq!(from_words::<Moved>(to_words(&moved)), Some(moved));
+    }
+    assert_ne!(<i32 as Words>::SHAPE, <u32 as Words>::SHAPE, "a hash of the protocol tells them apart");
+
+    struct Mouse;
+    impl Server for Mouse {
+        fn warp(&mut self, _: Asker, x: i32, by: Moved) -> Result<Moved, Refusal> {
+            if x < -100 { Err(Refusal::Edge(x + 100)) } else { Ok(Moved { far: by.far + x, ..by }) }
+        }
+    }
+    fake_peer(Endpoint(78), |request| Ok(dispatch(&mut Mouse, request)));
+    let (client, by) = (Client::new(Endpoint(78)), Moved { x: -1, wheel: -2, far: -3, farther: -4 });
+    assert_eq!(client.warp(-7, by), Ok(Moved { far: -10, ..by }));
+    let error = client.warp(-105, by).expect_err("it is beyond");
+    assert_eq!((error, error.to_string().as_str()), (Error::Refused(Refusal::Edge(-5)), "beyond the edge by -5"));
+    assert!(DESCRIPTION.contains("x:i32 by:{x:i16,wheel:i8,far:i32,farther:i64,}"), "{DESCRIPTION}");
+}
+
 #[test]
 fn arguments_arrive_and_answers_come_back() {
     let (client, lamp, _) = lamp();
@@ -200,7 +245,9 @@ fn each_operation_is_asked_again_as_it_says() {
     assert_eq!(client.blink(b"y", 1, &mut [0; 4]), Ok(1));
     let numbers: Vec<u64> = lamp.borrow().seen.iter().map(|seen| seen.0).collect();
     let first = numbers[0];
-    assert_eq!(numbers, [[first; 6].as_slice(), &[first + 1]].concat(), "a repetition keeps its number");
+    assert_eq!(numbers[..6], [first; 6], "a repetition keeps its number");
+    // Other tests draw numbers at the same time.
+    assert!(numbers.len() == 7 && numbers[6] > first, "{numbers:?}");
     *deaths.borrow_mut() = 2;
     assert_eq!(client.state(), Ok(STATE));
     *deaths.borrow_mut() = 3;

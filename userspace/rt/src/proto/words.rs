@@ -9,7 +9,7 @@ use core::convert::Infallible;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not travel in the words of a message",
     label = "not a value of a protocol",
-    note = "values of a protocol are `u8` to `u64`, `usize`, `bool`, `TaskId`, `Status`, pairs, and what `rt::words!` declares; \
+    note = "values of a protocol are `u8` to `u64`, `i8` to `i64`, `usize`, `bool`, `TaskId`, `Status`, pairs, and what `rt::words!` declares; \
             memory is lent as `&[u8]` or `&mut [u8]`, handles are passed as in `passing name: Notification[SIGNAL]`"
 )]
 pub trait Words: Sized {
@@ -130,6 +130,28 @@ macro_rules! scalars {
 }
 
 scalars!(u8 u16 u32 u64);
+
+/// Signed numbers, as their two's complement of the same width.
+macro_rules! signed {
+    ($($type:ty: $bits:ty),*) => {$(
+        impl Words for $type {
+            const BITS: u32 = <$type>::BITS;
+            const WHOLE: bool = false;
+            const SHAPE: u64 = mix_text(<$type>::BITS as u64, "signed");
+            const TEXT: &'static str = stringify!($type);
+            #[inline(always)]
+            fn pack(&self, to: &mut Pack) {
+                self.cast_unsigned().pack(to);
+            }
+            #[inline(always)]
+            fn unpack(from: &mut Unpack) -> Option<Self> {
+                <$bits>::unpack(from).map(<$bits>::cast_signed)
+            }
+        }
+    )*};
+}
+
+signed!(i8: u8, i16: u16, i32: u32, i64: u64);
 
 impl Words for usize {
     const BITS: u32 = 64;
