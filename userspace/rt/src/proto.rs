@@ -13,6 +13,7 @@ mod served;
 mod server;
 #[cfg(test)]
 mod tests;
+mod values;
 mod words;
 
 pub use client::{Ask, Failure, Numbers, Policy, Refuse, answer, call};
@@ -20,6 +21,7 @@ pub use describe::{join, length};
 pub use handles::{Owned, Passable, taken};
 pub use served::{Dispatch, Served};
 pub use server::{Args, Asker, Call, Deferred, FromCall, In, Out, Outcome, Queue, Respond};
+pub use values::{size_in_memory, to_bytes, values};
 pub use words::{Pack, Unpack, Words, from_words, place, to_words};
 
 /// Outcome in every protocol: the operation is unknown, or its arguments are not as declared.
