@@ -48,6 +48,7 @@ use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering, co
 #[cfg(not(target_os = "none"))]
 pub mod damage;
 mod double;
+mod element;
 #[cfg(not(target_os = "none"))]
 pub mod fuse;
 mod journal;
@@ -58,7 +59,8 @@ mod tests;
 
 pub use abi::task::MAX_TASKS;
 pub use double::{Blob, Bytes, Double};
-pub use journal::{Begin, Journal, LastDone};
+pub use element::Element;
+pub use journal::{Begin, Journal, LastDone, Unfinished};
 pub use ring::{CHUNK, Inbox, Ring, Run, low_bytes};
 
 mod sealed {
@@ -68,7 +70,7 @@ mod sealed {
 use sealed::Sealed;
 
 /// The integers that fit into a [`Cell`]: `u8`, `u16`, `u32` and `u64`.
-pub trait Word: Copy + Default + PartialEq + Sealed + 'static {
+pub trait Word: Copy + Default + PartialEq + Sealed + Element<Place = Cell<Self>> + 'static {
     /// The atomic type of the same size.
     type Atomic: 'static;
     /// The width in bits.
@@ -121,16 +123,6 @@ impl<T: Word> Cell<T> {
         self.store(value);
     }
 
-    /// Stores a number as [`Cell::put`] does, as store number `index` of `count` to memory that is
-    /// not valid yet: see [`fuse::tick_at`].
-    #[inline]
-    fn put_unread(&self, value: T, index: usize, count: usize) {
-        #[cfg(not(target_os = "none"))]
-        fuse::tick_at(index, count);
-        let _ = (index, count);
-        self.store(value);
-    }
-
     #[inline(always)]
     fn store(&self, value: T) {
         compiler_fence(Ordering::SeqCst);
@@ -154,8 +146,8 @@ impl<T: Word> Cell<T> {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be kept",
     label = "not a field of kept memory",
-    note = "kept memory is made of `Cell<u8|u16|u32|u64>`, `Ring`, `Inbox`, `Journal`, `LastDone`, `Double`, `Blob`, `Bytes`, arrays of \
-            these, and structs that `rt::kept!` declares as `part struct`"
+    note = "kept memory is made of `Cell<u8|u16|u32|u64>`, `Ring`, `Inbox`, `Journal`, `LastDone`, `Double`, `Blob`, \
+            `Bytes`, arrays of these, and structs that `rt::kept!` declares as `part struct`"
 )]
 pub unsafe trait Kept: Sized + 'static {
     /// A hash of the layout.
@@ -186,6 +178,20 @@ unsafe impl<T: Kept, const N: usize> Kept for [T; N] {
     fn is_sound(&self) -> bool {
         self.iter().all(T::is_sound)
     }
+}
+
+/// The first words of four, one in each cell; the others are 0.
+#[doc(hidden)]
+pub fn load_words(from: &[Cell<u64>]) -> [u64; 4] {
+    let mut words = [0; 4];
+    words.iter_mut().zip(from).for_each(|(word, cell)| *word = cell.get());
+    words
+}
+
+/// Stores words to cells that no next life reads before a later store. It is no step of [`fuse`].
+#[doc(hidden)]
+pub fn store_words(to: &[Cell<u64>], words: [u64; 4]) {
+    to.iter().zip(words).for_each(|(cell, word)| cell.store(word));
 }
 
 /// Combines a hash with another number (FNV-1a, a word at a time).
@@ -330,6 +336,18 @@ pub trait State: Kept {
         self.clear();
         false
     }
+
+    /// Does what [`State::resume`] does; if there was no valid state, calls `new`, which stores the
+    /// values to start with, and sets the stamp with flags 0. If the task dies in between, its next
+    /// life does so again. Returns whether there was a valid state.
+    fn resume_or(&self, new: impl FnOnce(&Self)) -> bool {
+        let resumed = self.resume();
+        if !resumed {
+            new(self);
+            self.stamp().set(Self::SHAPES.len() - 1, Self::SHAPE, 0);
+        }
+        resumed
+    }
 }
 
 /// Runs `clear`, which changes only what no stamp says is valid. In tests its stores are two steps,
@@ -367,6 +385,29 @@ pub fn open<T: State>() -> &'static T {
         }
     }
     at(memory).expect("the memory is as large as the state")
+}
+
+/// The kept memory of this task as a `T`, ready to be used: opens it, takes over what an earlier
+/// life left, and if that is no valid state, starts with the values that `new` stores
+/// ([`State::resume_or`]).
+///
+/// ```
+/// rt::kept! {
+///     pub struct Keep {
+///         count: rt::keep::Cell<u64>,
+///         hz: rt::keep::Cell<u32>,
+///     }
+/// }
+/// let keep = rt::keep::open_or(|keep: &Keep| keep.hz.put(100));
+/// assert_eq!((keep.count.get(), keep.hz.get()), (0, 100));
+/// ```
+///
+/// # Panics
+/// If `T` requires an alignment above 8 bytes.
+pub fn open_or<T: State>(new: impl FnOnce(&T)) -> &'static T {
+    let keep = open::<T>();
+    keep.resume_or(new);
+    keep
 }
 
 /// A `T` in this memory; `None` if the memory is too small, or not aligned.

@@ -1,6 +1,6 @@
 //! Access to kept memory for tests, which damage it. Only on the host.
 
-use super::{AtomicU8, Inbox, Journal, Kept, Ordering, Ring, Word, at};
+use super::{AtomicU8, Element, Inbox, Journal, Kept, Ordering, Ring, at};
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -45,7 +45,7 @@ pub fn flip<T: Kept>(keep: &T, bit: usize) {
     byte.fetch_xor(1 << (bit % 8), Ordering::Relaxed);
 }
 
-impl<T: Word, const N: usize> Ring<T, N> {
+impl<T: Element, const N: usize> Ring<T, N> {
     /// Sets the positions to any values.
     pub fn scramble(&self, head: u32, tail: u32) {
         self.publish(head, self.state());
@@ -53,7 +53,7 @@ impl<T: Word, const N: usize> Ring<T, N> {
     }
 }
 
-impl<T: Word, const N: usize> Inbox<T, N> {
+impl<T: Element, const N: usize> Inbox<T, N> {
     /// Sets the positions to any values.
     pub fn scramble(&self, head: u32, given: u32, tail: u32) {
         self.ring.scramble(head, tail);

@@ -50,6 +50,17 @@ pub enum Begin {
     From(u32),
 }
 
+/// A request that was begun and not ended: see [`Journal::unfinished`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Unfinished {
+    /// The client.
+    pub task: TaskId,
+    /// The number of the request: its lower 64 - [`TaskId::GENERATION_BITS`] bits.
+    pub number: u64,
+    /// The number of steps that are done.
+    pub progress: u32,
+}
+
 /// Numbered requests that are done in steps, one request at a time. Something else counts the
 /// steps, such as the head of a ring. A promise records which request is being done and the count
 /// at its start, so its progress needs no store of its own. One store marks it as done.
@@ -97,6 +108,26 @@ impl<const CLIENTS: usize> Journal<CLIENTS> {
         self.start.put(count.wrapping_sub(progress));
         self.task.put(task.to_u32());
         Begin::From(progress)
+    }
+
+    /// The requests that are begun and not ended, with the number of steps done of each: the
+    /// promised one first, then those that a death interrupted and others have overtaken. `count`
+    /// is the present count of steps. A request stays unfinished if its client does not repeat it,
+    /// as when it has died; then [`Journal::abandon`] cancels the promised one.
+    pub fn unfinished(&self, count: u32) -> impl Iterator<Item = Unfinished> + '_ {
+        let promised = Some(self.task.get()).filter(|task| *task != 0).map(|task| Unfinished {
+            task: TaskId::from_u32(task),
+            number: self.number.get(),
+            progress: count.wrapping_sub(self.start.get()),
+        });
+        let aside = self.aside.iter().zip(0..).filter_map(|(aside, index)| {
+            let (key, progress) = (aside.key.get(), aside.progress.get());
+            let task = TaskId { index, generation: (key >> NUMBER_BITS) as u32 };
+            let number = key & NUMBER;
+            (key != 0 && !self.done.is_done(task, number)).then_some(Unfinished { task, number, progress })
+        });
+        let first = promised.map(|promised| promised.task);
+        promised.into_iter().chain(aside.filter(move |aside| Some(aside.task) != first))
     }
 
     /// Marks the request as done, after all its steps.

@@ -2,7 +2,7 @@
 
 /// Declares kept memory: a struct of [`Kept`](crate::keep::Kept) fields after a
 /// [`Stamp`](crate::keep::Stamp), which implements [`State`](crate::keep::State) and has the
-/// methods `resume`, `set_ready(flags)`, `flags`, `clear`, `is_sound`, `found`, `is_stamp(word)`.
+/// methods `resume`, `resume_or(new)`, `set_ready(flags)`, `flags`, `clear`, `is_sound`, `found`, `is_stamp(word)`.
 ///
 /// `part struct` declares a field that consists of fields, without a stamp of its own.
 ///
@@ -76,6 +76,12 @@ macro_rules! kept {
             /// otherwise the state is reset.
             $vis fn resume(&self) -> bool {
                 $crate::keep::State::resume(self)
+            }
+
+            /// Takes over what an earlier life left; if there was no valid state, starts with the
+            /// values that `new` stores. Returns whether there was a valid state.
+            $vis fn resume_or(&self, new: impl FnOnce(&Self)) -> bool {
+                $crate::keep::State::resume_or(self, new)
             }
 
             /// Resets the state to empty.

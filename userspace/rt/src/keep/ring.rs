@@ -1,21 +1,22 @@
 //! Queues of elements in kept memory.
 
-use super::{Cell, Kept, Word, mix};
+use super::{Cell, Element, Kept, Word, mix};
 use abi::TaskId;
 
-/// A queue of at most `N` elements between one writer and one reader. Elements are stored to cells
+/// A queue of at most `N` elements between one writer and one reader: numbers, or structs that
+/// [`words!`](crate::words) declares. `N` is a power of two. Elements are stored to cells
 /// that are not in use yet; one store then appends them, together with 32 bits of state of the
 /// writer.
 #[repr(C)]
-pub struct Ring<T: Word, const N: usize> {
+pub struct Ring<T: Element, const N: usize> {
     /// The position after the last element; in the upper 32 bits the writer's state.
     head: Cell<u64>,
     tail: Cell<u32>,
     reserved: Cell<u32>,
-    cells: [Cell<T>; N],
+    cells: [T::Place; N],
 }
 
-impl<T: Word, const N: usize> Ring<T, N> {
+impl<T: Element, const N: usize> Ring<T, N> {
     const SIZE: u32 = {
         assert!(N.is_power_of_two() && N <= 1 << 31, "a ring's size is a power of two");
         N as u32
@@ -51,16 +52,27 @@ impl<T: Word, const N: usize> Ring<T, N> {
         (self.head.get() >> 32) as u32
     }
 
-    /// The cell at a position.
+    /// The cell at a position, or the cells if the elements are structs.
     #[inline]
-    pub fn cell(&self, position: u32) -> &Cell<T> {
+    pub fn cell(&self, position: u32) -> &T::Place {
         // The index is in range, which the compiler knows: `SIZE` is `N`, and a power of two.
         &self.cells[(position % Self::SIZE) as usize]
     }
 
     /// The first element.
     pub fn first(&self) -> Option<T> {
-        (!self.is_empty()).then(|| self.cell(self.tail()).get())
+        if self.is_empty() { None } else { T::read_from(self.cell(self.tail())) }
+    }
+
+    /// All elements, from the first to the last; they stay in the ring.
+    pub fn iter(&self) -> impl Iterator<Item = T> + '_ {
+        let tail = self.tail();
+        (0..self.len()).map_while(move |offset| T::read_from(self.cell(tail.wrapping_add(offset))))
+    }
+
+    /// The last element.
+    pub fn last(&self) -> Option<T> {
+        if self.is_empty() { None } else { T::read_from(self.cell(self.head().wrapping_sub(1))) }
     }
 
     /// Removes the first element.
@@ -80,7 +92,9 @@ impl<T: Word, const N: usize> Ring<T, N> {
         let head = self.head();
         let count = elements.len().min(self.room() as usize);
         for (element, offset) in elements.iter().take(count).zip(0..) {
-            self.cell(head.wrapping_add(offset)).put_unread(*element, offset as usize, count);
+            #[cfg(not(target_os = "none"))]
+            super::fuse::tick_at(offset as usize, count);
+            element.write_to(self.cell(head.wrapping_add(offset)));
         }
         self.publish(head.wrapping_add(count as u32), self.state());
         count
@@ -93,17 +107,17 @@ impl<T: Word, const N: usize> Ring<T, N> {
     }
 }
 
-// SAFETY: it consists of cells, in C's layout.
-unsafe impl<T: Word, const N: usize> Kept for Ring<T, N> {
-    const SHAPE: u64 = mix(mix(1, T::BITS), Self::SIZE as u64);
+// SAFETY: it consists of cells and of places, which are `Kept`, in C's layout.
+unsafe impl<T: Element, const N: usize> Kept for Ring<T, N> {
+    const SHAPE: u64 = mix(mix(1, T::SHAPE), Self::SIZE as u64);
     fn clear(&self) {
         self.head.put(0);
         self.tail.put(0);
         // This is the free cell of an inbox; the others are written before they are in use.
-        self.cell(0).put(T::default());
+        self.cell(0).clear();
     }
     fn is_sound(&self) -> bool {
-        self.len() <= Self::SIZE
+        self.len() <= Self::SIZE && (T::TOTAL || self.iter().count() == self.len() as usize)
     }
 }
 
@@ -123,9 +137,11 @@ pub const CHUNK: usize = 256;
 
 /// A queue whose readers number their reads: elements that were given stay until a read with
 /// another number shows that the reply was received. One cell is always free and zero, for code
-/// that stores an element by one instruction ([`Inbox::slot`]).
+/// that stores an element by one instruction ([`Inbox::slot`]). Elements are numbers, or `Copy` and
+/// `Default` structs that [`words!`](crate::words) declares; at most [`CHUNK`] of them are on the
+/// stack at a time.
 #[repr(C)]
-pub struct Inbox<T: Word, const N: usize> {
+pub struct Inbox<T: Element, const N: usize> {
     last: Cell<u64>,
     pub(super) given: Cell<u32>,
     reserved: Cell<u32>,
@@ -133,6 +149,24 @@ pub struct Inbox<T: Word, const N: usize> {
 }
 
 impl<T: Word, const N: usize> Inbox<T, N> {
+    /// The free cell. It is zero, and only other values are stored to it.
+    pub fn slot(&self) -> &Cell<T> {
+        self.ring.cell(self.ring.head())
+    }
+
+    /// Appends the element in [`Inbox::slot`], if there is one. Returns whether there was.
+    pub fn accept(&self) -> bool {
+        if self.slot().get() == T::default() || self.room() == 0 {
+            return false;
+        }
+        let next = self.ring.head().wrapping_add(1);
+        self.ring.cell(next).put(T::default());
+        self.ring.publish(next, self.ring.state());
+        true
+    }
+}
+
+impl<T: Element + Copy + Default, const N: usize> Inbox<T, N> {
     /// The queue itself.
     pub fn ring(&self) -> &Ring<T, N> {
         &self.ring
@@ -153,20 +187,16 @@ impl<T: Word, const N: usize> Inbox<T, N> {
         self.ring.room().saturating_sub(1)
     }
 
-    /// The free cell. It is zero, and only other values are stored to it.
-    pub fn slot(&self) -> &Cell<T> {
-        self.ring.cell(self.ring.head())
-    }
-
-    /// Appends the element in [`Inbox::slot`], if there is one. Returns whether there was.
-    pub fn accept(&self) -> bool {
-        if self.slot().get() == T::default() || self.room() == 0 {
-            return false;
+    /// Appends as many elements as fit, and returns their number. One store appends them all. Not
+    /// for a driver that stores elements by [`Inbox::slot`].
+    pub fn push(&self, elements: &[T]) -> usize {
+        let count = elements.len().min(self.room() as usize);
+        if count > 0 {
+            // The next free cell.
+            self.ring.cell(self.ring.head().wrapping_add(count as u32)).clear();
+            self.ring.push(elements.get(..count).unwrap_or_default());
         }
-        let next = self.ring.head().wrapping_add(1);
-        self.ring.cell(next).put(T::default());
-        self.ring.publish(next, self.ring.state());
-        true
+        count
     }
 
     /// Gives up to `capacity` elements to a reader by calling `give` (index of the first,
@@ -226,7 +256,7 @@ impl<T: Word, const N: usize> Inbox<T, N> {
             let mut chunk = [T::default(); CHUNK];
             let wanted = chunk.len().min(count - done);
             for (element, offset) in chunk.iter_mut().take(wanted).zip(done as u32..) {
-                *element = self.ring.cell(tail.wrapping_add(offset)).get();
+                *element = T::read_from(self.ring.cell(tail.wrapping_add(offset))).unwrap_or_default();
             }
             give(done, &chunk[..wanted])?;
             done += wanted;
@@ -236,8 +266,8 @@ impl<T: Word, const N: usize> Inbox<T, N> {
     }
 }
 
-// SAFETY: it consists of cells, in C's layout.
-unsafe impl<T: Word, const N: usize> Kept for Inbox<T, N> {
+// SAFETY: it consists of cells and of places, which are `Kept`, in C's layout.
+unsafe impl<T: Element, const N: usize> Kept for Inbox<T, N> {
     const SHAPE: u64 = mix(2, Ring::<T, N>::SHAPE);
     fn clear(&self) {
         self.last.put(0);
@@ -246,7 +276,7 @@ unsafe impl<T: Word, const N: usize> Kept for Inbox<T, N> {
     }
     fn is_sound(&self) -> bool {
         let len = self.ring.len();
-        len < Ring::<T, N>::SIZE && self.given.get().wrapping_sub(self.ring.tail()) <= len
+        len < Ring::<T, N>::SIZE && self.ring.is_sound() && self.given.get().wrapping_sub(self.ring.tail()) <= len
     }
 }
 

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use core::convert::Infallible;
 
 mod large;
+mod records;
 
 crate::kept! {
     /// A store with a journal, and an inbox.

@@ -273,7 +273,8 @@ impl<A: Words, B: Words> Words for (A, B) {
 
 /// Declares a struct, or an enum without data, that can be passed in the words of a message
 /// ([`Words`](crate::proto::Words)). Fields are in their order, each in the first word that has
-/// room for all of it. An enum's numbers are literals.
+/// room for all of it. An enum's numbers are literals. It can also be an element of a
+/// [`Ring`](crate::keep::Ring).
 #[macro_export]
 macro_rules! words {
     (
@@ -312,6 +313,8 @@ macro_rules! words {
                 Some($name { $($field: $crate::proto::Words::unpack(from)?),+ })
             }
         }
+
+        $crate::__element!($name);
     };
     (
         $(#[$meta:meta])*
@@ -341,6 +344,8 @@ macro_rules! words {
                 }
             }
         }
+
+        $crate::__element!($name);
     };
     ($($other:tt)*) => {
         ::core::compile_error!(
