@@ -34,6 +34,7 @@
 //! | [`Inbox`] | elements that arrive, for readers who number their reads: each gets every element exactly once |
 //! | [`LastDone`] | requests of one step, each done exactly once |
 //! | [`Journal`] | requests of many steps, each step done exactly once |
+//! | [`Promise`] | one command, with its arguments and its data, that is promised before it is done |
 //! | [`Double`] | a state that changes in many places at once |
 //! | [`Blob`] | a text, or other bytes |
 //!
@@ -53,6 +54,7 @@ mod element;
 pub mod fuse;
 mod journal;
 mod macros;
+mod promise;
 mod ring;
 #[cfg(test)]
 mod tests;
@@ -61,6 +63,7 @@ pub use abi::task::MAX_TASKS;
 pub use double::{Blob, Bytes, Double};
 pub use element::Element;
 pub use journal::{Begin, Journal, LastDone, Unfinished};
+pub use promise::{Pending, Promise};
 pub use ring::{CHUNK, Inbox, Ring, Run, low_bytes};
 
 mod sealed {
@@ -146,7 +149,7 @@ impl<T: Word> Cell<T> {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be kept",
     label = "not a field of kept memory",
-    note = "kept memory is made of `Cell<u8|u16|u32|u64>`, `Ring`, `Inbox`, `Journal`, `LastDone`, `Double`, `Blob`, \
+    note = "kept memory is made of `Cell<u8|u16|u32|u64>`, `Ring`, `Inbox`, `Journal`, `LastDone`, `Promise`, `Double`, `Blob`, \
             `Bytes`, arrays of these, and structs that `rt::kept!` declares as `part struct`"
 )]
 pub unsafe trait Kept: Sized + 'static {

@@ -77,7 +77,7 @@ impl<const N: usize> Bytes<N> {
     }
 
     /// A copy of the first `count` bytes.
-    fn first(&self, count: usize) -> Vec<u8> {
+    pub(super) fn first(&self, count: usize) -> Vec<u8> {
         // SAFETY: all accesses are in this module and end before they return. The value is not
         // `Sync`, so only this thread makes them.
         let place = unsafe { &*self.0.get() };

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use core::convert::Infallible;
 
 mod large;
+mod promise;
 mod records;
 
 crate::kept! {

@@ -274,7 +274,7 @@ impl<A: Words, B: Words> Words for (A, B) {
 /// Declares a struct, or an enum without data, that can be passed in the words of a message
 /// ([`Words`](crate::proto::Words)). Fields are in their order, each in the first word that has
 /// room for all of it. An enum's numbers are literals. It can also be an element of a
-/// [`Ring`](crate::keep::Ring).
+/// [`Ring`](crate::keep::Ring), and the arguments of a [`Promise`](crate::keep::Promise).
 #[macro_export]
 macro_rules! words {
     (
