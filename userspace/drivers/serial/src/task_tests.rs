@@ -7,12 +7,16 @@ use crate::task::Serial;
 use crate::{Client, Error, Protocol, Refusal, label};
 use rt::exec::Lend;
 use rt::proto::Served;
+use rt::testing::qemu::Machine;
 use rt::testing::{Deaths, Harness, Running, every_death, every_two_deaths};
+use std::time::Duration;
 use std::vec;
 use std::vec::Vec;
 
 /// The first port of the UART.
 const BASE: u16 = 0x3f8;
+/// The interrupt line of the UART at [`BASE`].
+const COM1_LINE: usize = 4;
 
 /// What runs as the task.
 type Task = Served<Serial, Protocol>;
@@ -168,4 +172,37 @@ fn info_survives_its_words() {
         exact: true,
     };
     assert_eq!(rt::proto::from_words(rt::proto::to_words(&info)), Some(info));
+}
+
+/// More bytes than some FIFOs hold go out and come in over QEMU's UART, by its interrupts alone,
+/// while the test lets the machine's time pass.
+#[test]
+fn three_hundred_bytes_go_both_ways_over_qemus_uart() {
+    let machine = Machine::start(&[]);
+    let driver = Harness::new("serial")
+        .ports("uart", BASE, 8, machine.ports(BASE, 8))
+        .qemu_irq("rx", &machine, COM1_LINE)
+        .keep(size_of::<Keep>())
+        .start::<Task>();
+    let client = Client::new(driver.client(0));
+    let (there, back) = (text(300, 1), text(300, 2));
+    let (mut sent, mut got) = (Vec::new(), Vec::new());
+    machine.send(&back);
+    assert_eq!(client.write(&there).expect("it is written"), 300);
+    // The driver is asked for nothing meanwhile: what moves it is the line.
+    machine.until("all bytes have gone out", || {
+        machine.run(Duration::from_millis(2));
+        driver.settle();
+        sent.extend(machine.received());
+        sent.len() >= there.len()
+    });
+    machine.until("all bytes have come in", || {
+        machine.run(Duration::from_millis(2));
+        driver.settle();
+        let mut part = [0; 32];
+        let count = client.read(&mut part, false).expect("it is read");
+        got.extend_from_slice(&part[..count]);
+        got.len() >= back.len()
+    });
+    assert_eq!((sent, got), (there, back));
 }

@@ -59,19 +59,25 @@ pub struct PortRange {
     pub device: Rc<RefCell<dyn Port>>,
 }
 
+/// Returns the level of a line, and how often it has risen; always the same number if the device
+/// does not count that.
+type Level = Rc<dyn Fn() -> (bool, u32)>;
+
 /// An interrupt line at an edge-triggered controller.
 pub struct Line {
     pub name: String,
-    level: Rc<dyn Fn() -> bool>,
+    level: Level,
     high: bool,
+    /// The number of rises at the last sample.
+    rises: u32,
     /// Whether the line rose, has not fallen since, and the driver was not notified.
     rose: bool,
     open: bool,
 }
 
 impl Line {
-    pub fn new(name: &str, level: Rc<dyn Fn() -> bool>) -> Line {
-        Line { name: String::from(name), level, high: false, rose: false, open: false }
+    pub fn new(name: &str, level: Level) -> Line {
+        Line { name: String::from(name), level, high: false, rises: 0, rose: false, open: false }
     }
 
     /// Unmasks the line for a new life. An earlier rise was for the earlier life.
@@ -79,10 +85,10 @@ impl Line {
         (self.open, self.rose) = (true, false);
     }
 
-    /// Sets the present level; returns true if the driver is to be notified.
-    fn is(&mut self, high: bool) -> bool {
-        self.rose = high && (self.rose || !self.high);
-        self.high = high;
+    /// Sets the present level and number of rises; returns true if the driver is to be notified.
+    fn is(&mut self, high: bool, rises: u32) -> bool {
+        self.rose = high && (self.rose || !self.high || rises != self.rises);
+        (self.high, self.rises) = (high, rises);
         self.fires()
     }
 
@@ -101,16 +107,20 @@ impl Line {
     }
 }
 
-/// Samples all interrupt lines, as a device may have changed one.
-pub fn sample_lines() {
+/// Samples all interrupt lines, as a device may have changed one. Returns whether the driver is to
+/// be notified of any.
+pub fn sample_lines() -> bool {
     let levels: Vec<_> =
         kernel::with(|kernel| kernel.lines.iter().map(|line| line.level.clone()).collect()).unwrap_or_default();
+    let mut fired = false;
     for (number, level) in levels.iter().enumerate() {
         // The kernel must not be borrowed meanwhile, as the level is the test's code.
-        let high = level();
+        let (high, rises) = level();
         kernel::with(|kernel| {
-            let fires = kernel.lines.get_mut(number).is_some_and(|line| line.is(high));
+            let fires = kernel.lines.get_mut(number).is_some_and(|line| line.is(high, rises));
             kernel.bits |= u64::from(fires) << number;
+            fired |= fires;
         });
     }
+    fired
 }

@@ -5,6 +5,7 @@ use super::deaths::Deaths;
 use super::device::{Device, Line, PortRange, sample_lines};
 use super::fuse::{self, Blown};
 use super::kernel::{self, FIRST_CLIENT, Frames, Kernel, Outcome, Range};
+use super::qemu::Machine;
 use crate::Status;
 use crate::driver::{self, Driver, Outgoing};
 use crate::exec::Lend;
@@ -51,10 +52,20 @@ impl Harness {
     }
 
     /// Grants an interrupt line, as `irqs = { NAME = ... }` does. `level` returns its level. It is
-    /// called after each access to a device, and when the outside has done something. The driver is
-    /// notified when the line rises, and not again before it has acknowledged.
+    /// called after each access to a device, before each turn of the driver, and after
+    /// [`Harness::outside`]. The driver is notified when the line rises, and not again before it
+    /// has acknowledged. A line that falls and rises between two of these calls is not noticed; for
+    /// those of QEMU's devices use [`Harness::qemu_irq`].
     pub fn irq(mut self, name: &str, level: impl Fn() -> bool + 'static) -> Harness {
-        self.kernel.lines.push(Line::new(name, Rc::new(level)));
+        self.kernel.lines.push(Line::new(name, Rc::new(move || (level(), 0))));
+        self
+    }
+
+    /// Grants an interrupt line of a QEMU machine: number `line` of its 8259s. Each rise counts, also
+    /// one after a fall within the same access, as an edge-triggered controller would notice it.
+    pub fn qemu_irq(mut self, name: &str, machine: &Machine, line: usize) -> Harness {
+        let machine = machine.clone();
+        self.kernel.lines.push(Line::new(name, Rc::new(move || (machine.level(line), machine.rises(line)))));
         self
     }
 
@@ -165,6 +176,8 @@ impl Runner {
             self.driver = self.live(init);
             return true;
         }
+        // The test may have moved a device since the last turn.
+        sample_lines();
         let note = kernel::with(|kernel| {
             kernel.fire_timers();
             core::mem::take(&mut kernel.bits)
@@ -177,8 +190,9 @@ impl Runner {
             self.step(received);
             return true;
         }
-        if (self.outside)() {
-            sample_lines();
+        let moved = (self.outside)();
+        // A line that has risen is something that happened, whatever `outside` says.
+        if sample_lines() || moved {
             return true;
         }
         kernel::with(|kernel| match kernel.next_deadline() {
