@@ -234,6 +234,22 @@ mod tests {
     }
 
     #[test]
+    fn words_are_bytes_low_one_first() {
+        let mut ports = FakePorts::new();
+        ports.push_all(0, [0x0201, 0x0403, 0xff05]);
+        let (mut even, mut odd) = ([0; 2], [0; 3]);
+        fn read(mut port: impl Port, to: &mut [u8]) {
+            port.read16_bytes(0, to);
+        }
+        read(&mut ports, &mut even);
+        ports.read16_bytes(0, &mut odd);
+        assert_eq!((even, odd, ports.unread()), ([1, 2], [3, 4, 5], 0));
+        ports.write16_bytes(2, &[1, 2, 3]);
+        ports.write16_bytes(2, &[]);
+        assert_eq!(ports.written(2), [0x0201, 0x0003]);
+    }
+
+    #[test]
     fn a_hook_is_a_small_device() {
         let mut ports = FakePorts::new();
         let mut register = 0;

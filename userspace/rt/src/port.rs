@@ -74,6 +74,22 @@ pub trait Port {
             self.write16(offset, *word);
         }
     }
+    /// Fills `to` with words of two bytes from one port, each with its low byte first (`rep insw`),
+    /// such as the 512 bytes of a sector. If the length is odd, the upper byte of the last word is
+    /// dropped.
+    fn read16_bytes(&mut self, offset: u16, to: &mut [u8]) {
+        for bytes in to.chunks_mut(2) {
+            bytes.iter_mut().zip(self.read16(offset).to_le_bytes()).for_each(|(to, from)| *to = from);
+        }
+    }
+    /// Writes all bytes of `from` to one port as words of two bytes, each with its low byte first
+    /// (`rep outsw`). If the length is odd, the upper byte of the last word is 0.
+    fn write16_bytes(&mut self, offset: u16, from: &[u8]) {
+        for bytes in from.chunks(2) {
+            let word = bytes.iter().rev().fold(0, |word, byte| word << 8 | u16::from(*byte));
+            self.write16(offset, word);
+        }
+    }
     /// Fills `to` with words of four bytes from one port (`rep insd`).
     fn read32_block(&mut self, offset: u16, to: &mut [u32]) {
         for word in to {
@@ -124,6 +140,12 @@ impl<P: Port + ?Sized> Port for &mut P {
     }
     fn write16_block(&mut self, offset: u16, from: &[u16]) {
         (**self).write16_block(offset, from);
+    }
+    fn read16_bytes(&mut self, offset: u16, to: &mut [u8]) {
+        (**self).read16_bytes(offset, to);
+    }
+    fn write16_bytes(&mut self, offset: u16, from: &[u8]) {
+        (**self).write16_bytes(offset, from);
     }
     fn read32_block(&mut self, offset: u16, to: &mut [u32]) {
         (**self).read32_block(offset, to);
@@ -326,6 +348,47 @@ impl Port for IoPorts {
     block!(read8_block, write8_block, u8, "rep insb", "rep outsb", 1);
     #[cfg(target_os = "none")]
     block!(read16_block, write16_block, u16, "rep insw", "rep outsw", 2);
+    #[cfg(target_os = "none")]
+    #[track_caller]
+    fn read16_bytes(&mut self, offset: u16, to: &mut [u8]) {
+        let port = self.at(offset, 2);
+        let (pairs, last) = to.as_chunks_mut::<2>();
+        // SAFETY: the port is granted to this task and belongs to a device. The instruction stores
+        // two bytes for each pair, which are borrowed for writing; it needs no alignment. The
+        // direction flag is clear, as always in Rust.
+        unsafe {
+            core::arch::asm!(
+                "rep insw",
+                in("dx") port,
+                inout("rdi") pairs.as_mut_ptr() => _,
+                inout("rcx") pairs.len() => _,
+                options(nostack, preserves_flags),
+            );
+        }
+        if let [byte] = last {
+            *byte = self.read16(offset) as u8;
+        }
+    }
+    #[cfg(target_os = "none")]
+    #[track_caller]
+    fn write16_bytes(&mut self, offset: u16, from: &[u8]) {
+        let port = self.at(offset, 2);
+        let (pairs, last) = from.as_chunks::<2>();
+        // SAFETY: the port is granted to this task; the instruction only reads two bytes for each
+        // pair, and needs no alignment.
+        unsafe {
+            core::arch::asm!(
+                "rep outsw",
+                in("dx") port,
+                inout("rsi") pairs.as_ptr() => _,
+                inout("rcx") pairs.len() => _,
+                options(nostack, preserves_flags, readonly),
+            );
+        }
+        if let [byte] = last {
+            self.write16(offset, (*byte).into());
+        }
+    }
     #[cfg(target_os = "none")]
     block!(read32_block, write32_block, u32, "rep insd", "rep outsd", 4);
 }

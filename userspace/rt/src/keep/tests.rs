@@ -9,6 +9,7 @@ use core::convert::Infallible;
 mod large;
 mod promise;
 mod records;
+mod turns;
 
 crate::kept! {
     /// A store with a journal, and an inbox.

@@ -88,7 +88,8 @@ mod parts;
 ///   deferring the reply.
 ///
 /// Arguments are values of [`Words`](crate::proto::Words), each of which begins one of the four
-/// words (a number takes the word after them), or memory: `&[u8]` is lent for reading, `&mut [u8]`
+/// words, or memory. The number of a numbered operation takes the word after them, so its arguments
+/// have three words left; what needs more is lent as memory. Memory: `&[u8]` is lent for reading, `&mut [u8]`
 /// for writing, with `; BOUNDS` after `u8` for its length in bytes. `passing` declares a handle
 /// that the request brings, its kind and the rights that the server gets. The answer is one value;
 /// `Filled` stands for a `usize`, the number of bytes of the operation's only `&mut [u8]` that the

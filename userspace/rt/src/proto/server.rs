@@ -398,6 +398,12 @@ impl<W, A: Words, R: Refuse> Queue<W, A, R> {
 
     /// Answers the waiting calls in their order, up to the first for which `serve` returns no
     /// answer yet.
+    ///
+    /// A client that has died is not told to the server, so its call waits like the others, until
+    /// its answer, which goes nowhere, or until the client's next life asks. `serve` is called for
+    /// it, too: `In::read` and `Out::write_all` fail then with [`Status::StaleReply`], and an answer
+    /// of any kind removes the call. Where serving takes something away (elements of a ring, a
+    /// turn at a device), ask [`Out::is_lent`] before.
     pub fn serve(&mut self, mut serve: impl FnMut(TaskId, &mut W) -> Option<Result<A, R>>) {
         self.callers.serve(|own| ready(serve(own.task, &mut own.what)));
     }
