@@ -221,6 +221,9 @@ pub struct Bench {
 /// what must be zero. The exit status is 0 only if all of that is. The same seed gives the same run, instruction for instruction;
 /// for each batch that fails, the command that repeats it alone is printed. docs/chaos.md describes the method.
 ///
+/// --cpu, --machine, --disk, --qemu and -v are for --with alone: faults to this tree's drivers are counted in instructions of one certain
+/// machine.
+///
 /// With --syscalls it is `cargo xtask fuzz`.
 #[derive(Args)]
 pub struct Chaos {
@@ -232,6 +235,8 @@ pub struct Chaos {
     /// No client knows their protocols: judged is that each comes back, that nobody else is harmed, and that no memory is lost.
     #[arg(long, value_name = "DIR", conflicts_with = "syscalls")]
     pub with: Vec<PathBuf>,
+    #[command(flatten)]
+    pub hardware: hardware::Hardware,
     /// From which all follows
     #[arg(long, value_name = "S", default_value_t = 1)]
     pub seed: u64,

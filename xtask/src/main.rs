@@ -87,8 +87,9 @@ fn perform(command: Command) -> anyhow::Result<ExitCode> {
                 &bench::Options { name, record, json, compare, svg, listing, accept, install },
             );
         }
-        Command::Chaos(Chaos { task, with, seed, count, syscalls, json, jobs, install }) => {
+        Command::Chaos(Chaos { task, with, hardware, seed, count, syscalls, json, jobs, install }) => {
             let (jobs, install) = (jobs as usize, !install.no_install);
+            fault_injection::check_hardware(&hardware, &with)?;
             if syscalls {
                 let count = count.unwrap_or(syscall_fuzz::COUNT);
                 return syscall_fuzz::fuzz(&paths, &syscall_fuzz::Options { seed, count, jobs, json, install });
@@ -96,7 +97,7 @@ fn perform(command: Command) -> anyhow::Result<ExitCode> {
             let count = count.map(u32::try_from).transpose().context("--count: at most 4294967295 faults")?;
             return fault_injection::chaos(
                 &paths,
-                &fault_injection::Options { task, with, seed, count, jobs, json, install },
+                &fault_injection::Options { task, with, hardware, seed, count, jobs, json, install },
             );
         }
         Command::Fuzz(Fuzz { seed, count, json, jobs, install }) => {

@@ -14,9 +14,11 @@ use ::fault_injection::{Driver, Random};
 use anyhow::{Result, bail};
 use batch::{Batch, Outcome};
 use machine::build::{Built, Config, build_system, check_with, with_loader, write_image};
+use machine::hardware::Hardware;
 use machine::harness::{in_parallel, machine};
 use machine::loader::Firmware;
 use machine::paths::{self, Paths};
+use machine::qemu::Machine;
 use machine::toolchain::install::{Needs, Ready, ensure};
 use machine::ui::say;
 use report::Summary;
@@ -44,6 +46,8 @@ pub struct Options {
     pub task: Option<String>,
     /// Crates from outside, of which the driver is a task.
     pub with: Vec<PathBuf>,
+    /// The machine that they are booted on.
+    pub hardware: Hardware,
     /// From which all follows.
     pub seed: u64,
     /// Faults; so many as suits the driver where it is none.
@@ -87,11 +91,26 @@ pub fn chaos(paths: &Paths, options: &Options) -> Result<ExitCode> {
     Ok(if summary.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// Refuses a machine of the user's own where no crate from outside is to run on it.
+///
+/// # Errors
+/// When it is described and there is no such crate, or is wrong.
+pub fn check_hardware(hardware: &Hardware, with: &[PathBuf]) -> Result<()> {
+    if with.is_empty() && *hardware != Hardware::default() {
+        bail!(
+            "--cpu, --machine, --disk, --qemu and -v are for --with DIR: faults to this tree's drivers are counted in instructions of one \
+             certain machine"
+        );
+    }
+    hardware.check(Firmware::Pvh.board())
+}
+
 /// Kills a task from outside at moments that follow from the seed. Nothing is known of its protocol, so there are no clients whose bytes
 /// could be counted: judged is that it comes back each time, that nobody else is harmed, and that no memory is lost.
 fn outside(paths: &Paths, options: &Options) -> Result<ExitCode> {
     check_with(&options.with)?;
     let ready = ensure(Needs { qemu: true, uefi: false, clippy: false, install: options.install })?;
+    options.hardware.check_cpu(&ready.programs)?;
     let config = Config { paths, toolchain: &ready.toolchain, with: &options.with };
     let outside = Outside::build(&config)?;
     let names: Vec<_> = outside.tasks().map(|task| task.name.value.clone()).collect();
@@ -107,7 +126,8 @@ fn outside(paths: &Paths, options: &Options) -> Result<ExitCode> {
         let name = &task.name.value;
         let logs = paths.target.join("chaos").join(name);
         let _ = std::fs::remove_dir_all(&logs);
-        let mut guest = outside.boot(&machine(outside.image(), logs.clone()), &ready, task, limit)?;
+        let machine = Machine { hardware: options.hardware.clone(), ..machine(outside.image(), logs.clone()) };
+        let mut guest = outside.boot(&machine, &ready, task, limit)?;
         let done = with::kills(&mut guest, task, &mut Random::new(options.seed), u64::from(count));
         let done = done.and_then(|away| guest.power_off(Duration::from_secs(30)).map(|()| away));
         match done {

@@ -58,8 +58,12 @@ pub struct Hardware {
     pub machine: Option<Board>,
     /// Attach this disk, raw or qcow2, to the board's own controller (pc: IDE; q35: AHCI); can be repeated
     ///
-    /// It belongs to no driver of this system. `run` and `debug` write to the file what the guest writes, unless it may only be read;
-    /// `test` leaves it as it is. For another controller, or another format, use --qemu.
+    /// It belongs to no driver of this system. The format follows from the file's first bytes: qcow2 if they are those of such a file,
+    /// otherwise raw, where byte N of the file is byte N of the disk (`truncate -s 64M FILE` makes an empty one). On a pc (the default) the
+    /// first two are drives 0 and 1 of the first IDE channel (ports 0x1F0 to 0x1F7 and 0x3F6, line 14), the next two those of the second
+    /// (0x170 to 0x177 and 0x376, line 15). On a q35, number N is port N of the AHCI controller, at 00:1f.2 of PCI. `run` and `debug` write
+    /// to the file what the guest writes, unless it may only be read; `test` and `chaos` leave it as it is, and the guest's writes end with
+    /// its machine. For another controller, or another format, use --qemu.
     #[arg(long, value_name = "FILE")]
     pub disk: Vec<PathBuf>,
     /// Further arguments for QEMU, split into words as a shell does, for example --qemu "-device edu"; can be repeated
