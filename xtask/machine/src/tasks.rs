@@ -1,7 +1,9 @@
 //! Builds the programs of all tasks: those of this tree in one run of cargo, each outside crate in one of its own.
 
+use crate::build::SYSTEM_TOML;
 use crate::manifest::System;
 use crate::paths::Paths;
+use crate::ui::say;
 use anyhow::{Context, Result, anyhow};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -38,6 +40,20 @@ pub fn jobs(system: &System) -> Vec<Job<'_>> {
 }
 
 impl Job<'_> {
+    /// What is said before a crate from outside is built, whose first build may take a while. Those of this tree are built with it.
+    #[must_use]
+    pub fn announced(&self) -> Option<String> {
+        let packages = self.packages.join(", ");
+        let what = |dir| {
+            format!(
+                "building {packages} in {}; the first time the runtime too, and `core` if its [profile.release] is not this tree's",
+                Paths::shown(dir)
+            )
+        };
+        let in_a_tree = |dir: &&Path| dir.ancestors().any(|above| above.join(SYSTEM_TOML).is_file());
+        self.outside.filter(|dir| !in_a_tree(dir)).map(what)
+    }
+
     /// The words for cargo.
     #[must_use]
     pub fn words(&self) -> Vec<String> {
@@ -63,6 +79,7 @@ pub fn build(
     let mut programs = BTreeMap::new();
     for job in jobs(system) {
         let words = job.words();
+        job.announced().iter().for_each(say);
         let built = compile(&words.iter().map(String::as_str).collect::<Vec<_>>());
         let built = match job.outside {
             None => built,
@@ -106,6 +123,12 @@ mod tests {
         let first = "build --package x --bin x --bin y";
         let second = "build --manifest-path /elsewhere/z/Cargo.toml --package z --bin z";
         assert_eq!(lines, [first, second]);
+        let said: Vec<_> = jobs(&system).iter().map(Job::announced).collect();
+        assert_eq!(said[0], None, "what every build does is not news");
+        let beside = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let own = Job { outside: Some(beside), packages: vec!["z"], bins: BTreeSet::new() };
+        assert_eq!(own.announced(), None, "nor is a crate of this tree");
+        assert!(said[1].as_ref().is_some_and(|said| said.starts_with("building z in /elsewhere/z; ")), "{said:?}");
 
         // Two tasks of one program share its file; a program that cargo did not make is missed with its place.
         let made = |bins: &'static [&str]| {

@@ -196,6 +196,18 @@ fn what_is_to_be_typed_can_be_typed() {
     assert_eq!(for_a_shell("it's$(x)"), "'it'\\''s$(x)'");
 }
 
+/// A profile of its own would have `core` compiled again for each crate from outside.
+#[test]
+fn a_crate_of_its_own_is_built_as_the_tree_is() {
+    let profile = |text: &str| {
+        let document: DocumentMut = text.parse().expect("it is TOML");
+        let release = document["profile"]["release"].as_table().expect("it has a profile").clone();
+        let plain = release.iter().filter(|(_, value)| value.is_value());
+        plain.map(|(key, value)| (key.to_owned(), value.to_string().trim().to_owned())).collect::<Vec<_>>()
+    };
+    assert_eq!(profile(CARGO_OUTSIDE), profile(&read(checkout().join("Cargo.toml"))));
+}
+
 /// Whoever follows a template to a page finds it.
 #[test]
 fn pages_that_the_templates_name_are_there() {
