@@ -16,26 +16,35 @@ pub enum Kind {
     /// A server without hardware: as generated, it counts ticks of a timer
     #[default]
     Service,
+    /// A task that calls another: as generated, a server in the same crate that adds amounts up, each exactly once
+    Client,
 }
 
-/// A kind's templates: its sources, and its table in the manifest.
+/// A kind's templates: its sources (path and text), and its tables in the manifest.
 struct Template {
-    sources: [(&'static str, &'static str); 3],
+    sources: Vec<(&'static str, &'static str)>,
     task: &'static str,
 }
 
 macro_rules! template {
-    ($kind:literal) => {
+    ($kind:literal, $($path:literal from $file:literal),+) => {
         Template {
-            sources: [
-                ("src/lib.rs", include_str!(concat!("../templates/driver/", $kind, "/src/lib.rs"))),
-                ("src/device.rs", include_str!(concat!("../templates/driver/", $kind, "/src/device.rs"))),
-                ("src/main.rs", include_str!(concat!("../templates/driver/", $kind, "/src/main.rs"))),
-            ],
+            sources: vec![$(($path, include_str!(concat!("../templates/driver/", $kind, "/", $file)))),+],
             task: include_str!(concat!("../templates/driver/", $kind, "/task.toml.in")),
         }
     };
+    ($kind:literal) => {
+        template!(
+            $kind,
+            "src/lib.rs" from "src/lib.rs",
+            "src/device.rs" from "src/device.rs",
+            "src/main.rs" from "src/main.rs"
+        )
+    };
 }
+
+/// Behind the name of a task that calls another, the name of that one.
+const SERVER: &str = "-sum";
 
 impl Kind {
     fn template(self) -> Template {
@@ -43,14 +52,26 @@ impl Kind {
             Kind::Port => template!("port"),
             Kind::Mmio => template!("mmio"),
             Kind::Service => template!("service"),
+            Kind::Client => template!(
+                "client",
+                "src/lib.rs" from "src/lib.rs",
+                "src/main.rs" from "src/main.rs",
+                "src/bin/{{name}}-sum.rs" from "src/bin/sum.rs"
+            ),
         }
     }
 
+    /// The names of the tasks in a crate of this kind.
+    fn tasks(self, name: &str) -> Vec<String> {
+        let server = (self == Kind::Client).then(|| format!("{name}{SERVER}"));
+        std::iter::once(name.to_owned()).chain(server).collect()
+    }
+
     /// Behind the directory that is given to `--with`: the consent to hardware that such a driver needs.
-    fn consent(self) -> &'static str {
+    pub(crate) fn consent(self) -> &'static str {
         match self {
             Kind::Port | Kind::Mmio => ",hardware",
-            Kind::Service => "",
+            Kind::Service | Kind::Client => "",
         }
     }
 }
@@ -76,7 +97,9 @@ const RESERVED: [&str; 2] = ["driver", "kernel"];
 /// changed unless all of it can be.
 pub fn driver(paths: &Paths, name: &str, kind: Kind, out: Option<&Path>) -> Result<String> {
     let system_toml = paths.root.join("userspace/system.toml");
-    check_name(&system_toml, name)?;
+    for task in kind.tasks(name) {
+        check_name(&system_toml, &task)?;
+    }
     match out {
         Some(out) => outside(paths, name, kind, out),
         None => inside(paths, &system_toml, name, kind),
@@ -104,12 +127,12 @@ fn outside(paths: &Paths, name: &str, kind: Kind, out: &Path) -> Result<String> 
     let fill = |template: &str| filled(template, name, &paths.root);
     let Template { sources, task } = kind.template();
     let mut files = vec![
-        ("Cargo.toml", fill(CARGO_OUTSIDE)),
-        ("enigma.toml", fill(&format!("{ENIGMA}{task}{CLIENTS}"))),
-        ("rustfmt.toml", fill(RUSTFMT)),
-        (".gitignore", fill(GITIGNORE)),
+        ("Cargo.toml".to_owned(), fill(CARGO_OUTSIDE)),
+        ("enigma.toml".to_owned(), fill(&format!("{ENIGMA}{task}{CLIENTS}"))),
+        ("rustfmt.toml".to_owned(), fill(RUSTFMT)),
+        (".gitignore".to_owned(), fill(GITIGNORE)),
     ];
-    files.extend(sources.map(|(path, template)| (path, fill(template))));
+    files.extend(sources.iter().map(|(path, template)| (fill(path), fill(template))));
     write_all(&dir, &files)?;
     // The versions that this checkout was tested with; cargo drops those that the crate does not need.
     if let Ok(lock) = std::fs::read(paths.root.join("Cargo.lock")) {
@@ -147,8 +170,9 @@ fn inside(paths: &Paths, system_toml: &Path, name: &str, kind: Kind) -> Result<S
     let source = Source { packages: None, text: system.clone(), ..Source::system(system_toml)? };
     System::from_sources(&[source]).context("with the new driver, the system would not be good")?;
 
-    let mut files = vec![("Cargo.toml", filled(CARGO_INSIDE, name, &paths.root))];
-    files.extend(sources.map(|(path, template)| (path, filled(template, name, &paths.root))));
+    let fill = |template: &str| filled(template, name, &paths.root);
+    let mut files = vec![("Cargo.toml".to_owned(), fill(CARGO_INSIDE))];
+    files.extend(sources.iter().map(|(path, template)| (fill(path), fill(template))));
     write_all(&dir, &files)?;
     paths::write_whole(&workspace_toml, workspace.as_bytes())?;
     paths::write_whole(system_toml, system.as_bytes())?;
@@ -172,7 +196,7 @@ fn vacant(dir: &Path) -> Result<()> {
     }
 }
 
-fn write_all(dir: &Path, files: &[(&str, String)]) -> Result<()> {
+fn write_all(dir: &Path, files: &[(String, String)]) -> Result<()> {
     for (name, content) in files {
         let path: PathBuf = dir.join(name);
         if let Some(parent) = path.parent() {

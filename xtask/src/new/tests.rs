@@ -55,6 +55,14 @@ fn a_driver_of_the_tree_is_entered_everywhere() {
     let system = System::from_sources(&[source]).expect("it is a good system");
     assert_eq!(system.callers("beeper"), [CLIENT]);
     assert_eq!(system.task("beeper").map(|task| task.of(GrantKind::Ports).count()), Some(1));
+    // A task that calls another brings that one with it.
+    driver(&paths, "caller", Kind::Client, None).expect("a third one");
+    let source = Source { packages: None, ..Source::system(&dir.path().join("userspace/system.toml")).expect("read") };
+    let system = System::from_sources(&[source]).expect("it is a good system");
+    assert_eq!((system.callers("caller"), system.callers("caller-sum")), (vec![CLIENT], vec!["caller"]));
+    assert!(dir.path().join("userspace/drivers/caller/src/bin/caller-sum.rs").is_file());
+    let long = driver(&paths, "twelve-chars", Kind::Client, None).expect_err("its server's name is too long");
+    assert!(long.to_string().contains("`twelve-chars-sum` is 16 characters long"), "{long}");
     let main = read(dir.path().join("userspace/drivers/disk-2/src/main.rs"));
     assert!(main.contains("use driver_disk_2::device"), "{main}");
 }
@@ -157,7 +165,8 @@ fn what_is_made_of_each_kind_compiles_and_passes_its_tests() {
         let (with, _) = with.split_once(' ').expect("a directory");
         let load = |with: &str| System::load(&checkout().join("userspace/system.toml"), &[with.into()]);
         assert!(load(with).is_ok(), "{with}");
-        assert_eq!(load(&out.display().to_string()).is_ok(), *kind == Kind::Service);
+        let needs_none = matches!(kind, Kind::Service | Kind::Client);
+        assert_eq!(load(&out.display().to_string()).is_ok(), needs_none);
     }
 }
 

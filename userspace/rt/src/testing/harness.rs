@@ -94,7 +94,19 @@ impl Harness {
 
     /// Lets the driver call a peer, as `calls = [NAME]` does. `answer` answers each request (label
     /// and words) with a label and words.
-    pub fn peer(mut self, name: &str, answer: impl FnMut(u16, [u64; 4]) -> (u16, [u64; 4]) + 'static) -> Harness {
+    pub fn peer(self, name: &str, mut answer: impl FnMut(u16, [u64; 4]) -> (u16, [u64; 4]) + 'static) -> Harness {
+        self.mortal_peer(name, move |label, words| Some(answer(label, words)))
+    }
+
+    /// Lets the driver call a peer that may die, as `calls = [NAME]` does. `answer` answers each
+    /// request (label and words) with a label and words; with `None` the peer dies over it, before
+    /// or after it has done what it is asked, and its next life gets the next request. The driver
+    /// is notified of that ([`bits::PEER`]).
+    pub fn mortal_peer(
+        mut self,
+        name: &str,
+        answer: impl FnMut(u16, [u64; 4]) -> Option<(u16, [u64; 4])> + 'static,
+    ) -> Harness {
         self.kernel.peers.push((String::from(name), Rc::new(RefCell::new(Box::new(answer)))));
         self
     }

@@ -96,8 +96,9 @@ pub struct Call {
     pub outcome: Option<Outcome>,
 }
 
-/// A peer of the driver: it answers a request (label and words) with a label and words.
-pub type Peer = Box<dyn FnMut(u16, [u64; 4]) -> (u16, [u64; 4])>;
+/// A peer of the driver: it answers a request (label and words) with a label and words, or dies
+/// over it.
+pub type Peer = Box<dyn FnMut(u16, [u64; 4]) -> Option<(u16, [u64; 4])>>;
 
 /// A range of physical memory that is granted to the driver.
 pub struct Range {
@@ -438,8 +439,12 @@ pub fn call(endpoint: u32, header: Header, words: [u64; 4], leases: &[Lease], tr
     });
     match peer {
         Some(Ok(peer)) => {
-            let (label, words) = (*peer.borrow_mut())(header.label(), words);
+            let answer = (*peer.borrow_mut())(header.label(), words);
             fuse::tick();
+            let Some((label, words)) = answer else {
+                with(|kernel| kernel.bits |= abi::message::bits::PEER);
+                return Err(CallFailure { status: Status::PeerDied, value: 1 });
+            };
             Ok(Message { header: Header::new(label), words, handle: 0 })
         }
         Some(Err(status)) => failed(status),

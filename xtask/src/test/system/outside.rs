@@ -13,10 +13,11 @@ use machine::toolchain::install::Ready;
 use std::time::{Duration, Instant};
 
 /// The tests' names.
-pub const NAMES: [&str; 5] = [
+pub const NAMES: [&str; 6] = [
     "system::outside::a_generated_driver_answers",
     "system::outside::a_generated_driver_of_ports_answers",
     "system::outside::a_generated_driver_of_memory_answers",
+    "system::outside::a_generated_client_is_served_by_each_life_of_its_server",
     "system::outside::a_range_in_ram_costs_its_task_alone",
     "system::outside::who_asks_for_everything_gets_less",
 ];
@@ -53,7 +54,7 @@ const SMALL: &str = "32M";
 /// # Errors
 /// When the logs cannot be kept.
 pub fn run(config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> Result<()> {
-    let [answering, answering_ports, answering_memory, reaching, greedy] = NAMES;
+    let [answering, answering_ports, answering_memory, calling, reaching, greedy] = NAMES;
     let one =
         |name: &'static str, kind: Kind, toml: Option<String>, memory: &str, judge: fn(&mut Guest) -> Result<()>| {
             if !wanted.matches(name) {
@@ -67,7 +68,7 @@ pub fn run(config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> 
                     paths::write_whole(&driver.join("enigma.toml"), toml.as_bytes())?;
                 }
                 // What the table asks for it may have.
-                let agreed = if toml.is_some() || kind != Kind::Service { ",hardware" } else { "" };
+                let agreed = if toml.is_some() { ",hardware" } else { kind.consent() };
                 let with = [format!("{}{agreed}", driver.display()).into()];
                 let config = Config { with: &with, ..*config };
                 let build = || build_system(&config, SYSTEM_TOML, "outside.tar");
@@ -82,6 +83,7 @@ pub fn run(config: &Config, wanted: &Wanted, report: &Report, ready: &Ready) -> 
     one(answering, Kind::Service, None, "128M", answers)?;
     one(answering_ports, Kind::Port, None, "128M", answers)?;
     one(answering_memory, Kind::Mmio, None, "128M", finds)?;
+    one(calling, Kind::Client, None, "128M", adds)?;
     let (task, many) = GREEDY.split_once("\n\n").unwrap_or((GREEDY, ""));
     one(reaching, Kind::Service, Some(task.to_owned()), LARGE, reaches)?;
     let many: Vec<_> = (0..7).map(|number| many.replace("NUMBER", &number.to_string())).collect();
@@ -141,6 +143,21 @@ fn finds(guest: &mut Guest) -> Result<()> {
         guest,
         &[("call metronome 2 0x10000", "an offset is a multiple of 4"), ("call metronome 2 0xFFFC", "outcome 0")],
     )
+}
+
+/// What was added before a death of the server, or of its client, is there after it, and once.
+fn adds(guest: &mut Guest) -> Result<()> {
+    for (command, part) in [
+        ("call metronome 2 5", "words 5 "),
+        ("kill metronome-sum", "killed metronome-sum (life 1)"),
+        ("call metronome 2 6", "words 11 "),
+        ("kill metronome", "killed metronome (life 1)"),
+        ("call metronome 2 7", "words 18 "),
+        ("call metronome 1", "words 18 "),
+    ] {
+        says(guest, command, part)?;
+    }
+    guest.power_off(COMMAND)
 }
 
 /// A generated driver answers, and goes on in its next life.
