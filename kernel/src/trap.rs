@@ -103,7 +103,9 @@ fn interrupt(kernel: &mut Kernel, vector: u64) -> bool {
     }
     // The line is held until its driver acknowledges the interrupt, which ends an interrupt storm;
     // the line of a dead driver stays masked.
-    kernel.controller.hold(line);
+    if !kernel.controller.hold(line) {
+        return false;
+    }
     if PLAIN && kernel.sys.direct_interrupt(line) {
         return true;
     }

@@ -258,15 +258,17 @@ mod driver {
             line != SPURIOUS
         }
 
-        fn hold(&mut self, line: Line) {
+        fn hold(&mut self, line: Line) -> bool {
             let one = LineSet::of(line);
-            if self.level.contains(line) {
-                self.set_masked(line, true);
-            } else if STATE.fetch_or(one.bits(), Relaxed) & one.bits() != 0 {
-                self.set_masked(line, true);
+            let held = !self.level.contains(line) && STATE.fetch_or(one.bits(), Relaxed) & one.bits() != 0;
+            if held {
                 self.lost = self.lost.with(one);
             }
+            if held || self.level.contains(line) {
+                self.set_masked(line, true);
+            }
             self.end(line);
+            !held
         }
 
         fn end(&mut self, _: Line) {

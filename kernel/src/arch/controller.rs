@@ -74,8 +74,10 @@ mod chosen {
         fn is_real(&mut self, line: Line) -> bool;
 
         /// Ends a real interrupt of a line, once, and holds the line until
-        /// [`unmask`](Self::unmask): it interrupts at most once more until then.
-        fn hold(&mut self, line: Line);
+        /// [`unmask`](Self::unmask): it interrupts at most once more until then. Returns false for
+        /// that one, which `unmask` tells of.
+        #[must_use]
+        fn hold(&mut self, line: Line) -> bool;
 
         /// Ends a real interrupt of a line, once, which interrupts again at once if its device
         /// does.
@@ -150,7 +152,7 @@ mod chosen {
         fast(&Self) -> LineSet;
         stub_ports(&Self) -> u64;
         is_real(&mut Self, line: Line) -> bool;
-        hold(&mut Self, line: Line);
+        hold(&mut Self, line: Line) -> bool;
         end(&mut Self, line: Line);
         mask(&mut Self, lines: LineSet);
         unmask(&mut Self, line: Line) -> bool;

@@ -33,7 +33,7 @@ const FEMTOSECONDS: u64 = 1_000_000_000_000_000;
 /// The HPET.
 pub struct Hpet {
     registers: u64,
-    period: u64,
+    hertz: u64,
     mask: u64,
 }
 
@@ -47,12 +47,10 @@ impl Hpet {
         unsafe {
             paging::map_kernel(PAGE, at.rounded_down(), KernelFlags::DEVICE, &mut || paging::take_zeroed(frames));
         }
-        let mut hpet = Hpet { registers: PAGE + at.offset_in_page(), period: 0, mask: u64::MAX };
+        let mut hpet = Hpet { registers: PAGE + at.offset_in_page(), hertz: 0, mask: u64::MAX };
         let capabilities = hpet.read_register(CAPABILITIES);
-        hpet.period = capabilities >> 32;
-        if !PERIODS.contains(&hpet.period) {
-            return None;
-        }
+        let period = Some(capabilities >> 32).filter(|period| PERIODS.contains(period))?;
+        hpet.hertz = FEMTOSECONDS.checked_div(period)?;
         if capabilities & WIDE == 0 {
             hpet.mask = 0xffff_ffff;
         }
@@ -85,7 +83,7 @@ impl Hpet {
 
 impl Counter for Hpet {
     fn hertz(&self) -> u64 {
-        FEMTOSECONDS / self.period
+        self.hertz
     }
 
     fn mask(&self) -> u64 {

@@ -122,9 +122,10 @@ mod driver {
             4
         }
 
-        fn hold(&mut self, line: Line) {
+        fn hold(&mut self, line: Line) -> bool {
             self.mask(LineSet::of(line));
             self.end(line);
+            true
         }
 
         /// If all lines of the second controller are masked then, the cascade is masked, too.

@@ -157,8 +157,9 @@ fn measure(counter: &mut dyn Counter) -> Option<u64> {
             return None;
         }
         if !over && counted >= enough {
-            let cycles = u128::from(end.wrapping_sub(start)) * u128::from(hertz) / u128::from(counted);
-            return u64::try_from(cycles).ok().filter(|&hertz| hertz >= 1_000_000);
+            let cycles = u128::from(end.wrapping_sub(start)) * u128::from(hertz);
+            let found = cycles.checked_div(counted.into()).and_then(|found| u64::try_from(found).ok());
+            return found.filter(|&found| found >= 1_000_000);
         }
     }
     None
