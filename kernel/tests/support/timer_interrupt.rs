@@ -3,6 +3,7 @@
 
 use alloc::vec::Vec;
 use bootloader_api::BootInfo;
+use core::cell::RefCell;
 use kernel::arch::controller::InterruptController;
 use kernel::arch::entry::halt_until_interrupt;
 use kernel::arch::tsc::Reference;
@@ -11,7 +12,6 @@ use kernel::kernel as state;
 use kernel::{klog, start, testing};
 use kernel_core::clock::Clock;
 use kernel_core::lines::LineSet;
-use spin::Mutex;
 use x86_64::instructions::interrupts;
 use x86_64::instructions::port::Port;
 
@@ -21,13 +21,13 @@ const MS: u64 = 1_000_000;
 pub fn main(boot: &'static mut BootInfo) -> ! {
     let mut ready = start::init_memory(boot);
     let clock = Clock::new(cpu::now(), ready.reference.measure().0);
-    *REFERENCE.lock() = Some(core::mem::replace(&mut ready.reference, Reference::none()));
+    let reference = RefCell::new(core::mem::replace(&mut ready.reference, Reference::none()));
     // A kernel without tasks: nothing but the idle loop is ever interrupted.
     let archive = ready.archive;
     state::set(testing::kernel(ready, &[], archive, clock));
     testing::run(&[
-        ("time_stamp_counter_has_a_sane_rate", &sane_rate),
-        ("time_stamp_counter_is_measured_alike_each_time", &measured_alike),
+        ("time_stamp_counter_has_a_sane_rate", &|| sane_rate(&reference)),
+        ("time_stamp_counter_is_measured_alike_each_time", &|| measured_alike(&reference)),
         ("clock_never_runs_backwards", &never_backwards),
         ("clock_agrees_with_the_timer_chip", &agrees_with_chip),
         ("masked_timer_is_silent", &masked_is_silent),
@@ -58,18 +58,14 @@ fn spin(ns: u64) {
     }
 }
 
-/// What tells the frequency of the time-stamp counter, which the kernel does not need any more.
-static REFERENCE: Mutex<Option<Reference>> = Mutex::new(None);
-
 /// What each source says of the frequency, in MHz.
-fn measured() -> Vec<(&'static str, u64)> {
-    let mut reference = REFERENCE.lock();
-    let each = reference.as_mut().expect("it was put there").each();
-    each.filter_map(|(name, hertz)| Some((name, hertz? / 1_000_000))).collect()
+fn measured(reference: &RefCell<Reference>) -> Vec<(&'static str, u64)> {
+    let mut reference = reference.borrow_mut();
+    reference.each().filter_map(|(name, hertz)| Some((name, hertz? / 1_000_000))).collect()
 }
 
-fn sane_rate() {
-    let all = measured();
+fn sane_rate(reference: &RefCell<Reference>) {
+    let all = measured(reference);
     klog!("the time-stamp counter's MHz: {all:?}");
     assert!(!all.is_empty(), "nothing tells it");
     for (name, mhz) in all {
@@ -77,8 +73,8 @@ fn sane_rate() {
     }
 }
 
-fn measured_alike() {
-    let mut all: Vec<_> = (0..9).flat_map(|_| measured()).map(|(_, mhz)| mhz).collect();
+fn measured_alike(reference: &RefCell<Reference>) {
+    let mut all: Vec<_> = (0..9).flat_map(|_| measured(reference)).map(|(_, mhz)| mhz).collect();
     klog!("nine measurements by each, in MHz: {all:?}");
     all.sort_unstable();
     let (least, middle, most) = (all[0], all[all.len() / 2], all[all.len() - 1]);
