@@ -36,6 +36,8 @@ pub fn main(boot: &'static mut BootInfo) -> ! {
         ("line_tells_its_owner", &tells_its_owner),
         ("line_of_the_keyboard", &keyboard_line),
         ("line_of_the_mouse_beside_the_clocks", &mouse_line),
+        ("an_interrupt_of_a_line_that_is_held_is_not_lost", &not_lost),
+        ("an_interrupt_of_a_dead_drivers_line_is_not_lost", &not_lost_in_death),
         ("d16_spurious_interrupts_are_told_apart", &spurious),
         ("no_task_gets_an_internal_line", &internal_lines),
         ("lines_still_work_after_all_that", &storm_is_masked),
@@ -249,6 +251,33 @@ fn mouse_line() {
     assert_eq!(listen_for(1), 1);
     assert_eq!(receive(), 0x2a);
     close(MOUSE);
+}
+
+/// Opens the keyboard's line, whose controller has a byte. Checks that this is told, or interrupts, once, though the line does not rise.
+fn told_once(what: &str) {
+    let before = counters();
+    let told = state::lock().controller.unmask(KEYBOARD);
+    listen(30 * MS);
+    assert_eq!(u64::from(told) + counters().0 - before.0, 1, "{what}");
+    receive();
+    close(KEYBOARD);
+}
+
+fn not_lost() {
+    let _ = state::lock().controller.unmask(KEYBOARD);
+    send(0xd2);
+    assert_eq!(listen_for(1), 1);
+    receive();
+    send(0xd2);
+    listen(30 * MS);
+    told_once("the second byte");
+}
+
+fn not_lost_in_death() {
+    state::lock().controller.mask(LineSet::of(KEYBOARD));
+    send(0xd2);
+    listen(30 * MS);
+    told_once("a byte that came while nobody had the line");
 }
 
 fn spurious() {

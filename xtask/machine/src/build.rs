@@ -5,6 +5,7 @@ use crate::children;
 use crate::direct;
 use crate::loader::{Firmware, ImageBuilder};
 use crate::manifest::{Source, System};
+use crate::outside;
 use crate::paths::{self, Paths};
 use crate::tasks;
 use crate::toolchain::{METAL, Toolchain, shield};
@@ -129,6 +130,9 @@ fn build_with_kernel(
     let programs = compile(config, &[&["build", "--package", "kernel", "--bin", name], features].concat())?;
     let kernel = programs.get(name).with_context(|| format!("the package `kernel` has no program `{name}`"))?.clone();
     let boot_kernel = stripped(config, &kernel)?;
+    for (dir, _) in system.outside() {
+        outside::prepare(&config.paths.metal(), dir)?;
+    }
     let tasks = tasks::build(system, |task| compile(config, &[task, words].concat()))?;
     paths::create_dir(&config.paths.images())?;
     let ramdisk = config.paths.images().join(archive_name);

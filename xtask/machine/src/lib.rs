@@ -20,6 +20,7 @@ pub mod keys;
 mod lines;
 pub mod loader;
 pub mod manifest;
+pub mod outside;
 pub mod paths;
 pub mod qemu;
 pub mod qmp;

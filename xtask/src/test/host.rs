@@ -4,6 +4,7 @@ use anyhow::{Context, Result, bail};
 use machine::children;
 use machine::harness::{Outcome, Report, Wanted};
 use machine::manifest::Source;
+use machine::outside;
 use machine::paths::Paths;
 use machine::toolchain::shield;
 use machine::ui::Step;
@@ -38,6 +39,7 @@ pub fn run(paths: &Paths, wanted: &Wanted, report: &Report) -> Result<()> {
             // The argument may say more than the directory.
             let dir = Source::outside(dir)?.outside.context("a crate from outside has a directory")?;
             let manifest = dir.join("Cargo.toml").display().to_string();
+            outside::prepare(&paths.target, &dir)?;
             programs.extend(compile(paths, &["--manifest-path".to_owned(), manifest], &Paths::shown(&dir), "--tests")?);
         }
         return programs.iter().try_for_each(|program| run_program(program, wanted, report));

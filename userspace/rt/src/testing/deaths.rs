@@ -111,7 +111,8 @@ pub fn every_nth_death(stride: usize, mut trial: impl FnMut(&Deaths)) -> Tried {
 }
 
 /// Runs a trial with two deaths: before each `stride`th step of the first life, and before each of
-/// the first `second` steps of the next.
+/// the first `second` steps of the next. So the trial is run up to `second` times for each of those
+/// steps; a stride of 13 and 60 second steps are usually quick enough.
 ///
 /// # Panics
 /// If a trial does, after printing which steps they were.

@@ -21,7 +21,9 @@
 //! # The machine
 //! A `pc` (PIIX3) with 16 MiB of memory, without a disk or an operating system: interrupt
 //! controllers, 8254, clock chip, i8042, and a UART at COM1. Its clock chip shows 2026-01-02
-//! 03:04:05 at the start. QEMU's arguments add more devices, such as `["-vga", "std"]`.
+//! 03:04:05 at the start. QEMU's arguments add more devices, such as `["-vga", "std"]`, or a disk:
+//! `["-drive", "file=FILE,format=raw,if=ide,index=0"]`. A flash chip (`-drive if=pflash`) takes the
+//! place of the firmware by which the machine starts, so it is not possible.
 //!
 //! # Time
 //! The machine's clock, and with it every timer of a device, stands still until [`Machine::run`]
@@ -86,6 +88,8 @@ impl Machine {
     /// # Panics
     /// If there is no QEMU, or it does not start.
     pub fn start(arguments: &[&str]) -> Machine {
+        let flash = arguments.iter().any(|argument| argument.contains("pflash"));
+        assert!(!flash, "a flash chip would take the place of the firmware by which this machine starts");
         let dir = process::directory();
         let listen = |name: &str| {
             let path = dir.join(name);

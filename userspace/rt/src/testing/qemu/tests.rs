@@ -183,3 +183,9 @@ fn a_long_time_goes_by_whatever_is_told_meanwhile() {
     let rises = machine.rises(TIMER);
     assert!((1000..1300).contains(&rises), "{rises} rises of the timer's line, and not 18.2 a second");
 }
+
+#[test]
+#[should_panic(expected = "a flash chip would take the place of the firmware")]
+fn a_flash_chip_is_refused_rather_than_waited_for() {
+    Machine::start(&["-drive", "if=pflash,format=raw,file=flash"]);
+}
