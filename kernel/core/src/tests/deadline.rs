@@ -107,3 +107,44 @@ fn the_fast_paths_leave_one_whose_slice_ends_before_the_interrupt_to_the_general
         assert_eq!(arm(&mut s), Some(s.now + 5_000), "the end of the server's");
     }
 }
+
+#[test]
+fn who_is_woken_by_a_signal_or_given_way_to_must_have_time_until_the_interrupt_too() {
+    for by in [By::Direct, By::Assembly] {
+        for (left, goes) in [(4_999, false), (5_000, true)] {
+            // One that waits, and is more important.
+            let (mut s, [server, client, _]) = trio();
+            s.cache_notification(server, NOTE, Rights::SIGNAL).unwrap();
+            wait(&mut s, server, NOTE, 1).unwrap();
+            let second = thread(&mut s, 0);
+            s.set_priority(second, 9);
+            s.unschedule(client);
+            run(&mut s, second);
+            s.sched.accounts[0].charge(false, SLICE_NS - left);
+            s.sched.deadline.at = s.now + 5_000;
+            s.charge();
+            assert_eq!(signal(&mut s, second, NOTE, 1, by), (goes, Ok(())), "{by:?}, {left} left");
+        }
+        for (left, goes) in [(4_999, false), (5_000, true)] {
+            // One of the same level.
+            let mut s = system(&[record("a", 3, &[]), record("b", 3, &[])]);
+            let [a, b] = [0, 1].map(|row| spawn(&mut s, row));
+            run(&mut s, a);
+            assert_eq!(state(&s, b), State::Ready);
+            s.sched.accounts[1].charge(false, SLICE_NS - left);
+            s.sched.deadline.at = s.now + 5_000;
+            assert_eq!(take_turns(&mut s, a, by), goes, "{by:?}, {left} left");
+        }
+    }
+}
+
+#[test]
+fn one_that_runs_again_after_a_period_has_ended_gets_its_slice_at_once() {
+    let (mut s, t, timer) = sleeper();
+    s.timer_set(t, timer, Some(PERIOD_NS + 55 * MS)).unwrap();
+    wait(&mut s, t, NOTE, 3).unwrap();
+    assert_eq!(run_until(&mut s, PERIOD_NS + 50 * MS), [], "nobody runs, and the end of the period is nothing");
+    s.signal_task(Row::new(0), 2);
+    assert_eq!(s.schedule(SEARCHED), Some(t));
+    assert!(arm(&mut s).is_some_and(|at| at <= s.now), "the new period begins");
+}
