@@ -7,6 +7,8 @@ pub const SLICE_NS: u64 = 10_000_000;
 /// however many tasks there are.
 pub const LEAST_SLICE_NS: u64 = 4_000_000;
 
+const _: () = assert!(LEAST_SLICE_NS <= SLICE_NS);
+
 /// Length in nanoseconds of a task's turn at the background level.
 pub const TURN_NS: u64 = 4_000_000;
 

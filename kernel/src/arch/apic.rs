@@ -41,7 +41,7 @@ pub use driver::Apic;
 #[cfg(not(test))]
 mod driver {
     use super::{REGISTERS, STATE};
-    use crate::arch::controller::{InterruptController, SPURIOUS, vector};
+    use crate::arch::controller::{Entries, InterruptController, SPURIOUS, vector};
     use crate::arch::cpu::{self, Register};
     use crate::arch::ioapic::{Input, IoApics};
     use crate::arch::paging::{self, KernelFlags};
@@ -246,12 +246,9 @@ mod driver {
         }
 
         /// Lines that are edge-triggered: for the others the input is masked, too.
-        fn fast(&self) -> LineSet {
-            LineSet::from_bits((1 << LINES) - 1).without(self.level).without(LineSet::of(timer::LINE))
-        }
-
-        fn stub_ports(&self) -> u64 {
-            0
+        fn fast(&self) -> Option<(Entries, LineSet)> {
+            let all = LineSet::from_bits((1 << LINES) - 1);
+            Some((Entries::Apic, all.without(self.level).without(LineSet::of(timer::LINE))))
         }
 
         fn is_real(&mut self, line: Line) -> bool {

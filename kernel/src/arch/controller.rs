@@ -1,9 +1,10 @@
 //! The interface of an interrupt controller, and the one place where the machine's is chosen.
-//! Everything else uses only what this file names. Another controller is a file like [`pic`], a
-//! variant of [`Controller`], and an entry in [`super::interrupt`].
+//! Everything else uses only what this file names. Another controller is a file like [`pic`], and a
+//! variant of [`Controller`].
 //!
-//! Besides [`InterruptController`] a controller's file has the assembly of the fast paths that is
-//! its own, as a macro, because it must be inside them:
+//! Besides [`InterruptController`] a controller's file may have assembly of its own for the fast
+//! path of an interrupt, as a macro, because it must be inside that. Then it has entries in
+//! [`super::interrupt`] and in the table of [`super::idt`], too:
 //!
 //! - `assembly!(mask_and_end)`, in the entry of a line from ring 3: does for line `rcx`, which is in
 //!   [`InterruptController::fast`] and not held, what [`InterruptController::hold`] does. It must
@@ -39,7 +40,7 @@ pub const fn vector(line: Line) -> u8 {
 }
 
 #[cfg(not(test))]
-pub use chosen::{Controller, InterruptController, line};
+pub use chosen::{Controller, Entries, InterruptController, line};
 
 #[cfg(not(test))]
 mod chosen {
@@ -62,12 +63,17 @@ mod chosen {
         /// The lines that no device has, and that are never given to a task.
         fn internal(&self) -> LineSet;
 
-        /// The lines whose interrupts are never spurious, and that have the entry with the
-        /// controller's assembly.
-        fn fast(&self) -> LineSet;
+        /// The entries with the controller's assembly, and the lines that have them, whose
+        /// interrupts are never spurious. A controller without assembly has none: its lines take
+        /// the general path.
+        fn fast(&self) -> Option<(Entries, LineSet)> {
+            None
+        }
 
         /// The most port accesses of `assembly!(mask_and_end)`.
-        fn stub_ports(&self) -> u64;
+        fn stub_ports(&self) -> u64 {
+            0
+        }
 
         /// Whether the interrupt of a line that has arrived is real. A spurious one needs nothing
         /// more.
@@ -94,6 +100,15 @@ mod chosen {
 
         /// The lines that cannot interrupt, as the controller's registers say: for test kernels.
         fn masked(&mut self) -> LineSet;
+    }
+
+    /// The entries of interrupts of lines that [`interrupt`](crate::arch::interrupt) has.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Entries {
+        /// Those with the assembly of the 8259s.
+        Pic,
+        /// Those with the assembly of the local APIC.
+        Apic,
     }
 
     /// The machine's interrupt controller.
@@ -149,7 +164,7 @@ mod chosen {
 
     chosen! {
         internal(&Self) -> LineSet;
-        fast(&Self) -> LineSet;
+        fast(&Self) -> Option<(Entries, LineSet)>;
         stub_ports(&Self) -> u64;
         is_real(&mut Self, line: Line) -> bool;
         hold(&mut Self, line: Line) -> bool;

@@ -1,7 +1,7 @@
 //! The interrupt descriptor table (Intel SDM vol. 3A, section 6.14).
 
 #[cfg(not(feature = "plain"))]
-use super::controller::{Controller, InterruptController};
+use super::controller::{Controller, Entries, InterruptController};
 use super::controller::{SPURIOUS, vector};
 use super::entry::{fatal, stub, stub_with_error};
 use super::gdt::{IST_DOUBLE_FAULT, IST_MACHINE_CHECK, IST_NMI, KERNEL_CODE};
@@ -81,12 +81,12 @@ impl<H: Handlers> Stubs<H> {
 #[cfg(not(feature = "plain"))]
 #[unsafe(link_section = "boot_text")]
 pub fn use_controller<H: Handlers>(controller: &Controller) {
+    let Some((entries, fast)) = controller.fast() else { return };
     let [pic, apic] = Stubs::<H>::LINES;
-    let entries = match controller {
-        Controller::Pic(_) => pic,
-        Controller::Apic(_) => apic,
+    let entries = match entries {
+        Entries::Pic => pic,
+        Entries::Apic => apic,
     };
-    let fast = controller.fast();
     // SAFETY: the table is not read while interrupts are off and no exception occurs, which nothing
     // here raises.
     let table = unsafe { &mut *TABLE.0.get() };

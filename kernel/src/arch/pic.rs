@@ -60,7 +60,7 @@ pub use driver::Pic;
 #[cfg(not(test))]
 mod driver {
     use super::STATE;
-    use crate::arch::controller::{InterruptController, vector};
+    use crate::arch::controller::{Entries, InterruptController, vector};
     use crate::arch::{ports, timer};
     use core::sync::atomic::Ordering::Relaxed;
     use kernel_core::lines::{LINES, Line, LineSet};
@@ -111,11 +111,10 @@ mod driver {
             CASCADE_LINE
         }
 
-        fn fast(&self) -> LineSet {
-            LineSet::from_bits((1 << LINES) - 1)
-                .without(SPURIOUS)
-                .without(CASCADE_LINE)
-                .without(LineSet::of(timer::LINE))
+        fn fast(&self) -> Option<(Entries, LineSet)> {
+            let all = LineSet::from_bits((1 << LINES) - 1);
+            let lines = all.without(SPURIOUS).without(CASCADE_LINE).without(LineSet::of(timer::LINE));
+            Some((Entries::Pic, lines))
         }
 
         fn stub_ports(&self) -> u64 {

@@ -204,11 +204,13 @@ fn anew() {
 
 fn interrupts_running_code() {
     let before = counted();
-    let (mut sum, mut n) = (0_u64, 0_u64);
+    let (mut sum, mut n, mut seen) = (0_u64, 0_u64, before);
+    arm(MS / 10);
     interrupts::enable();
-    // The registers of this loop survive every interrupt.
-    while n < 50_000_000 && (n % 1024 != 0 || state_ticks() < before + 20) {
-        if n % 1024 == 0 {
+    // The registers of this loop survive every interrupt, after which the timer is armed again.
+    while n < 1_000_000_000 && seen < before + 20 {
+        if n % 1024 == 0 && state_ticks() > seen {
+            seen = state_ticks();
             interrupts::without_interrupts(|| arm(MS / 10));
         }
         n += 1;
