@@ -164,9 +164,8 @@ impl Account {
     }
 
     /// Fills up `left` to `whole` cycles, less those by which it was exceeded. Usually a task
-    /// exceeds its budget by at most
-    /// [`OVERRUN_NS`](crate::period::OVERRUN_NS). Where the machine stood still for longer, at most half
-    /// of the new budget is deducted.
+    /// exceeds its budget by at most [`OVERRUN_NS`](crate::period::OVERRUN_NS). Where the machine
+    /// stood still for longer, at most half of the new budget is deducted.
     fn fill(left: &mut i64, given: &mut i64, whole: i64) {
         let filled = whole.saturating_add((*left).min(0)).max(whole / 2);
         *given = given.wrapping_add(filled).wrapping_sub(*left);

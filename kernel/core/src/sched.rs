@@ -28,11 +28,12 @@ pub(crate) const NOBODY: u8 = 63;
 /// run.
 pub const SEARCHED: usize = 32;
 
-/// The most threads or tasks that are moved at one interrupt of the timer, and half as many where timers are due.
+/// The most threads or tasks that are moved at one interrupt of the timer, and half as many where
+/// timers are due.
 pub(crate) const STEPS: usize = 32;
 
-/// The most timers that set their bits at one interrupt, and half as many where tasks get new slices.
-/// Tasks with timers that are due take turns.
+/// The most timers that set their bits at one interrupt, and half as many where tasks get new
+/// slices. Tasks with timers that are due take turns.
 pub const EXPIRES: usize = 4;
 
 /// The ready queues, the accounts, and the running thread.

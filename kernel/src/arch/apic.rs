@@ -213,8 +213,8 @@ mod driver {
     /// The line of the first 8259 to which the second one was attached.
     const CASCADE: Line = Line::new(2);
 
-    /// Sets all registers of the local APIC: nothing is kept of what the firmware left, but how NMIs
-    /// arrive at LINT1.
+    /// Sets all registers of the local APIC: nothing is kept of what the firmware left, but how
+    /// NMIs arrive at LINT1.
     #[unsafe(link_section = "boot_text")]
     fn set_local() {
         write(INITIAL, 0);

@@ -246,8 +246,10 @@ unsafe impl<H: Handlers> Core for H {
 
     /// Returns to ring 3 with the frame in rax. A frame saved by `syscall` returns by `sysret`,
     /// unless its return address is not a user address (which the kernel prevents, because `sysret`
-    /// would fault in ring 0); all others return by `iretq`. The saved selectors determine the
-    /// ring; only these stubs and the loader write them.
+    /// would fault in ring 0); all others return by `iretq`. Their frames count as saved by
+    /// `syscall` from then on: another interrupt saves its vector, and the assembly of `call` and
+    /// `reply_recv` saves none. The saved selectors determine the ring; only these stubs and the
+    /// loader write them.
     #[unsafe(naked)]
     extern "C" fn leave() -> ! {
         naked_asm!(
@@ -267,6 +269,7 @@ unsafe impl<H: Handlers> Core for H {
             "swapgs",
             "sysretq",
             "2:",
+            "mov qword ptr [rsp], {syscall}",
             "add rsp, 16",
             "swapgs",
             "iretq",

@@ -4,11 +4,11 @@
 //! the kernel's state.
 //!
 //! The file `message` has calls and replies, `notify` has polls and signals, `interrupt` has the
-//! interrupts of lines, and `switch` has `yield` and the ways in which a thread continues. All of them do what the Rust functions in [`kernel_core::system::direct`]
-//! specify, and leave everything else to Rust. All are generic over the environment in which they
-//! run: the kernel, or a host test of `kernel-core`, into which these five files are also compiled
-//! (with the controller's assembly, see [`super::controller`]), and which compares the assembly
-//! with its specification.
+//! interrupts of lines, and `switch` has `yield` and the ways in which a thread continues. All of
+//! them do what the Rust functions in [`kernel_core::system::direct`] specify, and leave everything
+//! else to Rust. All are generic over the environment in which they run: the kernel, or a host test
+//! of `kernel-core`, into which these five files are also compiled (with the controllers' assembly,
+//! see [`super::controller`]), and which compares the assembly with its specification.
 
 use kernel_core::thread::TrapFrame;
 

@@ -55,8 +55,8 @@ fn write(registers: u64, register: u32, value: u32) {
 }
 
 impl IoApics {
-    /// Maps the registers of all I/O APICs, each in a page from `pages` on, by the given function of
-    /// the address of a page and that of a frame; and masks all inputs.
+    /// Maps the registers of all I/O APICs, each in a page from `pages` on, by the given function
+    /// of the address of a page and that of a frame; and masks all inputs.
     #[unsafe(link_section = "boot_text")]
     pub fn new(platform: &Platform, pages: u64, map: &mut dyn FnMut(u64, PhysAddr)) -> Self {
         let mut all = [const { None }; MAX_IO_APICS];

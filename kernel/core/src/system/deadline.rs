@@ -1,6 +1,6 @@
-//! What the timer is armed for. It interrupts only when something is due: a timer of a task, the end
-//! of the running thread's slice or turn, the end of the period. While no thread runs, only timers
-//! of tasks are: so an idle machine takes no interrupt that no task asked for.
+//! What the timer is armed for. It interrupts only when something is due: a timer of a task, the
+//! end of the running thread's slice or turn, the end of the period. While no thread runs, only
+//! timers of tasks are: so an idle machine takes no interrupt that no task asked for.
 //!
 //! The timer is armed where the kernel leaves to a thread by the general path, and only if it is
 //! not armed for an earlier time already: an interrupt that comes too early does nothing but arm it
@@ -27,7 +27,7 @@ impl Scheduler {
 
 impl System {
     /// The time in cycles for which the timer is to be armed before the running thread runs; `None`
-    /// if it is armed well. It is where [`Scheduler::is_armed`] says so.
+    /// if it is armed well, as wherever [`Scheduler::is_armed`] says so.
     #[cold]
     #[must_use]
     pub fn arm(&mut self) -> Option<u64> {

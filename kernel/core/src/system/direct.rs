@@ -67,9 +67,9 @@ impl Scheduler {
         self.accounts.get(row.index() % MAX_TASKS)
     }
 
-    /// Whether a thread's task has processor time left, at the thread's level, at
-    /// least until the timer interrupts: so it need not be armed for the thread. The running thread
-    /// must have been charged.
+    /// Whether a thread's task has processor time left, at the thread's level, at least until the
+    /// timer interrupts: so it need not be armed for the thread. The running thread must have been
+    /// charged.
     #[inline(always)]
     pub(crate) fn has_left(&self, t: &Thread) -> bool {
         t.budget.left(&self.accounts) >= self.deadline.at.wrapping_sub(self.charged_to) as i64

@@ -478,12 +478,8 @@ pub fn times(name: &str) -> u64 {
     if name == "yield_switch" { 2 } else { 1 }
 }
 
-/// How many instructions fewer or more may have been followed than measured: a thread that the timer has interrupted is resumed by `iretq`
-/// until it makes a system call on the general path, and by other instructions then.
-const RESUMED: u64 = 8;
-
-/// Whether what was followed is what was measured: the same number of instructions, within [`RESUMED`], but for those of the counter itself,
-/// which take `pair`.
+/// Whether what was followed is what was measured: the same number of instructions, but for those of the counter itself, which take
+/// `pair`.
 ///
 /// # Errors
 /// When it is not.
@@ -492,8 +488,8 @@ pub fn check(trace: &Trace, measured: u64, pair: u64) -> Result<()> {
     let same = match trace.name.as_str() {
         // The measurement begins at a reading of the counter before the interrupt, and both end with one that is not taken off.
         "irq_to_driver" => steps <= measured && measured <= steps + 40,
-        "notify_wake" => steps.abs_diff(measured) <= RESUMED,
-        name => (steps.saturating_sub(pair) / times(name)).abs_diff(measured) <= RESUMED,
+        "notify_wake" => steps == measured,
+        name => steps.saturating_sub(pair) / times(name) == measured,
     };
     ensure!(same, "{}: {steps} instructions were followed, but {measured} measured", trace.name);
     Ok(())
